@@ -1,0 +1,75 @@
+// Command sluice is every role of Sluice in one binary: the controller, the health daemon, the
+// embedded switch, and the tools that ask them. Each role is a process of its own in production.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes, also in `sluice help`.
+const (
+	exitFailure     = 1 // the command ran and found or met something wrong
+	exitUsage       = 2 // the command line or a configuration file is not valid
+	exitUnreachable = 3 // the daemon or the target does not answer
+)
+
+// exitError carries the exit code a command's failure deserves.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(err error) error       { return &exitError{exitUsage, err} }
+func unreachableError(err error) error { return &exitError{exitUnreachable, err} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "sluice: %v\n", err)
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit.code
+	}
+	return exitFailure
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	return &cli.App{
+		Name:                      "sluice",
+		Usage:                     "load balancing done by the switch",
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		ExitErrHandler:            func(*cli.Context, error) {}, // only main exits
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usageError(err)
+		},
+		Commands: []*cli.Command{},
+		Action: func(c *cli.Context) error {
+			if name := c.Args().First(); name != "" {
+				return usageError(fmt.Errorf("no command %q; `sluice help` lists them", name))
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+}

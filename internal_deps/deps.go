@@ -1,0 +1,32 @@
+// temporary: holds the module requirements while packages land.
+package deps
+
+import (
+	_ "connectrpc.com/connect"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/p4lang/p4runtime/go/p4/v1"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/urfave/cli/v2"
+	_ "github.com/vishvananda/netlink"
+	_ "github.com/vishvananda/netns"
+	_ "go.etcd.io/etcd/client/v3"
+	_ "go.etcd.io/etcd/client/v3/concurrency"
+	_ "go.etcd.io/etcd/server/v3/embed"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/net/bpf"
+	_ "golang.org/x/net/http2"
+	_ "golang.org/x/net/http2/h2c"
+	_ "golang.org/x/net/icmp"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/tools/txtar"
+	_ "google.golang.org/grpc"
+	_ "google.golang.org/protobuf/proto"
+	_ "gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	_ "gvisor.dev/gvisor/pkg/tcpip/link/channel"
+	_ "gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
+	_ "gvisor.dev/gvisor/pkg/tcpip/link/loopback"
+	_ "gvisor.dev/gvisor/pkg/tcpip/stack"
+	_ "gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	_ "gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)

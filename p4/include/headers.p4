@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Headers, metadata and the constants that the controller shares with the pipeline.
+
+const bit<9>  CPU_PORT = 510;
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_ARP = 0x0806;
+const bit<8>  PROTOCOL_TCP = 6;
+const bit<16> ARP_REQUEST = 1;
+const bit<16> ARP_REPLY = 2;
+
+// Table sizes are what one switch must hold: 4,000 VIPs; 100 pools of 4,096 slots, and room to
+// write a second generation of the largest pool.
+const bit<32> VIP_SIZE = 8192;
+const bit<32> SLOT_SIZE = 524288;
+const bit<32> MOVING_SIZE = 65536;
+const bit<32> BACKEND_SIZE = 16384;
+const bit<32> STATION_SIZE = 16384;
+
+// Cells of the `tally` counter: why a packet that this pipeline owns went nowhere, or was mended.
+const bit<32> TALLY_NONE = 0;
+const bit<32> DROP_NO_SERVICE = 1; // for a VIP, but no such protocol and port, or a runt
+const bit<32> DROP_FRAGMENT = 2;   // non-first fragment: carries no ports to hash
+const bit<32> DROP_NO_SLOT = 3;    // the pool has no live backend
+const bit<32> DROP_NO_BACKEND = 4; // a slot names a backend that is not there
+const bit<32> DROP_ARP_CLAIM = 5;  // ARP reply or gratuitous ARP that claims a VIP
+const bit<32> ARP_DISOWNED = 6;    // ARP request with a VIP as sender: forwarded as a probe
+const bit<32> DROP_HAIRPIN = 7;    // for a station on the port that the frame came in by
+const bit<32> TALLY_SIZE = 16;
+
+// packet_in.reason
+const bit<16> REASON_ARP_CLAIM = 1;
+
+const bit<16> FLOOD_GROUP = 1;
+
+typedef bit<48> mac_t;
+typedef bit<32> ipv4_addr_t;
+
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+    bit<16> reason;
+}
+
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+header ethernet_t {
+    mac_t   dst;
+    mac_t   src;
+    bit<16> type;
+}
+
+// RFC 826, split where the address lengths become known.
+header arp_t {
+    bit<16> hardware_type;
+    bit<16> protocol_type;
+    bit<8>  hardware_length;
+    bit<8>  protocol_length;
+    bit<16> operation;
+}
+
+header arp_ipv4_t {
+    mac_t       sender_mac;
+    ipv4_addr_t sender_address;
+    mac_t       target_mac;
+    ipv4_addr_t target_address;
+}
+
+// RFC 791.
+header ipv4_t {
+    bit<4>      version;
+    bit<4>      ihl;
+    bit<8>      tos;
+    bit<16>     total_length;
+    bit<16>     identification;
+    bit<3>      flags;
+    bit<13>     fragment_offset;
+    bit<8>      ttl;
+    bit<8>      protocol;
+    bit<16>     checksum;
+    ipv4_addr_t src;
+    ipv4_addr_t dst;
+}
+
+header ipv4_options_t {
+    varbit<320> options;
+}
+
+// RFC 9293.
+header tcp_t {
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<32> sequence;
+    bit<32> acknowledgement;
+    bit<4>  data_offset;
+    bit<4>  reserved;
+    bit<1>  cwr;
+    bit<1>  ece;
+    bit<1>  urg;
+    bit<1>  ack;
+    bit<1>  psh;
+    bit<1>  rst;
+    bit<1>  syn;
+    bit<1>  fin;
+    bit<16> window;
+    bit<16> checksum;
+    bit<16> urgent_pointer;
+}
+
+struct headers_t {
+    packet_in_t    packet_in;
+    packet_out_t   packet_out;
+    ethernet_t     ethernet;
+    arp_t          arp;
+    arp_ipv4_t     arp_ipv4;
+    ipv4_t         ipv4;
+    ipv4_options_t ipv4_options;
+    tcp_t          tcp;
+}
+
+struct metadata_t {
+    bit<1>  done;           // the packet's way is decided: L2 forwarding must not touch it
+    bit<1>  claim;          // ARP that claims a VIP: never learned from
+    bit<1>  moving;         // the slot is on its way from one backend to another
+    bit<2>  bank;
+    bit<8>  generation;
+    bit<16> slot_mask;
+    bit<16> slot;
+    bit<16> reason;         // packet_in.reason, when the packet goes to the CPU
+    bit<32> tally;
+    bit<9>  station_port;   // where the source MAC is known to live
+    bit<32> pool_id;
+    bit<32> backend_id;
+    bit<32> flow_hash;
+    bit<16> flow_hash_2;
+    bit<32> epoch;
+    bit<32> mark_1;
+    bit<32> mark_2;
+}

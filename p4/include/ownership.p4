@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// VIP ownership: the switch alone answers for a VIP, and nobody else's claim on it gets through.
+
+control Ownership(inout headers_t hdr, inout metadata_t meta,
+                  inout standard_metadata_t standard_metadata) {
+    @name(".arp_claims")
+    direct_counter(CounterType.packets_and_bytes) arp_claims;
+
+    @name(".claim")
+    action claim() {
+        meta.claim = 1;
+        arp_claims.count();
+    }
+
+    // ARP whose *sender* address is a VIP: a real server that does not suppress ARP (arp_ignore,
+    // arp_announce), or an impostor.
+    @name(".arp_guard")
+    table arp_guard {
+        key = { hdr.arp_ipv4.sender_address: exact @name("sender_address") @format(IPV4_ADDRESS); }
+        actions = { claim; @defaultonly NoAction; }
+        const default_action = NoAction();
+        counters = arp_claims;
+        size = VIP_SIZE;
+    }
+
+    @name(".arp_answers")
+    direct_counter(CounterType.packets_and_bytes) arp_answers;
+
+    @name(".answer")
+    action answer(@format(MAC_ADDRESS) mac_t mac) {
+        hdr.ethernet.dst = hdr.ethernet.src;
+        hdr.ethernet.src = mac;
+        hdr.arp.operation = ARP_REPLY;
+        hdr.arp_ipv4.target_mac = hdr.arp_ipv4.sender_mac;
+        hdr.arp_ipv4.sender_mac = mac;
+        ipv4_addr_t vip = hdr.arp_ipv4.target_address;
+        hdr.arp_ipv4.target_address = hdr.arp_ipv4.sender_address;
+        hdr.arp_ipv4.sender_address = vip;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+        meta.done = 1;
+        arp_answers.count();
+    }
+
+    // Requests for a VIP, probes (RFC 5227) included.
+    @name(".arp_responder")
+    table arp_responder {
+        key = { hdr.arp_ipv4.target_address: exact @name("target_address") @format(IPV4_ADDRESS); }
+        actions = { answer; @defaultonly NoAction; }
+        const default_action = NoAction();
+        counters = arp_answers;
+        size = VIP_SIZE;
+    }
+
+    apply {
+        arp_guard.apply();
+        if (meta.claim == 1) {
+            if (hdr.arp.operation == ARP_REQUEST
+                && hdr.arp_ipv4.target_address != hdr.arp_ipv4.sender_address) {
+                // The server wants a neighbour's MAC and uses the VIP as its own name. Forwarded as a
+                // probe, sender 0.0.0.0 (RFC 5227 section 1.1), it gets its answer and nobody learns
+                // the VIP from it.
+                hdr.arp_ipv4.sender_address = 0;
+                meta.tally = ARP_DISOWNED;
+            } else {
+                // A reply or a gratuitous ARP. The controller gets it, the network does not.
+                meta.tally = DROP_ARP_CLAIM;
+                meta.reason = REASON_ARP_CLAIM;
+                standard_metadata.egress_spec = CPU_PORT;
+                meta.done = 1;
+            }
+        }
+        if (meta.done == 0 && hdr.arp.operation == ARP_REQUEST) {
+            arp_responder.apply();
+        }
+    }
+}

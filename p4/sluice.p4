@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sluice: layer 4 load balancing with Direct Server Return (DSR), in the switch.
+//
+// A packet for a virtual IP (VIP) leaves with another destination MAC and nothing else changed, so
+// the real server, which carries the VIP on its loopback, answers the client directly.
+//
+//   packet-out -> its port
+//   ARP        -> VIP ownership ----------------------+
+//   IPv4       -> VIP -> flow hash -> slot -> backend |
+//                  \ no VIP                           v
+//                   +-----------------------> learning L2 switch
+#include <core.p4>
+#include <v1model.p4>
+
+#include "include/headers.p4"
+#include "include/parser.p4"
+#include "include/ownership.p4"
+#include "include/balance.p4"
+#include "include/l2.p4"
+
+control SluiceVerifyChecksum(inout headers_t hdr, inout metadata_t meta) {
+    // A forwarder does not judge checksums: the hosts do, on the bytes the sender wrote.
+    apply { }
+}
+
+control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
+                      inout standard_metadata_t standard_metadata) {
+    Ownership() ownership;
+    Balance() balance;
+    L2() l2;
+
+    @name(".tally")
+    counter(TALLY_SIZE, CounterType.packets_and_bytes) tally;
+
+    apply {
+        if (hdr.packet_out.isValid()) {
+            // A packet-out leaves by the port it names; no table sees it.
+            standard_metadata.egress_spec = (bit<9>) hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+        } else if (hdr.ethernet.isValid()) {
+            if (hdr.arp_ipv4.isValid()) {
+                ownership.apply(hdr, meta, standard_metadata);
+            } else if (hdr.ipv4.isValid()) {
+                balance.apply(hdr, meta, standard_metadata);
+            }
+            l2.apply(hdr, meta, standard_metadata);
+        } else {
+            mark_to_drop(standard_metadata);
+        }
+        if (meta.tally != TALLY_NONE) {
+            tally.count(meta.tally);
+        }
+    }
+}
+
+control SluiceEgress(inout headers_t hdr, inout metadata_t meta,
+                     inout standard_metadata_t standard_metadata) {
+    apply {
+        if (standard_metadata.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>) standard_metadata.ingress_port;
+            hdr.packet_in.reason = meta.reason;
+        } else if (standard_metadata.mcast_grp != 0
+                   && standard_metadata.egress_port == standard_metadata.ingress_port) {
+            // A flooded copy never goes back where it came from.
+            mark_to_drop(standard_metadata);
+        }
+    }
+}
+
+V1Switch(SluiceParser(), SluiceVerifyChecksum(), SluiceIngress(), SluiceEgress(),
+         SluiceComputeChecksum(), SluiceDeparser()) main;

@@ -22,6 +22,29 @@ const (
 	Banks          = 4   // mark banks, hence the number of epochs that can live at once
 )
 
+// Table sizes, in entries; include/headers.p4 has the same.
+const (
+	VIPSize     = 8192
+	SlotSize    = 524288
+	MovingSize  = 65536
+	BackendSize = 16384
+	StationSize = 16384
+)
+
+// Tally is a cell of the counter `tally`: why a packet that the pipeline owns went nowhere, or was
+// mended on its way.
+type Tally int
+
+const (
+	DropNoService Tally = 1 + iota // for a VIP, but no such protocol and port, or a runt
+	DropFragment                   // non-first fragment: carries no ports to hash
+	DropNoSlot                     // the pool has no live backend
+	DropNoBackend                  // a slot names a backend that is not there
+	DropARPClaim                   // ARP reply or gratuitous ARP that claims a VIP
+	ARPDisowned                    // ARP request with a VIP as sender: forwarded as a probe
+	DropHairpin                    // for a station on the port that the frame came in by
+)
+
 //go:generate sh build.sh
 
 //go:embed build/sluice.json

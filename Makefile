@@ -1,0 +1,31 @@
+# `make` lists what there is; every line below with ## is a target for people.
+GO ?= go
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## see a P4 switch balance real HTTP traffic under DSR: no root, under a minute
+	$(GO) run ./cmd/sluice demo
+
+test: ## run the tests: no root needed; tests that need more say why they skip
+	$(GO) test ./...
+
+check: ## what CI runs: vet, staticcheck, race tests
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -race ./...
+
+bench: ## packets/s, ns/packet, allocations, slot-table updates; beside bmv2 where it is installed
+	$(GO) run ./bmv2-tests/bench
+
+bmv2: ## run the scenarios on real bmv2 (root, simple_switch_grpc on PATH)
+	$(GO) test -count=1 -v -run 'TestScenarios' ./bmv2-tests
+
+p4: ## recompile the pipeline (needs p4c-bm2-ss)
+	sh p4/build.sh
+
+build: ## build bin/sluice
+	$(GO) build -o bin/sluice ./cmd/sluice
+
+.PHONY: help demo test check bench bmv2 p4 build
+.DEFAULT_GOAL := help

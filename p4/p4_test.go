@@ -1,0 +1,132 @@
+package p4_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/p4"
+)
+
+// TestBuildBelongsToSources fails when a source was edited and not compiled, or an artefact edited
+// by hand: build/SHA256SUMS, written at compile time, must list exactly today's files.
+func TestBuildBelongsToSources(t *testing.T) {
+	sources, err := filepath.Glob("include/*.p4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, name := range append(sources, "sluice.p4", "build/sluice.json", "build/sluice.p4info.txt") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(data)
+		want[strings.TrimPrefix(name, "build/")] = hex.EncodeToString(sum[:])
+	}
+
+	recorded, err := os.ReadFile("build/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for line := range strings.Lines(string(recorded)) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			t.Fatalf("build/SHA256SUMS: line %q is not `sum name`", line)
+		}
+		got[fields[1]] = fields[0]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("p4/build was not made from these sources; run `make p4` (-files +recorded):\n%s", diff)
+	}
+}
+
+// TestRecompile compiles the sources again and compares, where p4c is installed.
+func TestRecompile(t *testing.T) {
+	if _, err := exec.LookPath("p4c-bm2-ss"); err != nil {
+		t.Skip("p4c-bm2-ss is not on PATH; TestBuildBelongsToSources still ties the artefacts to the sources")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("sh", "build.sh", dir).CombinedOutput(); err != nil {
+		t.Fatalf("build.sh: %v\n%s", err, out)
+	}
+	for _, name := range []string{"sluice.json", "sluice.p4info.txt", "SHA256SUMS"} {
+		want, err := os.ReadFile(filepath.Join("build", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(withoutCompilerVersion(want), withoutCompilerVersion(got)); diff != "" {
+			t.Errorf("%s: compiled now differs from committed (-committed +now):\n%s", name, diff)
+		}
+	}
+}
+
+// withoutCompilerVersion drops what another build of the same compiler may say of itself.
+func withoutCompilerVersion(data []byte) []string {
+	return slices.DeleteFunc(strings.Split(string(data), "\n"), func(line string) bool {
+		return strings.Contains(line, `"compiler" :`)
+	})
+}
+
+// TestConstants holds the numbers that Go and P4 must share against the P4 source.
+func TestConstants(t *testing.T) {
+	source, err := os.ReadFile("include/headers.p4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{
+		"CPU_PORT":         p4.CPUPort,
+		"FLOOD_GROUP":      p4.FloodGroup,
+		"REASON_ARP_CLAIM": p4.ReasonARPClaim,
+		"VIP_SIZE":         p4.VIPSize,
+		"SLOT_SIZE":        p4.SlotSize,
+		"MOVING_SIZE":      p4.MovingSize,
+		"BACKEND_SIZE":     p4.BackendSize,
+		"STATION_SIZE":     p4.StationSize,
+		"DROP_NO_SERVICE":  int(p4.DropNoService),
+		"DROP_FRAGMENT":    int(p4.DropFragment),
+		"DROP_NO_SLOT":     int(p4.DropNoSlot),
+		"DROP_NO_BACKEND":  int(p4.DropNoBackend),
+		"DROP_ARP_CLAIM":   int(p4.DropARPClaim),
+		"ARP_DISOWNED":     int(p4.ARPDisowned),
+		"DROP_HAIRPIN":     int(p4.DropHairpin),
+	} {
+		m := regexp.MustCompile(`const bit<\d+>\s+` + name + `\s*=\s*(\d+);`).FindSubmatch(source)
+		if m == nil {
+			t.Errorf("include/headers.p4 has no constant %s", name)
+			continue
+		}
+		if got, _ := strconv.Atoi(string(m[1])); got != want {
+			t.Errorf("%s is %d in include/headers.p4, %d in Go", name, got, want)
+		}
+	}
+}
+
+func TestEmbedded(t *testing.T) {
+	tables := map[string]bool{}
+	for _, table := range p4.P4Info().GetTables() {
+		tables[table.GetPreamble().GetName()] = true
+	}
+	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot", "slot_old", "backend", "station", "l2"} {
+		if !tables[name] {
+			t.Errorf("the P4Info has no table %s", name)
+		}
+	}
+	if p4.Cookie() == 0 {
+		t.Error("Cookie() is 0, which targets take for `none`")
+	}
+}

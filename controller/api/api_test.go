@@ -1,0 +1,185 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/sluicelb/sluice/controller/api"
+)
+
+type fake struct {
+	api.UnimplementedControllerServiceHandler
+	api.UnimplementedHealthServiceHandler
+}
+
+func (fake) GetStatus(context.Context, *api.GetStatusRequest) (*api.GetStatusResponse, error) {
+	return &api.GetStatusResponse{IntentRevision: 7}, nil
+}
+
+func (fake) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, s *connect.ServerStream[api.Checks]) error {
+	if err := s.Send(&api.Checks{IntentRevision: 7}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (fake) ApplyIntent(context.Context, *api.ApplyIntentRequest) (*api.ApplyIntentResponse, error) {
+	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("2 problems"))
+	for _, p := range []*api.Problem{
+		{File: "sluice.yaml", Line: 12, Path: "pools[2].weight", Message: "must be 1..1000, is 0"},
+		{Message: "no pools"},
+	} {
+		d, _ := connect.NewErrorDetail(p)
+		err.AddDetail(d)
+	}
+	return nil, err
+}
+
+// serve starts a server and returns its address; it ends with the test.
+func serve(t *testing.T, address string) string {
+	t.Helper()
+	l, err := api.Listen(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- api.Serve(ctx, l, fake{}, fake{}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	if l.Addr().Network() == "unix" {
+		return address
+	}
+	return l.Addr().String()
+}
+
+func TestOnePortServesEveryProtocol(t *testing.T) {
+	socket := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	for _, address := range []string{serve(t, "127.0.0.1:0"), serve(t, socket)} {
+		c, err := api.Dial(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		status, err := c.GetStatus(t.Context(), &api.GetStatusRequest{})
+		if err != nil || status.IntentRevision != 7 {
+			t.Errorf("%s: Connect: %v, %v", address, status, err)
+		}
+		stream, err := c.WatchChecks(t.Context(), &api.WatchChecksRequest{})
+		if err != nil || !stream.Receive() || stream.Msg().IntentRevision != 7 {
+			t.Errorf("%s: stream: %v", address, err)
+		}
+	}
+
+	address := serve(t, "127.0.0.1:0")
+	resp, err := http.Post("http://"+address+"/sluice.v1.ControllerService/GetStatus", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if got, want := string(body), `{"intentRevision":"7"}`; got != want {
+		t.Errorf("JSON over HTTP/1.1: got %s, want %s", got, want)
+	}
+
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var status api.GetStatusResponse
+	if err := conn.Invoke(t.Context(), api.ControllerServiceGetStatusProcedure, &api.GetStatusRequest{}, &status); err != nil || status.IntentRevision != 7 {
+		t.Errorf("gRPC: %v, %v", &status, err)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	c, _ := api.Dial(serve(t, "127.0.0.1:0"))
+	defer c.Close()
+	_, err := c.ApplyIntent(t.Context(), &api.ApplyIntentRequest{})
+	var got []string
+	for _, p := range api.Problems(err) {
+		got = append(got, p.Text())
+	}
+	want := "sluice.yaml:12: pools[2].weight: must be 1..1000, is 0; no pools"
+	if strings.Join(got, "; ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	for _, address := range []string{address, "unix:" + filepath.Join(t.TempDir(), "none")} {
+		c, _ := api.Dial(address)
+		_, err := c.GetStatus(t.Context(), &api.GetStatusRequest{})
+		if !api.Unreachable(err) {
+			t.Errorf("%s: got %v, want an unreachable controller", address, err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken := filepath.Join(dir, "taken")
+	serve(t, "unix:"+taken)
+	stale := filepath.Join(dir, "stale")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+
+	const noTLS = `must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
+	for _, test := range []struct{ address, want string }{
+		{"127.0.0.1:0", ""},
+		{"localhost:0", ""},
+		{"http://127.0.0.1:0/", ""},
+		{"unix:" + filepath.Join(dir, "new"), ""},
+		{"unix:" + stale, ""},
+		{"0.0.0.0:0", `address "0.0.0.0:0": ` + noTLS},
+		{":9680", `address ":9680": ` + noTLS},
+		{"192.0.2.1:9680", `address "192.0.2.1:9680": ` + noTLS},
+		{"controller.example:9680", `address "controller.example:9680": ` + noTLS},
+		{"9680", `address "9680": must be host:port or unix:/path, as 127.0.0.1:9680`},
+		{"unix:", `address "unix:": must name a socket, as unix:/run/sluice.sock`},
+		{"unix:" + file, "opening the API's socket: " + file + " exists and is no socket"},
+		{"unix:" + taken, "opening the API's socket: another process listens on " + taken},
+	} {
+		l, err := api.Listen(test.address)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			l.Close()
+		}
+		if got != test.want {
+			t.Errorf("Listen(%q): got %q, want %q", test.address, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+// Package check asks one server one question: does it take a TCP connection, does it answer an HTTP
+// request, does it echo a ping. A check asks once and knows nothing of intervals or of earlier answers;
+// package healthd decides when to ask and what to make of it, and gslb asks with the same checks.
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// Check is one question to one server.
+type Check interface {
+	// Run asks once and returns nil when the server passed. The error says what was asked and what
+	// came of it: "HTTP GET http://10.0.0.11:80/healthz: status 503, want 200-299". It is
+	// ErrNotAsked when the fault lies on this side, and context.DeadlineExceeded when the server did
+	// not answer before ctx's deadline, which is the check's timeout.
+	Run(ctx context.Context) error
+}
+
+// Network is what checks ask through: Kernel, or a userland stack.
+type Network interface {
+	// DialContext connects to an address of the form 10.0.0.11:80. The connection may have a
+	// method SetLinger(int) error, as net.TCPConn has: without it no check can end by RST.
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	// Ping sends one ICMP echo request and returns the time until its reply.
+	Ping(ctx context.Context, address netip.Addr) (time.Duration, error)
+}
+
+// ErrNotAsked says that the question never left this host: no file descriptors, no local port, no
+// permission, no route. It tells nothing of the server.
+var ErrNotAsked = errors.New("not asked")
+
+// Close is how a check ends its TCP connection.
+type Close uint8
+
+const (
+	// CloseRST resets the connection: neither side is left with one in TIME_WAIT, so that thousands of
+	// checks a second do not use up local ports.
+	CloseRST Close = iota
+	// CloseFIN closes in the orderly way, for servers that log a reset as an error.
+	CloseFIN
+)
+
+func (c Close) end(conn net.Conn) {
+	if c == CloseRST {
+		if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+			l.SetLinger(0)
+		}
+	}
+	conn.Close()
+}
+
+// dial connects and makes the connection's reads and writes end with ctx. end closes it.
+func dial(ctx context.Context, n Network, to netip.AddrPort, c Close) (conn net.Conn, end func(), err error) {
+	conn, err = n.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	return conn, func() {
+		stop()
+		c.end(conn)
+	}, nil
+}
+
+// question is one Run under way: it names what was asked in errors.
+type question struct {
+	name  string
+	ctx   context.Context
+	start time.Time
+}
+
+func ask(ctx context.Context, name string) question {
+	return question{name, ctx, time.Now()}
+}
+
+// failed says what the check was doing when err ended it. After ctx's end err is only its echo, an
+// expired I/O deadline as a rule, so the text tells of the time that ran out in its place. The echo
+// may even come a moment before ctx itself ends.
+func (q question) failed(doing string, err error) error {
+	deadline, limited := q.ctx.Deadline()
+	switch {
+	case errors.Is(err, ErrNotAsked):
+	case errors.Is(q.ctx.Err(), context.Canceled):
+		err = context.Canceled
+	case q.ctx.Err() != nil, limited && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)):
+		err = noAnswer(deadline.Sub(q.start).Round(time.Millisecond))
+	}
+	return fmt.Errorf("%s: %s: %w", q.name, doing, plain(err))
+}
+
+// noAnswer is context.DeadlineExceeded with the time that was given.
+type noAnswer time.Duration
+
+func (e noAnswer) Error() string        { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
+func (e noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// plain strips what the net package says about the operation and the addresses, which question has
+// said already, down to "connection refused".
+func plain(err error) error {
+	for {
+		switch e := err.(type) {
+		case *net.OpError:
+			err = e.Err
+		case *os.SyscallError:
+			err = e.Err
+		default:
+			return err
+		}
+	}
+}

@@ -119,7 +119,6 @@ func TestTCP(t *testing.T) {
 		{"open", check.Kernel{}, open, patience, "passed", nil},
 		{"refused", check.Kernel{}, closed, patience, "TCP ADDR: connecting: connection refused", syscall.ECONNREFUSED},
 		{"full backlog", check.Kernel{}, overflowing, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms", context.DeadlineExceeded},
-		{"no route", check.Kernel{}, netip.MustParseAddrPort("255.255.255.255:80"), patience, "TCP ADDR: connecting: not asked: network is unreachable", check.ErrNotAsked},
 		{"blackholed", blackhole{}, open, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms", context.DeadlineExceeded},
 		{"no descriptors", broken{fmt.Errorf("%w: %w", check.ErrNotAsked, syscall.EMFILE)}, open, patience, "TCP ADDR: connecting: not asked: too many open files", check.ErrNotAsked},
 		{"userland stack", broken{&net.OpError{Op: "connect", Net: "tcp", Err: errors.New("no route to host")}}, open, patience, "TCP ADDR: connecting: no route to host", nil},

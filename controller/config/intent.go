@@ -1,0 +1,100 @@
+// Package config is the one schema of the operator's intent: strict YAML in, validated values out.
+// Everything that can be wrong with a file is found here, all of it at once and each with its place;
+// past this package nothing is validated again. The controller, healthd and the command line use
+// the values; the reference file reference.yaml shows every key.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// Intent is what the operator wants, as committed.
+type Intent struct {
+	Switches []Switch
+	VIPMAC   packet.MAC // answers for every VIP that names no MAC of its own
+	Pools    []Pool
+	VIPs     []VIP
+}
+
+// Switch is one target that carries the whole intent.
+type Switch struct {
+	Name     string
+	Address  string // host:port of its P4Runtime server
+	DeviceID uint64
+	Ports    []uint16 // the flood domain: every port with a host or a network behind it
+}
+
+// Protocol is an IP protocol number.
+type Protocol uint8
+
+// TCP is the protocol VIPs can have.
+const TCP Protocol = 6
+
+// VIP is one service address.
+type VIP struct {
+	Name     string
+	Address  netip.Addr
+	Protocol Protocol
+	Port     uint16
+	Pool     string
+	MAC      packet.MAC // what the switch answers ARP with; one per address
+	Enabled  bool       // a disabled VIP is silent
+}
+
+// AllDown says what becomes of new flows when no backend of a pool is up.
+type AllDown string
+
+const (
+	Drop    AllDown = "drop"    // they are dropped
+	Forward AllDown = "forward" // the verdicts are disregarded: as if every backend were up
+)
+
+// Pool is a set of backends that share checks and one slot table.
+type Pool struct {
+	Name      string
+	Slots     int           // a power of two, 64..65536
+	DrainIdle time.Duration // a moving slot whose old path is silent for so long is done
+	AllDown   AllDown
+	Checks    []Check // all must pass
+	Backends  []Backend
+}
+
+// Backend is one real server of a pool. Its name is its identity: a MAC, an address or a switch port
+// may change under it, and open flows follow. Give a server that takes another's place a new name.
+type Backend struct {
+	Name       string
+	Address    netip.Addr // its own, which checks use
+	MAC        packet.MAC
+	SwitchPort uint16
+	Weight     int // share of the pool's slots, relative to the others
+	Enabled    bool
+}
+
+// CheckType is the way a check asks.
+type CheckType string
+
+const (
+	CheckTCP   CheckType = "tcp"
+	CheckHTTP  CheckType = "http"
+	CheckHTTPS CheckType = "https"
+	CheckICMP  CheckType = "icmp"
+)
+
+// Check is run against every backend of its pool.
+type Check struct {
+	Type              CheckType
+	Port              uint16        // 0 for icmp
+	Path              string        // http, https
+	Host              string        // http, https: Host header and TLS server name; empty: the backend's address
+	ExpectStatus      []uint16      // http, https: sorted; empty: any 2xx
+	VerifyCertificate bool          // https
+	Interval          time.Duration // from start to start
+	FastInterval      time.Duration // the interval while the state is changing
+	Timeout           time.Duration // of one attempt
+	Jitter            time.Duration // every wait is lengthened by a random part of this
+	Rise              int           // successes in a row before up
+	Fall              int           // failures in a row before down
+}

@@ -1,0 +1,96 @@
+// Package plan decides, purely, what every switch must hold: intent, health and the operator's drains
+// in, table entries out. It knows nothing of time, P4Runtime or storage; the controller calls it from
+// its loop and keeps the State between calls.
+//
+// Step moves slots between backends, Settle ends moves whose old flows are gone, Build turns the
+// result into table rows, and Diff into the writes that lead there from what a switch has.
+package plan
+
+import (
+	"github.com/sluicelb/sluice/controller/config"
+)
+
+// PoolID, BackendID name pools and backends in the switch. 0 is nobody. An id is given once and never
+// again to another.
+type (
+	PoolID    uint32
+	BackendID uint32
+)
+
+// BackendKey names a backend to people and to healthd.
+type BackendKey struct{ Pool, Backend string }
+
+func (k BackendKey) String() string { return k.Pool + "/" + k.Backend }
+
+// Health is healthd's verdict on a backend. Without one it counts as up.
+type Health uint8
+
+const (
+	Unknown Health = iota
+	Up
+	Down // its slots leave at once
+)
+
+// Admin is the operator's say on a backend.
+type Admin uint8
+
+const (
+	Active Admin = iota
+	Drain        // new flows go elsewhere, open ones stay
+)
+
+// Input is all that Step looks at besides the State.
+type Input struct {
+	Intent *config.Intent
+	Health map[BackendKey]Health
+	Admin  map[BackendKey]Admin
+	// Hold is set while a connected switch does not yet hold what an earlier Step decided. Dead
+	// backends lose their slots as ever, but no gradual move begins: a slot must not move on from
+	// a place that the switch has never heard of. Call Step again when the writes are done.
+	Hold bool
+}
+
+// Slot is one bucket of a pool, and at the same time its rows in the switch.
+//
+//	Backend == 0: no row in slot; packets are dropped
+//	Epoch == 0:   settled: slot says to_backend(Backend)
+//	Epoch != 0:   moving: slot says move(Backend, Bank, Epoch)
+//	Old != 0:     slot_old says stay(Old)
+//
+// In a State a slot has Old exactly when it has an Epoch, and neither without Backend; what is read
+// back from a switch may be any mixture.
+type Slot struct {
+	Backend, Old BackendID
+	Epoch        uint32
+	Bank         uint8
+}
+
+// Report says what a Step did.
+type Report struct {
+	Moves []Move
+	// Surplus counts the moves that brought no pool nearer to its shares. It is 0; it is computed
+	// from the slots before and after.
+	Surplus int
+	// Waiting counts the slots that should move and cannot yet: their old flows are not gone,
+	// every bank is taken, or Hold.
+	Waiting int
+	// Rehashed counts the slots of pools whose table shrank that lost their backend by it: open
+	// flows there break.
+	Rehashed int
+}
+
+// Move is a number of slots that went from one backend to another.
+type Move struct {
+	Pool     string
+	From, To string // empty: nobody
+	Slots    int
+	Gradual  bool // open flows stay with From until they end
+}
+
+// SlotRef names a moving slot by its slot_old row.
+type SlotRef struct {
+	Pool       PoolID
+	Generation uint8
+	Slot       uint16
+	Old        BackendID
+}

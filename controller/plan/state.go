@@ -1,0 +1,50 @@
+package plan
+
+// State is what the plan remembers: who has which slot is a matter of history, not of the intent
+// alone. It is stored with the intent. The zero State is the one before the first Step. A State and
+// all it points to is never modified once returned: Step and Settle copy what they change.
+type State struct {
+	NextPool    PoolID
+	NextBackend BackendID
+	NextEpoch   uint32 // epochs are never used twice: the switch's mark cells keep them for ever
+	Pools       map[string]*Pool
+}
+
+// Pool is the memory of one pool.
+type Pool struct {
+	ID         PoolID
+	Generation uint8 // another one each time the number of slots changes
+	Members    []Member
+	Home       []BackendID // who has each slot when everybody is up
+	Slots      []Slot      // the same length
+}
+
+// Member is a backend of the intent, or one that left it and still serves old flows.
+type Member struct {
+	ID   BackendID
+	Name string
+	Forward
+	Weight  int
+	Removed bool // from the intent
+}
+
+// Census counts a pool's slots.
+type Census struct {
+	Pool       PoolID
+	Generation uint8
+	Slots      int
+	Moving     int // old flows are still served by the backend they came from
+	Unowned    int // no backend
+	Epochs     int // sets of moves under way
+	Backends   []Share
+}
+
+// Share counts the slots of one backend.
+type Share struct {
+	ID        BackendID
+	Name      string
+	Slots     int // new flows come here
+	MovingIn  int // of these: with old flows elsewhere
+	MovingOut int // slots that moved away, with old flows still here
+	Removed   bool
+}

@@ -1,0 +1,283 @@
+package p4rt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// DefaultMaxBatch is how many updates one Write RPC carries at most.
+	DefaultMaxBatch = 4096
+
+	// maxBatchBytes keeps a batch of large updates below the 4 MB that every gRPC server takes
+	// (section "gRPC Server Maximum Receive Message Size").
+	maxBatchBytes = 3 << 20
+
+	// maxHeaderBytes is for the details of a failed batch, which come as a gRPC trailer, one for each
+	// update, OKs included (section "gRPC Metadata Maximum Size"). The default is 16 MB in grpc-go
+	// clients, but servers trust what is announced, and 8 KB elsewhere.
+	maxHeaderBytes = 64 << 20
+
+	// maxMessageBytes is for targets that answer a read with a single message. bmv2 does.
+	maxMessageBytes = 512 << 20
+)
+
+// Client is one connection to one device. It needs no election to read. When the connection is lost
+// every call fails from then on: a Client never reconnects by itself, so nothing that was meant for a
+// target before its restart reaches it after.
+type Client struct {
+	target   string
+	deviceID uint64
+	conn     *grpc.ClientConn
+	rpc      v1.P4RuntimeClient
+	maxBatch int
+	election *v1.Uint128 // goes with writes; nil for clients that are not primary
+	info     *Info       // names things in errors; may be nil
+}
+
+// Option changes how Dial connects.
+type Option func(*options)
+
+type options struct {
+	credentials credentials.TransportCredentials
+	dial        func(ctx context.Context, address string) (net.Conn, error)
+	maxBatch    int
+}
+
+// WithCredentials secures the connection; the default is plain text.
+func WithCredentials(c credentials.TransportCredentials) Option {
+	return func(o *options) { o.credentials = c }
+}
+
+// WithDialer replaces the TCP dialer. It also keeps gRPC from resolving the target's name.
+func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) Option {
+	return func(o *options) { o.dial = dial }
+}
+
+// WithMaxBatch bounds the updates that one Write RPC carries; the default is DefaultMaxBatch.
+func WithMaxBatch(n int) Option {
+	return func(o *options) { o.maxBatch = n }
+}
+
+// Dial connects to target, a host:port, and returns when it has answered a first call; ctx bounds the
+// wait. Whether the target has the device shows in the next call.
+func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (*Client, error) {
+	o := options{credentials: insecure.NewCredentials(), maxBatch: DefaultMaxBatch}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	address := target
+	if o.dial != nil {
+		address = "passthrough:///" + target
+	} else {
+		o.dial = dialTCP
+	}
+	conn, err := grpc.NewClient(address,
+		grpc.WithTransportCredentials(o.credentials),
+		grpc.WithContextDialer(once(o.dial)),
+		grpc.WithNoProxy(),
+		grpc.WithIdleTimeout(0), // an idle connection is still the connection
+		grpc.WithMaxHeaderListSize(maxHeaderBytes),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", target, err)
+	}
+	c := &Client{
+		target:   target,
+		deviceID: deviceID,
+		conn:     conn,
+		rpc:      v1.NewP4RuntimeClient(conn),
+		maxBatch: o.maxBatch,
+	}
+	if err := c.alive(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("connecting to %s: %w", target, err)
+	}
+	return c, nil
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+var errLost = errors.New("the connection is lost")
+
+// once lets dial succeed a single time.
+func once(dial func(context.Context, string) (net.Conn, error)) func(context.Context, string) (net.Conn, error) {
+	var connected atomic.Bool
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		if connected.Load() {
+			return nil, errLost
+		}
+		conn, err := dial(ctx, address)
+		if err == nil && connected.Swap(true) {
+			conn.Close()
+			return nil, errLost
+		}
+		return conn, err
+	}
+}
+
+// alive asks for the target's capabilities. Any answer will do: old targets do not implement the call.
+// gRPC's own keepalive is of no use here, because servers by default end connections that ping more
+// often than every five minutes.
+func (c *Client) alive(ctx context.Context) error {
+	_, err := c.rpc.Capabilities(ctx, &v1.CapabilitiesRequest{})
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		return err
+	}
+	return nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Target returns the address that the client was made for.
+func (c *Client) Target() string { return c.target }
+
+// Pipeline returns the P4Info and the cookie of what the device runs, nil when it runs nothing yet.
+func (c *Client) Pipeline(ctx context.Context) (*v1.ForwardingPipelineConfig, error) {
+	r, err := c.rpc.GetForwardingPipelineConfig(ctx, &v1.GetForwardingPipelineConfigRequest{
+		DeviceId:     c.deviceID,
+		ResponseType: v1.GetForwardingPipelineConfigRequest_P4INFO_AND_COOKIE,
+	})
+	switch {
+	case status.Code(err) == codes.FailedPrecondition:
+		// bmv2; the specification wants OK and no config.
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the pipeline of device %d: %w", c.deviceID, err)
+	case r.GetConfig().GetP4Info() == nil:
+		return nil, nil
+	}
+	return r.GetConfig(), nil
+}
+
+// setPipeline makes the device run config. It clears all tables.
+func (c *Client) setPipeline(ctx context.Context, config *v1.ForwardingPipelineConfig) error {
+	_, err := c.rpc.SetForwardingPipelineConfig(ctx, &v1.SetForwardingPipelineConfigRequest{
+		DeviceId:   c.deviceID,
+		ElectionId: c.election,
+		Action:     v1.SetForwardingPipelineConfigRequest_VERIFY_AND_COMMIT,
+		Config:     config,
+	})
+	if err != nil {
+		return fmt.Errorf("pushing the pipeline to device %d: %w", c.deviceID, notPrimary(err))
+	}
+	return nil
+}
+
+// Read asks for entities and returns what the device answers, as it arrives. The sequence ends after
+// the last entity, or after the first error; leaving it early ends the call.
+func (c *Client) Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1.Entity, error] {
+	return func(yield func(*v1.Entity, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := c.rpc.Read(ctx, &v1.ReadRequest{DeviceId: c.deviceID, Entities: entities})
+		if err != nil {
+			yield(nil, c.readError(err, len(entities)))
+			return
+		}
+		for {
+			page, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(nil, c.readError(err, len(entities)))
+				return
+			}
+			for _, e := range page.GetEntities() {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// readError gives the error of a read the code of the request that failed, where the details name one
+// (section "Batch Processing" of Read).
+func (c *Client) readError(err error, requests int) error {
+	details, detailsErr := updateDetails(err, requests)
+	if detailsErr != nil {
+		return fmt.Errorf("reading from device %d: %w", c.deviceID, err)
+	}
+	for k, d := range details {
+		if code := codes.Code(d.GetCanonicalCode()); code != codes.OK {
+			return fmt.Errorf("reading from device %d: request %d: %w", c.deviceID, k, status.Error(code, d.GetMessage()))
+		}
+	}
+	return fmt.Errorf("reading from device %d: %w", c.deviceID, err)
+}
+
+// Write sends updates in batches. Updates of one batch take effect in no particular order, so those
+// that depend on each other belong into different calls.
+//
+// It fails with a *BatchError when the target has answered for every update and refused some; the
+// rest is done. With any other error the call itself failed, and only reading back tells what was
+// done: nothing after the batch that it names.
+func (c *Client) Write(ctx context.Context, updates []*v1.Update) error {
+	var refused []UpdateError
+	for from := 0; from < len(updates); {
+		to := c.batchEnd(updates, from)
+		// The request gets its own slice: gRPC may look at it after the call was cancelled.
+		batch := slices.Clone(updates[from:to])
+		_, err := c.rpc.Write(ctx, &v1.WriteRequest{
+			DeviceId:   c.deviceID,
+			ElectionId: c.election,
+			Updates:    batch,
+		})
+		if err != nil {
+			details, detailsErr := updateDetails(err, len(batch))
+			if detailsErr != nil {
+				return fmt.Errorf("writing updates %d..%d of %d to device %d: %w",
+					from, to-1, len(updates), c.deviceID, notPrimary(detailsErr))
+			}
+			for k, d := range details {
+				if code := codes.Code(d.GetCanonicalCode()); code != codes.OK {
+					refused = append(refused, UpdateError{
+						Index:   from + k,
+						Update:  updates[from+k],
+						Code:    code,
+						Message: d.GetMessage(),
+						info:    c.info,
+					})
+				}
+			}
+		}
+		from = to
+	}
+	if len(refused) > 0 {
+		return &BatchError{Failed: refused, Updates: len(updates)}
+	}
+	return nil
+}
+
+// batchEnd returns where the batch that starts at from ends.
+func (c *Client) batchEnd(updates []*v1.Update, from int) int {
+	size := 0
+	for to := from; to < len(updates); to++ {
+		size += proto.Size(updates[to])
+		if to > from && (to-from == c.maxBatch || size > maxBatchBytes) {
+			return to
+		}
+	}
+	return len(updates)
+}

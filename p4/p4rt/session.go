@@ -1,0 +1,432 @@
+package p4rt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	defaultKeepAlive  = 5 * time.Second
+	defaultMinBackoff = 200 * time.Millisecond
+	defaultMaxBackoff = 10 * time.Second
+
+	// answerTimeout bounds the wait for a connection, and for the first arbitration answer on it.
+	answerTimeout = 5 * time.Second
+
+	// queueSize is how many stream messages wait for the callback. What does not fit is dropped:
+	// blocking would hide the loss of primacy behind them, and the target repeats what matters
+	// (unacknowledged digests, idle entries).
+	queueSize = 4096
+)
+
+// ErrElectionIDInUse is part of the error when another live client has the session's election id.
+var ErrElectionIDInUse = errors.New("the election id is in use by another live client")
+
+// Config is what a Session needs.
+type Config struct {
+	Target   string // host:port
+	DeviceID uint64
+
+	// Election is this client's rank. With nil the session stays a standby and is never primary, even
+	// where a target (bmv2) says so.
+	Election *ElectionID
+
+	// Pipeline is pushed, which clears all tables, when the target runs nothing or something else: its
+	// cookie or its P4Info differ. It must carry a cookie. With nil the target's own is used.
+	Pipeline *v1.ForwardingPipelineConfig
+
+	Log        *slog.Logger  // nil: no logs
+	KeepAlive  time.Duration // how often an idle target is asked whether it lives; 0: 5 s
+	MinBackoff time.Duration // the first wait before a reconnect is up to this; 0: 200 ms
+	MaxBackoff time.Duration // and every later one up to twice as much, until this; 0: 10 s
+	Options    []Option      // for Dial
+}
+
+// State is where a session is:
+//
+//	             connection, arbitration answer
+//	Disconnected ------------------------------> Backup <----------+
+//	     ^                                          | "you are     | "another
+//	     |  connection lost, keepalive unanswered,  v  primary"    |  is primary"
+//	     +--------- callback failed ------------ Primary ----------+
+type State uint8
+
+// The states of a session.
+const (
+	Disconnected State = iota
+	Backup
+	Active // primary: the callback runs
+)
+
+func (s State) String() string {
+	return [...]string{"disconnected", "backup", "primary"}[s]
+}
+
+// Status is what a session last knew.
+type Status struct {
+	State   State
+	Since   time.Time   // when State began
+	Err     error       // why the session is not primary; nil when it is, or has not tried yet
+	Highest *ElectionID // the highest election id that the target has told, nil before it did
+}
+
+// Session keeps one device's connection and, where it has an election id, tries to be its primary.
+type Session struct {
+	cfg Config
+	log *slog.Logger
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+// NewSession prepares a session; Run starts it.
+func NewSession(cfg Config) *Session {
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = defaultKeepAlive
+	}
+	if cfg.MinBackoff == 0 {
+		cfg.MinBackoff = defaultMinBackoff
+	}
+	if cfg.MaxBackoff == 0 {
+		cfg.MaxBackoff = defaultMaxBackoff
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Session{
+		cfg:    cfg,
+		log:    log.With("target", cfg.Target, "device", cfg.DeviceID),
+		status: Status{Since: time.Now()},
+	}
+}
+
+// Status returns where the session is.
+func (s *Session) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+func (s *Session) setStatus(state State, err error, highest *ElectionID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.State != state {
+		s.status.State, s.status.Since = state, time.Now()
+	}
+	s.status.Err = err
+	if highest != nil {
+		s.status.Highest = highest
+	}
+}
+
+// Run connects, and connects again whenever the connection is lost, until ctx ends, whose error it
+// then returns.
+//
+// Whenever the session becomes primary, and the target runs the pipeline, Run calls f; never two at
+// once. The context of f ends when the connection or primacy is lost, with the reason as its cause; f
+// must return then. What f returns while its context lives counts: nil ends Run, which returns nil; an
+// error is logged and leads to a new connection, after a pause.
+func (s *Session) Run(ctx context.Context, f func(ctx context.Context, p *Primary) error) error {
+	if p := s.cfg.Pipeline; p != nil && p.GetCookie() == nil {
+		return errors.New("the pipeline has no cookie, so whether a target runs it cannot be told")
+	}
+	var info *Info
+	if s.cfg.Pipeline != nil {
+		var err error
+		if info, err = NewInfo(s.cfg.Pipeline.GetP4Info()); err != nil {
+			return err
+		}
+	}
+	var logged string
+	for attempt := 0; ; attempt++ {
+		began := time.Now()
+		finished, err := s.connect(ctx, info, f)
+		if finished {
+			return nil
+		}
+		if ctx.Err() != nil {
+			s.setStatus(Disconnected, ctx.Err(), nil)
+			return ctx.Err()
+		}
+		if time.Since(began) > s.cfg.MaxBackoff {
+			attempt = 0 // it worked for a while
+		}
+		wasUp := s.Status().State != Disconnected
+		s.setStatus(Disconnected, err, nil)
+		wait := s.backoff(attempt)
+		level := slog.LevelDebug // a failure that repeats is no transition
+		if wasUp || err.Error() != logged {
+			level, logged = slog.LevelWarn, err.Error()
+		}
+		s.log.Log(ctx, level, "no connection to the target", "err", err, "retry_in", wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// backoff is exponential with full jitter, so that clients which lost a target together do not come
+// back together.
+func (s *Session) backoff(attempt int) time.Duration {
+	limit := s.cfg.MinBackoff
+	for range attempt {
+		if limit *= 2; limit >= s.cfg.MaxBackoff {
+			limit = s.cfg.MaxBackoff
+			break
+		}
+	}
+	return rand.N(limit) + 1
+}
+
+// link is one connection's stream.
+type link struct {
+	mu     sync.Mutex // guards sending
+	stream v1.P4Runtime_StreamChannelClient
+}
+
+func (l *link) send(m *v1.StreamMessageRequest) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stream.Send(m)
+}
+
+// arbitration is one answer of the target.
+type arbitration struct {
+	primary  bool
+	highest  *ElectionID
+	err      error                          // why not primary
+	messages chan *v1.StreamMessageResponse // of this time as primary
+}
+
+// connect holds one connection until it is lost, or f is finished.
+func (s *Session) connect(ctx context.Context, info *Info, f func(context.Context, *Primary) error) (finished bool, err error) {
+	dialCtx, dialed := context.WithTimeout(ctx, answerTimeout)
+	client, err := Dial(dialCtx, s.cfg.Target, s.cfg.DeviceID, s.cfg.Options...)
+	dialed()
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	stream, err := client.rpc.StreamChannel(ctx)
+	if err != nil {
+		return false, fmt.Errorf("opening the stream: %w", err)
+	}
+	l := &link{stream: stream}
+	// An error here shows, with its reason, in receive.
+	_ = l.send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{
+		Arbitration: &v1.MasterArbitrationUpdate{DeviceId: s.cfg.DeviceID, ElectionId: s.cfg.Election.message()},
+	}})
+	answers := make(chan arbitration)
+	lost := make(chan error, 1)
+	background.Go(func() { lost <- s.receive(ctx, l, answers) })
+	background.Go(func() { s.keepAlive(ctx, client, cancel) })
+
+	var running *term
+	stop := func(cause error) {
+		if running != nil {
+			running.cancel(cause)
+			<-running.done
+			running = nil
+		}
+	}
+	late := time.NewTimer(answerTimeout)
+	defer late.Stop()
+	for {
+		var done chan error
+		if running != nil {
+			done = running.done
+		}
+		select {
+		case a := <-answers:
+			late.Stop()
+			if !a.primary {
+				s.setStatus(Backup, a.err, a.highest)
+				s.log.Info("not primary", "reason", a.err)
+				stop(a.err)
+				continue
+			}
+			if running != nil {
+				continue
+			}
+			s.setStatus(Active, nil, a.highest)
+			s.log.Info("primary", "election", s.cfg.Election)
+			running = s.begin(ctx, client, l, info, a.messages, f)
+		case err := <-done:
+			running = nil
+			return err == nil, err
+		case err := <-lost:
+			stop(err)
+			return false, err
+		case <-late.C:
+			return false, fmt.Errorf("no answer to the arbitration request within %v", answerTimeout)
+		}
+	}
+}
+
+// receive reads the stream until it ends, and says why it did.
+func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitration) error {
+	var messages chan *v1.StreamMessageResponse // nil while not primary
+	answered := false
+	for {
+		m, err := l.stream.Recv()
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return s.streamError(err, answered)
+		}
+		update, ok := m.GetUpdate().(*v1.StreamMessageResponse_Arbitration)
+		if !ok {
+			select {
+			case messages <- m:
+			default:
+			}
+			continue
+		}
+		answered = true
+		a := s.judge(update.Arbitration)
+		switch {
+		case !a.primary:
+			messages = nil
+		case messages == nil:
+			messages = make(chan *v1.StreamMessageResponse, queueSize)
+		}
+		a.messages = messages
+		select {
+		case answers <- a:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// judge reads an arbitration answer (section "Client Arbitration Notifications").
+func (s *Session) judge(m *v1.MasterArbitrationUpdate) arbitration {
+	var a arbitration
+	if e := m.GetElectionId(); e != nil {
+		a.highest = &ElectionID{High: e.GetHigh(), Low: e.GetLow()}
+	}
+	switch code := codes.Code(m.GetStatus().GetCode()); {
+	case s.cfg.Election == nil:
+		a.err = fmt.Errorf("%w: a standby", ErrNotPrimary)
+	case code == codes.OK:
+		a.primary = true
+	case code == codes.AlreadyExists:
+		a.err = fmt.Errorf("%w: election id %v is primary, this client's is %v", ErrNotPrimary, a.highest, s.cfg.Election)
+	case code == codes.NotFound:
+		a.err = fmt.Errorf("%w: nobody is until a client comes with election id %v or above, this client's is %v",
+			ErrNotPrimary, a.highest, s.cfg.Election)
+	default:
+		a.err = fmt.Errorf("%w: %v: %s", ErrNotPrimary, code, m.GetStatus().GetMessage())
+	}
+	return a
+}
+
+// streamError says why a stream ended (section "Rules for Handling MasterArbitrationUpdate Messages").
+func (s *Session) streamError(err error, answered bool) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the target ended the stream")
+	}
+	if !answered {
+		switch status.Code(err) {
+		case codes.NotFound:
+			return fmt.Errorf("the target has no device %d: %w", s.cfg.DeviceID, err)
+		case codes.InvalidArgument:
+			if s.cfg.Election == nil {
+				return fmt.Errorf("the target refuses a client without an election id; it may take only one: %w", err)
+			}
+			return fmt.Errorf("%w: %v: %w", ErrElectionIDInUse, s.cfg.Election, err)
+		case codes.ResourceExhausted:
+			return fmt.Errorf("the target has too many clients: %w", err)
+		}
+	}
+	return fmt.Errorf("the stream broke: %w", err)
+}
+
+// keepAlive ends the connection when the target stops answering.
+func (s *Session) keepAlive(ctx context.Context, c *Client, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(s.cfg.KeepAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		callCtx, called := context.WithTimeout(ctx, s.cfg.KeepAlive)
+		err := c.alive(callCtx)
+		called()
+		if err != nil && ctx.Err() == nil {
+			cancel(fmt.Errorf("the target stopped answering: %w", err))
+			return
+		}
+	}
+}
+
+// term is one time as primary.
+type term struct {
+	cancel context.CancelCauseFunc
+	done   chan error // what f returned, once
+}
+
+func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info, messages chan *v1.StreamMessageResponse,
+	f func(context.Context, *Primary) error) *term {
+	ctx, cancel := context.WithCancelCause(ctx)
+	t := &term{cancel: cancel, done: make(chan error, 1)}
+	primary := *client
+	primary.election = s.cfg.Election.message()
+	p := &Primary{Client: &primary, ctx: ctx, link: l, messages: messages}
+	go func() { // ends when f does; connect waits for done
+		defer cancel(nil)
+		err := s.preparePipeline(ctx, p, info)
+		if err == nil {
+			err = f(ctx, p)
+		}
+		t.done <- err
+	}()
+	return t
+}
+
+// preparePipeline makes sure that the target runs the session's pipeline, if it has one.
+func (s *Session) preparePipeline(ctx context.Context, p *Primary, info *Info) error {
+	have, err := p.Pipeline(ctx)
+	if err != nil {
+		return err
+	}
+	want := s.cfg.Pipeline
+	if want == nil {
+		if have == nil {
+			return errors.New("the target runs no pipeline, and none is given to push")
+		}
+		p.info, err = NewInfo(have.GetP4Info())
+		return err
+	}
+	p.info = info
+	if have != nil && proto.Equal(have.GetCookie(), want.GetCookie()) && proto.Equal(have.GetP4Info(), want.GetP4Info()) {
+		return nil
+	}
+	if err := p.setPipeline(ctx, want); err != nil {
+		return err
+	}
+	s.log.Info("pipeline pushed", "cookie", fmt.Sprintf("%#x", want.GetCookie().GetCookie()), "replaced", have != nil)
+	return nil
+}

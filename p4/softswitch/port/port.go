@@ -1,0 +1,56 @@
+// Package port holds what the embedded switch is plugged into: in-process links, whose other end is
+// a host in the same program; AF_PACKET sockets on Linux interfaces; and taps that show or record
+// what passes. Ports move frames and count them; what a frame means is left to the switch, which
+// owns one goroutine per port.
+package port
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// MaxFrame is the longest frame that a port takes, in bytes: the largest IP packet, an Ethernet
+// header and one tag.
+const MaxFrame = 65535 + 18
+
+// ErrClosed is what Run returns when the port was closed under it.
+var ErrClosed = errors.New("port is closed")
+
+// Port is one port of a switch. A frame is an Ethernet frame without its check sequence.
+type Port interface {
+	// Send takes a frame that leaves the switch and does not keep the slice. It never waits for the
+	// receiver: what does not fit is dropped and counted. Frames may stay behind until Flush. Send
+	// and Flush may be called from any goroutine.
+	Send(frame []byte)
+	// Flush hands on what Send has gathered. Its error is the first reason since the last Flush
+	// why frames were dropped, other than a full queue.
+	Flush() error
+	// Run calls receive with the frames that arrive, in order, some at a time, and returns when ctx
+	// ends (nil), or when the port cannot go on. The frames are valid during the call only, and must
+	// not be changed. Only one Run at a time.
+	Run(ctx context.Context, receive func(frames [][]byte)) error
+	// Counters returns what the port has counted since it was made.
+	Counters() Counters
+	// Close releases the port. Run must have returned.
+	Close() error
+}
+
+// Counters counts the frames of one port, seen from the switch. A dropped frame is not counted as
+// received or sent.
+type Counters struct {
+	Received, ReceiveDropped uint64
+	Sent, SendDropped        uint64
+}
+
+// counters is Counters while the port runs.
+type counters struct {
+	received, receiveDropped, sent, sendDropped atomic.Uint64
+}
+
+func (c *counters) snapshot() Counters {
+	return Counters{
+		Received: c.received.Load(), ReceiveDropped: c.receiveDropped.Load(),
+		Sent: c.sent.Load(), SendDropped: c.sendDropped.Load(),
+	}
+}

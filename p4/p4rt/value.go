@@ -1,6 +1,7 @@
 package p4rt
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -75,6 +76,11 @@ func (v Value) IsZero() bool { return v.bytes == "" && v.bits == 0 && v.format =
 
 // Equal reports whether both are the same number; width and format do not count.
 func (v Value) Equal(w Value) bool { return v.bytes == w.bytes }
+
+// Compare orders values as numbers: -1, 0 or 1.
+func (v Value) Compare(w Value) int {
+	return cmp.Or(cmp.Compare(len(v.bytes), len(w.bytes)), cmp.Compare(v.bytes, w.bytes))
+}
 
 // Bytes returns the canonical form, as P4Runtime messages carry it.
 func (v Value) Bytes() []byte { return []byte(v.bytes) }

@@ -1,0 +1,549 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/p4/p4rt"
+)
+
+// reachTimeout is how long a target may take to answer at all.
+const reachTimeout = 3 * time.Second
+
+// targetFlags name the P4Runtime target that a command talks to.
+func targetFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "target", Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the switch's P4Runtime server"},
+		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device at the target"},
+	}
+}
+
+var tableCommand = &cli.Command{
+	Name:  "table",
+	Usage: "show what a switch holds, as the switch tells it",
+	Description: "Reads any P4Runtime target and names what it reads by the P4Info that the target returns.\n" +
+		"It only reads: it never becomes primary, and a controller is not disturbed.",
+	Subcommands: []*cli.Command{
+		{
+			Name:  "list",
+			Usage: "list tables, counters and multicast groups",
+			Description: "With --json prints one array. Each object has a \"kind\":\n" +
+				"  table            name, keys, entries, size, counts, idle_timeout, miss\n" +
+				"  counter          name, size, counts\n" +
+				"  multicast_group  group, replicas",
+			Flags:  append(targetFlags(), jsonFlag()),
+			Action: tableList,
+		},
+		{
+			Name:      "dump",
+			Usage:     "print every entry of one table or counter, or of all",
+			ArgsUsage: "[NAME]",
+			Description: "With --json prints one array. Each object has a \"kind\":\n" +
+				"  entry            table, match, priority, action, params, member, group, one_shot,\n" +
+				"                   idle_timeout_ns, since_hit_ns, packets, bytes\n" +
+				"  counter          counter, index, packets, bytes\n" +
+				"  multicast_group  group, replicas\n" +
+				"Values up to 53 bits wide are numbers, all others and addresses are strings; a ternary\n" +
+				"match is \"value&mask\", a prefix \"value/length\", a range \"low..high\"; match fields that\n" +
+				"match everything are left out, as is what does not apply.",
+			Flags:  append(targetFlags(), jsonFlag()),
+			Action: tableDump,
+		},
+	},
+}
+
+// target is a reachable device whose tables have names.
+type target struct {
+	*p4rt.Client
+	info *p4rt.Info
+}
+
+// openTarget connects to the target that the flags name and learns its names.
+func openTarget(c *cli.Context) (*target, error) {
+	address, device := c.String("target"), c.Uint64("device-id")
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, usageError(fmt.Errorf("--target: %q is not an address and a port, such as 127.0.0.1:9559", address))
+	}
+	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
+	defer cancel()
+	client, err := p4rt.Dial(ctx, address, device)
+	if err != nil {
+		return nil, notReached(address, err)
+	}
+	t := &target{Client: client}
+	if err := t.learn(ctx, address, device); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *target) learn(ctx context.Context, address string, device uint64) error {
+	pipeline, err := t.Pipeline(ctx)
+	switch {
+	case status.Code(err) == codes.NotFound:
+		return fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device)
+	case status.Code(err) == codes.Unimplemented:
+		return unreachableError(fmt.Errorf("%s answers, but not P4Runtime: %w", address, err))
+	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
+		return notReached(address, err)
+	case err != nil:
+		return err
+	case pipeline == nil:
+		return fmt.Errorf("device %d at %s runs no P4 program yet; a controller pushes one when it connects", device, address)
+	}
+	t.info, err = p4rt.NewInfo(pipeline.GetP4Info())
+	return err
+}
+
+// notReached says what to do about a target that does not answer.
+func notReached(address string, err error) error {
+	why := "it answers, but not as a P4Runtime server does"
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(err.Error(), "connection refused"):
+		why = "nothing listens there (connection refused)"
+	case strings.Contains(err.Error(), "no such host") || strings.Contains(err.Error(), "produced zero addresses"):
+		why = "its name is not known"
+	case status.Code(err) == codes.DeadlineExceeded:
+		why = fmt.Sprintf("no answer within %v", reachTimeout)
+	case strings.Contains(err.Error(), "no route to host") || strings.Contains(err.Error(), "network is unreachable"):
+		why = "there is no route to it"
+	}
+	return unreachableError(fmt.Errorf(
+		"cannot reach a switch at %s: %s. Is it running? --target names another address", address, why))
+}
+
+// summary is what `table list` says of a table.
+type summary struct {
+	*p4rt.Table
+	entries int
+	miss    string // what a miss does; "" when the target does not tell
+}
+
+// holding is a table with what it holds.
+type holding struct {
+	*p4rt.Table
+	entries []p4rt.Entry
+	miss    string
+}
+
+// counting is an indirect counter with its cells.
+type counting struct {
+	*p4rt.CounterArray
+	cells []p4rt.Cell
+}
+
+// unsupported reports whether a target says that it cannot tell. Targets differ in what they can:
+// that is no reason to fail.
+func unsupported(err error) bool { return status.Code(err) == codes.Unimplemented }
+
+func (t *target) summarize(ctx context.Context, table *p4rt.Table) (summary, error) {
+	s := summary{Table: table}
+	for e, err := range t.Read(ctx, p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})) {
+		if err != nil {
+			return s, fmt.Errorf("table %s: %w", table.Name, err)
+		}
+		if !e.GetTableEntry().GetIsDefaultAction() {
+			s.entries++
+		}
+	}
+	var err error
+	s.miss, err = t.miss(ctx, table)
+	return s, err
+}
+
+func (t *target) hold(ctx context.Context, table *p4rt.Table) (holding, error) {
+	h := holding{Table: table}
+	for e, err := range t.Read(ctx, table.Query()) {
+		if err != nil {
+			return h, fmt.Errorf("table %s: %w", table.Name, err)
+		}
+		entry, err := t.info.DecodeEntry(e.GetTableEntry())
+		if err != nil {
+			return h, err
+		}
+		if !entry.Default {
+			h.entries = append(h.entries, entry)
+		}
+	}
+	slices.SortFunc(h.entries, compareEntries)
+	var err error
+	h.miss, err = t.miss(ctx, table)
+	return h, err
+}
+
+// miss says what a packet that no entry matches meets.
+func (t *target) miss(ctx context.Context, table *p4rt.Table) (string, error) {
+	if table.ConstDefault != nil {
+		return table.ConstDefault.Name, nil
+	}
+	for e, err := range t.Read(ctx, table.QueryDefault()) {
+		if unsupported(err) {
+			return "", nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("default entry of table %s: %w", table.Name, err)
+		}
+		entry, err := t.info.DecodeEntry(e.GetTableEntry())
+		return entry.Does(), err
+	}
+	return "", nil
+}
+
+func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (counting, error) {
+	c := counting{CounterArray: counter}
+	for e, err := range t.Read(ctx, counter.Query()) {
+		if unsupported(err) {
+			return counting{CounterArray: counter}, nil
+		}
+		if err != nil {
+			return c, fmt.Errorf("counter %s: %w", counter.Name, err)
+		}
+		cell, err := t.info.DecodeCell(e.GetCounterEntry())
+		if err != nil {
+			return c, err
+		}
+		c.cells = append(c.cells, cell)
+	}
+	slices.SortFunc(c.cells, func(a, b p4rt.Cell) int { return cmp.Compare(a.Index, b.Index) })
+	return c, nil
+}
+
+func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
+	var groups []p4rt.MulticastGroup
+	for e, err := range t.Read(ctx, p4rt.QueryMulticastGroups()) {
+		if unsupported(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("multicast groups: %w", err)
+		}
+		g, err := p4rt.DecodeMulticastGroup(e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry())
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(g.Replicas, func(a, b p4rt.Replica) int {
+			return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Instance, b.Instance))
+		})
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b p4rt.MulticastGroup) int { return cmp.Compare(a.ID, b.ID) })
+	return groups, nil
+}
+
+// compareEntries orders entries of one table: the highest priority first, then by match.
+func compareEntries(a, b p4rt.Entry) int {
+	if c := cmp.Compare(b.Priority, a.Priority); c != 0 {
+		return c
+	}
+	return slices.CompareFunc(a.Match, b.Match, func(x, y p4rt.Field) int {
+		return cmp.Or(
+			cmp.Compare(x.Name, y.Name),
+			x.Value.Compare(y.Value),
+			cmp.Compare(x.PrefixLen, y.PrefixLen),
+			x.Mask.Compare(y.Mask),
+			x.High.Compare(y.High),
+		)
+	})
+}
+
+func tableList(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	t, err := openTarget(c)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	var tables []summary
+	for _, table := range t.info.Tables() {
+		s, err := t.summarize(c.Context, table)
+		if err != nil {
+			return err
+		}
+		tables = append(tables, s)
+	}
+	groups, err := t.groups(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(c.App.Writer, listJSON(tables, t.info.Counters(), groups))
+	}
+	return listText(c.App.Writer, tables, t.info.Counters(), groups)
+}
+
+func listText(w io.Writer, tables []summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup) error {
+	text := newTextTable("TABLE", "ENTRIES", "SIZE", "MATCH", "COUNTS", "IDLE TIMEOUT", "A MISS DOES")
+	for _, t := range tables {
+		var keys []string
+		for _, k := range t.Keys {
+			keys = append(keys, k.Name+":"+k.Kind.String())
+		}
+		timeout := ""
+		if t.IdleTimeout {
+			timeout = "yes"
+		}
+		text.row(t.Name, strconv.Itoa(t.entries), strconv.FormatInt(t.Size, 10), strings.Join(keys, " "),
+			strings.Join(units(t.Counter), "+"), timeout, t.miss)
+	}
+	sections := []*textTable{text}
+	if len(counters) > 0 {
+		text := newTextTable("COUNTER", "CELLS", "COUNTS")
+		for _, counter := range counters {
+			text.row(counter.Name, strconv.FormatInt(counter.Size, 10), strings.Join(units(counter.Unit), "+"))
+		}
+		sections = append(sections, text)
+	}
+	if len(groups) > 0 {
+		sections = append(sections, groupsText(groups))
+	}
+	return writeSections(w, sections)
+}
+
+func writeSections(w io.Writer, sections []*textTable) error {
+	for i, text := range sections {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if err := text.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func groupsText(groups []p4rt.MulticastGroup) *textTable {
+	text := newTextTable("MULTICAST GROUP", "PORTS")
+	for _, g := range groups {
+		var ports []string
+		for _, r := range g.Replicas {
+			port := strconv.FormatUint(uint64(r.Port), 10)
+			if r.Instance != 0 {
+				port += fmt.Sprintf("(instance %d)", r.Instance)
+			}
+			ports = append(ports, port)
+		}
+		text.row(strconv.FormatUint(uint64(g.ID), 10), strings.Join(ports, " "))
+	}
+	return text
+}
+
+func units(u p4rt.Unit) []string {
+	list := []string{}
+	if u&p4rt.Packets != 0 {
+		list = append(list, "packets")
+	}
+	if u&p4rt.Bytes != 0 {
+		list = append(list, "bytes")
+	}
+	return list
+}
+
+func tableDump(c *cli.Context) error {
+	args, err := arguments(c, "NAME")
+	if err != nil {
+		return err
+	}
+	t, err := openTarget(c)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	tables, counters := t.info.Tables(), t.info.Counters()
+	var groups []p4rt.MulticastGroup
+	if len(args) == 1 {
+		tables, counters, err = t.named(args[0])
+	} else {
+		groups, err = t.groups(c.Context)
+	}
+	if err != nil {
+		return err
+	}
+	objects := []any{}
+	for i, table := range tables {
+		h, err := t.hold(c.Context, table)
+		if err != nil {
+			return err
+		}
+		if c.Bool("json") {
+			objects = append(objects, entriesJSON(h)...)
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(c.App.Writer)
+		}
+		if err := entriesText(c.App.Writer, h); err != nil {
+			return err
+		}
+	}
+	for i, counter := range counters {
+		cells, err := t.count(c.Context, counter)
+		if err != nil {
+			return err
+		}
+		if c.Bool("json") {
+			objects = append(objects, cellsJSON(cells)...)
+			continue
+		}
+		if len(tables)+i > 0 {
+			fmt.Fprintln(c.App.Writer)
+		}
+		if err := cellsText(c.App.Writer, cells); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return writeJSON(c.App.Writer, append(objects, groupsJSON(groups)...))
+	}
+	if len(groups) > 0 {
+		fmt.Fprintln(c.App.Writer)
+		return groupsText(groups).write(c.App.Writer)
+	}
+	return nil
+}
+
+// named finds the table or the counter that the user means.
+func (t *target) named(name string) ([]*p4rt.Table, []*p4rt.CounterArray, error) {
+	table, err := t.info.Table(name)
+	if err == nil {
+		return []*p4rt.Table{table}, nil, nil
+	}
+	counter, counterErr := t.info.Counter(name)
+	if counterErr == nil {
+		return nil, []*p4rt.CounterArray{counter}, nil
+	}
+	var there []string
+	for _, table := range t.info.Tables() {
+		there = append(there, table.Name)
+	}
+	for _, counter := range t.info.Counters() {
+		there = append(there, counter.Name+" (counter)")
+	}
+	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", ")))
+}
+
+func entriesText(w io.Writer, h holding) error {
+	line := fmt.Sprintf("table %s: %d of %d entries", h.Name, len(h.entries), h.Size)
+	if h.miss != "" {
+		line += "; a miss does " + h.miss
+	}
+	fmt.Fprintln(w, line)
+	if len(h.entries) == 0 {
+		return nil
+	}
+	prioritised := slices.ContainsFunc(h.entries, func(e p4rt.Entry) bool { return e.Priority != 0 })
+	var header []string
+	for _, k := range h.Keys {
+		header = append(header, k.Name)
+	}
+	if prioritised {
+		header = append(header, "PRIORITY")
+	}
+	header = append(header, "ACTION")
+	if h.IdleTimeout {
+		header = append(header, "IDLE TIMEOUT", "SINCE HIT")
+	}
+	for _, unit := range units(h.Counter) {
+		header = append(header, strings.ToUpper(unit))
+	}
+	text := newTextTable(header...)
+	for _, e := range h.entries {
+		var row []string
+		for _, k := range h.Keys {
+			row = append(row, matchText(e, k.Name))
+		}
+		if prioritised {
+			row = append(row, strconv.Itoa(int(e.Priority)))
+		}
+		row = append(row, e.Does())
+		if h.IdleTimeout {
+			row = append(row, durationText(e.IdleTimeout), sinceText(e.SinceHit))
+		}
+		row = append(row, counterText(h.Counter, e.Counter)...)
+		text.row(row...)
+	}
+	return text.write(w)
+}
+
+func matchText(e p4rt.Entry, name string) string {
+	for _, f := range e.Match {
+		if f.Name == name {
+			return f.String()
+		}
+	}
+	return "*"
+}
+
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+func sinceText(d *time.Duration) string {
+	if d == nil {
+		return ""
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+func counterText(unit p4rt.Unit, c *p4rt.Counter) []string {
+	var cells []string
+	for _, n := range counts(unit, c) {
+		cells = append(cells, strconv.FormatInt(n, 10))
+	}
+	for len(cells) < len(units(unit)) {
+		cells = append(cells, "")
+	}
+	return cells
+}
+
+// counts returns the numbers that go with units(unit), none when there is no counter.
+func counts(unit p4rt.Unit, c *p4rt.Counter) []int64 {
+	var list []int64
+	if c != nil && unit&p4rt.Packets != 0 {
+		list = append(list, c.Packets)
+	}
+	if c != nil && unit&p4rt.Bytes != 0 {
+		list = append(list, c.Bytes)
+	}
+	return list
+}
+
+// cellsText prints the cells that have counted something.
+func cellsText(w io.Writer, c counting) error {
+	header := []string{"CELL"}
+	for _, unit := range units(c.Unit) {
+		header = append(header, strings.ToUpper(unit))
+	}
+	text := newTextTable(header...)
+	counted := 0
+	for _, cell := range c.cells {
+		if cell.Counter != (p4rt.Counter{}) {
+			counted++
+			text.row(append([]string{strconv.FormatInt(cell.Index, 10)}, counterText(c.Unit, &cell.Counter)...)...)
+		}
+	}
+	fmt.Fprintf(w, "counter %s: %d of %d cells have counted\n", c.Name, counted, c.Size)
+	if counted == 0 {
+		return nil
+	}
+	return text.write(w)
+}

@@ -1,0 +1,162 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+)
+
+const (
+	minInterval, maxInterval, defaultInterval = 10 * time.Millisecond, time.Hour, 2 * time.Second
+	defaultFastInterval, defaultTimeout       = 500 * time.Millisecond, time.Second
+	defaultRise, defaultFall, maxRiseFall     = 2, 3, 100
+)
+
+type rawCheck struct {
+	Type              string         `yaml:"type,required"`
+	Port              *int           `yaml:"port"`
+	Path              *string        `yaml:"path"`
+	Host              *string        `yaml:"host"`
+	ExpectStatus      []string       `yaml:"expect_status"`
+	VerifyCertificate *bool          `yaml:"verify_certificate"`
+	Interval          *time.Duration `yaml:"interval"`
+	FastInterval      *time.Duration `yaml:"fast_interval"`
+	Timeout           *time.Duration `yaml:"timeout"`
+	Jitter            *time.Duration `yaml:"jitter"`
+	Rise              *int           `yaml:"rise"`
+	Fall              *int           `yaml:"fall"`
+}
+
+func (p *parser) checks(path string, raw []rawCheck, ports []uint16) []Check {
+	var all []Check
+	for i, r := range raw {
+		all = append(all, p.check(fmt.Sprintf("%s[%d]", path, i), r, ports))
+	}
+	return all
+}
+
+func (p *parser) check(path string, r rawCheck, ports []uint16) Check {
+	c := Check{Type: CheckType(r.Type)}
+	types := []CheckType{CheckTCP, CheckHTTP, CheckHTTPS, CheckICMP}
+	if known := slices.Contains(types, c.Type); known {
+		c.Port = p.checkPort(path+".port", c.Type, r.Port, ports)
+		p.webOnly(path, c.Type)
+	} else if p.usable(path + ".type") {
+		p.Add(path+".type", "must be tcp, http, https or icmp, is %s", strict.Quote(r.Type))
+	}
+	if web(c.Type) {
+		c.Path = p.urlPath(path+".path", r.Path)
+		c.Host = p.hostName(path+".host", r.Host)
+		c.ExpectStatus = p.statuses(path+".expect_status", r.ExpectStatus)
+	}
+	c.VerifyCertificate = r.VerifyCertificate != nil && *r.VerifyCertificate
+	p.timing(path, r, &c)
+	c.Rise = p.number(path+".rise", r.Rise, defaultRise, 1, maxRiseFall)
+	c.Fall = p.number(path+".fall", r.Fall, defaultFall, 1, maxRiseFall)
+	return c
+}
+
+// timing reads the durations; those that are left out follow from those that are there.
+func (p *parser) timing(path string, r rawCheck, c *Check) {
+	c.Interval = p.duration(path+".interval", r.Interval, defaultInterval, minInterval, maxInterval)
+	c.FastInterval = p.within(path, "fast_interval", r.FastInterval, min(defaultFastInterval, c.Interval), minInterval, c.Interval)
+	c.Timeout = p.within(path, "timeout", r.Timeout, min(defaultTimeout, c.Interval), minInterval, c.Interval)
+	c.Jitter = p.within(path, "jitter", r.Jitter, c.Interval/10, 0, c.Interval)
+}
+
+// within reads a duration that may not be greater than the check's interval.
+func (p *parser) within(path, key string, x *time.Duration, def, least, interval time.Duration) time.Duration {
+	at := path + "." + key
+	d := p.duration(at, x, def, least, maxInterval)
+	if d > interval && !p.Bad(at) && !p.Bad(path+".interval") {
+		p.Add(at, "must be at most interval, %s, is %s", short(interval), short(d))
+	}
+	return d
+}
+
+func web(t CheckType) bool { return t == CheckHTTP || t == CheckHTTPS }
+
+// webOnly refuses keys that the type of the check does not have.
+func (p *parser) webOnly(path string, t CheckType) {
+	for _, key := range []string{"path", "host", "expect_status"} {
+		if p.Has(path+"."+key) && !web(t) {
+			p.Add(path+"."+key, "must be left out of %s checks: it is for http and https", t)
+		}
+	}
+	if p.Has(path+".verify_certificate") && t != CheckHTTPS {
+		p.Add(path+".verify_certificate", "must be left out of %s checks: it is for https", t)
+	}
+}
+
+// checkPort returns the port to ask; without one it is that of the pool's VIPs.
+func (p *parser) checkPort(path string, t CheckType, x *int, ports []uint16) uint16 {
+	switch {
+	case t == CheckICMP && p.Has(path):
+		p.Add(path, "must be left out of icmp checks: ICMP has no ports")
+	case t == CheckICMP:
+	case x != nil:
+		return uint16(p.number(path, x, 0, 1, 65535))
+	case p.Bad(path):
+	case len(ports) == 1:
+		return ports[0]
+	case len(ports) == 0:
+		p.Add(path, "is missing, and no VIP uses the pool whose port it could be: must be 1..65535")
+	default:
+		p.Add(path, "is missing, and the pool's VIPs have several ports (%s): must be 1..65535", list(ports))
+	}
+	return 0
+}
+
+func (p *parser) urlPath(path string, text *string) string {
+	if text == nil {
+		return "/"
+	}
+	if _, err := url.ParseRequestURI(*text); err != nil || !strings.HasPrefix(*text, "/") || strings.Contains(*text, "#") {
+		p.Add(path, "must be the path of a URL, such as /healthz, is %s", strict.Quote(*text))
+	}
+	return *text
+}
+
+func (p *parser) hostName(path string, text *string) string {
+	if text == nil {
+		return ""
+	}
+	if u, err := url.Parse("http://" + *text); err != nil || *text == "" || u.Host != *text || u.Hostname() == "" {
+		p.Add(path, "must be a host name, such as www.example.com, is %s", strict.Quote(*text))
+	}
+	return *text
+}
+
+// statuses reads codes and ranges of codes: [200, 300-399].
+func (p *parser) statuses(path string, raw []string) []uint16 {
+	if p.usable(path) && len(raw) == 0 {
+		p.Add(path, "must name at least one status")
+	}
+	var all []uint16
+	for i, text := range raw {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if !p.usable(at) {
+			continue
+		}
+		first, last, isRange := strings.Cut(text, "-")
+		if !isRange {
+			last = first
+		}
+		low, err1 := strconv.ParseUint(first, 10, 16)
+		high, err2 := strconv.ParseUint(last, 10, 16)
+		if err1 != nil || err2 != nil || low < 100 || high > 599 || low > high {
+			p.Add(at, "must be a status, 100..599, or a range of them such as 200-299, is %s", strict.Quote(text))
+			continue
+		}
+		for code := low; code <= high; code++ {
+			all = append(all, uint16(code))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

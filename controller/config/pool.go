@@ -1,0 +1,282 @@
+package config
+
+import (
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+const (
+	minSlots, maxPoolSlots, defaultSlots = 64, 65536, 4096
+	minWeight, maxWeight, defaultWeight  = 1, 1000, 100
+
+	// Targets count idleness no finer than half a second.
+	minDrainIdle, maxDrainIdle, defaultDrainIdle = 500 * time.Millisecond, 24 * time.Hour, time.Minute
+)
+
+type rawPool struct {
+	Name      string         `yaml:"name,required"`
+	Slots     *int           `yaml:"slots"`
+	DrainIdle *time.Duration `yaml:"drain_idle"`
+	AllDown   *string        `yaml:"all_down"`
+	Checks    []rawCheck     `yaml:"checks"`
+	Backends  []rawBackend   `yaml:"backends,required"`
+}
+
+type rawBackend struct {
+	Name       string `yaml:"name,required"`
+	Address    string `yaml:"address,required"`
+	MAC        string `yaml:"mac,required"`
+	SwitchPort *int   `yaml:"switch_port,required"`
+	Port       *int   `yaml:"port"`
+	Weight     *int   `yaml:"weight"`
+	Enabled    *bool  `yaml:"enabled"`
+}
+
+func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
+	names := make(map[string]string)
+	all := make([]Pool, len(raw))
+	slots, largest, backends := 0, 0, 0
+	for i, r := range raw {
+		path := fmt.Sprintf("pools[%d]", i)
+		p.name(path+".name", r.Name, names)
+		pool := Pool{
+			Name:      r.Name,
+			Slots:     p.slots(path+".slots", r.Slots),
+			DrainIdle: p.duration(path+".drain_idle", r.DrainIdle, defaultDrainIdle, minDrainIdle, maxDrainIdle),
+			AllDown:   p.allDown(path+".all_down", r.AllDown),
+		}
+		ports := p.portsOf(r.Name, vips)
+		pool.Backends = p.backends(path, r.Backends, ports)
+		p.enoughSlots(path, pool)
+		pool.Checks = p.checks(path+".checks", r.Checks, ports)
+		all[i] = pool
+		slots += pool.Slots
+		largest = max(largest, pool.Slots)
+		backends += len(pool.Backends)
+	}
+	if slots+largest > maxSlots {
+		p.Add("pools", "must have at most %d slots together, counting the largest pool twice (to change its slots takes "+
+			"room for both tables), have %d: a switch holds no more", maxSlots, slots+largest)
+	}
+	if backends > maxBackends {
+		p.Add("pools", "must have at most %d backends together, have %d: a switch holds no more", maxBackends, backends)
+	}
+	return all
+}
+
+func (p *parser) slots(path string, x *int) int {
+	switch {
+	case x == nil:
+		return defaultSlots
+	case *x < minSlots || *x > maxPoolSlots || bits.OnesCount(uint(*x)) != 1:
+		p.Add(path, "must be a power of two, %d..%d, is %d", minSlots, maxPoolSlots, *x)
+		return defaultSlots
+	}
+	return *x
+}
+
+func (p *parser) allDown(path string, text *string) AllDown {
+	if text == nil {
+		return Drop
+	}
+	if a := AllDown(*text); a == Drop || a == Forward {
+		return a
+	}
+	p.Add(path, "must be %s or %s, is %s", Drop, Forward, strict.Quote(*text))
+	return Drop
+}
+
+func (p *parser) duration(path string, x *time.Duration, def, least, most time.Duration) time.Duration {
+	switch {
+	case x == nil:
+		return def
+	case *x < least || *x > most:
+		p.Add(path, "must be %s..%s, is %s", short(least), short(most), short(*x))
+		return def
+	}
+	return *x
+}
+
+// short is d without its zero units: 1m, not 1m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// portsOf returns the ports of the VIPs that use the pool, ascending.
+func (p *parser) portsOf(pool string, vips []VIP) []uint16 {
+	var ports []uint16
+	for _, i := range p.vipsByPool[pool] {
+		if port := vips[i].Port; port != 0 && !slices.Contains(ports, port) {
+			ports = append(ports, port)
+		}
+	}
+	slices.Sort(ports)
+	return ports
+}
+
+func (p *parser) backends(pool string, raw []rawBackend, ports []uint16) []Backend {
+	if p.usable(pool+".backends") && len(raw) == 0 {
+		p.Add(pool+".backends", "must name at least one backend")
+	}
+	names, addresses := make(map[string]string), make(map[netip.Addr]string)
+	macs := make(map[packet.MAC]string)
+	all := make([]Backend, len(raw))
+	for i, r := range raw {
+		path := fmt.Sprintf("%s.backends[%d]", pool, i)
+		p.name(path+".name", r.Name, names)
+		b := Backend{
+			Name:       r.Name,
+			Address:    p.host(path+".address", r.Address),
+			MAC:        p.stationMAC(path+".mac", r.MAC),
+			SwitchPort: p.switchPort(path+".switch_port", r.SwitchPort),
+			Weight:     p.number(path+".weight", r.Weight, defaultWeight, minWeight, maxWeight),
+			Enabled:    orTrue(r.Enabled),
+		}
+		p.samePort(path+".port", r.Port, ports)
+		if b.Address.IsValid() {
+			unique(p, path+".address", b.Address, addresses, "must be unique in its pool, %s is the address of %s too", b.Address)
+		}
+		if !b.MAC.IsZero() {
+			unique(p, path+".mac", b.MAC, macs, "must be unique in its pool, %s is the MAC of %s too: to send one server "+
+				"more, give it a greater weight", b.MAC)
+		}
+		p.agrees(path, b)
+		all[i] = b
+	}
+	return all
+}
+
+// agrees holds a backend against those of other pools that are the same machine.
+func (p *parser) agrees(path string, b Backend) {
+	if b.Address.IsValid() && !b.MAC.IsZero() && !p.Bad(path+".address") {
+		if first, ok := p.byAddress[b.Address]; !ok {
+			p.byAddress[b.Address] = place{path, b}
+		} else if first.backend.MAC != b.MAC {
+			p.Add(path+".mac", "must be %s, the MAC that %s (line %d) gives for %s, is %s",
+				first.backend.MAC, first.path, p.Line(first.path), b.Address, b.MAC)
+		}
+	}
+	if !b.MAC.IsZero() && b.SwitchPort != 0 && !p.Bad(path+".mac") {
+		if first, ok := p.byMAC[b.MAC]; !ok {
+			p.byMAC[b.MAC] = place{path, b}
+		} else if first.backend.SwitchPort != b.SwitchPort {
+			p.Add(path+".switch_port", "must be %d, the port that %s (line %d) gives for %s, is %d",
+				first.backend.SwitchPort, first.path, p.Line(first.path), b.MAC, b.SwitchPort)
+		}
+	}
+}
+
+func (p *parser) switchPort(path string, x *int) uint16 {
+	n := p.number(path, x, 0, 1, maxPort)
+	if n == 0 {
+		return 0
+	}
+	for i, s := range p.ports {
+		if len(s.Ports) > 0 && !p.Bad(fmt.Sprintf("switches[%d].ports", i)) && !slices.Contains(s.Ports, uint16(n)) {
+			p.Add(path, "must be one of the ports of switch %s, %s, is %d", s.Name, list(s.Ports), n)
+		}
+	}
+	return uint16(n)
+}
+
+// samePort refuses port translation.
+func (p *parser) samePort(path string, x *int, ports []uint16) {
+	if x == nil || len(ports) == 1 && *x == int(ports[0]) {
+		return
+	}
+	const why = "Direct Server Return leaves the packet as the client sent it, so the port cannot be translated"
+	switch len(ports) {
+	case 0:
+		p.Add(path, "must be left out while no VIP uses the pool, is %d: it is the VIP's port", *x)
+	case 1:
+		p.Add(path, "must be %d, the port of the VIP, or be left out, is %d: %s", ports[0], *x, why)
+	default:
+		p.Add(path, "must be left out, is %d: the pool's VIPs have the ports %s, and %s", *x, list(ports), why)
+	}
+}
+
+// enoughSlots sees to it that everybody's share of the slots is at least one.
+func (p *parser) enoughSlots(path string, pool Pool) {
+	if len(pool.Backends) > pool.Slots {
+		p.Add(path+".slots", "must be at least the number of backends, %d, is %d", len(pool.Backends), pool.Slots)
+		return
+	}
+	sum := 0
+	for _, b := range pool.Backends {
+		sum += b.Weight
+	}
+	for i, b := range pool.Backends {
+		at := fmt.Sprintf("%s.backends[%d].weight", path, i)
+		if b.Weight*pool.Slots < sum && !p.Bad(at) {
+			p.Add(at, "must be worth one of the pool's %d slots, %d of %d together is "+
+				"not: raise it, or slots", pool.Slots, b.Weight, sum)
+		}
+	}
+}
+
+// references checks what ties VIPs, pools and backends together.
+func (p *parser) references(intent *Intent) {
+	pools := make([]string, len(intent.Pools))
+	for i, pool := range intent.Pools {
+		pools[i] = pool.Name
+	}
+	for i, v := range intent.VIPs {
+		path := fmt.Sprintf("vips[%d]", i)
+		if p.usable(path+".pool") && !slices.Contains(pools, v.Pool) {
+			p.Add(path+".pool", "must be the name of a pool (%s), is %s", cut(pools), strict.Quote(v.Pool))
+		}
+		if at, ok := p.byAddress[v.Address]; ok {
+			p.Add(path+".address", "must not be a backend's own address, %s is that of %s (line %d)", v.Address, at.path, p.Line(at.path))
+		}
+	}
+	macs := map[packet.MAC]string{intent.VIPMAC: "vip_mac"}
+	for i, v := range intent.VIPs {
+		if _, ok := macs[v.MAC]; !ok {
+			macs[v.MAC] = fmt.Sprintf("vips[%d].mac", i)
+		}
+	}
+	for i, pool := range intent.Pools {
+		for j, b := range pool.Backends {
+			if at, ok := macs[b.MAC]; ok && !b.MAC.IsZero() {
+				p.Add(fmt.Sprintf("pools[%d].backends[%d].mac", i, j), "must be the server's own, %s is %s (line %d)", b.MAC, at, p.Line(at))
+			}
+		}
+	}
+}
+
+// list joins numbers for a message.
+func list(ports []uint16) string {
+	text := make([]string, len(ports))
+	for i, n := range ports {
+		text[i] = fmt.Sprint(n)
+	}
+	return cut(text)
+}
+
+// cut joins the first few words.
+func cut(words []string) string {
+	const most = 12
+	if len(words) == 0 {
+		return "there is none"
+	}
+	if len(words) > most {
+		return strings.Join(words[:most], ", ") + ", ..."
+	}
+	return strings.Join(words, ", ")
+}
+
+func parent(path string) string { return path[:strings.LastIndexByte(path, '.')] }

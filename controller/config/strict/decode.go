@@ -1,0 +1,269 @@
+package strict
+
+import (
+	"bytes"
+	"cmp"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Document is what is known of a file besides its values: where they are, and what is wrong with them.
+type Document struct {
+	file     string
+	lines    map[string]int
+	problems []*Problem
+	bad      map[string]bool
+}
+
+// Decode reads the one YAML document in data into the struct that into points to, and goes on after
+// a problem: what has one keeps its zero value.
+//
+// Fields carry `yaml:"key"` or `yaml:"key,required"`, and may be structs, slices, strings, bools,
+// ints, durations, types that unmarshal text, and pointers to these, which stay nil without a key.
+// A scalar is taken as it is written: name: 010 is the text "010".
+func Decode(file string, data []byte, into any) *Document {
+	d := &Document{file: file, lines: make(map[string]int), bad: make(map[string]bool)}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var root yaml.Node
+	switch err := decoder.Decode(&root); {
+	case errors.Is(err, io.EOF):
+		d.problem(1, "", "is empty")
+		return d
+	case err != nil:
+		d.syntax(err)
+		return d
+	}
+	top := root.Content[0]
+	if top.Kind == yaml.ScalarNode && top.Tag == "!!null" {
+		d.problem(1, "", "is empty")
+		return d
+	}
+	d.value("", top, reflect.ValueOf(into).Elem())
+	var second yaml.Node
+	switch err := decoder.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		d.syntax(err)
+	default:
+		d.problem(second.Line, "", "has a second document: must be one")
+	}
+	return d
+}
+
+// Add reports a problem with the value at path, or with the nearest thing around it that is there.
+func (d *Document) Add(path, format string, args ...any) {
+	d.bad[path] = true
+	d.problem(d.Line(path), path, format, args...)
+}
+
+// Bad reports whether the value at path has a problem.
+func (d *Document) Bad(path string) bool { return d.bad[path] }
+
+// Has reports whether the file has a value at path, be it a bad one.
+func (d *Document) Has(path string) bool {
+	_, ok := d.lines[path]
+	return ok
+}
+
+// Line returns the line of the value at path, or of the nearest thing around it that is there.
+func (d *Document) Line(path string) int {
+	for {
+		if line, ok := d.lines[path]; ok || path == "" {
+			return line
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+}
+
+// Err joins the problems in the order of their lines; nil when there are none.
+func (d *Document) Err() error {
+	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
+	all := make([]error, len(d.problems))
+	for i, p := range d.problems {
+		all[i] = p
+	}
+	return errors.Join(all...)
+}
+
+func (d *Document) problem(line int, path, format string, args ...any) {
+	d.problems = append(d.problems, &Problem{File: d.file, Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+func (d *Document) syntax(err error) {
+	text := err.Error()
+	m := yamlLine.FindStringSubmatch(text)
+	if m == nil {
+		m = []string{"", ""}
+	}
+	line, _ := strconv.Atoi(m[1])
+	d.problem(max(line, 1), "", "is not YAML: %s", strings.TrimPrefix(text, m[0]))
+}
+
+var (
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
+	durationType = reflect.TypeFor[time.Duration]()
+)
+
+// value decodes n, which is at path, into v.
+func (d *Document) value(path string, n *yaml.Node, v reflect.Value) {
+	d.lines[path] = n.Line
+	t := v.Type()
+	switch {
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		d.Add(path, "anchors and aliases are not allowed: write the value out")
+	case n.Style&yaml.TaggedStyle != 0:
+		d.Add(path, "the tag %s is not allowed: leave it out", n.Tag)
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+		d.Add(path, "has no value: give it one, or leave the key out")
+	case t.Kind() == reflect.Pointer:
+		p := reflect.New(t.Elem())
+		d.value(path, n, p.Elem())
+		if !d.bad[path] {
+			v.Set(p)
+		}
+	case t == durationType:
+		x, err := time.ParseDuration(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil {
+			d.Add(path, "must be a duration with its unit, such as 500ms or 2s, is %s", shown(n))
+			return
+		}
+		v.SetInt(int64(x))
+	case reflect.PointerTo(t).Implements(textType):
+		if n.Kind != yaml.ScalarNode {
+			d.Add(path, "must be one value, is %s", shown(n))
+		} else if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
+			d.Add(path, "%v", err)
+		}
+	case t.Kind() == reflect.Struct:
+		d.mapping(path, n, v)
+	case t.Kind() == reflect.Slice:
+		if n.Kind != yaml.SequenceNode {
+			d.Add(path, "must be a list, is %s", shown(n))
+			return
+		}
+		v.Set(reflect.MakeSlice(t, len(n.Content), len(n.Content)))
+		for i, item := range n.Content {
+			d.value(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i))
+		}
+	default:
+		d.scalar(path, n, v)
+	}
+}
+
+func (d *Document) scalar(path string, n *yaml.Node, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		if n.Kind != yaml.ScalarNode {
+			d.Add(path, "must be text, is %s", shown(n))
+			return
+		}
+		v.SetString(n.Value)
+	case reflect.Bool:
+		x, err := strconv.ParseBool(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || err != nil {
+			d.Add(path, "must be true or false, is %s", shown(n))
+			return
+		}
+		v.SetBool(x)
+	case reflect.Int:
+		x, err := strconv.Atoi(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
+			d.Add(path, "must be a whole number, is %s", shown(n))
+			return
+		}
+		v.SetInt(int64(x))
+	default:
+		panic(fmt.Sprintf("strict: %s: fields of type %s are not for files", path, v.Type()))
+	}
+}
+
+// mapping decodes n into the struct v.
+func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.Add(path, "must be a set of keys and values, is %s", shown(n))
+		return
+	}
+	fields := fieldsOf(v.Type())
+	seen := make(map[string]int, len(fields))
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			d.problem(key.Line, path, "has %s for a key: must be one of %s", shown(key), names(fields))
+			continue
+		}
+		at := Join(path, key.Value)
+		if line, ok := seen[key.Value]; ok {
+			d.problem(key.Line, at, "is given twice: first on line %d", line)
+			continue
+		}
+		seen[key.Value] = key.Line
+		known := slices.IndexFunc(fields, func(f field) bool { return f.key == key.Value })
+		if known < 0 {
+			d.problem(key.Line, at, "is not a known key: %s", suggestion(key.Value, fields))
+			continue
+		}
+		d.value(at, value, v.Field(known))
+	}
+	for _, f := range fields {
+		if _, ok := seen[f.key]; f.required && !ok {
+			d.problem(n.Line, Join(path, f.key), "is missing")
+			d.bad[Join(path, f.key)] = true
+		}
+	}
+}
+
+// Join returns the path of key under path.
+func Join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+type field struct {
+	key      string
+	required bool
+}
+
+func fieldsOf(t reflect.Type) []field {
+	fields := make([]field, t.NumField())
+	for i := range fields {
+		key, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		fields[i] = field{key: key, required: option == "required"}
+	}
+	return fields
+}
+
+// shown describes a value in a message.
+func shown(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a set of keys and values"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	}
+	return Quote(n.Value)
+}
+
+// Quote returns s quoted, and cut when it is long.
+func Quote(s string) string {
+	const most = 60
+	if len(s) > most {
+		return fmt.Sprintf("%q...", s[:most])
+	}
+	return strconv.Quote(s)
+}

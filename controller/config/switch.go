@@ -1,0 +1,82 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+)
+
+type rawSwitch struct {
+	Name     string `yaml:"name,required"`
+	Address  string `yaml:"address,required"`
+	DeviceID *int   `yaml:"device_id,required"`
+	Ports    []int  `yaml:"ports,required"`
+}
+
+func (p *parser) switches(raw []rawSwitch) []Switch {
+	if p.usable("switches") && len(raw) == 0 {
+		p.Add("switches", "must name at least one switch")
+	}
+	type device struct {
+		address string
+		id      uint64
+	}
+	names, devices := make(map[string]string), make(map[device]string)
+	all := make([]Switch, len(raw))
+	for i, r := range raw {
+		path := fmt.Sprintf("switches[%d]", i)
+		p.name(path+".name", r.Name, names)
+		s := Switch{Name: r.Name, Address: r.Address}
+		p.hostPort(path+".address", r.Address)
+		if r.DeviceID != nil {
+			if *r.DeviceID < 0 {
+				p.Add(path+".device_id", "must be 0 or more, is %d", *r.DeviceID)
+			} else {
+				s.DeviceID = uint64(*r.DeviceID)
+			}
+		}
+		if p.usable(path+".address") && p.usable(path+".device_id") {
+			unique(p, path+".address", device{s.Address, s.DeviceID}, devices,
+				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address, s.DeviceID)
+		}
+		s.Ports = p.switchPorts(path+".ports", r.Ports)
+		all[i] = s
+	}
+	return all
+}
+
+func (p *parser) hostPort(path, text string) {
+	if !p.usable(path) {
+		return
+	}
+	host, port, err := net.SplitHostPort(text)
+	n, numErr := strconv.Atoi(port)
+	if err != nil || host == "" || numErr != nil || n < 1 || n > 65535 {
+		p.Add(path, "must be host:port such as 127.0.0.1:9559, is %s", strict.Quote(text))
+	}
+}
+
+// switchPorts reads the flood domain.
+func (p *parser) switchPorts(path string, raw []int) []uint16 {
+	if p.usable(path) && len(raw) == 0 {
+		p.Add(path, "must name at least one port")
+	}
+	var ports []uint16
+	for i, n := range raw {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case !p.usable(at):
+		case n < 1 || n > maxPort:
+			p.Add(at, "must be 1..%d, is %d", maxPort, n)
+		case slices.Contains(ports, uint16(n)):
+			p.Add(at, "must be unique, %d is in the list before", n)
+		default:
+			ports = append(ports, uint16(n))
+		}
+	}
+	slices.Sort(ports)
+	return ports
+}

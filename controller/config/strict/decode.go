@@ -118,7 +118,9 @@ var (
 
 // value decodes n, which is at path, into v.
 func (d *Document) value(path string, n *yaml.Node, v reflect.Value) {
-	d.lines[path] = n.Line
+	if !d.Has(path) {
+		d.lines[path] = n.Line
+	}
 	t := v.Type()
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
@@ -214,6 +216,7 @@ func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
 			d.problem(key.Line, at, "is not a known key: %s", suggestion(key.Value, fields))
 			continue
 		}
+		d.lines[at] = key.Line // of a list or a mapping, the node has the line of what is in it
 		d.value(at, value, v.Field(known))
 	}
 	for _, f := range fields {
@@ -266,4 +269,42 @@ func Quote(s string) string {
 		return fmt.Sprintf("%q...", s[:most])
 	}
 	return strconv.Quote(s)
+}
+
+// Missing returns the paths, without list indexes, of the keys that from's struct type has and the
+// document in data uses nowhere, sorted. It keeps reference files complete.
+func Missing(data []byte, from any) []string {
+	var used = make(map[string]bool)
+	into := reflect.New(reflect.TypeOf(from))
+	d := Decode("", data, into.Interface())
+	for path := range d.lines {
+		used[index.ReplaceAllString(path, "")] = true
+	}
+	var missing []string
+	for _, path := range keys("", reflect.TypeOf(from)) {
+		if !used[path] {
+			missing = append(missing, path)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// keys returns the paths of all keys of t's fields.
+func keys(path string, t reflect.Type) []string {
+	var all []string
+	for i, f := range fieldsOf(t) {
+		at := Join(path, f.key)
+		all = append(all, at)
+		inner := t.Field(i).Type
+		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct && !reflect.PointerTo(inner).Implements(textType) {
+			all = append(all, keys(at, inner)...)
+		}
+	}
+	return all
 }

@@ -1,0 +1,377 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// valid is what most tests change one thing of.
+const valid = `switches:
+  - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [3, 1, 2]}
+vip_mac: 02:53:4c:00:00:01
+pools:
+  - name: web
+    checks:
+      - {type: http, path: /healthz}
+    backends:
+      - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 1}
+      - {name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2, weight: 50}
+vips:
+  - {name: www, address: 10.0.0.100, port: 80, pool: web}
+`
+
+var equateAddrs = cmpopts.EquateComparable(netip.Addr{})
+
+func mac(t *testing.T, s string) packet.MAC {
+	t.Helper()
+	m, err := packet.ParseMAC(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestParse(t *testing.T) {
+	vipMAC := mac(t, "02:53:4c:00:00:01")
+	want := &Intent{
+		Switches: []Switch{{Name: "leaf1", Address: "127.0.0.1:9559", DeviceID: 1, Ports: []uint16{1, 2, 3}}},
+		VIPMAC:   vipMAC,
+		Pools: []Pool{{
+			Name: "web", Slots: 4096, DrainIdle: time.Minute, AllDown: Drop,
+			Checks: []Check{{
+				Type: CheckHTTP, Port: 80, Path: "/healthz", Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond,
+				Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3,
+			}},
+			Backends: []Backend{
+				{Name: "web1", Address: netip.MustParseAddr("10.0.0.11"), MAC: mac(t, "02:00:00:00:00:11"), SwitchPort: 1, Weight: 100, Enabled: true},
+				{Name: "web2", Address: netip.MustParseAddr("10.0.0.12"), MAC: mac(t, "02:00:00:00:00:12"), SwitchPort: 2, Weight: 50, Enabled: true},
+			},
+		}},
+		VIPs: []VIP{{Name: "www", Address: netip.MustParseAddr("10.0.0.100"), Protocol: TCP, Port: 80, Pool: "web", MAC: vipMAC, Enabled: true}},
+	}
+	got, err := Parse("sluice.yaml", []byte(valid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, equateAddrs); diff != "" {
+		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseProblems(t *testing.T) {
+	const web2 = `{name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2, weight: 50}`
+	const secondPool = "\n  - {name: other, backends: [{name: b, address: %s, mac: \"%s\", switch_port: %d}]}\nvips:"
+	tests := []struct {
+		name     string
+		old, new string // in valid; old is empty: new is the file
+		want     []string
+	}{
+		{"empty file", "", "", []string{`f:1: is empty`}},
+		{"only a comment", "", "# later\n", []string{`f:1: is empty`}},
+		{"not YAML", "pools:\n", "pools: [\n", []string{`f:4: is not YAML: did not find expected node content`}},
+		{"two documents", "vips:", "---\nvips:", []string{`f:11: has a second document: must be one`,
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
+		{"a list", "", "- 1", []string{`f:1: must be a set of keys and values, is a list`}},
+		{"unknown key", "weight: 50", "wieght: 50", []string{`f:10: pools[0].backends[1].wieght: is not a known key: did you mean weight?`}},
+		{"unknown key, far from all", "vips:", "colour: red\nvips:",
+			[]string{`f:11: colour: is not a known key: must be one of switches, vip_mac, pools, vips`}},
+		{"duplicate key", "weight: 50", "weight: 50, weight: 60", []string{`f:10: pools[0].backends[1].weight: is given twice: first on line 10`}},
+		{"duplicate section", "vips:", "pools: []\nvips:", []string{`f:11: pools: is given twice: first on line 4`}},
+		{"missing keys", "name: www, address: 10.0.0.100, port: 80, ", "", []string{
+			`f:12: vips[0].name: is missing`, `f:12: vips[0].address: is missing`, `f:12: vips[0].port: is missing`,
+			// What depends on them is said too.
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
+		{"nothing but a pool", "", "pools: [{name: a, backends: []}]", []string{
+			`f:1: switches: is missing`, `f:1: vip_mac: is missing`, `f:1: pools[0].backends: must name at least one backend`}},
+		{"no value", "path: /healthz", "path: ", []string{`f:7: pools[0].checks[0].path: has no value: give it one, or leave the key out`}},
+		{"an alias", "name: web2", "name: &n web2", []string{`f:10: pools[0].backends[1].name: anchors and aliases are not allowed: write the value out`}},
+		{"a tag", "weight: 50", "weight: !!int 50", []string{`f:10: pools[0].backends[1].weight: the tag !!int is not allowed: leave it out`}},
+		{"a map for a list", "  - {name: www, address: 10.0.0.100, port: 80, pool: web}", "  www: {}",
+			[]string{`f:11: vips: must be a list, is a set of keys and values`,
+				`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
+		{"a list for a text", "pool: web}", "pool: [web]}", []string{`f:12: vips[0].pool: must be text, is a list`,
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
+		{"text for a number", "weight: 50", "weight: half", []string{`f:10: pools[0].backends[1].weight: must be a whole number, is "half"`}},
+		{"a fraction", "weight: 50", "weight: 0.5", []string{`f:10: pools[0].backends[1].weight: must be a whole number, is "0.5"`}},
+		{"a huge number", "weight: 50", "weight: 99999999999999999999", []string{`f:10: pools[0].backends[1].weight: must be a whole number, is "99999999999999999999"`}},
+		{"not a bool", "weight: 50", "enabled: maybe", []string{`f:10: pools[0].backends[1].enabled: must be true or false, is "maybe"`}},
+
+		{"no switches", `
+  - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [3, 1, 2]}`, " []", []string{`f:1: switches: must name at least one switch`}},
+		{"switch address", "127.0.0.1:9559", "127.0.0.1", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "127.0.0.1"`}},
+		{"switch port out of range", "127.0.0.1:9559", "leaf1:99999", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "leaf1:99999"`}},
+		{"device id", "device_id: 1", "device_id: -1", []string{`f:2: switches[0].device_id: must be 0 or more, is -1`}},
+		{"switch twice", "vip_mac", "  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1, 2]}\nvip_mac", []string{
+			`f:3: switches[1].name: must be unique, "leaf1" is the name of switches[0] (line 2) too`,
+			`f:3: switches[1].address: must be another device than that of any other switch, 127.0.0.1:9559 with device_id 1 is switches[0] (line 2) too`}},
+		{"flood ports", "[3, 1, 2]", "[3, 1, 2, 1, 0, 510]", []string{
+			`f:2: switches[0].ports[3]: must be unique, 1 is in the list before`,
+			`f:2: switches[0].ports[4]: must be 1..509, is 0`, `f:2: switches[0].ports[5]: must be 1..509, is 510`}},
+		{"no flood ports", "[3, 1, 2]", "[]", []string{`f:2: switches[0].ports: must name at least one port`}},
+		{"VIP MAC is a group address", "02:53:4c:00:00:01", "03:53:4c:00:00:01",
+			[]string{`f:3: vip_mac: must be the MAC address of one station (an even first byte), is the group address 03:53:4c:00:00:01`}},
+
+		{"pool name", "name: web\n", "name: my pool\n", []string{
+			`f:5: pools[0].name: must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is "my pool"`,
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`,
+			`f:12: vips[0].pool: must be the name of a pool (my pool), is "web"`}},
+		{"slots", "    checks:", "    slots: 4095\n    checks:", []string{`f:6: pools[0].slots: must be a power of two, 64..65536, is 4095`}},
+		{"slots too many", "    checks:", "    slots: 131072\n    checks:", []string{`f:6: pools[0].slots: must be a power of two, 64..65536, is 131072`}},
+		{"slots not positive", "    checks:", "    slots: 0\n    checks:", []string{`f:6: pools[0].slots: must be a power of two, 64..65536, is 0`}},
+		{"drain without unit", "    checks:", "    drain_idle: 60\n    checks:", []string{`f:6: pools[0].drain_idle: must be a duration with its unit, such as 500ms or 2s, is "60"`}},
+		{"drain too short", "    checks:", "    drain_idle: 100ms\n    checks:", []string{`f:6: pools[0].drain_idle: must be 500ms..24h, is 100ms`}},
+		{"all_down", "    checks:", "    all_down: panic\n    checks:", []string{`f:6: pools[0].all_down: must be drop or forward, is "panic"`}},
+		{"pool twice", "vips:", "  - {name: web, backends: [{name: b, address: 10.0.0.13, mac: \"02:00:00:00:00:13\", switch_port: 1}]}\nvips:",
+			[]string{`f:11: pools[1].name: must be unique, "web" is the name of pools[0] (line 5) too`}},
+
+		{"weight out of range", "weight: 50", "weight: 0", []string{`f:10: pools[0].backends[1].weight: must be 1..1000, is 0`}},
+		{"weight worth no slot", "    checks:", "    slots: 64\n    checks:", nil},
+		{"weights too uneven", "weight: 50}", "weight: 1}\n      - {name: web3, address: 10.0.0.13, mac: \"02:00:00:00:00:13\", switch_port: 1, weight: 1000}\n    slots: 64",
+			[]string{`f:10: pools[0].backends[1].weight: must be worth one of the pool's 64 slots, 1 of 1101 together is not: raise it, or slots`}},
+		{"backend name twice", "name: web2", "name: web1", []string{`f:10: pools[0].backends[1].name: must be unique, "web1" is the name of pools[0].backends[0] (line 9) too`}},
+		{"backend address twice", "10.0.0.12", "10.0.0.11", []string{`f:10: pools[0].backends[1].address: must be unique in its pool, 10.0.0.11 is the address of pools[0].backends[0] (line 9) too`}},
+		{"backend MAC twice", "00:00:12", "00:00:11", []string{`f:10: pools[0].backends[1].mac: must be unique in its pool, 02:00:00:00:00:11 is the MAC of pools[0].backends[0] (line 9) too: to send one server more, give it a greater weight`}},
+		{"backend MAC multicast", `"02:00:00:00:00:12"`, "01:00:5e:00:00:12", []string{`f:10: pools[0].backends[1].mac: must be the MAC address of one station (an even first byte), is the group address 01:00:5e:00:00:12`}},
+		{"backend MAC zero", "02:00:00:00:00:12", "00:00:00:00:00:00", []string{`f:10: pools[0].backends[1].mac: must be a MAC address that is not zero`}},
+		{"backend MAC malformed", "02:00:00:00:00:12", "02-00-00-00-00-12", []string{`f:10: pools[0].backends[1].mac: must be a MAC address such as 02:53:4c:00:00:01, is "02-00-00-00-00-12"`}},
+		{"backend MAC is the VIPs'", "02:00:00:00:00:12", "02:53:4c:00:00:01", []string{`f:10: pools[0].backends[1].mac: must be the server's own, 02:53:4c:00:00:01 is vip_mac (line 3)`}},
+		{"backend MAC is one VIP's own", "pool: web}", `pool: web, mac: "02:00:00:00:00:12"}`, []string{`f:10: pools[0].backends[1].mac: must be the server's own, 02:00:00:00:00:12 is vips[0].mac (line 12)`}},
+		{"backend port out of range", "switch_port: 2", "switch_port: 0", []string{`f:10: pools[0].backends[1].switch_port: must be 1..509, is 0`}},
+		{"backend on a port that is not there", "switch_port: 2", "switch_port: 7", []string{`f:10: pools[0].backends[1].switch_port: must be one of the ports of switch leaf1, 1, 2, 3, is 7`}},
+		{"IPv6 backend", "10.0.0.12", "\"2001:db8::12\"", []string{`f:10: pools[0].backends[1].address: must be an IPv4 address, is "2001:db8::12": IPv6 is not supported yet`}},
+		{"loopback backend", "10.0.0.12", "127.0.0.1", []string{`f:10: pools[0].backends[1].address: must be the address of a host, is 127.0.0.1`}},
+		{"not an address", "10.0.0.12", "10.0.0.012", []string{`f:10: pools[0].backends[1].address: must be an IPv4 address such as 10.0.0.100, is "10.0.0.012"`}},
+		{"port translation", web2, `{name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2, port: 8080}`,
+			[]string{`f:10: pools[0].backends[1].port: must be 80, the port of the VIP, or be left out, is 8080: Direct Server Return leaves the packet as the client sent it, so the port cannot be translated`}},
+		{"the same port", "weight: 50", "port: 80", nil},
+		{"no backends", "pools:\n", "pools:\n  - {name: none, backends: []}\n", []string{`f:5: pools[0].backends: must name at least one backend`}},
+		{"one machine, two MACs", "\nvips:", fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:13", 1),
+			[]string{`f:11: pools[1].backends[0].mac: must be 02:00:00:00:00:11, the MAC that pools[0].backends[0] (line 9) gives for 10.0.0.11, is 02:00:00:00:00:13`}},
+		{"one MAC, two ports", "\nvips:", fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:11", 2),
+			[]string{`f:11: pools[1].backends[0].switch_port: must be 1, the port that pools[0].backends[0] (line 9) gives for 02:00:00:00:00:11, is 2`}},
+		{"one machine in two pools", "\nvips:", fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:11", 1), nil},
+
+		{"check type", "type: http", "type: ping", []string{`f:7: pools[0].checks[0].type: must be tcp, http, https or icmp, is "ping"`}},
+		{"check path", "path: /healthz", "path: healthz", []string{`f:7: pools[0].checks[0].path: must be the path of a URL, such as /healthz, is "healthz"`}},
+		{"check host", "path: /healthz", "host: a/b", []string{`f:7: pools[0].checks[0].host: must be a host name, such as www.example.com, is "a/b"`}},
+		{"check timeout over interval", "path: /healthz", "interval: 1s, timeout: 3s", []string{`f:7: pools[0].checks[0].timeout: must be at most interval, 1s, is 3s`}},
+		{"check fast interval over interval", "path: /healthz", "interval: 1s, fast_interval: 1m", []string{`f:7: pools[0].checks[0].fast_interval: must be at most interval, 1s, is 1m`}},
+		{"check interval zero", "path: /healthz", "interval: 0s, rise: 0, fall: -1", []string{
+			`f:7: pools[0].checks[0].interval: must be 10ms..1h, is 0s`,
+			`f:7: pools[0].checks[0].rise: must be 1..100, is 0`, `f:7: pools[0].checks[0].fall: must be 1..100, is -1`}},
+		{"check jitter", "path: /healthz", "interval: 1s, jitter: 2s", []string{`f:7: pools[0].checks[0].jitter: must be at most interval, 1s, is 2s`}},
+		{"check statuses", "path: /healthz", "expect_status: [20, 299-200, ok, 600, 1xx]", []string{
+			`f:7: pools[0].checks[0].expect_status[0]: must be a status, 100..599, or a range of them such as 200-299, is "20"`,
+			`f:7: pools[0].checks[0].expect_status[1]: must be a status, 100..599, or a range of them such as 200-299, is "299-200"`,
+			`f:7: pools[0].checks[0].expect_status[2]: must be a status, 100..599, or a range of them such as 200-299, is "ok"`,
+			`f:7: pools[0].checks[0].expect_status[3]: must be a status, 100..599, or a range of them such as 200-299, is "600"`,
+			`f:7: pools[0].checks[0].expect_status[4]: must be a status, 100..599, or a range of them such as 200-299, is "1xx"`}},
+		{"check keys of another type", "type: http, path: /healthz", "type: icmp, path: /, port: 7, verify_certificate: true", []string{
+			`f:7: pools[0].checks[0].port: must be left out of icmp checks: ICMP has no ports`,
+			`f:7: pools[0].checks[0].path: must be left out of icmp checks: it is for http and https`,
+			`f:7: pools[0].checks[0].verify_certificate: must be left out of icmp checks: it is for https`}},
+		{"check port", "path: /healthz", "port: 0", []string{`f:7: pools[0].checks[0].port: must be 1..65535, is 0`}},
+		{"check port of two VIPs", "vips:", "vips:\n  - {name: tls, address: 10.0.0.100, port: 443, pool: web}",
+			[]string{`f:7: pools[0].checks[0].port: is missing, and the pool's VIPs have several ports (80, 443): must be 1..65535`}},
+
+		{"VIP twice", "vips:", "vips:\n  - {name: www, address: 10.0.0.100, port: 80, pool: web}", []string{
+			`f:13: vips[1].name: must be unique, "www" is the name of vips[0] (line 12) too`,
+			`f:13: vips[1].address: must be unique together with protocol and port, 10.0.0.100 tcp 80 is vips[0] (line 12) too`}},
+		{"VIP of an unknown pool", "pool: web}", "pool: wbe}", []string{
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`,
+			`f:12: vips[0].pool: must be the name of a pool (web), is "wbe"`}},
+		{"VIP with a backend's address", "10.0.0.100", "10.0.0.12", []string{`f:12: vips[0].address: must not be a backend's own address, 10.0.0.12 is that of pools[0].backends[1] (line 10)`}},
+		{"IPv6 VIP", "10.0.0.100", "\"2001:db8::1\"", []string{`f:12: vips[0].address: must be an IPv4 address, is "2001:db8::1": IPv6 is not supported yet`}},
+		{"multicast VIP", "10.0.0.100", "224.0.0.1", []string{`f:12: vips[0].address: must be the address of a host, is 224.0.0.1`}},
+		{"UDP", "pool: web}", "pool: web, protocol: udp}", []string{`f:12: vips[0].protocol: must be tcp, is udp, which is not supported yet`}},
+		{"unknown protocol", "pool: web}", "pool: web, protocol: tpc}", []string{`f:12: vips[0].protocol: must be tcp, is "tpc"`}},
+		{"any port", "port: 80", "port: any", []string{`f:12: vips[0].port: must be 1..65535, is any, which is not supported yet`,
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
+		{"port out of range", "path: /healthz", "port: 65536", []string{`f:7: pools[0].checks[0].port: must be 1..65535, is 65536`}},
+		{"L7 persistence", "pool: web}", "pool: web, persistence: cookie}",
+			[]string{`f:12: vips[0].persistence: must be none, is "cookie": under Direct Server Return the balancer never sees a reply and reads no request beyond addresses and ports, so it cannot know cookies, URLs, headers or TLS sessions`}},
+		{"source persistence", "pool: web}", "pool: web, persistence: source_ip}",
+			[]string{`f:12: vips[0].persistence: must be none, is "source_ip": persistence by source address is not supported yet`}},
+		{"no persistence", "pool: web}", "pool: web, persistence: none}", nil},
+		{"one address, two MACs", "vips:", "vips:\n  - {name: tls, address: 10.0.0.100, port: 80, pool: web, mac: \"02:53:4c:00:00:02\", protocol: udp}", []string{
+			`f:12: vips[0].protocol: must be tcp, is udp, which is not supported yet`,
+			`f:13: vips[1].address: must have the MAC that vips[0] (line 12) has for 10.0.0.100, 02:53:4c:00:00:02, has 02:53:4c:00:00:01: an address has one MAC`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			data := tt.new
+			if tt.old != "" {
+				if strings.Count(valid, tt.old) != 1 && tt.old != "vips:" {
+					t.Fatalf("%q is not once in the valid file", tt.old)
+				}
+				data = strings.Replace(valid, tt.old, tt.new, 1)
+			}
+			intent, err := Parse("f", []byte(data))
+			if (intent == nil) != (err != nil) {
+				t.Fatalf("Parse = %v, %v: want one of the two", intent, err)
+			}
+			var got []string
+			for _, p := range strict.Problems(err) {
+				got = append(got, p.Error())
+			}
+			slices.Sort(got)
+			slices.Sort(tt.want)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A bad value hides no other, be it before or after, deeper or higher.
+func TestParseReportsAllAtOnce(t *testing.T) {
+	const file = `switches:
+  - {name: leaf1, address: nowhere, device_id: one, ports: [1, x]}
+vip_mac: 02:53
+pools:
+  - name: web
+    slots: many
+    colour: red
+    checks: [{type: http, port: 0, interval: 1}]
+    backends:
+      - {name: web1, address: 10.0.0.256, mac: "01:00:00:00:00:11", switch_port: 0, weight: 1001}
+vips:
+  - {name: www, address: 10.0.0.100, port: 0, pool: wbe}
+`
+	_, err := Parse("sluice.yaml", []byte(file))
+	want := `sluice.yaml:2: switches[0].device_id: must be a whole number, is "one"
+sluice.yaml:2: switches[0].ports[1]: must be a whole number, is "x"
+sluice.yaml:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "nowhere"
+sluice.yaml:3: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "02:53"
+sluice.yaml:6: pools[0].slots: must be a whole number, is "many"
+sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, all_down, checks, backends
+sluice.yaml:8: pools[0].checks[0].interval: must be a duration with its unit, such as 500ms or 2s, is "1"
+sluice.yaml:8: pools[0].checks[0].port: must be 1..65535, is 0
+sluice.yaml:10: pools[0].backends[0].address: must be an IPv4 address such as 10.0.0.100, is "10.0.0.256"
+sluice.yaml:10: pools[0].backends[0].mac: must be the MAC address of one station (an even first byte), is the group address 01:00:00:00:00:11
+sluice.yaml:10: pools[0].backends[0].switch_port: must be 1..509, is 0
+sluice.yaml:10: pools[0].backends[0].weight: must be 1..1000, is 1001
+sluice.yaml:12: vips[0].port: must be 1..65535, is "0"
+sluice.yaml:12: vips[0].pool: must be the name of a pool (web), is "wbe"`
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseRefusesWhatNoSwitchHolds(t *testing.T) {
+	var file strings.Builder
+	file.WriteString("switches: [{name: s, address: \"s:1\", device_id: 1, ports: [1]}]\nvip_mac: 02:53:4c:00:00:01\npools:\n")
+	for i := range 8 {
+		fmt.Fprintf(&file, "- {name: p%d, slots: 65536, backends: [{name: b, address: 10.0.0.%d, mac: \"02:00:00:00:00:%02x\", switch_port: 1}]}\n", i, i, i)
+	}
+	file.WriteString("vips:\n")
+	for i := range maxVIPs + 1 {
+		fmt.Fprintf(&file, "- {name: v%d, address: 10.1.%d.%d, port: 80, pool: p0}\n", i, i/256, i%256)
+	}
+	_, err := Parse("f", []byte(file.String()))
+	want := `f:3: pools: must have at most 524288 slots together, counting the largest pool twice (to change its slots takes room for both tables), have 589824: a switch holds no more
+f:12: vips: must be at most 8192, are 8193: a switch holds no more`
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestLimitsAreThePipelines(t *testing.T) {
+	sizes := make(map[string]int64)
+	for _, table := range p4.P4Info().GetTables() {
+		sizes[table.GetPreamble().GetAlias()] = table.GetSize()
+	}
+	for table, size := range map[string]int64{"vip": maxVIPs, "vip_address": maxVIPs, "arp_guard": maxVIPs, "arp_responder": maxVIPs, "slot": maxSlots, "backend": maxBackends} {
+		if sizes[table] != size {
+			t.Errorf("table %s has %d rows in the pipeline, %d here", table, sizes[table], size)
+		}
+	}
+	if maxPort != p4.CPUPort-1 {
+		t.Errorf("maxPort is %d, the CPU port %d", maxPort, p4.CPUPort)
+	}
+}
+
+func reference(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile("reference.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestReferenceParses(t *testing.T) {
+	intent, err := Parse("reference.yaml", reference(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(intent.VIPs); got != 1 {
+		t.Errorf("the reference has %d VIPs, want 1", got)
+	}
+}
+
+func TestReferenceNamesEveryKey(t *testing.T) {
+	if missing := strict.Missing(reference(t), rawIntent{}); len(missing) > 0 {
+		t.Errorf("reference.yaml lacks %s", strings.Join(missing, ", "))
+	}
+}
+
+// The defaults that the reference states in brackets are those of the code.
+func TestReferenceDefaults(t *testing.T) {
+	text := string(reference(t))
+	for key, want := range map[string]string{
+		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "all_down": string(Drop), "interval": short(defaultInterval),
+		"fast_interval": short(defaultFastInterval) + ", or interval", "timeout": short(defaultTimeout) + ", or interval",
+		"rise": fmt.Sprint(defaultRise), "fall": fmt.Sprint(defaultFall), "weight": fmt.Sprint(defaultWeight),
+	} {
+		line := text[strings.Index(text, " "+key+": "):]
+		line, _, _ = strings.Cut(line, "\n")
+		if !strings.Contains(line, "["+want+"]") {
+			t.Errorf("%s: the reference says %q, the default is %s", key, line, want)
+		}
+	}
+}
+
+// FuzzParse: whatever the file holds, Parse returns an intent or problems with a place, and never both.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(valid))
+	f.Add(reference(f))
+	for _, seed := range []string{"", "a: &a [*a]", "? {a: b}\n: c", "---\n---\n", "pools: [{name: !!binary aGk=}]", "\x00", "%YAML 3.0\n---\n", "<<: {}", "vips: [{port: 1e3}]"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		intent, err := Parse("f", data)
+		if err == nil {
+			if intent == nil {
+				t.Fatal("neither intent nor error")
+			}
+			return
+		}
+		if intent != nil {
+			t.Fatalf("an intent in spite of %v", err)
+		}
+		problems := strict.Problems(err)
+		if len(problems) == 0 {
+			t.Fatalf("no problem in %v", err)
+		}
+		lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + strings.Count(string(data), "\u2028") +
+			strings.Count(string(data), "\u2029") + strings.Count(string(data), "\u0085") + 1
+		for _, p := range problems {
+			if p.Line < 1 || p.Line > lines+1 || p.Message == "" {
+				t.Errorf("%v has no place in a file of %d lines", p, lines)
+			}
+		}
+	})
+}

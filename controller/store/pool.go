@@ -1,0 +1,113 @@
+package store
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+// maxSlots bounds what a document can make the decoder allocate.
+const maxSlots = 1 << 16
+
+// encodePool packs a pool: compressed, a JSON header, then columns of uvarints, one for each field of
+// a slot. A verdict must not wait for the encoding of thousands of slots as JSON.
+func encodePool(p *plan.Pool) ([]byte, error) {
+	head := *p
+	head.Home, head.Slots = nil, nil
+	header, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	b := binary.AppendUvarint(nil, uint64(len(header)))
+	b = append(b, header...)
+	b = binary.AppendUvarint(b, uint64(len(p.Home)))
+	b = binary.AppendUvarint(b, uint64(len(p.Slots)))
+	for _, id := range p.Home {
+		b = binary.AppendUvarint(b, uint64(id))
+	}
+	for _, column := range slotColumns {
+		for i := range p.Slots {
+			b = binary.AppendUvarint(b, column.get(&p.Slots[i]))
+		}
+	}
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+var slotColumns = []struct {
+	get func(*plan.Slot) uint64
+	set func(*plan.Slot, uint64)
+}{
+	{func(s *plan.Slot) uint64 { return uint64(s.Backend) }, func(s *plan.Slot, x uint64) { s.Backend = plan.BackendID(x) }},
+	{func(s *plan.Slot) uint64 { return uint64(s.Old) }, func(s *plan.Slot, x uint64) { s.Old = plan.BackendID(x) }},
+	{func(s *plan.Slot) uint64 { return uint64(s.Epoch) }, func(s *plan.Slot, x uint64) { s.Epoch = uint32(x) }},
+	{func(s *plan.Slot) uint64 { return uint64(s.Bank) }, func(s *plan.Slot, x uint64) { s.Bank = uint8(x) }},
+}
+
+func decodePool(doc []byte) (*plan.Pool, error) {
+	const most = 64 << 20
+	b, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(doc)), most))
+	if err != nil {
+		return nil, err
+	}
+	r := bytes.NewReader(b)
+	number := func() (x uint64) {
+		if err == nil {
+			x, err = binary.ReadUvarint(r)
+		}
+		return x
+	}
+	n := number()
+	if err != nil || n > uint64(r.Len()) {
+		return nil, errors.New("the header is cut short")
+	}
+	header := make([]byte, n)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, err
+	}
+	p := new(plan.Pool)
+	if err := json.Unmarshal(header, p); err != nil {
+		return nil, err
+	}
+	homes, slots := number(), number()
+	if homes > maxSlots || slots > maxSlots {
+		return nil, fmt.Errorf("%d slots, at most %d are possible", max(homes, slots), maxSlots)
+	}
+	if homes > 0 {
+		p.Home = make([]plan.BackendID, homes)
+	}
+	for i := range p.Home {
+		p.Home[i] = plan.BackendID(number())
+	}
+	if slots > 0 {
+		p.Slots = make([]plan.Slot, slots)
+	}
+	for _, column := range slotColumns {
+		for i := range p.Slots {
+			column.set(&p.Slots[i], number())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the slots are cut short: %w", err)
+	}
+	if r.Len() != 0 {
+		return nil, fmt.Errorf("%d bytes too many", r.Len())
+	}
+	return p, nil
+}

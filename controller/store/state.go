@@ -1,0 +1,172 @@
+package store
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+// State is what the store holds. The zero State is that of a new store.
+type State struct {
+	Intent   Intent
+	Plan     plan.State
+	Admin    map[plan.BackendKey]plan.Admin
+	Verdicts map[plan.BackendKey]Verdict
+	// VIPAge is the intent's revision that each VIP came with.
+	VIPAge map[plan.VIPKey]int64
+}
+
+// Intent is the operator's configuration as committed.
+type Intent struct {
+	YAML      string    `json:"yaml"`
+	File      string    `json:"file"`     // its name in messages
+	Revision  int64     `json:"revision"` // 0: none was ever applied
+	AppliedAt time.Time `json:"applied_at"`
+	// Loaded is the text last taken from the controller's own --config file. While the file still
+	// says that, a restart does not undo what was applied by other ways since.
+	Loaded string `json:"loaded"`
+}
+
+// Verdict is healthd's last word on a backend.
+type Verdict struct {
+	Health     plan.Health `json:"health"`
+	Reason     string      `json:"reason"`
+	Since      time.Time   `json:"since"`
+	DetectedAt time.Time   `json:"detected_at"`
+}
+
+// Documents, under data/. A pool has one of its own, so that a change writes the pools it touches.
+const (
+	docIntent   = "intent"
+	docPlan     = "plan"
+	docAdmin    = "admin"
+	docVerdicts = "verdicts"
+	docPool     = "pool/" // and its name
+)
+
+type planDoc struct {
+	NextPool    plan.PoolID    `json:"next_pool"`
+	NextBackend plan.BackendID `json:"next_backend"`
+	NextEpoch   uint32         `json:"next_epoch"`
+	VIPAge      []ageDoc       `json:"vip_age"`
+}
+
+type ageDoc struct {
+	Address  netip.Addr      `json:"address"`
+	Protocol config.Protocol `json:"protocol"`
+	Port     uint16          `json:"port"`
+	Revision int64           `json:"revision"`
+}
+
+type adminDoc struct {
+	Pool    string     `json:"pool"`
+	Backend string     `json:"backend"`
+	Admin   plan.Admin `json:"admin"`
+}
+
+type verdictDoc struct {
+	Pool    string `json:"pool"`
+	Backend string `json:"backend"`
+	Verdict
+}
+
+// encode returns the documents of st. Pools that are the same as in the last call are not encoded again.
+func (s *Store) encode(st State) (map[string][]byte, error) {
+	doc := planDoc{NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch}
+	for k, revision := range st.VIPAge {
+		doc.VIPAge = append(doc.VIPAge, ageDoc{k.Address, k.Protocol, k.Port, revision})
+	}
+	slices.SortFunc(doc.VIPAge, func(a, b ageDoc) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	var admin []adminDoc
+	for _, k := range backends(st.Admin) {
+		admin = append(admin, adminDoc{k.Pool, k.Backend, st.Admin[k]})
+	}
+	var verdicts []verdictDoc
+	for _, k := range backends(st.Verdicts) {
+		verdicts = append(verdicts, verdictDoc{k.Pool, k.Backend, st.Verdicts[k]})
+	}
+	docs := make(map[string][]byte)
+	for name, value := range map[string]any{docIntent: st.Intent, docPlan: doc, docAdmin: admin, docVerdicts: verdicts} {
+		b, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", name, err)
+		}
+		docs[name] = b
+	}
+	encoded := make(map[*plan.Pool][]byte)
+	for name, pool := range st.Plan.Pools {
+		b, ok := s.encoded[pool]
+		if !ok {
+			var err error
+			if b, err = encodePool(pool); err != nil {
+				return nil, fmt.Errorf("encoding pool %s: %w", name, err)
+			}
+		}
+		encoded[pool] = b
+		docs[docPool+name] = b
+	}
+	s.encoded = encoded
+	return docs, nil
+}
+
+func backends[V any](m map[plan.BackendKey]V) []plan.BackendKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b plan.BackendKey) int {
+		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Backend, b.Backend))
+	})
+}
+
+// decode is the reverse of encode.
+func decode(docs map[string][]byte) (State, error) {
+	st := State{
+		Admin:    make(map[plan.BackendKey]plan.Admin),
+		Verdicts: make(map[plan.BackendKey]Verdict),
+		VIPAge:   make(map[plan.VIPKey]int64),
+	}
+	var doc planDoc
+	var admin []adminDoc
+	var verdicts []verdictDoc
+	for name, b := range docs {
+		var err error
+		switch {
+		case name == docIntent:
+			err = json.Unmarshal(b, &st.Intent)
+		case name == docPlan:
+			err = json.Unmarshal(b, &doc)
+		case name == docAdmin:
+			err = json.Unmarshal(b, &admin)
+		case name == docVerdicts:
+			err = json.Unmarshal(b, &verdicts)
+		case strings.HasPrefix(name, docPool):
+			if st.Plan.Pools == nil {
+				st.Plan.Pools = make(map[string]*plan.Pool)
+			}
+			st.Plan.Pools[strings.TrimPrefix(name, docPool)], err = decodePool(b)
+		default:
+			err = fmt.Errorf("unknown document")
+		}
+		if err != nil {
+			return State{}, fmt.Errorf("%w: %s: %w", ErrCorrupt, name, err)
+		}
+	}
+	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
+	for _, a := range doc.VIPAge {
+		st.VIPAge[plan.VIPKey{Address: a.Address, Protocol: a.Protocol, Port: a.Port}] = a.Revision
+	}
+	for _, a := range admin {
+		st.Admin[plan.BackendKey{Pool: a.Pool, Backend: a.Backend}] = a.Admin
+	}
+	for _, v := range verdicts {
+		st.Verdicts[plan.BackendKey{Pool: v.Pool, Backend: v.Backend}] = v.Verdict
+	}
+	return st, nil
+}

@@ -1,0 +1,109 @@
+// Package store keeps what the controller must not forget in etcd: the intent, the plan's state, the
+// operator's drains and the last verdicts. Every deployment uses etcd: embedded in this process with
+// a data directory, or an external cluster; the code above the connection is the same. Only the
+// controller's loop calls it.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+var (
+	// ErrLocked: another process has the data directory.
+	ErrLocked = errors.New("in use by another process")
+	// ErrConflict: another controller has taken the store over; this one must stop.
+	ErrConflict = errors.New("another controller has taken over the store")
+	// ErrUnavailable: etcd did not answer; the change may or may not be there. Try again.
+	ErrUnavailable = errors.New("the store does not answer")
+	// ErrVersion: written by a program that lays out the store differently.
+	ErrVersion = errors.New("store of an unknown version")
+	// ErrCorrupt: what is there cannot be what a controller wrote.
+	ErrCorrupt = errors.New("store is corrupt")
+)
+
+// Config says where the store is: Dir for an embedded etcd, or Endpoints of an external one.
+type Config struct {
+	Dir       string
+	Endpoints []string
+	Timeout   time.Duration // of one operation; default 2s
+	Log       *slog.Logger  // default: none
+}
+
+// Store is an open store.
+type Store struct {
+	client   *clientv3.Client
+	embedded *embedded // nil when external
+	kv       kv
+	encoded  map[*plan.Pool][]byte // what the last encode made; pools are never modified
+}
+
+// Open opens the store, takes it over from an earlier writer and returns what it holds.
+func Open(ctx context.Context, cfg Config) (*Store, State, error) {
+	if (cfg.Dir == "") == (len(cfg.Endpoints) == 0) {
+		return nil, State{}, errors.New("the store needs a data directory or etcd endpoints, one of the two")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 2 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := new(Store)
+	var err error
+	if cfg.Dir != "" {
+		s.embedded, s.client, err = startEmbedded(ctx, cfg.Dir, cfg.Log)
+	} else {
+		s.client, err = clientv3.New(clientv3.Config{
+			Endpoints:   cfg.Endpoints,
+			DialTimeout: cfg.Timeout,
+			Logger:      zap.New(&zapCore{log: cfg.Log}),
+		})
+	}
+	if err != nil {
+		return nil, State{}, fmt.Errorf("opening the store: %w", err)
+	}
+	s.kv = kv{client: s.client, timeout: cfg.Timeout}
+	st, err := s.load(ctx)
+	if err != nil {
+		s.Close()
+		return nil, State{}, fmt.Errorf("opening the store: %w", err)
+	}
+	return s, st, nil
+}
+
+func (s *Store) load(ctx context.Context) (State, error) {
+	if err := s.kv.open(ctx); err != nil {
+		return State{}, err
+	}
+	return decode(s.kv.held)
+}
+
+// Writer is this opening's number: higher than that of every opening before.
+func (s *Store) Writer() uint64 { return s.kv.writer }
+
+// Save makes the store hold st, writing what differs in one transaction. Errors: ErrUnavailable,
+// after which the next Save brings everything up to date, and ErrConflict, after which none will.
+func (s *Store) Save(ctx context.Context, st State) error {
+	docs, err := s.encode(st)
+	if err != nil {
+		return err
+	}
+	return s.kv.save(ctx, docs)
+}
+
+// Close closes the store and, if it is embedded, its etcd.
+func (s *Store) Close() {
+	s.client.Close()
+	if s.embedded != nil {
+		s.embedded.close()
+	}
+}

@@ -64,9 +64,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usageError(err)
 		},
-		Commands: []*cli.Command{
+		Commands: commands(
 			tableCommand,
-		},
+		),
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
 				return usageError(fmt.Errorf("no command %q; `sluice help` lists them", name))

@@ -86,17 +86,51 @@ func isNumber(s string) bool {
 	return s == "-" || s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// arguments returns the command's arguments, at most as many as names has. Unlike the cli package it
-// takes flags behind arguments too: `sluice table dump vip --json`.
-func arguments(c *cli.Context, names ...string) ([]string, error) {
+// action is what a command does: run gets the command's arguments, at most as many as names has.
+// Unlike the cli package it takes flags behind arguments too: `sluice table dump vip --json`.
+func action(run func(c *cli.Context, args []string) error, names ...string) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := arguments(c)
+		switch {
+		case err != nil:
+			return usageError(err)
+		case c.Bool("help"):
+			return cli.ShowSubcommandHelp(c)
+		case len(args) > len(names):
+			return usageError(fmt.Errorf("unexpected argument %q; `%s --help` tells the usage", args[len(names)], c.Command.HelpName))
+		}
+		return run(c, args)
+	}
+}
+
+// group is what a command does that only has subcommands.
+func group(c *cli.Context) error {
+	if name := c.Args().First(); name != "" {
+		return usageError(fmt.Errorf("no command %q; `%s --help` lists them", name, c.Command.HelpName))
+	}
+	return cli.ShowSubcommandHelp(c)
+}
+
+// commands gives every command, at any depth, the same treatment of usage errors, which the cli
+// package passes on to none.
+func commands(list ...*cli.Command) []*cli.Command {
+	for _, c := range list {
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError(err) }
+		c.HideHelpCommand = true
+		commands(c.Subcommands...)
+	}
+	return list
+}
+
+// arguments parses what is behind the first argument, and returns what are no flags.
+func arguments(c *cli.Context) ([]string, error) {
 	var args []string
 	rest := c.Args().Slice()
 	for len(rest) > 0 {
 		arg := rest[0]
 		rest = rest[1:]
 		if arg == "--" {
-			args = append(args, rest...)
-			break
+			return append(args, rest...), nil
 		}
 		if len(arg) < 2 || arg[0] != '-' {
 			args = append(args, arg)
@@ -105,22 +139,19 @@ func arguments(c *cli.Context, names ...string) ([]string, error) {
 		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		flag := flagNamed(c.Command.Flags, name)
 		if flag == nil {
-			return nil, usageError(fmt.Errorf("flag provided but not defined: -%s", name))
+			return nil, fmt.Errorf("flag provided but not defined: --%s", name)
 		}
 		if _, isBool := flag.(*cli.BoolFlag); !hasValue && isBool {
 			value = "true"
 		} else if !hasValue {
 			if len(rest) == 0 {
-				return nil, usageError(fmt.Errorf("flag needs an argument: --%s", name))
+				return nil, fmt.Errorf("flag needs an argument: --%s", name)
 			}
 			value, rest = rest[0], rest[1:]
 		}
 		if err := c.Set(flag.Names()[0], value); err != nil {
-			return nil, usageError(fmt.Errorf("invalid value %q for flag --%s: %w", value, name, err))
+			return nil, fmt.Errorf("invalid value %q for flag --%s: %w", value, name, err)
 		}
-	}
-	if len(args) > len(names) {
-		return nil, usageError(fmt.Errorf("unexpected argument %q; usage: %s %s", args[len(names)], c.Command.HelpName, c.Command.ArgsUsage))
 	}
 	return args, nil
 }

@@ -37,6 +37,7 @@ var tableCommand = &cli.Command{
 	Usage: "show what a switch holds, as the switch tells it",
 	Description: "Reads any P4Runtime target and names what it reads by the P4Info that the target returns.\n" +
 		"It only reads: it never becomes primary, and a controller is not disturbed.",
+	Action: group,
 	Subcommands: []*cli.Command{
 		{
 			Name:  "list",
@@ -46,7 +47,7 @@ var tableCommand = &cli.Command{
 				"  counter          name, size, counts\n" +
 				"  multicast_group  group, replicas",
 			Flags:  append(targetFlags(), jsonFlag()),
-			Action: tableList,
+			Action: action(tableList),
 		},
 		{
 			Name:      "dump",
@@ -61,7 +62,7 @@ var tableCommand = &cli.Command{
 				"match is \"value&mask\", a prefix \"value/length\", a range \"low..high\"; match fields that\n" +
 				"match everything are left out, as is what does not apply.",
 			Flags:  append(targetFlags(), jsonFlag()),
-			Action: tableDump,
+			Action: action(tableDump, "NAME"),
 		},
 	},
 }
@@ -98,7 +99,7 @@ func (t *target) learn(ctx context.Context, address string, device uint64) error
 	case status.Code(err) == codes.NotFound:
 		return fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device)
 	case status.Code(err) == codes.Unimplemented:
-		return unreachableError(fmt.Errorf("%s answers, but not P4Runtime: %w", address, err))
+		return unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another address", address))
 	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
 		return notReached(address, err)
 	case err != nil:
@@ -261,10 +262,7 @@ func compareEntries(a, b p4rt.Entry) int {
 	})
 }
 
-func tableList(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
+func tableList(c *cli.Context, _ []string) error {
 	t, err := openTarget(c)
 	if err != nil {
 		return err
@@ -355,11 +353,7 @@ func units(u p4rt.Unit) []string {
 	return list
 }
 
-func tableDump(c *cli.Context) error {
-	args, err := arguments(c, "NAME")
-	if err != nil {
-		return err
-	}
+func tableDump(c *cli.Context, args []string) error {
 	t, err := openTarget(c)
 	if err != nil {
 		return err

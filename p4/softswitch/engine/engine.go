@@ -6,12 +6,18 @@
 // frames calls Runner.Process. Tables, counters, registers and multicast groups may be read and
 // written while packets run.
 //
-// What it leaves out makes Load fail, with the place in the JSON: header unions, action profiles,
-// parser value sets, externs other than v1model's, clone, resubmit and recirculate.
+// What it does not run makes Load fail, with its place in the JSON: header stacks and unions,
+// action profiles, meters, parser value sets, externs other than v1model's, clone, resubmit and
+// recirculate. Where bmv2's behaviour is undefined, this is what happens here: fields of headers
+// that were never valid read 0, division by zero gives 0, a lookahead beyond the packet is
+// PacketTooShort, and a parser that loops ends with ParserTimeout.
 package engine
 
 import (
 	"errors"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -20,7 +26,7 @@ var (
 	ErrExists   = errors.New("entry exists")
 	ErrNotFound = errors.New("no such entry")
 	ErrFull     = errors.New("table is full")
-	ErrConst    = errors.New("entries are const")
+	ErrConst    = errors.New("fixed by the program")
 	ErrInvalid  = errors.New("invalid entry")
 )
 
@@ -31,19 +37,86 @@ type Program struct {
 	counters  map[string]*Counter
 	registers map[string]*Register
 	digests   map[int]string
-	groups    atomic.Pointer[groups]
+
+	groups   atomic.Pointer[map[uint16][]Replica]
+	groupsMu sync.Mutex // one writer of groups
+
+	start           *parseState
+	errors          parserErrors
+	verify, update  []*checksum
+	ingress, egress *node
+	order           []*header // of the deparser
+	standard        standard
+	digestList      []*digest
+
+	// What a Runner needs.
+	words, bytes, keyWords, scratch, bigs int
+	buffers                               []int
+}
+
+// compiler is the state of Load.
+type compiler struct {
+	doc          *document
+	program      *Program
+	headers      map[string]*header
+	aliases      map[string]*field
+	calculations map[string]*calculation
+	actions      map[int]*action
+	digests      map[int]*digest
+	digestList   []*digest
+	params       []*param // of the action that is compiled
+
+	words, bytes, keyWords, bigs int
+	buffers                      []int
 }
 
 // Load compiles deviceConfig, bmv2's JSON. The error names the first construct that it does not
 // know, and where it is.
-func Load(deviceConfig []byte) (*Program, error) { return nil, errors.ErrUnsupported }
+func Load(deviceConfig []byte) (*Program, error) {
+	doc, err := readDocument(deviceConfig)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{
+		tableBy:   make(map[string]*Table),
+		counters:  make(map[string]*Counter),
+		registers: make(map[string]*Register),
+		digests:   make(map[int]string),
+	}
+	p.groups.Store(&map[uint16][]Replica{})
+	c := &compiler{
+		doc:          doc,
+		program:      p,
+		headers:      make(map[string]*header),
+		aliases:      make(map[string]*field),
+		calculations: make(map[string]*calculation),
+		actions:      make(map[int]*action),
+		digests:      make(map[int]*digest),
+	}
+	for _, compile := range []func() error{
+		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileCalculations, c.compileDigests,
+		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums,
+	} {
+		if err := compile(); err != nil {
+			return nil, err
+		}
+	}
+	p.words, p.bytes, p.keyWords, p.bigs = c.words, c.bytes+padding, c.keyWords, c.bigs
+	p.buffers, p.digestList = c.buffers, c.digestList
+	for _, h := range c.headers {
+		for _, f := range h.fields {
+			p.scratch = max(p.scratch, 2*((f.bits+7)/8))
+		}
+	}
+	return p, nil
+}
 
 // Table returns the table that the JSON calls name, nil when there is none.
 func (p *Program) Table(name string) *Table { return p.tableBy[name] }
 
 // Tables returns all tables in the order of the JSON, those included that p4c made of statements
 // outside tables (no key, const default).
-func (p *Program) Tables() []*Table { return p.tables }
+func (p *Program) Tables() []*Table { return slices.Clone(p.tables) }
 
 // Counter returns an indirect counter array, nil when there is none of that name.
 func (p *Program) Counter(name string) *Counter { return p.counters[name] }
@@ -57,8 +130,16 @@ func (p *Program) DigestName(id int) string { return p.digests[id] }
 // Replica is one copy of a multicast packet: the port it leaves by and its egress_rid.
 type Replica struct{ Port, Instance uint16 }
 
-type groups map[uint16][]Replica
-
 // SetMulticastGroup replaces the replicas of a group; nil deletes it. A packet sees the group as it
-// was before or after, never in between. One caller at a time.
-func (p *Program) SetMulticastGroup(id uint16, replicas []Replica) {}
+// was before or after, never in between.
+func (p *Program) SetMulticastGroup(id uint16, replicas []Replica) {
+	p.groupsMu.Lock()
+	defer p.groupsMu.Unlock()
+	groups := maps.Clone(*p.groups.Load())
+	if replicas == nil {
+		delete(groups, id)
+	} else {
+		groups[id] = slices.Clone(replicas)
+	}
+	p.groups.Store(&groups)
+}

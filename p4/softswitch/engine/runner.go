@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"math/big"
+	"math/rand/v2"
+	"time"
+)
 
 // Digest is what the program reports with digest(): the name of the learn list, and its fields,
 // each big endian in ceil(bits/8) bytes.
@@ -15,15 +19,205 @@ type Output interface {
 	Digest(d *Digest)
 }
 
+// dropPort is simple_switch's: what is sent there is dropped.
+const dropPort = 511
+
+// replication is the instance_type of multicast copies.
+const replication = 5
+
 // Runner runs packets through a program. It is the scratch of one goroutine; any number of Runners
 // may run the same program at the same time.
-type Runner struct{}
+type Runner struct {
+	program *Program
+	out     Output
+
+	// The packet, laid out as layout.go says.
+	words []uint64
+	bytes []byte
+
+	frame       []byte // as received
+	parsed      int    // bytes of it that the parser took
+	length      int    // of the packet as headers come and go
+	received    uint64 // len(frame), for counters
+	now         int64
+	parserError uint64
+	exit        bool
+	learn       *digest
+
+	args      []uint64 // of the action that runs
+	cell      uint64   // a value on its way into a field
+	key       []uint64 // of the table that is looked up, and the same masked
+	input     []byte   // of the calculation that runs
+	inputBits int
+	scratch   []byte
+	buffers   [][]byte
+	big       []*big.Int
+	random    *rand.Rand
+	digests   []Digest
+
+	savedWords []uint64 // the packet after ingress, while its copies go through egress
+	savedBytes []byte
+	deparsed   []byte
+}
 
 // NewRunner returns a Runner that gives what it produces to out.
-func (p *Program) NewRunner(out Output) *Runner { return &Runner{} }
+func (p *Program) NewRunner(out Output) *Runner {
+	r := &Runner{
+		program:    p,
+		out:        out,
+		words:      make([]uint64, p.words),
+		bytes:      make([]byte, p.bytes),
+		key:        make([]uint64, p.keyWords),
+		scratch:    make([]byte, p.scratch),
+		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		savedWords: make([]uint64, p.words),
+		savedBytes: make([]byte, p.bytes),
+		deparsed:   make([]byte, 0, 4096),
+		input:      make([]byte, 0, 4096),
+	}
+	for range p.bigs {
+		r.big = append(r.big, new(big.Int))
+	}
+	for _, n := range p.buffers {
+		r.buffers = append(r.buffers, make([]byte, n))
+	}
+	for _, d := range p.digestList {
+		out := Digest{Name: d.name}
+		for _, f := range d.fields {
+			out.Members = append(out.Members, make([]byte, (f.bits+7)/8))
+		}
+		r.digests = append(r.digests, out)
+	}
+	return r
+}
 
 // Process takes one frame from ingressPort through the program, and calls the Runner's Output for
 // every frame that leaves and every digest before it returns. It does not change or keep frame. now
 // is the caller's clock, from an origin of its choice, and never goes back; idle times and the
 // program's timestamps are on it.
-func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {}
+func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
+	p := r.program
+	std := &p.standard
+	clear(r.words)
+	clear(r.bytes)
+	r.frame, r.parsed, r.length, r.received = frame, 0, len(frame), uint64(len(frame))
+	r.now, r.parserError, r.learn = int64(now), p.errors.none, nil
+	std.ingressPort.set(r, uint64(ingressPort))
+	std.packetLength.set(r, uint64(len(frame)))
+	std.ingressTimestamp.set(r, uint64(now.Microseconds()))
+
+	r.parse()
+	std.parserError.set(r, r.parserError)
+	std.checksumError.set(r, r.verifyChecksums())
+	r.walk(p.ingress)
+
+	if r.learn != nil {
+		r.report()
+	}
+	if group := std.multicastGroup.get(r); group != 0 {
+		std.instanceType.set(r, replication)
+		r.replicate((*p.groups.Load())[uint16(group)])
+	} else if port := std.egressSpec.get(r); port != dropPort {
+		std.instanceType.set(r, 0)
+		r.leave(uint16(port))
+	}
+	r.frame = nil
+}
+
+// replicate sends a copy of the packet, as ingress left it, to each replica.
+func (r *Runner) replicate(replicas []Replica) {
+	std := &r.program.standard
+	length := r.length
+	if len(replicas) > 1 {
+		copy(r.savedWords, r.words)
+		copy(r.savedBytes, r.bytes)
+	}
+	for i, to := range replicas {
+		if i > 0 {
+			copy(r.words, r.savedWords)
+			copy(r.bytes, r.savedBytes)
+			r.length = length
+		}
+		std.egressRID.set(r, uint64(to.Instance))
+		r.leave(to.Port)
+	}
+}
+
+// leave takes the packet through egress and the deparser to a port.
+func (r *Runner) leave(port uint16) {
+	std := &r.program.standard
+	std.egressTimestamp.set(r, uint64(r.now/1000))
+	std.enqueueTimestamp.set(r, uint64(r.now/1000)) // there is no queue: no depth, no time in it
+	std.egressPort.set(r, uint64(port))
+	std.egressSpec.set(r, dropPort+1)
+	std.packetLength.set(r, uint64(r.length))
+	r.walk(r.program.egress)
+	if std.egressSpec.get(r) == dropPort {
+		return
+	}
+	r.out.Emit(port, r.deparse())
+}
+
+// report fills the digest that ingress asked for.
+func (r *Runner) report() {
+	d := &r.digests[r.learn.index]
+	for i, f := range r.learn.fields {
+		f.read(r, d.Members[i])
+	}
+	r.out.Digest(d)
+}
+
+// standard holds the fields of v1model's standard_metadata that the target reads and writes.
+type standard struct {
+	ingressPort, egressSpec, egressPort, instanceType, packetLength stdField
+	multicastGroup, egressRID, parserError, checksumError           stdField
+	ingressTimestamp, egressTimestamp, enqueueTimestamp             stdField
+}
+
+// stdField is a metadata field that the target uses. The zero stdField is a field that the program
+// does not have: it reads 0 and keeps nothing.
+type stdField struct {
+	word int
+	mask uint64
+}
+
+func (m stdField) get(r *Runner) uint64 { return r.words[m.word] & m.mask }
+
+func (m stdField) set(r *Runner, v uint64) {
+	if m.mask != 0 {
+		r.words[m.word] = v & m.mask
+	}
+}
+
+func (c *compiler) findStandard() error {
+	s := &c.program.standard
+	for _, f := range []struct {
+		header, name string
+		to           *stdField
+		required     bool
+	}{
+		{"standard_metadata", "ingress_port", &s.ingressPort, true},
+		{"standard_metadata", "packet_length", &s.packetLength, true},
+		{"standard_metadata", "instance_type", &s.instanceType, true},
+		{"standard_metadata", "egress_spec", &s.egressSpec, true},
+		{"standard_metadata", "egress_port", &s.egressPort, true},
+		{"standard_metadata", "parser_error", &s.parserError, false},
+		{"standard_metadata", "checksum_error", &s.checksumError, false},
+		{"intrinsic_metadata", "mcast_grp", &s.multicastGroup, false},
+		{"intrinsic_metadata", "egress_rid", &s.egressRID, false},
+		{"intrinsic_metadata", "ingress_global_timestamp", &s.ingressTimestamp, false},
+		{"intrinsic_metadata", "egress_global_timestamp", &s.egressTimestamp, false},
+		{"queueing_metadata", "enq_timestamp", &s.enqueueTimestamp, false},
+	} {
+		found := c.target(f.header, f.name)
+		switch {
+		case found != nil && found.word < 0:
+			return at("headers").errorf("%s must be metadata of up to 64 bits", found.name)
+		case found != nil:
+			*f.to = stdField{found.word, ones(found.bits)}
+		case f.required:
+			return at("headers").errorf("simple_switch needs %s.%s", f.header, f.name)
+		}
+	}
+	return nil
+}

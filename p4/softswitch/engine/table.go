@@ -1,7 +1,12 @@
 package engine
 
 import (
+	"cmp"
+	"fmt"
 	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +22,10 @@ const (
 	Valid
 )
 
+func (k MatchKind) String() string {
+	return [...]string{"exact", "lpm", "ternary", "range", "valid"}[k]
+}
+
 // Key is one key field of a table.
 type Key struct {
 	Name string
@@ -26,7 +35,7 @@ type Key struct {
 
 // Match is the value of one key field: exactly ceil(bits/8) bytes, big endian. Mask belongs to
 // Ternary (same length) and Range, where Value is the low and Mask the high end, both included.
-// PrefixLen belongs to LPM. Bits outside the mask or the prefix must be zero.
+// PrefixLen belongs to LPM. Bits of Value outside the mask or the prefix must be zero.
 type Match struct {
 	Value, Mask []byte
 	PrefixLen   int
@@ -63,74 +72,646 @@ type Entry struct {
 }
 
 // Table is one match-action table. Methods may be called from any goroutine, while packets run.
-type Table struct{}
+type Table struct {
+	name         string
+	keys         []keyPart
+	kind         MatchKind // of the table: Exact, LPM, Ternary or Range
+	size         int
+	actions      []*tableAction
+	counter      bool
+	timeout      bool
+	constEntries bool
+	constDefault bool
+	initial      *Installed // the program's default entry; nil: none
+	missNext     *node      // when there is no default entry
+	seed         uint64     // of its hash tables
 
-// Name returns the table's name in the JSON.
-func (t *Table) Name() string { return "" }
+	// Layout of Installed.words: key, mask (tables that are not exact), high ends (range), arguments.
+	words, maskAt, highAt, argAt int
 
-// Keys returns the key fields in the order of Entry.Match.
-func (t *Table) Keys() []Key { return nil }
+	missed atomic.Pointer[Installed] // the default entry
+	count  atomic.Int64
 
-// Size returns the number of entries that the program asks for.
-func (t *Table) Size() int { return 0 }
+	// What packets look up, by kind. Written under mu.
+	exact  *hashTable
+	views  atomic.Pointer[[]view]
+	ranges atomic.Pointer[[]*Installed] // by priority, highest first
 
-// Len returns the number of entries, the default entry not counted.
-func (t *Table) Len() int { return 0 }
+	mu     sync.Mutex // one writer; guards what follows, and Installed.lower
+	tuples []*tuple
+}
 
-// Actions returns the actions that the table may call.
-func (t *Table) Actions() []Action { return nil }
+// keyPart is a key field and its place among the key's words.
+type keyPart struct {
+	Key
+	field *field
+	word  int
+	shift int // of a field of up to 64 bits in its word
+	high  int // range: which of the high ends is its
+	mask  uint64
+}
 
-// SupportsTimeout tells whether entries remember when they were last hit.
-func (t *Table) SupportsTimeout() bool { return false }
+// wordCount returns how many words a part wider than 64 bits takes, 1 for others.
+func (k *keyPart) wordCount() int { return (k.Bits + 63) / 64 }
+func (k *keyPart) bytes() int     { return (k.Bits + 7) / 8 }
 
-// HasCounter tells whether entries count packets and bytes.
-func (t *Table) HasCounter() bool { return false }
-
-// ConstEntries tells whether the program fixed the entries: Insert, Modify and Delete fail with
-// ErrConst.
-func (t *Table) ConstEntries() bool { return false }
-
-// Insert adds an entry. It fails with ErrExists, ErrFull, ErrConst, or ErrInvalid with the reason.
-func (t *Table) Insert(e Entry) error { return nil }
-
-// Modify replaces the action of the entry with the same match and priority, and keeps its counter
-// and last hit. It fails with ErrNotFound, ErrConst, or ErrInvalid with the reason.
-func (t *Table) Modify(e Entry) error { return nil }
-
-// Delete removes the entry with that match and priority.
-func (t *Table) Delete(match []Match, priority int) error { return nil }
-
-// Lookup finds the entry with that match and priority (not the one that a packet would hit).
-func (t *Table) Lookup(match []Match, priority int) (*Installed, bool) { return nil, false }
-
-// All walks the entries in no particular order. Entries written meanwhile may or may not be seen.
-func (t *Table) All() iter.Seq[*Installed] { return func(func(*Installed) bool) {} }
-
-// SetDefault sets the action that a miss calls.
-func (t *Table) SetDefault(c Call) error { return nil }
-
-// ResetDefault restores the default action of the program.
-func (t *Table) ResetDefault() {}
-
-// Default returns the action that a miss calls; false when a miss does nothing.
-func (t *Table) Default() (Call, bool) { return Call{}, false }
-
-// ConstDefault tells whether the program fixed the default action: SetDefault fails with ErrConst.
-func (t *Table) ConstDefault() bool { return false }
+// tableAction is an action as one table calls it.
+type tableAction struct {
+	*action
+	hit, miss *node // what runs after it
+}
 
 // Installed is an entry that is, or was, in a table. After Modify, the old and the new Installed
 // share counter and last hit.
-type Installed struct{}
+type Installed struct {
+	key      uint64 // words[0]
+	words    []uint64
+	call     *tableAction
+	stats    *stats
+	table    *Table
+	lower    *Installed // ternary: same value and mask, next lower priority
+	priority int
+	idle     time.Duration
+	since    time.Duration
+	inline   [4]uint64
+}
+
+type stats struct {
+	packets, bytes atomic.Uint64
+	lastHit        atomic.Int64
+}
 
 // Entry returns the entry as it was written.
-func (e *Installed) Entry() Entry { return Entry{} }
+func (e *Installed) Entry() Entry {
+	t := e.table
+	out := Entry{Priority: e.priority, Call: e.entryCall(), IdleTimeout: e.idle, Since: e.since}
+	for i := range t.keys {
+		k := &t.keys[i]
+		m := Match{Value: k.unpack(e.words)}
+		switch k.Kind {
+		case LPM:
+			for _, b := range k.unpack(e.words[t.maskAt:]) {
+				for ; b != 0; b <<= 1 {
+					m.PrefixLen++
+				}
+			}
+		case Ternary:
+			m.Mask = k.unpack(e.words[t.maskAt:])
+		case Range:
+			m.Mask = make([]byte, k.bytes())
+			fillBytes(m.Mask, e.words[t.highAt+k.high])
+		}
+		out.Match = append(out.Match, m)
+	}
+	return out
+}
+
+func (e *Installed) entryCall() Call {
+	c := Call{Action: e.call.name}
+	args := e.words[e.table.argAt:]
+	for _, p := range e.call.params {
+		b := make([]byte, (p.bits+7)/8)
+		for i := range p.words() {
+			end := len(b) - 8*i
+			fillBytes(b[max(0, end-8):end], args[p.word+i])
+		}
+		c.Params = append(c.Params, b)
+	}
+	return c
+}
+
+// fillBytes writes v big endian, the last byte of b being the lowest.
+func fillBytes(b []byte, v uint64) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = byte(v)
+		v >>= 8
+	}
+}
 
 // Counter returns the direct counter, zeros when the table has none.
-func (e *Installed) Counter() (packets, bytes uint64) { return 0, 0 }
+func (e *Installed) Counter() (packets, bytes uint64) {
+	if e.stats == nil {
+		return 0, 0
+	}
+	return e.stats.packets.Load(), e.stats.bytes.Load()
+}
 
-// SetCounter sets the direct counter.
-func (e *Installed) SetCounter(packets, bytes uint64) {}
+// SetCounter sets the direct counter, if the table has one.
+func (e *Installed) SetCounter(packets, bytes uint64) {
+	if e.stats != nil {
+		e.stats.packets.Store(packets)
+		e.stats.bytes.Store(bytes)
+	}
+}
 
 // LastHit returns when a packet last hit the entry, or when it was written, whichever is later, on
-// the clock of Runner.Process. It is only kept in tables with SupportsTimeout.
-func (e *Installed) LastHit() time.Duration { return 0 }
+// the clock of Runner.Process. In tables without SupportsTimeout it is when it was written.
+func (e *Installed) LastHit() time.Duration {
+	if e.stats == nil {
+		return e.since
+	}
+	return time.Duration(e.stats.lastHit.Load())
+}
+
+// Name returns the table's name in the JSON.
+func (t *Table) Name() string { return t.name }
+
+// Keys returns the key fields in the order of Entry.Match.
+func (t *Table) Keys() []Key {
+	keys := make([]Key, len(t.keys))
+	for i := range t.keys {
+		keys[i] = t.keys[i].Key
+	}
+	return keys
+}
+
+// Size returns the number of entries that the program asks for.
+func (t *Table) Size() int { return t.size }
+
+// Len returns the number of entries, the default entry not counted.
+func (t *Table) Len() int { return int(t.count.Load()) }
+
+// Actions returns the actions that the table may call.
+func (t *Table) Actions() []Action {
+	var out []Action
+	for _, a := range t.actions {
+		act := Action{Name: a.name}
+		for _, p := range a.params {
+			act.Params = append(act.Params, Param{p.name, p.bits})
+		}
+		out = append(out, act)
+	}
+	return out
+}
+
+// SupportsTimeout tells whether entries remember when they were last hit.
+func (t *Table) SupportsTimeout() bool { return t.timeout }
+
+// HasCounter tells whether entries count packets and bytes.
+func (t *Table) HasCounter() bool { return t.counter }
+
+// ConstEntries tells whether the program fixed the entries: Insert, Modify and Delete fail with
+// ErrConst.
+func (t *Table) ConstEntries() bool { return t.constEntries }
+
+// ConstDefault tells whether the program fixed the default action: SetDefault fails with ErrConst.
+func (t *Table) ConstDefault() bool { return t.constDefault }
+
+// Insert adds an entry. It fails with ErrExists, ErrFull, ErrConst, or ErrInvalid with the reason.
+func (t *Table) Insert(e Entry) error {
+	in, err := t.prepare(e)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.locate(in.words, in.priority) != nil {
+		return ErrExists
+	}
+	if t.Len() >= t.size {
+		return ErrFull
+	}
+	t.add(in)
+	return nil
+}
+
+// Modify replaces the action of the entry with the same match and priority, and keeps its counter
+// and last hit. It fails with ErrNotFound, ErrConst, or ErrInvalid with the reason.
+func (t *Table) Modify(e Entry) error {
+	in, err := t.prepare(e)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.locate(in.words, in.priority)
+	if old == nil {
+		return ErrNotFound
+	}
+	if in.stats = old.stats; in.stats != nil && in.stats.lastHit.Load() < int64(e.Since) {
+		in.stats.lastHit.Store(int64(e.Since))
+	}
+	t.replace(old, in)
+	return nil
+}
+
+// Delete removes the entry with that match and priority. It fails with ErrNotFound, ErrConst, or
+// ErrInvalid with the reason.
+func (t *Table) Delete(match []Match, priority int) error {
+	if t.constEntries {
+		return ErrConst
+	}
+	words, err := t.pack(match, priority)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.locate(words, priority)
+	if old == nil {
+		return ErrNotFound
+	}
+	t.drop(old)
+	return nil
+}
+
+// Lookup finds the entry with that match and priority (not the one that a packet would hit).
+func (t *Table) Lookup(match []Match, priority int) (*Installed, bool) {
+	words, err := t.pack(match, priority)
+	if err != nil {
+		return nil, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.locate(words, priority)
+	return e, e != nil
+}
+
+// All walks the entries, as they are when the walk begins, in no particular order.
+func (t *Table) All() iter.Seq[*Installed] {
+	return func(yield func(*Installed) bool) {
+		for _, e := range t.snapshot() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Table) snapshot() []*Installed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kind == Range {
+		return *t.ranges.Load()
+	}
+	out := make([]*Installed, 0, t.Len())
+	collect := func(e *Installed) bool {
+		for ; e != nil; e = e.lower {
+			out = append(out, e)
+		}
+		return true
+	}
+	if t.exact != nil {
+		t.exact.each(collect)
+	}
+	for _, p := range t.tuples {
+		p.hash.each(collect)
+	}
+	return out
+}
+
+// SetDefault sets the action that a miss calls.
+func (t *Table) SetDefault(c Call) error {
+	if t.constDefault {
+		return ErrConst
+	}
+	e, err := t.bind(make([]uint64, t.argAt), c)
+	if err != nil {
+		return err
+	}
+	t.missed.Store(e)
+	return nil
+}
+
+// ResetDefault restores the default action of the program.
+func (t *Table) ResetDefault() { t.missed.Store(t.initial) }
+
+// Default returns the action that a miss calls; false when a miss does nothing.
+func (t *Table) Default() (Call, bool) {
+	e := t.missed.Load()
+	if e == nil {
+		return Call{}, false
+	}
+	return e.entryCall(), true
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// prepare makes an entry ready to be installed.
+func (t *Table) prepare(e Entry) (*Installed, error) {
+	if t.constEntries {
+		return nil, ErrConst
+	}
+	words, err := t.pack(e.Match, e.Priority)
+	if err != nil {
+		return nil, err
+	}
+	in, err := t.bind(words, e.Call)
+	if err != nil {
+		return nil, err
+	}
+	in.priority, in.idle, in.since = e.Priority, e.IdleTimeout, e.Since
+	if t.counter || t.timeout {
+		in.stats = new(stats)
+		in.stats.lastHit.Store(int64(e.Since))
+	}
+	return in, nil
+}
+
+// bind makes an Installed of key words and a call.
+func (t *Table) bind(words []uint64, c Call) (*Installed, error) {
+	i := slices.IndexFunc(t.actions, func(a *tableAction) bool { return a.name == c.Action })
+	if i < 0 {
+		return nil, invalid("table has no action %q", c.Action)
+	}
+	a := t.actions[i]
+	if len(c.Params) != len(a.params) {
+		return nil, invalid("action %s takes %d parameters, has %d", a.name, len(a.params), len(c.Params))
+	}
+	e := &Installed{call: a, table: t}
+	e.words = append(e.inline[:0], words...)
+	for k, p := range a.params {
+		b := c.Params[k]
+		if err := checkBytes("parameter "+p.name, b, p.bits); err != nil {
+			return nil, err
+		}
+		for range p.words() {
+			from := max(0, len(b)-8)
+			e.words = append(e.words, toUint64(b[from:]))
+			b = b[:from]
+		}
+	}
+	if len(e.words) > 0 {
+		e.key = e.words[0]
+	}
+	return e, nil
+}
+
+func checkBytes(what string, b []byte, bits int) error {
+	if n := (bits + 7) / 8; len(b) != n {
+		return invalid("%s is %d bytes, must be %d", what, len(b), n)
+	}
+	if over := bits % 8; over != 0 && b[0]>>over != 0 {
+		return invalid("%s does not fit %d bits", what, bits)
+	}
+	return nil
+}
+
+// pack checks a match and makes words of it.
+func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
+	if len(match) != len(t.keys) {
+		return nil, invalid("table has %d keys, match has %d", len(t.keys), len(match))
+	}
+	if len(t.keys) == 0 {
+		return nil, invalid("table has no keys")
+	}
+	if (t.kind == Exact || t.kind == LPM) && priority != 0 {
+		return nil, invalid("priority must be 0 in an %s table, is %d", t.kind, priority)
+	}
+	var small [6]uint64
+	words := slices.Grow(small[:0], t.argAt)[:t.argAt]
+	clear(words)
+	for i := range t.keys {
+		k, m := &t.keys[i], &match[i]
+		if err := checkBytes("key "+k.Name, m.Value, k.Bits); err != nil {
+			return nil, err
+		}
+		k.pack(words, m.Value)
+		if t.kind == Exact {
+			continue
+		}
+		mask := words[t.maskAt:]
+		switch k.Kind {
+		case Exact, Valid:
+			k.packPrefix(mask, k.Bits)
+		case LPM:
+			if m.PrefixLen < 0 || m.PrefixLen > k.Bits {
+				return nil, invalid("key %s: prefix length must be 0..%d, is %d", k.Name, k.Bits, m.PrefixLen)
+			}
+			k.packPrefix(mask, m.PrefixLen)
+		case Ternary:
+			if err := checkBytes("mask of key "+k.Name, m.Mask, k.Bits); err != nil {
+				return nil, err
+			}
+			k.pack(mask, m.Mask)
+		case Range:
+			if err := checkBytes("high end of key "+k.Name, m.Mask, k.Bits); err != nil {
+				return nil, err
+			}
+			low, high := toUint64(m.Value), toUint64(m.Mask)
+			if low > high {
+				return nil, invalid("key %s: range from %d to %d is empty", k.Name, low, high)
+			}
+			words[t.highAt+k.high] = high
+			continue
+		}
+		for w := k.word; w < k.word+k.wordCount(); w++ {
+			if words[w]&^mask[w]&k.wordMask(w) != 0 {
+				return nil, invalid("key %s has bits outside its mask", k.Name)
+			}
+		}
+	}
+	return words, nil
+}
+
+// wordMask returns the bits that the part takes of a word.
+func (k *keyPart) wordMask(w int) uint64 {
+	if k.Bits > 64 {
+		return ^uint64(0)
+	}
+	return ones(k.Bits) << k.shift
+}
+
+// pack puts a value, or a mask, in its place. The words of a wide part hold it from the top.
+func (k *keyPart) pack(words []uint64, b []byte) {
+	if k.Bits <= 64 {
+		words[k.word] |= toUint64(b) << k.shift
+		return
+	}
+	for i := k.wordCount() - 1; i >= 0; i-- {
+		from := max(0, len(b)-8)
+		words[k.word+i] = toUint64(b[from:])
+		b = b[:from]
+	}
+}
+
+// packPrefix puts a mask of the n highest bits in its place.
+func (k *keyPart) packPrefix(words []uint64, n int) {
+	if k.Bits <= 64 {
+		words[k.word] |= (ones(k.Bits) << k.shift) &^ (ones(k.Bits) >> n << k.shift)
+		return
+	}
+	b := make([]byte, k.bytes())
+	for i := range n {
+		bit := len(b)*8 - k.Bits + i
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	k.pack(words, b)
+}
+
+func (k *keyPart) unpack(words []uint64) []byte {
+	b := make([]byte, k.bytes())
+	if k.Bits <= 64 {
+		fillBytes(b, words[k.word]>>k.shift&ones(k.Bits))
+		return b
+	}
+	for i, end := k.wordCount()-1, len(b); i >= 0; i, end = i-1, end-8 {
+		fillBytes(b[max(0, end-8):end], words[k.word+i])
+	}
+	return b
+}
+
+// tuple returns the tuple with that mask, nil when there is none.
+func (t *Table) tuple(mask []uint64) *tuple {
+	for _, p := range t.tuples {
+		if slices.Equal(p.mask, mask) {
+			return p
+		}
+	}
+	return nil
+}
+
+// locate finds the entry with those key words and priority. mu is held.
+func (t *Table) locate(words []uint64, priority int) *Installed {
+	key := words[:t.words]
+	switch t.kind {
+	case Exact:
+		return t.exact.find(key)
+	case Range:
+		for _, e := range *t.ranges.Load() {
+			if e.priority == priority && slices.Equal(e.words[:t.argAt], words[:t.argAt]) {
+				return e
+			}
+		}
+		return nil
+	}
+	p := t.tuple(words[t.maskAt:t.highAt])
+	if p == nil {
+		return nil
+	}
+	e := p.hash.find(key)
+	for e != nil && e.priority != priority {
+		e = e.lower
+	}
+	return e
+}
+
+// add puts a new entry where packets find it. mu is held.
+func (t *Table) add(e *Installed) {
+	t.count.Add(1)
+	switch t.kind {
+	case Exact:
+		t.exact.put(e)
+		return
+	case Range:
+		list := slices.Clone(*t.ranges.Load())
+		i, _ := slices.BinarySearchFunc(list, e, func(a, b *Installed) int { return cmp.Compare(b.priority, a.priority) })
+		list = slices.Insert(list, i, e)
+		t.ranges.Store(&list)
+		return
+	}
+	mask := e.words[t.maskAt:t.highAt]
+	p := t.tuple(mask)
+	if p == nil {
+		p = &tuple{mask: mask, hash: newHashTable(t.words, t.seed), ranks: make(map[int]int), prefix: e.prefix()}
+		t.tuples = append(t.tuples, p)
+	}
+	p.ranks[e.priority]++
+	switch head := p.hash.find(e.words[:t.words]); {
+	case head == nil || head.priority < e.priority:
+		e.lower = head
+		p.hash.put(e)
+	default:
+		for head.lower != nil && head.lower.priority > e.priority {
+			head = head.lower
+		}
+		e.lower, head.lower = head.lower, e
+	}
+	t.publish()
+}
+
+// prefix returns the prefix length of an entry of an LPM table, 0 for others.
+func (e *Installed) prefix() int {
+	for i := range e.table.keys {
+		if k := &e.table.keys[i]; k.Kind == LPM {
+			n := 0
+			for _, b := range k.unpack(e.words[e.table.maskAt:]) {
+				for ; b != 0; b <<= 1 {
+					n++
+				}
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// replace puts e in the place of old. mu is held.
+func (t *Table) replace(old, e *Installed) {
+	switch t.kind {
+	case Exact:
+		t.exact.put(e)
+		return
+	case Range:
+		list := slices.Clone(*t.ranges.Load())
+		list[slices.Index(list, old)] = e
+		t.ranges.Store(&list)
+		return
+	}
+	e.lower = old.lower
+	p := t.tuple(old.words[t.maskAt:t.highAt])
+	if head := p.hash.find(old.words[:t.words]); head != old {
+		for head.lower != old {
+			head = head.lower
+		}
+		head.lower = e
+		return
+	}
+	p.hash.put(e)
+}
+
+// drop takes an entry out. mu is held.
+func (t *Table) drop(e *Installed) {
+	t.count.Add(-1)
+	key := e.words[:t.words]
+	switch t.kind {
+	case Exact:
+		t.exact.remove(key)
+		return
+	case Range:
+		list := slices.Clone(*t.ranges.Load())
+		i := slices.Index(list, e)
+		list = slices.Delete(list, i, i+1)
+		t.ranges.Store(&list)
+		return
+	}
+	p := t.tuple(e.words[t.maskAt:t.highAt])
+	switch head := p.hash.find(key); {
+	case head != e:
+		for head.lower != e {
+			head = head.lower
+		}
+		head.lower = e.lower
+	case e.lower != nil:
+		p.hash.put(e.lower)
+	default:
+		p.hash.remove(key)
+	}
+	if p.ranks[e.priority]--; p.ranks[e.priority] == 0 {
+		delete(p.ranks, e.priority)
+	}
+	if len(p.ranks) == 0 {
+		t.tuples = slices.DeleteFunc(t.tuples, func(x *tuple) bool { return x == p })
+	}
+	t.publish()
+}
+
+// publish gives packets the tuples in the order that they look in, if it has changed.
+func (t *Table) publish() {
+	views := make([]view, len(t.tuples))
+	for i, p := range t.tuples {
+		views[i] = view{mask: p.mask, hash: p.hash, rank: p.prefix}
+		if t.kind == Ternary {
+			first := true
+			for rank := range p.ranks {
+				if first || rank > views[i].rank {
+					views[i].rank, first = rank, false
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(views, func(a, b view) int { return cmp.Compare(b.rank, a.rank) })
+	t.views.Store(&views)
+}

@@ -1,0 +1,521 @@
+package engine
+
+import (
+	"encoding/json"
+	"math/big"
+	"slices"
+	"sync"
+)
+
+// action is a compiled action.
+type action struct {
+	name   string
+	id     int
+	params []*param
+	words  int           // of an entry's arguments
+	run    func(*Runner) // nil: does nothing
+}
+
+// param is one parameter: its place among the words of Runner.args, least significant word first.
+type param struct {
+	name string
+	bits int
+	word int
+}
+
+func (p *param) words() int { return (p.bits + 63) / 64 }
+
+func (p *param) number(c *compiler) *number {
+	i := p.word
+	n := &number{min: new(big.Int), max: highest(p.bits, false),
+		low: func(r *Runner) uint64 { return r.args[i] }}
+	if p.bits > 64 {
+		z, buf, words := c.big(), c.buffer(8*p.words()), p.words()
+		n.wide = func(r *Runner) *big.Int {
+			b := r.buffers[buf]
+			for k := range words {
+				putUint64(b[8*(words-1-k):], r.args[i+k])
+			}
+			return r.big[z].SetBytes(b)
+		}
+	}
+	return n
+}
+
+// step is one primitive of an action. A jump is a step that returns the index of the next one.
+type step struct {
+	run  func(*Runner)
+	jump func(*Runner) int
+}
+
+func (c *compiler) compileActions() error {
+	locked := c.registersToLock()
+	for i, j := range c.doc.Actions {
+		where := at("").named("actions", i, j.Name)
+		a := &action{name: j.Name, id: j.ID}
+		for k, p := range j.RuntimeData {
+			if p.Bitwidth < 1 || p.Bitwidth > 65535 {
+				return where.member("runtime_data").index(k).errorf("bitwidth must be 1..65535, is %d", p.Bitwidth)
+			}
+			q := &param{name: p.Name, bits: p.Bitwidth, word: a.words}
+			a.words += q.words()
+			a.params = append(a.params, q)
+		}
+		c.params = a.params
+		var steps []step
+		for k, p := range j.Primitives {
+			s, err := c.primitive(where.member("primitives").index(k), p, k, len(j.Primitives))
+			if err != nil {
+				return err
+			}
+			steps = append(steps, s)
+		}
+		c.params = nil
+		a.run = sequence(steps)
+		if locks := locksOf(j, locked); len(locks) > 0 {
+			a.run = underLocks(a.run, locks)
+		}
+		if c.actions[a.id] != nil {
+			return where.errorf("a second action with id %d", a.id)
+		}
+		c.actions[a.id] = a
+	}
+	return nil
+}
+
+// sequence makes one closure of the steps of an action.
+func sequence(steps []step) func(*Runner) {
+	if slices.ContainsFunc(steps, func(s step) bool { return s.jump != nil }) {
+		return func(r *Runner) {
+			for i := 0; i < len(steps); {
+				if s := &steps[i]; s.jump != nil {
+					i = s.jump(r)
+				} else {
+					s.run(r)
+					i++
+				}
+			}
+		}
+	}
+	runs := make([]func(*Runner), len(steps))
+	for i, s := range steps {
+		runs[i] = s.run
+	}
+	switch len(runs) {
+	case 0:
+		return nil
+	case 1:
+		return runs[0]
+	case 2:
+		first, second := runs[0], runs[1]
+		return func(r *Runner) { first(r); second(r) }
+	}
+	return func(r *Runner) {
+		for _, run := range runs {
+			run(r)
+		}
+	}
+}
+
+// An action that reads and writes a register does both or neither for any other packet, as bmv2
+// holds a register for the length of an action. Registers that no action does both with need no
+// lock: their cells are atomic.
+func (c *compiler) registersToLock() map[string]*sync.Mutex {
+	locked := make(map[string]*sync.Mutex)
+	for _, a := range c.doc.Actions {
+		reads, writes := registerUse(a)
+		for name := range reads {
+			if writes[name] && locked[name] == nil {
+				locked[name] = new(sync.Mutex)
+			}
+		}
+	}
+	return locked
+}
+
+func registerUse(a actionJSON) (reads, writes map[string]bool) {
+	reads, writes = make(map[string]bool), make(map[string]bool)
+	for _, p := range a.Primitives {
+		for _, v := range p.Parameters {
+			var name string
+			if v.Type == "register_array" && json.Unmarshal(v.Value, &name) == nil {
+				if p.Op == "register_read" {
+					reads[name] = true
+				} else {
+					writes[name] = true
+				}
+			}
+		}
+	}
+	return reads, writes
+}
+
+func locksOf(a actionJSON, locked map[string]*sync.Mutex) []*sync.Mutex {
+	reads, writes := registerUse(a)
+	var names []string
+	for name := range locked {
+		if reads[name] || writes[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names) // one order everywhere: no deadlock
+	var locks []*sync.Mutex
+	for _, name := range names {
+		locks = append(locks, locked[name])
+	}
+	return locks
+}
+
+func underLocks(run func(*Runner), locks []*sync.Mutex) func(*Runner) {
+	return func(r *Runner) {
+		for _, l := range locks {
+			l.Lock()
+		}
+		run(r)
+		for _, l := range locks {
+			l.Unlock()
+		}
+	}
+}
+
+// parameterCounts has the primitives and how many parameters each takes.
+var parameterCounts = map[string]int{
+	"assign": 2, "assign_VL": 2, "assign_header": 2, "add_header": 1, "remove_header": 1,
+	"mark_to_drop": 1, "count": 2, "register_read": 3, "register_write": 3,
+	"modify_field_with_hash_based_offset": 4, "modify_field_rng_uniform": 3, "generate_digest": 2,
+	"exit": 0, "no_op": 0, "log_msg": 2, "_jump": 1, "_jump_if_zero": 2,
+}
+
+// primitive compiles call index of count calls.
+func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step, error) {
+	want, ok := parameterCounts[p.Op]
+	if !ok {
+		return step{}, where.errorf("unknown primitive %q", p.Op)
+	}
+	where = at(string(where) + " " + p.Op)
+	if len(p.Parameters) != want {
+		return step{}, where.errorf("takes %d parameters, has %d", want, len(p.Parameters))
+	}
+	if p.Op == "_jump" || p.Op == "_jump_if_zero" {
+		jump, err := c.jump(where, p, index, count)
+		return step{jump: jump}, err
+	}
+	run, err := c.primitiveRun(where, p)
+	return step{run: run}, err
+}
+
+func (c *compiler) jump(where at, p primitiveJSON, index, count int) (func(*Runner) int, error) {
+	last := len(p.Parameters) - 1
+	to, err := c.number(where.member("parameters").index(last), p.Parameters[last])
+	if err != nil {
+		return nil, err
+	}
+	if to.constant == nil || to.constant.Cmp(big.NewInt(int64(index))) <= 0 || to.constant.Cmp(big.NewInt(int64(count))) > 0 {
+		return nil, where.errorf("offset must be a constant, %d..%d", index+1, count)
+	}
+	target := int(to.constant.Int64())
+	if p.Op == "_jump" {
+		return func(*Runner) int { return target }, nil
+	}
+	e, err := c.expression(where.member("parameters").index(0), p.Parameters[0])
+	if err != nil {
+		return nil, err
+	}
+	holds := e.cond
+	if e.num != nil {
+		holds = c.compare("!=", e.num, constant(new(big.Int)))
+	}
+	if holds == nil {
+		return nil, where.member("parameters").index(0).errorf("must be a number")
+	}
+	return func(r *Runner) int {
+		if holds(r) {
+			return index + 1
+		}
+		return target
+	}, nil
+}
+
+func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error) {
+	place := func(i int) at { return where.member("parameters").index(i) }
+	switch p.Op {
+	case "exit":
+		return func(r *Runner) { r.exit = true }, nil
+	case "no_op", "log_msg": // bmv2 writes log_msg to its own log; packets do not depend on it
+		return func(*Runner) {}, nil
+	case "assign":
+		dst, err := c.smallOrWideField(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
+		}
+		src, err := c.number(place(1), p.Parameters[1])
+		if err != nil {
+			return nil, err
+		}
+		return c.assign(dst, src), nil
+	case "assign_VL":
+		dst, err := c.fieldParameter(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
+		}
+		src, err := c.fieldParameter(place(1), p.Parameters[1])
+		if err != nil {
+			return nil, err
+		}
+		if !dst.variable() || !src.variable() {
+			return nil, where.errorf("needs two variable fields")
+		}
+		return func(r *Runner) { assignVariable(r, dst, src) }, nil
+	case "assign_header":
+		dst, err := c.headerParameter(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
+		}
+		src, err := c.headerParameter(place(1), p.Parameters[1])
+		if err != nil {
+			return nil, err
+		}
+		if dst.kind != src.kind {
+			return nil, where.errorf("headers %s and %s have different types", dst.name, src.name)
+		}
+		return func(r *Runner) { dst.assign(r, src) }, nil
+	case "add_header":
+		h, err := c.headerParameter(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
+		}
+		return func(r *Runner) {
+			if !h.validNow(r) {
+				h.zero(r)
+				r.words[h.valid.word] = 1
+				r.length += h.length(r)
+			}
+		}, nil
+	case "remove_header":
+		h, err := c.headerParameter(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
+		}
+		return func(r *Runner) {
+			if h.validNow(r) {
+				r.words[h.valid.word] = 0
+				r.length -= h.length(r)
+			}
+		}, nil
+	case "mark_to_drop":
+		h, err := c.headerParameter(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
+		}
+		spec, group := h.byName["egress_spec"], h.byName["mcast_grp"]
+		if spec == nil {
+			return nil, where.errorf("header %s has no field egress_spec", h.name)
+		}
+		drop := c.assign(spec, constant(big.NewInt(dropPort)))
+		if group == nil {
+			return drop, nil
+		}
+		noGroup := c.assign(group, constant(new(big.Int)))
+		return func(r *Runner) { drop(r); noGroup(r) }, nil
+	case "count":
+		return c.count(where, p)
+	case "register_read", "register_write":
+		return c.registerAccess(where, p)
+	case "modify_field_with_hash_based_offset":
+		return c.hashPrimitive(where, p)
+	case "modify_field_rng_uniform":
+		return c.random(where, p)
+	}
+	return c.digestPrimitive(where, p) // generate_digest
+}
+
+func (c *compiler) fieldParameter(where at, v valueJSON) (*field, error) {
+	if v.Type != "field" {
+		return nil, where.errorf("must be a field, is %q", v.Type)
+	}
+	return c.field(where, v.Value)
+}
+
+func (c *compiler) smallOrWideField(where at, v valueJSON) (*field, error) {
+	f, err := c.fieldParameter(where, v)
+	if err == nil && f.variable() {
+		err = where.errorf("variable field %s cannot be assigned a number", f.name)
+	}
+	return f, err
+}
+
+func (c *compiler) headerParameter(where at, v valueJSON) (*header, error) {
+	if v.Type != "header" {
+		return nil, where.errorf("must be a header, is %q", v.Type)
+	}
+	return c.header(where, v.Value)
+}
+
+// assign stores a number in a field, cut to its width.
+func (c *compiler) assign(dst *field, src *number) func(*Runner) {
+	if !dst.small() {
+		return c.assignWide(dst, src)
+	}
+	store, low := dst.store(), src.low
+	if !src.fits(dst.bits) {
+		cut, mask := low, ones(dst.bits)
+		low = func(r *Runner) uint64 { return cut(r) & mask }
+	}
+	if i := dst.word; i >= 0 {
+		switch f := src.field; {
+		case src.constant != nil:
+			k := low(nil)
+			return func(r *Runner) { r.words[i] = k }
+		case f != nil && f.word >= 0 && src.fits(dst.bits):
+			j := f.word
+			return func(r *Runner) { r.words[i] = r.words[j] }
+		}
+		return func(r *Runner) { r.words[i] = low(r) }
+	}
+	return func(r *Runner) { store(r, low(r)) }
+}
+
+func (c *compiler) assignWide(dst *field, src *number) func(*Runner) {
+	wide, z, buf := src.whole(c), c.big(), c.buffer((dst.bits+7)/8)
+	mask := highest(dst.bits, false)
+	return func(r *Runner) {
+		v := wide(r)
+		if v.Sign() < 0 || v.BitLen() > dst.bits {
+			v = r.big[z].And(v, mask)
+		}
+		dst.write(r, v.FillBytes(r.buffers[buf]))
+	}
+}
+
+func (c *compiler) name(where at, v valueJSON, kind string) (string, error) {
+	var name string
+	if v.Type != kind {
+		return "", where.errorf("must be a %s, is %q", kind, v.Type)
+	}
+	return name, decode(where, v.Value, &name)
+}
+
+func (c *compiler) count(where at, p primitiveJSON) (func(*Runner), error) {
+	where = where.member("parameters")
+	name, err := c.name(where.index(0), p.Parameters[0], "counter_array")
+	if err != nil {
+		return nil, err
+	}
+	counter := c.program.counters[name]
+	if counter == nil {
+		return nil, where.index(0).errorf("no counter %q", name)
+	}
+	n, err := c.number(where.index(1), p.Parameters[1])
+	if err != nil {
+		return nil, err
+	}
+	index := n.index(c)
+	return func(r *Runner) { counter.add(index(r), r.received) }, nil
+}
+
+func (c *compiler) registerAccess(where at, p primitiveJSON) (func(*Runner), error) {
+	where = where.member("parameters")
+	read := p.Op == "register_read"
+	arrayAt, indexAt, valueAt := 0, 1, 2
+	if read {
+		arrayAt, indexAt, valueAt = 1, 2, 0
+	}
+	name, err := c.name(where.index(arrayAt), p.Parameters[arrayAt], "register_array")
+	if err != nil {
+		return nil, err
+	}
+	reg := c.program.registers[name]
+	if reg == nil {
+		return nil, where.index(arrayAt).errorf("no register %q", name)
+	}
+	n, err := c.number(where.index(indexAt), p.Parameters[indexAt])
+	if err != nil {
+		return nil, err
+	}
+	index := n.index(c)
+	if !read {
+		v, err := c.number(where.index(valueAt), p.Parameters[valueAt])
+		if err != nil {
+			return nil, err
+		}
+		value := v.low
+		return func(r *Runner) { reg.store(index(r), value(r)) }, nil
+	}
+	dst, err := c.smallOrWideField(where.index(valueAt), p.Parameters[valueAt])
+	if err != nil {
+		return nil, err
+	}
+	cell := &number{min: new(big.Int), max: highest(reg.bits, false), low: func(r *Runner) uint64 { return r.cell }}
+	set := c.assign(dst, cell)
+	return func(r *Runner) {
+		if v, ok := reg.load(index(r)); ok {
+			r.cell = v
+			set(r)
+		}
+	}, nil
+}
+
+func (c *compiler) random(where at, p primitiveJSON) (func(*Runner), error) {
+	where = where.member("parameters")
+	dst, err := c.smallOrWideField(where.index(0), p.Parameters[0])
+	if err != nil {
+		return nil, err
+	}
+	lo, err := c.number(where.index(1), p.Parameters[1])
+	if err != nil {
+		return nil, err
+	}
+	hi, err := c.number(where.index(2), p.Parameters[2])
+	if err != nil {
+		return nil, err
+	}
+	drawn := &number{min: new(big.Int), max: maxUint64, low: func(r *Runner) uint64 {
+		a, b := lo.low(r), hi.low(r)
+		if b < a || b-a == ^uint64(0) {
+			return a
+		}
+		return a + r.random.Uint64N(b-a+1)
+	}}
+	return c.assign(dst, drawn), nil
+}
+
+func (c *compiler) digestPrimitive(where at, p primitiveJSON) (func(*Runner), error) {
+	where = where.member("parameters").index(1)
+	n, err := c.number(where, p.Parameters[1])
+	if err != nil {
+		return nil, err
+	}
+	if n.constant == nil || !n.constant.IsInt64() || c.digests[int(n.constant.Int64())] == nil {
+		return nil, where.errorf("must be the id of a learn list")
+	}
+	d := c.digests[int(n.constant.Int64())]
+	return func(r *Runner) { r.learn = d }, nil
+}
+
+// digest is a compiled learn list.
+type digest struct {
+	name   string
+	fields []*field
+	index  int // among the digests of a Runner
+}
+
+func (c *compiler) compileDigests() error {
+	for i, j := range c.doc.LearnLists {
+		where := at("").named("learn_lists", i, j.Name)
+		d := &digest{name: j.Name, index: i}
+		for k, e := range j.Elements {
+			f, err := c.smallOrWideField(where.member("elements").index(k), e)
+			if err != nil {
+				return err
+			}
+			d.fields = append(d.fields, f)
+		}
+		if c.digests[j.ID] != nil {
+			return where.errorf("a second learn list with id %d", j.ID)
+		}
+		c.digests[j.ID] = d
+		c.digestList = append(c.digestList, d)
+		c.program.digests[j.ID] = d.name
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package engine
+
+// applier returns what runs a table on a packet.
+func (t *Table) applier(c *compiler) func(*Runner) *node {
+	if len(t.keys) == 0 {
+		return t.miss
+	}
+	if t.kind == Exact && t.words == 1 {
+		key := t.wordKey()
+		return func(r *Runner) *node {
+			if e := t.exact.find1(key(r)); e != nil {
+				return t.take(r, e)
+			}
+			return t.miss(r)
+		}
+	}
+	fill := t.fillKey(c)
+	find := t.findExact
+	switch t.kind {
+	case LPM, Ternary:
+		find = t.findTuple
+	case Range:
+		find = t.findRange
+	}
+	return func(r *Runner) *node {
+		key := r.key[:t.words]
+		fill(r, key)
+		if e := find(r, key); e != nil {
+			return t.take(r, e)
+		}
+		return t.miss(r)
+	}
+}
+
+// take counts a hit, and runs the entry's action.
+func (t *Table) take(r *Runner, e *Installed) *node {
+	if s := e.stats; s != nil {
+		if t.counter {
+			s.packets.Add(1)
+			s.bytes.Add(r.received)
+		}
+		if t.timeout {
+			s.lastHit.Store(r.now)
+		}
+	}
+	if e.call.run != nil {
+		r.args = e.words[t.argAt:]
+		e.call.run(r)
+	}
+	return e.call.hit
+}
+
+func (t *Table) miss(r *Runner) *node {
+	e := t.missed.Load()
+	if e == nil {
+		return t.missNext
+	}
+	if e.call.run != nil {
+		r.args = e.words[t.argAt:]
+		e.call.run(r)
+	}
+	return e.call.miss
+}
+
+// wordKey returns what builds a key of one word.
+func (t *Table) wordKey() func(*Runner) uint64 {
+	var loads []func(*Runner) uint64
+	var shifts []int
+	for i := range t.keys {
+		loads = append(loads, t.keys[i].load())
+		shifts = append(shifts, t.keys[i].shift)
+	}
+	switch len(loads) {
+	case 1:
+		return loads[0]
+	case 2:
+		a, b, s := loads[0], loads[1], shifts[1]
+		return func(r *Runner) uint64 { return a(r) | b(r)<<s }
+	case 3:
+		a, b, c, s, u := loads[0], loads[1], loads[2], shifts[1], shifts[2]
+		return func(r *Runner) uint64 { return a(r) | b(r)<<s | c(r)<<u }
+	}
+	return func(r *Runner) uint64 {
+		var key uint64
+		for i, load := range loads {
+			key |= load(r) << shifts[i]
+		}
+		return key
+	}
+}
+
+// load reads a part of up to 64 bits, the static mask applied.
+func (k *keyPart) load() func(*Runner) uint64 {
+	load := k.field.load()
+	if mask := k.mask; mask != ones(k.Bits) {
+		return func(r *Runner) uint64 { return load(r) & mask }
+	}
+	return load
+}
+
+// fillKey returns what builds a key of any number of words.
+func (t *Table) fillKey(c *compiler) func(*Runner, []uint64) {
+	var fills []func(*Runner, []uint64)
+	for i := range t.keys {
+		k := &t.keys[i]
+		if k.Bits <= 64 {
+			load, word, shift := k.load(), k.word, k.shift
+			fills = append(fills, func(r *Runner, key []uint64) { key[word] |= load(r) << shift })
+			continue
+		}
+		buf := c.buffer(k.bytes())
+		fills = append(fills, func(r *Runner, key []uint64) {
+			k.field.read(r, r.buffers[buf])
+			k.pack(key, r.buffers[buf])
+		})
+	}
+	return func(r *Runner, key []uint64) {
+		clear(key)
+		for _, fill := range fills {
+			fill(r, key)
+		}
+	}
+}
+
+func (t *Table) findExact(_ *Runner, key []uint64) *Installed { return t.exact.find(key) }
+
+// findTuple finds the entry of the highest rank: the longest prefix, or the highest priority.
+func (t *Table) findTuple(r *Runner, key []uint64) *Installed {
+	masked := r.key[t.words : 2*t.words]
+	var best *Installed
+	views := *t.views.Load()
+	for i := range views {
+		v := &views[i]
+		if best != nil && (t.kind == LPM || best.priority >= v.rank) {
+			break
+		}
+		for w := range masked {
+			masked[w] = key[w] & v.mask[w]
+		}
+		if e := v.hash.find(masked); e != nil && (best == nil || e.priority > best.priority) {
+			best = e
+		}
+	}
+	return best
+}
+
+// findRange finds the first entry that matches, in order of priority.
+func (t *Table) findRange(_ *Runner, key []uint64) *Installed {
+entries:
+	for _, e := range *t.ranges.Load() {
+		mask := e.words[t.maskAt:]
+		for w, x := range key {
+			// Ranges have no mask, and their low ends stand among the values.
+			if (x^e.words[w])&mask[w] != 0 {
+				continue entries
+			}
+		}
+		for i := range t.keys {
+			k := &t.keys[i]
+			if k.Kind != Range {
+				continue
+			}
+			v, low := key[k.word]>>k.shift&ones(k.Bits), e.words[k.word]>>k.shift&ones(k.Bits)
+			if v < low || v > e.words[t.highAt+k.high] {
+				continue entries
+			}
+		}
+		return e
+	}
+	return nil
+}

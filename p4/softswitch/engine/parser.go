@@ -1,0 +1,494 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/big"
+)
+
+// parseState is a state of the parser.
+type parseState struct {
+	name string
+	ops  []parserOp
+	key  []func(*Runner) (uint64, bool) // each part in whole bytes, up to 8; false: packet too short
+	size []uint                         // bits of each part
+
+	// One of the two, by the size of the key.
+	cases []parseCase
+	long  []longCase
+
+	otherwise *parseState // nil: accept
+}
+
+type parseCase struct {
+	value, mask uint64
+	next        *parseState
+}
+
+type longCase struct {
+	value, mask []byte
+	next        *parseState
+}
+
+// parserOp does one operation; false ends parsing, with the error in Runner.parserError.
+type parserOp func(*Runner) bool
+
+// maxStates bounds the states that one packet visits: a parser may loop without extracting.
+const maxStates = 4096
+
+// parse runs the parser. What was extracted before an error stays.
+func (r *Runner) parse() {
+	state := r.program.start
+	for visits := 0; state != nil; visits++ {
+		if visits == maxStates {
+			r.parserError = r.program.errors.timeout
+			return
+		}
+		for _, op := range state.ops {
+			if !op(r) {
+				return
+			}
+		}
+		switch {
+		case len(state.cases) > 0:
+			var key uint64
+			for i, part := range state.key {
+				v, ok := part(r)
+				if !ok {
+					r.parserError = r.program.errors.tooShort
+					return
+				}
+				key = key<<state.size[i] | v
+			}
+			next := state.otherwise
+			for i := range state.cases {
+				if c := &state.cases[i]; key&c.mask == c.value {
+					next = c.next
+					break
+				}
+			}
+			state = next
+		case len(state.long) > 0:
+			var ok bool
+			if state, ok = state.chooseLong(r); !ok {
+				r.parserError = r.program.errors.tooShort
+				return
+			}
+		default:
+			state = state.otherwise
+		}
+	}
+}
+
+func (s *parseState) chooseLong(r *Runner) (*parseState, bool) {
+	r.input = r.input[:0]
+	for i, part := range s.key {
+		v, ok := part(r)
+		if !ok {
+			return nil, false
+		}
+		var b [8]byte
+		putUint64(b[:], v<<(64-s.size[i]))
+		r.input = append(r.input, b[:s.size[i]/8]...)
+	}
+	for i := range s.long {
+		if c := &s.long[i]; matchBytes(r.input, c.value, c.mask) {
+			return c.next, true
+		}
+	}
+	return s.otherwise, true
+}
+
+func matchBytes(b, value, mask []byte) bool {
+	for i, x := range b {
+		if x&mask[i] != value[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// parserErrors are the values of v1model's parser errors in this program.
+type parserErrors struct {
+	none, tooShort, headerTooShort, timeout, invalidArgument uint64
+}
+
+func (c *compiler) readErrors() error {
+	e := &c.program.errors
+	by := map[string]*uint64{
+		"NoError": &e.none, "PacketTooShort": &e.tooShort, "HeaderTooShort": &e.headerTooShort,
+		"ParserTimeout": &e.timeout, "ParserInvalidArgument": &e.invalidArgument,
+	}
+	// As core.p4 numbers them, when the program does not say.
+	*e = parserErrors{none: 0, tooShort: 1, headerTooShort: 4, timeout: 5, invalidArgument: 6}
+	for i, pair := range c.doc.Errors {
+		where := at("errors").index(i)
+		if len(pair) != 2 {
+			return where.errorf("must be a name and a value")
+		}
+		name, ok := pair[0].(string)
+		value, isNumber := pair[1].(float64)
+		if !ok || !isNumber || value < 0 {
+			return where.errorf("must be a name and a value")
+		}
+		if to := by[name]; to != nil {
+			*to = uint64(value)
+		}
+	}
+	return nil
+}
+
+func (c *compiler) compileParser() error {
+	var j *parserJSON
+	for i := range c.doc.Parsers {
+		if c.doc.Parsers[i].Name == "parser" {
+			j = &c.doc.Parsers[i]
+		} else {
+			return at("").named("parsers", i, c.doc.Parsers[i].Name).errorf(`simple_switch runs a parser called "parser" only`)
+		}
+	}
+	if j == nil {
+		return at("parsers").errorf(`there is none called "parser"`)
+	}
+	where := at("parsers[0] (parser)")
+	states := make(map[string]*parseState)
+	for i, s := range j.ParseStates {
+		if states[s.Name] != nil {
+			return where.named(".parse_states", i, s.Name).errorf("a second state of that name")
+		}
+		states[s.Name] = &parseState{name: s.Name}
+	}
+	next := func(where at, name *string) (*parseState, error) {
+		if name == nil {
+			return nil, nil
+		}
+		if states[*name] == nil {
+			return nil, where.errorf("no parse state %q", *name)
+		}
+		return states[*name], nil
+	}
+	for i, s := range j.ParseStates {
+		where := where.named(".parse_states", i, s.Name)
+		state := states[s.Name]
+		for k, op := range s.ParserOps {
+			f, err := c.parserOp(where.member("parser_ops").index(k), op)
+			if err != nil {
+				return err
+			}
+			state.ops = append(state.ops, f)
+		}
+		if err := c.transitions(where, s, state, next); err != nil {
+			return err
+		}
+	}
+	var err error
+	c.program.start, err = next(where.member("init_state"), j.InitState)
+	return err
+}
+
+func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, next func(at, *string) (*parseState, error)) error {
+	total := uint(0)
+	for k, part := range s.TransitionKey {
+		where := where.member("transition_key").index(k)
+		load, bits, err := c.keyPart(where, part)
+		if err != nil {
+			return err
+		}
+		state.key = append(state.key, load)
+		state.size = append(state.size, uint(bits+7)/8*8)
+		total += uint(bits+7) / 8 * 8
+	}
+	for k, t := range s.Transitions {
+		where := where.member("transitions").index(k)
+		to, err := next(where.member("next_state"), t.NextState)
+		if err != nil {
+			return err
+		}
+		if t.Type == "default" || t.Type == "hexstr" && t.Value != nil && *t.Value == "default" {
+			state.otherwise = to
+			continue
+		}
+		if t.Type != "hexstr" {
+			return where.errorf("unknown transition type %q", t.Type)
+		}
+		if t.Value == nil {
+			return where.member("value").errorf("is missing")
+		}
+		n := int(total / 8)
+		value, err := parseHexBytes(where.member("value"), *t.Value, n)
+		if err != nil {
+			return err
+		}
+		mask := bytes.Repeat([]byte{0xff}, n)
+		if t.Mask != nil {
+			if mask, err = parseHexBytes(where.member("mask"), *t.Mask, n); err != nil {
+				return err
+			}
+		}
+		for i := range value {
+			value[i] &= mask[i]
+		}
+		if total > 64 {
+			state.long = append(state.long, longCase{value, mask, to})
+			continue
+		}
+		state.cases = append(state.cases, parseCase{toUint64(value), toUint64(mask), to})
+	}
+	return nil
+}
+
+func toUint64(b []byte) uint64 {
+	var v uint64
+	for _, x := range b {
+		v = v<<8 | uint64(x)
+	}
+	return v
+}
+
+// keyPart compiles one part of a transition key and returns its width.
+func (c *compiler) keyPart(where at, v valueJSON) (func(*Runner) (uint64, bool), int, error) {
+	switch v.Type {
+	case "field":
+		f, err := c.field(where, v.Value)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !f.small() {
+			return nil, 0, where.errorf("field %s is wider than 64 bits", f.name)
+		}
+		load := f.load()
+		return func(r *Runner) (uint64, bool) { return load(r), true }, f.bits, nil
+	case "lookahead":
+		offset, bits, err := lookahead(where, v.Value)
+		if err != nil {
+			return nil, 0, err
+		}
+		if bits > 64 {
+			return nil, 0, where.errorf("lookahead of %d bits is wider than 64", bits)
+		}
+		return func(r *Runner) (uint64, bool) { return r.peek(offset, bits) }, bits, nil
+	}
+	return nil, 0, where.errorf("unknown key type %q", v.Type)
+}
+
+func lookahead(where at, raw json.RawMessage) (offset, bits int, err error) {
+	var pair []int
+	if err := decode(where, raw, &pair); err != nil {
+		return 0, 0, err
+	}
+	if len(pair) != 2 || pair[0] < 0 || pair[0] > 1<<20 || pair[1] < 1 || pair[1] > 1<<20 {
+		return 0, 0, where.errorf("lookahead must be an offset and a width in bits")
+	}
+	return pair[0], pair[1], nil
+}
+
+// peek reads up to 64 bits ahead of the parser.
+func (r *Runner) peek(offset, bits int) (uint64, bool) {
+	rest := r.frame[r.parsed:]
+	if (offset+bits+7)/8 > len(rest) {
+		return 0, false
+	}
+	var v uint64
+	for i := offset; i < offset+bits; {
+		if i%8 == 0 && offset+bits-i >= 8 {
+			v = v<<8 | uint64(rest[i/8])
+			i += 8
+			continue
+		}
+		v = v<<1 | uint64(rest[i/8]>>(7-i%8)&1)
+		i++
+	}
+	return v, true
+}
+
+var parserOpCounts = map[string]int{
+	"extract": 1, "extract_VL": 2, "set": 2, "verify": 2, "advance": 1, "shift": 1, "primitive": 1,
+}
+
+func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
+	want, ok := parserOpCounts[op.Op]
+	if !ok {
+		return nil, where.errorf("unknown parser operation %q", op.Op)
+	}
+	where = at(string(where) + " " + op.Op)
+	if len(op.Parameters) != want {
+		return nil, where.errorf("takes %d parameters, has %d", want, len(op.Parameters))
+	}
+	errors := &c.program.errors
+	switch op.Op {
+	case "shift":
+		var n int
+		if err := decode(where, op.Parameters[0], &n); err != nil {
+			return nil, err
+		}
+		if n < 0 {
+			return nil, where.errorf("must not be negative")
+		}
+		return func(r *Runner) bool { return r.skip(uint64(n)) }, nil
+	case "primitive":
+		var p primitiveJSON
+		if err := decode(where, op.Parameters[0], &p); err != nil {
+			return nil, err
+		}
+		s, err := c.primitive(where, p, 0, 1)
+		if err != nil {
+			return nil, err
+		}
+		if s.jump != nil {
+			return nil, where.errorf("jump outside an action")
+		}
+		return func(r *Runner) bool { s.run(r); return true }, nil
+	}
+	params := make([]valueJSON, len(op.Parameters))
+	for i, raw := range op.Parameters {
+		if err := decode(where.member("parameters").index(i), raw, &params[i]); err != nil {
+			return nil, err
+		}
+	}
+	where = where.member("parameters")
+	switch op.Op {
+	case "extract", "extract_VL":
+		return c.extract(where, params)
+	case "set":
+		return c.set(where, params)
+	case "verify":
+		holds, err := c.boolean(where.index(0), params[0])
+		if err != nil {
+			return nil, err
+		}
+		code, err := c.number(where.index(1), params[1])
+		if err != nil {
+			return nil, err
+		}
+		return func(r *Runner) bool {
+			if holds(r) {
+				return true
+			}
+			r.parserError = code.low(r)
+			return false
+		}, nil
+	}
+	by, err := c.number(where.index(0), params[0]) // advance
+	if err != nil {
+		return nil, err
+	}
+	amount := by.index(c)
+	return func(r *Runner) bool {
+		n := amount(r)
+		if n%8 != 0 {
+			r.parserError = errors.invalidArgument
+			return false
+		}
+		return r.skip(n / 8)
+	}, nil
+}
+
+func (r *Runner) skip(n uint64) bool {
+	if uint64(len(r.frame)-r.parsed) < n {
+		r.parserError = r.program.errors.tooShort
+		return false
+	}
+	r.parsed += int(n)
+	return true
+}
+
+func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
+	if params[0].Type != "regular" {
+		return nil, where.index(0).errorf("unknown extract type %q", params[0].Type)
+	}
+	h, err := c.header(where.index(0), params[0].Value)
+	if err != nil {
+		return nil, err
+	}
+	if h.metadata {
+		return nil, where.index(0).errorf("%s is metadata", h.name)
+	}
+	if (h.variable != nil) != (len(params) == 2) {
+		return nil, where.index(0).errorf("extract is for headers of fixed size and extract_VL for the others: %s", h.name)
+	}
+	if h.variable == nil {
+		return func(r *Runner) bool {
+			rest := r.frame[r.parsed:]
+			if len(rest) < h.size {
+				r.parserError = r.program.errors.tooShort
+				return false
+			}
+			copy(r.bytes[h.base:h.base+h.size], rest)
+			r.words[h.valid.word] = 1
+			r.parsed += h.size
+			return true
+		}, nil
+	}
+	n, err := c.number(where.index(1), params[1])
+	if err != nil {
+		return nil, err
+	}
+	length, most := n.index(c), uint64(h.variable.bits/8)
+	return func(r *Runner) bool {
+		bits, rest := length(r), r.frame[r.parsed:]
+		errors := &r.program.errors
+		switch {
+		case bits%8 != 0:
+			r.parserError = errors.invalidArgument
+			return false
+		case bits/8 > uint64(len(rest)) || h.size+int(bits/8) > len(rest):
+			r.parserError = errors.tooShort
+			return false
+		case bits/8 > most:
+			r.parserError = errors.headerTooShort
+			return false
+		}
+		h.extract(r, rest, int(bits/8))
+		r.parsed += h.size + int(bits/8)
+		return true
+	}, nil
+}
+
+func (c *compiler) set(where at, params []valueJSON) (parserOp, error) {
+	dst, err := c.smallOrWideField(where.index(0), params[0])
+	if err != nil {
+		return nil, err
+	}
+	if params[1].Type != "lookahead" {
+		src, err := c.number(where.index(1), params[1])
+		if err != nil {
+			return nil, err
+		}
+		assign := c.assign(dst, src)
+		return func(r *Runner) bool { assign(r); return true }, nil
+	}
+	offset, bits, err := lookahead(where.index(1), params[1].Value)
+	if err != nil {
+		return nil, err
+	}
+	if bits <= 64 {
+		ahead := &number{min: new(big.Int), max: highest(bits, false), low: func(r *Runner) uint64 { return r.cell }}
+		assign := c.assign(dst, ahead)
+		return func(r *Runner) bool {
+			v, ok := r.peek(offset, bits)
+			if !ok {
+				r.parserError = r.program.errors.tooShort
+				return false
+			}
+			r.cell = v
+			assign(r)
+			return true
+		}, nil
+	}
+	if dst.bits != bits {
+		return nil, where.errorf("lookahead of %d bits into field %s of %d bits", bits, dst.name, dst.bits)
+	}
+	buf := c.buffer((bits + 7) / 8)
+	return func(r *Runner) bool {
+		rest := r.frame[r.parsed:]
+		if (offset+bits+7)/8 > len(rest) {
+			r.parserError = r.program.errors.tooShort
+			return false
+		}
+		b := r.buffers[buf]
+		b[0] = 0
+		copyBits(b, len(b)*8-bits, rest, offset, bits)
+		dst.write(r, b)
+		return true
+	}, nil
+}

@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// The network of these tests:
+//
+//	client (port 1) ---- switch ---- web1 (port 3), web2 (port 4)
+//	                       |
+//	                     other (port 2)
+//
+// 10.0.0.100:80 is a VIP, its pool has 64 slots, all on web1 (backend 1); web2 is backend 2.
+var (
+	clientMAC = packet.MAC{2, 0, 0, 0, 0, 0x01}
+	otherMAC  = packet.MAC{2, 0, 0, 0, 0, 0x02}
+	web1MAC   = packet.MAC{2, 0, 0, 0, 0, 0x11}
+	web2MAC   = packet.MAC{2, 0, 0, 0, 0, 0x12}
+	vipMAC    = packet.MAC{2, 0x53, 0x4c, 0, 0, 0x01}
+
+	client = netip.MustParseAddr("192.0.2.1")
+	other  = netip.MustParseAddr("192.0.2.2")
+	web1   = netip.MustParseAddr("10.0.0.11")
+	vip    = netip.MustParseAddr("10.0.0.100")
+)
+
+const (
+	clientPort = 1
+	otherPort  = 2
+	web1Port   = 3
+	web2Port   = 4
+	slots      = 64
+	poolID     = 7
+)
+
+// recorder keeps what a Runner gives out.
+type recorder struct {
+	frames  []sent
+	digests []string
+}
+
+type sent struct {
+	Port  uint16
+	Frame string // hexadecimal, for readable differences
+}
+
+func (o *recorder) Emit(port uint16, frame []byte) {
+	o.frames = append(o.frames, sent{port, fmt.Sprintf("%x", frame)})
+}
+
+func (o *recorder) Digest(d *Digest) {
+	text := d.Name
+	for _, m := range d.Members {
+		text += fmt.Sprintf(" %x", m)
+	}
+	o.digests = append(o.digests, text)
+}
+
+func bytesOf(v uint64, n int) []byte {
+	var out [8]byte
+	binary.BigEndian.PutUint64(out[:], v)
+	return bytes.Clone(out[8-n:])
+}
+
+func exact(values ...[]byte) []Match {
+	var m []Match
+	for _, v := range values {
+		m = append(m, Match{Value: v})
+	}
+	return m
+}
+
+func call(action string, params ...[]byte) Call { return Call{Action: action, Params: params} }
+
+func addr(a netip.Addr) []byte     { return a.AsSlice() }
+func macBytes(m packet.MAC) []byte { return m[:] }
+
+func slotMatch(slot uint64) []Match { return exact(bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slot, 2)) }
+
+// insert adds rows to a table.
+func insert(t testing.TB, p *Program, table string, entries ...Entry) {
+	t.Helper()
+	for _, e := range entries {
+		if err := p.Table(table).Insert(e); err != nil {
+			t.Fatalf("table %s: %v", table, err)
+		}
+	}
+}
+
+// newSluice loads the pipeline with the rows of the network above; all stations are known.
+func newSluice(t testing.TB) *Program {
+	t.Helper()
+	p, err := Load(p4.DeviceConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for port, m := range map[uint64]packet.MAC{clientPort: clientMAC, otherPort: otherMAC, web1Port: web1MAC, web2Port: web2MAC} {
+		insert(t, p, "station", Entry{Match: exact(macBytes(m)), Call: call("known", bytesOf(port, 2))})
+		insert(t, p, "l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
+	}
+	insert(t, p, "arp_guard", Entry{Match: exact(addr(vip)), Call: call("claim")})
+	insert(t, p, "arp_responder", Entry{Match: exact(addr(vip)), Call: call("answer", macBytes(vipMAC))})
+	insert(t, p, "vip", Entry{Match: exact(addr(vip), bytesOf(6, 1), bytesOf(80, 2)), Call: call("to_pool", bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slots-1, 2))})
+	insert(t, p, "vip_address", Entry{Match: exact(addr(vip)), Call: call("refuse")})
+	insert(t, p, "backend", Entry{Match: exact(bytesOf(1, 4)), Call: call("forward_to_backend", macBytes(web1MAC), bytesOf(web1Port, 2))})
+	insert(t, p, "backend", Entry{Match: exact(bytesOf(2, 4)), Call: call("forward_to_backend", macBytes(web2MAC), bytesOf(web2Port, 2))})
+	for i := range uint64(slots) {
+		insert(t, p, "slot", Entry{Match: slotMatch(i), Call: call("to_backend", bytesOf(1, 4))})
+	}
+	p.SetMulticastGroup(p4.FloodGroup, []Replica{{clientPort, 0}, {otherPort, 0}, {web1Port, 0}, {web2Port, 0}})
+	return p
+}
+
+// run passes one frame through a program.
+func run(p *Program, port uint16, frame []byte) *recorder {
+	out := new(recorder)
+	p.NewRunner(out).Process(port, frame, time.Second)
+	return out
+}
+
+func toVIP(flags uint8, srcPort uint16) []byte {
+	return packet.NewTCP(packet.Segment{
+		DstMAC: vipMAC, SrcMAC: clientMAC,
+		Src: netip.AddrPortFrom(client, srcPort), Dst: netip.AddrPortFrom(vip, 80),
+		Flags: flags, Payload: []byte("GET / HTTP/1.1\r\n"),
+	})
+}
+
+// change returns a copy of the frame with bytes overwritten from an offset on.
+func change(frame []byte, offset int, with ...byte) []byte {
+	out := bytes.Clone(frame)
+	copy(out[offset:], with)
+	return out
+}
+
+// withOptions makes room for n bytes of IPv4 options (no-operations).
+func withOptions(frame []byte, n int) []byte {
+	out := append(bytes.Clone(frame[:34]), bytes.Repeat([]byte{1}, n)...)
+	out = append(out, frame[34:]...)
+	out[14] = 0x40 | byte(5+n/4)
+	return out
+}
+
+func at6(m packet.MAC, frame []byte) []byte { return change(frame, 0, m[:]...) }
+
+func packetIn(port, reason uint16, frame []byte) []byte {
+	return append([]byte{byte(port >> 8), byte(port), byte(reason >> 8), byte(reason)}, frame...)
+}
+
+func TestSluicePackets(t *testing.T) {
+	syn := toVIP(packet.SYN, 1000)
+	broadcast := at6(packet.Broadcast, change(syn, 12, 0x88, 0xb5))
+	question := packet.NewARPRequest(clientMAC, client, vip)
+	answer := packet.NewARP(packet.ARPFrame{
+		Dst: clientMAC, Src: vipMAC, Operation: packet.ARPReply,
+		SenderMAC: vipMAC, Sender: vip, TargetMAC: clientMAC, Target: client,
+	})
+	claim := packet.NewARPReply(web1MAC, vip, clientMAC, client)
+	gratuitous := packet.NewARPRequest(web1MAC, vip, vip)
+	disowned := packet.NewARPRequest(web1MAC, vip, other)
+	fragment := change(syn, 20, 0x20, 0x01)
+	// The answer has the VIP's MAC as its source when L2 looks at it; the controller ignores the report.
+	learnsVIP := []string{"learn_t 02534c000001 0001"}
+	newMAC := packet.MAC{2, 0, 0, 0, 0, 0x99}
+
+	tests := []struct {
+		name    string
+		port    uint16
+		frame   []byte
+		want    []sent
+		digests []string
+		tally   int // the cell that counts the frame
+	}{
+		{name: "ARP request for a VIP is answered", port: clientPort, frame: question, want: out(clientPort, answer), digests: learnsVIP},
+		{name: "ARP probe for a VIP is answered", port: clientPort,
+			frame: change(question, 28, 0, 0, 0, 0), want: out(clientPort, change(answer, 38, 0, 0, 0, 0)), digests: learnsVIP},
+		{name: "ARP request for another is flooded, never back", port: clientPort,
+			frame: packet.NewARPRequest(clientMAC, client, other),
+			want:  flood(clientPort, packet.NewARPRequest(clientMAC, client, other))},
+		{name: "ARP reply that claims a VIP goes to the CPU", port: web1Port, frame: claim,
+			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, claim)), tally: 5},
+		{name: "gratuitous ARP that claims a VIP goes to the CPU", port: web1Port, frame: gratuitous,
+			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, gratuitous)), tally: 5},
+		{name: "ARP request in the name of a VIP becomes a probe", port: web1Port, frame: disowned,
+			want: flood(web1Port, change(disowned, 28, 0, 0, 0, 0)), tally: 6},
+		{name: "SYN to a VIP", port: clientPort, frame: syn, want: out(web1Port, at6(web1MAC, syn))},
+		{name: "ACK to a VIP", port: clientPort, frame: toVIP(packet.ACK, 1000),
+			want: out(web1Port, at6(web1MAC, toVIP(packet.ACK, 1000)))},
+		{name: "padding behind the IP packet stays", port: clientPort, frame: append(bytes.Clone(syn), 1, 2, 3),
+			want: out(web1Port, append(at6(web1MAC, syn), 1, 2, 3))},
+		{name: "4 bytes of IP options", port: clientPort, frame: withOptions(syn, 4),
+			want: out(web1Port, at6(web1MAC, withOptions(syn, 4)))},
+		{name: "40 bytes of IP options", port: clientPort, frame: withOptions(syn, 40),
+			want: out(web1Port, at6(web1MAC, withOptions(syn, 40)))},
+		{name: "IP options beyond the packet: no TCP, hence refused", port: clientPort, frame: withOptions(syn, 40)[:60], tally: 1},
+		{name: "TCP header cut short: refused", port: clientPort, frame: syn[:53], tally: 1},
+		{name: "IHL below 5: refused", port: clientPort, frame: change(syn, 14, 0x44), tally: 1},
+		{name: "another port of the VIP: refused", port: clientPort, frame: change(syn, 36, 0, 81), tally: 1},
+		{name: "UDP to the VIP: refused", port: clientPort, frame: change(syn, 23, 17), tally: 1},
+		{name: "non-first fragment to the VIP", port: clientPort, frame: fragment, tally: 2},
+		{name: "first fragment to the VIP", port: clientPort, frame: change(syn, 20, 0x20, 0),
+			want: out(web1Port, at6(web1MAC, change(syn, 20, 0x20, 0)))},
+		{name: "known station", port: clientPort, frame: at6(otherMAC, change(syn, 30, 192, 0, 2, 2)),
+			want: out(otherPort, at6(otherMAC, change(syn, 30, 192, 0, 2, 2)))},
+		{name: "known station on the same port", port: otherPort,
+			frame: at6(otherMAC, change(syn, 30, 192, 0, 2, 2)), digests: []string{"learn_t 020000000001 0002"}, tally: 7},
+		{name: "broadcast is flooded, never back", port: otherPort, frame: change(broadcast, 6, otherMAC[:]...),
+			want: flood(otherPort, change(broadcast, 6, otherMAC[:]...))},
+		{name: "unknown source is learned", port: otherPort, frame: change(broadcast, 6, newMAC[:]...),
+			want: flood(otherPort, change(broadcast, 6, newMAC[:]...)), digests: []string{"learn_t 020000000099 0002"}},
+		{name: "known source on another port is learned", port: otherPort, frame: broadcast,
+			want: flood(otherPort, broadcast), digests: []string{"learn_t 020000000001 0002"}},
+		{name: "group source is not learned", port: otherPort, frame: change(broadcast, 6, 3, 0, 0, 0, 0, 1),
+			want: flood(otherPort, change(broadcast, 6, 3, 0, 0, 0, 0, 1))},
+		{name: "packet-out", port: p4.CPUPort, frame: append([]byte{0, web2Port}, claim...), want: out(web2Port, claim)},
+		{name: "packet-out to no port", port: p4.CPUPort, frame: append([]byte{1, 0xff}, claim...)},
+		{name: "packet-out of one byte", port: p4.CPUPort, frame: []byte{1}},
+		{name: "runt of 13 bytes", port: clientPort, frame: syn[:13]},
+		{name: "empty frame", port: clientPort},
+		{name: "Ethernet header alone", port: clientPort, frame: broadcast[:14], want: flood(clientPort, broadcast[:14])},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newSluice(t)
+			before := bytes.Clone(tt.frame)
+			got := run(p, tt.port, tt.frame)
+			if diff := cmp.Diff(tt.want, got.frames); diff != "" {
+				t.Errorf("frames (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.digests, got.digests); diff != "" {
+				t.Errorf("digests (-want +got):\n%s", diff)
+			}
+			if !bytes.Equal(before, tt.frame) {
+				t.Error("Process changed the frame that it was given")
+			}
+			want := fmt.Sprintf("cell %d: 1 packets, %d bytes", tt.tally, len(tt.frame))
+			if tt.tally == 0 {
+				want = ""
+			}
+			if got := tallied(p); got != want {
+				t.Errorf("tally = %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func tallied(p *Program) string {
+	var cells []string
+	c := p.Counter("tally")
+	for i := range c.Size() {
+		if packets, bytes := c.Read(i); packets != 0 {
+			cells = append(cells, fmt.Sprintf("cell %d: %d packets, %d bytes", i, packets, bytes))
+		}
+	}
+	return strings.Join(cells, "; ")
+}
+
+func out(port uint16, frame []byte) []sent { return []sent{{port, fmt.Sprintf("%x", frame)}} }
+
+// flood is a frame on every port but one.
+func flood(not uint16, frame []byte) []sent {
+	var all []sent
+	for _, port := range []uint16{clientPort, otherPort, web1Port, web2Port} {
+		if port != not {
+			all = append(all, out(port, frame)...)
+		}
+	}
+	return all
+}

@@ -1,0 +1,177 @@
+package server
+
+import (
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/p4/softswitch/engine"
+)
+
+func checkCounterData(d *v1.CounterData) error {
+	if d.GetPacketCount() < 0 || d.GetByteCount() < 0 {
+		return invalid("counter_data: %d packets, %d bytes: want 0 or more", d.GetPacketCount(), d.GetByteCount())
+	}
+	return nil
+}
+
+func counterData(packets, bytes uint64) *v1.CounterData {
+	return &v1.CounterData{PacketCount: int64(packets), ByteCount: int64(bytes)}
+}
+
+// setCounter writes a direct counter; one that is not given stays as it is.
+func setCounter(e *engine.Installed, d *v1.CounterData) {
+	if d != nil {
+		e.SetCounter(uint64(d.GetPacketCount()), uint64(d.GetByteCount()))
+	}
+}
+
+// directTable returns the table of a direct counter entry.
+func (p *pipeline) directTable(e *v1.TableEntry) (*table, error) {
+	t, err := p.table(e.GetTableId())
+	switch {
+	case err != nil:
+		return nil, err
+	case !t.counter:
+		return nil, invalid("table %s has no direct counter", t.name)
+	case e.GetIsDefaultAction():
+		return nil, unimplemented("direct counters on default entries")
+	}
+	return t, nil
+}
+
+// updateDirectCounter is section "DirectCounterEntry".
+func (p *pipeline) updateDirectCounter(kind v1.Update_Type, e *v1.DirectCounterEntry) error {
+	if kind != v1.Update_MODIFY {
+		return invalid("a direct counter takes MODIFY only, not %v", kind)
+	}
+	t, err := p.directTable(e.GetTableEntry())
+	if err != nil {
+		return err
+	}
+	k, err := t.key(e.GetTableEntry().GetMatch(), e.GetTableEntry().GetPriority())
+	if err != nil {
+		return err
+	}
+	if err := checkCounterData(e.GetData()); err != nil {
+		return err
+	}
+	installed, ok := t.engine.Lookup(k.match, k.priority)
+	if !ok {
+		return engineError(t, engine.ErrNotFound)
+	}
+	setCounter(installed, e.GetData())
+	return nil
+}
+
+// readDirectCounters selects direct counters: one entry's, a table's (no match), or all (table id 0).
+func (p *pipeline) readDirectCounters(ask *v1.DirectCounterEntry) (result, error) {
+	if ask.GetTableEntry() == nil {
+		return nil, invalid("direct counter entry without table_entry")
+	}
+	tables := p.tables
+	if ask.GetTableEntry().GetTableId() != 0 {
+		t, err := p.directTable(ask.GetTableEntry())
+		if err != nil {
+			return nil, err
+		}
+		tables = []*table{t}
+	} else if len(ask.GetTableEntry().GetMatch()) > 0 {
+		return nil, invalid("table_id 0 means all tables and takes no match")
+	}
+	selected := make([][]row, len(tables))
+	for i, t := range tables {
+		if !t.counter {
+			continue
+		}
+		var err error
+		if selected[i], err = t.rows(&v1.TableEntry{Match: ask.GetTableEntry().GetMatch(), Priority: ask.GetTableEntry().GetPriority()}); err != nil {
+			return nil, err
+		}
+		if len(selected[i]) == 0 && len(ask.GetTableEntry().GetMatch()) > 0 {
+			return nil, engineError(t, engine.ErrNotFound)
+		}
+	}
+	return func(yield func(*v1.Entity) bool) {
+		for i, t := range tables {
+			for _, r := range selected[i] {
+				full := t.encode(r)
+				e := &v1.DirectCounterEntry{
+					TableEntry: &v1.TableEntry{TableId: t.id, Match: full.Match, Priority: full.Priority},
+					Data:       counterData(r.entry.Counter()),
+				}
+				if !yield(&v1.Entity{Entity: &v1.Entity_DirectCounterEntry{DirectCounterEntry: e}}) {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// checkIndex checks an index into an array.
+func checkIndex(what, name string, index *v1.Index, size int) error {
+	switch i := index.GetIndex(); {
+	case i < 0:
+		return invalid("%s %s: index %d is negative", what, name, i)
+	case i >= int64(size):
+		return status.Errorf(codes.OutOfRange, "%s %s: index is %d, want 0 to %d", what, name, i, size-1)
+	}
+	return nil
+}
+
+// span returns the cells that an index selects: one, or all when it is not set.
+func span(index *v1.Index, size int) (from, to int) {
+	if index == nil {
+		return 0, size
+	}
+	return int(index.GetIndex()), int(index.GetIndex()) + 1
+}
+
+// updateCounter is section "CounterEntry".
+func (p *pipeline) updateCounter(kind v1.Update_Type, e *v1.CounterEntry) error {
+	if kind != v1.Update_MODIFY {
+		return invalid("a counter takes MODIFY only, not %v", kind)
+	}
+	c := p.counterBy[e.GetCounterId()]
+	if c == nil {
+		return invalid("counter_id %d is not in the P4Info", e.GetCounterId())
+	}
+	if err := checkIndex("counter", c.name, e.GetIndex(), c.engine.Size()); err != nil {
+		return err
+	}
+	if err := checkCounterData(e.GetData()); err != nil || e.GetData() == nil {
+		return err
+	}
+	from, to := span(e.GetIndex(), c.engine.Size())
+	for i := from; i < to; i++ {
+		c.engine.Write(i, uint64(e.GetData().GetPacketCount()), uint64(e.GetData().GetByteCount()))
+	}
+	return nil
+}
+
+func (p *pipeline) readCounters(ask *v1.CounterEntry) (result, error) {
+	counters := p.counters
+	if id := ask.GetCounterId(); id != 0 {
+		c := p.counterBy[id]
+		if c == nil {
+			return nil, invalid("counter_id %d is not in the P4Info", id)
+		}
+		if err := checkIndex("counter", c.name, ask.GetIndex(), c.engine.Size()); err != nil {
+			return nil, err
+		}
+		counters = []*counter{c}
+	} else if ask.GetIndex() != nil {
+		return nil, invalid("counter_id 0 means all counters and takes no index")
+	}
+	return func(yield func(*v1.Entity) bool) {
+		for _, c := range counters {
+			from, to := span(ask.GetIndex(), c.engine.Size())
+			for i := from; i < to; i++ {
+				e := &v1.CounterEntry{CounterId: c.id, Index: &v1.Index{Index: int64(i)}, Data: counterData(c.engine.Read(i))}
+				if !yield(&v1.Entity{Entity: &v1.Entity_CounterEntry{CounterEntry: e}}) {
+					return
+				}
+			}
+		}
+	}, nil
+}

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/p4/softswitch/engine"
+)
+
+const (
+	idleInterval = 100 * time.Millisecond // between scans; timeouts are that exact
+	idleEntries  = 1024                   // in one notification
+)
+
+// idleScanner finds entries whose idle timeout has passed. An entry that was notified is notified again
+// after another timeout without a packet (section "Table Idle Timeout Notification").
+type idleScanner struct {
+	pipeline *pipeline
+	quiet    map[*engine.Installed]quiet
+}
+
+// quiet is an entry that has not been hit for the shortest timeout of its table at least.
+type quiet struct {
+	timeout  time.Duration
+	notified time.Duration // when, on the clock of the data plane; 0 for never
+}
+
+// runIdle scans until ctx ends.
+func (s *Server) runIdle(ctx context.Context) {
+	var scanner idleScanner
+	ticker := time.NewTicker(idleInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		p := s.running.Load()
+		if p == nil || len(s.arbiter.primary()) == 0 {
+			continue
+		}
+		if scanner.pipeline != p || s.idleAgain.Swap(false) {
+			scanner = idleScanner{pipeline: p}
+		}
+		for _, rows := range scanner.scan(s, s.cfg.Plane.Now()) {
+			s.sendIdle(rows)
+		}
+	}
+}
+
+// expired is what one notification carries: entries of one table.
+type expired struct {
+	table *table
+	rows  []row
+}
+
+// scan returns the entries to be notified now, and takes them for notified.
+func (i *idleScanner) scan(s *Server, now time.Duration) []expired {
+	s.state.RLock() // for the notes
+	defer s.state.RUnlock()
+	var out []expired
+	still := map[*engine.Installed]quiet{} // forgets what is gone or was hit
+	for _, t := range i.pipeline.tables {
+		if t.shortest == 0 || t.engine.Len() == 0 {
+			continue
+		}
+		batch := expired{table: t}
+		for e := range t.engine.All() {
+			hit := e.LastHit()
+			if now-hit < t.shortest {
+				continue
+			}
+			q, ok := i.quiet[e]
+			if !ok {
+				q = quiet{timeout: e.Entry().IdleTimeout}
+			}
+			if q.timeout > 0 && now-max(hit, q.notified) >= q.timeout {
+				q.notified = now
+				batch.rows = append(batch.rows, row{e, t.notes[e]})
+			}
+			still[e] = q
+			if len(batch.rows) == idleEntries {
+				out, batch.rows = append(out, batch), nil
+			}
+		}
+		if len(batch.rows) > 0 {
+			out = append(out, batch)
+		}
+	}
+	i.quiet = still
+	return out
+}
+
+// expect tells the scanner of a table what timeouts its entries have.
+func (t *table) expect(timeout time.Duration) {
+	if timeout > 0 && (t.shortest == 0 || timeout < t.shortest) {
+		t.shortest = timeout
+	}
+}
+
+// sendIdle offers a notification to the primaries. One that finds no room is lost: the entries are
+// notified again after their next timeout.
+func (s *Server) sendIdle(x expired) {
+	n := &v1.IdleTimeoutNotification{Timestamp: time.Now().UnixNano()}
+	for _, r := range x.rows {
+		n.TableEntry = append(n.TableEntry, x.table.encode(r))
+	}
+	for _, st := range s.arbiter.primary() {
+		st.offer(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{IdleTimeoutNotification: n}})
+	}
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+)
+
+// controllerHeader is a header that stands before a frame on the CPU port (section
+// "ControllerPacketMetadata").
+type controllerHeader struct {
+	fields []headerField
+	length int // in bytes
+}
+
+type headerField struct {
+	id       uint32
+	name     string
+	at, bits int
+}
+
+func newControllerHeader(m *configv1.ControllerPacketMetadata) (*controllerHeader, error) {
+	h := &controllerHeader{}
+	at := 0
+	for _, f := range m.GetMetadata() {
+		if f.GetBitwidth() <= 0 {
+			return nil, fmt.Errorf("field %s has no width", f.GetName())
+		}
+		h.fields = append(h.fields, headerField{id: f.GetId(), name: f.GetName(), at: at, bits: int(f.GetBitwidth())})
+		at += int(f.GetBitwidth())
+	}
+	if at%8 != 0 {
+		return nil, errors.New("its width is not a multiple of 8 bits")
+	}
+	h.length = at / 8
+	return h, nil
+}
+
+// PacketIn gives the clients what left by the CPU port: the frame behind the controller header, and the
+// header's fields as metadata. It does not keep the frame, and never waits.
+func (s *Server) PacketIn(frame []byte) {
+	p := s.running.Load()
+	if p == nil {
+		return
+	}
+	var m *v1.StreamMessageResponse
+	for _, st := range s.arbiter.primary() {
+		if !st.hasRoom() {
+			continue
+		}
+		if m == nil {
+			if m = p.packetIn.decode(frame); m == nil {
+				return // too short for its header: the program's fault
+			}
+		}
+		st.offer(m)
+	}
+}
+
+// decode makes the message of a frame; nil when the frame is shorter than the header.
+func (h *controllerHeader) decode(frame []byte) *v1.StreamMessageResponse {
+	in := &v1.PacketIn{}
+	if h != nil {
+		if len(frame) < h.length {
+			return nil
+		}
+		for _, f := range h.fields {
+			in.Metadata = append(in.Metadata, &v1.PacketMetadata{MetadataId: f.id, Value: shortest(getBits(frame, f.at, f.bits))})
+		}
+		frame = frame[h.length:]
+	}
+	in.Payload = append(in.Payload, frame...)
+	return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: in}}
+}
+
+// packetOut sends a client's packet into the CPU port (section "Packet I/O").
+func (s *Server) packetOut(st *stream, m *v1.PacketOut) error {
+	if err := s.requirePrimary(st); err != nil {
+		return err
+	}
+	p := s.running.Load()
+	if p == nil {
+		return errNoPipeline
+	}
+	frame, err := p.packetOut.encode(m)
+	if err != nil {
+		return err
+	}
+	s.cfg.Plane.Inject(frame)
+	return nil
+}
+
+// encode puts the header before the payload. There must be precisely one value for every field.
+func (h *controllerHeader) encode(m *v1.PacketOut) ([]byte, error) {
+	if len(m.GetPayload()) > port.MaxFrame {
+		return nil, invalid("packet-out of %d bytes, want %d at most", len(m.GetPayload()), port.MaxFrame)
+	}
+	var fields []headerField
+	length := 0
+	if h != nil {
+		fields, length = h.fields, h.length
+	}
+	frame := make([]byte, length, length+len(m.GetPayload()))
+	seen := make([]bool, len(fields))
+	for _, v := range m.GetMetadata() {
+		i := fieldByID(fields, v.GetMetadataId())
+		if i < 0 {
+			return nil, invalid("packet-out: metadata_id %d is not in the P4Info", v.GetMetadataId())
+		}
+		if seen[i] {
+			return nil, invalid("packet-out: metadata %s is there twice", fields[i].name)
+		}
+		seen[i] = true
+		value, err := fixed(v.GetValue(), fields[i].bits, func() string { return "packet-out: metadata " + fields[i].name })
+		if err != nil {
+			return nil, invalid("%v", err)
+		}
+		putBits(frame, fields[i].at, fields[i].bits, value)
+	}
+	for i, ok := range seen {
+		if !ok {
+			return nil, invalid("packet-out: metadata %s is missing", fields[i].name)
+		}
+	}
+	return append(frame, m.GetPayload()...), nil
+}
+
+func fieldByID(fields []headerField, id uint32) int {
+	for i := range fields {
+		if fields[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// getBits reads a number of some bits at a bit offset, as ceil(bits/8) bytes.
+func getBits(b []byte, at, bits int) []byte {
+	out := make([]byte, byteLen(bits))
+	pad := len(out)*8 - bits
+	for i := range bits {
+		if b[(at+i)/8]&(0x80>>((at+i)%8)) != 0 {
+			out[(pad+i)/8] |= 0x80 >> ((pad + i) % 8)
+		}
+	}
+	return out
+}
+
+// putBits is the inverse of getBits, over zeros.
+func putBits(b []byte, at, bits int, value []byte) {
+	pad := len(value)*8 - bits
+	for i := range bits {
+		if value[(pad+i)/8]&(0x80>>((pad+i)%8)) != 0 {
+			b[(at+i)/8] |= 0x80 >> ((at + i) % 8)
+		}
+	}
+}

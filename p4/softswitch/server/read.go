@@ -1,0 +1,273 @@
+package server
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/p4/softswitch/engine"
+)
+
+// A message of a Read ends at this many entities, or when those with data of unbounded size have
+// reached this many bytes, well below the 4 MiB that clients take by default.
+const (
+	readEntities = 2048
+	readBytes    = 1 << 20
+)
+
+// result yields the entities of one request of a Read.
+type result iter.Seq[*v1.Entity]
+
+// Read implements v1.P4RuntimeServer. What the requests select is fixed while no write runs; turning
+// it into messages and sending them goes on without the lock, however slowly the client reads.
+func (s *Server) Read(req *v1.ReadRequest, rpc v1.P4Runtime_ReadServer) error {
+	if err := s.checkDevice(req.GetDeviceId()); err != nil {
+		return err
+	}
+	results, errs, err := s.snapshot(req)
+	if err != nil {
+		return err
+	}
+	var pending []*v1.Entity
+	size := 0
+	flush := func() error {
+		if len(pending) == 0 {
+			return nil
+		}
+		err := rpc.Send(&v1.ReadResponse{Entities: pending})
+		pending, size = pending[:0], 0
+		return err
+	}
+	for _, r := range results {
+		for e := range r {
+			pending = append(pending, e)
+			size += extraSize(e)
+			if len(pending) == readEntities || size >= readBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	return batchError(errs)
+}
+
+// extraSize estimates what an entity holds beyond the few bytes that every one has.
+func extraSize(e *v1.Entity) int {
+	if group := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); group != nil {
+		return len(group.GetMetadata()) + 16*len(group.GetReplicas())
+	}
+	return len(e.GetTableEntry().GetMetadata())
+}
+
+// snapshot selects what every request of a Read asks for; errs has their errors.
+func (s *Server) snapshot(req *v1.ReadRequest) (results []result, errs []error, err error) {
+	s.state.RLock()
+	defer s.state.RUnlock()
+	if s.current == nil {
+		return nil, nil, errNoPipeline
+	}
+	errs = make([]error, len(req.GetEntities()))
+	for i, e := range req.GetEntities() {
+		var r result
+		if r, errs[i] = s.selectEntities(s.current, e); errs[i] == nil {
+			results = append(results, r)
+		}
+	}
+	return results, errs, nil
+}
+
+func (s *Server) selectEntities(p *pipeline, e *v1.Entity) (result, error) {
+	switch e := e.GetEntity().(type) {
+	case nil:
+		return nil, invalid("no entity in the request")
+	case *v1.Entity_TableEntry:
+		return p.readTables(e.TableEntry, s.cfg.Plane.Now)
+	case *v1.Entity_DirectCounterEntry:
+		return p.readDirectCounters(e.DirectCounterEntry)
+	case *v1.Entity_CounterEntry:
+		return p.readCounters(e.CounterEntry)
+	case *v1.Entity_RegisterEntry:
+		return p.readRegisters(e.RegisterEntry)
+	case *v1.Entity_PacketReplicationEngineEntry:
+		return p.readReplication(e.PacketReplicationEngineEntry)
+	case *v1.Entity_DigestEntry:
+		return p.digests.read(e.DigestEntry)
+	default:
+		return nil, unimplemented(entityName(e))
+	}
+}
+
+// row is an entry as it was when the snapshot was taken.
+type row struct {
+	entry *engine.Installed
+	note  note
+}
+
+// rows returns the entries of a table that a request selects (section "Wildcard Reads" of
+// "TableEntry").
+func (t *table) rows(ask *v1.TableEntry) ([]row, error) {
+	want := noteOf(ask)
+	accept := func(e *engine.Installed) bool {
+		n := t.notes[e]
+		return (want.cookie == 0 || n.cookie == want.cookie) && (want.metadata == "" || n.metadata == want.metadata)
+	}
+	if a := ask.GetAction(); a != nil {
+		c := t.calls[a.GetAction().GetActionId()]
+		if c == nil {
+			return nil, invalid("table %s has no action with id %d", t.name, a.GetAction().GetActionId())
+		}
+		next := accept
+		accept = func(e *engine.Installed) bool { return e.Entry().Call.Action == c.name && next(e) }
+	}
+	var match []engine.Match
+	if len(ask.GetMatch()) > 0 {
+		var err error
+		if match, err = t.match(ask.GetMatch()); err != nil {
+			return nil, err
+		}
+		if !t.prioritised || ask.GetPriority() != 0 {
+			e, ok := t.engine.Lookup(match, int(ask.GetPriority()))
+			if !ok || !accept(e) {
+				return nil, nil
+			}
+			return []row{{e, t.notes[e]}}, nil
+		}
+	}
+	out := make([]row, 0, t.engine.Len())
+	for e := range t.engine.All() {
+		if prio := ask.GetPriority(); prio != 0 && e.Entry().Priority != int(prio) {
+			continue
+		}
+		if match != nil && !slices.EqualFunc(match, e.Entry().Match, sameMatch) {
+			continue
+		}
+		if accept(e) {
+			out = append(out, row{e, t.notes[e]})
+		}
+	}
+	return out, nil
+}
+
+func sameMatch(a, b engine.Match) bool {
+	return a.PrefixLen == b.PrefixLen && slices.Equal(a.Value, b.Value) && slices.Equal(a.Mask, b.Mask)
+}
+
+// readTables selects table entries: table id 0 is all tables and takes no filter.
+func (p *pipeline) readTables(ask *v1.TableEntry, now func() time.Duration) (result, error) {
+	tables := p.tables
+	if ask.GetTableId() == 0 {
+		if len(ask.GetMatch()) > 0 || ask.GetAction() != nil || ask.GetPriority() != 0 || noteOf(ask) != (note{}) || ask.GetIsDefaultAction() {
+			return nil, invalid("table_id 0 means all tables and takes no other filter")
+		}
+	} else {
+		t, err := p.table(ask.GetTableId())
+		if err != nil {
+			return nil, err
+		}
+		tables = []*table{t}
+		switch {
+		case ask.GetTimeSinceLastHit() != nil && (!t.timeout || ask.GetIsDefaultAction()):
+			return nil, invalid("table %s has no idle timeouts there", t.name)
+		case ask.GetCounterData() != nil && !t.counter:
+			return nil, invalid("table %s has no direct counter", t.name)
+		case ask.GetMeterConfig() != nil || ask.GetMeterCounterData() != nil:
+			return nil, invalid("table %s has no direct meter", t.name)
+		}
+		if ask.GetIsDefaultAction() {
+			return t.readDefault(ask)
+		}
+	}
+	selected := make([][]row, len(tables))
+	for i, t := range tables {
+		var err error
+		if selected[i], err = t.rows(ask); err != nil {
+			return nil, err
+		}
+	}
+	return func(yield func(*v1.Entity) bool) {
+		at := now()
+		for i, t := range tables {
+			for _, r := range selected[i] {
+				e := t.encode(r)
+				if ask.GetCounterData() != nil && t.counter {
+					e.CounterData = counterData(r.entry.Counter())
+				}
+				if ask.GetTimeSinceLastHit() != nil && t.timeout {
+					e.TimeSinceLastHit = &v1.TableEntry_IdleTimeout{ElapsedNs: int64(max(0, at-r.entry.LastHit()))}
+				}
+				if !yield(&v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: e}}) {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// readDefault selects a table's default entry.
+func (t *table) readDefault(ask *v1.TableEntry) (result, error) {
+	if len(ask.GetMatch()) > 0 || ask.GetPriority() != 0 {
+		return nil, invalid("table %s: the default entry has no match and no priority", t.name)
+	}
+	if ask.GetCounterData() != nil {
+		return nil, unimplemented("direct counters on default entries")
+	}
+	e := &v1.TableEntry{TableId: t.id, IsDefaultAction: true, IsConst: t.constDefault}
+	if c, ok := t.engine.Default(); ok {
+		e.Action = t.encodeCall(c)
+	}
+	t.noteDefault.write(e)
+	return single(&v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: e}}), nil
+}
+
+func single(e *v1.Entity) result {
+	return func(yield func(*v1.Entity) bool) { yield(e) }
+}
+
+func (n note) write(e *v1.TableEntry) {
+	setCookie(e, n.cookie)
+	if n.metadata != "" {
+		e.Metadata = []byte(n.metadata)
+	}
+}
+
+// encode converts an entry for the client: key, action, idle timeout and the client's own data.
+func (t *table) encode(r row) *v1.TableEntry {
+	entry := r.entry.Entry()
+	e := &v1.TableEntry{
+		TableId:       t.id,
+		Priority:      int32(entry.Priority),
+		Action:        t.encodeCall(entry.Call),
+		IdleTimeoutNs: int64(entry.IdleTimeout),
+		IsConst:       t.constEntries,
+	}
+	e.Match = make([]*v1.FieldMatch, 0, len(t.fields))
+	for i := range t.fields {
+		if m := t.fields[i].encode(entry.Match[i]); m != nil {
+			e.Match = append(e.Match, m)
+		}
+	}
+	r.note.write(e)
+	return e
+}
+
+// encodeCall converts an action; nil for one that P4Info does not have.
+func (t *table) encodeCall(c engine.Call) *v1.TableAction {
+	known := t.callBy[c.Action]
+	if known == nil {
+		return nil
+	}
+	a := &v1.Action{ActionId: known.id}
+	if len(known.params) > 0 {
+		a.Params = make([]*v1.Action_Param, len(known.params))
+		for i, p := range known.params {
+			a.Params[i] = &v1.Action_Param{ParamId: p.id, Value: shortest(c.Params[i])}
+		}
+	}
+	return &v1.TableAction{Type: &v1.TableAction_Action{Action: a}}
+}

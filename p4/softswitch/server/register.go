@@ -1,0 +1,71 @@
+package server
+
+import (
+	"encoding/binary"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+)
+
+// updateRegister writes one cell, or all of them (section "RegisterEntry"). Cells are numbers.
+func (p *pipeline) updateRegister(kind v1.Update_Type, e *v1.RegisterEntry) error {
+	if kind != v1.Update_MODIFY {
+		return invalid("a register takes MODIFY only, not %v", kind)
+	}
+	r := p.registry[e.GetRegisterId()]
+	if r == nil {
+		return invalid("register_id %d is not in the P4Info", e.GetRegisterId())
+	}
+	if err := checkIndex("register", r.name, e.GetIndex(), r.engine.Size()); err != nil {
+		return err
+	}
+	data, ok := e.GetData().GetData().(*v1.P4Data_Bitstring)
+	if !ok {
+		return invalid("register %s: data must be a bitstring", r.name)
+	}
+	value, err := fixed(data.Bitstring, r.engine.Bits(), func() string { return "register " + r.name })
+	if err != nil {
+		return err
+	}
+	var wide [8]byte
+	copy(wide[8-len(value):], value)
+	from, to := span(e.GetIndex(), r.engine.Size())
+	for i := from; i < to; i++ {
+		r.engine.Write(i, binary.BigEndian.Uint64(wide[:]))
+	}
+	return nil
+}
+
+func (p *pipeline) readRegisters(ask *v1.RegisterEntry) (result, error) {
+	registers := p.registers
+	if id := ask.GetRegisterId(); id != 0 {
+		r := p.registry[id]
+		if r == nil {
+			return nil, invalid("register_id %d is not in the P4Info", id)
+		}
+		if err := checkIndex("register", r.name, ask.GetIndex(), r.engine.Size()); err != nil {
+			return nil, err
+		}
+		registers = []*register{r}
+	} else if ask.GetIndex() != nil {
+		return nil, invalid("register_id 0 means all registers and takes no index")
+	}
+	return func(yield func(*v1.Entity) bool) {
+		for _, r := range registers {
+			from, to := span(ask.GetIndex(), r.engine.Size())
+			for i := from; i < to; i++ {
+				e := &v1.RegisterEntry{
+					RegisterId: r.id,
+					Index:      &v1.Index{Index: int64(i)},
+					Data:       bitstring(binary.BigEndian.AppendUint64(nil, r.engine.Read(i))),
+				}
+				if !yield(&v1.Entity{Entity: &v1.Entity_RegisterEntry{RegisterEntry: e}}) {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+func bitstring(value []byte) *v1.P4Data {
+	return &v1.P4Data{Data: &v1.P4Data_Bitstring{Bitstring: shortest(value)}}
+}

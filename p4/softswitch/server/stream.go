@@ -1,0 +1,160 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// How many messages wait for a client that reads slowly.
+const (
+	controlQueue = 64   // arbitration: when it is full the oldest goes, the newest says how things are
+	dataQueue    = 1024 // packet-ins, digests, idle timeouts, errors: when it is full they are dropped
+)
+
+// stream is one client's StreamChannel.
+type stream struct {
+	client string
+	log    *slog.Logger
+
+	// Guarded by the arbiter. role is nil before the first arbitration update.
+	role  *role
+	given *v1.Role
+	id    electionID
+	hasID bool
+
+	controls chan *v1.StreamMessageResponse
+	data     chan *v1.StreamMessageResponse
+	dropped  atomic.Uint64
+	slow     sync.Once // logs the first drop
+}
+
+// StreamChannel implements v1.P4RuntimeServer.
+func (s *Server) StreamChannel(rpc v1.P4Runtime_StreamChannelServer) error {
+	st := &stream{
+		log:      s.cfg.Log,
+		controls: make(chan *v1.StreamMessageResponse, controlQueue),
+		data:     make(chan *v1.StreamMessageResponse, dataQueue),
+	}
+	if p, ok := peer.FromContext(rpc.Context()); ok {
+		st.client = p.Addr.String()
+	}
+	defer s.arbiter.leave(st)
+	// The writer may be held up by a client that does not read; it ends with the call, which ends when
+	// this function returns, and so cannot be waited for here.
+	go st.write(rpc)
+	for {
+		m, err := rpc.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch u := m.GetUpdate().(type) {
+		case *v1.StreamMessageRequest_Arbitration:
+			if err := s.arbiter.update(st, u.Arbitration, s.barrier); err != nil {
+				return err
+			}
+		case *v1.StreamMessageRequest_Packet:
+			if err := s.packetOut(st, u.Packet); err != nil {
+				st.fail(err, &v1.StreamError{Details: &v1.StreamError_PacketOut{PacketOut: &v1.PacketOutError{PacketOut: u.Packet}}})
+			}
+		case *v1.StreamMessageRequest_DigestAck:
+			if err := s.digestAck(st, u.DigestAck); err != nil {
+				st.fail(err, &v1.StreamError{Details: &v1.StreamError_DigestListAck{DigestListAck: &v1.DigestListAckError{DigestListAck: u.DigestAck}}})
+			}
+		default:
+			st.fail(unimplemented("such stream message"), &v1.StreamError{Details: &v1.StreamError_Other{Other: &v1.StreamOtherError{}}})
+		}
+	}
+}
+
+// barrier returns when every write that had begun is done.
+func (s *Server) barrier() {
+	s.state.Lock()
+	defer s.state.Unlock()
+}
+
+// requirePrimary is for what only the primary may send on its stream.
+func (s *Server) requirePrimary(st *stream) error {
+	if !s.arbiter.isPrimary(st) {
+		return status.Error(codes.PermissionDenied, "not primary")
+	}
+	return nil
+}
+
+func (st *stream) write(rpc v1.P4Runtime_StreamChannelServer) {
+	for {
+		var m *v1.StreamMessageResponse
+		select {
+		case m = <-st.controls:
+		default:
+			select {
+			case m = <-st.controls:
+			case m = <-st.data:
+			case <-rpc.Context().Done():
+				return
+			}
+		}
+		if rpc.Send(m) != nil {
+			return // the call has ended
+		}
+	}
+}
+
+// control queues an arbitration notice. Only the arbiter calls it, one call at a time.
+func (st *stream) control(m *v1.StreamMessageResponse) {
+	for {
+		select {
+		case st.controls <- m:
+			return
+		default:
+		}
+		select {
+		case <-st.controls:
+		default:
+		}
+	}
+}
+
+// hasRoom says whether offer would take a message now.
+func (st *stream) hasRoom() bool {
+	if len(st.data) < dataQueue {
+		return true
+	}
+	st.drop()
+	return false
+}
+
+// offer queues a message, and reports whether there was room. It never waits.
+func (st *stream) offer(m *v1.StreamMessageResponse) bool {
+	select {
+	case st.data <- m:
+		return true
+	default:
+		st.drop()
+		return false
+	}
+}
+
+func (st *stream) drop() {
+	st.dropped.Add(1)
+	st.slow.Do(func() {
+		st.log.Warn("client reads its stream too slowly: messages are dropped", "client", st.client)
+	})
+}
+
+// fail reports an error of a stream message (section "Stream Error Reporting").
+func (st *stream) fail(err error, e *v1.StreamError) {
+	s := status.Convert(err)
+	e.CanonicalCode, e.Message = int32(s.Code()), s.Message()
+	st.offer(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Error{Error: e}})
+}

@@ -1,0 +1,191 @@
+// Package softswitch is the embedded target: it puts together the engine, which runs the P4 program,
+// the server, which speaks P4Runtime, and the ports. A controller cannot tell it from another target,
+// and it knows nothing of controllers.
+//
+//	clients ==gRPC== server -- tables --> engine
+//	                   | ^                  |
+//	        packet-out v | packet-in        v
+//	  port -- receive --> worker (one per port) -- Send --> port
+//
+// Every port has one goroutine, which takes the frames that arrived, runs them through the program
+// and sends what leaves, so frames of one port keep their order. There is no queue between: a port
+// that is full drops, and counts. Before the first pipeline configuration all frames are dropped.
+package softswitch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/sluicelb/sluice/p4/softswitch/engine"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+	"github.com/sluicelb/sluice/p4/softswitch/server"
+)
+
+// DefaultCPUPort is the port between program and controller, where Config names none.
+const DefaultCPUPort = 510
+
+// MaxPort is the highest port id: v1model's have 9 bits, and 511 drops.
+const MaxPort = 510
+
+// Config is what a Switch needs.
+type Config struct {
+	DeviceID uint64
+	CPUPort  uint16       // 0 for DefaultCPUPort
+	Log      *slog.Logger // nil for the default logger
+}
+
+// Switch is one embedded target. New makes it, AddPort gives it ports, Register or Serve offers its
+// P4Runtime service, and Run moves frames.
+type Switch struct {
+	cfg     Config
+	server  *server.Server
+	start   time.Time // the origin of Now
+	program atomic.Pointer[engine.Program]
+	ports   [MaxPort + 1]atomic.Pointer[attached]
+
+	unprogrammed, unconnected atomic.Uint64
+
+	cpuMu sync.Mutex // guards cpu: packet-outs come from several clients
+	cpu   worker
+
+	mu      sync.Mutex      // guards what follows
+	running context.Context // of Run, nil when it does not run
+	work    sync.WaitGroup  // the goroutines of ports
+}
+
+// attached is a port of the switch.
+type attached struct {
+	id     uint16
+	port   port.Port
+	log    *slog.Logger
+	failed atomic.Pointer[string] // what Flush said last
+}
+
+// New returns a Switch without ports and without a program.
+func New(cfg Config) *Switch {
+	if cfg.CPUPort == 0 {
+		cfg.CPUPort = DefaultCPUPort
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	s := &Switch{cfg: cfg, start: time.Now()}
+	s.server = server.New(server.Config{DeviceID: cfg.DeviceID, Plane: plane{s}, Log: cfg.Log})
+	s.cpu = worker{s: s, ingress: cfg.CPUPort}
+	return s
+}
+
+// AddPort gives the switch a port, before or while it runs. The switch does not close it. When the port
+// fails, the switch says so in its log and goes on without it.
+func (s *Switch) AddPort(id uint16, p port.Port) error {
+	if id == 0 || id > MaxPort || id == s.cfg.CPUPort {
+		return fmt.Errorf("port %d: want 1 to %d, and not the CPU port %d", id, MaxPort, s.cfg.CPUPort)
+	}
+	a := &attached{id: id, port: p, log: s.cfg.Log.With("port", id)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ports[id].CompareAndSwap(nil, a) {
+		return fmt.Errorf("port %d is there already", id)
+	}
+	if s.running != nil {
+		s.run(s.running, a)
+	}
+	return nil
+}
+
+// run starts the goroutine of a port. mu is held.
+func (s *Switch) run(ctx context.Context, a *attached) {
+	s.work.Go(func() {
+		w := &worker{s: s, ingress: a.id}
+		if err := a.port.Run(ctx, w.receive); err != nil {
+			a.log.Error("port stopped", "error", err)
+		}
+	})
+}
+
+// Run moves frames, and sends digests and idle timeouts, until ctx ends. It returns when nothing of it
+// is left running.
+func (s *Switch) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.running = ctx
+	for id := range s.ports {
+		if a := s.ports[id].Load(); a != nil {
+			s.run(ctx, a)
+		}
+	}
+	s.mu.Unlock()
+	err := s.server.Run(ctx)
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	s.work.Wait()
+	return err
+}
+
+// Register adds the P4Runtime service to a gRPC server, which should have server.Options.
+func (s *Switch) Register(r grpc.ServiceRegistrar) { s.server.Register(r) }
+
+// Serve offers the P4Runtime service on l until ctx ends. It closes l.
+func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
+	g := grpc.NewServer(server.Options()...)
+	s.Register(g)
+	// Not GracefulStop: streams have no end of their own.
+	stop := context.AfterFunc(ctx, g.Stop)
+	defer stop()
+	if err := g.Serve(l); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serving P4Runtime: %w", err)
+	}
+	return nil
+}
+
+// RunAndServe runs the switch and offers its service on l until ctx ends.
+func (s *Switch) RunAndServe(ctx context.Context, l net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return s.Serve(ctx, l) })
+	return g.Wait()
+}
+
+// Status is what the switch has counted.
+type Status struct {
+	Ports map[uint16]port.Counters
+	// Unprogrammed frames came before there was a program; Unconnected ones were for a port that is
+	// not there.
+	Unprogrammed, Unconnected uint64
+}
+
+// Status returns the counters of all ports.
+func (s *Switch) Status() Status {
+	out := Status{
+		Ports:        map[uint16]port.Counters{},
+		Unprogrammed: s.unprogrammed.Load(),
+		Unconnected:  s.unconnected.Load(),
+	}
+	for id := range s.ports {
+		if a := s.ports[id].Load(); a != nil {
+			out.Ports[a.id] = a.port.Counters()
+		}
+	}
+	return out
+}
+
+// plane is the Switch as the server sees it.
+type plane struct{ s *Switch }
+
+func (p plane) Commit(program *engine.Program) { p.s.program.Store(program) }
+
+func (p plane) Inject(frame []byte) {
+	p.s.cpuMu.Lock()
+	defer p.s.cpuMu.Unlock()
+	p.s.cpu.receive([][]byte{frame})
+}
+
+func (p plane) Now() time.Duration { return time.Since(p.s.start) }

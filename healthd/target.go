@@ -1,0 +1,148 @@
+package healthd
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"context"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/healthd/check"
+)
+
+// backendKey names a backend.
+type backendKey struct{ pool, name string }
+
+func (k backendKey) String() string { return k.pool + "/" + k.name }
+
+// question is what is asked of whom. A check whose question stays the same keeps its state when its
+// timing, or anything else of the intent, changes.
+type question struct {
+	backend backendKey
+	address string
+	kind    string
+	port    uint32
+	path    string
+	host    string
+	expect  string
+	verify  bool
+	nth     int // of equal questions of this backend
+}
+
+// timing is when a check runs and how many results make a verdict.
+type timing struct {
+	interval time.Duration
+	fast     time.Duration // interval while a verdict is in the making
+	timeout  time.Duration
+	jitter   time.Duration // by which the interval is shortened at random, never lengthened
+	rise     int
+	fall     int
+}
+
+// target is one check of one backend, as the controller wants it.
+type target struct {
+	question
+	timing
+	check check.Check
+}
+
+// expand makes the controller's message, which names checks per pool, into the checks of each backend.
+// A backend without any check is in backends alone.
+func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []target) {
+	for _, pool := range m.GetPools() {
+		for _, b := range pool.GetBackends() {
+			key := backendKey{pool.GetPool(), b.GetName()}
+			backends = append(backends, key)
+			seen := map[question]int{}
+			for _, c := range pool.GetChecks() {
+				q := question{
+					backend: key,
+					address: b.GetAddress(),
+					kind:    c.GetType(),
+					port:    c.GetPort(),
+					path:    c.GetPath(),
+					host:    c.GetHost(),
+					expect:  fmt.Sprint(c.GetExpectStatus()),
+					verify:  c.GetVerifyCertificate(),
+				}
+				seen[q]++
+				q.nth = seen[q]
+				asked, err := newCheck(c, b.GetAddress(), n)
+				if err != nil {
+					asked = impossible{fmt.Errorf("%s check of %s: %w: %w", c.GetType(), key, check.ErrNotAsked, err)}
+				}
+				targets = append(targets, target{q, newTiming(c), asked})
+			}
+		}
+	}
+	return backends, targets
+}
+
+func newCheck(c *api.Check, address string, n check.Network) (check.Check, error) {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return nil, fmt.Errorf("address of the backend: %w", err)
+	}
+	if c.GetPort() > 65535 {
+		return nil, fmt.Errorf("port: must be 1..65535, is %d", c.GetPort())
+	}
+	to := netip.AddrPortFrom(addr, uint16(c.GetPort()))
+	switch c.GetType() {
+	case "tcp":
+		return check.TCP{Network: n, Address: to}, nil
+	case "icmp":
+		return check.ICMP{Network: n, Address: addr}, nil
+	case "http", "https":
+		o := check.HTTPOptions{Address: to, Path: c.GetPath(), Host: c.GetHost(), Expect: ranges(c.GetExpectStatus())}
+		if c.GetType() == "https" {
+			o.TLS = &tls.Config{InsecureSkipVerify: !c.GetVerifyCertificate()}
+		}
+		return check.NewHTTP(n, o)
+	}
+	return nil, fmt.Errorf("type: must be tcp, http, https or icmp, is %q", c.GetType())
+}
+
+// ranges joins neighbouring codes, for shorter reasons.
+func ranges(codes []uint32) []check.StatusRange {
+	var all []check.StatusRange
+	for _, code := range slices.Sorted(slices.Values(codes)) {
+		c := int(code)
+		if n := len(all); n > 0 && c <= all[n-1].High+1 {
+			all[n-1].High = c
+			continue
+		}
+		all = append(all, check.StatusRange{Low: c, High: c})
+	}
+	return all
+}
+
+// newTiming fills in what the message leaves out.
+func newTiming(c *api.Check) timing {
+	t := timing{
+		interval: positive(c.GetInterval(), 2*time.Second),
+		rise:     max(1, int(c.GetRise())),
+		fall:     max(1, int(c.GetFall())),
+	}
+	t.fast = min(t.interval, positive(c.GetFastInterval(), t.interval))
+	t.timeout = positive(c.GetTimeout(), t.interval)
+	t.jitter = min(t.interval, positive(c.GetJitter(), t.interval/10))
+	return t
+}
+
+func positive(d *durationpb.Duration, otherwise time.Duration) time.Duration {
+	if d.AsDuration() > 0 {
+		return d.AsDuration()
+	}
+	return otherwise
+}
+
+// impossible stands for a check that this healthd cannot run. It gives no result, so that the
+// backend's verdict comes from its other checks or stays as it is.
+type impossible struct{ err error }
+
+func (i impossible) Run(context.Context) error { return i.err }

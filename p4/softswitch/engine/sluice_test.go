@@ -86,7 +86,9 @@ func call(action string, params ...[]byte) Call { return Call{Action: action, Pa
 func addr(a netip.Addr) []byte     { return a.AsSlice() }
 func macBytes(m packet.MAC) []byte { return m[:] }
 
-func slotMatch(slot uint64) []Match { return exact(bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slot, 2)) }
+func slotMatch(slot uint64) []Match {
+	return exact(bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slot, 2))
+}
 
 // insert adds rows to a table.
 func insert(t testing.TB, p *Program, table string, entries ...Entry) {

@@ -1,0 +1,281 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "record anew what simple_switch makes of the packets of TestOracle")
+
+// traffic is a run of a program: what went in, and what came out of each port, in order.
+type traffic struct {
+	in  []framed
+	out map[uint16][]string
+}
+
+type framed struct {
+	port  uint16
+	frame []byte
+}
+
+// TestOracle compares the engine with bmv2 on the programs of testdata. What bmv2 made of the
+// packets is on file: NAME.txt has a line `PORT < FRAME` for each frame in, and `PORT > FRAME` for
+// each frame out. With -update, simple_switch runs them again, on packets of its own making.
+func TestOracle(t *testing.T) {
+	programs, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(programs) == 0 {
+		t.Fatalf("testdata has no programs: %v", err)
+	}
+	for _, path := range programs {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		t.Run(name, func(t *testing.T) {
+			golden := filepath.Join("testdata", name+".txt")
+			if *update {
+				writeTraffic(t, golden, askOracle(t, path, packetsFor(t, name)))
+			}
+			want := readTraffic(t, golden)
+			config, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := Load(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			prepare(p)
+			got := make(map[uint16][]string)
+			rec := new(recorder)
+			r := p.NewRunner(rec)
+			for _, in := range want.in {
+				r.Process(in.port, in.frame, time.Second)
+			}
+			for _, s := range rec.frames {
+				got[s.Port] = append(got[s.Port], s.Frame)
+			}
+			for _, port := range oraclePorts {
+				for i := range min(len(want.out[port]), len(got[port])) {
+					if want.out[port][i] != got[port][i] {
+						t.Errorf("port %d, frame %d: %s", port, i, firstDifference(want.out[port][i], got[port][i]))
+					}
+				}
+			}
+			if diff := cmp.Diff(counts(want.out), counts(got)); diff != "" {
+				t.Errorf("frames per port (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// oraclePorts are the ports that simple_switch is started with.
+var oraclePorts = []uint16{1, 2, 3}
+
+// prepare does by API what the oracle's command line does for programs that need it.
+func prepare(p *Program) {
+	p.SetMulticastGroup(1, []Replica{{1, 1}, {2, 2}, {3, 3}})
+}
+
+func counts(out map[uint16][]string) map[uint16]int {
+	n := make(map[uint16]int)
+	for port, frames := range out {
+		if slices.Contains(oraclePorts, port) {
+			n[port] = len(frames)
+		}
+	}
+	return n
+}
+
+func firstDifference(want, got string) string {
+	i := 0
+	for i < len(want) && i < len(got) && want[i] == got[i] {
+		i++
+	}
+	return fmt.Sprintf("differs from byte %d\nwant %s\n got %s", i/2, want, got)
+}
+
+// packetsFor makes the packets of a program: random, and where the program is about operands, with
+// many zeros and ones among them.
+func packetsFor(t *testing.T, name string) []framed {
+	random := rand.New(rand.NewPCG(1, uint64(len(name))))
+	var in []framed
+	if by := special[name]; by != nil {
+		return by(random)
+	}
+	for range 60 {
+		frame := make([]byte, 100)
+		for i := range frame {
+			switch random.IntN(4) {
+			case 0:
+			case 1:
+				frame[i] = 0xff
+			default:
+				frame[i] = byte(random.Uint32())
+			}
+		}
+		in = append(in, framed{oraclePorts[random.IntN(len(oraclePorts))], frame})
+	}
+	return in
+}
+
+// special makes packets for programs that random bytes would not get far in.
+var special = map[string]func(*rand.Rand) []framed{
+	"parsers": func(random *rand.Rand) []framed {
+		var in []framed
+		for i := range 160 {
+			frame := make([]byte, 3+random.IntN(40))
+			for k := range frame {
+				frame[k] = [...]byte{0, 0xff, 0xff, 0x80, byte(random.Uint32())}[random.IntN(5)]
+			}
+			frame[0] = byte(i) // every kind with every length
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
+}
+
+// askOracle runs simple_switch on pcap files, a few packets at a time: it reads them in one go, and
+// drops what its queues do not hold.
+func askOracle(t *testing.T, program string, in []framed) traffic {
+	all := traffic{in: in, out: make(map[uint16][]string)}
+	for some := range slices.Chunk(in, 60) {
+		for port, frames := range askOracleOnce(t, program, some) {
+			all.out[port] = append(all.out[port], frames...)
+		}
+	}
+	return all
+}
+
+func askOracleOnce(t *testing.T, program string, in []framed) map[uint16][]string {
+	bin, err := exec.LookPath("simple_switch")
+	if err != nil {
+		t.Skip("simple_switch is not installed")
+	}
+	dir := t.TempDir()
+	args := []string{"--use-files", "1", "--thrift-port", fmt.Sprint(freePort(t)), "--log-file", filepath.Join(dir, "log"), "-L", "error"}
+	for _, port := range oraclePorts {
+		file := filepath.Join(dir, fmt.Sprint(port))
+		args = append(args, "-i", fmt.Sprintf("%d@%s", port, file))
+		writePcap(t, file+"_in.pcap", port, in)
+	}
+	cmd := exec.Command(bin, append(args, program)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	// It does not say when it is done: wait until nothing has come for a while.
+	var out map[uint16][]string
+	for last, since := -1, time.Now(); time.Since(since) < 4*time.Second; time.Sleep(100 * time.Millisecond) {
+		out = make(map[uint16][]string)
+		n := 0
+		for _, port := range oraclePorts {
+			out[port] = readPcap(filepath.Join(dir, fmt.Sprintf("%d_out.pcap", port)))
+			n += len(out[port])
+		}
+		if n != last {
+			last, since = n, time.Now()
+		}
+	}
+	return out
+}
+
+func freePort(t *testing.T) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func writePcap(t *testing.T, file string, port uint16, in []framed) {
+	b := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4)
+	b = append(b, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0)
+	for i, f := range in {
+		if f.port != port {
+			continue
+		}
+		b = binary.LittleEndian.AppendUint32(b, 0)
+		b = binary.LittleEndian.AppendUint32(b, uint32(1000*i)) // in order over all ports
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(f.frame)))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(f.frame)))
+		b = append(b, f.frame...)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readPcap reads the frames of a file that may still be written.
+func readPcap(file string) []string {
+	b, _ := os.ReadFile(file)
+	var frames []string
+	if len(b) < 24 {
+		return nil
+	}
+	for b = b[24:]; len(b) >= 16; {
+		n := int(binary.LittleEndian.Uint32(b[8:]))
+		if len(b) < 16+n {
+			break
+		}
+		frames = append(frames, hex.EncodeToString(b[16:16+n]))
+		b = b[16+n:]
+	}
+	return frames
+}
+
+func writeTraffic(t *testing.T, file string, tr traffic) {
+	var b bytes.Buffer
+	for _, in := range tr.in {
+		fmt.Fprintf(&b, "%d < %x\n", in.port, in.frame)
+	}
+	for _, port := range oraclePorts {
+		for _, frame := range tr.out[port] {
+			fmt.Fprintf(&b, "%d > %s\n", port, frame)
+		}
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readTraffic(t *testing.T, file string) traffic {
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tr := traffic{out: make(map[uint16][]string)}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var port uint16
+		var direction, text string
+		fmt.Sscan(lines.Text(), &port, &direction, &text)
+		switch direction {
+		case "<":
+			frame, err := hex.DecodeString(text)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			tr.in = append(tr.in, framed{port, frame})
+		case ">":
+			tr.out[port] = append(tr.out[port], text)
+		}
+	}
+	return tr
+}

@@ -341,7 +341,7 @@ func (i *Info) EncodeEntry(e Entry) (*v1.TableEntry, error) {
 }
 
 func (t *Table) encodeEntry(e *Entry) (*v1.TableEntry, error) {
-	m := &v1.TableEntry{TableId: t.ID, IsDefaultAction: e.Default}
+	m := &v1.TableEntry{TableId: t.ID, Priority: e.Priority, IsDefaultAction: e.Default}
 	if err := t.encodeKey(e, m); err != nil {
 		return nil, err
 	}

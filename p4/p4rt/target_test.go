@@ -169,7 +169,7 @@ var rows = []struct{ entry, modified p4rt.Entry }{
 		p4rt.Entry{Table: "slot", Match: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot", 0)},
 			Action: "to_backend", Params: []p4rt.Field{u("backend_id", 7)}},
 		p4rt.Entry{Table: "slot", Match: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot", 0)},
-			Action: "move", Params: []p4rt.Field{u("backend_id", 256), u("bank", 3), u("epoch", 1 << 31)}},
+			Action: "move", Params: []p4rt.Field{u("backend_id", 256), u("bank", 3), u("epoch", 1<<31)}},
 	},
 	{
 		p4rt.Entry{Table: "slot_old", Match: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot", 0)},

@@ -195,7 +195,7 @@ func (t typed) decode(b []byte) (Value, error) {
 		return TextValue(string(b)), nil
 	}
 	if len(b) == 0 {
-		return Value{}, fmt.Errorf("no bytes, must be a %v", t)
+		return Value{}, fmt.Errorf("no bytes, must be %v", t)
 	}
 	v := Value{bytes: canonical(b), bits: t.bits, format: t.format}
 	return v, t.fits(v)
@@ -203,17 +203,15 @@ func (t typed) decode(b []byte) (Value, error) {
 
 // encode checks v and returns its bytes.
 func (t typed) encode(v Value) ([]byte, error) {
-	if t.text {
-		if v.format != Text {
-			return nil, fmt.Errorf("%v is a number, must be a string", v)
-		}
+	switch {
+	case v.bytes == "" && v.format != Text:
+		return nil, fmt.Errorf("no value, must be %v", t)
+	case t.text && v.format != Text:
+		return nil, fmt.Errorf("%v is a number, must be a string", v)
+	case !t.text && v.format == Text:
+		return nil, fmt.Errorf("%v is a string, must be %v", v, t)
+	case t.text:
 		return []byte(v.bytes), nil
-	}
-	if v.bytes == "" {
-		return nil, fmt.Errorf("no value, must be a %v", t)
-	}
-	if v.format == Text {
-		return nil, fmt.Errorf("%v is a string, must be a %v", v, t)
 	}
 	return []byte(v.bytes), t.fits(v)
 }

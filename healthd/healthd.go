@@ -30,10 +30,10 @@ const (
 type Config struct {
 	Controller string        // address, as api.Dial takes it; default api.DefaultAddress
 	Network    check.Network // default check.Kernel
-	// ReportInterval is the time between full reports.
-	ReportInterval time.Duration
+	// ReportInterval is the time between full reports, and the longest that a report may take.
+	ReportInterval time.Duration // default DefaultReportInterval
 	// MaxProbes bounds the probes under way. When it is reached verdicts come later, never wrong.
-	MaxProbes int
+	MaxProbes int          // default DefaultMaxProbes
 	Log       *slog.Logger // default: discards
 }
 
@@ -66,15 +66,9 @@ func New(c Config) (*Daemon, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.ReportInterval < 0 {
-		return nil, fmt.Errorf("report interval: must be positive, is %v", c.ReportInterval)
-	}
-	if c.MaxProbes < 0 {
-		return nil, fmt.Errorf("max probes: must be positive, is %d", c.MaxProbes)
-	}
 	client, err := api.Dial(c.Controller)
 	if err != nil {
-		return nil, fmt.Errorf("controller: %w", err)
+		return nil, err
 	}
 	b := newBoard()
 	return &Daemon{

@@ -1,13 +1,13 @@
 package healthd
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
-
-	"context"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -98,7 +98,11 @@ func newCheck(c *api.Check, address string, n check.Network) (check.Check, error
 	case "icmp":
 		return check.ICMP{Network: n, Address: addr}, nil
 	case "http", "https":
-		o := check.HTTPOptions{Address: to, Path: c.GetPath(), Host: c.GetHost(), Expect: ranges(c.GetExpectStatus())}
+		path, err := url.ParseRequestURI(c.GetPath())
+		if err != nil {
+			return nil, fmt.Errorf("path: %w", err)
+		}
+		o := check.HTTPOptions{Address: to, Path: path.RequestURI(), Host: c.GetHost(), Expect: ranges(c.GetExpectStatus())}
 		if c.GetType() == "https" {
 			o.TLS = &tls.Config{InsecureSkipVerify: !c.GetVerifyCertificate()}
 		}
@@ -130,7 +134,10 @@ func newTiming(c *api.Check) timing {
 	}
 	t.fast = min(t.interval, positive(c.GetFastInterval(), t.interval))
 	t.timeout = positive(c.GetTimeout(), t.interval)
-	t.jitter = min(t.interval, positive(c.GetJitter(), t.interval/10))
+	t.jitter = t.interval / 10
+	if c.Jitter != nil { // 0 is a wish
+		t.jitter = min(t.interval, max(0, c.Jitter.AsDuration()))
+	}
 	return t
 }
 

@@ -65,6 +65,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return usageError(err)
 		},
 		Commands: commands(
+			healthdCommand,
 			tableCommand,
 		),
 		Action: func(c *cli.Context) error {

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/healthd"
+)
+
+var healthdCommand = &cli.Command{
+	Name:  "healthd",
+	Usage: "check the backends and tell the controller who may receive traffic",
+	Description: "Gets the checks from the controller, runs them, and reports a verdict when it changes and\n" +
+		"all of them at intervals. Without the controller the checks go on and the verdicts stand;\n" +
+		"it is tried again until it is back. Ends on SIGINT or SIGTERM.\n\n" +
+		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
+		"needs privileges. Every probe under way holds one file descriptor.",
+	Flags: []cli.Flag{
+		&cli.StringFlag{Name: "controller", Value: "http://" + api.DefaultAddress, Usage: "`ADDRESS` of the controller: http://host:port or unix:/path"},
+		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
+		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
+		logLevelFlag(),
+	},
+	Action: action(runHealthd),
+}
+
+func runHealthd(c *cli.Context, _ []string) error {
+	log, err := newLogger(c, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	if d := c.Duration("report-interval"); d < 100*time.Millisecond {
+		return usageError(fmt.Errorf("--report-interval: must be at least 100ms, is %v", d))
+	}
+	if n := c.Int("max-probes"); n < 1 {
+		return usageError(fmt.Errorf("--max-probes: must be at least 1, is %d", n))
+	}
+	d, err := healthd.New(healthd.Config{
+		Controller:     c.String("controller"),
+		ReportInterval: c.Duration("report-interval"),
+		MaxProbes:      c.Int("max-probes"),
+		Log:            log,
+	})
+	if err != nil {
+		return usageError(fmt.Errorf("--controller: %w", err))
+	}
+	return d.Run(c.Context)
+}

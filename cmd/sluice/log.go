@@ -1,0 +1,23 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+)
+
+func logLevelFlag() cli.Flag {
+	return &cli.StringFlag{Name: "log-level", Value: "info", Usage: "log at `LEVEL` and above: debug, info, warn or error"}
+}
+
+// newLogger is the log of a role that runs by itself: lines of text on stderr, at --log-level.
+func newLogger(c *cli.Context, stderr io.Writer) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[c.String("log-level")]
+	if !ok {
+		return nil, usageError(fmt.Errorf("--log-level: must be debug, info, warn or error, is %q", c.String("log-level")))
+	}
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), nil
+}

@@ -1,75 +1,170 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Op is what a Change does to its row. Delete looks at the row's match alone.
-type Op uint8
+// phase is a step of Diff's order. Changes of one phase do not depend on each other.
+type phase int
 
 const (
-	Insert Op = iota + 1
-	Modify
-	Delete
+	putBackend phase = iota // backends, flood group
+	putOld                  // until its slot says move, nobody looks at a slot_old row
+	putSettled              // moves that end, before those that may take over their bank
+	putMoving
+	putVIP       // vip, vip_address, arp_guard: all slots are there
+	putResponder // traffic comes
+	dropResponder
+	dropVIP
+	dropAddress // vip_address, arp_guard
+	dropSlot
+	dropOld // no slot says move any more
+	dropBackend
+	phases
 )
 
-// Change is one write.
-type Change struct {
-	Op  Op
-	Row Row
+// Diff returns the writes that turn have into want: batches in the order in which they must be
+// applied, none when the two are equal. Applied one by one, in any order within a batch and broken
+// off anywhere, they leave nothing pointing at a row that is missing and was there, and every flow
+// with a backend it may have. The same two tables give the same changes in the same order.
+func Diff(have, want Tables) []Batch {
+	var d differ
+	diffMap(&d, putBackend, dropBackend, have.Backend, want.Backend, cmp.Compare,
+		func(id BackendID, f Forward) Row { return BackendRow{id, f} })
+	d.flood(have.Flood, want.Flood)
+	d.slots(have.Slots, want.Slots)
+	diffMap(&d, putVIP, dropVIP, have.VIP, want.VIP, compareVIPKeys,
+		func(k VIPKey, p ToPool) Row { return VIPRow{k, p} })
+	diffMap(&d, putVIP, dropAddress, have.VIPAddress, want.VIPAddress, netip.Addr.Compare,
+		func(a netip.Addr, _ struct{}) Row { return VIPAddressRow{a} })
+	diffMap(&d, putVIP, dropAddress, have.ARPGuard, want.ARPGuard, netip.Addr.Compare,
+		func(a netip.Addr, _ struct{}) Row { return ARPGuardRow{a} })
+	diffMap(&d, putResponder, dropResponder, have.ARPResponder, want.ARPResponder, netip.Addr.Compare,
+		func(a netip.Addr, mac packet.MAC) Row { return ARPResponderRow{a, mac} })
+	return slices.DeleteFunc(d[:], func(b Batch) bool { return len(b) == 0 })
 }
 
-// Batch is a set of changes that may be applied in any order.
-type Batch []Change
+// differ collects changes by phase.
+type differ [phases]Batch
 
-// Row is one table entry: BackendRow, SlotRow, SlotOldRow, VIPRow, VIPAddressRow, ARPGuardRow,
-// ARPResponderRow or FloodRow. Rows are comparable, but for FloodRow.
-type Row interface {
-	// Table is the name of the P4 table; "multicast_group" for FloodRow.
-	Table() string
+func (d *differ) add(at phase, op Op, row Row) { d[at] = append(d[at], Change{op, row}) }
+
+func diffMap[K, V comparable](d *differ, put, drop phase, have, want map[K]V, compare func(K, K) int, row func(K, V) Row) {
+	var keys []K
+	for k, v := range want {
+		if h, ok := have[k]; !ok || h != v {
+			keys = append(keys, k)
+		}
+	}
+	for k := range have {
+		if _, ok := want[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, compare)
+	for _, k := range keys {
+		h, isHeld := have[k]
+		w, isWanted := want[k]
+		switch {
+		case !isWanted:
+			d.add(drop, Delete, row(k, h))
+		case isHeld:
+			d.add(put, Modify, row(k, w))
+		default:
+			d.add(put, Insert, row(k, w))
+		}
+	}
 }
 
-type (
-	BackendRow struct {
-		ID BackendID
-		Forward
+func (d *differ) flood(have, want []uint16) {
+	switch {
+	case want == nil && have != nil:
+		d.add(dropBackend, Delete, FloodRow{have})
+	case have == nil && want != nil:
+		d.add(putBackend, Insert, FloodRow{want})
+	case !slices.Equal(have, want):
+		d.add(putBackend, Modify, FloodRow{want})
 	}
-	// SlotRow is to_backend(Backend), or move(Backend, Bank, Epoch) when Epoch is not 0.
-	SlotRow struct {
-		SlotTable
-		Slot    uint16
-		Backend BackendID
-		Epoch   uint32
-		Bank    uint8
-	}
-	// SlotOldRow is stay(Backend).
-	SlotOldRow struct {
-		SlotTable
-		Slot    uint16
-		Backend BackendID
-		Idle    time.Duration
-	}
-	VIPRow struct {
-		VIPKey
-		ToPool
-	}
-	VIPAddressRow   struct{ Address netip.Addr }
-	ARPGuardRow     struct{ Address netip.Addr }
-	ARPResponderRow struct {
-		Address netip.Addr
-		MAC     packet.MAC
-	}
-	FloodRow struct{ Ports []uint16 }
-)
+}
 
-func (BackendRow) Table() string      { return "backend" }
-func (SlotRow) Table() string         { return "slot" }
-func (SlotOldRow) Table() string      { return "slot_old" }
-func (VIPRow) Table() string          { return "vip" }
-func (VIPAddressRow) Table() string   { return "vip_address" }
-func (ARPGuardRow) Table() string     { return "arp_guard" }
-func (ARPResponderRow) Table() string { return "arp_responder" }
-func (FloodRow) Table() string        { return "multicast_group" }
+func (d *differ) slots(have, want map[SlotTable]Slots) {
+	tables := make([]SlotTable, 0, len(want))
+	for t := range want {
+		tables = append(tables, t)
+	}
+	for t := range have {
+		if _, ok := want[t]; !ok {
+			tables = append(tables, t)
+		}
+	}
+	slices.SortFunc(tables, compareSlotTables)
+	for _, t := range tables {
+		d.slotTable(t, have[t], want[t])
+	}
+}
+
+func (d *differ) slotTable(t SlotTable, have, want Slots) {
+	idle := want.OldIdle
+	if have.OldIdle == idle && same(have.Rows, want.Rows) {
+		return
+	}
+	if len(have.Rows) == 0 {
+		d[putSettled] = slices.Grow(d[putSettled], len(want.Rows))
+	}
+	for i := range max(len(have.Rows), len(want.Rows)) {
+		var h, w Slot
+		if i < len(have.Rows) {
+			h = have.Rows[i]
+		}
+		if i < len(want.Rows) {
+			w = want.Rows[i]
+		}
+		if h == w && (w.Old == 0 || have.OldIdle == idle) {
+			continue
+		}
+		d.slot(t, uint16(i), h, w)
+		d.old(t, uint16(i), h.Old, w.Old, have.OldIdle, idle)
+	}
+}
+
+func (d *differ) slot(t SlotTable, i uint16, h, w Slot) {
+	h.Old, w.Old = 0, 0
+	row, put := SlotRow{t, i, w.Backend, w.Epoch, w.Bank}, putSettled
+	if w.Epoch != 0 {
+		put = putMoving
+	}
+	switch {
+	case h == w:
+	case w.Backend == 0:
+		d.add(dropSlot, Delete, SlotRow{t, i, h.Backend, h.Epoch, h.Bank})
+	case h.Backend == 0:
+		d.add(put, Insert, row)
+	default:
+		d.add(put, Modify, row)
+	}
+}
+
+func (d *differ) old(t SlotTable, i uint16, h, w BackendID, haveIdle, wantIdle time.Duration) {
+	switch {
+	case h == w && (w == 0 || haveIdle == wantIdle):
+	case w == 0:
+		d.add(dropOld, Delete, SlotOldRow{t, i, h, haveIdle})
+	case h == 0:
+		d.add(putOld, Insert, SlotOldRow{t, i, w, wantIdle})
+	default:
+		d.add(putOld, Modify, SlotOldRow{t, i, w, wantIdle})
+	}
+}
+
+func compareSlotTables(a, b SlotTable) int {
+	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Generation, b.Generation))
+}
+
+func compareVIPKeys(a, b VIPKey) int {
+	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+}

@@ -27,24 +27,3 @@ type Member struct {
 	Weight  int
 	Removed bool // from the intent
 }
-
-// Census counts a pool's slots.
-type Census struct {
-	Pool       PoolID
-	Generation uint8
-	Slots      int
-	Moving     int // old flows are still served by the backend they came from
-	Unowned    int // no backend
-	Epochs     int // sets of moves under way
-	Backends   []Share
-}
-
-// Share counts the slots of one backend.
-type Share struct {
-	ID        BackendID
-	Name      string
-	Slots     int // new flows come here
-	MovingIn  int // of these: with old flows elsewhere
-	MovingOut int // slots that moved away, with old flows still here
-	Removed   bool
-}

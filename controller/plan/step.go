@@ -1,27 +1,281 @@
 package plan
 
-import "github.com/sluicelb/sluice/controller/config"
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
 
-// Census counts the slots of a pool.
-func (st State) Census(pool string) (Census, bool) { panic("not yet") }
+	"github.com/sluicelb/sluice/controller/config"
+)
 
-// Backend returns the name of the backend with this id.
-func (st State) Backend(id BackendID) (BackendKey, bool) { panic("not yet") }
+const (
+	banks     = 4     // p4.Banks: sets of moves that can be under way at once
+	maxMoving = 65536 // rows of the slot_old table
+)
 
 // Step takes the slots of every pool as near to their shares as can be without breaking a flow whose
-// backend is alive. It moves what must move and nothing else.
-func Step(st State, in Input) (State, Report, error) { panic("not yet") }
-
-// Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every
-// switch. It returns the number of moves ended; references to moves that are no more are ignored.
+// backend is alive. It moves what must move and nothing else:
 //
-// An idle notification counts only when the switch had both rows of the move, slot_old and slot, for
-// the whole drain time: before the slot row is there, nothing arrives at slot_old.
-func Settle(st State, idle []SlotRef) (State, int) { panic("not yet") }
+//   - the slots of a dead backend leave at once. If the dead one was the new backend of a moving
+//     slot, another takes its place in the same move; if it was the old one, the move is over.
+//   - slots of a draining, disabled or removed backend, and slots above a backend's share, begin a
+//     move: new flows go to the new backend, open ones stay. A moving slot cannot move again before
+//     it has settled, for the switch remembers two backends of a slot and no third.
+//   - a slot that has nobody to go to stays with a living backend, and loses a dead one; but while
+//     its old flows live it stays as it is.
+//
+// All moves that begin in one Step share an epoch. The slots of a backend that returns are, as far as
+// that costs no move, the ones that are its own when everybody is up.
+func Step(st State, in Input) (State, Report, error) {
+	s := stepper{in: in, next: st}
+	s.next.NextPool = max(st.NextPool, 1)
+	s.next.NextBackend = max(st.NextBackend, 1)
+	s.next.NextEpoch = max(st.NextEpoch, 1)
 
-// Build returns what every switch must hold. st is what Step made of the same intent.
-func Build(intent *config.Intent, st State) Tables { panic("not yet") }
+	works := make([]*work, len(in.Intent.Pools))
+	for i := range works {
+		cfg := &in.Intent.Pools[i]
+		w, err := s.begin(cfg, st.Pools[cfg.Name])
+		if err != nil {
+			return st, Report{}, err
+		}
+		w.rescue()
+		works[i] = w
+	}
+	if err := s.move(works); err != nil {
+		return st, Report{}, err
+	}
+	pools := make(map[string]*Pool, len(works))
+	for _, w := range works {
+		pools[w.cfg.Name] = s.finish(w)
+	}
+	s.next.Pools = pools
+	return s.next, s.report, nil
+}
 
-// Diff returns the writes that turn have into want: batches in the order in which they must be
-// applied. It returns none when the two are equal.
-func Diff(have, want Tables) []Batch { panic("not yet") }
+type stepper struct {
+	in     Input
+	next   State // with the pools of before, until the end
+	report Report
+}
+
+// moving counts the moving slots of all pools as they were.
+func (s *stepper) moving() int {
+	n := 0
+	for _, p := range s.next.Pools {
+		n += p.moving()
+	}
+	return n
+}
+
+func (p *Pool) moving() int {
+	n := 0
+	for _, slot := range p.Slots {
+		if slot.Old != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// begin takes over what the intent says of the pool.
+func (s *stepper) begin(cfg *config.Pool, was *Pool) (*work, error) {
+	w := &work{cfg: cfg, was: was}
+	if was == nil {
+		w.pool.ID = s.next.NextPool
+		if s.next.NextPool++; s.next.NextPool == 0 {
+			return nil, errors.New("every pool id has been used")
+		}
+		w.pool.Home, w.pool.Slots = make([]BackendID, cfg.Slots), make([]Slot, cfg.Slots)
+	} else {
+		w.pool = *was
+	}
+	w.before = w.pool.Slots
+	if err := s.members(w); err != nil {
+		return nil, err
+	}
+	s.resize(w)
+	s.statuses(w)
+	if was == nil || was.Generation != w.pool.Generation || !slices.Equal(was.Members, w.pool.Members) {
+		w.goHome()
+	}
+	return w, nil
+}
+
+// members brings the members in line with the intent. They stay in the order of their ids.
+func (s *stepper) members(w *work) error {
+	members := slices.Clone(w.pool.Members)
+	known := make(map[string]int, len(members))
+	for i := range members {
+		members[i].Removed = true
+		known[members[i].Name] = i
+	}
+	for _, b := range w.cfg.Backends {
+		m := Member{Name: b.Name, Forward: Forward{MAC: b.MAC, Port: b.SwitchPort}, Weight: b.Weight}
+		if i, ok := known[b.Name]; ok {
+			m.ID = members[i].ID
+			members[i] = m
+			continue
+		}
+		m.ID = s.next.NextBackend
+		if s.next.NextBackend++; s.next.NextBackend == 0 {
+			return errors.New("every backend id has been used")
+		}
+		members = append(members, m)
+	}
+	w.pool.Members = members
+	w.roster = newRoster(members)
+	w.seeds = make([]uint64, len(members))
+	for i, m := range members {
+		w.seeds[i] = seed(w.cfg.Name, m.Name)
+	}
+	return nil
+}
+
+// resize makes a new generation when the number of slots has changed. A flow's slot is the low bits
+// of its hash, so a table that doubles is written out twice and every flow keeps its backend, moves
+// under way included. One that shrinks keeps its first part.
+func (s *stepper) resize(w *work) {
+	have, want := len(w.pool.Slots), w.cfg.Slots
+	if have == want {
+		return
+	}
+	if more := w.pool.moving() * max(want/have, 1); more > 0 && s.moving()+more > maxMoving {
+		s.report.Waiting += have // both tables at once are more than slot_old holds
+		return
+	}
+	slots, home := make([]Slot, want), make([]BackendID, want)
+	for i := range slots {
+		slots[i], home[i] = w.pool.Slots[i%have], w.pool.Home[i%have]
+	}
+	for i := want; i < have; i++ {
+		if w.pool.Slots[i] != slots[i%want] {
+			s.report.Rehashed++
+		}
+	}
+	w.pool.Slots, w.pool.Home, w.before = slots, home, slots
+	w.pool.Generation++
+}
+
+// statuses decides who may get slots, and how many.
+func (s *stepper) statuses(w *work) {
+	members := w.pool.Members
+	w.status = make([]status, len(members))
+	enabled := make(map[string]bool, len(w.cfg.Backends))
+	for _, b := range w.cfg.Backends {
+		enabled[b.Name] = b.Enabled
+	}
+	verdicts := func(regard bool) {
+		for i, m := range members {
+			key := BackendKey{w.cfg.Name, m.Name}
+			switch {
+			case regard && s.in.Health[key] == Down:
+				w.status[i] = dead
+			case m.Removed || !enabled[m.Name] || s.in.Admin[key] == Drain:
+				w.status[i] = leaving
+			default:
+				w.status[i] = active
+			}
+		}
+		w.anybody = slices.Contains(w.status, active)
+	}
+	verdicts(true)
+	if !w.anybody && w.cfg.AllDown == config.Forward {
+		verdicts(false)
+	}
+	w.share = w.divide(func(i int) bool { return w.status[i] == active })
+}
+
+// move begins the moves that take the pools to their shares.
+func (s *stepper) move(works []*work) error {
+	lacking := func(w *work) bool {
+		return slices.ContainsFunc(w.lacks(), func(n int) bool { return n > 0 })
+	}
+	if s.in.Hold || !slices.ContainsFunc(works, lacking) {
+		return nil
+	}
+	var taken [banks]bool
+	room := maxMoving
+	for _, w := range works {
+		for _, slot := range w.pool.Slots {
+			if slot.Old != 0 {
+				taken[slot.Bank] = true
+				room--
+			}
+		}
+	}
+	bank := slices.Index(taken[:], false)
+	if bank < 0 {
+		return nil
+	}
+	if s.next.NextEpoch == math.MaxUint32 {
+		return errors.New("every epoch has been used")
+	}
+	left := room
+	for _, w := range works {
+		left = w.move(left, uint8(bank), s.next.NextEpoch)
+	}
+	if left < room {
+		s.next.NextEpoch++
+	}
+	return nil
+}
+
+// finish reports what was done and returns the pool as it is now.
+func (s *stepper) finish(w *work) *Pool {
+	for i, n := range w.lacks() {
+		if w.anybody {
+			s.report.Waiting += max(n, 0)
+		} else if w.status[i] == leaving {
+			s.report.Waiting += w.held[i]
+		}
+	}
+	if w.cloned {
+		s.moves(w)
+	}
+	w.forget()
+	if w.was != nil && w.unchanged() {
+		return w.was
+	}
+	p := w.pool
+	return &p
+}
+
+// moves reports the difference between the pool's slots before and after.
+func (s *stepper) moves(w *work) {
+	type key struct {
+		from, to BackendID
+		gradual  bool
+	}
+	counts := make(map[key]int)
+	n := 0
+	was, is := make([]int, len(w.pool.Members)), make([]int, len(w.pool.Members))
+	for i, slot := range w.pool.Slots {
+		before := w.before[i]
+		if b := w.roster.at(before.Backend); b >= 0 {
+			was[b]++
+		}
+		if b := w.roster.at(slot.Backend); b >= 0 {
+			is[b]++
+		}
+		if before.Backend != slot.Backend {
+			counts[key{before.Backend, slot.Backend, slot.Old == before.Backend && slot.Old != 0}]++
+			n++
+		}
+	}
+	s.report.Surplus += n - (w.distance(was) - w.distance(is))
+	for k, n := range counts {
+		s.report.Moves = append(s.report.Moves, Move{Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual})
+	}
+	slices.SortFunc(s.report.Moves, func(a, b Move) int {
+		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(btoi(a.Gradual), btoi(b.Gradual)))
+	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

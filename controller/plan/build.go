@@ -1,0 +1,40 @@
+package plan
+
+import (
+	"net/netip"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// Build returns what every switch must hold, but for the flood group, which is the switch's own
+// (config.Switch.Ports). st is what Step made of the same intent.
+func Build(intent *config.Intent, st State) Tables {
+	t := Tables{
+		Backend:      make(map[BackendID]Forward),
+		Slots:        make(map[SlotTable]Slots, len(st.Pools)),
+		VIP:          make(map[VIPKey]ToPool, len(intent.VIPs)),
+		VIPAddress:   make(map[netip.Addr]struct{}),
+		ARPGuard:     make(map[netip.Addr]struct{}),
+		ARPResponder: make(map[netip.Addr]packet.MAC),
+	}
+	for _, cfg := range intent.Pools {
+		p := st.Pools[cfg.Name]
+		for _, m := range p.Members {
+			t.Backend[m.ID] = m.Forward
+		}
+		t.Slots[SlotTable{p.ID, p.Generation}] = Slots{Rows: p.Slots, OldIdle: cfg.DrainIdle}
+	}
+	for _, v := range intent.VIPs {
+		// The address is nobody else's, be the VIP enabled or not.
+		t.VIPAddress[v.Address] = struct{}{}
+		t.ARPGuard[v.Address] = struct{}{}
+		if !v.Enabled {
+			continue
+		}
+		p := st.Pools[v.Pool]
+		t.ARPResponder[v.Address] = v.MAC
+		t.VIP[VIPKey{v.Address, v.Protocol, v.Port}] = ToPool{p.ID, p.Generation, uint16(len(p.Slots) - 1)}
+	}
+	return t
+}

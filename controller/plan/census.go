@@ -1,0 +1,65 @@
+package plan
+
+// Census counts a pool's slots.
+type Census struct {
+	Pool       PoolID
+	Generation uint8
+	Slots      int
+	Moving     int // old flows are still served by the backend they came from
+	Unowned    int // no backend
+	Epochs     int // sets of moves under way
+	Backends   []Share
+}
+
+// Share counts the slots of one backend.
+type Share struct {
+	ID        BackendID
+	Name      string
+	Slots     int  // new flows come here
+	MovingIn  int  // of these: with old flows elsewhere
+	MovingOut int  // slots that moved away, with old flows still here
+	Removed   bool // from the intent
+}
+
+// Census counts the slots of a pool; false when there is no such pool. The backends are in the order
+// of their ids.
+func (st State) Census(pool string) (Census, bool) {
+	p := st.Pools[pool]
+	if p == nil {
+		return Census{}, false
+	}
+	c := Census{Pool: p.ID, Generation: p.Generation, Slots: len(p.Slots)}
+	for _, m := range p.Members {
+		c.Backends = append(c.Backends, Share{ID: m.ID, Name: m.Name, Removed: m.Removed})
+	}
+	roster := newRoster(p.Members)
+	epochs := make(map[uint32]struct{})
+	for _, slot := range p.Slots {
+		b, old := roster.at(slot.Backend), roster.at(slot.Old)
+		if b < 0 {
+			c.Unowned++
+			continue
+		}
+		c.Backends[b].Slots++
+		if old >= 0 {
+			c.Moving++
+			c.Backends[b].MovingIn++
+			c.Backends[old].MovingOut++
+			epochs[slot.Epoch] = struct{}{}
+		}
+	}
+	c.Epochs = len(epochs)
+	return c, true
+}
+
+// Backend returns the name of the backend with this id.
+func (st State) Backend(id BackendID) (BackendKey, bool) {
+	for pool, p := range st.Pools {
+		for _, m := range p.Members {
+			if m.ID == id {
+				return BackendKey{pool, m.Name}, true
+			}
+		}
+	}
+	return BackendKey{}, false
+}

@@ -1,0 +1,75 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+)
+
+// Check reports whether st can be what Step and Settle made: whoever reads a State back from
+// somewhere asks first. Step relies on it.
+func (st State) Check() error {
+	var problems []error
+	pools := make(map[PoolID]string)
+	backends := make(map[BackendID]BackendKey)
+	epochs := make(map[uint8]uint32)
+	for name, p := range st.Pools {
+		bad := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("pool %s: "+format, append([]any{name}, args...)...))
+		}
+		if p == nil {
+			bad("is not there")
+			continue
+		}
+		if other, ok := pools[p.ID]; ok || p.ID == 0 || p.ID >= st.NextPool {
+			bad("id %d: must be 1..%d and nobody else's, is that of %q", p.ID, st.NextPool-1, other)
+		}
+		pools[p.ID] = name
+		if n := len(p.Slots); bits.OnesCount(uint(n)) != 1 || n > maxMoving || len(p.Home) != n {
+			bad("slots: must be a power of two up to %d, with as many homes, are %d and %d", maxMoving, n, len(p.Home))
+			continue
+		}
+		members := make(map[BackendID]Member)
+		last := BackendID(0)
+		for _, m := range p.Members {
+			if other, ok := backends[m.ID]; ok || m.ID <= last || m.ID >= st.NextBackend {
+				bad("backend %s: id %d: must be %d..%d and nobody else's, is that of %q", m.Name, m.ID, last+1, st.NextBackend-1, other)
+			}
+			if m.Weight < 1 {
+				bad("backend %s: weight: must be 1 or more, is %d", m.Name, m.Weight)
+			}
+			last, members[m.ID], backends[m.ID] = m.ID, m, BackendKey{name, m.Name}
+		}
+		if err := p.check(members, st.NextEpoch, epochs); err != nil {
+			bad("%w", err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// check returns the first slot that cannot be.
+func (p *Pool) check(members map[BackendID]Member, nextEpoch uint32, epochs map[uint8]uint32) error {
+	known := func(id BackendID) bool {
+		_, ok := members[id]
+		return ok || id == 0
+	}
+	for i, slot := range p.Slots {
+		switch {
+		case !known(slot.Backend) || !known(slot.Old) || !known(p.Home[i]):
+			return fmt.Errorf("slot %d names a backend that is not the pool's: %+v, home %d", i, slot, p.Home[i])
+		case (slot.Old != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Backend == slot.Old):
+			return fmt.Errorf("slot %d is neither settled nor moving: %+v", i, slot)
+		case slot.Old == 0:
+			if slot.Bank != 0 {
+				return fmt.Errorf("slot %d has a bank and does not move: %+v", i, slot)
+			}
+		case slot.Epoch >= nextEpoch || slot.Bank >= banks:
+			return fmt.Errorf("slot %d moves in an epoch or a bank that does not exist: %+v", i, slot)
+		case epochs[slot.Bank] != 0 && epochs[slot.Bank] != slot.Epoch:
+			return fmt.Errorf("slot %d: bank %d is that of epoch %d, not %d", i, slot.Bank, epochs[slot.Bank], slot.Epoch)
+		default:
+			epochs[slot.Bank] = slot.Epoch
+		}
+	}
+	return nil
+}

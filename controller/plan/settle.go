@@ -1,0 +1,42 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+)
+
+// Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every
+// switch. It returns the number of moves ended; references to moves that are no more are ignored.
+//
+// An idle notification counts only when the switch had both rows of the move, slot_old and slot, for
+// the whole drain time: before the slot row is there, nothing arrives at slot_old.
+func Settle(st State, idle []SlotRef) (State, int) {
+	names := make(map[PoolID]string, len(st.Pools))
+	for name, p := range st.Pools {
+		names[p.ID] = name
+	}
+	changed := make(map[string]*Pool)
+	n := 0
+	for _, ref := range idle {
+		name := names[ref.Pool]
+		p, ours := changed[name]
+		if !ours {
+			p = st.Pools[name]
+		}
+		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 || p.Slots[ref.Slot].Old != ref.Old {
+			continue
+		}
+		if !ours {
+			c := *p
+			c.Slots = slices.Clone(p.Slots)
+			p, changed[name] = &c, &c
+		}
+		p.Slots[ref.Slot] = Slot{Backend: p.Slots[ref.Slot].Backend}
+		n++
+	}
+	if n > 0 {
+		st.Pools = maps.Clone(st.Pools)
+		maps.Copy(st.Pools, changed)
+	}
+	return st, n
+}

@@ -65,7 +65,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return usageError(err)
 		},
 		Commands: commands(
+			backendCommand,
+			controllerCommand,
 			healthdCommand,
+			statusCommand,
 			tableCommand,
 		),
 		Action: func(c *cli.Context) error {

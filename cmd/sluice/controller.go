@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sluicelb/sluice/controller"
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+var controllerCommand = &cli.Command{
+	Name:  "controller",
+	Usage: "own the switches: turn the configuration and healthd's verdicts into table entries",
+	Description: "Reads each switch back when it connects and writes only what differs, so a restart disturbs\n" +
+		"nothing. The configuration is kept in the store; FILE is applied when it has changed since it\n" +
+		"was last read, and on SIGHUP. A faulty file is refused as a whole and what runs stays.",
+	Flags: []cli.Flag{
+		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
+		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
+		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated"},
+		&cli.StringFlag{Name: "listen", Value: api.DefaultAddress, Usage: "`ADDRESS` of the API: loopback, or unix:/path"},
+		&cli.BoolFlag{Name: "debug", Usage: "log more"},
+	},
+	Action: action(runController),
+}
+
+func runController(c *cli.Context, _ []string) error {
+	if (c.Path("data-dir") == "") == (len(c.StringSlice("etcd")) == 0) {
+		return usageError(errors.New("one of --data-dir and --etcd is needed, to say where the store is"))
+	}
+	level := slog.LevelInfo
+	if c.Bool("debug") {
+		level = slog.LevelDebug
+	}
+	daemon := controller.New(controller.Config{
+		File:   c.Path("config"),
+		Store:  store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")},
+		Listen: c.String("listen"),
+		Log:    slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: level})),
+	})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() { // ends with the command
+		for {
+			select {
+			case <-hangup:
+				daemon.Reload()
+			case <-c.Context.Done():
+				return
+			}
+		}
+	}()
+	err := daemon.Run(c.Context)
+	if _, faulty := errors.AsType[*strict.Problem](err); faulty {
+		return usageError(err)
+	}
+	return err
+}

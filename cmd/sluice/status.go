@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+)
+
+var statusCommand = &cli.Command{
+	Name:  "status",
+	Usage: "show switches, VIPs, pools and what happened last",
+	Description: "SLOTS are where new connections go, IN those of them that still have old connections elsewhere,\n" +
+		"OUT slots that went elsewhere with old connections still here.\n" +
+		"With --json prints one sluice.v1.GetStatusResponse.",
+	Flags:  []cli.Flag{controllerFlag(), jsonFlag()},
+	Action: action(runStatus),
+}
+
+func runStatus(c *cli.Context, _ []string) error {
+	return withController(c, func(ctx context.Context, client *api.Client) error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		m, err := client.GetStatus(ctx, &api.GetStatusRequest{})
+		if err != nil {
+			return err
+		}
+		if c.Bool("json") {
+			return writeJSON(c.App.Writer, jsonMessage{m})
+		}
+		return writeStatus(c.App.Writer, m)
+	})
+}
+
+// writeStatus prints one section for each kind of thing; those without content are left out.
+func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
+	now := m.Time.AsTime()
+	health := "not connected"
+	switch {
+	case m.HealthConnected && m.HealthReportedAt != nil:
+		health = "last report " + ago(now, m.HealthReportedAt)
+	case m.HealthConnected:
+		health = "connected"
+	case m.HealthReportedAt != nil:
+		health = fmt.Sprintf("not connected: its verdicts of %s stand", ago(now, m.HealthReportedAt))
+	}
+	fmt.Fprintf(w, "configuration  revision %d, applied %s\nhealthd        %s\n", m.IntentRevision, ago(now, m.IntentAppliedAt), health)
+	if m.Frozen != "" {
+		fmt.Fprintf(w, "FROZEN         %s\n", oneLine(m.Frozen))
+	}
+	tables := []*textTable{switchTable(m, now), vipTable(m.Vips), poolTable(m.Pools)}
+	var backends []*api.BackendStatus
+	for _, p := range m.Pools {
+		backends = append(backends, p.Backends...)
+	}
+	tables = append(tables, backendTable(backends), failedTable(m.Switches), claimTable(m.ArpClaims, now), reprogrammedTable(m.Reprogrammed, now))
+	for _, t := range tables {
+		if len(t.rows) == 1 {
+			continue
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func switchTable(m *api.GetStatusResponse, now time.Time) *textTable {
+	t := newTextTable("SWITCH", "ADDRESS", "STATE", "SINCE", "ROWS", "STATIONS", "WRITTEN", "REFUSED", "NOT FORWARDED")
+	for _, s := range m.Switches {
+		state := stateWord(s.State)
+		if s.Error != "" {
+			state += ": " + oneLine(s.Error)
+		}
+		var tallies []string
+		for _, name := range slices.Sorted(maps.Keys(s.Tallies)) {
+			tallies = append(tallies, fmt.Sprintf("%s %d", name, s.Tallies[name].Packets))
+		}
+		t.row(s.Name, s.Address, state, ago(now, s.Since), fmt.Sprint(s.RowsHeld), fmt.Sprint(s.Stations),
+			fmt.Sprint(s.EntriesWritten), fmt.Sprint(s.FailedTotal), strings.Join(tallies, ", "))
+	}
+	return t
+}
+
+func vipTable(list []*api.VIPStatus) *textTable {
+	t := newTextTable("VIP", "ADDRESS", "PORT", "POOL", "STATE", "PACKETS", "REASON")
+	for _, v := range list {
+		packets := ""
+		if v.Packets != nil {
+			packets = fmt.Sprint(v.Packets.Packets)
+		}
+		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State), packets, v.Reason)
+	}
+	return t
+}
+
+func poolTable(list []*api.PoolStatus) *textTable {
+	t := newTextTable("POOL", "SLOTS", "MOVING", "UNOWNED", "EPOCHS", "GENERATION", "VIPS")
+	for _, p := range list {
+		t.row(p.Name, fmt.Sprint(p.Slots), fmt.Sprint(p.Moving), fmt.Sprint(p.Unowned), fmt.Sprint(p.Epochs),
+			fmt.Sprint(p.Generation), strings.Join(p.Vips, ", "))
+	}
+	return t
+}
+
+func failedTable(list []*api.SwitchStatus) *textTable {
+	t := newTextTable("SWITCH", "REFUSED UPDATE", "CODE", "ATTEMPTS", "MESSAGE")
+	for _, s := range list {
+		for _, f := range s.Failed {
+			t.row(s.Name, f.Update, f.Code, fmt.Sprint(f.Attempts), oneLine(f.Message))
+		}
+		if more := s.FailedTotal - uint64(len(s.Failed)); len(s.Failed) > 0 && more > 0 {
+			t.row(s.Name, fmt.Sprintf("and %d more", more), "", "", "")
+		}
+	}
+	return t
+}
+
+func claimTable(list []*api.ARPClaim, now time.Time) *textTable {
+	t := newTextTable("VIP CLAIMED", "BY", "BACKEND", "SWITCH", "PORT", "TIMES", "LAST")
+	for _, c := range list {
+		t.row(c.VipAddress, c.Mac, c.Backend, c.Switch, fmt.Sprint(c.Port), fmt.Sprint(c.Count), ago(now, c.Last))
+	}
+	return t
+}
+
+func reprogrammedTable(list []*api.Reprogrammed, now time.Time) *textTable {
+	const most = 10
+	t := newTextTable("REPROGRAMMED", "CAUSE", "MOVED", "SURPLUS", "WRITES", "MS", "SWITCHES")
+	for _, r := range list[:min(most, len(list))] {
+		slots := uint32(0)
+		for _, m := range r.Moves {
+			slots += m.Slots
+		}
+		t.row(ago(now, r.Time), r.Cause, fmt.Sprint(slots), fmt.Sprint(r.SurplusMoves), fmt.Sprint(r.Writes),
+			fmt.Sprintf("%.1f", r.ReprogramMs), strings.Join(r.Switches, ", "))
+	}
+	return t
+}
+
+// stateWord turns STATE_NO_BACKEND into "no backend".
+func stateWord(s fmt.Stringer) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(s.String(), "STATE_")), "_", " ")
+}
+
+func ago(now time.Time, t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	d := max(now.Sub(t.AsTime()), 0)
+	if d < time.Second {
+		return "now"
+	}
+	return d.Round(time.Second).String() + " ago"
+}

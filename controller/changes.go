@@ -1,0 +1,95 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+const changesKept = 32
+
+// cause is why the plan was asked.
+type cause struct {
+	text     string
+	detected time.Time         // by healthd; zero when no verdict was the cause
+	backends []plan.BackendKey // whose verdicts
+}
+
+// change follows one decision until every switch that was connected at the time has it.
+type change struct {
+	sequence uint64
+	cause    cause
+	decided  time.Time
+	report   plan.Report
+	waiting  map[string]bool // switches that do not have it yet
+	switches []string        // those that do
+	last     time.Time       // when the last row was written
+	writes   int
+}
+
+func newChange(sequence uint64, why cause, now time.Time, r plan.Report, views map[string]*view) *change {
+	c := &change{sequence: sequence, cause: why, decided: now, report: r, waiting: make(map[string]bool)}
+	for name, v := range views {
+		if v.connected() {
+			c.waiting[name] = true
+		}
+	}
+	return c
+}
+
+// take looks at a switch's status. When the change is over, reached tells whether any switch has it:
+// those that lose their connection get it with their next read-back, which is another story.
+func (c *change) take(name string, s *device.Status) (over, reached bool) {
+	if c.waiting[name] {
+		switch {
+		case s.State == device.Disconnected:
+			delete(c.waiting, name)
+		case s.Applied >= c.sequence:
+			delete(c.waiting, name)
+			c.switches = append(c.switches, name)
+			c.writes += s.Writes
+			if s.AppliedAt.After(c.last) {
+				c.last = s.AppliedAt
+			}
+		}
+	}
+	return len(c.waiting) == 0, len(c.switches) > 0
+}
+
+func (c *change) message() *api.Reprogrammed {
+	since := c.decided
+	m := &api.Reprogrammed{
+		Time:         timestamppb.New(c.last),
+		Cause:        c.cause.text,
+		DecidedAt:    timestamppb.New(c.decided),
+		WriteMs:      milliseconds(c.last.Sub(c.decided)),
+		Writes:       uint32(c.writes),
+		Moves:        moves(c.report),
+		SurplusMoves: uint32(c.report.Surplus),
+		Switches:     slices.Sorted(slices.Values(c.switches)),
+	}
+	if !c.cause.detected.IsZero() {
+		since = c.cause.detected
+		m.DetectedAt = timestamppb.New(since)
+	}
+	m.ReprogramMs = milliseconds(c.last.Sub(since))
+	for _, b := range c.cause.backends {
+		m.Backends = append(m.Backends, b.String())
+	}
+	return m
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func moves(r plan.Report) []*api.SlotMoves {
+	var out []*api.SlotMoves
+	for _, m := range r.Moves {
+		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual})
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+// Package controller is the daemon that owns the switches: intent, healthd's verdicts and the
+// operator's drains come in over the API, package plan turns them into tables, package store keeps
+// what must survive, and one device.Device for each switch brings it there. One goroutine, the loop,
+// owns all decisions; everything else sends it work. It leaves checking servers to healthd.
+//
+//	API, file ---> loop: plan.Step -> store.Save -> device.Set ---> device (one per switch) <--> switch
+//	                ^                                                 |
+//	                +------------- reports: status, idle, claims -----+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/p4/p4rt"
+)
+
+// Config is what a Controller needs.
+type Config struct {
+	// File is the intent. It is read at the start and on Reload. It may be empty once the store has
+	// an intent: then that one runs.
+	File  string
+	Store store.Config
+	// Listen is the API's address: loopback or unix:/path. Default api.DefaultAddress.
+	Listen string
+	// ElectionHigh is the upper half of the P4Runtime election id; the lower one grows with every
+	// start on the same store.
+	ElectionHigh uint64
+	StationIdle  time.Duration      // silence after which a switch forgets a station; default 5m
+	Log          *slog.Logger       // default: none
+	Session      func(*p4rt.Config) // changes the settings of P4Runtime sessions; may be nil
+}
+
+// Controller is the daemon. Run it once.
+type Controller struct {
+	cfg    Config
+	log    *slog.Logger
+	ready  chan struct{}
+	reload chan struct{} // capacity 1
+
+	mu       sync.Mutex // guards listener
+	listener net.Listener
+}
+
+// New prepares a controller; Run starts it.
+func New(cfg Config) *Controller {
+	if cfg.Listen == "" {
+		cfg.Listen = api.DefaultAddress
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Store.Log == nil {
+		cfg.Store.Log = cfg.Log
+	}
+	return &Controller{
+		cfg:    cfg,
+		log:    cfg.Log,
+		ready:  make(chan struct{}),
+		reload: make(chan struct{}, 1),
+	}
+}
+
+// Ready is closed when the API answers and the switches are being worked on.
+func (c *Controller) Ready() <-chan struct{} { return c.ready }
+
+// Address returns where the API listens, once Ready is closed. It suits api.Dial.
+func (c *Controller) Address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.listener.Addr(); a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return c.listener.Addr().String()
+}
+
+// Reload reads the intent's file again. A faulty one changes nothing and is reported in the log.
+func (c *Controller) Reload() {
+	select {
+	case c.reload <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends, then returns nil; the switches keep what they hold. It returns an error when
+// it cannot start, or when another controller takes over the store.
+func (c *Controller) Run(ctx context.Context) error {
+	var file []byte
+	if c.cfg.File != "" {
+		var err error
+		if file, err = os.ReadFile(c.cfg.File); err != nil {
+			return fmt.Errorf("reading the intent: %w", err)
+		}
+	}
+	listener, err := api.Listen(c.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	c.mu.Lock()
+	c.listener = listener
+	c.mu.Unlock()
+
+	db, state, err := store.Open(ctx, c.cfg.Store)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	// Every start outranks the one before, which may still hold its sessions.
+	election := p4rt.ElectionID{High: c.cfg.ElectionHigh, Low: db.Writer()}
+
+	group, ctx := errgroup.WithContext(ctx)
+	l := newLoop(c.log, db, state)
+	var devices sync.WaitGroup
+	defer devices.Wait()
+	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
+		cfg.Election, cfg.StationIdle, cfg.Log, cfg.Session = election, c.cfg.StationIdle, c.log, c.cfg.Session
+		return startDevice(ctx, &devices, cfg, w)
+	}
+	// The devices' reports wait in the inbox until the loop runs.
+	if err := l.begin(c.cfg.File, file); err != nil {
+		return err
+	}
+	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })
+	service := &service{loop: l}
+	group.Go(func() error { return api.Serve(ctx, listener, service, service) })
+	c.log.Info("controller started", "listen", c.Address(), "election", election, "revision", state.Intent.Revision)
+	close(c.ready)
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// reloads turns requests to reload into the file's new content.
+func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
+	out := make(chan fileRead)
+	go func() { // ends with ctx
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-c.reload:
+			}
+			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
+			if c.cfg.File != "" {
+				r.text, r.err = os.ReadFile(c.cfg.File)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case out <- r:
+			}
+		}
+	}()
+	return out
+}
+
+type fileRead struct {
+	file string
+	text []byte
+	err  error
+}
+
+// running is a device at work.
+type running struct {
+	*device.Device
+	config device.Config
+	cancel context.CancelFunc
+}
+
+func startDevice(ctx context.Context, wait *sync.WaitGroup, cfg device.Config, w device.Wanted) (*running, error) {
+	d, err := device.New(cfg, w)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	wait.Go(func() {
+		defer cancel()
+		if err := d.Run(ctx); ctx.Err() == nil {
+			cfg.Log.Error("switch given up", "switch", cfg.Name, "err", err)
+		}
+	})
+	return &running{d, cfg, cancel}, nil
+}

@@ -1,0 +1,141 @@
+package controller
+
+import (
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// effectiveHealth is what the plan goes by. A backend without a verdict is up, for a controller without
+// healthd balances too; but where healthd has judged others of the pool, one that has no slots yet waits
+// for its first verdict instead of getting connections it may not be ready for.
+func effectiveHealth(intent *config.Intent, st store.State) map[plan.BackendKey]plan.Health {
+	health := make(map[plan.BackendKey]plan.Health)
+	for _, pool := range intent.Pools {
+		if len(pool.Checks) == 0 {
+			continue // nobody judges it; verdicts from when it had checks are void
+		}
+		var unjudged []plan.BackendKey
+		for _, b := range pool.Backends {
+			key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
+			if v, ok := st.Verdicts[key]; ok {
+				health[key] = v.Health
+			} else {
+				unjudged = append(unjudged, key)
+			}
+		}
+		if len(unjudged) == 0 || len(unjudged) == len(pool.Backends) {
+			continue
+		}
+		census, _ := st.Plan.Census(pool.Name)
+		serving := make(map[string]bool)
+		for _, s := range census.Backends {
+			serving[s.Name] = !s.Removed && s.Slots+s.MovingOut > 0
+		}
+		for _, key := range unjudged {
+			if !serving[key.Backend] {
+				health[key] = plan.Down
+			}
+		}
+	}
+	return health
+}
+
+// prune keeps the entries of m whose backends the intent has.
+func prune[V any](intent *config.Intent, m map[plan.BackendKey]V) map[plan.BackendKey]V {
+	kept := make(map[plan.BackendKey]V)
+	for _, pool := range intent.Pools {
+		for _, b := range pool.Backends {
+			key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
+			if v, ok := m[key]; ok {
+				kept[key] = v
+			}
+		}
+	}
+	return kept
+}
+
+func vipKey(v config.VIP) plan.VIPKey {
+	return plan.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}
+}
+
+// vipAges gives new VIPs the revision that they come with.
+func vipAges(intent *config.Intent, before map[plan.VIPKey]int64, revision int64) map[plan.VIPKey]int64 {
+	ages := make(map[plan.VIPKey]int64)
+	for _, v := range intent.VIPs {
+		key := vipKey(v)
+		ages[key] = revision
+		if old, ok := before[key]; ok {
+			ages[key] = old
+		}
+	}
+	return ages
+}
+
+// vipMACs are the addresses by which the switch itself is known.
+func vipMACs(intent *config.Intent) map[packet.MAC]bool {
+	macs := map[packet.MAC]bool{intent.VIPMAC: true}
+	for _, v := range intent.VIPs {
+		macs[v.MAC] = true
+	}
+	return macs
+}
+
+// view is what the loop knows of one switch.
+type view struct {
+	status device.Status
+	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
+}
+
+func (v *view) connected() bool { return v.status.State != device.Disconnected }
+
+// hold says whether a connected switch lacks what was decided by sequence.
+func hold(views map[string]*view, sequence uint64) bool {
+	for _, v := range views {
+		if v.connected() && v.status.Applied < sequence {
+			return true
+		}
+	}
+	return false
+}
+
+// settleable returns those of the slots that every connected switch has reported silent lately: a report
+// older than maxAge may have been overtaken by traffic, as switches repeat themselves while a slot
+// stays silent.
+func settleable(refs []plan.SlotRef, views map[string]*view, now time.Time, maxAge func(plan.PoolID) time.Duration) []plan.SlotRef {
+	var out []plan.SlotRef
+	for _, ref := range refs {
+		silent := false
+		for _, v := range views {
+			if !v.connected() {
+				continue
+			}
+			at, ok := v.idle[ref]
+			silent = ok && now.Sub(at) <= maxAge(ref.Pool)
+			if !silent {
+				break
+			}
+		}
+		if silent {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// samePools says whether two states have the same slots: states share what did not change.
+func samePools(a, b plan.State) bool {
+	if len(a.Pools) != len(b.Pools) {
+		return false
+	}
+	for name, pool := range a.Pools {
+		if b.Pools[name] != pool {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,82 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/p4rt"
+)
+
+// Count is what a counter of the switch has counted.
+type Count struct{ Packets, Bytes uint64 }
+
+// Counters is what a switch has counted.
+type Counters struct {
+	VIP     map[plan.VIPKey]Count
+	Backend map[plan.BackendID]Count
+	Tally   map[string]Count // why packets went nowhere; cells that counted nothing are absent
+}
+
+// tallies names the cells of the counter `tally` (p4/include/headers.p4).
+var tallies = [...]string{
+	1: "drop_no_service",
+	2: "drop_fragment",
+	3: "drop_no_slot",
+	4: "drop_no_backend",
+	5: "drop_arp_claim",
+	6: "arp_disowned",
+	7: "drop_hairpin",
+}
+
+var errNoSession = errors.New("there is no session")
+
+// Counters asks the switch, while there is a session. Any goroutine may call it.
+func (d *Device) Counters(ctx context.Context) (Counters, error) {
+	c := Counters{VIP: make(map[plan.VIPKey]Count), Backend: make(map[plan.BackendID]Count), Tally: make(map[string]Count)}
+	client := d.client.Load()
+	if client == nil {
+		return c, fmt.Errorf("reading the counters: %w", errNoSession)
+	}
+	tally, err := d.codec.info.Counter("tally")
+	if err != nil {
+		return c, err
+	}
+	withCounters := func(t table) *v1.Entity {
+		return p4rt.TableEntity(&v1.TableEntry{TableId: t.id, CounterData: &v1.CounterData{}})
+	}
+	for e, err := range client.Read(ctx, withCounters(d.codec.vip), withCounters(d.codec.backend), tally.Query()) {
+		if err != nil {
+			return c, fmt.Errorf("reading the counters: %w", err)
+		}
+		if cell := e.GetCounterEntry(); cell != nil {
+			i, n := cell.GetIndex().GetIndex(), count(cell.GetData())
+			if i > 0 && i < int64(len(tallies)) && n != (Count{}) {
+				c.Tally[tallies[i]] = n
+			}
+			continue
+		}
+		t := e.GetTableEntry()
+		switch t.GetTableId() {
+		case d.codec.vip.id:
+			if k, ok := d.codec.vip.key(t); ok {
+				c.VIP[toVIPKey(k)] = count(t.GetCounterData())
+			}
+		case d.codec.backend.id:
+			if k, ok := d.codec.backend.key(t); ok {
+				c.Backend[plan.BackendID(k[0])] = count(t.GetCounterData())
+			}
+		}
+	}
+	return c, nil
+}
+
+func count(d *v1.CounterData) Count {
+	return Count{Packets: uint64(d.GetPacketCount()), Bytes: uint64(d.GetByteCount())}
+}
+
+// Add returns the sum.
+func (c Count) Add(o Count) Count { return Count{c.Packets + o.Packets, c.Bytes + o.Bytes} }

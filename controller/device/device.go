@@ -1,0 +1,195 @@
+// Package device keeps one switch in line with the plan: it owns the P4Runtime session, reads the
+// switch back on every connect, writes the difference and nothing else, and remembers what was really
+// done. It also runs the switch's L2 learning and passes on what the switch reports. It decides
+// nothing about slots; the controller's loop sets what is wanted and gets reports.
+package device
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// Wanted is what the switch must hold.
+type Wanted struct {
+	Sequence uint64 // of the decision; grows
+	Tables   plan.Tables
+	VIPMACs  map[packet.MAC]bool // nobody is learned by these
+	// Age ranks VIPs, the oldest lowest: where a table cannot hold them all, the newest are left out.
+	Age map[plan.VIPKey]int64
+}
+
+// State of a switch, as the controller sees it.
+//
+//	Disconnected --primary--> Reconciling --the switch holds the plan--> Synced
+//	     ^                       |    ^                                    |
+//	     |                       v    +--------- wanted changes -----------+
+//	     +--connection lost-- Degraded: updates were refused; retried
+type State uint8
+
+// The states of a switch.
+const (
+	Disconnected State = iota
+	Reconciling
+	Synced
+	Degraded
+)
+
+func (s State) String() string {
+	return [...]string{"disconnected", "reconciling", "synced", "degraded"}[s]
+}
+
+// Status is what a Device knows of its switch.
+type Status struct {
+	State          State
+	Since          time.Time
+	Err            error  // why it is disconnected
+	Connects       uint64 // read-backs that were complete
+	ReadBack       int    // planned rows found by the last one
+	WrittenConnect int    // entries written by the first pass after it
+	Written        uint64 // entries written since the start; L2 rows are not counted
+	Held           int    // planned rows now
+	Stations       int
+	Failed         []Failure // a few
+	FailedTotal    int
+	LeftOut        []plan.VIPKey // VIPs whose rows it does not hold because of failures
+
+	Applied   uint64    // the sequence of what it holds, failures apart
+	AppliedAt time.Time // when the last row of it was written
+	Writes    int       // how many that took
+}
+
+// Report is news of a switch, one thing at a time.
+type Report struct {
+	Switch string
+	Status *Status
+	Idle   []plan.SlotRef // moving slots whose old path is silent
+	Claim  *Claim
+	Moved  *Moved
+}
+
+// Claim is an ARP reply or gratuitous ARP by which somebody else claims a VIP.
+type Claim struct {
+	VIP  netip.Addr
+	Port uint16
+	MAC  packet.MAC
+}
+
+// Moved is a station that shows at another port.
+type Moved struct {
+	MAC      packet.MAC
+	From, To uint16
+}
+
+// Config is what a Device needs.
+type Config struct {
+	Name        string
+	Target      string // host:port
+	DeviceID    uint64
+	Election    p4rt.ElectionID
+	StationIdle time.Duration // silence after which a station is forgotten; default 5m
+	Log         *slog.Logger
+	Report      func(context.Context, Report) // may block, not for long; returns when the context ends
+	Session     func(*p4rt.Config)            // changes the session's settings; may be nil
+}
+
+// Device is one switch.
+type Device struct {
+	cfg     Config
+	codec   *codec
+	session *p4rt.Session
+	changed chan struct{}               // capacity 1: wanted is new
+	client  atomic.Pointer[p4rt.Client] // of the session, for counters; nil while there is none
+
+	mu     sync.Mutex // guards wanted
+	wanted Wanted
+}
+
+// New prepares a device that wants w; Run starts it.
+func New(cfg Config, w Wanted) (*Device, error) {
+	cfg.StationIdle = cmp.Or(cfg.StationIdle, 5*time.Minute)
+	info, err := p4rt.NewInfo(p4.P4Info())
+	if err != nil {
+		return nil, fmt.Errorf("the pipeline's P4Info: %w", err)
+	}
+	codec, err := newCodec(info)
+	if err != nil {
+		return nil, fmt.Errorf("the pipeline lacks something: %w", err)
+	}
+	session := p4rt.Config{
+		Target:   cfg.Target,
+		DeviceID: cfg.DeviceID,
+		Election: &cfg.Election,
+		Pipeline: &v1.ForwardingPipelineConfig{
+			P4Info:         p4.P4Info(),
+			P4DeviceConfig: p4.DeviceConfig(),
+			Cookie:         &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
+		},
+		Log: cfg.Log,
+	}
+	if cfg.Session != nil {
+		cfg.Session(&session)
+	}
+	return &Device{
+		cfg:     cfg,
+		codec:   codec,
+		session: p4rt.NewSession(session),
+		changed: make(chan struct{}, 1),
+		wanted:  w,
+	}, nil
+}
+
+// Set replaces what is wanted. It never blocks; a pass under way is cut short.
+func (d *Device) Set(w Wanted) {
+	d.mu.Lock()
+	d.wanted = w
+	d.mu.Unlock()
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (d *Device) get() Wanted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.wanted
+}
+
+// Run keeps the switch in line until ctx ends, whose error it then returns.
+func (d *Device) Run(ctx context.Context) error {
+	status := Status{Since: time.Now()}
+	return d.session.Run(ctx, func(session context.Context, p *p4rt.Primary) error {
+		r := newReconciler(d, p, &status)
+		d.client.Store(p.Client)
+		err := r.run(session)
+		d.client.Store(nil)
+		if cause := context.Cause(session); cause != nil {
+			err = cause
+		}
+		r.setState(Disconnected)
+		status.Err = err
+		r.report(ctx)
+		return err
+	})
+}
+
+// SessionError says why there is no session, nil while there is one.
+func (d *Device) SessionError() error { return d.session.Status().Err }
+
+func sortFailures(f []Failure) {
+	slices.SortFunc(f, func(a, b Failure) int { return cmp.Compare(a.Change, b.Change) })
+}

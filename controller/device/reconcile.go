@@ -1,0 +1,332 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/codes"
+
+	"github.com/sluicelb/sluice/controller/learn"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/p4rt"
+)
+
+const (
+	// chunk is how many updates go out before newer wishes and the switch's messages get a look.
+	chunk = 2048
+
+	minRetry = 500 * time.Millisecond
+	maxRetry = time.Minute
+)
+
+// target is what a reconciler needs of the session: *p4rt.Primary.
+type target interface {
+	Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1.Entity, error]
+	Write(ctx context.Context, updates []*v1.Update) error
+	Messages() <-chan *v1.StreamMessageResponse
+	AckDigest(*v1.DigestList) error
+}
+
+// reconciler is one session's time with the switch. For one goroutine.
+type reconciler struct {
+	*Device
+	target   target
+	status   *Status
+	held     *held
+	learner  *learn.Learner
+	failures *failures
+	acks     []*v1.DigestList // to acknowledge once their stations are written
+	retries  int              // passes in a row with failures
+	stale    bool             // the switch holds something else than held says
+	first    bool             // the first pass after a read-back
+}
+
+func newReconciler(d *Device, t target, s *Status) *reconciler {
+	return &reconciler{Device: d, target: t, status: s, failures: newFailures()}
+}
+
+// run returns when ctx ends, or with an error when only a new session can help.
+func (r *reconciler) run(ctx context.Context) error {
+	r.status.Err = nil
+	r.setState(Reconciling)
+	r.report(ctx)
+	if err := r.configureDigest(ctx); err != nil {
+		return err
+	}
+	if err := r.readBack(ctx); err != nil {
+		return err
+	}
+	retry := time.NewTimer(0)
+	retry.Stop()
+	defer retry.Stop()
+	for {
+		if err := r.converge(ctx); err != nil {
+			return err
+		}
+		if r.stale || len(r.failures.rows) > 0 || len(r.held.foreign) > 0 {
+			retry.Reset(backoff(r.retries))
+			r.retries++
+		} else {
+			retry.Stop()
+			r.retries = 0
+		}
+		again, err := r.wait(ctx, retry.C)
+		if err != nil {
+			return err
+		}
+		if again && r.stale {
+			if err := r.readBack(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// wait handles the switch's messages until a pass is due; retried says that failures are the reason.
+func (r *reconciler) wait(ctx context.Context, retry <-chan time.Time) (retried bool, err error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-r.changed:
+			return false, nil
+		case <-retry:
+			r.failures.retry()
+			return true, nil
+		case m := <-r.target.Messages():
+			r.message(ctx, m)
+			r.drain(ctx)
+			if err := r.writeStations(ctx); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// drain takes the messages that are there. It writes nothing.
+func (r *reconciler) drain(ctx context.Context) {
+	for {
+		select {
+		case m := <-r.target.Messages():
+			r.message(ctx, m)
+		default:
+			return
+		}
+	}
+}
+
+// readBack learns from the switch what it holds.
+func (r *reconciler) readBack(ctx context.Context) error {
+	h, l := newHeld(), learn.New()
+	l.Ignore(r.get().VIPMACs)
+	var query []*v1.Entity
+	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
+		r.codec.arpGuard, r.codec.arpResponder, r.codec.station, r.codec.l2} {
+		query = append(query, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
+	}
+	query = append(query, p4rt.QueryMulticastGroups())
+	now := time.Now()
+	for e, err := range r.target.Read(ctx, query...) {
+		if err != nil {
+			return fmt.Errorf("reading the switch back: %w", err)
+		}
+		if t := e.GetTableEntry(); t != nil {
+			h.add(r.codec, l, t, now)
+		} else if g := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); g != nil {
+			if err := h.addGroup(g); err != nil {
+				return fmt.Errorf("reading the switch back: %w", err)
+			}
+		}
+	}
+	r.held, r.learner, r.stale, r.first = h, l, false, true
+	r.failures = newFailures()
+	r.status.Connects++
+	r.status.ReadBack = h.rows
+	r.status.WrittenConnect = 0
+	return nil
+}
+
+// converge writes until the switch holds what is wanted, but for what it refuses.
+func (r *reconciler) converge(ctx context.Context) error {
+	writes := 0
+	last := time.Now()
+	for {
+		select {
+		case <-r.changed:
+		default:
+		}
+		want := r.get()
+		r.learner.Ignore(want.VIPMACs)
+		n, newer, err := r.pass(ctx, want)
+		if n > 0 {
+			writes += n
+			last = time.Now()
+		}
+		r.status.Written += uint64(n)
+		if r.first {
+			r.status.WrittenConnect += n
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.writeStations(ctx); err != nil {
+			return err
+		}
+		if newer {
+			continue
+		}
+		r.first = false
+		r.status.Applied, r.status.AppliedAt, r.status.Writes = want.Sequence, last, writes
+		r.status.LeftOut = nil
+		if len(r.failures.rows) > 0 {
+			r.status.LeftOut = r.leftOut(want.Tables)
+		}
+		if len(r.failures.rows) > 0 || len(r.held.foreign) > 0 {
+			r.setState(Degraded)
+		} else if !r.stale {
+			r.setState(Synced)
+		}
+		r.report(ctx)
+		return nil
+	}
+}
+
+// pass writes one difference. newer says that it was cut short because something else is wanted.
+func (r *reconciler) pass(ctx context.Context, want Wanted) (writes int, newer bool, err error) {
+	if writes, err = r.removeForeign(ctx); err != nil {
+		return writes, false, err
+	}
+	batches := plan.Diff(r.held.Tables, want.Tables)
+	r.failures.keep(batches)
+	for _, batch := range batches {
+		todo := r.failures.ready(batch)
+		if hasVIPs(todo) {
+			todo = oldestFirst(todo, want.Age)
+		}
+		for part := range slices.Chunk(todo, chunk) {
+			n, err := r.write(ctx, part)
+			writes += n
+			if err != nil {
+				return writes, false, err
+			}
+			r.drain(ctx)
+			if len(r.changed) > 0 {
+				return writes, true, nil
+			}
+		}
+	}
+	return writes, false, nil
+}
+
+// write sends changes that do not depend on each other, and records which were done.
+func (r *reconciler) write(ctx context.Context, changes plan.Batch) (done int, err error) {
+	updates := make([]*v1.Update, len(changes))
+	for i, ch := range changes {
+		updates[i] = r.codec.change(ch)
+	}
+	refused, err := r.refused(r.target.Write(ctx, updates))
+	if err != nil {
+		return 0, fmt.Errorf("writing %d updates: %w", len(updates), err)
+	}
+	now := time.Now()
+	for i, ch := range changes {
+		e, bad := refused[i]
+		if !bad {
+			r.held.apply(ch, now)
+			r.failures.done(ch.Row)
+			done++
+			continue
+		}
+		if e.Code == codes.AlreadyExists || e.Code == codes.NotFound {
+			r.stale = true // somebody else was here
+		}
+		if e.Code == codes.NotFound && ch.Op == plan.Delete {
+			r.held.apply(ch, now)
+			continue
+		}
+		r.failures.add(ch, e.Code, e.Message)
+	}
+	return done, nil
+}
+
+// refused sorts out what a Write returned: refused updates by index, or an error of the whole call.
+func (r *reconciler) refused(err error) (map[int]p4rt.UpdateError, error) {
+	batch, ok := errors.AsType[*p4rt.BatchError](err)
+	if !ok {
+		return nil, err
+	}
+	refused := make(map[int]p4rt.UpdateError, len(batch.Failed))
+	for _, e := range batch.Failed {
+		refused[e.Index] = e
+	}
+	return refused, nil
+}
+
+// removeForeign deletes entries that stand where only rows of the plan may.
+func (r *reconciler) removeForeign(ctx context.Context) (done int, err error) {
+	if len(r.held.foreign) == 0 {
+		return 0, nil
+	}
+	updates := make([]*v1.Update, len(r.held.foreign))
+	for i, e := range r.held.foreign {
+		updates[i] = p4rt.Delete(e)
+	}
+	refused, err := r.refused(r.target.Write(ctx, updates))
+	if err != nil {
+		return 0, fmt.Errorf("removing foreign entries: %w", err)
+	}
+	var left []*v1.Entity
+	for i, e := range r.held.foreign {
+		if bad, ok := refused[i]; ok && bad.Code != codes.NotFound {
+			left = append(left, e)
+		} else {
+			done++
+		}
+	}
+	r.held.foreign = left
+	return done, nil
+}
+
+// leftOut returns the wanted VIPs that the switch does not serve as wanted.
+func (r *reconciler) leftOut(want plan.Tables) []plan.VIPKey {
+	var out []plan.VIPKey
+	for key, pool := range want.VIP {
+		if r.held.VIP[key] != pool {
+			out = append(out, key)
+		}
+	}
+	slices.SortFunc(out, compareVIPKeys)
+	return out
+}
+
+func (r *reconciler) setState(s State) {
+	if r.status.State != s {
+		r.status.State, r.status.Since = s, time.Now()
+	}
+}
+
+// report tells the controller. It gets a copy.
+func (r *reconciler) report(ctx context.Context) {
+	s := *r.status
+	if r.held != nil {
+		s.Held, s.Stations = r.held.rows, r.learner.Len()
+		s.Failed, s.FailedTotal = r.failures.report(10), len(r.failures.rows)
+		for _, e := range r.held.foreign[:min(len(r.held.foreign), 3)] {
+			s.Failed = append(s.Failed, Failure{Change: "delete foreign " + e.String(), Code: codes.Unknown})
+		}
+		s.FailedTotal += len(r.held.foreign)
+	}
+	r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Status: &s})
+}
+
+// backoff is exponential with full jitter above half.
+func backoff(n int) time.Duration {
+	limit := min(minRetry<<min(n, 10), maxRetry)
+	return limit/2 + rand.N(limit/2)
+}

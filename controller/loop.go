@@ -1,0 +1,334 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+const (
+	// saveTimeout bounds how long a verdict waits for a store that has stopped answering.
+	saveTimeout = 500 * time.Millisecond
+	// saveInterval is how often a store that has stopped answering is tried.
+	saveInterval = time.Second
+)
+
+// saver is what the loop needs of the store.
+type saver interface {
+	Save(context.Context, store.State) error
+}
+
+// loop owns the decisions. Its methods run in one goroutine, that of run, but for do, which sends it
+// work, and begin, which comes before run.
+type loop struct {
+	log    *slog.Logger
+	db     saver
+	start  func(device.Config, device.Wanted) (*running, error)
+	inbox  chan func()
+	events events
+	checks checks
+
+	started  time.Time
+	st       store.State // as decided; as stored too unless frozen
+	intent   *config.Intent
+	frozen   error  // why the store does not have st
+	fatal    error  // ends run
+	sequence uint64 // of the last decision
+
+	devices  map[string]*running
+	views    map[string]*view
+	waiting  bool // slots should move and cannot yet
+	pending  []*change
+	done     []*change // reprogrammed, the latest first
+	claims   claims
+	drained  map[plan.BackendKey]bool // told to be
+	reported time.Time                // when healthd last reported
+}
+
+func newLoop(log *slog.Logger, db saver, st store.State) *loop {
+	return &loop{
+		log:     log,
+		db:      db,
+		inbox:   make(chan func(), 64),
+		started: time.Now(),
+		st:      st,
+		devices: make(map[string]*running),
+		views:   make(map[string]*view),
+		claims:  make(claims),
+		drained: make(map[plan.BackendKey]bool),
+	}
+}
+
+// begin takes up the stored intent, and the file's if that has changed since it was last read.
+func (l *loop) begin(file string, text []byte) error {
+	stored := l.st.Intent
+	if stored.Revision > 0 {
+		intent, err := config.Parse(stored.File, []byte(stored.YAML))
+		if err != nil {
+			return fmt.Errorf("the stored intent, revision %d, is not valid for this version: %w", stored.Revision, err)
+		}
+		if err := l.adopt(context.Background(), intent, l.st, nil); err != nil {
+			return fmt.Errorf("the stored intent, revision %d: %w", stored.Revision, err)
+		}
+	}
+	switch {
+	case file == "" && stored.Revision == 0:
+		return errors.New("no intent: the store is new and no --config file was given")
+	case file == "" || string(text) == stored.Loaded && stored.Revision > 0:
+		return nil
+	}
+	_, _, err := l.applyFile(context.Background(), file, text)
+	if err != nil && stored.Revision > 0 {
+		// The service matters more than the file: what ran goes on.
+		l.log.Error("the intent's file is refused, the stored intent stays", "revision", stored.Revision, "err", err)
+		return nil
+	}
+	return err
+}
+
+func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
+	retry := time.NewTicker(saveInterval)
+	defer retry.Stop()
+	for l.fatal == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case f := <-l.inbox:
+			f()
+		case r := <-reloads:
+			l.reloaded(ctx, r)
+		case <-retry.C:
+			if l.frozen != nil {
+				_ = l.save(ctx, l.st, nil) // a failure shows in frozen
+			}
+		}
+	}
+	return l.fatal
+}
+
+// do runs f in the loop and waits for it.
+func (l *loop) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case l.inbox <- func() { defer close(done); f() }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *loop) reloaded(ctx context.Context, r fileRead) {
+	err := r.err
+	changed := false
+	if err == nil {
+		_, changed, err = l.applyFile(ctx, r.file, r.text)
+	}
+	if err != nil {
+		l.log.Error("the intent's file is refused, the running intent stays", "file", r.file, "err", err)
+		return
+	}
+	l.log.Info("the intent's file was read", "file", r.file, "changed", changed)
+}
+
+// applyFile applies the controller's own --config file.
+func (l *loop) applyFile(ctx context.Context, file string, text []byte) (int64, bool, error) {
+	return l.apply(ctx, file, string(text), func(st *store.State) { st.Intent.Loaded = string(text) })
+}
+
+// apply makes text the running intent, unless something is wrong with it. also may change more of the
+// state in the same transaction.
+func (l *loop) apply(ctx context.Context, file, text string, also func(*store.State)) (revision int64, changed bool, err error) {
+	next := l.st
+	if also != nil {
+		also(&next)
+	}
+	if next.Intent.Revision > 0 && text == next.Intent.YAML {
+		if next.Intent != l.st.Intent {
+			if err := l.save(ctx, next, errFrozen); err != nil {
+				return 0, false, err
+			}
+		}
+		return next.Intent.Revision, false, nil
+	}
+	intent, err := config.Parse(file, []byte(text))
+	if err != nil {
+		return 0, false, err
+	}
+	next.Intent.YAML, next.Intent.File, next.Intent.AppliedAt = text, file, time.Now()
+	next.Intent.Revision++
+	next.VIPAge = vipAges(intent, l.st.VIPAge, next.Intent.Revision)
+	next.Admin = prune(intent, l.st.Admin)
+	next.Verdicts = prune(intent, l.st.Verdicts)
+	if err := l.adopt(ctx, intent, next, errFrozen); err != nil {
+		return 0, false, err
+	}
+	l.log.Info("intent applied", "revision", next.Intent.Revision, "file", file)
+	l.events.publish(time.Now(), intentApplied(next.Intent.Revision))
+	return next.Intent.Revision, true, nil
+}
+
+// adopt makes intent, which goes with next, the running one.
+func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.State, unlessFrozen error) error {
+	before := l.intent
+	l.intent = intent
+	cause := cause{text: fmt.Sprintf("intent revision %d", next.Intent.Revision)}
+	if err := l.step(ctx, next, cause, true, unlessFrozen); err != nil {
+		l.intent = before
+		return err
+	}
+	l.checks.set(checksOf(intent, next.Intent.Revision))
+	for key := range l.drained {
+		if _, ok := l.st.Admin[key]; !ok {
+			delete(l.drained, key)
+		}
+	}
+	return l.syncDevices()
+}
+
+// errFrozen refuses changes that would be lost with this process.
+var errFrozen = errors.New("the configuration is frozen")
+
+// save stores next and makes it the current state. With unlessFrozen, a store that does not answer
+// refuses the change; without, the change is made in memory and stored later.
+func (l *loop) save(ctx context.Context, next store.State, unlessFrozen error) error {
+	if unlessFrozen != nil && l.frozen != nil {
+		return fmt.Errorf("%w: %w", unlessFrozen, l.frozen)
+	}
+	if unlessFrozen == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, saveTimeout)
+		defer cancel()
+	}
+	err := l.db.Save(ctx, next)
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		l.fatal = err
+		return err
+	case err != nil && unlessFrozen != nil:
+		return fmt.Errorf("%w: %w", unlessFrozen, err)
+	}
+	l.st = next
+	l.setFrozen(err)
+	return nil
+}
+
+func (l *loop) setFrozen(err error) {
+	if (err == nil) != (l.frozen == nil) {
+		if err != nil {
+			l.log.Error("the store does not answer: the configuration is frozen, verdicts go on", "err", err)
+		} else {
+			l.log.Info("the store answers again")
+		}
+		l.events.publish(time.Now(), storeChanged(err))
+	}
+	l.frozen = err
+}
+
+// step lets the plan decide on next, stores it and tells the devices. always tells them even if no
+// slot changed.
+func (l *loop) step(ctx context.Context, next store.State, why cause, always bool, unlessFrozen error) error {
+	now := time.Now()
+	decided, report, err := plan.Step(next.Plan, plan.Input{
+		Intent: l.intent,
+		Health: effectiveHealth(l.intent, next),
+		Admin:  next.Admin,
+		Hold:   hold(l.views, l.sequence),
+	})
+	if err != nil {
+		return fmt.Errorf("planning: %w", err)
+	}
+	same := samePools(l.st.Plan, decided)
+	next.Plan = decided
+	if l.frozen != nil && unlessFrozen == nil {
+		l.st = next // the loop's timer tries the store: nothing waits for it here
+	} else if err := l.save(ctx, next, unlessFrozen); err != nil {
+		return err
+	}
+	l.waiting = report.Waiting > 0
+	if len(report.Moves) > 0 {
+		l.events.publish(now, slotsMoved(why, report))
+	}
+	if report.Rehashed > 0 {
+		l.log.Warn("open connections broke: a pool got fewer slots", "slots", report.Rehashed)
+	}
+	if same && !always {
+		return nil
+	}
+	l.sequence++
+	if len(report.Moves) > 0 || always {
+		l.pending = append(l.pending, newChange(l.sequence, why, now, report, l.views))
+	}
+	l.tell()
+	return nil
+}
+
+// tell gives the devices what is wanted now.
+func (l *loop) tell() {
+	tables := plan.Build(l.intent, l.st.Plan)
+	for name, d := range l.devices {
+		d.Set(l.wanted(tables, name))
+	}
+	l.tellDrained()
+}
+
+func (l *loop) wanted(tables plan.Tables, name string) device.Wanted {
+	for _, s := range l.intent.Switches {
+		if s.Name == name {
+			tables.Flood = slices.Sorted(slices.Values(s.Ports))
+		}
+	}
+	return device.Wanted{Sequence: l.sequence, Tables: tables, VIPMACs: vipMACs(l.intent), Age: l.st.VIPAge}
+}
+
+// syncDevices starts a device for every switch of the intent, and lets go of the others: their tables
+// stay as they are.
+func (l *loop) syncDevices() error {
+	wanted := make(map[string]config.Switch)
+	for _, s := range l.intent.Switches {
+		wanted[s.Name] = s
+	}
+	for name, d := range l.devices {
+		if s, ok := wanted[name]; !ok || s.Address != d.config.Target || s.DeviceID != d.config.DeviceID {
+			d.cancel()
+			delete(l.devices, name)
+			delete(l.views, name)
+		}
+	}
+	tables := plan.Build(l.intent, l.st.Plan)
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if l.devices[name] != nil {
+			continue
+		}
+		v := &view{idle: make(map[plan.SlotRef]time.Time)}
+		d, err := l.start(device.Config{
+			Name:     name,
+			Target:   wanted[name].Address,
+			DeviceID: wanted[name].DeviceID,
+			Report: func(ctx context.Context, r device.Report) {
+				select {
+				case l.inbox <- func() { l.report(ctx, v, r) }:
+				case <-ctx.Done():
+				}
+			},
+		}, l.wanted(tables, name))
+		if err != nil {
+			return fmt.Errorf("switch %s: %w", name, err)
+		}
+		l.devices[name], l.views[name] = d, v
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+// The functions below make events: text for people, detail for programs.
+
+func verdictChanged(key plan.BackendKey, v store.Verdict) *api.Event {
+	text := fmt.Sprintf("%v is %s", key, healthWord(v.Health))
+	if v.Reason != "" {
+		text += ": " + v.Reason
+	}
+	return &api.Event{Text: text, Detail: &api.Event_Verdict{Verdict: &api.VerdictChanged{
+		Pool: key.Pool, Backend: key.Backend, Health: healthMessage(v.Health), Reason: v.Reason, DetectedAt: timestamppb.New(v.DetectedAt),
+	}}}
+}
+
+func slotsMoved(why cause, r plan.Report) *api.Event {
+	return &api.Event{
+		Text: fmt.Sprintf("%s: %s", why.text, movesText(r)),
+		Detail: &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{
+			Cause: why.text, Moves: moves(r), SurplusMoves: uint32(r.Surplus),
+		}},
+	}
+}
+
+// movesText is for example "683 slots of web: web2 -> web1, 682 slots of web: web2 -> web3 (gradually)".
+func movesText(r plan.Report) string {
+	var parts []string
+	for _, m := range r.Moves {
+		s := fmt.Sprintf("%d slots of %s: %s -> %s", m.Slots, m.Pool, nobody(m.From), nobody(m.To))
+		if m.Gradual {
+			s += " (gradually)"
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func nobody(name string) string {
+	if name == "" {
+		return "nobody"
+	}
+	return name
+}
+
+func reprogrammed(m *api.Reprogrammed) *api.Event {
+	since := "decision"
+	if m.DetectedAt != nil {
+		since = "detection"
+	}
+	return &api.Event{
+		Text: fmt.Sprintf("%s: %d entries written to %s, the last one %.1f ms after %s",
+			m.Cause, m.Writes, strings.Join(m.Switches, ", "), m.ReprogramMs, since),
+		Detail: &api.Event_Reprogrammed{Reprogrammed: m},
+	}
+}
+
+func slotsSettled(pool string, slots, moving int) *api.Event {
+	return &api.Event{
+		Text:   fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some", pool, slots, moving),
+		Detail: &api.Event_SlotsSettled{SlotsSettled: &api.SlotsSettled{Pool: pool, Slots: uint32(slots), Moving: uint32(moving)}},
+	}
+}
+
+func arpClaim(m *api.ARPClaim) *api.Event {
+	who := m.Mac
+	if m.Backend != "" {
+		who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
+	}
+	return &api.Event{
+		Text:   fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far", who, m.VipAddress, m.Port, m.Switch, m.Count),
+		Detail: &api.Event_ArpClaim{ArpClaim: m},
+	}
+}
+
+func stationMoved(name string, m *device.Moved) *api.Event {
+	return &api.Event{
+		Text: fmt.Sprintf("%v moved from port %d to port %d of %s", m.MAC, m.From, m.To, name),
+		Detail: &api.Event_Station{Station: &api.StationMoved{
+			Switch: name, Mac: m.MAC.String(), FromPort: uint32(m.From), ToPort: uint32(m.To),
+		}},
+	}
+}
+
+func switchChanged(name string, s *device.Status) *api.Event {
+	m := &api.SwitchChanged{
+		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack), EntriesWritten: uint64(s.WrittenConnect),
+	}
+	var text string
+	switch s.State {
+	case device.Disconnected:
+		text = "disconnected"
+		if s.Err != nil {
+			m.Error = s.Err.Error()
+			text += ": " + m.Error
+		}
+	case device.Reconciling:
+		text = "connected"
+	case device.Synced:
+		text = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack, s.WrittenConnect)
+	case device.Degraded:
+		text = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
+		if len(s.Failed) > 0 {
+			m.Error = failureText(s.Failed[0])
+			text += ", the first: " + m.Error
+		}
+		if len(s.LeftOut) > 0 {
+			text += fmt.Sprintf("; %d VIPs are left out, the newest", len(s.LeftOut))
+		}
+	}
+	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, text), Detail: &api.Event_Switch{Switch: m}}
+}
+
+func failureText(f device.Failure) string {
+	return fmt.Sprintf("%s: %v: %s", f.Change, f.Code, f.Message)
+}
+
+func intentApplied(revision int64) *api.Event {
+	return &api.Event{
+		Text:   fmt.Sprintf("intent revision %d applied", revision),
+		Detail: &api.Event_IntentApplied{IntentApplied: &api.IntentApplied{Revision: revision}},
+	}
+}
+
+func adminChanged(key plan.BackendKey, a plan.Admin) *api.Event {
+	text := fmt.Sprintf("%v is taken back", key)
+	if a == plan.Drain {
+		text = fmt.Sprintf("%v drains", key)
+	}
+	return &api.Event{Text: text, Detail: &api.Event_Admin{Admin: &api.AdminChanged{
+		Pool: key.Pool, Backend: key.Backend, Admin: adminMessage(a),
+	}}}
+}
+
+func drainDone(key plan.BackendKey) *api.Event {
+	return &api.Event{
+		Text:   fmt.Sprintf("%v is drained: no connection is left there", key),
+		Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: key.Pool, Backend: key.Backend}},
+	}
+}
+
+func storeChanged(err error) *api.Event {
+	if err == nil {
+		return &api.Event{Text: "the store answers again", Detail: &api.Event_Store{Store: &api.StoreChanged{}}}
+	}
+	return &api.Event{
+		Text:   "the store does not answer, the configuration is frozen: " + err.Error(),
+		Detail: &api.Event_Store{Store: &api.StoreChanged{Frozen: true, Error: err.Error()}},
+	}
+}
+
+func healthWord(h plan.Health) string {
+	return [...]string{"not judged", "up", "down"}[h]
+}
+
+func healthMessage(h plan.Health) api.Health {
+	return [...]api.Health{api.Health_HEALTH_UNSPECIFIED, api.Health_HEALTH_UP, api.Health_HEALTH_DOWN}[h]
+}
+
+func adminMessage(a plan.Admin) api.Admin {
+	return [...]api.Admin{api.Admin_ADMIN_ACTIVE, api.Admin_ADMIN_DRAIN}[a]
+}
+
+func stateMessage(s device.State) api.SwitchStatus_State {
+	return [...]api.SwitchStatus_State{
+		api.SwitchStatus_STATE_DISCONNECTED, api.SwitchStatus_STATE_RECONCILING,
+		api.SwitchStatus_STATE_SYNCED, api.SwitchStatus_STATE_DEGRADED,
+	}[s]
+}
+
+func joinKeys(keys []plan.BackendKey) string {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.String())
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

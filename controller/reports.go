@@ -1,0 +1,170 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// report takes news of a switch. v is the view that belonged to the device when it was started: what
+// comes from a device that has been let go is out of date.
+func (l *loop) report(ctx context.Context, v *view, r device.Report) {
+	if l.views[r.Switch] != v {
+		return
+	}
+	now := time.Now()
+	switch {
+	case r.Status != nil:
+		l.status(ctx, v, r.Switch, r.Status)
+	case r.Claim != nil:
+		key := claimKey{Switch: r.Switch, VIP: r.Claim.VIP, Port: r.Claim.Port, MAC: r.Claim.MAC}
+		if l.claims.add(key, now) {
+			m := l.claims.message(key, l.ownerOf(key.MAC))
+			l.log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend)
+			l.events.publish(now, arpClaim(m))
+		}
+	case r.Moved != nil:
+		l.events.publish(now, stationMoved(r.Switch, r.Moved))
+	default:
+		for _, ref := range r.Idle {
+			v.idle[ref] = now
+		}
+		l.settle(ctx, r.Idle, now)
+	}
+}
+
+func (l *loop) status(ctx context.Context, v *view, name string, s *device.Status) {
+	before := v.status.State
+	v.status = *s
+	if s.State != before {
+		l.events.publish(time.Now(), switchChanged(name, s))
+		l.log.Info("switch", "name", name, "state", s.State, "read_back", s.ReadBack, "written", s.WrittenConnect, "failed", s.FailedTotal)
+	}
+	if s.State == device.Disconnected {
+		clear(v.idle)
+	}
+	kept := l.pending[:0]
+	for _, c := range l.pending {
+		over, reached := c.take(name, s)
+		if !over {
+			kept = append(kept, c)
+			continue
+		}
+		if reached {
+			l.reprogrammed(c)
+		}
+	}
+	clear(l.pending[len(kept):])
+	l.pending = kept
+	if l.waiting && !hold(l.views, l.sequence) {
+		l.goOn(ctx)
+	}
+	l.tellDrained()
+}
+
+func (l *loop) reprogrammed(c *change) {
+	l.done = append([]*change{c}, l.done[:min(len(l.done), changesKept-1)]...)
+	l.events.publish(time.Now(), reprogrammed(c.message()))
+}
+
+// goOn lets slots move that had to wait.
+func (l *loop) goOn(ctx context.Context) {
+	if err := l.step(ctx, l.st, cause{text: "slots that had to wait"}, false, nil); err != nil {
+		l.log.Error("moving slots that had to wait", "err", err)
+	}
+}
+
+// settle ends the moves of slots whose old flows are gone everywhere.
+func (l *loop) settle(ctx context.Context, refs []plan.SlotRef, now time.Time) {
+	ended := settleable(refs, l.views, now, l.idleMaxAge())
+	if len(ended) == 0 {
+		return
+	}
+	before := l.st.Plan
+	next := l.st
+	var n int
+	next.Plan, n = plan.Settle(l.st.Plan, ended)
+	for _, v := range l.views {
+		for _, ref := range ended {
+			delete(v.idle, ref)
+		}
+	}
+	if n == 0 {
+		return
+	}
+	if l.frozen != nil {
+		l.st = next
+	} else if err := l.save(ctx, next, nil); err != nil {
+		return // fatal: another controller decides now
+	}
+	for _, pool := range l.intent.Pools {
+		if before.Pools[pool.Name] == next.Plan.Pools[pool.Name] {
+			continue
+		}
+		was, _ := before.Census(pool.Name)
+		is, _ := next.Plan.Census(pool.Name)
+		if was.Moving > is.Moving {
+			l.events.publish(now, slotsSettled(pool.Name, was.Moving-is.Moving, is.Moving))
+		}
+	}
+	l.sequence++
+	l.tell()
+	if l.waiting {
+		l.goOn(ctx)
+	}
+}
+
+// idleMaxAge says for how long a switch's report that a slot is silent counts, by pool: a switch reports
+// again after another drain time.
+func (l *loop) idleMaxAge() func(plan.PoolID) time.Duration {
+	ages := make(map[plan.PoolID]time.Duration)
+	for _, pool := range l.intent.Pools {
+		if p := l.st.Plan.Pools[pool.Name]; p != nil {
+			ages[p.ID] = 2*pool.DrainIdle + 5*time.Second
+		}
+	}
+	return func(id plan.PoolID) time.Duration { return ages[id] }
+}
+
+// tellDrained announces drains that are complete, in the switches too.
+func (l *loop) tellDrained() {
+	if hold(l.views, l.sequence) {
+		return
+	}
+	for key, admin := range l.st.Admin {
+		if admin != plan.Drain || l.drained[key] {
+			continue
+		}
+		if share, ok := l.share(key); !ok || share.Slots > 0 || share.MovingOut > 0 {
+			continue
+		}
+		l.drained[key] = true
+		l.events.publish(time.Now(), drainDone(key))
+	}
+}
+
+// share counts a backend's slots.
+func (l *loop) share(key plan.BackendKey) (plan.Share, bool) {
+	census, _ := l.st.Plan.Census(key.Pool)
+	for _, s := range census.Backends {
+		if s.Name == key.Backend && !s.Removed {
+			return s, true
+		}
+	}
+	return plan.Share{}, false
+}
+
+// ownerOf names the backend with this MAC: the server that has the ARP problem.
+func (l *loop) ownerOf(mac packet.MAC) string {
+	for _, pool := range l.intent.Pools {
+		for _, b := range pool.Backends {
+			if b.MAC == mac {
+				return plan.BackendKey{Pool: pool.Name, Backend: b.Name}.String()
+			}
+		}
+	}
+	return ""
+}

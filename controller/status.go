@@ -1,0 +1,248 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+// countersTimeout bounds how long a status waits for the switches' counters.
+const countersTimeout = time.Second
+
+func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
+	var m *api.GetStatusResponse
+	var devices map[string]*running
+	err := s.call(ctx, func() error {
+		m = s.loop.statusMessage()
+		devices = maps.Clone(s.loop.devices)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	addCounters(ctx, m, devices)
+	return m, nil
+}
+
+func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) (*api.ListBackendsResponse, error) {
+	status, err := s.GetStatus(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	m := new(api.ListBackendsResponse)
+	known := false
+	for _, p := range status.Pools {
+		if r.Pool == "" || r.Pool == p.Name {
+			known = true
+			m.Backends = append(m.Backends, p.Backends...)
+		}
+	}
+	if !known && r.Pool != "" {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q", r.Pool))
+	}
+	return m, nil
+}
+
+// statusMessage is all but the counters.
+func (l *loop) statusMessage() *api.GetStatusResponse {
+	m := &api.GetStatusResponse{
+		Time:            timestamppb.Now(),
+		StartedAt:       timestamppb.New(l.started),
+		IntentRevision:  l.st.Intent.Revision,
+		IntentAppliedAt: timestamppb.New(l.st.Intent.AppliedAt),
+		HealthConnected: l.checks.watched(),
+	}
+	if l.frozen != nil {
+		m.Frozen = l.frozen.Error()
+	}
+	if !l.reported.IsZero() {
+		m.HealthReportedAt = timestamppb.New(l.reported)
+	}
+	for _, s := range l.intent.Switches {
+		m.Switches = append(m.Switches, l.switchStatus(s))
+	}
+	live := make(map[string]bool)
+	for _, p := range l.intent.Pools {
+		pool := l.poolStatus(p)
+		live[p.Name] = pool.Unowned < pool.Slots
+		m.Pools = append(m.Pools, pool)
+	}
+	for _, v := range l.intent.VIPs {
+		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool]))
+	}
+	for _, k := range l.claims.keys() {
+		m.ArpClaims = append(m.ArpClaims, l.claims.message(k, l.ownerOf(k.MAC)))
+	}
+	for _, c := range l.done {
+		m.Reprogrammed = append(m.Reprogrammed, c.message())
+	}
+	return m
+}
+
+func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
+	m := &api.SwitchStatus{Name: s.Name, Address: s.Address, DeviceId: s.DeviceID, State: api.SwitchStatus_STATE_DISCONNECTED}
+	v, d := l.views[s.Name], l.devices[s.Name]
+	if v == nil || d == nil {
+		return m
+	}
+	st := v.status
+	m.State = stateMessage(st.State)
+	if !st.Since.IsZero() {
+		m.Since = timestamppb.New(st.Since)
+	}
+	if !v.connected() {
+		err := st.Err
+		if now := d.SessionError(); now != nil {
+			err = now
+		}
+		if err != nil {
+			m.Error = err.Error()
+		}
+	}
+	m.Connects, m.RowsReadBack, m.EntriesWrittenConnect = st.Connects, uint64(st.ReadBack), uint64(st.WrittenConnect)
+	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(st.Stations)
+	m.FailedTotal = uint64(st.FailedTotal)
+	for _, f := range st.Failed {
+		m.Failed = append(m.Failed, &api.FailedUpdate{Update: f.Change, Code: f.Code.String(), Message: f.Message, Attempts: uint32(f.Attempts)})
+	}
+	return m
+}
+
+func (l *loop) vipStatus(v config.VIP, live bool) *api.VIPStatus {
+	m := &api.VIPStatus{
+		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
+		State: api.VIPStatus_STATE_ACTIVE,
+	}
+	switch {
+	case !v.Enabled:
+		m.State = api.VIPStatus_STATE_DISABLED
+		return m
+	case !live:
+		m.State, m.Reason = api.VIPStatus_STATE_NO_BACKEND, "no backend of the pool may receive traffic"
+		return m
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.views)) {
+		if slices.Contains(l.views[name].status.LeftOut, vipKey(v)) {
+			m.State = api.VIPStatus_STATE_DEGRADED
+			m.Reason = fmt.Sprintf("switch %s does not take its rows", name)
+		}
+	}
+	return m
+}
+
+func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
+	census, _ := l.st.Plan.Census(p.Name)
+	m := &api.PoolStatus{
+		Name: p.Name, Id: uint32(census.Pool), Generation: uint32(census.Generation), Slots: uint32(census.Slots),
+		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
+	}
+	for _, v := range l.intent.VIPs {
+		if v.Pool == p.Name {
+			m.Vips = append(m.Vips, v.Name)
+		}
+	}
+	shares := make(map[string]plan.Share)
+	for _, s := range census.Backends {
+		if !s.Removed {
+			shares[s.Name] = s
+		}
+	}
+	health := effectiveHealth(l.intent, l.st)
+	for _, b := range p.Backends {
+		key := plan.BackendKey{Pool: p.Name, Backend: b.Name}
+		share, verdict := shares[b.Name], l.st.Verdicts[key]
+		bm := &api.BackendStatus{
+			Pool: p.Name, Name: b.Name, Id: uint32(share.ID), Address: b.Address.String(), Mac: b.MAC.String(),
+			SwitchPort: uint32(b.SwitchPort), Weight: uint32(b.Weight), Enabled: b.Enabled,
+			Admin: adminMessage(l.st.Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
+			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+		}
+		if verdict.Health != plan.Unknown {
+			bm.Since = timestamppb.New(verdict.Since)
+		} else if health[key] == plan.Down {
+			bm.Reason = "waits for its first verdict"
+		}
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0
+		m.Backends = append(m.Backends, bm)
+	}
+	return m
+}
+
+// backendStatus is the status of one backend of the intent, without counters.
+func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
+	for _, p := range l.intent.Pools {
+		if p.Name != key.Pool {
+			continue
+		}
+		for _, b := range l.poolStatus(p).Backends {
+			if b.Name == key.Backend {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// addCounters asks all switches at once. One that does not answer in time is left out.
+func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
+	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
+	defer cancel()
+	counted := make([]*device.Counters, len(m.Switches))
+	var wait sync.WaitGroup
+	for i, s := range m.Switches {
+		if d := devices[s.Name]; d != nil {
+			wait.Go(func() {
+				if c, err := d.Counters(ctx); err == nil {
+					counted[i] = &c
+				}
+			})
+		}
+	}
+	wait.Wait()
+	vips, backends := make(map[string]device.Count), make(map[uint32]device.Count)
+	some := false
+	for i, c := range counted {
+		if c == nil {
+			continue
+		}
+		some = true
+		for k, n := range c.VIP {
+			vips[vipText(k)] = vips[vipText(k)].Add(n)
+		}
+		for id, n := range c.Backend {
+			backends[uint32(id)] = backends[uint32(id)].Add(n)
+		}
+		m.Switches[i].Tallies = make(map[string]*api.PacketCount)
+		for name, n := range c.Tally {
+			m.Switches[i].Tallies[name] = countMessage(n)
+		}
+	}
+	if !some {
+		return
+	}
+	for _, v := range m.Vips {
+		v.Packets = countMessage(vips[fmt.Sprintf("%s %s %d", v.Address, v.Protocol, v.Port)])
+	}
+	for _, p := range m.Pools {
+		for _, b := range p.Backends {
+			b.Packets = countMessage(backends[b.Id])
+		}
+	}
+}
+
+func vipText(k plan.VIPKey) string { return fmt.Sprintf("%s %s %d", k.Address, k.Protocol, k.Port) }
+
+func countMessage(c device.Count) *api.PacketCount {
+	return &api.PacketCount{Packets: c.Packets, Bytes: c.Bytes}
+}

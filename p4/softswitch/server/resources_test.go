@@ -1,0 +1,202 @@
+package server_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+)
+
+// Frames of 60 bytes for dst 1 are counted by the entry of small, and in cell 1 of cells.
+func sendCounted(r *rig, n int) {
+	r.t.Helper()
+	host, _ := r.link(1)
+	_, at3 := r.link(3)
+	for range n {
+		host.Send(append([]byte{0, 0, 0, 0, 0, 1}, make([]byte, 54)...))
+		<-at3
+	}
+}
+
+// Sections "Direct Resources" and "DirectCounterEntry".
+func TestDirectCounters(t *testing.T) {
+	r := newRig(t)
+	r.configured(kinds(t))
+	r.mustWrite(insert(t, `table_entry:{table_id:$small`+smallKey+counted3+`}`))
+	sendCounted(r, 3)
+	read := func(ask string) []string {
+		t.Helper()
+		return texts(r.mustRead(entry(t, ask)))
+	}
+	const counter = `direct_counter_entry:{table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x01"}}} data:{`
+	for _, ask := range []string{
+		`direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`,
+		`direct_counter_entry:{table_entry:{table_id:$small}}`,
+		`direct_counter_entry:{table_entry:{}}`,
+	} {
+		if diff := cmp.Diff([]string{counter + `byte_count:180 packet_count:3}}`}, read(ask)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	const body = `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x01"}} action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x03"}}}`
+	for ask, want := range map[string]string{
+		`table_entry:{table_id:$small}`:                 body + `}`,
+		`table_entry:{table_id:$small counter_data:{}}`: body + ` counter_data:{byte_count:180 packet_count:3}}`,
+	} {
+		if diff := cmp.Diff([]string{want}, read(ask)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+
+	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small`+smallKey+`}}`)) // no data: stays
+	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small`+smallKey+`} data:{packet_count:9}}`))
+	if diff := cmp.Diff([]string{counter + `packet_count:9}}`}, read(`direct_counter_entry:{table_entry:{table_id:$small}}`)); diff != "" {
+		t.Errorf("after MODIFY (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct {
+		kind         v1.Update_Type
+		entity, want string
+	}{
+		{v1.Update_INSERT, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`, "InvalidArgument: a direct counter takes MODIFY only, not INSERT"},
+		{v1.Update_DELETE, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`, "InvalidArgument: a direct counter takes MODIFY only, not DELETE"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x08"}}}}`, "NotFound: table small: no such entry"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules}}`, "InvalidArgument: table rules has no direct counter"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true}}`, "Unimplemented: this target has no direct counters on default entries"},
+	} {
+		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
+			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
+		}
+	}
+}
+
+// Section "CounterEntry".
+func TestCounters(t *testing.T) {
+	r := newRig(t)
+	r.configured(kinds(t))
+	r.mustWrite(insert(t, `table_entry:{table_id:$small`+smallKey+counted3+`}`))
+	sendCounted(r, 2)
+	read := func(ask string) []string {
+		t.Helper()
+		return texts(r.mustRead(entry(t, ask)))
+	}
+	cell := func(i, data string) string {
+		return `counter_entry:{counter_id:$cells index:{` + i + `} data:{` + data + `}}`
+	}
+	all := []string{cell("", ""), cell("index:1", "byte_count:120 packet_count:2"), cell("index:2", ""), cell("index:3", "")}
+	for _, ask := range []string{`counter_entry:{}`, `counter_entry:{counter_id:$cells}`} {
+		if diff := cmp.Diff(all, read(ask)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	r.mustWrite(modify(t, `counter_entry:{counter_id:$cells index:{index:1}}`)) // no data: stays
+	r.mustWrite(modify(t, `counter_entry:{counter_id:$cells index:{index:1} data:{packet_count:5}}`))
+	if diff := cmp.Diff([]string{cell("index:1", "packet_count:5")}, read(`counter_entry:{counter_id:$cells index:{index:1}}`)); diff != "" {
+		t.Errorf("one cell (-want +got):\n%s", diff)
+	}
+	r.mustWrite(modify(t, `counter_entry:{counter_id:$cells data:{byte_count:1}}`)) // all cells
+	if diff := cmp.Diff([]string{cell("", "byte_count:1"), cell("index:1", "byte_count:1"), cell("index:2", "byte_count:1"), cell("index:3", "byte_count:1")}, read(`counter_entry:{}`)); diff != "" {
+		t.Errorf("all cells (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct {
+		kind         v1.Update_Type
+		entity, want string
+	}{
+		{v1.Update_INSERT, `counter_entry:{counter_id:$cells}`, "InvalidArgument: a counter takes MODIFY only, not INSERT"},
+		{v1.Update_DELETE, `counter_entry:{counter_id:$cells}`, "InvalidArgument: a counter takes MODIFY only, not DELETE"},
+		{v1.Update_MODIFY, `counter_entry:{counter_id:$cells index:{index:4}}`, "OutOfRange: counter cells: index is 4, want 0 to 3"},
+		{v1.Update_MODIFY, `counter_entry:{counter_id:$cells index:{index:-4}}`, "InvalidArgument: counter cells: index -4 is negative"},
+		{v1.Update_MODIFY, `counter_entry:{counter_id:8}`, "InvalidArgument: counter_id 8 is not in the P4Info"},
+	} {
+		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
+			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
+		}
+	}
+}
+
+// Section "RegisterEntry".
+func TestRegisters(t *testing.T) {
+	r := newRig(t)
+	r.configured(kinds(t))
+	r.mustWrite(modify(t, `register_entry:{register_id:$words data:{bitstring:"\x07"}}`))
+	r.mustWrite(modify(t, `register_entry:{register_id:$words index:{index:2} data:{bitstring:"\x00\x0a\xbc"}}`))
+	cell := func(i, data string) string {
+		return `register_entry:{register_id:$words index:{` + i + `} data:{bitstring:"` + data + `"}}`
+	}
+	want := []string{cell("", `\x07`), cell("index:1", `\x07`), cell("index:2", `\n\xbc`), cell("index:3", `\x07`)}
+	for _, ask := range []string{`register_entry:{}`, `register_entry:{register_id:$words}`} {
+		if diff := cmp.Diff(want, texts(r.mustRead(entry(t, ask)))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	for _, tt := range []struct {
+		kind         v1.Update_Type
+		entity, want string
+	}{
+		{v1.Update_INSERT, `register_entry:{register_id:$words}`, "InvalidArgument: a register takes MODIFY only, not INSERT"},
+		{v1.Update_MODIFY, `register_entry:{register_id:$words}`, "InvalidArgument: register words: data must be a bitstring"},
+		{v1.Update_MODIFY, `register_entry:{register_id:$words data:{bitstring:"\x10\x00"}}`, "OutOfRange: register words: 0x1000 does not fit 12 bits"},
+		{v1.Update_MODIFY, `register_entry:{register_id:$words index:{index:4} data:{bitstring:"\x00"}}`, "OutOfRange: register words: index is 4, want 0 to 3"},
+		{v1.Update_MODIFY, `register_entry:{register_id:6}`, "InvalidArgument: register_id 6 is not in the P4Info"},
+	} {
+		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
+			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
+		}
+	}
+}
+
+// Section "MulticastGroupEntry".
+func TestMulticastGroups(t *testing.T) {
+	r := newRig(t)
+	r.configured(sluice())
+	host, _ := r.link(1)
+	_, at2 := r.link(2)
+	_, at3 := r.link(3)
+	broadcast := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1}, make([]byte, 48)...)
+	group := func(id, body string) string {
+		return `packet_replication_engine_entry:{multicast_group_entry:{` + id + body + `}}`
+	}
+	const one = `multicast_group_id:1`
+	const replicas = ` replicas:{port:"\x01"} replicas:{port:"\x00\x02" instance:1} replicas:{egress_port:3}`
+	const readBack = ` replicas:{port:"\x01"} replicas:{port:"\x02" instance:1} replicas:{egress_port:3}`
+	for _, tt := range []struct {
+		name         string
+		kind         v1.Update_Type
+		entity, want string
+	}{
+		{"MODIFY of nothing", v1.Update_MODIFY, group(one, ""), "NotFound: no multicast group 1"},
+		{"DELETE of nothing", v1.Update_DELETE, group(one, ""), "NotFound: no multicast group 1"},
+		{"INSERT", v1.Update_INSERT, group(one, replicas+` metadata:"m"`), ""},
+		{"exists", v1.Update_INSERT, group(one, ""), "AlreadyExists: multicast group 1 exists"},
+		{"id 0", v1.Update_INSERT, group("", ""), "InvalidArgument: multicast_group_id is 0, want 1 to 65535"},
+		{"id too large", v1.Update_INSERT, group("multicast_group_id:65536", ""), "InvalidArgument: multicast_group_id is 65536, want 1 to 65535"},
+		{"no port", v1.Update_MODIFY, group(one, ` replicas:{}`), "OutOfRange: replica: port: empty, want a number of 9 bits"},
+		{"port too large", v1.Update_MODIFY, group(one, ` replicas:{port:"\x02\x00"}`), "OutOfRange: replica: port: 0x0200 does not fit 9 bits"},
+		{"drop port", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01\xff"}`), "InvalidArgument: replica: port is 511, want 0 to 510"},
+		{"egress_port too large", v1.Update_MODIFY, group(one, ` replicas:{egress_port:65537}`), "InvalidArgument: replica: port is 65537, want 0 to 510"},
+		{"instance too large", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" instance:65536}`), "InvalidArgument: replica: instance is 65536, want 0 to 65535"},
+		{"twice", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" instance:2} replicas:{port:"\x01" instance:2}`), "InvalidArgument: multicast group 1: port 1, instance 2 is there twice"},
+		{"backup", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" backup_replicas:{port:"\x02"}}`), "Unimplemented: this target has no backup replicas"},
+	} {
+		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+	for _, ask := range []string{group("", ""), group(one, "")} {
+		if diff := cmp.Diff([]string{group(one, readBack+` metadata:"m"`)}, texts(r.mustRead(entry(t, ask)))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	host.Send(broadcast)
+	<-at2
+	<-at3
+	r.mustWrite(modify(t, group(one, ` replicas:{port:"\x03"}`)))
+	host.Send(broadcast)
+	<-at3
+	if len(at2) != 0 {
+		t.Error("a frame left by a port that MODIFY took out")
+	}
+	r.mustWrite(remove(t, group(one, "")))
+	if got := r.mustRead(entry(t, group("", ""))); len(got) != 0 {
+		t.Errorf("after DELETE there are %d groups", len(got))
+	}
+}

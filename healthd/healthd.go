@@ -98,7 +98,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // random. They are short because a controller that comes back needs the verdicts.
 const (
 	firstPause = 100 * time.Millisecond
-	lastPause  = 3 * time.Second
+	lastPause  = time.Second
 )
 
 func (d *Daemon) keepTalking(ctx context.Context) error {

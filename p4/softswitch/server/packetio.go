@@ -6,6 +6,7 @@ import (
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
@@ -117,7 +118,7 @@ func (h *controllerHeader) encode(m *v1.PacketOut) ([]byte, error) {
 		seen[i] = true
 		value, err := fixed(v.GetValue(), fields[i].bits, func() string { return "packet-out: metadata " + fields[i].name })
 		if err != nil {
-			return nil, invalid("%v", err)
+			return nil, invalid("%s", status.Convert(err).Message())
 		}
 		putBits(frame, fields[i].at, fields[i].bits, value)
 	}

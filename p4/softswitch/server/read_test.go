@@ -82,15 +82,15 @@ func TestReadBatch(t *testing.T) {
 	}
 }
 
-// A table of 400,000 entries comes in several messages, and a client that stops reading in the middle
+// A large table comes in several messages, and a client that stops reading in the middle
 // holds up no writer.
 func TestReadLargeTable(t *testing.T) {
 	if testing.Short() {
-		t.Skip("writes 400,000 entries")
+		t.Skip("writes 100,000 entries")
 	}
 	r := newRig(t)
 	r.configured(sluice())
-	const n, batch = 400_000, 4096
+	const n, batch = 100_000, 4096
 	slot := func(i int) *v1.Entity {
 		exact := func(id uint32, v []byte) *v1.FieldMatch {
 			return &v1.FieldMatch{FieldId: id, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: v}}}
@@ -137,7 +137,7 @@ func TestReadLargeTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got != n || messages < 100 || !seen0 {
+	if got != n || messages < 20 || !seen0 {
 		t.Errorf("%d entries in %d messages, slot 0 among them: %v; want %d in many, true", got, messages, seen0, n)
 	}
 }

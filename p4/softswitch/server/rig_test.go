@@ -112,7 +112,7 @@ type stream struct {
 
 func (r *rig) stream() *stream {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	r.t.Cleanup(cancel)
 	rpc, err := r.client.StreamChannel(ctx)
 	if err != nil {

@@ -199,6 +199,8 @@ func TestSluicePackets(t *testing.T) {
 		{name: "SYN to a VIP", port: clientPort, frame: syn, want: out(web1Port, at6(web1MAC, syn))},
 		{name: "ACK to a VIP", port: clientPort, frame: toVIP(packet.ACK, 1000),
 			want: out(web1Port, at6(web1MAC, toVIP(packet.ACK, 1000)))},
+		{name: "SYN to a VIP from the port of its backend", port: web1Port, frame: change(syn, 6, web1MAC[:]...),
+			want: out(web1Port, at6(web1MAC, change(syn, 6, web1MAC[:]...)))},
 		{name: "padding behind the IP packet stays", port: clientPort, frame: append(bytes.Clone(syn), 1, 2, 3),
 			want: out(web1Port, append(at6(web1MAC, syn), 1, 2, 3))},
 		{name: "4 bytes of IP options", port: clientPort, frame: withOptions(syn, 4),

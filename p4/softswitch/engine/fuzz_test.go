@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// watcher holds the pipeline to what it promises about every frame.
+type watcher struct {
+	t     *testing.T
+	port  uint16
+	frame []byte
+	sent  int
+}
+
+func (w *watcher) Emit(port uint16, frame []byte) {
+	w.sent++
+	in := w.frame
+	if w.port == p4.CPUPort {
+		in = in[2:]
+	}
+	if port == w.port && port != p4.CPUPort && !isARP(in) && !isToVIP(in) {
+		w.t.Errorf("a frame that is neither ARP nor to a VIP left by the port that it came in by")
+	}
+	if port == 511 {
+		w.t.Errorf("a frame left by the drop port")
+	}
+	switch {
+	case port == p4.CPUPort:
+		if len(frame) != len(in)+4 || !bytes.Equal(frame[4:], in) {
+			w.t.Errorf("the packet-in is not the frame behind its header:\n in %x\nout %x", in, frame)
+		}
+	case w.port == p4.CPUPort:
+		if !bytes.Equal(frame, in) {
+			w.t.Errorf("the packet-out changed:\n in %x\nout %x", in, frame)
+		}
+	case isARP(in): // may be answered, or become a probe; the bytes behind it stay
+		if len(frame) != len(in) || !bytes.Equal(frame[42:], in[42:]) {
+			w.t.Errorf("ARP lost its tail:\n in %x\nout %x", in, frame)
+		}
+	default: // at most the destination MAC changes
+		if len(frame) != len(in) || !bytes.Equal(frame[6:], in[6:]) {
+			w.t.Errorf("more than the destination MAC changed:\n in %x\nout %x", in, frame)
+		}
+	}
+}
+
+func (w *watcher) Digest(d *Digest) {
+	if d.Name != "learn_t" || len(d.Members) != 2 || len(d.Members[0]) != 6 || len(d.Members[1]) != 2 {
+		w.t.Errorf("digest %v", d)
+	}
+}
+
+func isARP(frame []byte) bool {
+	return len(frame) >= 42 && bytes.Equal(frame[12:20], unhex("0806 0001 0800 0604"))
+}
+
+func isToVIP(frame []byte) bool {
+	return len(frame) >= 34 && bytes.Equal(frame[12:14], unhex("0800")) && bytes.Equal(frame[30:34], addr(vip))
+}
+
+func FuzzProcess(f *testing.F) {
+	syn := toVIP(packet.SYN, 1000)
+	for _, seed := range [][]byte{
+		nil, syn, syn[:53], withOptions(syn, 40), withOptions(syn, 12)[:40], change(syn, 14, 0x4f), change(syn, 14, 0x44),
+		change(syn, 20, 0x20, 1), packet.NewARPRequest(clientMAC, client, vip), packet.NewARPReply(web1MAC, vip, clientMAC, client),
+		append([]byte{0, 3}, syn...), make([]byte, 65536),
+	} {
+		f.Add(uint16(clientPort), seed)
+		f.Add(uint16(p4.CPUPort), seed)
+	}
+	p := newSluice(f)
+	h, _ := flowHashes(1000)
+	if err := p.Table("slot").Modify(Entry{Match: slotMatch(h & (slots - 1)),
+		Call: call("move", bytesOf(2, 4), bytesOf(3, 1), bytesOf(77, 4))}); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, port uint16, frame []byte) {
+		port &= 0x1ff // ports have 9 bits
+		if port == 511 {
+			t.Skip("no port has this number")
+		}
+		before := bytes.Clone(frame)
+		w := &watcher{t: t, port: port, frame: before}
+		p.NewRunner(w).Process(port, frame, time.Second)
+		if !bytes.Equal(before, frame) {
+			t.Errorf("Process changed the frame that it was given")
+		}
+		if w.sent > 4 {
+			t.Errorf("%d frames out of one", w.sent)
+		}
+	})
+}
+
+// FuzzLoad: whatever the device configuration, Load returns, and what it accepts runs.
+func FuzzLoad(f *testing.F) {
+	// Small programs: the fuzzer gets nowhere with large ones.
+	for _, prog := range []object{
+		base(assign("a", infix("+", pkt("a"), infix("<<", pkt("b"), pkt("c"))))),
+		withTable("ternary", "b:ternary", "c:lpm"),
+		withTable("range", "b:range", "w:exact"),
+		inEgress(base(primitive("_jump_if_zero", pkt("a"), hexstr("0x3")), assign("w", prefix("~", pkt("w"))))),
+	} {
+		text, err := json.Marshal(prog)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	frame, _ := hex.DecodeString("450000140000000000000000c0000201c00002020000000000000000")
+	f.Fuzz(func(t *testing.T, config []byte) {
+		p, err := Load(config)
+		if err != nil {
+			return
+		}
+		r := p.NewRunner(discard{})
+		r.Process(1, frame, time.Second)
+		r.Process(1, nil, time.Second)
+	})
+}

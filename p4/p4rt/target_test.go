@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
+	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
 // The scenarios in this file run on every target that is at hand, with the real pipeline.
@@ -29,7 +32,8 @@ const deviceID = 1
 
 // targets starts what is there, and returns addresses by name.
 var targets = map[string]func(t *testing.T) (address string){
-	"bmv2": startBMv2,
+	"bmv2":       startBMv2,
+	"softswitch": startSoftswitch,
 }
 
 func eachTarget(t *testing.T, f func(t *testing.T, address string)) {
@@ -62,6 +66,26 @@ func startBMv2(t *testing.T) string {
 	})
 	waitForTarget(t, address)
 	return address
+}
+
+// startSoftswitch runs an embedded switch without ports until the test ends.
+func startSoftswitch(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- softswitch.New(softswitch.Config{DeviceID: deviceID, Log: slog.New(slog.DiscardHandler)}).RunAndServe(ctx, l)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("softswitch: %v", err)
+		}
+	})
+	return l.Addr().String()
 }
 
 func freeAddress(t *testing.T) string {
@@ -114,8 +138,11 @@ func asPrimary(t *testing.T, address string, election uint64, f func(ctx context
 	finish, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- s.Run(ctx, func(ctx context.Context, p *p4rt.Primary) error {
-			turns <- turn{ctx, p}
-			<-finish
+			select {
+			case turns <- turn{ctx, p}:
+				<-finish
+			case <-ctx.Done():
+			}
 			return nil
 		})
 	}()
@@ -123,7 +150,8 @@ func asPrimary(t *testing.T, address string, election uint64, f func(ctx context
 	case turn := <-turns:
 		defer func() {
 			close(finish)
-			if err := <-ended; err != nil {
+			cancel() // in case that it is primary no longer
+			if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("session: %v", err)
 			}
 		}()
@@ -432,4 +460,109 @@ func TestIdleNotification(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A batch of DefaultMaxBatch updates that are all refused brings as many details back, in full.
+func TestFullTableAndFullDetails(t *testing.T) {
+	full := map[string]codes.Code{
+		"bmv2":       codes.Unknown, // the specification wants RESOURCE_EXHAUSTED
+		"softswitch": codes.ResourceExhausted,
+	}
+	eachTarget(t, func(t *testing.T, address string) {
+		asPrimary(t, address, 1, func(ctx context.Context, p *p4rt.Primary) {
+			vip, err := p.Info().Table("vip")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var inserts []*v1.Update
+			for i := range vip.Size + 2 {
+				row := rows[2].entry
+				row.Match = []p4rt.Field{field("address", vipAddress), u("protocol", 6), u("port", uint64(i))}
+				inserts = append(inserts, p4rt.Insert(entity(t, p.Info(), row)))
+			}
+			began := time.Now()
+			err = p.Write(ctx, inserts)
+			t.Logf("%d inserts in %v: %v", len(inserts), time.Since(began), err)
+			batch, ok := errors.AsType[*p4rt.BatchError](err)
+			if !ok || len(batch.Failed) != 2 {
+				t.Fatalf("error is %v, want a *BatchError with 2 failures", err)
+			}
+			if got, want := batch.Failed[0].Code, full[filepath.Base(t.Name())]; got != want {
+				t.Errorf("a full table answers %v, want %v", got, want)
+			}
+			began = time.Now()
+			entries := len(readEntries(ctx, t, p, "vip"))
+			t.Logf("%d entries read in %v", entries, time.Since(began))
+			if entries != int(vip.Size) {
+				t.Errorf("%d entries, want %d", entries, vip.Size)
+			}
+			err = p.Write(ctx, inserts[:p4rt.DefaultMaxBatch])
+			batch, ok = errors.AsType[*p4rt.BatchError](err)
+			if !ok || len(batch.Failed) != p4rt.DefaultMaxBatch {
+				t.Fatalf("error is %.300v, want a *BatchError with %d failures", err, p4rt.DefaultMaxBatch)
+			}
+			t.Logf("%v", err)
+		})
+	})
+}
+
+func TestTakeover(t *testing.T) {
+	eachTarget(t, func(t *testing.T, address string) {
+		asPrimary(t, address, 1, func(ctx context.Context, p *p4rt.Primary) {
+			same := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: deviceID, Pipeline: pipeline(), Election: &p4rt.ElectionID{Low: 1}})
+			sameCtx, cancel := context.WithCancel(t.Context())
+			sameEnded := make(chan error, 1)
+			go func() { sameEnded <- same.Run(sameCtx, nil) }()
+			eventually(t, "the second client of an id is told so", func() bool { return errors.Is(same.Status().Err, p4rt.ErrElectionIDInUse) })
+			cancel()
+			<-sameEnded
+
+			asPrimary(t, address, 2, func(context.Context, *p4rt.Primary) {
+				<-ctx.Done()
+				if cause := context.Cause(ctx); !errors.Is(cause, p4rt.ErrNotPrimary) {
+					t.Errorf("cause is %v", cause)
+				}
+				err := p.Write(t.Context(), []*v1.Update{p4rt.Insert(entity(t, p.Info(), rows[8].entry))})
+				if !errors.Is(err, p4rt.ErrNotPrimary) {
+					t.Errorf("a write of the former primary: %v", err)
+				}
+			})
+		})
+	})
+}
+
+func TestAfterTakeover(t *testing.T) {
+	after := map[string]p4rt.State{
+		"bmv2":       p4rt.Active, // its primary is the highest id that is live
+		"softswitch": p4rt.Backup, // the specification's is the highest id ever seen
+	}
+	eachTarget(t, func(t *testing.T, address string) {
+		low := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: deviceID, Pipeline: pipeline(), Election: &p4rt.ElectionID{Low: 1}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- low.Run(ctx, func(ctx context.Context, _ *p4rt.Primary) error { <-ctx.Done(); return nil })
+		}()
+		eventually(t, "the only client is primary", func() bool { return low.Status().State == p4rt.Active })
+		asPrimary(t, address, 2, func(context.Context, *p4rt.Primary) {
+			eventually(t, "the lower id is backup", func() bool { return low.Status().State == p4rt.Backup })
+		})
+		want := after[filepath.Base(t.Name())]
+		eventually(t, "the lower id is "+want.String()+" after the higher left", func() bool {
+			s := low.Status()
+			return s.State == want && (s.Err == nil || strings.Contains(s.Err.Error(), "nobody is until"))
+		})
+		cancel()
+		<-ended
+	})
+}
+
+// eventually polls, because another process decides when.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
 }

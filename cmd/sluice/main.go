@@ -67,8 +67,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: commands(
 			backendCommand,
 			controllerCommand,
+			demoCommand,
 			healthdCommand,
 			statusCommand,
+			switchCommand,
 			tableCommand,
 		),
 		Action: func(c *cli.Context) error {

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sluicelb/sluice/p4/softswitch"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+)
+
+var switchCommand = &cli.Command{
+	Name:  "switch",
+	Usage: "run the embedded switch on network interfaces",
+	Description: "Runs whatever v1model program (bmv2 JSON and P4Info) a controller pushes over P4Runtime,\n" +
+		"until SIGINT or SIGTERM. Until then it drops all frames.\n\n" +
+		"An interface that is a port should have no address of its own, and the hosts behind it no\n" +
+		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
+	Flags: []cli.Flag{
+		&cli.StringFlag{Name: "grpc", Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the P4Runtime server"},
+		&cli.BoolFlag{Name: "insecure", Usage: "allow an ADDRESS that is not loopback: whoever reaches it controls the switch, there is no TLS yet"},
+		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device that clients name"},
+		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort, Usage: "`ID` of the port for packet-ins and packet-outs"},
+		&cli.StringSliceFlag{Name: "port", Usage: "`ID=INTERFACE`, a port of the switch; as often as there are ports"},
+		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, for tcpdump"},
+		logLevelFlag(),
+	},
+	Action: action(runSwitch),
+}
+
+// switchPort is one --port.
+type switchPort struct {
+	id    uint16
+	iface string
+}
+
+func runSwitch(c *cli.Context, _ []string) (err error) {
+	log, err := newLogger(c, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	ports, err := switchPorts(c)
+	if err != nil {
+		return usageError(err)
+	}
+	if err := checkAddress(c.String("grpc"), c.Bool("insecure")); err != nil {
+		return usageError(fmt.Errorf("--grpc: %w", err))
+	}
+	sw := softswitch.New(softswitch.Config{
+		DeviceID: c.Uint64("device-id"), CPUPort: uint16(c.Uint("cpu-port")), Log: log,
+	})
+	for _, p := range ports {
+		opened, err := port.OpenPacket(p.iface)
+		if err != nil {
+			return fmt.Errorf("port %d: %w", p.id, err)
+		}
+		defer opened.Close()
+		if dir := c.String("pcap"); dir != "" {
+			recorded, stop, err := record(opened, filepath.Join(dir, fmt.Sprintf("port%d.pcap", p.id)))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, stop()) }()
+			opened = recorded
+		}
+		if err := sw.AddPort(p.id, opened); err != nil {
+			return usageError(fmt.Errorf("--port: %w", err))
+		}
+		log.Info("port", "port", p.id, "interface", p.iface)
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(c.Context, "tcp", c.String("grpc"))
+	if err != nil {
+		return fmt.Errorf("P4Runtime server: %w", err)
+	}
+	log.Info("P4Runtime server", "address", l.Addr(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
+	err = sw.RunAndServe(c.Context, l)
+	status := sw.Status()
+	for _, p := range ports {
+		n := status.Ports[p.id]
+		log.Info("port stopped", "port", p.id, "interface", p.iface, "received", n.Received, "sent", n.Sent,
+			"receive_dropped", n.ReceiveDropped, "send_dropped", n.SendDropped)
+	}
+	return err
+}
+
+// switchPorts reads the flags that name ports. It tells all that is wrong at once.
+func switchPorts(c *cli.Context) ([]switchPort, error) {
+	var ports []switchPort
+	var problems []error
+	seen, taken := map[uint64]bool{}, map[string]bool{}
+	cpu := uint64(c.Uint("cpu-port"))
+	if cpu < 1 || cpu > softswitch.MaxPort {
+		problems = append(problems, fmt.Errorf("--cpu-port: must be 1..%d, is %d", softswitch.MaxPort, cpu))
+	}
+	for _, s := range c.StringSlice("port") {
+		problem := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("--port %s: "+format, append([]any{s}, args...)...))
+		}
+		text, iface, ok := strings.Cut(s, "=")
+		if !ok || text == "" || iface == "" {
+			problem("want ID=INTERFACE, such as 1=veth1")
+			continue
+		}
+		id, err := strconv.ParseUint(text, 10, 64)
+		switch {
+		case err != nil:
+			problem("want ID=INTERFACE with a number before the =, such as 1=veth1")
+		case id < 1 || id > softswitch.MaxPort:
+			problem("ID must be 1..%d", softswitch.MaxPort)
+		case id == cpu:
+			problem("%d is the CPU port", id)
+		case seen[id]:
+			problem("port %d is there twice", id)
+		case taken[iface]:
+			problem("interface %s is there twice", iface)
+		default:
+			seen[id], taken[iface] = true, true
+			ports = append(ports, switchPort{uint16(id), iface})
+		}
+	}
+	return ports, errors.Join(problems...)
+}
+
+// checkAddress wants a loopback address, unless insecure allows any.
+func checkAddress(address string, insecure bool) error {
+	hostname, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: want ADDRESS:PORT, such as 127.0.0.1:9559", err)
+	}
+	ip, err := netip.ParseAddr(hostname)
+	if insecure || hostname == "localhost" || err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it", address)
+}
+
+// record writes the frames of p to a file. stop closes it, and says what went wrong with it.
+func record(p port.Port, name string) (_ port.Port, stop func() error, err error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--pcap: %w", err)
+	}
+	capture, err := port.NewPcap(f)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+	}
+	return port.Capture(p, capture), func() error {
+		if err := errors.Join(capture.Err(), f.Close()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}, nil
+}

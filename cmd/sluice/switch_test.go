@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestSwitchRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no =", []string{"--port", "1veth"}, exitUsage, "sluice: --port 1veth: want ID=INTERFACE, such as 1=veth1\n"},
+		{"no number", []string{"--port", "a=veth1"}, exitUsage, "sluice: --port a=veth1: want ID=INTERFACE with a number before the =, such as 1=veth1\n"},
+		{
+			"several at once", []string{"--port", "0=a", "--port", "511=b", "--port", "510=c", "--port", "1=d", "--port", "1=e", "--port", "2=d", "--port", "3="}, exitUsage,
+			"sluice: --port 0=a: ID must be 1..510\n--port 511=b: ID must be 1..510\n--port 510=c: 510 is the CPU port\n" +
+				"--port 1=e: port 1 is there twice\n--port 2=d: interface d is there twice\n--port 3=: want ID=INTERFACE, such as 1=veth1\n",
+		},
+		{"CPU port", []string{"--cpu-port", "511"}, exitUsage, "sluice: --cpu-port: must be 1..510, is 511\n"},
+		{"no port number", []string{"--grpc", "127.0.0.1"}, exitUsage, "sluice: --grpc: address 127.0.0.1: missing port in address: want ADDRESS:PORT, such as 127.0.0.1:9559\n"},
+		{"not loopback", []string{"--grpc", "0.0.0.0:9559"}, exitUsage, "sluice: --grpc: 0.0.0.0:9559 is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it\n"},
+		{"no such interface", []string{"--port", "1=nowhere0"}, exitFailure, "sluice: port 1: interface nowhere0: no such network interface\n"},
+		{"log level", []string{"--log-level", "loud"}, exitUsage, `sluice: --log-level: must be debug, info, warn or error, is "loud"` + "\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), append([]string{"sluice", "switch"}, tt.args...), &stdout, &stderr)
+			if code != tt.code || stderr.String() != tt.want || stdout.Len() != 0 {
+				t.Errorf("exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", code, tt.code, stdout.String(), stderr.String(), tt.want)
+			}
+		})
+	}
+}
+
+func TestSwitchEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	started := &watcher{want: "P4Runtime server", then: cancel}
+	if code := run(ctx, []string{"sluice", "switch", "--grpc", "127.0.0.1:0"}, started, started); code != 0 {
+		t.Errorf("exit code %d, want 0:\n%s", code, started.text.String())
+	}
+}
+
+// watcher calls then when want was written.
+type watcher struct {
+	text strings.Builder
+	want string
+	then func()
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	w.text.Write(p)
+	if strings.Contains(w.text.String(), w.want) {
+		w.then()
+	}
+	return len(p), nil
+}

@@ -413,8 +413,7 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 				r.parserError = r.program.errors.tooShort
 				return false
 			}
-			copy(r.bytes[h.base:h.base+h.size], rest)
-			r.words[h.valid.word] = 1
+			h.extract(r, rest, 0)
 			r.parsed += h.size
 			return true
 		}, nil

@@ -31,7 +31,6 @@ var (
 
 	client = netip.MustParseAddr("192.0.2.1")
 	other  = netip.MustParseAddr("192.0.2.2")
-	web1   = netip.MustParseAddr("10.0.0.11")
 	vip    = netip.MustParseAddr("10.0.0.100")
 )
 

@@ -424,7 +424,7 @@ func (t *Table) bind(words []uint64, c Call) (*Installed, error) {
 	e.words = append(e.inline[:0], words...)
 	for k, p := range a.params {
 		b := c.Params[k]
-		if err := checkBytes("parameter "+p.name, b, p.bits); err != nil {
+		if err := checkBytes("parameter", p.name, b, p.bits); err != nil {
 			return nil, err
 		}
 		for range p.words() {
@@ -439,12 +439,12 @@ func (t *Table) bind(words []uint64, c Call) (*Installed, error) {
 	return e, nil
 }
 
-func checkBytes(what string, b []byte, bits int) error {
+func checkBytes(what, name string, b []byte, bits int) error {
 	if n := (bits + 7) / 8; len(b) != n {
-		return invalid("%s is %d bytes, must be %d", what, len(b), n)
+		return invalid("%s %s is %d bytes, must be %d", what, name, len(b), n)
 	}
 	if over := bits % 8; over != 0 && b[0]>>over != 0 {
-		return invalid("%s does not fit %d bits", what, bits)
+		return invalid("%s %s does not fit %d bits", what, name, bits)
 	}
 	return nil
 }
@@ -465,7 +465,7 @@ func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
 	clear(words)
 	for i := range t.keys {
 		k, m := &t.keys[i], &match[i]
-		if err := checkBytes("key "+k.Name, m.Value, k.Bits); err != nil {
+		if err := checkBytes("key", k.Name, m.Value, k.Bits); err != nil {
 			return nil, err
 		}
 		k.pack(words, m.Value)
@@ -482,12 +482,12 @@ func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
 			}
 			k.packPrefix(mask, m.PrefixLen)
 		case Ternary:
-			if err := checkBytes("mask of key "+k.Name, m.Mask, k.Bits); err != nil {
+			if err := checkBytes("mask of key", k.Name, m.Mask, k.Bits); err != nil {
 				return nil, err
 			}
 			k.pack(mask, m.Mask)
 		case Range:
-			if err := checkBytes("high end of key "+k.Name, m.Mask, k.Bits); err != nil {
+			if err := checkBytes("high end of key", k.Name, m.Mask, k.Bits); err != nil {
 				return nil, err
 			}
 			low, high := toUint64(m.Value), toUint64(m.Mask)

@@ -53,13 +53,10 @@ func (t *textTable) write(w io.Writer) error {
 	widths := make([]int, len(t.rows[0]))
 	numbers := make([]bool, len(t.rows[0]))
 	for i := range widths {
-		numbers[i] = len(t.rows) > 1
-		for r, row := range t.rows {
+		for _, row := range t.rows {
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
-			if r > 0 && !isNumber(row[i]) {
-				numbers[i] = false
-			}
 		}
+		numbers[i] = allNumbers(t.rows[1:], i)
 	}
 	var b strings.Builder
 	for _, row := range t.rows {
@@ -82,8 +79,19 @@ func (t *textTable) write(w io.Writer) error {
 	return err
 }
 
-func isNumber(s string) bool {
-	return s == "-" || s != "" && strings.Trim(s, "0123456789") == ""
+// allNumbers reports whether the column holds numbers, and nothing else but placeholders.
+func allNumbers(rows [][]string, column int) bool {
+	some := false
+	for _, row := range rows {
+		switch cell := row[column]; {
+		case cell == "-" || cell == "*":
+		case strings.Trim(cell, "0123456789") == "":
+			some = true
+		default:
+			return false
+		}
+	}
+	return some
 }
 
 // action is what a command does: run gets the command's arguments, at most as many as names has.
@@ -112,14 +120,17 @@ func group(c *cli.Context) error {
 }
 
 // commands gives every command, at any depth, the same treatment of usage errors, which the cli
-// package passes on to none.
+// package passes on to none. It copies them, because that package writes to the commands it runs.
 func commands(list ...*cli.Command) []*cli.Command {
+	var copies []*cli.Command
 	for _, c := range list {
+		c := *c
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError(err) }
 		c.HideHelpCommand = true
-		commands(c.Subcommands...)
+		c.Subcommands = commands(c.Subcommands...)
+		copies = append(copies, &c)
 	}
-	return list
+	return copies
 }
 
 // arguments parses what is behind the first argument, and returns what are no flags.

@@ -77,8 +77,11 @@ func (v Value) IsZero() bool { return v.bytes == "" && v.bits == 0 && v.format =
 // Equal reports whether both are the same number; width and format do not count.
 func (v Value) Equal(w Value) bool { return v.bytes == w.bytes }
 
-// Compare orders values as numbers: -1, 0 or 1.
+// Compare orders values as numbers, strings as strings: -1, 0 or 1.
 func (v Value) Compare(w Value) int {
+	if v.format == Text && w.format == Text {
+		return cmp.Compare(v.bytes, w.bytes)
+	}
 	return cmp.Or(cmp.Compare(len(v.bytes), len(w.bytes)), cmp.Compare(v.bytes, w.bytes))
 }
 

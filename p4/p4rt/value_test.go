@@ -82,6 +82,9 @@ func TestValueOrder(t *testing.T) {
 			}
 		}
 	}
+	if got := p4rt.TextValue("blue").Compare(p4rt.TextValue("red")); got != -1 {
+		t.Errorf("blue compares to red as %d", got)
+	}
 	// Width and format are no part of the number.
 	if !p4rt.AddrValue(netip.MustParseAddr("0.0.0.7")).Equal(p4rt.UintValue(7)) {
 		t.Error("0.0.0.7 is not 7")

@@ -14,7 +14,7 @@ import (
 
 // controllerFlag names the controller that a command talks to.
 func controllerFlag() cli.Flag {
-	return &cli.StringFlag{Name: "controller", Value: api.DefaultAddress, Usage: "`ADDRESS` of the controller's API, or unix:/path"}
+	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: api.DefaultAddress, Usage: "`ADDRESS` of the controller's API, or unix:/path"}
 }
 
 // withController runs f with a client, and turns what the client says into errors for people.

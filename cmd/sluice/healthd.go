@@ -19,7 +19,7 @@ var healthdCommand = &cli.Command{
 		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
 		"needs privileges. Every probe under way holds one file descriptor.",
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "controller", Value: "http://" + api.DefaultAddress, Usage: "`ADDRESS` of the controller: http://host:port or unix:/path"},
+		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: "http://" + api.DefaultAddress, Usage: "`ADDRESS` of the controller: http://host:port or unix:/path"},
 		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
 		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
 		logLevelFlag(),

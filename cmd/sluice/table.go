@@ -27,7 +27,7 @@ const reachTimeout = 3 * time.Second
 // targetFlags name the P4Runtime target that a command talks to.
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "target", Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the switch's P4Runtime server"},
+		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the switch's P4Runtime server"},
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device at the target"},
 	}
 }

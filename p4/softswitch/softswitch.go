@@ -160,6 +160,8 @@ type Status struct {
 	// Unprogrammed frames came before there was a program; Unconnected ones were for a port that is
 	// not there.
 	Unprogrammed, Unconnected uint64
+	// Undelivered messages (packet-ins, digests, idle timeouts) were for clients that read too slowly.
+	Undelivered uint64
 }
 
 // Status returns the counters of all ports.
@@ -168,6 +170,7 @@ func (s *Switch) Status() Status {
 		Ports:        map[uint16]port.Counters{},
 		Unprogrammed: s.unprogrammed.Load(),
 		Unconnected:  s.unconnected.Load(),
+		Undelivered:  s.server.Dropped(),
 	}
 	for id := range s.ports {
 		if a := s.ports[id].Load(); a != nil {

@@ -77,6 +77,7 @@ func (p *packetPort) Flush() error {
 }
 
 func (p *packetPort) Run(ctx context.Context, receive func(frames [][]byte)) error {
+	p.poll.reset()
 	stop := context.AfterFunc(ctx, p.poll.interrupt)
 	defer stop()
 	batch := make([][]byte, 0, batchFrames)
@@ -192,7 +193,8 @@ func (p *poller) wait() error {
 	return errors.Join(err, failed)
 }
 
-// interrupt makes this and every later wait return an error.
+// interrupt makes this and every later wait return an error, until reset.
 func (p *poller) interrupt() { p.set.SetReadDeadline(time.Unix(1, 0)) }
+func (p *poller) reset()     { p.set.SetReadDeadline(time.Time{}) }
 
 func (p *poller) close() { p.once.Do(func() { p.set.Close() }) }

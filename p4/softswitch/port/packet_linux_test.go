@@ -134,6 +134,23 @@ func TestPacketBothWays(t *testing.T) {
 	}
 }
 
+// Run can be ended and begun again; what arrived meanwhile waits in the ring.
+func TestPacketRunAgain(t *testing.T) {
+	inNamespace(t)
+	a, b := open(t, "sw"), open(t, "peer")
+	for i := range 3 {
+		send(t, b, frameOf(60, byte(i)))
+		ctx, cancel := context.WithCancel(t.Context())
+		err := a.Run(ctx, func(frames [][]byte) {
+			packettest.Equal(t, frames[0], frameOf(60, byte(i)))
+			cancel()
+		})
+		if err != nil {
+			t.Fatalf("Run: %v", err)
+		}
+	}
+}
+
 func TestPacketTag(t *testing.T) {
 	sw, peer := inNamespace(t)
 	for _, l := range []netlink.Link{sw, peer} {

@@ -1,11 +1,15 @@
 package server_test
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/sluicelb/sluice/p4/softswitch/server"
 )
 
 const (
@@ -141,6 +145,71 @@ func TestRoles(t *testing.T) {
 		if got := write(role); got != want {
 			t.Errorf("Write as role %q: %q, want %q", role, got, want)
 		}
+	}
+}
+
+// blockingPlane holds up every write.
+type blockingPlane struct {
+	idlePlane
+	entered, leave chan struct{}
+}
+
+func (p blockingPlane) Now() time.Duration {
+	p.entered <- struct{}{}
+	<-p.leave
+	return 0
+}
+
+// A new primary waits for the writes that have begun; the former one is told before, and its next write
+// is refused.
+func TestTakeoverWaitsForWrites(t *testing.T) {
+	plane := blockingPlane{entered: make(chan struct{}), leave: make(chan struct{})}
+	srv := server.New(server.Config{DeviceID: device, Plane: plane, Log: slog.New(slog.DiscardHandler)})
+	open := func(id uint64) *fakeStream {
+		s := &fakeStream{ctx: t.Context(), requests: make(chan *v1.StreamMessageRequest, 1), answers: make(chan *v1.StreamMessageResponse, 1)}
+		go func() { _ = srv.StreamChannel(s) }() // ends with the test's context
+		s.requests <- &v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{Arbitration: arbitration(election(id))}}
+		return s
+	}
+	write := func(id uint64) error {
+		_, err := srv.Write(t.Context(), &v1.WriteRequest{
+			DeviceId: device, ElectionId: election(id),
+			Updates: []*v1.Update{insert(t, `table_entry:{table_id:$rules priority:1`+drop+`}`)},
+		})
+		return err
+	}
+	former := open(1)
+	<-former.answers
+	_, err := srv.SetForwardingPipelineConfig(t.Context(), &v1.SetForwardingPipelineConfigRequest{
+		DeviceId: device, ElectionId: election(1), Action: commit, Config: kinds(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- write(1) }()
+	<-plane.entered
+
+	next := open(2)
+	if got, want := text(<-former.answers), `arbitration:{device_id:1 election_id:{low:2} `+notPrimary; got != want {
+		t.Errorf("the former primary got %s, want %s", got, want)
+	}
+	select {
+	case m := <-next.answers:
+		t.Errorf("the new primary was told %s while a write ran", text(m))
+	default:
+	}
+	refused := make(chan error)
+	go func() { refused <- write(1) }()
+	close(plane.leave)
+	if err := <-done; err != nil {
+		t.Errorf("the write that had begun: %v", err)
+	}
+	if got, want := text(<-next.answers), `arbitration:{device_id:1 election_id:{low:2} `+isPrimary; got != want {
+		t.Errorf("the new primary got %s, want %s", got, want)
+	}
+	if got, want := describe(<-refused), "PermissionDenied: not primary: election id {0 1} is not the primary's"; got != want {
+		t.Errorf("the former primary's next write: %s, want %s", got, want)
 	}
 }
 

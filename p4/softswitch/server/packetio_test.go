@@ -98,6 +98,9 @@ func TestSlowClient(t *testing.T) {
 	if n := strings.Count(r.log.String(), "client reads its stream too slowly"); n != 1 {
 		t.Errorf("drops were logged %d times, want once:\n%s", n, r.log)
 	}
+	if r.sw.Status().Undelivered == 0 {
+		t.Error("drops are not counted")
+	}
 	// Its writes still work.
 	forwardToCPU(t, r)
 }

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"testing"
@@ -91,27 +90,9 @@ func TestReadLargeTable(t *testing.T) {
 	r := newRig(t)
 	r.configured(sluice())
 	const n, batch = 100_000, 4096
-	slot := func(i int) *v1.Entity {
-		exact := func(id uint32, v []byte) *v1.FieldMatch {
-			return &v1.FieldMatch{FieldId: id, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: v}}}
-		}
-		return &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
-			TableId: 44497391,
-			Match: []*v1.FieldMatch{
-				exact(1, binary.BigEndian.AppendUint32(nil, uint32(i/batch))), exact(2, []byte{0}),
-				exact(3, binary.BigEndian.AppendUint16(nil, uint16(i%batch))),
-			},
-			Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
-				ActionId: 17234410, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{1}}},
-			}}},
-		}}}
-	}
-	for i := 0; i < n; {
-		var updates []*v1.Update
-		for ; i < n && len(updates) < batch; i++ {
-			updates = append(updates, &v1.Update{Type: v1.Update_INSERT, Entity: slot(i)})
-		}
-		r.mustWrite(updates...)
+	all := slots(v1.Update_INSERT, n+1, 1)
+	for i := 0; i < n; i += batch {
+		r.mustWrite(all[i:min(i+batch, n)]...)
 	}
 	rpc, err := r.client.Read(t.Context(), &v1.ReadRequest{DeviceId: device, Entities: []*v1.Entity{entry(t, `table_entry:{table_id:$slot}`)}})
 	if err != nil {
@@ -122,13 +103,13 @@ func TestReadLargeTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The rest waits in the server for this client: writes go on, and the read does not see them.
-	r.mustWrite(&v1.Update{Type: v1.Update_DELETE, Entity: slot(0)}, &v1.Update{Type: v1.Update_INSERT, Entity: slot(n)})
+	r.mustWrite(&v1.Update{Type: v1.Update_DELETE, Entity: all[0].Entity}, all[n])
 	got, messages, seen0 := 0, 0, false
 	for m := first; ; {
 		got, messages = got+len(m.Entities), messages+1
 		for _, e := range m.Entities {
 			match := e.GetTableEntry().GetMatch()
-			seen0 = seen0 || match[0].GetExact().Value[0] == 0 && match[2].GetExact().Value[0] == 0
+			seen0 = seen0 || match[0].GetExact().Value[0] == 1 && match[2].GetExact().Value[0] == 0
 		}
 		if m, err = rpc.Recv(); errors.Is(err, io.EOF) {
 			break

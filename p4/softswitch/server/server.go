@@ -65,6 +65,7 @@ type Server struct {
 	// running is the pipeline that packets run through. It changes under state.
 	running atomic.Pointer[pipeline]
 
+	dropped    atomic.Uint64 // messages that clients read too slowly for
 	digestsDue chan struct{} // holds a token when digests may be due earlier than before
 	idleAgain  atomic.Bool   // a new primary has not been told what is idle
 }
@@ -80,6 +81,7 @@ func New(cfg Config) *Server {
 func Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxConcurrentStreams(256),
 		grpc.ConnectionTimeout(10 * time.Second),
 		// A primary whose machine died must not stay primary until TCP gives up.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
@@ -97,6 +99,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.runIdle(ctx); return nil })
 	return g.Wait()
 }
+
+// Dropped returns how many stream messages were lost because clients read too slowly.
+func (s *Server) Dropped() uint64 { return s.dropped.Load() }
 
 // newPrimary is called when another client becomes primary: what only the former one was told is told
 // again.

@@ -32,14 +32,15 @@ type stream struct {
 
 	controls chan *v1.StreamMessageResponse
 	data     chan *v1.StreamMessageResponse
-	dropped  atomic.Uint64
-	slow     sync.Once // logs the first drop
+	dropped  *atomic.Uint64 // of all streams
+	slow     sync.Once      // logs the first drop of this one
 }
 
 // StreamChannel implements v1.P4RuntimeServer.
 func (s *Server) StreamChannel(rpc v1.P4Runtime_StreamChannelServer) error {
 	st := &stream{
 		log:      s.cfg.Log,
+		dropped:  &s.dropped,
 		controls: make(chan *v1.StreamMessageResponse, controlQueue),
 		data:     make(chan *v1.StreamMessageResponse, dataQueue),
 	}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -27,6 +29,32 @@ func benchmark(b *testing.B, frame []byte) {
 }
 
 func BenchmarkProcessVIP(b *testing.B) { benchmark(b, toVIP(packet.ACK, 1000)) }
+
+// BenchmarkProcessVIPFull runs many flows through full tables: 4,000 VIPs, 100 pools of 4,096 slots.
+func BenchmarkProcessVIPFull(b *testing.B) {
+	p := newSluice(b)
+	for pool := range uint64(100) {
+		for slot := range uint64(4096) {
+			insert(b, p, "slot", Entry{Match: exact(bytesOf(100+pool, 4), bytesOf(0, 1), bytesOf(slot, 2)), Call: call("to_backend", bytesOf(1+slot%2, 4))})
+		}
+	}
+	var frames [][]byte
+	for i := range uint64(4000) {
+		a := [4]byte{10, 1, byte(i >> 8), byte(i)}
+		insert(b, p, "vip", Entry{Match: exact(a[:], bytesOf(6, 1), bytesOf(80, 2)),
+			Call: call("to_pool", bytesOf(100+i%100, 4), bytesOf(0, 1), bytesOf(4095, 2))})
+		for flow := range uint16(8) {
+			frames = append(frames, packet.NewTCP(packet.Segment{DstMAC: vipMAC, SrcMAC: clientMAC, Flags: packet.ACK,
+				Src: netip.AddrPortFrom(client, 1000+flow), Dst: netip.AddrPortFrom(netip.AddrFrom4(a), 80)}))
+		}
+	}
+	rand.Shuffle(len(frames), func(i, j int) { frames[i], frames[j] = frames[j], frames[i] })
+	r := p.NewRunner(discard{})
+	for i := 0; b.Loop(); i++ {
+		r.Process(clientPort, frames[i%len(frames)], time.Second)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "packets/s")
+}
 
 func BenchmarkProcessL2(b *testing.B) {
 	benchmark(b, at6(otherMAC, change(toVIP(packet.ACK, 1000), 30, 192, 0, 2, 2)))

@@ -16,6 +16,17 @@ type calculation struct {
 	inputs  []func(*Runner)
 	payload bool
 	hash    func([]byte) uint64
+
+	// Instead of inputs, when all are metadata of whole bytes: each has its place.
+	places []place
+	length int
+}
+
+// place is where a field of up to 64 bits goes in the input.
+type place struct {
+	load   func(*Runner) uint64
+	up     uint // 64 less its width
+	offset int
 }
 
 var algorithms = map[string]func([]byte) uint64{
@@ -33,6 +44,14 @@ var algorithms = map[string]func([]byte) uint64{
 
 // output runs the calculation on the packet as it stands.
 func (k *calculation) output(r *Runner) uint64 {
+	if k.length > 0 {
+		b := r.input[:k.length+8]
+		for i := range k.places {
+			p := &k.places[i]
+			putUint64(b[p.offset:], p.load(r)<<p.up) // the next one overwrites what is too much
+		}
+		return k.hash(b[:k.length])
+	}
 	r.input, r.inputBits = r.input[:0], 0
 	for _, add := range k.inputs {
 		add(r)
@@ -84,6 +103,9 @@ func (c *compiler) compileCalculations() error {
 			return where.errorf("unknown algorithm %q", j.Algo)
 		}
 		k := &calculation{hash: hash}
+		if places, length := c.places(j.Input); length > 0 {
+			k.places, k.length = places, length
+		}
 		for n, v := range j.Input {
 			where := where.member("input").index(n)
 			if v.Type == "payload" {
@@ -102,6 +124,24 @@ func (c *compiler) compileCalculations() error {
 		c.calculations[j.Name] = k
 	}
 	return nil
+}
+
+// places returns the places of the inputs, and their length, 0 when they have no fixed ones.
+func (c *compiler) places(inputs []valueJSON) ([]place, int) {
+	var out []place
+	length := 0
+	for _, v := range inputs {
+		if v.Type != "field" {
+			return nil, 0
+		}
+		f, err := c.field("", v.Value)
+		if err != nil || f.word < 0 || f.bits%8 != 0 || !c.owner(v.Value).metadata || length > 1024 {
+			return nil, 0
+		}
+		out = append(out, place{f.load(), uint(64 - f.bits), length})
+		length += f.bits / 8
+	}
+	return out, length
 }
 
 func (c *compiler) input(where at, v valueJSON) (func(*Runner), error) {

@@ -1,6 +1,7 @@
 // Package engine runs a P4 program that p4c compiled to bmv2's JSON for v1model: it reads the JSON
 // once, turns it into Go closures over a flat packet scratch, and passes frames through parser,
-// ingress, traffic manager, egress and deparser with simple_switch's semantics and no allocation.
+// ingress, traffic manager, egress and deparser with simple_switch's semantics. Packets allocate
+// nothing, unless the program computes negative numbers wider than 64 bits.
 //
 // It knows no P4Runtime, no P4Info and no ports: package server writes its tables, and whoever has
 // frames calls Runner.Process. Tables, counters, registers and multicast groups may be read and

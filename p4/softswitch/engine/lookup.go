@@ -57,7 +57,7 @@ func (h *hashTable) find1(key uint64) *Installed {
 	a := h.current.Load()
 	for i := mix(key^h.seed>>29, h.seed|1); ; i++ {
 		e := a.slots[i&a.mask].Load()
-		if e == nil || e.key == key && e != tombstone {
+		if e == nil || e.inline[0] == key && e != tombstone {
 			return e
 		}
 	}
@@ -130,7 +130,7 @@ func (h *hashTable) remove(key []uint64) {
 
 func (h *hashTable) grow() *hashArray {
 	n := smallest
-	for n < (h.live+1)*4 {
+	for n < (h.live+1)*3 {
 		n *= 2
 	}
 	old, a := h.current.Load(), newHashArray(n)

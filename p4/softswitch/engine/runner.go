@@ -13,7 +13,8 @@ type Digest struct {
 	Members [][]byte
 }
 
-// Output takes what Process produces. Frames and digests are valid during the call only.
+// Output takes what Process produces. Frames and digests are valid during the call only, and the
+// Runner must not be used within it.
 type Output interface {
 	Emit(port uint16, frame []byte)
 	Digest(d *Digest)

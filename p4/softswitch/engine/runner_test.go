@@ -152,6 +152,34 @@ func TestDrawsAreInRange(t *testing.T) {
 	}
 }
 
+func TestNoAllocations(t *testing.T) {
+	p := newSluice(t)
+	h, _ := flowHashes(1000)
+	insert(t, p, "slot_old", Entry{Match: slotMatch(h & (slots - 1)), Call: call("stay", bytesOf(1, 4))})
+	move := Entry{Match: slotMatch(h & (slots - 1)), Call: call("move", bytesOf(2, 4), bytesOf(1, 1), bytesOf(5, 4))}
+	if err := p.Table("slot").Modify(move); err != nil {
+		t.Fatal(err)
+	}
+	claim := packet.NewARPReply(web1MAC, vip, clientMAC, client)
+	r := p.NewRunner(discard{})
+	for name, in := range map[string]framed{
+		"VIP":                {clientPort, toVIP(packet.ACK, 2000)},
+		"VIP, SYN to a move": {clientPort, toVIP(packet.SYN, 1000)},
+		"VIP, ACK to a move": {clientPort, toVIP(packet.ACK, 1000)},
+		"IP options":         {clientPort, withOptions(toVIP(packet.ACK, 2000), 40)},
+		"fragment":           {clientPort, change(toVIP(packet.ACK, 2000), 20, 0x20, 1)},
+		"ARP answered":       {clientPort, packet.NewARPRequest(clientMAC, client, vip)},
+		"ARP claim":          {web1Port, claim},
+		"flood and digest":   {otherPort, at6(packet.Broadcast, toVIP(packet.ACK, 2000))},
+		"packet-out":         {510, append([]byte{0, 3}, claim...)},
+		"runt":               {clientPort, []byte{1}},
+	} {
+		if n := testing.AllocsPerRun(50, func() { r.Process(in.port, in.frame, time.Second) }); n != 0 {
+			t.Errorf("%s: %v allocations per packet", name, n)
+		}
+	}
+}
+
 // A packet does not see what another left behind in the scratch.
 func TestPacketsAreIndependent(t *testing.T) {
 	p := newSluice(t)

@@ -124,16 +124,17 @@ type tableAction struct {
 // Installed is an entry that is, or was, in a table. After Modify, the old and the new Installed
 // share counter and last hit.
 type Installed struct {
-	key      uint64 // words[0]
-	words    []uint64
-	call     *tableAction
-	stats    *stats
+	// What packets read comes first, and mostly fits one cache line.
+	words  []uint64 // see Table; its array is inline when there is room
+	call   *tableAction
+	stats  *stats
+	inline [4]uint64 // inline[0] is words[0] in any case
+
 	table    *Table
 	lower    *Installed // ternary: same value and mask, next lower priority
 	priority int
 	idle     time.Duration
 	since    time.Duration
-	inline   [4]uint64
 }
 
 type stats struct {
@@ -434,7 +435,7 @@ func (t *Table) bind(words []uint64, c Call) (*Installed, error) {
 		}
 	}
 	if len(e.words) > 0 {
-		e.key = e.words[0]
+		e.inline[0] = e.words[0]
 	}
 	return e, nil
 }
@@ -698,7 +699,7 @@ func (t *Table) drop(e *Installed) {
 	t.publish()
 }
 
-// publish gives packets the tuples in the order that they look in, if it has changed.
+// publish gives packets the tuples, in the order that they look in. mu is held.
 func (t *Table) publish() {
 	views := make([]view, len(t.tuples))
 	for i, p := range t.tuples {

@@ -27,9 +27,8 @@ const (
 	// (section "gRPC Server Maximum Receive Message Size").
 	maxBatchBytes = 3 << 20
 
-	// maxHeaderBytes is for the details of a failed batch, which come as a gRPC trailer, one for each
-	// update, OKs included (section "gRPC Metadata Maximum Size"). The default is 16 MB in grpc-go
-	// clients, but servers trust what is announced, and 8 KB elsewhere.
+	// maxHeaderBytes is for the details of a failed batch, which come in one gRPC trailer, a detail for
+	// each update, OKs included (section "gRPC Metadata Maximum Size").
 	maxHeaderBytes = 64 << 20
 
 	// maxMessageBytes is for targets that answer a read with a single message. bmv2 does.
@@ -40,7 +39,6 @@ const (
 // every call fails from then on: a Client never reconnects by itself, so nothing that was meant for a
 // target before its restart reaches it after.
 type Client struct {
-	target   string
 	deviceID uint64
 	conn     *grpc.ClientConn
 	rpc      v1.P4RuntimeClient
@@ -98,7 +96,6 @@ func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (
 		return nil, fmt.Errorf("connecting to %s: %w", target, err)
 	}
 	c := &Client{
-		target:   target,
 		deviceID: deviceID,
 		conn:     conn,
 		rpc:      v1.NewP4RuntimeClient(conn),
@@ -147,9 +144,6 @@ func (c *Client) alive(ctx context.Context) error {
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
-
-// Target returns the address that the client was made for.
-func (c *Client) Target() string { return c.target }
 
 // Pipeline returns the P4Info and the cookie of what the device runs, nil when it runs nothing yet.
 func (c *Client) Pipeline(ctx context.Context) (*v1.ForwardingPipelineConfig, error) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -20,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "record anew what simple_switch makes of the packets of TestOracle")
+var update = flag.Bool("update", false, "compile the programs of testdata anew, and record what simple_switch makes of packets")
 
 // traffic is a run of a program: what went in, and what came out of each port, in order.
 type traffic struct {
@@ -35,7 +36,7 @@ type framed struct {
 
 // TestOracle compares the engine with bmv2 on the programs of testdata. What bmv2 made of the
 // packets is on file: NAME.txt has a line `PORT < FRAME` for each frame in, and `PORT > FRAME` for
-// each frame out. With -update, simple_switch runs them again, on packets of its own making.
+// each frame out. With -update, p4c compiles the programs and simple_switch runs them again.
 func TestOracle(t *testing.T) {
 	programs, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(programs) == 0 {
@@ -46,6 +47,7 @@ func TestOracle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			golden := filepath.Join("testdata", name+".txt")
 			if *update {
+				compile(t, name)
 				writeTraffic(t, golden, askOracle(t, path, packetsFor(t, name)))
 			}
 			want := readTraffic(t, golden)
@@ -164,6 +166,17 @@ var special = map[string]func(*rand.Rand) []framed{
 		}
 		return in
 	},
+}
+
+// compile makes NAME.json of NAME.p4.
+func compile(t *testing.T, name string) {
+	cmd := exec.Command("p4c-bm2-ss", "--std", "p4-16", "-o", name+".json", name+".p4")
+	cmd.Dir = "testdata" // the JSON names its source
+	if text, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
+		t.Skip("p4c-bm2-ss is not installed")
+	} else if err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
 }
 
 // askOracle runs simple_switch on pcap files.

@@ -34,18 +34,23 @@ type ring struct {
 	oob    []byte
 }
 
-func openRing(index int) (r *ring, err error) {
+func openRing(index int) (*ring, error) {
 	// Protocol 0: nothing arrives before bind, when all is set.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	r = &ring{fd: fd}
-	defer func() {
-		if err != nil {
-			r.close()
-		}
-	}()
+	r := &ring{fd: fd}
+	if err := r.attach(index); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// attach sets the socket up and binds it to an interface.
+func (r *ring) attach(index int) (err error) {
+	fd := r.fd
 	for _, option := range []struct{ name, value int }{
 		{unix.PACKET_VERSION, unix.TPACKET_V2},
 		{unix.PACKET_VNET_HDR, 1},        // says which checksums are not there yet
@@ -54,7 +59,7 @@ func openRing(index int) (r *ring, err error) {
 		{unix.PACKET_IGNORE_OUTGOING, 1}, // a switch does not hear itself
 	} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, option.name, option.value); err != nil {
-			return nil, os.NewSyscallError("setsockopt", err)
+			return os.NewSyscallError("setsockopt", err)
 		}
 	}
 	// For the frames that do not fit. Without CAP_NET_ADMIN the system's limit holds.
@@ -66,20 +71,20 @@ func openRing(index int) (r *ring, err error) {
 		Frame_size: slotBytes, Frame_nr: slots,
 	}
 	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &request); err != nil {
-		return nil, os.NewSyscallError("setsockopt", err)
+		return os.NewSyscallError("setsockopt", err)
 	}
 	r.memory, err = unix.Mmap(fd, 0, slots*slotBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, os.NewSyscallError("mmap", err)
+		return os.NewSyscallError("mmap", err)
 	}
 	promiscuous := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
 	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &promiscuous); err != nil {
-		return nil, os.NewSyscallError("setsockopt", err)
+		return os.NewSyscallError("setsockopt", err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: index}); err != nil {
-		return nil, os.NewSyscallError("bind", err)
+		return os.NewSyscallError("bind", err)
 	}
-	return r, nil
+	return nil
 }
 
 func (r *ring) header(slot int) *unix.Tpacket2Hdr {

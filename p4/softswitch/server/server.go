@@ -6,8 +6,18 @@
 // It leaves packets to its Plane, package softswitch, which also calls PacketIn and Digest. Calls from
 // the data plane never wait for a client: what a client reads too slowly is dropped and counted.
 //
+// Where the specification disagrees with itself, a number that is empty or too large is OUT_OF_RANGE
+// (section "Bytestrings"), also in a match or a parameter, and MODIFY without an action changes direct
+// resources and nothing else (section "Action Specification").
+//
+// A client used to bmv2 finds these differences: nobody may write without being primary; when the
+// primary leaves, the others do not move up by themselves; a full table answers RESOURCE_EXHAUSTED;
+// reads filter by action, priority and metadata, and take all tables for direct counters; registers are
+// read and written; a backup's packet-out is answered with an error; idle timeouts are exact to 100 ms
+// and have no minimum.
+//
 // Not offered, and answered UNIMPLEMENTED: meters, action profiles, value sets, clone sessions, extern
-// entries, backup replicas, RECONCILE_AND_COMMIT, and batches other than CONTINUE_ON_ERROR.
+// entries, backup replicas, direct counters of default entries, RECONCILE_AND_COMMIT, and batches other than CONTINUE_ON_ERROR.
 package server
 
 import (

@@ -8,8 +8,8 @@ import (
 // Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every
 // switch. It returns the number of moves ended; references to moves that are no more are ignored.
 //
-// An idle notification counts only when the switch had both rows of the move, slot_old and slot, for
-// the whole drain time: before the slot row is there, nothing arrives at slot_old.
+// An idle notification counts only when slot_old could have been hit for the whole drain time: when its
+// slot row said move, and every VIP of the pool led to this generation. Before, silence says nothing.
 func Settle(st State, idle []SlotRef) (State, int) {
 	names := make(map[PoolID]string, len(st.Pools))
 	for name, p := range st.Pools {

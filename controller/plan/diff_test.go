@@ -1,0 +1,326 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+func text(batches []Batch) string {
+	var b strings.Builder
+	for i, batch := range batches {
+		if i > 0 {
+			b.WriteString("--\n")
+		}
+		for _, c := range batch {
+			fmt.Fprintln(&b, c)
+		}
+	}
+	return b.String()
+}
+
+// The life of a pool of two slots, as the switch sees it.
+func TestDiffOverALife(t *testing.T) {
+	w := newWorld(t, pool(2, equal(2)...))
+	have := Tables{}
+	stages := []struct {
+		name string
+		do   func()
+		want string
+	}{
+		{"first", func() { w.step() }, `
+insert backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
+insert backend 2: forward_to_backend(02:00:00:00:00:02, port 3)
+insert multicast_group: ports [1 2 3]
+--
+insert slot pool 1 generation 0 slot 0: to_backend(1)
+insert slot pool 1 generation 0 slot 1: to_backend(2)
+--
+insert vip 192.0.2.1 tcp port 80: to_pool(1, generation 0, mask 0x1)
+insert vip_address 192.0.2.1: refuse()
+insert arp_guard 192.0.2.1: claim()
+--
+insert arp_responder 192.0.2.1: answer(02:53:4c:00:00:01)
+`},
+		{"nothing new", func() { w.step() }, "\n"},
+		{"drain", func() { w.admin("b1", Drain).step() }, `
+insert slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
+--
+modify slot pool 1 generation 0 slot 0: move(2, bank 0, epoch 1)
+`},
+		{"another drain time", func() { w.in.Intent.Pools[0].DrainIdle = time.Second }, `
+modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
+`},
+		{"settled", func() { w.settle() }, `
+modify slot pool 1 generation 0 slot 0: to_backend(2)
+--
+delete slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
+`},
+		{"undrain and another MAC", func() {
+			w.in.Intent.Pools[0].Backends[1].MAC = packet.MAC{2, 9}
+			w.admin("b1", Active).step()
+		}, `
+modify backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
+--
+insert slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
+--
+modify slot pool 1 generation 0 slot 0: move(1, bank 0, epoch 2)
+`},
+		{"more slots", func() {
+			w.settle()
+			w.in.Intent.Pools[0].Slots = 4
+			w.step()
+		}, `
+insert slot pool 1 generation 1 slot 0: to_backend(1)
+insert slot pool 1 generation 1 slot 1: to_backend(2)
+insert slot pool 1 generation 1 slot 2: to_backend(1)
+insert slot pool 1 generation 1 slot 3: to_backend(2)
+--
+modify vip 192.0.2.1 tcp port 80: to_pool(1, generation 1, mask 0x3)
+--
+delete slot pool 1 generation 0 slot 0: move(1, bank 0, epoch 2)
+delete slot pool 1 generation 0 slot 1: to_backend(2)
+--
+delete slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
+`},
+		{"all down", func() { w.health("b1", Down).health("b2", Down).step() }, `
+delete slot pool 1 generation 1 slot 0: to_backend(1)
+delete slot pool 1 generation 1 slot 1: to_backend(2)
+delete slot pool 1 generation 1 slot 2: to_backend(1)
+delete slot pool 1 generation 1 slot 3: to_backend(2)
+`},
+		{"one up, VIP disabled", func() {
+			w.in.Intent.VIPs[0].Enabled = false
+			w.health("b1", Up).step()
+		}, `
+insert slot pool 1 generation 1 slot 0: to_backend(1)
+insert slot pool 1 generation 1 slot 1: to_backend(1)
+insert slot pool 1 generation 1 slot 2: to_backend(1)
+insert slot pool 1 generation 1 slot 3: to_backend(1)
+--
+delete arp_responder 192.0.2.1: answer(02:53:4c:00:00:01)
+--
+delete vip 192.0.2.1 tcp port 80: to_pool(1, generation 1, mask 0x3)
+`},
+		{"nothing left", func() { w.in.Intent = &config.Intent{}; w.step() }, `
+delete vip_address 192.0.2.1: refuse()
+delete arp_guard 192.0.2.1: claim()
+--
+delete slot pool 1 generation 1 slot 0: to_backend(1)
+delete slot pool 1 generation 1 slot 1: to_backend(1)
+delete slot pool 1 generation 1 slot 2: to_backend(1)
+delete slot pool 1 generation 1 slot 3: to_backend(1)
+--
+delete backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
+delete backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
+delete multicast_group: ports [1 2 3]
+`},
+	}
+	for _, s := range stages {
+		s.do()
+		want := Build(w.in.Intent, w.st)
+		if len(w.in.Intent.Pools) > 0 {
+			want.Flood = []uint16{1, 2, 3}
+		}
+		if diff := cmp.Diff(strings.TrimPrefix(s.want, "\n"), text(Diff(have, want))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", s.name, diff)
+		}
+		have = want
+	}
+}
+
+// What is read back from a switch may be anything.
+func TestDiffFromForeignTables(t *testing.T) {
+	w := newWorld(t, pool(2, equal(2)...))
+	w.step()
+	w.admin("b1", Drain).step()
+	want := Build(w.in.Intent, w.st)
+	key := SlotTable{1, 0}
+	have := Build(w.in.Intent, w.st)
+	have.Slots = map[SlotTable]Slots{
+		key:    {Rows: []Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {}, {Backend: 7, Old: 8}}},
+		{9, 4}: {Rows: []Slot{{Old: 3}}},
+	}
+	have.Flood = []uint16{4}
+	have.Backend[77] = Forward{}
+	got := text(Diff(have, want))
+	const wanted = `modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
+--
+modify slot pool 1 generation 0 slot 1: to_backend(2)
+--
+insert slot pool 1 generation 0 slot 0: move(2, bank 0, epoch 1)
+--
+delete slot pool 1 generation 0 slot 3: to_backend(7)
+--
+delete slot_old pool 1 generation 0 slot 3: stay(8), idle after 0s
+delete slot_old pool 9 generation 4 slot 0: stay(3), idle after 0s
+--
+delete backend 77: forward_to_backend(00:00:00:00:00:00, port 0)
+delete multicast_group: ports [4]
+`
+	if diff := cmp.Diff(wanted, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// clean drops what makes no difference: empty rows at the end and the timeout of no rows.
+func clean(t Tables) Tables {
+	slots := make(map[SlotTable]Slots)
+	for key, s := range t.Slots {
+		rows := slices.Clone(s.Rows)
+		for len(rows) > 0 && rows[len(rows)-1] == (Slot{}) {
+			rows = rows[:len(rows)-1]
+		}
+		if !slices.ContainsFunc(rows, func(s Slot) bool { return s.Old != 0 }) {
+			s.OldIdle = 0
+		}
+		if len(rows) > 0 {
+			slots[key] = Slots{rows, s.OldIdle}
+		}
+	}
+	t.Slots = slots
+	return t
+}
+
+// dangling says what points at a row that is missing, though it is there before or after the change.
+func dangling(now, have, want Tables) string {
+	for key, t := range now.Slots {
+		for i, row := range t.Rows {
+			for _, id := range [...]BackendID{row.Backend, row.Old} {
+				if _, ok := now.Backend[id]; !ok && id != 0 {
+					return fmt.Sprintf("%v slot %d names backend %d", key, i, id)
+				}
+			}
+			if w := want.Slots[key].Rows; row.Epoch != 0 && row.Old == 0 && i < len(w) && w[i].Old != 0 {
+				return fmt.Sprintf("%v slot %d moves and has no old backend", key, i)
+			}
+		}
+	}
+	for key, to := range now.VIP {
+		table := SlotTable{to.Pool, to.Generation}
+		for i := range int(to.SlotMask) + 1 {
+			at := func(t Tables) Slot {
+				if rows := t.Slots[table].Rows; i < len(rows) {
+					return rows[i]
+				}
+				return Slot{}
+			}
+			inUse := want.VIP[key] == to // else the table is on its way out
+			if at(now).Backend == 0 && (inUse && at(want).Backend != 0 && have.VIP[key] != to || at(have).Backend != 0 && (at(want).Backend != 0 || !inUse)) {
+				return fmt.Sprintf("%v leads to %v slot %d", key, table, i)
+			}
+		}
+	}
+	for a := range now.ARPResponder {
+		_, guarded := now.ARPGuard[a]
+		_, owned := now.VIPAddress[a]
+		if !guarded || !owned {
+			return fmt.Sprintf("%v is answered for and not guarded", a)
+		}
+	}
+	return ""
+}
+
+// Broken off anywhere and in any order within a batch, the changes leave nothing dangling.
+func TestDiffPrefixes(t *testing.T) {
+	changes := 0
+	for seed := range uint64(150) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		p := pool(1<<r.IntN(5), 100, 100, 100, 100)
+		w := newWorld(t, p)
+		w.step()
+		have := Tables{}
+		for range 12 {
+			cfg := &w.in.Intent.Pools[0]
+			for range 1 + r.IntN(3) {
+				key := BackendKey{"web", fmt.Sprintf("b%d", 1+r.IntN(4))}
+				switch r.IntN(9) {
+				case 0, 1:
+					w.in.Health[key] = Health(r.IntN(3))
+				case 2, 3:
+					w.in.Admin[key] = Admin(r.IntN(2))
+				case 4:
+					cfg.Backends = slices.Clone(p.Backends[:1+r.IntN(4)])
+				case 5:
+					cfg.Slots = 1 << r.IntN(5)
+				case 6:
+					w.settle()
+				case 7:
+					w.in.Intent.VIPs[0].Enabled = r.IntN(2) == 0
+				case 8:
+					w.in.Intent.VIPs[0].Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(r.IntN(2))})
+				}
+				w.step()
+			}
+			want := Build(w.in.Intent, w.st)
+			now, stop := have, r.IntN(8) == 0
+			for _, batch := range Diff(have, want) {
+				for _, i := range r.Perm(len(batch)) {
+					now = apply(now, batch[i])
+					changes++
+					if broken := dangling(now, have, want); broken != "" {
+						t.Fatalf("seed %d: after %s: %s\nof\n%s", seed, batch[i], broken, text(Diff(have, want)))
+					}
+				}
+				if stop && r.IntN(3) == 0 {
+					break // the connection is lost; the next difference starts here
+				}
+			}
+			if left := Diff(now, want); !stop && len(left) > 0 {
+				t.Fatalf("seed %d: after all changes there are still\n%s", seed, text(left))
+			}
+			if diff := cmp.Diff(clean(want), clean(now), cmpopts.EquateEmpty()); !stop && diff != "" {
+				t.Fatalf("seed %d: tables (-want +got):\n%s", seed, diff)
+			}
+			have = now
+		}
+	}
+	t.Logf("%d changes", changes)
+}
+
+// Every row's table is one of the pipeline, and every table is a row's, but for those of the L2 switch.
+func TestRowsAreThePipelines(t *testing.T) {
+	got := make(map[string]bool)
+	for _, r := range []Row{BackendRow{}, SlotRow{}, SlotOldRow{}, VIPRow{}, VIPAddressRow{}, ARPGuardRow{}, ARPResponderRow{}, FloodRow{}} {
+		got[r.Table()] = true
+	}
+	want := map[string]bool{"multicast_group": true}
+	for _, table := range p4.P4Info().GetTables() {
+		if name := table.GetPreamble().GetAlias(); name != "station" && name != "l2" {
+			want[name] = true
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("tables (-pipeline +rows):\n%s", diff)
+	}
+}
+
+func TestBuildOwnsAddressesWhateverTheVIPsState(t *testing.T) {
+	w := newWorld(t, pool(64, 100))
+	address := w.in.Intent.VIPs[0].Address
+	off := w.in.Intent.VIPs[0]
+	off.Port, off.Enabled = 443, false
+	w.in.Intent.VIPs = append(w.in.Intent.VIPs, off)
+	w.step()
+	tables := Build(w.in.Intent, w.st)
+	if _, ok := tables.ARPResponder[address]; !ok || len(tables.VIP) != 1 {
+		t.Errorf("one VIP of two on %s is enabled: answered %v, %d vip rows", address, ok, len(tables.VIP))
+	}
+	w.in.Intent.VIPs[0].Enabled = false
+	tables = Build(w.in.Intent, w.st)
+	got := []int{len(tables.ARPResponder), len(tables.VIP), len(tables.ARPGuard), len(tables.VIPAddress)}
+	if diff := cmp.Diff([]int{0, 0, 1, 1}, got); diff != "" {
+		t.Errorf("rows of arp_responder, vip, arp_guard, vip_address (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,482 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluicelb/sluice/controller/config"
+)
+
+// The promise: no flow whose backend stays alive is ever sent elsewhere, whatever the order of drains,
+// undrains, additions, removals, failures, recoveries, settlements and single writes to the switch.
+//
+// A small world is taken through every order there is: one pool, one switch with the tables that Diff's
+// writes have made of it so far, and one flow that can open at any time, again too. One flow is enough:
+// flows share no state but the slots, which do not depend on them. After each event the flow's next
+// packet must go where the flow is.
+//
+//	intent, health, admin --Step--> State --Build--> want --Diff--> one write at a time --> tables
+//	                                  ^                                                       |
+//	                                  +----------------- Settle <--- idle slot_old ----- SYN, packets
+//
+// The marks are those of p4/include/balance.p4, but for collisions: each flow has cells of its own.
+//
+// What is not promised: a flow that is silent for the drain time when its slot settles; a flow that was
+// opened at a backend after it was declared dead and before the switch knew; a slot of a table that
+// shrank. All three end the flow in this model.
+type model struct {
+	backends int
+	slots    int
+	grown    int // slots after growing; 0: never grows
+	hash     int // of the flow
+	allDown  config.AllDown
+
+	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
+
+	// Faults, to see that the model notices.
+	noHold      bool // gradual moves begin while the switch is behind
+	settleAlive bool // slots settle while their old flows live
+}
+
+// node is a state of the world. Its parts are never modified.
+type node struct {
+	st       State
+	have     Tables
+	down     uint8 // by backend, bit by bit
+	draining uint8
+	absent   uint8
+	grown    bool
+
+	flow  BackendID // where the flow is; 0: not open
+	marks [banks]uint32
+}
+
+const modelPool = "web"
+
+var modelVIP = VIPKey{netip.AddrFrom4([4]byte{192, 0, 2, 1}), config.TCP, 80}
+
+func (m *model) intent(n *node) *config.Intent {
+	p := config.Pool{Name: modelPool, Slots: m.slots, AllDown: m.allDown}
+	if n.grown {
+		p.Slots = m.grown
+	}
+	for i := range m.backends {
+		if n.absent>>i&1 == 0 {
+			p.Backends = append(p.Backends, backend(i+1, 100))
+		}
+	}
+	in := intent(p)
+	in.VIPs[0].Address = modelVIP.Address
+	return in
+}
+
+func (m *model) input(n *node) Input {
+	in := Input{Intent: m.intent(n), Health: make(map[BackendKey]Health), Admin: make(map[BackendKey]Admin)}
+	for i := range m.backends {
+		key := BackendKey{modelPool, fmt.Sprintf("b%d", i+1)}
+		if n.down>>i&1 == 1 {
+			in.Health[key] = Down
+		}
+		if n.draining>>i&1 == 1 {
+			in.Admin[key] = Drain
+		}
+	}
+	return in
+}
+
+func (m *model) want(n *node) Tables { return Build(m.intent(n), n.st) }
+
+// step is what the controller does after an event; behind: the switch does not hold yet what was
+// decided before.
+func (m *model) step(n *node, behind bool) {
+	in := m.input(n)
+	in.Hold = behind && !m.noHold
+	st, report, err := Step(n.st, in)
+	if err == nil {
+		err = st.Check()
+	}
+	if err != nil || report.Surplus != 0 {
+		panic(fmt.Sprintf("%v, %+v", err, report))
+	}
+	n.st = st
+}
+
+// forward is balance.p4: where a packet of the flow goes, and what it leaves in the marks.
+func (m *model) forward(have Tables, marks [banks]uint32, syn bool) (BackendID, [banks]uint32) {
+	vip, ok := have.VIP[modelVIP]
+	if !ok {
+		return 0, marks
+	}
+	rows := have.Slots[SlotTable{vip.Pool, vip.Generation}].Rows
+	at := m.hash & int(vip.SlotMask)
+	if at >= len(rows) || rows[at].Backend == 0 {
+		return 0, marks
+	}
+	row := rows[at]
+	to := row.Backend
+	if row.Epoch != 0 {
+		if syn {
+			marks[row.Bank] = row.Epoch
+		} else if marks[row.Bank] != row.Epoch && row.Old != 0 {
+			to = row.Old
+		}
+	}
+	if _, ok := have.Backend[to]; !ok {
+		return 0, marks
+	}
+	return to, marks
+}
+
+// apply makes one write.
+func apply(t Tables, c Change) Tables {
+	gone := c.Op == Delete
+	switch r := c.Row.(type) {
+	case BackendRow:
+		t.Backend = with(t.Backend, r.ID, r.Forward, gone)
+	case VIPRow:
+		t.VIP = with(t.VIP, r.VIPKey, r.ToPool, gone)
+	case VIPAddressRow:
+		t.VIPAddress = with(t.VIPAddress, r.Address, struct{}{}, gone)
+	case ARPGuardRow:
+		t.ARPGuard = with(t.ARPGuard, r.Address, struct{}{}, gone)
+	case ARPResponderRow:
+		t.ARPResponder = with(t.ARPResponder, r.Address, r.MAC, gone)
+	case SlotRow:
+		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *Slots, at *Slot) {
+			if gone {
+				r = SlotRow{}
+			}
+			at.Backend, at.Epoch, at.Bank = r.Backend, r.Epoch, r.Bank
+		})
+	case SlotOldRow:
+		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *Slots, at *Slot) {
+			if at.Old = r.Backend; gone {
+				at.Old = 0
+			} else {
+				s.OldIdle = r.Idle
+			}
+		})
+	case FloodRow:
+		if t.Flood = r.Ports; gone {
+			t.Flood = nil
+		}
+	}
+	return t
+}
+
+func with[K comparable, V any](m map[K]V, k K, v V, gone bool) map[K]V {
+	m = maps.Clone(m)
+	if m == nil {
+		m = make(map[K]V)
+	}
+	if m[k] = v; gone {
+		delete(m, k)
+	}
+	return m
+}
+
+func withSlot(tables map[SlotTable]Slots, key SlotTable, slot int, change func(*Slots, *Slot)) map[SlotTable]Slots {
+	t := tables[key]
+	rows := slices.Clone(t.Rows)
+	if slot >= len(rows) {
+		rows = append(rows, make([]Slot, slot+1-len(rows))...)
+	}
+	change(&t, &rows[slot])
+	t.Rows = rows
+	return with(tables, key, t, !slices.ContainsFunc(rows, func(s Slot) bool { return s != Slot{} }))
+}
+
+// successors calls yield with every world one event away.
+func (m *model) successors(n *node, yield func(event string, next *node)) {
+	batches := Diff(n.have, m.want(n))
+	event := func(name string, change func(*node)) {
+		next := *n
+		change(&next)
+		m.step(&next, len(batches) > 0)
+		for i := range m.backends {
+			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) {
+				next.flow = 0 // its backend is dead
+			}
+		}
+		yield(name, &next)
+	}
+	for i := range m.backends {
+		bit := uint8(1) << i
+		name := fmt.Sprintf(" b%d", i+1)
+		if m.fail {
+			event(pick(n.down&bit == 0, "fail", "recover")+name, func(n *node) { n.down ^= bit })
+		}
+		if m.drain {
+			event(pick(n.draining&bit == 0, "drain", "undrain")+name, func(n *node) { n.draining ^= bit })
+		}
+		// A pool has a backend; and the world stays finite as long as the switch keeps up with removals.
+		if m.remove && int(n.absent|bit) != 1<<m.backends-1 && len(n.have.Backend) <= m.backends {
+			event(pick(n.absent&bit == 0, "remove", "add")+name, func(n *node) { n.absent ^= bit })
+		}
+	}
+	if m.grown != 0 && !n.grown {
+		event("grow", func(n *node) { n.grown = true })
+	}
+	event("tick", func(*node) {})
+
+	// The switch reports slot_old rows that are idle; that counts once a VIP leads there and the slot
+	// says move.
+	for key, t := range n.have.Slots {
+		for i, row := range t.Rows {
+			if row.Epoch == 0 || row.Old == 0 || n.have.VIP[modelVIP].Generation != key.Generation {
+				continue
+			}
+			next := *n
+			next.st, _ = Settle(n.st, []SlotRef{{key.Pool, key.Generation, uint16(i), row.Old}})
+			if vip := n.have.VIP[modelVIP]; n.flow == row.Old && vip.Generation == key.Generation && m.hash&int(vip.SlotMask) == i && !m.settleAlive {
+				if to, _ := m.forward(n.have, n.marks, false); to == row.Old {
+					next.flow = 0 // silent for the drain time
+				}
+			}
+			yield(fmt.Sprintf("settle slot %d", i), &next)
+		}
+	}
+	if len(batches) > 0 {
+		for _, c := range batches[0] {
+			next := *n
+			next.have = apply(n.have, c)
+			yield(c.String(), &next)
+		}
+	}
+
+	next := *n
+	next.flow, next.marks = m.forward(n.have, n.marks, true)
+	p := n.st.Pools[modelPool]
+	slot := p.Slots[m.hash&(len(p.Slots)-1)]
+	for i := range m.backends {
+		if n.down>>i&1 == 1 && next.flow == memberID(n.st, i) {
+			next.flow = 0 // nobody answers
+		}
+	}
+	if next.flow != slot.Backend && next.flow != slot.Old {
+		next.flow = 0 // declared dead, and the switch does not know yet
+	}
+	yield("open", &next)
+}
+
+func memberID(st State, i int) BackendID {
+	name := fmt.Sprintf("b%d", i+1)
+	for _, m := range st.Pools[modelPool].Members {
+		if m.Name == name {
+			return m.ID
+		}
+	}
+	return 0
+}
+
+func pick(first bool, a, b string) string {
+	if first {
+		return a
+	}
+	return b
+}
+
+// key identifies a world up to what makes no difference to its future: ids and epochs count only by
+// their order, generations by their distance, and marks of epochs that are over not at all.
+func (m *model) key(n *node) [16]byte {
+	p := n.st.Pools[modelPool]
+	ids := []BackendID{0}
+	epochs := []uint32{0}
+	note := func(s Slot) {
+		ids = append(ids, s.Backend, s.Old)
+		epochs = append(epochs, s.Epoch)
+	}
+	for _, s := range p.Slots {
+		note(s)
+	}
+	for _, t := range n.have.Slots {
+		for _, s := range t.Rows {
+			note(s)
+		}
+	}
+	for _, member := range p.Members {
+		ids = append(ids, member.ID)
+	}
+	for id := range n.have.Backend {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	slices.Sort(epochs)
+	epochs = slices.Compact(epochs)
+
+	b := make([]byte, 0, 256)
+	id := func(x BackendID) { b = append(b, byte(slices.Index(ids, x))) }
+	slots := func(rows []Slot) {
+		b = append(b, byte(len(rows)))
+		for _, s := range rows {
+			id(s.Backend)
+			id(s.Old)
+			b = append(b, byte(slices.Index(epochs, s.Epoch)), s.Bank)
+		}
+	}
+	b = append(b, n.down, n.draining, n.absent, byte(len(p.Members)))
+	if n.grown {
+		b = append(b, 1)
+	}
+	for _, member := range p.Members {
+		id(member.ID)
+		b = append(b, member.Name...)
+		b = append(b, pick(member.Removed, "-", "+")...)
+	}
+	for _, x := range p.Home {
+		id(x)
+	}
+	slots(p.Slots)
+	tables := slices.SortedFunc(maps.Keys(n.have.Slots), compareSlotTables)
+	for _, key := range tables {
+		b = append(b, p.Generation-key.Generation)
+		slots(n.have.Slots[key].Rows)
+	}
+	held := slices.Sorted(maps.Keys(n.have.Backend))
+	b = append(b, byte(len(held)))
+	for _, x := range held {
+		id(x)
+	}
+	if vip, ok := n.have.VIP[modelVIP]; ok {
+		b = append(b, p.Generation-vip.Generation, byte(vip.SlotMask))
+	}
+	b = append(b, byte(len(n.have.VIPAddress)+len(n.have.ARPGuard)<<1+len(n.have.ARPResponder)<<2))
+	id(max(n.flow, 0))
+	for _, mark := range n.marks {
+		b = append(b, byte(max(slices.Index(epochs, mark), 0)))
+	}
+	sum := sha256.Sum256(b)
+	return [16]byte(sum[:16])
+}
+
+// result is what a search found.
+type result struct {
+	states, transitions, depth int
+	closed                     bool   // every reachable state was seen
+	broken                     string // how a flow was broken
+}
+
+// search explores breadth first, up to a number of states.
+func (m *model) search(most int) result {
+	type step struct {
+		parent int
+		event  string
+	}
+	start := &node{}
+	m.step(start, false)
+	for _, batch := range Diff(Tables{}, m.want(start)) {
+		for _, c := range batch {
+			start.have = apply(start.have, c)
+		}
+	}
+	seen := map[[16]byte]struct{}{m.key(start): {}}
+	steps := []step{{parent: -1}}
+	type entry struct {
+		*node
+		step, depth int
+	}
+	queue := []entry{{start, 0, 0}}
+	var r result
+	for len(queue) > 0 && r.broken == "" {
+		e := queue[0]
+		queue = queue[1:]
+		if len(seen) >= most {
+			break
+		}
+		r.depth = e.depth
+		m.successors(e.node, func(event string, next *node) {
+			r.transitions++
+			k := m.key(next)
+			if _, ok := seen[k]; ok || r.broken != "" {
+				return
+			}
+			seen[k] = struct{}{}
+			steps = append(steps, step{e.step, event})
+			queue = append(queue, entry{next, len(steps) - 1, e.depth + 1})
+			if next.flow == 0 {
+				return
+			}
+			if to, _ := m.forward(next.have, next.marks, false); to != next.flow {
+				var path []string
+				for at := len(steps) - 1; steps[at].parent >= 0; at = steps[at].parent {
+					path = append(path, steps[at].event)
+				}
+				slices.Reverse(path)
+				r.broken = fmt.Sprintf("the flow of backend %d goes to %d after\n  %s", next.flow, to, strings.Join(path, "\n  "))
+			}
+		})
+	}
+	r.states, r.closed = len(seen), len(queue) == 0
+	return r
+}
+
+func (m model) String() string {
+	var events []string
+	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0} {
+		if on {
+			events = append(events, event)
+		}
+	}
+	slices.Sort(events)
+	name := fmt.Sprintf("%d backends, %d slots, hash %d: %s", m.backends, m.slots, m.hash, strings.Join(events, ", "))
+	if m.allDown != "" {
+		name += ", all_down " + string(m.allDown)
+	}
+	return name
+}
+
+func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
+	tests := []struct {
+		model
+		most int // states; 0: all that can be reached
+	}{
+		{model{backends: 2, slots: 1, fail: true, drain: true}, 0},
+		{model{backends: 2, slots: 2, fail: true, drain: true}, 0},
+		{model{backends: 2, slots: 2, hash: 1, fail: true, drain: true, allDown: config.Forward}, 0},
+		{model{backends: 3, slots: 1, fail: true, drain: true}, 0},
+		{model{backends: 2, slots: 1, fail: true, remove: true}, 0},
+		{model{backends: 2, slots: 1, grown: 2, drain: true}, 0},
+		{model{backends: 2, slots: 1, grown: 2, hash: 1, fail: true, drain: true}, 20000},
+		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true}, 20000},
+		{model{backends: 3, slots: 4, hash: 2, fail: true, drain: true, remove: true}, 20000},
+	}
+	for _, tt := range tests {
+		t.Run(tt.model.String(), func(t *testing.T) {
+			most := tt.most
+			if most == 0 {
+				most = math.MaxInt
+			}
+			r := tt.search(most)
+			t.Logf("%d states and %d transitions up to depth %d; all: %v", r.states, r.transitions, r.depth, r.closed)
+			if r.broken != "" {
+				t.Error(r.broken)
+			}
+			if tt.most == 0 && !r.closed {
+				t.Error("not every state was reached")
+			}
+		})
+	}
+}
+
+// The model sees what it is there for.
+func TestModelNoticesFaults(t *testing.T) {
+	for name, m := range map[string]model{
+		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
+		"slots settle while their old flows live":        {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := m.search(20000)
+			if r.broken == "" {
+				t.Fatalf("no flow breaks in %d states", r.states)
+			}
+			t.Log(r.broken)
+		})
+	}
+}

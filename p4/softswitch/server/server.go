@@ -17,7 +17,8 @@
 // and have no minimum.
 //
 // Not offered, and answered UNIMPLEMENTED: meters, action profiles, value sets, clone sessions, extern
-// entries, backup replicas, direct counters of default entries, RECONCILE_AND_COMMIT, and batches other than CONTINUE_ON_ERROR.
+// entries, backup replicas, direct counters of default entries, RECONCILE_AND_COMMIT, and batches other
+// than CONTINUE_ON_ERROR.
 package server
 
 import (

@@ -1,0 +1,192 @@
+// Package demo shows Sluice at work in one process and proves what it shows: real net/http through
+// a router and the switch to three real servers, one of which dies under load and returns, another
+// drains. Switch, controller and health daemon run as in production and talk over their sockets; the
+// demo watches from outside, through the controller's API, P4Runtime and captures at the switch's
+// ports. `sluice demo` runs it.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// Config says how to run the demo.
+type Config struct {
+	Out      io.Writer    // progress, for people
+	Captures string       // existing directory for one capture file per port; "": none
+	Hold     bool         // keep everything running afterwards, until ctx ends
+	Log      *slog.Logger // of switch, controller and health daemon; nil: none
+	// Report gets the result of a demo that came to its end, before the hold. It may be nil.
+	Report func(Result) error
+
+	tamper tamper        // of tests
+	watch  time.Duration // how long to look at each state of things; 0: long enough for people
+}
+
+// Result is what the demo found, as its --json prints it.
+type Result struct {
+	Requests             int     `json:"requests"`
+	OK                   int     `json:"ok"`
+	FailedOnLiveBackends int     `json:"failed_on_live_backends"`
+	SurplusSlotMoves     int     `json:"surplus_slot_moves"`
+	DetectionMS          float64 `json:"detection_ms"` // from the death of a server to healthd's verdict
+	ReprogramMS          float64 `json:"reprogram_ms"` // from the verdict to the last slot written
+	DSRVerified          bool    `json:"dsr_verified"`
+}
+
+// limit ends a demo that hangs; one that does not takes less than half of it.
+const limit = 50 * time.Second
+
+// ErrInterrupted is returned by Run when its context ended before the demo did.
+var ErrInterrupted = errors.New("interrupted before the end")
+
+// Run runs the demo. The error says which claims did not hold, or why it could not go on.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.watch == 0 {
+		cfg.watch = 3 * time.Second
+	}
+	d := &demo{cfg: cfg, screen: newScreen(cfg.Out), events: newEventLog(), names: make(map[packet.MAC]string)}
+	err := d.run(ctx)
+	if ctx.Err() != nil && !d.reported {
+		return ErrInterrupted
+	}
+	return err
+}
+
+func (d *demo) run(ctx context.Context) (err error) {
+	d.screen.paragraph("Sluice: the switch balances, the servers answer the client directly.\n" + picture)
+	began := time.Now()
+	if d.net, err = newNetwork(d.cfg.Captures, d.cfg.tamper); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.net.close()) }()
+	s, err := startSystem(ctx, d.cfg, d.net)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := d.connect(ctx, s); err != nil {
+		return err
+	}
+	defer d.api.Close()
+	defer d.p4rt.Close()
+	following, stop := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	go func() { defer close(followed); d.events.follow(following, d.api) }()
+	defer func() { stop(); <-followed }()
+	d.screen.line("Ready after %.1f s: P4Runtime on %s, controller on %s", time.Since(began).Seconds(), s.target, s.api)
+
+	d.load = newLoad(d.net.client, clientAddress.Addr(), vip, d.net.proof, d.net.offDuring)
+	loading, stopLoad := context.WithCancel(ctx)
+	d.load.start(loading, rate)
+	defer d.load.stop()
+	defer stopLoad()
+	playing, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := d.play(playing); err != nil {
+		return err
+	}
+	if !d.cfg.Hold {
+		d.load.stop()
+	}
+	failed := d.report()
+	if d.cfg.Report != nil {
+		if err := d.cfg.Report(d.result); err != nil {
+			return err
+		}
+	}
+	if d.cfg.Hold {
+		d.hold(ctx, s)
+	}
+	return failed
+}
+
+// connect opens the demo's own eyes: the API, and the switch as any client may read it.
+func (d *demo) connect(ctx context.Context, s *system) (err error) {
+	for _, s := range d.net.servers {
+		d.names[s.mac] = s.name
+	}
+	if d.api, err = api.Dial(s.api); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	d.p4rt, err = p4rt.Dial(ctx, s.target, device)
+	return err
+}
+
+// report prints what holds and what does not, and returns an error that names the latter.
+func (d *demo) report() error {
+	t := d.load.now()
+	frames, broken := d.net.proof.verdict()
+	d.result.Requests, d.result.OK, d.result.FailedOnLiveBackends = t.requests, t.ok, t.failedLive
+	d.result.DSRVerified = len(broken) == 0
+	d.reported = true
+
+	requests := []check{
+		{t.requests > 0 && t.ok > 0 && t.ok+t.failedDead+t.failedLive == t.requests, fmt.Sprintf(
+			"%s: %s answered, %s failed on %s when it was dead", count(t.requests, "request"), thousands(t.ok), thousands(t.failedDead), killed)},
+		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request"))},
+	}
+	times := check{d.result.DetectionMS > 0 && d.result.ReprogramMS > 0, fmt.Sprintf(
+		"%.0f ms from death to detection, %.1f ms more to the last slot written", d.result.DetectionMS, d.result.ReprogramMS)}
+	dsr := []check{
+		{d.result.DSRVerified, fmt.Sprintf(
+			"%s reached servers changed in the destination MAC alone,\n     %s came straight back, changed in nothing",
+			count(frames.RequestsOut, "request frame"), count(frames.RepliesOut, "reply frame"))},
+		{frames.ARPAnswers > 0 && frames.ARPClaims == 0, fmt.Sprintf(
+			"ARP for the VIP: the switch answered %s, others %d times", often(frames.ARPAnswers), frames.ARPClaims)},
+	}
+	d.checks = append(append(requests, d.checks...), append([]check{times}, dsr...)...)
+
+	d.screen.title("What was claimed, and what holds")
+	var failed []string
+	for _, c := range d.checks {
+		d.screen.claim(c.holds, "%s", c.text)
+		if !c.holds {
+			failed = append(failed, c.text)
+		}
+	}
+	for _, text := range append(broken, t.failures...) {
+		d.screen.note("  %s", text)
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d claims do not hold:\n  %s", len(failed), len(d.checks), strings.Join(failed, "\n  "))
+	}
+	return nil
+}
+
+// hold keeps everything running, under a light load, until ctx ends.
+func (d *demo) hold(ctx context.Context, s *system) {
+	d.load.setRate(holdRate)
+	controllerFlag, targetFlag := s.flags()
+	d.screen.title("Everything stays up; Ctrl-C ends it")
+	for _, command := range []string{
+		"sluice status" + controllerFlag,
+		"sluice backend list" + controllerFlag,
+		"sluice backend undrain " + drained + controllerFlag,
+		"sluice table dump vip" + targetFlag,
+	} {
+		d.screen.line("%s", command)
+	}
+	<-ctx.Done()
+}
+
+func often(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return thousands(n) + " times"
+}

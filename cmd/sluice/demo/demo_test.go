@@ -1,0 +1,90 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// The proof can fail: in a demo whose network lies, the claim that is false is named.
+func TestDemoFindsLies(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		tamper tamper
+		claim  string
+		detail string
+	}{
+		{
+			"the switch changes an IP byte",
+			tamper{inside: at(2, changed{out: decrementTTL})},
+			"request frames reached servers changed in the destination MAC alone",
+			"left at port 2 with other bytes than it entered with",
+		},
+		{
+			"a server answers from another MAC",
+			tamper{wire: at(4, changed{in: func(frame []byte) {
+				if e := packet.Ethernet(frame); e.Type() == packet.TypeIPv4 {
+					e.SetSrc(packet.MAC{2, 0, 0, 0, 0, 0x99})
+				}
+			}})},
+			"reply frames came straight back, changed in nothing",
+			"entered at port 4 with source MAC 02:00:00:00:00:99, want 02:00:00:00:00:13",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			var result Result
+			err := Run(t.Context(), Config{
+				Out: &out, tamper: test.tamper, watch: 300 * time.Millisecond,
+				Report: func(r Result) error { result = r; return nil },
+			})
+			t.Log(out.String())
+			if err == nil || !strings.HasPrefix(err.Error(), "1 of 12 claims do not hold:\n") || !strings.Contains(err.Error(), test.claim) {
+				t.Errorf("error %v, want the claim that %s", err, test.claim)
+			}
+			if result.DSRVerified || result.FailedOnLiveBackends != 0 || result.SurplusSlotMoves != 0 || result.DetectionMS <= 0 {
+				t.Errorf("result: %+v", result)
+			}
+			if !strings.Contains(out.String(), test.detail) {
+				t.Errorf("the output does not say %q", test.detail)
+			}
+		})
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out notifier
+	out.on, out.do = "Power cut", cancel
+	began := time.Now()
+	if err := Run(ctx, Config{Out: &out, watch: 100 * time.Millisecond}); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("error %v, want %v", err, ErrInterrupted)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("ended after %v", took)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// notifier calls do when on is written.
+type notifier struct {
+	on string
+	do func()
+}
+
+func (n *notifier) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), n.on) {
+		n.do()
+	}
+	return len(p), nil
+}

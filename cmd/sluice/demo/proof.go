@@ -1,0 +1,272 @@
+package demo
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluicelb/sluice/p4/packet"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+)
+
+// proof watches every frame that enters or leaves the switch and holds Direct Server Return to its
+// word, for all flows and all frames:
+//
+//	client -> VIP   enters at the router's port for the VIP's MAC; leaves at one server's port for
+//	                that server's MAC, every other byte as it came
+//	VIP -> client   enters at a server's port from that server's MAC with the VIP as source; leaves
+//	                at the router's port, every byte as it came
+//	ARP             only the switch speaks for the VIP
+//
+// From the same frames it knows which server a flow was on, so that a failed request is charged to
+// a dead server or a live one by evidence.
+type proof struct {
+	vip     netip.AddrPort
+	vipMAC  packet.MAC
+	router  uint16                // port
+	servers map[uint16]packet.MAC // by port
+
+	mu       sync.Mutex               // guards what follows
+	requests map[string]int           // frames without destination MAC that entered and have not left yet
+	replies  map[string]int           // whole frames that entered and have not left yet
+	flows    map[netip.AddrPort]*flow // by the client's end
+	opens    map[uint16]int           // by port: frames that open a connection and left for a server
+	lastTo   map[uint16]time.Time     // last request frame that left for a server
+	counts   frameCounts
+	broken   []string // the first things that were not as they must be
+	breaches int
+}
+
+type frameCounts struct {
+	RequestsIn, RequestsOut int // frames from the client to the VIP, at the router's port and at servers' ports
+	RepliesIn, RepliesOut   int // and back
+	ARPAnswers              int // for the VIP, by the switch
+	ARPClaims               int // on the VIP, by anybody else
+}
+
+// flow is what the captures say of one connection.
+type flow struct {
+	opened   time.Time
+	to       uint16 // port of the server that the last request frame left for; 0 before
+	answered uint16 // port of the server that accepted the connection; 0 before
+	requests int    // frames that left for a server
+	replies  int    // frames that left for the client
+}
+
+// server returns the port of the server that the flow was on.
+func (f *flow) server() uint16 {
+	if f.answered != 0 {
+		return f.answered
+	}
+	return f.to
+}
+
+const (
+	brokenKept = 5
+	synACK     = packet.SYN | packet.ACK
+)
+
+func newProof(vip netip.AddrPort, vipMAC packet.MAC, router uint16, servers map[uint16]packet.MAC) *proof {
+	return &proof{
+		vip: vip, vipMAC: vipMAC, router: router, servers: servers,
+		requests: make(map[string]int),
+		replies:  make(map[string]int),
+		flows:    make(map[netip.AddrPort]*flow),
+		opens:    make(map[uint16]int),
+		lastTo:   make(map[uint16]time.Time),
+	}
+}
+
+// tap returns the function that sees the frames of one port.
+func (p *proof) tap(id uint16) func(port.Direction, time.Time, []byte) {
+	return func(d port.Direction, at time.Time, frame []byte) {
+		e := packet.Ethernet(frame)
+		if !e.IsValid() {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		switch e.Type() {
+		case packet.TypeARP:
+			if a := packet.ARP(e.Payload()); a.IsValid() {
+				p.arp(id, d, e, a)
+			}
+		case packet.TypeIPv4:
+			ip := packet.IPv4(e.Payload())
+			if !ip.IsValid() || ip.Protocol() != packet.ProtocolTCP || !packet.TCP(ip.Payload()).IsValid() {
+				return
+			}
+			if ip.Dst() == p.vip.Addr() {
+				p.request(id, d, at, e, ip)
+			} else if ip.Src() == p.vip.Addr() {
+				p.reply(id, d, e, ip)
+			}
+		}
+	}
+}
+
+func (p *proof) request(id uint16, d port.Direction, at time.Time, e packet.Ethernet, ip packet.IPv4) {
+	tcp := packet.TCP(ip.Payload())
+	client := netip.AddrPortFrom(ip.Src(), tcp.SrcPort())
+	key := string(e[len(packet.MAC{}):])
+	if d == port.In {
+		if id != p.router {
+			p.breach("a frame for the VIP entered at port %d, which is not the router's", id)
+		}
+		if e.Dst() != p.vipMAC {
+			p.breach("a frame for the VIP entered with destination MAC %v, want %v", e.Dst(), p.vipMAC)
+		}
+		p.counts.RequestsIn++
+		p.requests[key]++
+		return
+	}
+	p.counts.RequestsOut++
+	mac, server := p.servers[id]
+	if !server {
+		p.breach("a frame of %v for the VIP left at port %d, which is no server's", client, id)
+	} else if e.Dst() != mac {
+		p.breach("a frame of %v left at port %d with destination MAC %v, want %v", client, id, e.Dst(), mac)
+	}
+	if !take(p.requests, key) {
+		p.breach("a frame of %v left at port %d with other bytes than it entered with", client, id)
+	}
+	p.lastTo[id] = at
+	if tcp.Flags()&synACK == packet.SYN {
+		p.opens[id]++
+	}
+	if f := p.flows[client]; f != nil {
+		f.requests++
+		f.to = id
+	}
+}
+
+func (p *proof) reply(id uint16, d port.Direction, e packet.Ethernet, ip packet.IPv4) {
+	tcp := packet.TCP(ip.Payload())
+	client := netip.AddrPortFrom(ip.Dst(), tcp.DstPort())
+	f := p.flows[client]
+	if d == port.In {
+		mac, server := p.servers[id]
+		if !server {
+			p.breach("a frame from the VIP to %v entered at port %d, which is no server's", client, id)
+		} else if e.Src() != mac {
+			p.breach("a frame from the VIP to %v entered at port %d with source MAC %v, want %v", client, id, e.Src(), mac)
+		}
+		p.counts.RepliesIn++
+		p.replies[string(e)]++
+		if f != nil && tcp.Flags()&synACK == synACK {
+			f.answered = id
+		}
+		return
+	}
+	if id != p.router {
+		return // a copy of a frame that was flooded because the switch did not know the router yet
+	}
+	p.counts.RepliesOut++
+	if !take(p.replies, string(e)) {
+		p.breach("a frame from the VIP to %v left with other bytes than it entered with", client)
+	}
+	if f != nil {
+		f.replies++
+	}
+}
+
+func (p *proof) arp(id uint16, d port.Direction, e packet.Ethernet, a packet.ARP) {
+	if a.Sender() != p.vip.Addr() {
+		return
+	}
+	switch {
+	case d == port.In:
+		p.counts.ARPClaims++
+		p.breach("%v at port %d speaks for the VIP in ARP", a.SenderMAC(), id)
+	case a.Operation() == packet.ARPReply && a.SenderMAC() == p.vipMAC && e.Src() == p.vipMAC:
+		p.counts.ARPAnswers++
+	default:
+		p.counts.ARPClaims++
+		p.breach("ARP that names %v as the VIP left at port %d", a.SenderMAC(), id)
+	}
+}
+
+func take(m map[string]int, key string) bool {
+	n := m[key]
+	if n <= 1 {
+		delete(m, key)
+	} else {
+		m[key] = n - 1
+	}
+	return n > 0
+}
+
+func (p *proof) breach(format string, args ...any) {
+	p.breaches++
+	if text := fmt.Sprintf(format, args...); len(p.broken) < brokenKept && !slices.Contains(p.broken, text) {
+		p.broken = append(p.broken, text)
+	}
+}
+
+// open starts a flow's record, before the client sends its first frame. It reports false when the
+// client's end is in use.
+func (p *proof) open(client netip.AddrPort, at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.flows[client] != nil {
+		return false
+	}
+	p.flows[client] = &flow{opened: at}
+	return true
+}
+
+// on returns what the captures say of an open flow.
+func (p *proof) on(client netip.AddrPort) flow {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.flows[client]
+}
+
+// finish ends a flow's record. A flow that answered a request must have been seen both ways.
+func (p *proof) finish(client netip.AddrPort, answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.flows[client]; answered && (f.requests == 0 || f.replies == 0 || f.answered == 0) {
+		p.breach("%v got an answer, but %d frames to a server and %d back were seen", client, f.requests, f.replies)
+	}
+	delete(p.flows, client)
+}
+
+// lastRequest returns when the last request frame left for the server at port id.
+func (p *proof) lastRequest(id uint16) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastTo[id]
+}
+
+// opened returns how many frames that open a connection have left for the server at port id.
+func (p *proof) opened(id uint16) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opens[id]
+}
+
+// verdict returns the counts so far and what was not as it must be. Nothing seen is a breach.
+func (p *proof) verdict() (frameCounts, []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	broken := slices.Clone(p.broken)
+	if more := p.breaches - len(broken); more > 0 {
+		broken = append(broken, fmt.Sprintf("and so on, %d breaches in all", p.breaches))
+	}
+	for _, seen := range []struct {
+		what  string
+		count int
+	}{
+		{"request frame", p.counts.RequestsOut},
+		{"reply frame", p.counts.RepliesOut},
+		{"ARP answer for the VIP", p.counts.ARPAnswers},
+	} {
+		if seen.count == 0 {
+			broken = append(broken, fmt.Sprintf("no %s was seen", seen.what))
+		}
+	}
+	return p.counts, broken
+}

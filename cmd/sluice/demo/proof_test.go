@@ -1,0 +1,292 @@
+package demo
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/p4/packet"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+)
+
+// handSwitch is a balancing switch in a few lines, so that network, load and proof are tested without
+// any of the parts that they judge. It sends a flow to server port 2 + client port % 3.
+type handSwitch struct {
+	mu       sync.Mutex // guards stations
+	stations map[packet.MAC]uint16
+	net      *network
+}
+
+// run switches frames until the test ends.
+func (h *handSwitch) run(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for id, p := range h.net.ports {
+		running.Go(func() {
+			p.Run(ctx, func(frames [][]byte) {
+				for _, frame := range frames {
+					h.forward(id, slices.Clone(frame))
+				}
+			})
+		})
+	}
+	t.Cleanup(func() { cancel(); running.Wait() })
+}
+
+func (h *handSwitch) forward(in uint16, frame []byte) {
+	e := packet.Ethernet(frame)
+	h.mu.Lock()
+	h.stations[e.Src()] = in
+	out := h.stations[e.Dst()]
+	h.mu.Unlock()
+	if a := packet.ARP(e.Payload()); e.Type() == packet.TypeARP && a.Operation() == packet.ARPRequest && a.Target() == vip.Addr() {
+		h.net.ports[in].Send(packet.NewARPReply(vipMAC, vip.Addr(), a.SenderMAC(), a.Sender()))
+		return
+	}
+	if ip := packet.IPv4(e.Payload()); e.Type() == packet.TypeIPv4 && ip.Dst() == vip.Addr() {
+		s := h.net.servers[packet.TCP(ip.Payload()).SrcPort()%3]
+		e.SetDst(s.mac)
+		out = s.port
+	}
+	if out != 0 {
+		h.net.ports[out].Send(frame)
+		return
+	}
+	for id, p := range h.net.ports {
+		if id != in {
+			p.Send(frame)
+		}
+	}
+}
+
+func handNetwork(t *testing.T, tamper tamper) *network {
+	t.Helper()
+	n, err := newNetwork("", tamper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	(&handSwitch{stations: make(map[packet.MAC]uint16), net: n}).run(t)
+	return n
+}
+
+// changed is a port whose frames are changed on their way.
+type changed struct {
+	port.Port
+	out func(frame []byte)
+	in  func(frame []byte)
+}
+
+func (c *changed) Send(frame []byte) {
+	if c.out != nil {
+		frame = slices.Clone(frame)
+		c.out(frame)
+	}
+	c.Port.Send(frame)
+}
+
+func (c *changed) Run(ctx context.Context, receive func([][]byte)) error {
+	return c.Port.Run(ctx, func(frames [][]byte) {
+		for i := range frames {
+			if c.in != nil {
+				frames[i] = slices.Clone(frames[i])
+				c.in(frames[i])
+			}
+		}
+		receive(frames)
+	})
+}
+
+// decrementTTL does what a router does and a switch must not.
+func decrementTTL(frame []byte) {
+	const ttl, checksum = packet.EthernetLen + 8, packet.EthernetLen + 10
+	if packet.Ethernet(frame).Type() == packet.TypeIPv4 {
+		frame[ttl]--
+		frame[checksum], frame[checksum+1] = 0, 0
+		sum := packet.Checksum(frame[packet.EthernetLen:][:packet.IPv4Len])
+		frame[checksum], frame[checksum+1] = byte(sum>>8), byte(sum)
+	}
+}
+
+// eventually waits for a condition that only the passing of real packets brings about.
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the condition did not come about")
+		}
+	}
+}
+
+// at puts changed on one port.
+func at(id uint16, c changed) func(uint16, port.Port) port.Port {
+	return func(of uint16, p port.Port) port.Port {
+		if of != id {
+			return p
+		}
+		c := c
+		c.Port = p
+		return &c
+	}
+}
+
+func TestProof(t *testing.T) {
+	stranger := packet.MAC{2, 0, 0, 0, 0, 0x99}
+	for _, test := range []struct {
+		name   string
+		tamper tamper
+		want   []string // in the first breach; nil: proved
+	}{
+		{"honest", tamper{}, nil},
+		{
+			"the switch changes an IP byte to a server",
+			tamper{inside: at(3, changed{out: decrementTTL})},
+			[]string{"left at port 3 with other bytes than it entered with"},
+		},
+		{
+			"the switch changes an IP byte to the router",
+			tamper{inside: at(routerPort, changed{out: decrementTTL})},
+			[]string{"a frame from the VIP to 192.0.2.10:", "left with other bytes than it entered with"},
+		},
+		{
+			"a server answers from another MAC",
+			tamper{wire: at(4, changed{in: func(frame []byte) {
+				if e := packet.Ethernet(frame); e.Type() == packet.TypeIPv4 {
+					e.SetSrc(stranger)
+				}
+			}})},
+			[]string{"entered at port 4 with source MAC 02:00:00:00:00:99, want 02:00:00:00:00:13"},
+		},
+		{
+			"a server answers ARP for the VIP",
+			tamper{wire: at(2, changed{in: func(frame []byte) {
+				if e := packet.Ethernet(frame); e.Type() == packet.TypeARP && packet.ARP(e.Payload()).Operation() == packet.ARPReply {
+					copy(frame, packet.NewARPReply(e.Src(), vip.Addr(), e.Dst(), packet.ARP(e.Payload()).Target()))
+				}
+			}})},
+			[]string{"02:00:00:00:00:11 at port 2 speaks for the VIP in ARP"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := handNetwork(t, test.tamper)
+			l := newLoad(n.client, clientAddress.Addr(), vip, n.proof, n.offDuring)
+			l.start(t.Context(), 300)
+			// Somebody asks each server for its own MAC, as health checks do.
+			for _, s := range n.servers {
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				n.management.Ping(ctx, s.address.Addr()) // may fail: where a server lies in ARP
+				cancel()
+			}
+			eventually(t, func() bool {
+				_, broken := n.proof.verdict()
+				return l.now().requests >= 100 && (len(test.want) == 0 || len(broken) > 0)
+			})
+			l.stop()
+			done := l.now()
+			counts, broken := n.proof.verdict()
+			if len(test.want) == 0 {
+				if len(broken) > 0 {
+					t.Errorf("broken: %q", broken)
+				}
+				if done.ok != done.requests {
+					t.Errorf("%d of %d requests answered: %q", done.ok, done.requests, done.failures)
+				}
+				for _, s := range n.servers {
+					if done.fresh[s.name] == 0 {
+						t.Errorf("no answer from %s", s.name)
+					}
+				}
+				if counts.ARPClaims != 0 {
+					t.Errorf("counts: %+v", counts)
+				}
+				// The last segments of closed connections arrive, and nothing is left over.
+				eventually(t, func() bool {
+					n.proof.mu.Lock()
+					defer n.proof.mu.Unlock()
+					c := n.proof.counts
+					return len(n.proof.flows)+len(n.proof.requests)+len(n.proof.replies) == 0 &&
+						c.RequestsIn == c.RequestsOut && c.RepliesIn == c.RepliesOut
+				})
+				return
+			}
+			if len(broken) == 0 {
+				t.Fatal("nothing was found")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(broken[0], want) {
+					t.Errorf("found %q, want %q", broken[0], want)
+				}
+			}
+		})
+	}
+}
+
+// A request that fails is charged to the server that its connection was on.
+func TestBlame(t *testing.T) {
+	n := handNetwork(t, tamper{})
+	l := newLoad(n.client, clientAddress.Addr(), vip, n.proof, n.offDuring)
+	l.timeout = 4 * time.Second // for requests that the server had taken and never answered
+	l.start(t.Context(), 200)
+	eventually(t, func() bool { return len(l.openBefore(time.Now())) == 3 })
+	sessions := l.openBefore(time.Now())
+	web2 := n.server("web2")
+	died := web2.powerOff()
+	eventually(t, func() bool { return n.proof.lastRequest(web2.port).After(died) })
+	if err := web2.powerOn(); err != nil { // knows nothing of the old connections, and says so
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return l.now().failedDead >= sessions["web2"] })
+	l.stop()
+	done := l.now()
+	if done.failedLive != 0 {
+		t.Errorf("%d requests charged to live servers: %q", done.failedLive, done.failures)
+	}
+	if done.ok+done.failedDead != done.requests {
+		t.Errorf("%+v", done)
+	}
+	if _, broken := n.proof.verdict(); len(broken) > 0 {
+		t.Errorf("broken: %q", broken)
+	}
+}
+
+func TestFlowServer(t *testing.T) {
+	client := netip.MustParseAddrPort("192.0.2.10:20000")
+	segment := func(src, dst netip.AddrPort, srcMAC, dstMAC packet.MAC, flags uint8) []byte {
+		return packet.NewTCP(packet.Segment{SrcMAC: srcMAC, DstMAC: dstMAC, Src: src, Dst: dst, Flags: flags})
+	}
+	web1, web2 := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x12}
+	p := newProof(vip, vipMAC, 1, map[uint16]packet.MAC{2: web1, 3: web2})
+	see := func(id uint16, d port.Direction, frame []byte) { p.tap(id)(d, time.Time{}, frame) }
+	to := func(id uint16, mac packet.MAC, flags uint8) {
+		see(1, port.In, segment(client, vip, routerMAC, vipMAC, flags))
+		see(id, port.Out, segment(client, vip, routerMAC, mac, flags))
+	}
+	p.open(client, time.Time{})
+	var got []uint16
+	note := func() {
+		f := p.on(client)
+		got = append(got, f.server())
+	}
+	note()
+	to(3, web2, packet.SYN) // lost
+	note()
+	to(2, web1, packet.SYN) // sent again, after the slot moved
+	note()
+	see(2, port.In, segment(vip, client, web1, routerMAC, packet.SYN|packet.ACK))
+	note()
+	to(3, web2, packet.ACK) // led astray
+	note()
+	if diff := cmp.Diff([]uint16{0, 3, 2, 2, 2}, got); diff != "" {
+		t.Errorf("server of the flow (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,326 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+const (
+	rate     = 250 // new connections per second
+	holdRate = 20
+
+	readyTimeout  = 20 * time.Second
+	changeTimeout = 10 * time.Second // for anything that a change of the script must bring about
+
+	stragglers = 500 * time.Millisecond // a frame is on its way through the switch, on a busy machine
+
+	killed, drained = "web2", "web3"
+)
+
+// demo is one run.
+type demo struct {
+	cfg    Config
+	screen *screen
+	events *eventLog
+	net    *network
+	load   *load
+	api    *api.Client
+	p4rt   *p4rt.Client
+	names  map[packet.MAC]string
+
+	killed          time.Time
+	sessionsAtDeath map[string]int // by server
+
+	result   Result
+	checks   []check
+	reported bool
+}
+
+// check is one claim of the demo and whether it holds.
+type check struct {
+	holds bool
+	text  string
+}
+
+func (d *demo) check(holds bool, format string, args ...any) {
+	d.checks = append(d.checks, check{holds, fmt.Sprintf(format, args...)})
+}
+
+// play runs the script, from the first request to the last change.
+func (d *demo) play(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{d.baseline, d.kill, d.bringBack, d.drain} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch lets the load run for a while and returns what became of it.
+func (d *demo) watch(ctx context.Context, for_ time.Duration) (tally, error) {
+	before := d.load.now()
+	select {
+	case <-ctx.Done():
+		return tally{}, ctx.Err()
+	case <-time.After(for_):
+		return d.load.now().since(before), nil
+	}
+}
+
+// showShares watches the load and prints how it is shared, beside the slots behind it.
+func (d *demo) showShares(ctx context.Context) (tally, error) {
+	t, err := d.watch(ctx, d.cfg.watch)
+	if err != nil {
+		return tally{}, err
+	}
+	table, err := d.slots(ctx)
+	if err != nil {
+		return tally{}, err
+	}
+	share, open := table.share(), d.load.openBefore(time.Now())
+	answers := 0
+	for _, s := range d.net.servers {
+		answers += t.fresh[s.name]
+	}
+	d.screen.head("%-*s  %9s %7s %7s %9s", 6+barWidth, "share of new connections", "", "answers", "slots", "sessions")
+	for _, s := range d.net.servers {
+		n := t.fresh[s.name]
+		percent := 100 * float64(n) / float64(max(answers, 1))
+		d.screen.line("%-6s%s  %7.1f %% %7s %7s %9s", s.name, d.screen.bar(n, answers), percent,
+			thousands(n), thousands(share[s.name]), thousands(open[s.name]))
+	}
+	return t, nil
+}
+
+func (d *demo) baseline(ctx context.Context) error {
+	d.screen.title("Three servers share the load")
+	d.screen.note("%d new connections per second, and %d sessions that stay open", rate, sessions)
+	if _, err := d.watch(ctx, 2*sessionPause); err != nil { // until the sessions are open
+		return err
+	}
+	_, err := d.showShares(ctx)
+	return err
+}
+
+func (d *demo) kill(ctx context.Context) error {
+	d.screen.title("Power cut at " + killed)
+	d.screen.note("its frames vanish from one moment to the next; it closes nothing")
+	victim := d.net.server(killed)
+	before, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	load, from := d.load.now(), d.events.next()
+	d.killed = victim.powerOff()
+	d.sessionsAtDeath = d.load.openBefore(d.killed)
+	d.screen.at(0, "%s is dead", killed)
+
+	e, err := d.events.wait(ctx, from, changeTimeout, killed+" is called down", verdict(killed, api.Health_HEALTH_DOWN))
+	if err != nil {
+		return err
+	}
+	detected := e.GetVerdict().GetDetectedAt().AsTime()
+	d.result.DetectionMS = milliseconds(detected.Sub(d.killed))
+	d.screen.at(detected.Sub(d.killed), "healthd calls it down:")
+	d.screen.note("  %s", e.GetVerdict().GetReason())
+	report, err := d.reprogrammed(ctx, from, leaving(killed))
+	if err != nil {
+		return err
+	}
+	after, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	d.result.ReprogramMS = report.GetReprogramMs()
+	written := detected.Add(time.Duration(report.GetReprogramMs() * float64(time.Millisecond)))
+	d.screen.at(written.Sub(d.killed), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
+	moved := before.movesTo(after)
+	d.showMoves(moved)
+	d.surplus("death of "+killed, report, moved, moved.surplusLeaving(killed))
+	if _, err := d.showShares(ctx); err != nil {
+		return err
+	}
+	last := d.net.proof.lastRequest(victim.port)
+	d.screen.line("The last request frame for %s left %s ms after its death.", killed, thousands(int(last.Sub(d.killed).Milliseconds())))
+	t := d.load.now().since(load)
+	d.screen.line("%s failed on the dead server, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
+	d.check(last.Before(written.Add(stragglers)), "no request frame left for %s after the last slot was written", killed)
+	return nil
+}
+
+func (d *demo) bringBack(ctx context.Context) error {
+	d.screen.title(killed + " returns")
+	before, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	from, began := d.events.next(), time.Now()
+	if err := d.net.server(killed).powerOn(); err != nil {
+		return err
+	}
+	d.screen.at(0, "%s has power again, and has forgotten everything", killed)
+	e, err := d.events.wait(ctx, from, changeTimeout, killed+" is called up", verdict(killed, api.Health_HEALTH_UP))
+	if err != nil {
+		return err
+	}
+	d.screen.at(e.GetVerdict().GetDetectedAt().AsTime().Sub(began), "healthd calls it up")
+	report, err := d.reprogrammed(ctx, from, arriving(killed))
+	if err != nil {
+		return err
+	}
+	after, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
+	moved := before.movesTo(after)
+	d.showMoves(moved)
+	share := (slots + len(d.net.servers) - 1) / len(d.net.servers)
+	d.surplus("return of "+killed, report, moved, moved.surplusReturning(killed, share))
+	if _, err := d.showShares(ctx); err != nil {
+		return err
+	}
+	// Sessions that were with a live server then must be the same ones still.
+	was, is := 0, 0
+	open := d.load.openBefore(d.killed)
+	for _, s := range d.net.servers {
+		if s.name != killed {
+			was += d.sessionsAtDeath[s.name]
+			is += min(open[s.name], d.sessionsAtDeath[s.name])
+		}
+	}
+	d.screen.line("%d of %s on the other servers lived through both changes.", is, count(was, "session"))
+	d.check(is == was && was > 0, "%d of %s on live servers unbroken by death and return", is, count(was, "session"))
+	return nil
+}
+
+func (d *demo) drain(ctx context.Context) error {
+	d.screen.title("Drain " + drained)
+	d.screen.note("new connections go elsewhere; open ones stay until they end")
+	before, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	from, began := d.events.next(), time.Now()
+	if err := d.setAdmin(ctx, drained, api.Admin_ADMIN_DRAIN); err != nil {
+		return err
+	}
+	report, err := d.reprogrammed(ctx, from, leaving(drained))
+	if err != nil {
+		return err
+	}
+	after, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
+	moved := before.movesTo(after)
+	d.showMoves(moved)
+	d.surplus("drain of "+drained, report, moved, moved.surplusLeaving(drained))
+	was, opened := d.load.openBefore(began)[drained], d.net.proof.opened(d.net.server(drained).port)
+	t, err := d.showShares(ctx)
+	if err != nil {
+		return err
+	}
+	is := d.load.openBefore(began)[drained]
+	opened = d.net.proof.opened(d.net.server(drained).port) - opened
+	d.screen.line("%d of its %s went on, with %s meanwhile.", is, count(was, "session"), count(t.kept[drained], "answer"))
+	d.check(opened == 0 && is == was && t.kept[drained] > 0,
+		"while draining, %s got %d new connections and kept %d of %s", drained, opened, is, count(was, "session"))
+
+	ended := time.Now()
+	d.load.release(drained)
+	d.screen.at(0, "its sessions end")
+	e, err := d.events.wait(ctx, from, changeTimeout, drained+" is drained", func(e *api.Event) bool {
+		return e.GetDrainDone().GetBackend() == drained
+	})
+	if err != nil {
+		return err
+	}
+	settled, err := d.slots(ctx)
+	if err != nil {
+		return err
+	}
+	to, old := settled.share()[drained], settled.moving(drained)
+	d.screen.at(e.GetTime().AsTime().Sub(ended), "%s is drained: its slots have settled elsewhere", drained)
+	d.check(to == 0 && old == 0, "drained, %s has %d slots, and old flows of %d", drained, to, old)
+	return nil
+}
+
+// showMoves prints who lost slots to whom.
+func (d *demo) showMoves(m moves) {
+	for _, mv := range m.sorted() {
+		d.screen.line("%10s  %s  %s → %s", "", count(m[mv], "slot"), nobody(mv.from), nobody(mv.to))
+	}
+}
+
+// surplus adds up moves that a change does not explain: by the slots themselves, before and after, and
+// by the controller's report, which must agree with them.
+func (d *demo) surplus(change string, report *api.Reprogrammed, seen moves, surplus int) {
+	reported := make(moves)
+	for _, m := range report.GetMoves() {
+		reported[move{m.GetFrom(), m.GetTo()}] += int(m.GetSlots())
+	}
+	d.result.SurplusSlotMoves += max(surplus, int(report.GetSurplusMoves()))
+	same := len(reported) == len(seen)
+	for mv, n := range seen {
+		same = same && reported[mv] == n
+	}
+	text := fmt.Sprintf("%s: %s moved, %d surplus, as the controller says", change, count(seen.all(), "slot"), surplus)
+	if !same || surplus != int(report.GetSurplusMoves()) {
+		text = fmt.Sprintf("%s: %s moved, %d surplus; the controller says %v, %d surplus",
+			change, count(seen.all(), "slot"), surplus, report.GetMoves(), report.GetSurplusMoves())
+	}
+	d.check(same && surplus == 0 && report.GetSurplusMoves() == 0 && seen.all() > 0, "%s", text)
+}
+
+func (d *demo) slots(ctx context.Context) (slotTable, error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	return readSlots(ctx, d.p4rt, slots, d.names)
+}
+
+func (d *demo) setAdmin(ctx context.Context, server string, admin api.Admin) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	_, err := d.api.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Pool: pool, Backend: server, Admin: admin})
+	if err != nil {
+		return fmt.Errorf("setting %s to %v: %w", server, admin, err)
+	}
+	return nil
+}
+
+// reprogrammed waits for the controller's report that moves of some kind are in the switch.
+func (d *demo) reprogrammed(ctx context.Context, from int, kind func(*api.SlotMoves) bool) (*api.Reprogrammed, error) {
+	e, err := d.events.wait(ctx, from, changeTimeout, "the switch is reprogrammed", func(e *api.Event) bool {
+		return slices.ContainsFunc(e.GetReprogrammed().GetMoves(), kind)
+	})
+	return e.GetReprogrammed(), err
+}
+
+func leaving(server string) func(*api.SlotMoves) bool {
+	return func(m *api.SlotMoves) bool { return m.GetFrom() == server }
+}
+
+func arriving(server string) func(*api.SlotMoves) bool {
+	return func(m *api.SlotMoves) bool { return m.GetTo() == server }
+}
+
+func verdict(server string, health api.Health) func(*api.Event) bool {
+	return func(e *api.Event) bool {
+		return e.GetVerdict().GetBackend() == server && e.GetVerdict().GetHealth() == health
+	}
+}
+
+func nobody(name string) string {
+	if name == "" {
+		return "nobody"
+	}
+	return name
+}

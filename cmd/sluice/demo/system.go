@@ -1,0 +1,229 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicelb/sluice/controller"
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/healthd"
+	"github.com/sluicelb/sluice/p4/softswitch"
+)
+
+const (
+	defaultTarget = "127.0.0.1:9559" // where the commands look for a switch
+	device        = 1
+	pool          = "web"
+	slots         = 4096
+
+	// Shorter than in production, where it is a minute, so that nobody has to wait; longer than
+	// sessions are silent.
+	drainIdle = 2 * time.Second
+)
+
+// intent is the operator's configuration for the demo.
+func intent(target string, servers []*server) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `switches:
+  - {name: leaf1, address: %q, device_id: %d, ports: [1, 2, 3, 4, 5]}
+vip_mac: %v
+vips:
+  - {name: www, address: %v, port: %d, pool: %s}
+pools:
+  - name: %s
+    slots: %d
+    drain_idle: %v
+    checks:
+      - {type: http, path: /healthz, interval: 500ms, fast_interval: 100ms, timeout: 400ms, rise: 2, fall: 3}
+    backends:
+`, target, device, vipMAC, vip.Addr(), vip.Port(), pool, pool, slots, drainIdle)
+	for _, s := range servers {
+		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.name, s.address.Addr(), s.mac, s.port)
+	}
+	return b.String()
+}
+
+// system is the three roles of Sluice, each as it runs in production: they share nothing but sockets.
+type system struct {
+	target, api string // where switch and controller listen
+	running     *errgroup.Group
+	stop        context.CancelFunc
+	directory   string // configuration and store
+}
+
+// startSystem starts the switch over the network's ports, the controller, and healthd, which checks
+// through the management host. It returns when every server is up and can be reached.
+func startSystem(ctx context.Context, cfg Config, n *network) (*system, error) {
+	directory, err := os.MkdirTemp("", "sluice-demo-")
+	if err != nil {
+		return nil, err
+	}
+	s := &system{directory: directory}
+	ctx, s.stop = context.WithCancel(ctx)
+	s.running, ctx = errgroup.WithContext(ctx)
+	if err := s.start(ctx, cfg, n); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *system) start(ctx context.Context, cfg Config, n *network) error {
+	if err := s.startSwitch(ctx, cfg, n); err != nil {
+		return err
+	}
+	if err := s.startController(ctx, cfg, n); err != nil {
+		return err
+	}
+	client, err := api.Dial(s.api)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	// Servers that cannot be reached yet would be called down first.
+	if err := until(ctx, client, switchSynced); err != nil {
+		return err
+	}
+	h, err := healthd.New(healthd.Config{Controller: s.api, Network: n.management, Log: cfg.Log.With("role", "healthd")})
+	if err != nil {
+		return err
+	}
+	s.running.Go(func() error { return h.Run(ctx) })
+	return until(ctx, client, allUp)
+}
+
+func (s *system) startSwitch(ctx context.Context, cfg Config, n *network) error {
+	sw := softswitch.New(softswitch.Config{DeviceID: device, Log: cfg.Log.With("role", "switch")})
+	for id, p := range n.ports {
+		if err := sw.AddPort(id, p); err != nil {
+			return err
+		}
+	}
+	listener, err := listen(defaultTarget, cfg.Hold)
+	if err != nil {
+		return err
+	}
+	s.target = listener.Addr().String()
+	s.running.Go(func() error { return sw.RunAndServe(ctx, listener) })
+	return nil
+}
+
+func (s *system) startController(ctx context.Context, cfg Config, n *network) error {
+	file := filepath.Join(s.directory, "sluice.yaml")
+	if err := os.WriteFile(file, []byte(intent(s.target, n.servers)), 0o600); err != nil {
+		return err
+	}
+	address := "127.0.0.1:0"
+	if cfg.Hold && free(api.DefaultAddress) {
+		address = api.DefaultAddress
+	}
+	c := controller.New(controller.Config{
+		File:   file,
+		Store:  store.Config{Dir: filepath.Join(s.directory, "store")},
+		Listen: address,
+		Log:    cfg.Log.With("role", "controller"),
+	})
+	failed := make(chan error, 1)
+	s.running.Go(func() error {
+		err := c.Run(ctx)
+		failed <- err
+		return err
+	})
+	select {
+	case <-c.Ready():
+	case err := <-failed:
+		return fmt.Errorf("starting the controller: %w", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.api = c.Address()
+	return nil
+}
+
+// close stops all roles, waits for them, and removes what they wrote.
+func (s *system) close() error {
+	s.stop()
+	return errors.Join(s.running.Wait(), os.RemoveAll(s.directory))
+}
+
+// listen opens the standard address if asked to and possible, else any on the loopback.
+func listen(standard string, prefer bool) (net.Listener, error) {
+	if prefer {
+		if l, err := net.Listen("tcp", standard); err == nil {
+			return l, nil
+		}
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
+}
+
+func free(address string) bool {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// until waits for the controller's status to lack nothing: missing says what, or "".
+func until(ctx context.Context, c *api.Client, missing func(*api.GetStatusResponse) string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	why := "the controller does not answer"
+	for {
+		status, err := c.GetStatus(ctx, &api.GetStatusRequest{})
+		if err == nil {
+			if why = missing(status); why == "" {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until all is ready: %s: %w", why, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func switchSynced(status *api.GetStatusResponse) string {
+	if len(status.GetSwitches()) != 1 {
+		return fmt.Sprintf("there are %d switches", len(status.GetSwitches()))
+	}
+	if s := status.GetSwitches()[0]; s.GetState() != api.SwitchStatus_STATE_SYNCED {
+		return fmt.Sprintf("switch %s is %v %s", s.GetName(), s.GetState(), s.GetError())
+	}
+	return ""
+}
+
+func allUp(status *api.GetStatusResponse) string {
+	if why := switchSynced(status); why != "" {
+		return why
+	}
+	for _, p := range status.GetPools() {
+		for _, b := range p.GetBackends() {
+			if b.GetHealth() != api.Health_HEALTH_UP {
+				return fmt.Sprintf("%s is %v %s", b.GetName(), b.GetHealth(), b.GetReason())
+			}
+		}
+	}
+	return ""
+}
+
+// flags returns what the commands need to find the demo, "" when they look there anyway.
+func (s *system) flags() (controllerFlag, targetFlag string) {
+	if s.api != api.DefaultAddress {
+		controllerFlag = " --controller " + s.api
+	}
+	if s.target != defaultTarget {
+		targetFlag = " --target " + s.target
+	}
+	return controllerFlag, targetFlag
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The whole product, end to end, as `sluice demo --json` shows it.
+func TestDemo(t *testing.T) {
+	captures := filepath.Join(t.TempDir(), "captures")
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"sluice", "demo", "--json", "--pcap", captures}, &stdout, &stderr)
+	t.Logf("stderr:\n%s", &stderr)
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if lines := strings.Count(stdout.String(), "\n"); lines != 1 {
+		t.Fatalf("%d lines on stdout, want 1:\n%s", lines, &stdout)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	number := func(key string) float64 {
+		n, ok := got[key].(float64)
+		if !ok {
+			t.Errorf("%s: %v, want a number", key, got[key])
+		}
+		return n
+	}
+	if n := number("requests"); n < 100 {
+		t.Errorf("requests: %v, want hundreds", n)
+	}
+	if ok, n := number("ok"), number("requests"); ok > n || ok < n*0.8 {
+		t.Errorf("ok: %v of %v requests", ok, n)
+	}
+	if ms := number("detection_ms"); ms <= 0 || ms > 10000 {
+		t.Errorf("detection_ms: %v", ms)
+	}
+	if ms := number("reprogram_ms"); ms <= 0 || ms > 5000 {
+		t.Errorf("reprogram_ms: %v", ms)
+	}
+	want := map[string]any{
+		"requests": got["requests"], "ok": got["ok"], "detection_ms": got["detection_ms"], "reprogram_ms": got["reprogram_ms"],
+		"failed_on_live_backends": 0.0, "surplus_slot_moves": 0.0, "dsr_verified": true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
+	}
+	if strings.Contains(stderr.String(), "✗") || strings.Contains(stderr.String(), "\x1b") {
+		t.Error("progress has a failed claim, or colour for a pipe")
+	}
+	for _, name := range []string{"port1-router", "port2-web1", "port3-web2", "port4-web3", "port5-mgmt"} {
+		content, err := os.ReadFile(filepath.Join(captures, name+".pcap"))
+		if err != nil {
+			t.Error(err)
+		} else if magic := []byte{0xd4, 0xc3, 0xb2, 0xa1}; len(content) < 1000 || !bytes.HasPrefix(content, magic) {
+			t.Errorf("%s.pcap: %d bytes that are no capture", name, len(content))
+		}
+	}
+}
+
+func TestDemoUsage(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := run(t.Context(), []string{"sluice", "demo", "--pcap", file}, &stdout, &stderr); code != exitUsage {
+		t.Errorf("exit code %d, want %d", code, exitUsage)
+	}
+	if want := "sluice: --pcap: mkdir " + file + ": not a directory\n"; stderr.String() != want {
+		t.Errorf("stderr %q, want %q", &stderr, want)
+	}
+}

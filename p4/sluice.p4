@@ -6,10 +6,11 @@
 // the real server, which carries the VIP on its loopback, answers the client directly.
 //
 //   packet-out -> its port
-//   ARP        -> VIP ownership ----------------------+
-//   IPv4       -> VIP -> flow hash -> slot -> backend |
-//                  \ no VIP                           v
-//                   +-----------------------> learning L2 switch
+//   ARP        -> guard: a claim on a VIP stops here
+//   all        -> learning: where the source MAC lives
+//   ARP        -> responder: the VIP's MAC
+//   IPv4       -> VIP -> flow hash -> slot -> backend
+//   the rest   -> L2 forwarding
 #include <core.p4>
 #include <v1model.p4>
 
@@ -26,7 +27,9 @@ control SluiceVerifyChecksum(inout headers_t hdr, inout metadata_t meta) {
 
 control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
                       inout standard_metadata_t standard_metadata) {
-    Ownership() ownership;
+    Guard() guard;
+    Learning() learning;
+    Responder() responder;
     Balance() balance;
     L2() l2;
 
@@ -40,7 +43,11 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
             hdr.packet_out.setInvalid();
         } else if (hdr.ethernet.isValid()) {
             if (hdr.arp_ipv4.isValid()) {
-                ownership.apply(hdr, meta, standard_metadata);
+                guard.apply(hdr, meta, standard_metadata);
+            }
+            learning.apply(hdr, meta, standard_metadata); // from the source MAC as it came
+            if (hdr.arp_ipv4.isValid()) {
+                responder.apply(hdr, meta, standard_metadata);
             } else if (hdr.ipv4.isValid()) {
                 balance.apply(hdr, meta, standard_metadata);
             }

@@ -6,8 +6,8 @@ struct learn_t {
     bit<16> port;
 }
 
-control L2(inout headers_t hdr, inout metadata_t meta,
-           inout standard_metadata_t standard_metadata) {
+control Learning(inout headers_t hdr, inout metadata_t meta,
+                 inout standard_metadata_t standard_metadata) {
     @name(".known")
     action known(bit<9> port) {
         meta.station_port = port;
@@ -23,6 +23,21 @@ control L2(inout headers_t hdr, inout metadata_t meta,
         size = STATION_SIZE;
     }
 
+    apply {
+        if (meta.claim == 0) {
+            meta.station_port = 511;
+            station.apply();
+            // Group addresses are nobody's source.
+            if (meta.station_port != standard_metadata.ingress_port && hdr.ethernet.src[40:40] == 0) {
+                learn_t report = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
+                digest<learn_t>(1, report);
+            }
+        }
+    }
+}
+
+control L2(inout headers_t hdr, inout metadata_t meta,
+           inout standard_metadata_t standard_metadata) {
     @name(".forward")
     action forward(bit<9> port) {
         standard_metadata.egress_spec = port;
@@ -42,15 +57,6 @@ control L2(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
-        if (meta.claim == 0) {
-            meta.station_port = 511;
-            station.apply();
-            // Group addresses are nobody's source.
-            if (meta.station_port != standard_metadata.ingress_port && hdr.ethernet.src[40:40] == 0) {
-                learn_t report = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
-                digest<learn_t>(1, report);
-            }
-        }
         if (meta.done == 0) {
             l2.apply();
             if (standard_metadata.mcast_grp == 0

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // VIP ownership: the switch alone answers for a VIP, and nobody else's claim on it gets through.
 
-control Ownership(inout headers_t hdr, inout metadata_t meta,
-                  inout standard_metadata_t standard_metadata) {
+control Guard(inout headers_t hdr, inout metadata_t meta,
+              inout standard_metadata_t standard_metadata) {
     @name(".arp_claims")
     direct_counter(CounterType.packets_and_bytes) arp_claims;
 
@@ -23,6 +23,29 @@ control Ownership(inout headers_t hdr, inout metadata_t meta,
         size = VIP_SIZE;
     }
 
+    apply {
+        arp_guard.apply();
+        if (meta.claim == 1) {
+            if (hdr.arp.operation == ARP_REQUEST
+                && hdr.arp_ipv4.target_address != hdr.arp_ipv4.sender_address) {
+                // The server wants a neighbour's MAC and uses the VIP as its own name. Forwarded as a
+                // probe, sender 0.0.0.0 (RFC 5227 section 1.1), it gets its answer and nobody learns
+                // the VIP from it.
+                hdr.arp_ipv4.sender_address = 0;
+                meta.tally = ARP_DISOWNED;
+            } else {
+                // A reply or a gratuitous ARP. The controller gets it, the network does not.
+                meta.tally = DROP_ARP_CLAIM;
+                meta.reason = REASON_ARP_CLAIM;
+                standard_metadata.egress_spec = CPU_PORT;
+                meta.done = 1;
+            }
+        }
+    }
+}
+
+control Responder(inout headers_t hdr, inout metadata_t meta,
+                  inout standard_metadata_t standard_metadata) {
     @name(".arp_answers")
     direct_counter(CounterType.packets_and_bytes) arp_answers;
 
@@ -52,23 +75,6 @@ control Ownership(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
-        arp_guard.apply();
-        if (meta.claim == 1) {
-            if (hdr.arp.operation == ARP_REQUEST
-                && hdr.arp_ipv4.target_address != hdr.arp_ipv4.sender_address) {
-                // The server wants a neighbour's MAC and uses the VIP as its own name. Forwarded as a
-                // probe, sender 0.0.0.0 (RFC 5227 section 1.1), it gets its answer and nobody learns
-                // the VIP from it.
-                hdr.arp_ipv4.sender_address = 0;
-                meta.tally = ARP_DISOWNED;
-            } else {
-                // A reply or a gratuitous ARP. The controller gets it, the network does not.
-                meta.tally = DROP_ARP_CLAIM;
-                meta.reason = REASON_ARP_CLAIM;
-                standard_metadata.egress_spec = CPU_PORT;
-                meta.done = 1;
-            }
-        }
         if (meta.done == 0 && hdr.arp.operation == ARP_REQUEST) {
             arp_responder.apply();
         }

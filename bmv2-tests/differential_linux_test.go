@@ -1,0 +1,524 @@
+package bmv2tests
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
+	"github.com/sluicelb/sluice/p4/softswitch"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+)
+
+const (
+	differentialPorts  = 5
+	differentialBursts = 1000
+	differentialBurst  = 16 // frames into one port before the fence: bmv2 takes its time with each
+	differentialSeed   = 20261122
+)
+
+// TestDifferential holds the embedded switch against real bmv2: the same pipeline, the same P4Runtime
+// writes, the same frames in the same order; on every port the same bytes must come out, the same
+// packet-ins, and at the end the same counters.
+//
+//	burst, fence ──▶ port p ┌────────┐ ──▶ ports 1-5, until the fence is out of each
+//	                        │ switch │
+//	                        └────────┘ ──▶ packet-in
+func TestDifferential(t *testing.T) {
+	if err := lab.Unavailable(); err != nil {
+		t.Skip(err)
+	}
+	if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
+		t.Skip("simple_switch_grpc is not on PATH")
+	}
+	cables, err := lab.NewCables(lab.BMv2, differentialPorts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := cables.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	bmv2 := &device{target: cables.Target(), inject: func(p uint16, frame []byte) error { return cables.End(p).Inject(frame) }}
+	for p := uint16(1); p <= differentialPorts; p++ {
+		stop, err := cables.End(p).Capture(func(f lab.Frame) {
+			if !f.Sent {
+				bmv2.out(p, f.Data)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+	}
+	soft, stop := newSoftDevice(t)
+	defer stop()
+
+	generator := &frames{rand.New(rand.NewPCG(differentialSeed, 0))}
+	type burst struct {
+		port   uint16
+		frames [][]byte
+	}
+	bursts := make([]burst, differentialBursts)
+	for i := range bursts {
+		bursts[i].port = uint16(1 + generator.IntN(differentialPorts))
+		for range differentialBurst {
+			bursts[i].frames = append(bursts[i].frames, generator.frame())
+		}
+	}
+
+	results := make([]result, 2)
+	for i, d := range []*device{bmv2, soft} {
+		d.run(t, func(ctx context.Context, p *p4rt.Primary) error {
+			packetIns := make(chan []string, 1)
+			last := lastClaim()
+			go func() { packetIns <- takePacketIns(ctx, p, last) }()
+			for n, in := range bursts {
+				out, err := d.exchange(in.port, in.frames)
+				if err != nil {
+					return fmt.Errorf("burst %d: %w", n, err)
+				}
+				results[i].frames = append(results[i].frames, out)
+			}
+			if err := d.inject(1, last); err != nil {
+				return err
+			}
+			results[i].packetIns = <-packetIns
+			var err error
+			results[i].counters, err = readCounters(ctx, p)
+			return err
+		})
+	}
+	differences := 0
+	for n, in := range bursts {
+		if diff := cmp.Diff(results[0].frames[n], results[1].frames[n]); diff != "" {
+			if differences++; differences <= 3 {
+				t.Errorf("burst %d into port %d, %x:\n(-bmv2 +softswitch)\n%s", n, in.port, in.frames, diff)
+			}
+		}
+	}
+	if differences > 0 {
+		t.Errorf("%d of %d bursts left differently", differences, len(bursts))
+	}
+	if diff := cmp.Diff(results[0].packetIns, results[1].packetIns); diff != "" {
+		t.Errorf("packet-ins differ (-bmv2 +softswitch):\n%s", diff)
+	}
+	if diff := cmp.Diff(results[0].counters, results[1].counters); diff != "" {
+		t.Errorf("counters differ (-bmv2 +softswitch):\n%s", diff)
+	}
+	in, out := differentialBursts*differentialBurst, 0
+	for _, f := range results[0].frames {
+		for _, frames := range f {
+			out += len(frames)
+		}
+	}
+	t.Logf("%d frames in; %d out and %d packet-ins on bmv2", in, out, len(results[0].packetIns))
+	if out < in/2 || len(results[0].packetIns) == 0 {
+		t.Error("the frames exercise too little of the pipeline")
+	}
+}
+
+type result struct {
+	frames    []map[uint16][]string // per burst and port, what came out, in order
+	packetIns []string
+	counters  []string
+}
+
+// device is one of the two switches under comparison.
+type device struct {
+	target string
+	inject func(port uint16, frame []byte) error
+
+	mu     sync.Mutex
+	frames map[uint16][]string // that came out since the last exchange, by port
+	fences map[uint16]uint32   // the highest fence that came out, by port
+	turn   chan struct{}       // something came out
+	next   uint32              // fence
+}
+
+// fenceType marks the frames that tell that everything before them is out (IEEE 802 local experimental).
+const fenceType = 0x88b5
+
+func (d *device) out(port uint16, frame []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(frame) == 18 && binary.BigEndian.Uint16(frame[12:]) == fenceType {
+		if d.fences == nil {
+			d.fences = map[uint16]uint32{}
+		}
+		d.fences[port] = binary.BigEndian.Uint32(frame[14:])
+	} else {
+		if d.frames == nil {
+			d.frames = map[uint16][]string{}
+		}
+		d.frames[port] = append(d.frames[port], fmt.Sprintf("%x", frame))
+	}
+	if d.turn != nil {
+		close(d.turn)
+		d.turn = nil
+	}
+}
+
+// exchange sends frames into one port and returns all that came out for them. Every port keeps its
+// order, so all copies are out when a flooded fence is.
+func (d *device) exchange(port uint16, frames [][]byte) (map[uint16][]string, error) {
+	for _, frame := range frames {
+		if err := d.inject(port, frame); err != nil {
+			return nil, err
+		}
+	}
+	other := port%differentialPorts + 1
+	if err := d.fence(port, func(p uint16) bool { return p != port }); err != nil {
+		return nil, err
+	}
+	if err := d.fence(other, func(p uint16) bool { return p == port }); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := d.frames
+	d.frames = nil
+	return out, nil
+}
+
+func (d *device) fence(port uint16, expect func(uint16) bool) error {
+	d.next++
+	fence := packet.AppendEthernet(nil, packet.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, fenceMAC(port), fenceType)
+	fence = binary.BigEndian.AppendUint32(fence, d.next)
+	if err := d.inject(port, fence); err != nil {
+		return err
+	}
+	deadline := time.After(10 * time.Second)
+	for {
+		d.mu.Lock()
+		passed := true
+		for p := uint16(1); p <= differentialPorts; p++ {
+			passed = passed && (!expect(p) || d.fences[p] == d.next)
+		}
+		turn := make(chan struct{})
+		d.turn = turn
+		d.mu.Unlock()
+		if passed {
+			return nil
+		}
+		select {
+		case <-turn:
+		case <-deadline:
+			return fmt.Errorf("fence %d from port %d does not come out everywhere: %v", d.next, port, d.fences)
+		}
+	}
+}
+
+// run makes this test the device's primary, writes the rows and calls f.
+func (d *device) run(t *testing.T, f func(context.Context, *p4rt.Primary) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	session := p4rt.NewSession(p4rt.Config{
+		Target: d.target, DeviceID: 1, Election: &p4rt.ElectionID{Low: 1},
+		Pipeline: &v1.ForwardingPipelineConfig{
+			P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(),
+			Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
+		},
+	})
+	err := session.Run(ctx, func(ctx context.Context, p *p4rt.Primary) error {
+		defer cancel()
+		for _, batch := range differentialRows(p.Info()) {
+			if err := p.Write(ctx, batch); err != nil {
+				t.Errorf("%s: %v", d.target, err)
+				return err
+			}
+		}
+		if err := f(ctx, p); err != nil {
+			t.Errorf("%s: %v", d.target, err)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+// lastClaim comes to the CPU after everything else: when it is there, all before it are.
+func lastClaim() []byte {
+	return packet.NewARPReply(packet.MAC{2, 0xee, 0, 0, 0, 0xee}, testVIP, hostMAC(1), netip.MustParseAddr("10.0.0.1"))
+}
+
+// takePacketIns returns what comes to the CPU, up to the last claim.
+func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []string) {
+	for {
+		select {
+		case m := <-p.Messages():
+			if m.GetPacket() == nil {
+				continue
+			}
+			in, err := p.Info().DecodePacketIn(m.GetPacket())
+			if err != nil {
+				return append(got, err.Error())
+			}
+			got = append(got, fmt.Sprintf("port %v reason %v: %x", in.Field("ingress_port"), in.Field("reason"), in.Payload))
+			if bytes.Equal(in.Payload, last) {
+				return got
+			}
+		case <-ctx.Done():
+			return append(got, "the last one did not come")
+		}
+	}
+}
+
+// readCounters reads every direct counter and the tally, by name.
+func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
+	var got []string
+	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot_old", "backend"} {
+		table, err := p.Info().Table(name)
+		if err != nil {
+			return nil, err
+		}
+		for entity, err := range p.Read(ctx, table.Query()) {
+			if err != nil {
+				return nil, fmt.Errorf("reading table %s: %w", name, err)
+			}
+			entry, err := p.Info().DecodeEntry(entity.GetTableEntry())
+			if err != nil {
+				return nil, err
+			}
+			if entry.Counter == nil {
+				return nil, fmt.Errorf("%v has no counter", entry)
+			}
+			got = append(got, fmt.Sprintf("%s %v %d packets %d bytes", name, entry.Match, entry.Counter.Packets, entry.Counter.Bytes))
+		}
+	}
+	tally, err := p.Info().Counter("tally")
+	if err != nil {
+		return nil, err
+	}
+	for entity, err := range p.Read(ctx, tally.Query()) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the tally: %w", err)
+		}
+		cell, err := p.Info().DecodeCell(entity.GetCounterEntry())
+		if err != nil {
+			return nil, err
+		}
+		got = append(got, fmt.Sprintf("tally[%d] %d packets %d bytes", cell.Index, cell.Packets, cell.Bytes))
+	}
+	slices.Sort(got)
+	return got, nil
+}
+
+func newSoftDevice(t *testing.T) (*device, func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
+	ends := map[uint16]*port.End{}
+	var closers []func() error
+	d := &device{target: listener.Addr().String(), inject: func(p uint16, frame []byte) error { ends[p].Send(frame); return nil }}
+	for p := uint16(1); p <= differentialPorts; p++ {
+		side, end := port.NewLink()
+		if err := sw.AddPort(p, side); err != nil {
+			t.Fatal(err)
+		}
+		end.Receive(func(frame []byte) { d.out(p, frame) })
+		ends[p] = end
+		closers = append(closers, end.Close, side.Close)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sw.RunAndServe(ctx, listener) }()
+	return d, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for _, c := range closers {
+			c()
+		}
+	}
+}
+
+var testVIP = netip.MustParseAddr("10.0.0.100")
+
+func fenceMAC(port uint16) packet.MAC { return packet.MAC{2, 0xff, 0, 0, 0, byte(port)} }
+func hostMAC(port uint16) packet.MAC  { return packet.MAC{2, 0, 0, 0, 0, byte(port)} }
+
+// differentialRows is a state with every kind of row, and every kind of hole.
+func differentialRows(info *p4rt.Info) [][]*v1.Update {
+	var batch []*v1.Update
+	var batches [][]*v1.Update
+	flush := func() { batches = append(batches, batch); batch = nil }
+	row := func(table, action string, match, params []p4rt.Field, idle time.Duration) {
+		e, err := info.EncodeEntry(p4rt.Entry{Table: table, Match: match, Action: action, Params: params, IdleTimeout: idle})
+		if err != nil {
+			panic(err)
+		}
+		batch = append(batch, p4rt.Insert(p4rt.TableEntity(e)))
+	}
+	is := func(name string, v p4rt.Value) p4rt.Field { return p4rt.Field{Name: name, Value: v} }
+	number := func(name string, n int) p4rt.Field { return is(name, p4rt.UintValue(uint64(n))) }
+	fields := func(f ...p4rt.Field) []p4rt.Field { return f }
+
+	flood := p4rt.MulticastGroup{ID: p4.FloodGroup}
+	for p := uint16(1); p <= differentialPorts; p++ {
+		flood.Replicas = append(flood.Replicas, p4rt.Replica{Port: uint32(p)})
+		for _, mac := range []packet.MAC{fenceMAC(p), hostMAC(p)} {
+			row("station", "known", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", int(p))), time.Hour)
+		}
+		row("l2", "forward", fields(is("mac", p4rt.MACValue(hostMAC(p)))), fields(number("port", int(p))), 0)
+	}
+	batch = append(batch, p4rt.Insert(flood.Entity()))
+	for id := 1; id <= 3; id++ {
+		row("backend", "forward_to_backend", fields(number("backend_id", id)),
+			fields(is("mac", p4rt.MACValue(packet.MAC{2, 0, 0, 0, 1, byte(id)})), number("port", id+2)), 0)
+	}
+	key := func(pool, slot int) []p4rt.Field {
+		return fields(number("pool_id", pool), number("generation", 0), number("slot", slot))
+	}
+	for slot := range 16 {
+		if slot%4 != 3 && slot != 9 {
+			continue
+		}
+		row("slot_old", "stay", key(1, slot), fields(number("backend_id", 1+slot%3)), time.Hour)
+	}
+	flush()
+	for slot := range 16 {
+		switch {
+		case slot == 7: // nobody
+		case slot == 8: // somebody who is not there
+			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 99)), 0)
+		case slot%4 == 3 || slot == 10: // moving; 10 has no old path
+			row("slot", "move", key(1, slot), fields(number("backend_id", 1+(slot+1)%3), number("bank", slot%4), number("epoch", 70000+slot)), 0)
+		default:
+			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 1+slot%3)), 0)
+		}
+	}
+	for slot := range 4 {
+		row("slot", "to_backend", key(2, slot), fields(number("backend_id", 1+slot%3)), 0)
+	}
+	flush()
+	address := func(name string, a string) p4rt.Field { return is(name, p4rt.AddrValue(netip.MustParseAddr(a))) }
+	vip := func(a string, port, pool, mask int) {
+		row("vip", "to_pool", fields(address("address", a), number("protocol", 6), number("port", port)),
+			fields(number("pool_id", pool), number("generation", 0), number("slot_mask", mask)), 0)
+	}
+	vip("10.0.0.100", 80, 1, 15)
+	vip("10.0.0.101", 443, 2, 3)
+	for i, a := range []string{"10.0.0.100", "10.0.0.101", "10.0.0.102"} {
+		row("vip_address", "refuse", fields(address("address", a)), nil, 0)
+		row("arp_guard", "claim", fields(address("sender_address", a)), nil, 0)
+		if i < 2 {
+			row("arp_responder", "answer", fields(address("target_address", a)),
+				fields(is("mac", p4rt.MACValue(packet.MAC{2, 0x53, 0x4c, 0, 0, byte(i)}))), 0)
+		}
+	}
+	flush()
+	return batches
+}
+
+// frames makes frames that reach every corner of the pipeline, and some that are nonsense.
+type frames struct{ *rand.Rand }
+
+func (g *frames) address() netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 0, 0, []byte{1, 2, 11, 100, 100, 101, 102, 0}[g.IntN(8)]})
+}
+
+func (g *frames) mac() packet.MAC {
+	switch g.IntN(8) {
+	case 0:
+		return packet.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	case 1:
+		return packet.MAC{2, 0x53, 0x4c, 0, 0, 0}
+	case 2:
+		return packet.MAC{2, 9, byte(g.Uint32()), byte(g.Uint32()), 0, 1}
+	default:
+		return hostMAC(uint16(1 + g.IntN(differentialPorts)))
+	}
+}
+
+func (g *frames) frame() []byte {
+	var frame []byte
+	switch g.IntN(10) {
+	case 0, 1:
+		frame = packet.NewARP(packet.ARPFrame{
+			Dst: g.mac(), Src: g.mac(), Operation: uint16(g.IntN(4)),
+			SenderMAC: g.mac(), Sender: g.address(), TargetMAC: g.mac(), Target: g.address(),
+		})
+	case 2:
+		frame = packet.AppendEthernet(nil, g.mac(), g.mac(), uint16(g.Uint32()))
+		for range g.IntN(80) {
+			frame = append(frame, byte(g.Uint32()))
+		}
+	default:
+		frame = g.ipv4()
+	}
+	switch g.IntN(12) {
+	case 0: // cut short; a packet socket sends no less than an Ethernet header
+		frame = frame[:14+g.IntN(len(frame)-13)]
+	case 1: // a byte gone wrong
+		frame[g.IntN(len(frame))] ^= byte(1 << g.IntN(8))
+	}
+	if len(frame) == 18 && binary.BigEndian.Uint16(frame[12:]) == fenceType {
+		frame[12] = 0
+	}
+	return frame
+}
+
+func (g *frames) ipv4() []byte {
+	port := []uint16{80, 80, 80, 443, 81}[g.IntN(5)]
+	words := 0
+	if g.IntN(4) == 0 {
+		words = g.IntN(11)
+	}
+	frame := packet.AppendEthernet(nil, g.mac(), g.mac(), packet.TypeIPv4)
+	header := make([]byte, 20+4*words)
+	header[0] = byte(0x45 + words)
+	payload := g.IntN(60)
+	binary.BigEndian.PutUint16(header[2:], uint16(len(header)+20+payload))
+	binary.BigEndian.PutUint16(header[4:], uint16(g.Uint32()))
+	if g.IntN(8) == 0 {
+		binary.BigEndian.PutUint16(header[6:], uint16(g.Uint32()))
+	}
+	header[8] = byte(g.Uint32())
+	header[9] = []byte{6, 6, 6, 6, 6, 17, 1}[g.IntN(7)]
+	src, dst := netip.AddrFrom4([4]byte{192, 0, 2, byte(g.IntN(8))}), g.address()
+	if g.IntN(8) == 0 {
+		src, dst = dst, src
+	}
+	copy(header[12:], src.AsSlice())
+	copy(header[16:], dst.AsSlice())
+	for i := 20; i < len(header); i++ {
+		header[i] = byte(g.Uint32())
+	}
+	binary.BigEndian.PutUint16(header[10:], packet.Checksum(header))
+	frame = append(frame, header...)
+	segment := make([]byte, 20)
+	binary.BigEndian.PutUint16(segment, uint16(1024+g.IntN(64))) // few flows, so that marks are met again
+	binary.BigEndian.PutUint16(segment[2:], port)
+	binary.BigEndian.PutUint32(segment[4:], g.Uint32())
+	segment[12], segment[13] = 0x50|byte(g.IntN(16)), []byte{0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0xff}[g.IntN(7)]
+	frame = append(frame, segment...)
+	for range payload {
+		frame = append(frame, byte(g.Uint32()))
+	}
+	return frame
+}

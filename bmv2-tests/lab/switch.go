@@ -1,0 +1,95 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/p4"
+)
+
+// Switch is a switch program that serves P4Runtime and forwards between network interfaces.
+type Switch interface {
+	// Start runs it on the interfaces by port until ctx ends, and returns once P4Runtime answers.
+	// wait returns when it has ended.
+	Start(ctx context.Context, listen string, ports map[uint16]string) (wait func() error, err error)
+}
+
+// Process is a switch that is a program of its own.
+type Process struct {
+	Args func(listen string, ports map[uint16]string) []string
+}
+
+// BMv2 is the reference switch, simple_switch_grpc from PATH.
+var BMv2 = Process{func(listen string, ports map[uint16]string) []string {
+	args := []string{"simple_switch_grpc", "--no-p4", "--device-id", "1", "--log-console", "--log-level", "error"}
+	for _, port := range slices.Sorted(maps.Keys(ports)) {
+		args = append(args, "-i", fmt.Sprintf("%d@%s", port, ports[port]))
+	}
+	return append(args, "--", "--grpc-server-addr", listen, "--cpu-port", fmt.Sprint(p4.CPUPort))
+}}
+
+// Softswitch is `sluice switch`, from the binary at path.
+func Softswitch(path string) Process {
+	return Process{func(listen string, ports map[uint16]string) []string {
+		args := []string{path, "switch", "--grpc", listen, "--device-id", "1"}
+		for _, port := range slices.Sorted(maps.Keys(ports)) {
+			args = append(args, "--port", fmt.Sprintf("%d=%s", port, ports[port]))
+		}
+		return args
+	}}
+}
+
+// Start implements Switch.
+func (p Process) Start(ctx context.Context, listen string, ports map[uint16]string) (wait func() error, err error) {
+	args := p.Args(listen, ports)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Kill() }
+	cmd.WaitDelay = 5 * time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+
+	deadline := time.After(20 * time.Second)
+	for {
+		conn, err := net.DialTimeout("tcp", listen, time.Second)
+		if err == nil {
+			conn.Close()
+			return func() error {
+				if err := <-ended; ctx.Err() == nil {
+					return fmt.Errorf("%s ended by itself: %w\n%s", args[0], err, output.Bytes())
+				}
+				return nil
+			}, nil
+		}
+		select {
+		case err := <-ended:
+			return nil, fmt.Errorf("%s: %w\n%s", args[0], err, output.Bytes())
+		case <-deadline:
+			_ = cmd.Process.Signal(os.Kill)
+			<-ended
+			return nil, fmt.Errorf("%s does not serve P4Runtime on %s", args[0], listen)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// FreeAddress returns a loopback address that nobody listens on now.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

@@ -66,6 +66,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: commands(
 			backendCommand,
+			configCommand,
 			controllerCommand,
 			demoCommand,
 			healthdCommand,

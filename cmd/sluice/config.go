@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/config/strict"
+)
+
+var configCommand = &cli.Command{
+	Name:   "config",
+	Usage:  "check a configuration, or make it the running one",
+	Action: group,
+	Subcommands: []*cli.Command{
+		{
+			Name:      "check",
+			Usage:     "say everything that is wrong with a configuration file",
+			ArgsUsage: "FILE",
+			Description: "FILE is YAML; - reads standard input. Nothing but the file is looked at: no controller has to run.\n" +
+				"Problems are printed to standard error, one on a line, and the exit code is 2. With --json prints\n" +
+				"one object: file, ok, switches, vips, pools and backends (how many), and problems, a list of\n" +
+				"objects with file, line, path and message.",
+			Flags:  []cli.Flag{jsonFlag()},
+			Action: action(configCheck, "FILE"),
+		},
+		configApplyCommand,
+	},
+}
+
+// checked is what `sluice config check --json` prints.
+type checked struct {
+	File     string           `json:"file"`
+	OK       bool             `json:"ok"`
+	Switches int              `json:"switches"`
+	VIPs     int              `json:"vips"`
+	Pools    int              `json:"pools"`
+	Backends int              `json:"backends"`
+	Problems []checkedProblem `json:"problems"`
+}
+
+type checkedProblem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+func configCheck(c *cli.Context, args []string) error {
+	if len(args) == 0 {
+		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
+	}
+	file, text, err := readConfig(args[0], c.App.Reader)
+	if err != nil {
+		return usageError(err)
+	}
+	intent, err := config.Parse(file, text)
+	problems := strict.Problems(err)
+	result := checked{File: file, OK: err == nil, Problems: []checkedProblem{}}
+	if err == nil {
+		result.Switches, result.VIPs, result.Pools = len(intent.Switches), len(intent.VIPs), len(intent.Pools)
+		for _, p := range intent.Pools {
+			result.Backends += len(p.Backends)
+		}
+	}
+	for _, p := range problems {
+		result.Problems = append(result.Problems, checkedProblem(*p))
+		if _, err := fmt.Fprintln(c.App.ErrWriter, p); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Bool("json"):
+		err = writeJSON(c.App.Writer, result)
+	case result.OK:
+		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.VIPs, "VIP", "VIPs"), count(result.Pools, "pool", "pools"),
+			count(result.Backends, "backend", "backends"), count(result.Switches, "switch", "switches"))
+	default:
+		err = nil
+	}
+	if err == nil && !result.OK {
+		return usageError(fmt.Errorf("%s: %s", file, count(len(problems), "problem", "problems")))
+	}
+	return err
+}
+
+// readConfig reads the file with this name, - being standard input.
+func readConfig(name string, stdin io.Reader) (file string, text []byte, err error) {
+	if name == "-" {
+		text, err = io.ReadAll(stdin)
+		return "stdin", text, err
+	}
+	text, err = os.ReadFile(name)
+	return name, text, err
+}
+
+// count is "1 VIP" or "2 VIPs".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -2,7 +2,6 @@ package controller_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,7 +25,6 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/p4/p4rt"
-	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
@@ -212,11 +210,12 @@ func tryController(t *testing.T, o options) (*daemon, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := controller.New(controller.Config{
-		File:        o.file,
-		Store:       store.Config{Dir: o.dir, Endpoints: o.endpoints},
-		Listen:      "127.0.0.1:0",
-		StationIdle: o.station,
-		Log:         slog.New(slog.NewTextHandler(logTo(t), &slog.HandlerOptions{Level: slog.LevelInfo})),
+		File:         o.file,
+		Store:        store.Config{Dir: o.dir, Endpoints: o.endpoints},
+		Listen:       "127.0.0.1:0",
+		StationIdle:  o.station,
+		ElectionHigh: o.election,
+		Log:          slog.New(slog.NewTextHandler(logTo(t), &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Session: func(s *p4rt.Config) {
 			s.MinBackoff, s.MaxBackoff = 5*time.Millisecond, 50*time.Millisecond
 		},
@@ -324,21 +323,45 @@ func reprogrammed(text string) func(*api.Event) bool {
 	}
 }
 
-// quiet waits until the switch holds the latest decision, which a change that just returned made.
+// quiet waits until the switches hold what is decided.
 func (d *daemon) quiet() {
+	d.t.Helper()
+	d.until("the switches hold what is decided", func(m *api.GetStatusResponse) bool { return synced(m) })
+}
+
+// atRest waits until, besides, no slot is moving: from then on nothing happens by itself.
+func (d *daemon) atRest() {
+	d.t.Helper()
+	d.until("nothing moves", func(m *api.GetStatusResponse) bool {
+		for _, p := range m.Pools {
+			if p.Moving > 0 {
+				return false
+			}
+		}
+		return synced(m)
+	})
+}
+
+func synced(m *api.GetStatusResponse) bool {
+	for _, s := range m.Switches {
+		if s.State != api.SwitchStatus_STATE_SYNCED {
+			return false
+		}
+	}
+	return true
+}
+
+// until waits until the status is as wanted.
+func (d *daemon) until(what string, is func(*api.GetStatusResponse) bool) {
 	d.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
 		m := d.status()
-		calm := true
-		for _, s := range m.Switches {
-			calm = calm && s.State == api.SwitchStatus_STATE_SYNCED
-		}
-		if calm {
+		if is(m) {
 			return
 		}
 		if time.Now().After(deadline) {
-			d.t.Fatalf("not synced after %v: %v", patience, m)
+			d.t.Fatalf("waiting until %s: %v", what, m)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -418,6 +441,3 @@ func setup(t *testing.T) (*target, *daemon, options) {
 	d.synced()
 	return tg, d, o
 }
-
-var _ = errors.New
-var _ = packet.Broadcast

@@ -98,6 +98,9 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	}
 	st := v.status
 	m.State = stateMessage(st.State)
+	if st.State == device.Synced && st.Applied < l.sequence {
+		m.State = api.SwitchStatus_STATE_RECONCILING // with what it was, not with what it is to be
+	}
 	if !st.Since.IsZero() {
 		m.Since = timestamppb.New(st.Since)
 	}
@@ -111,7 +114,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 		}
 	}
 	m.Connects, m.RowsReadBack, m.EntriesWrittenConnect = st.Connects, uint64(st.ReadBack), uint64(st.WrittenConnect)
-	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(st.Stations)
+	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(d.Stations())
 	m.FailedTotal = uint64(st.FailedTotal)
 	for _, f := range st.Failed {
 		m.Failed = append(m.Failed, &api.FailedUpdate{Update: f.Change, Code: f.Code.String(), Message: f.Message, Attempts: uint32(f.Attempts)})

@@ -56,13 +56,12 @@ func (s State) String() string {
 type Status struct {
 	State          State
 	Since          time.Time
-	Err            error  // why it is disconnected
-	Connects       uint64 // read-backs that were complete
-	ReadBack       int    // planned rows found by the last one
-	WrittenConnect int    // entries written by the first pass after it
-	Written        uint64 // entries written since the start; L2 rows are not counted
-	Held           int    // planned rows now
-	Stations       int
+	Err            error     // why it is disconnected
+	Connects       uint64    // read-backs that were complete
+	ReadBack       int       // planned rows found by the last one
+	WrittenConnect int       // entries written by the first pass after it
+	Written        uint64    // entries written since the start; L2 rows are not counted
+	Held           int       // planned rows now
 	Failed         []Failure // a few
 	FailedTotal    int
 	LeftOut        []plan.VIPKey // VIPs whose rows it does not hold because of failures
@@ -113,6 +112,7 @@ type Device struct {
 	session *p4rt.Session
 	changed chan struct{}               // capacity 1: wanted is new
 	client  atomic.Pointer[p4rt.Client] // of the session, for counters; nil while there is none
+	learned atomic.Int64                // stations
 
 	mu     sync.Mutex // guards wanted
 	wanted Wanted
@@ -189,6 +189,9 @@ func (d *Device) Run(ctx context.Context) error {
 
 // SessionError says why there is no session, nil while there is one.
 func (d *Device) SessionError() error { return d.session.Status().Err }
+
+// Stations counts the stations that the switch knew last.
+func (d *Device) Stations() int { return int(d.learned.Load()) }
 
 func sortFailures(f []Failure) {
 	slices.SortFunc(f, func(a, b Failure) int { return cmp.Compare(a.Change, b.Change) })

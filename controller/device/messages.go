@@ -160,6 +160,7 @@ func (r *reconciler) writeStations(ctx context.Context) error {
 			}
 		}
 	}
+	r.learned.Store(int64(r.learner.Len()))
 	for _, list := range r.acks {
 		if err := r.target.AckDigest(list); err != nil {
 			return err

@@ -1,0 +1,115 @@
+package controller_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+)
+
+// Whenever the controller is killed, in the middle of writing too, the next one brings the switch in
+// line with what was decided, and the one after that finds nothing to write.
+func TestKilledAnywhere(t *testing.T) {
+	rounds := 6
+	if testing.Short() {
+		rounds = 2
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	tg := newTarget(t)
+	dir := t.TempDir()
+	// Many slots, so that there is a middle.
+	text := strings.Replace(intent(tg.address), "slots: 256", "slots: 4096", 1)
+	o := options{dir: dir, file: writeFile(t, dir, text)}
+	for round := range rounds {
+		// The switch may have lost everything meanwhile.
+		if random.IntN(4) == 0 {
+			tg.halt()
+			tg.start()
+		}
+		d := startController(t, o)
+		// The kill comes with one of the next writes, or at a change that needs none.
+		kill := make(chan struct{})
+		var once sync.Once
+		left := random.IntN(8)
+		var mu sync.Mutex
+		count := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if left--; left < 0 {
+				once.Do(func() { close(kill) })
+			}
+		}
+		tg.before.Store(&count)
+		for range 4 {
+			someChange(t, d, random)
+		}
+		select {
+		case <-kill:
+		case <-time.After(time.Duration(random.IntN(50)) * time.Millisecond):
+		}
+		d.kill()
+		none := func() {}
+		tg.before.Store(&none)
+
+		d = startController(t, o)
+		d.synced()
+		d.atRest()
+		got := strings.Count(tg.dump("slot"), "\n")
+		shares := d.shares()
+		want := 4096
+		if m := d.status().Pools[0]; m.Unowned > 0 {
+			want -= int(m.Unowned)
+		}
+		if got != want {
+			t.Errorf("round %d: %d slots, want %d", round, got, want)
+		}
+		d.kill()
+
+		rows := tg.dump(allTables...)
+		sent := tg.updates.Load()
+		d = startController(t, o)
+		d.synced()
+		if n := tg.updates.Load() - sent; n != 0 {
+			t.Errorf("round %d: the last restart wrote %d entries, want 0", round, n)
+		}
+		if diff := cmp.Diff(rows, tg.dump(allTables...)); diff != "" {
+			t.Errorf("round %d: rows after the last restart (-want +got):\n%s", round, diff)
+		}
+		d.kill()
+		if t.Failed() {
+			t.Fatalf("after shares %s", shares)
+		}
+	}
+}
+
+// someChange asks for something; that the controller is being killed is no fault.
+func someChange(t *testing.T, d *daemon, random *rand.Rand) {
+	t.Helper()
+	backend := fmt.Sprintf("web%d", 1+random.IntN(3))
+	now := timestamppb.Now()
+	health := api.Health_HEALTH_UP
+	if random.IntN(2) == 0 {
+		health = api.Health_HEALTH_DOWN
+	}
+	admin := api.Admin_ADMIN_ACTIVE
+	if random.IntN(2) == 0 {
+		admin = api.Admin_ADMIN_DRAIN
+	}
+	if random.IntN(2) == 0 {
+		_, _ = d.ReportVerdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: []*api.Verdict{
+			{Pool: "web", Backend: backend, Health: health, Since: now, DetectedAt: now},
+		}})
+		return
+	}
+	_, _ = d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: backend, Admin: admin})
+}

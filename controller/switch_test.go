@@ -1,0 +1,366 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// allTables are those that the plan owns.
+var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old"}
+
+// write makes another primary write entries, and leave.
+func (tg *target) write(election uint64, updates ...*v1.Update) {
+	tg.t.Helper()
+	s := p4rt.NewSession(p4rt.Config{
+		Target: tg.address, DeviceID: 1, Election: &p4rt.ElectionID{Low: election},
+		Pipeline: &v1.ForwardingPipelineConfig{
+			P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(), Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
+		},
+	})
+	err := s.Run(tg.t.Context(), func(ctx context.Context, p *p4rt.Primary) error {
+		if err := p.Write(ctx, updates); err != nil {
+			tg.t.Error(err)
+		}
+		return nil
+	})
+	if err != nil {
+		tg.t.Fatal(err)
+	}
+}
+
+// insert makes an update from a row as `sluice table` names it.
+func insert(t *testing.T, table, action string, match, params []p4rt.Field) *v1.Update {
+	t.Helper()
+	e, err := pipelineInfo(t).EncodeEntry(p4rt.Entry{Table: table, Match: match, Action: action, Params: params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p4rt.Insert(p4rt.TableEntity(e))
+}
+
+func field(name string, v p4rt.Value) p4rt.Field { return p4rt.Field{Name: name, Value: v} }
+
+// A switch that somebody else has filled ends up with the plan, and keeps what it had learned.
+func TestForeignRows(t *testing.T) {
+	tg := newTarget(t)
+	vip := p4rt.AddrValue(netip.MustParseAddr("10.0.0.100"))
+	other := p4rt.AddrValue(netip.MustParseAddr("10.9.9.9"))
+	station := p4rt.MACValue(packet.MAC{2, 0, 0, 0, 0, 0x11})
+	number := p4rt.UintValue
+	slot := func(pool, generation, slot, backend uint64) *v1.Update {
+		return insert(t, "slot", "to_backend",
+			[]p4rt.Field{field("pool_id", number(pool)), field("generation", number(generation)), field("slot", number(slot))},
+			[]p4rt.Field{field("backend_id", number(backend))})
+	}
+	tg.write(1,
+		slot(1, 0, 3, 77),      // a wrong backend
+		slot(1, 0, 4, 0),       // no backend: no row of ours
+		slot(1, 0, 60000, 1),   // beyond the pool's slots
+		slot(1, 9, 0, 1),       // another generation
+		slot(500, 0, 65535, 1), // another pool
+		insert(t, "vip", "to_pool",
+			[]p4rt.Field{field("address", other), field("protocol", number(6)), field("port", number(80))},
+			[]p4rt.Field{field("pool_id", number(500)), field("generation", number(0)), field("slot_mask", number(0xffff))}),
+		insert(t, "arp_responder", "answer", []p4rt.Field{field("target_address", vip)}, []p4rt.Field{field("mac", station)}),
+		insert(t, "arp_guard", "claim", []p4rt.Field{field("sender_address", other)}, nil),
+		insert(t, "backend", "forward_to_backend", []p4rt.Field{field("backend_id", number(0))},
+			[]p4rt.Field{field("mac", station), field("port", number(1))}),
+		insert(t, "station", "known", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(3))}),
+		insert(t, "l2", "forward", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(3))}),
+		p4rt.Insert(p4rt.MulticastGroup{ID: p4.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
+		p4rt.Insert(p4rt.MulticastGroup{ID: 9, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}}}.Entity()),
+	)
+	dir := t.TempDir()
+	// This controller's first election id is {1, 1}, above the other's.
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address)), election: 1}
+	d := startController(t, o)
+	d.synced()
+
+	clean := newTarget(t)
+	cleanDir := t.TempDir()
+	c := startController(t, options{dir: cleanDir, file: writeFile(t, cleanDir, intent(clean.address))})
+	c.synced()
+	if diff := cmp.Diff(clean.dump(allTables...), tg.dump(allTables...)); diff != "" {
+		t.Errorf("against a switch that was empty (-want +got):\n%s", diff)
+	}
+	want := "station{mac=02:00:00:00:00:11} -> known(port=3)\nl2{mac=02:00:00:00:00:11} -> forward(port=3)\n"
+	if diff := cmp.Diff(want, tg.dump("station", "l2")); diff != "" {
+		t.Errorf("learned before (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff("1: 1 2 3 4\n9: 2\n", tg.groups()); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	if n := d.status().Switches[0].Stations; n != 1 {
+		t.Errorf("%d stations, want 1", n)
+	}
+	d.kill()
+	sent := tg.updates.Load()
+	d = startController(t, o)
+	d.synced()
+	if n := tg.updates.Load() - sent; n != 0 {
+		t.Errorf("the restart wrote %d entries, want 0", n)
+	}
+}
+
+// groups prints the multicast groups and their ports.
+func (tg *target) groups() string {
+	tg.t.Helper()
+	client, err := p4rt.Dial(tg.t.Context(), tg.address, 1)
+	if err != nil {
+		tg.t.Fatal(err)
+	}
+	defer client.Close()
+	var lines []string
+	for e, err := range client.Read(tg.t.Context(), p4rt.QueryMulticastGroups()) {
+		if err != nil {
+			tg.t.Fatal(err)
+		}
+		g, err := p4rt.DecodeMulticastGroup(e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry())
+		if err != nil {
+			tg.t.Fatal(err)
+		}
+		line := fmt.Sprintf("%d:", g.ID)
+		for _, r := range g.Replicas {
+			line += fmt.Sprintf(" %d", r.Port)
+		}
+		lines = append(lines, line+"\n")
+	}
+	sortLines(lines)
+	return strings.Join(lines, "")
+}
+
+// isTable says whether an update is for that table.
+func isTable(t *testing.T, u *v1.Update, name string) bool {
+	t.Helper()
+	table, err := pipelineInfo(t).Table(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.GetEntity().GetTableEntry().GetTableId() == table.ID
+}
+
+// A full table leaves out the newest VIPs, holds up nobody else, and is tried again. bmv2 says UNKNOWN.
+func TestFullTable(t *testing.T) {
+	for _, code := range []codes.Code{codes.ResourceExhausted, codes.Unknown} {
+		t.Run(code.String(), func(t *testing.T) {
+			tg, d, o := setup(t)
+			var vips atomic.Int64
+			vips.Store(1)
+			const room = 3
+			tg.refuseIf(func(u *v1.Update) error {
+				if u.Type == v1.Update_INSERT && isTable(t, u, "vip") && vips.Add(1) > room {
+					vips.Add(-1)
+					return status.Error(code, "table vip is full")
+				}
+				return nil
+			})
+			// Two VIPs come first, then two more that sort before them.
+			text := intent(tg.address)
+			for revision, addresses := range [][]int{{150, 160}, {110, 120}} {
+				for _, last := range addresses {
+					text += fmt.Sprintf("  - {name: v%d, address: 10.0.0.%d, port: 80, pool: web}\n", last, last)
+				}
+				r, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: text})
+				if err != nil || r.Revision != int64(revision+2) {
+					t.Fatalf("%v, %v", r, err)
+				}
+				d.wait("the revision is in the switch", reprogrammed(fmt.Sprintf("intent revision %d", r.Revision)))
+			}
+			m := d.status()
+			var got []string
+			for _, v := range m.Vips {
+				got = append(got, v.Name+" "+strings.TrimPrefix(v.State.String(), "STATE_")+" "+v.Reason)
+			}
+			const why = "switch leaf1 does not take its rows"
+			want := []string{"www ACTIVE ", "v150 ACTIVE ", "v160 ACTIVE ", "v110 DEGRADED " + why, "v120 DEGRADED " + why}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("VIPs (-want +got):\n%s", diff)
+			}
+			s := m.Switches[0]
+			if s.State != api.SwitchStatus_STATE_DEGRADED || s.FailedTotal != 2 || s.Failed[0].Code != code.String() || s.Failed[0].Message != "table vip is full" {
+				t.Errorf("switch: %v", s)
+			}
+			degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
+			if !strings.Contains(degraded.Text, "2 VIPs are left out, the newest") {
+				t.Errorf("event: %s", degraded.Text)
+			}
+			// What is wanted meanwhile is not held up.
+			d.verdict("web2", api.Health_HEALTH_DOWN)
+			if r := d.wait("web2's slots have moved", reprogrammed("verdict on web/web2")).GetReprogrammed(); r.Writes != 85 {
+				t.Errorf("%d writes for web2's death, want 85", r.Writes)
+			}
+			tg.refuseNothing()
+			d.since(degraded, "the switch is synced", isState(api.SwitchStatus_STATE_SYNCED))
+			if n := strings.Count(tg.dump("vip"), "\n"); n != 5 {
+				t.Errorf("%d VIPs, want 5", n)
+			}
+			_ = o
+		})
+	}
+}
+
+// Rows that somebody deletes or adds behind the controller's back are found out when a write meets them.
+func TestSomebodyElseWrites(t *testing.T) {
+	tg, d, _ := setup(t)
+	// A refused update that says that the row is not there, or is.
+	var once atomic.Bool
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.Type == v1.Update_MODIFY && isTable(t, u, "slot") && once.CompareAndSwap(false, true) {
+			return status.Error(codes.NotFound, "no such entry")
+		}
+		return nil
+	})
+	d.verdict("web2", api.Health_HEALTH_DOWN)
+	degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
+	d.since(degraded, "the switch is synced", isState(api.SwitchStatus_STATE_SYNCED))
+	if s := d.status().Switches[0]; s.Connects != 2 {
+		t.Errorf("%d read-backs, want 2", s.Connects)
+	}
+	if strings.Contains(tg.dump("slot"), "backend_id=2)") {
+		t.Error("slots still lead to web2")
+	}
+}
+
+// receive returns what the host at a port gets.
+func (tg *target) receive(port uint16) <-chan []byte {
+	got := make(chan []byte, 64)
+	tg.hosts[port].Receive(func(frame []byte) {
+		select {
+		case got <- append([]byte(nil), frame...):
+		default:
+		}
+	})
+	return got
+}
+
+func TestLearning(t *testing.T) {
+	tg := newTarget(t)
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address)), station: 600 * time.Millisecond})
+	synced := d.synced()
+	a, b := packet.MAC{2, 0, 0, 0, 0, 0xa}, packet.MAC{2, 0, 0, 0, 0, 0xb}
+	from := func(mac packet.MAC) []byte {
+		return packet.NewARPRequest(mac, netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.0.6"))
+	}
+	tg.hosts[1].Send(from(a))
+	tg.hosts[2].Send(from(packet.MAC{2, 0x53, 0x4c, 0, 0, 1})) // nobody is learned as the VIP
+	tg.hosts[2].Send(from(b))
+	tg.until("both are learned", "station", "station{mac=02:00:00:00:00:0a} -> known(port=1)\nstation{mac=02:00:00:00:00:0b} -> known(port=2)\n")
+	tg.until("both are reachable", "l2", "l2{mac=02:00:00:00:00:0a} -> forward(port=1)\nl2{mac=02:00:00:00:00:0b} -> forward(port=2)\n")
+	if n := d.status().Switches[0].Stations; n != 2 {
+		t.Errorf("%d stations, want 2", n)
+	}
+	tg.hosts[3].Send(from(a))
+	moved := d.since(synced, "the station moves", func(e *api.Event) bool { return e.GetStation() != nil })
+	if want := "02:00:00:00:00:0a moved from port 1 to port 3 of leaf1"; moved.Text != want {
+		t.Errorf("got event %q, want %q", moved.Text, want)
+	}
+	// Silence: both age, both rows of both.
+	tg.until("all have aged", "station", "")
+	tg.until("all have aged", "l2", "")
+}
+
+// until waits until the table holds what is wanted.
+func (tg *target) until(what, table, want string) {
+	tg.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		got := tg.dump(table)
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			tg.t.Fatalf("waiting until %s: table %s holds (-want +got):\n%s", what, table, cmp.Diff(want, got))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// A real server that answers ARP for the VIP is dropped, counted and named.
+func TestARPClaims(t *testing.T) {
+	tg, d, _ := setup(t)
+	vip := netip.MustParseAddr("10.0.0.100")
+	server := packet.MAC{2, 0, 0, 0, 0, 0x12}
+	client := packet.MAC{2, 0, 0, 0, 0, 0xc}
+	for range 3 {
+		tg.hosts[3].Send(packet.NewARPReply(server, vip, client, netip.MustParseAddr("10.0.0.1")))
+	}
+	e := d.wait("the claim is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
+	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 3 of leaf1: dropped, 1 so far"
+	if e.Text != want {
+		t.Errorf("got event %q, want %q", e.Text, want)
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		m := d.status()
+		if len(m.ArpClaims) == 1 && m.ArpClaims[0].Count == 3 {
+			c := m.ArpClaims[0]
+			if c.Switch != "leaf1" || c.VipAddress != "10.0.0.100" || c.Port != 3 || c.Mac != server.String() || c.Backend != "web/web2" {
+				t.Errorf("claim: %v", c)
+			}
+			if n := m.Switches[0].Tallies["drop_arp_claim"].GetPackets(); n != 3 {
+				t.Errorf("the switch counts %d claims, want 3", n)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("claims: %v", m.ArpClaims)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Counters of the switch show in the status, by VIP and backend.
+func TestStatusCountsPackets(t *testing.T) {
+	tg, d, _ := setup(t)
+	arrived := make([]<-chan []byte, 5)
+	for port := uint16(2); port <= 4; port++ {
+		arrived[port] = tg.receive(port)
+	}
+	const n = 30
+	for i := range n {
+		tg.hosts[1].Send(packet.NewTCP(packet.Segment{
+			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 0xc}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
+			Src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1000+i)),
+			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
+		}))
+	}
+	for range n {
+		select {
+		case <-arrived[2]:
+		case <-arrived[3]:
+		case <-arrived[4]:
+		case <-time.After(patience):
+			t.Fatal("packets are missing")
+		}
+	}
+	m := d.status()
+	if got := m.Vips[0].Packets.GetPackets(); got != n {
+		t.Errorf("the VIP counts %d packets, want %d", got, n)
+	}
+	sum := uint64(0)
+	for _, b := range m.Pools[0].Backends {
+		if b.Packets.GetPackets() == 0 {
+			t.Errorf("%s counts no packets", b.Name)
+		}
+		sum += b.Packets.GetPackets()
+	}
+	if sum != n {
+		t.Errorf("the backends count %d packets, want %d", sum, n)
+	}
+}

@@ -6,7 +6,9 @@ package plan
 type State struct {
 	NextPool    PoolID
 	NextBackend BackendID
-	NextEpoch   uint32 // epochs are never used twice: the switch's mark cells keep them for ever
+	// NextEpoch only grows: the switch's mark cells keep epochs for ever, and one that is used again
+	// takes the flows of its first use for new ones.
+	NextEpoch uint32
 	Pools       map[string]*Pool
 }
 

@@ -25,10 +25,14 @@ const (
 //   - a slot that has nobody to go to stays with a living backend, and loses a dead one; but while
 //     its old flows live it stays as it is.
 //
-// All moves that begin in one Step share an epoch. The slots of a backend that returns are, as far as
-// that costs no move, the ones that are its own when everybody is up.
+// All moves that begin in one Step share an epoch and its bank; with every bank taken they wait. The
+// slots of a backend that returns are, as far as that costs no move, the ones that are its own when
+// everybody is up.
+//
+// st is the zero State, what Step or Settle returned, or has passed Check.
 func Step(st State, in Input) (State, Report, error) {
 	s := stepper{in: in, next: st}
+	// 0 is nobody's id, and the epoch of mark cells that were never written.
 	s.next.NextPool = max(st.NextPool, 1)
 	s.next.NextBackend = max(st.NextBackend, 1)
 	s.next.NextEpoch = max(st.NextEpoch, 1)
@@ -51,6 +55,7 @@ func Step(st State, in Input) (State, Report, error) {
 		pools[w.cfg.Name] = s.finish(w)
 	}
 	s.next.Pools = pools
+	slices.SortFunc(s.report.Moves, compareMoves)
 	return s.next, s.report, nil
 }
 
@@ -268,14 +273,9 @@ func (s *stepper) moves(w *work) {
 	for k, n := range counts {
 		s.report.Moves = append(s.report.Moves, Move{Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual})
 	}
-	slices.SortFunc(s.report.Moves, func(a, b Move) int {
-		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(btoi(a.Gradual), btoi(b.Gradual)))
-	})
 }
 
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+// compareMoves orders moves. Between two backends they are of one kind: gradual if the first one lives.
+func compareMoves(a, b Move) int {
+	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 }

@@ -9,7 +9,7 @@ type State struct {
 	// NextEpoch only grows: the switch's mark cells keep epochs for ever, and one that is used again
 	// takes the flows of its first use for new ones.
 	NextEpoch uint32
-	Pools       map[string]*Pool
+	Pools     map[string]*Pool
 }
 
 // Pool is the memory of one pool.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,7 +25,7 @@ var controllerCommand = &cli.Command{
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
 		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated"},
 		&cli.StringFlag{Name: "listen", Value: api.DefaultAddress, Usage: "`ADDRESS` of the API: loopback, or unix:/path"},
-		&cli.BoolFlag{Name: "debug", Usage: "log more"},
+		logLevelFlag(),
 	},
 	Action: action(runController),
 }
@@ -35,15 +34,15 @@ func runController(c *cli.Context, _ []string) error {
 	if (c.Path("data-dir") == "") == (len(c.StringSlice("etcd")) == 0) {
 		return usageError(errors.New("one of --data-dir and --etcd is needed, to say where the store is"))
 	}
-	level := slog.LevelInfo
-	if c.Bool("debug") {
-		level = slog.LevelDebug
+	log, err := newLogger(c, c.App.ErrWriter)
+	if err != nil {
+		return err
 	}
 	daemon := controller.New(controller.Config{
 		File:   c.Path("config"),
 		Store:  store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")},
 		Listen: c.String("listen"),
-		Log:    slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: level})),
+		Log:    log,
 	})
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -58,7 +57,7 @@ func runController(c *cli.Context, _ []string) error {
 			}
 		}
 	}()
-	err := daemon.Run(c.Context)
+	err = daemon.Run(c.Context)
 	if _, faulty := errors.AsType[*strict.Problem](err); faulty {
 		return usageError(err)
 	}

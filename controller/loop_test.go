@@ -1,0 +1,316 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// fakeStore is a store that can fail. It may be changed while the loop waits.
+type fakeStore struct {
+	saved []store.State
+	err   error
+}
+
+func (f *fakeStore) Save(_ context.Context, st store.State) error {
+	if f.err == nil {
+		f.saved = append(f.saved, st)
+	}
+	return f.err
+}
+
+const testIntent = `switches:
+  - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [3, 1, 2]}
+vip_mac: 02:53:4c:00:00:01
+pools:
+  - name: web
+    slots: 64
+    drain_idle: 1s
+    checks: [{type: tcp, port: 80}]
+    backends:
+      - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 1}
+      - {name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2}
+vips:
+  - {name: www, address: 10.0.0.100, port: 80, pool: web}
+`
+
+// newTestLoop returns a loop whose devices never connect to anything, at work on testIntent.
+func newTestLoop(t *testing.T, db saver) *loop {
+	t.Helper()
+	l := newLoop(slog.New(slog.DiscardHandler), db, store.State{})
+	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
+		d, err := device.New(cfg, w)
+		return &running{Device: d, config: cfg, cancel: func() {}}, err
+	}
+	if err := l.begin("test.yaml", []byte(testIntent)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func down(backend string) []*api.Verdict {
+	return []*api.Verdict{{Pool: "web", Backend: backend, Health: api.Health_HEALTH_DOWN}}
+}
+
+func (l *loop) slotsOf(backend string) int {
+	s, _ := l.share(plan.BackendKey{Pool: "web", Backend: backend})
+	return s.Slots
+}
+
+// Without the store verdicts go on, the configuration is frozen, and all is stored when it is back.
+func TestStoreStopsAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &fakeStore{}
+		l := newTestLoop(t, db)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = l.run(ctx, nil) }()
+		s := &service{loop: l}
+		do := func(f func()) {
+			t.Helper()
+			if err := l.do(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		do(func() { db.err = fmt.Errorf("writing the store: %w", store.ErrUnavailable) })
+		if _, err := s.ReportVerdicts(ctx, &api.ReportVerdictsRequest{Verdicts: down("web2")}); err != nil {
+			t.Errorf("a verdict without the store: %v", err)
+		}
+		do(func() {
+			if n := l.slotsOf("web2"); n != 0 {
+				t.Errorf("web2 is down and has %d slots", n)
+			}
+			if l.statusMessage().Frozen == "" {
+				t.Error("the status does not say frozen")
+			}
+		})
+		_, err := s.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Backend: "web1", Admin: api.Admin_ADMIN_DRAIN})
+		if want := "unavailable: the configuration is frozen: writing the store: the store does not answer"; err == nil || err.Error() != want {
+			t.Errorf("a drain: got %v, want %s", err, want)
+		}
+		_, err = s.ApplyIntent(ctx, &api.ApplyIntentRequest{Yaml: testIntent + "# more\n"})
+		if connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("an intent: got %v, want it refused", err)
+		}
+		time.Sleep(5 * time.Second) // in vain
+		do(func() { db.err = nil })
+		time.Sleep(saveInterval)
+		synctest.Wait()
+		do(func() {
+			if l.frozen != nil {
+				t.Errorf("still frozen: %v", l.frozen)
+			}
+			last := db.saved[len(db.saved)-1]
+			if diff := cmp.Diff(l.st, last, cmpopts.EquateComparable(plan.VIPKey{})); diff != "" {
+				t.Errorf("stored (-decided +stored):\n%s", diff)
+			}
+			if v := last.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Down {
+				t.Errorf("the verdict is not stored: %+v", v)
+			}
+			if last.Intent.Revision != 1 || len(last.Admin) != 0 {
+				t.Error("what was refused is stored")
+			}
+		})
+		past, _, stop := l.events.watch(100)
+		stop()
+		var told []bool
+		for _, e := range past {
+			if s := e.GetStore(); s != nil {
+				told = append(told, s.Frozen)
+			}
+		}
+		if diff := cmp.Diff([]bool{true, false}, told); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A controller that was replaced stops deciding.
+func TestTakenOver(t *testing.T) {
+	db := &fakeStore{}
+	l := newTestLoop(t, db)
+	db.err = store.ErrConflict
+	l.inbox <- func() { _, _ = l.verdicts(t.Context(), down("web1")) }
+	if err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("got %v, want %v", err, store.ErrConflict)
+	}
+	if n := l.slotsOf("web1"); n != 32 {
+		t.Errorf("the verdict took effect: web1 has %d slots, want 32", n)
+	}
+}
+
+// What healthd repeats is stored with the next change and decides nothing.
+func TestRepeatedVerdicts(t *testing.T) {
+	db := &fakeStore{}
+	l := newTestLoop(t, db)
+	for range 3 {
+		if _, err := l.verdicts(t.Context(), down("web1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(db.saved) != 2 { // the intent, the first verdict
+		t.Errorf("saved %d times, want 2", len(db.saved))
+	}
+	if l.sequence != 2 {
+		t.Errorf("decided %d times, want 2", l.sequence)
+	}
+}
+
+// A change is reported when every switch that was connected has it; one that is lost meanwhile does
+// not hold up the report.
+func TestReportOfAChange(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	status := func(s device.State, applied uint64, ms, writes int) *device.Status {
+		return &device.Status{State: s, Applied: applied, AppliedAt: at(ms), Writes: writes}
+	}
+	views := map[string]*view{}
+	for _, name := range []string{"a", "b", "c"} {
+		views[name] = &view{status: device.Status{State: device.Synced, Applied: 6}}
+	}
+	views["gone"] = &view{}
+	why := cause{text: "verdict on web/web1", detected: at(-10), backends: []plan.BackendKey{{Pool: "web", Backend: "web1"}}}
+	c := newChange(7, why, at(0), plan.Report{Moves: []plan.Move{{Pool: "web", From: "web1", To: "web2", Slots: 5}}}, views)
+	steps := []struct {
+		name string
+		s    *device.Status
+		over bool
+	}{
+		{"a", status(device.Synced, 6, 1, 9), false},
+		{"a", status(device.Synced, 7, 5, 5), false},
+		{"gone", status(device.Synced, 7, 50, 50), false},
+		{"b", status(device.Degraded, 8, 7, 6), false},
+		{"c", status(device.Disconnected, 6, 0, 0), true},
+	}
+	for _, s := range steps {
+		if over, _ := c.take(s.name, s.s); over != s.over {
+			t.Errorf("%s: over %v, want %v", s.name, over, s.over)
+		}
+	}
+	got := reprogrammed(c.message()).Text
+	if want := "verdict on web/web1: 11 entries written to a, b, the last one 17.0 ms after detection"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if m := c.message(); m.ReprogramMs != 17 || m.WriteMs != 7 || m.Moves[0].Slots != 5 {
+		t.Errorf("message: %v", m)
+	}
+}
+
+func TestSettleable(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ref := plan.SlotRef{Pool: 1, Slot: 4, Old: 2}
+	connected := func(ages ...time.Duration) *view {
+		v := &view{status: device.Status{State: device.Synced}, idle: map[plan.SlotRef]time.Time{}}
+		for _, age := range ages {
+			v.idle[ref] = now.Add(-age)
+		}
+		return v
+	}
+	maxAge := func(plan.PoolID) time.Duration { return 10 * time.Second }
+	tests := []struct {
+		name  string
+		views []*view
+		want  bool
+	}{
+		{"no switch", nil, false},
+		{"the only switch", []*view{connected(0)}, true},
+		{"both", []*view{connected(0), connected(9 * time.Second)}, true},
+		{"one has not reported", []*view{connected(0), connected()}, false},
+		{"one report is old", []*view{connected(0), connected(11 * time.Second)}, false},
+		{"one is not connected", []*view{connected(0), {}}, true},
+		{"none is connected", []*view{{}, {}}, false},
+	}
+	for _, test := range tests {
+		views := make(map[string]*view)
+		for i, v := range test.views {
+			views[fmt.Sprint(i)] = v
+		}
+		if got := len(settleable([]plan.SlotRef{ref}, views, now, maxAge)) == 1; got != test.want {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestVIPAges(t *testing.T) {
+	vip := func(port uint16) config.VIP {
+		return config.VIP{Address: netip.MustParseAddr("10.0.0.1"), Protocol: config.TCP, Port: port}
+	}
+	before := map[plan.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(2)): 4}
+	got := vipAges(&config.Intent{VIPs: []config.VIP{vip(1), vip(9)}}, before, 7)
+	want := map[plan.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(9)): 7}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(plan.VIPKey{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := make(claims)
+	k := claimKey{Switch: "leaf1", VIP: netip.MustParseAddr("10.0.0.100"), Port: 3, MAC: packet.MAC{2, 1}}
+	told := 0
+	for i := range 100 { // one a second
+		if c.add(k, now.Add(time.Duration(i)*time.Second)) {
+			told++
+		}
+	}
+	if told != 4 {
+		t.Errorf("told %d times in 100 s, want 4", told)
+	}
+	if m := c.message(k, ""); m.Count != 100 || m.Last.AsTime().Sub(m.First.AsTime()) != 99*time.Second {
+		t.Errorf("claim: %v", m)
+	}
+	for i := range 3 * claimsKept {
+		c.add(claimKey{MAC: packet.MAC{2, 2, byte(i >> 8), byte(i)}}, now.Add(time.Duration(i)*time.Millisecond))
+	}
+	if len(c) != claimsKept || len(c.keys()) != claimsKept {
+		t.Errorf("%d claims are kept, want %d", len(c), claimsKept)
+	}
+	if c[k] == nil {
+		t.Error("the latest claim is forgotten")
+	}
+}
+
+// A watcher that does not read is cut off; others miss nothing.
+func TestSlowWatcher(t *testing.T) {
+	var e events
+	_, slow, _ := e.watch(0)
+	_, quick, stop := e.watch(0)
+	var got uint64
+	for range 2 * eventsQueued {
+		e.publish(time.Now(), &api.Event{})
+		got = (<-quick).Sequence
+	}
+	if got != 2*eventsQueued {
+		t.Errorf("the quick watcher got %d events, want %d", got, 2*eventsQueued)
+	}
+	stop()
+	n := 0
+	for range slow {
+		n++
+	}
+	if n != eventsQueued {
+		t.Errorf("the slow watcher got %d events, want %d", n, eventsQueued)
+	}
+	past, _, stop := e.watch(3)
+	defer stop()
+	if len(past) != 3 || past[2].Sequence != got {
+		t.Errorf("the last 3: %v", past)
+	}
+}

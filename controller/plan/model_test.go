@@ -441,7 +441,7 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 		{model{backends: 2, slots: 2, fail: true, drain: true}, 0},
 		{model{backends: 2, slots: 2, hash: 1, fail: true, drain: true, allDown: config.Forward}, 0},
 		{model{backends: 3, slots: 1, fail: true, drain: true}, 0},
-		{model{backends: 2, slots: 1, fail: true, remove: true}, 0},
+		{model{backends: 2, slots: 1, fail: true, drain: true, remove: true}, 0},
 		{model{backends: 2, slots: 1, grown: 2, drain: true}, 0},
 		{model{backends: 2, slots: 1, grown: 2, hash: 1, fail: true, drain: true}, 20000},
 		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true}, 20000},

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/p4/softswitch"
+)
+
+const controllerIntent = `switches:
+  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3]}
+vip_mac: 02:53:4c:00:00:01
+pools:
+  - name: web
+    slots: 64
+    drain_idle: 500ms
+    backends:
+      - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 2}
+      - {name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 3}
+vips:
+  - {name: www, address: 10.0.0.100, port: 80, pool: web}
+`
+
+// The controller role and the commands that talk to it, over a unix socket, with a real switch.
+func TestControllerCommands(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
+	switchDone := make(chan error, 1)
+	go func() { switchDone <- sw.RunAndServe(ctx, l) }()
+
+	// The path of a unix socket must be short.
+	dir, err := os.MkdirTemp("", "sluice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file, socket := filepath.Join(dir, "sluice.yaml"), "unix:"+filepath.Join(dir, "api")
+	text := fmt.Sprintf(controllerIntent, address)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan struct{})
+	logs := &watcher{want: "controller started", then: func() {
+		select {
+		case <-started:
+		default:
+			close(started)
+		}
+	}}
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"sluice", "controller", "--config", file, "--data-dir", filepath.Join(dir, "data"), "--listen", socket}, logs, logs)
+	}()
+	defer func() {
+		cancel()
+		if code := <-done; code != 0 {
+			t.Errorf("the controller's exit code is %d:\n%s", code, logs.text.String())
+		}
+		if err := <-switchDone; err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-started:
+	case code := <-done:
+		done <- code
+		t.Fatal("the controller has ended")
+	}
+	check := func(wantCode int, wantOut, wantErr string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := sluice(t, append(args, "--controller", socket)...)
+		if code != wantCode {
+			t.Errorf("%v: exit code %d, want %d", args, code, wantCode)
+		}
+		if diff := cmp.Diff(wantOut, stdout); diff != "" {
+			t.Errorf("%v: stdout (-want +got):\n%s", args, diff)
+		}
+		if diff := cmp.Diff(wantErr, stderr); diff != "" {
+			t.Errorf("%v: stderr (-want +got):\n%s", args, diff)
+		}
+	}
+	waitSynced(t, socket)
+	check(0, `POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN   HEALTH   SLOTS  IN  OUT  PACKETS  REASON
+web   web1     10.0.0.11     2     100  active  unknown     32   0    0        0  -
+web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0  -
+`, "", "backend", "list")
+	check(0, "web/web2 is drained: no connection is left there\n", "", "backend", "drain", "--wait", "web2")
+	check(0, "web/web2 is drained: no connection is left there\n", "", "backend", "drain", "--pool", "web", "web2")
+	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
+	check(1, "", "sluice: no backend \"web9\" in any pool\n", "backend", "drain", "web9")
+	check(1, "", "sluice: no pool \"db\"\n", "backend", "list", "--pool", "db")
+	check(2, "", "sluice: which BACKEND? `sluice backend drain --help` tells the usage\n", "backend", "drain")
+
+	check(0, "revision 1 is running already\n", "", "config", "apply", file)
+	faulty := filepath.Join(dir, "faulty.yaml")
+	if err := os.WriteFile(faulty, []byte(strings.Replace(text, "slots: 64", "slots: 63", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(2, "", "sluice: the configuration is refused, what runs stays:\n"+faulty+
+		":6: pools[0].slots: must be a power of two, 64..65536, is 63\n", "config", "apply", faulty)
+	check(1, "", "sluice: revision 1 is running, not 5\n", "config", "apply", file, "--if-revision", "5")
+	more := filepath.Join(dir, "more.yaml")
+	if err := os.WriteFile(more, []byte(text+"  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(0, "{\n  \"revision\": \"2\",\n  \"changed\": true\n}\n", "", "config", "apply", "--json", more)
+
+	code, stdout, stderr := sluice(t, "status", "--controller", socket, "--json")
+	var status struct {
+		IntentRevision string `json:"intent_revision"`
+		Switches       []struct{ Name, Address string }
+		Vips           []struct{ Name string }
+		Pools          []struct{ Backends []struct{ Slots int } }
+		Reprogrammed   []struct {
+			SurplusMoves int `json:"surplus_moves"`
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &status); err != nil || code != 0 {
+		t.Fatalf("status --json: %v, exit code %d, %s", err, code, stderr)
+	}
+	if status.IntentRevision != "2" || status.Switches[0].Address != address || len(status.Vips) != 2 || len(status.Pools[0].Backends) != 2 || len(status.Reprogrammed) == 0 {
+		t.Errorf("status --json: %s", stdout)
+	}
+	if code, stdout, _ := sluice(t, "status", "--controller", socket); code != 0 || !strings.Contains(stdout, "revision 2, applied") {
+		t.Errorf("status: exit code %d\n%s", code, stdout)
+	}
+}
+
+func waitSynced(t *testing.T, address string) {
+	t.Helper()
+	client, err := api.Dial(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	events, err := client.WatchEvents(t.Context(), &api.WatchEventsRequest{Recent: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	for events.Receive() {
+		if events.Msg().GetSwitch().GetState() == api.SwitchStatus_STATE_SYNCED {
+			return
+		}
+	}
+	t.Fatal(events.Err())
+}
+
+func TestControllerRefuses(t *testing.T) {
+	dir := t.TempDir()
+	faulty := filepath.Join(dir, "faulty.yaml")
+	if err := os.WriteFile(faulty, []byte("vip_mac: 02:53:4c:00:00:01\nswitches: []\nports: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := "unix:" + filepath.Join(dir, "none")
+	const noTLS = `must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
+	unreachable := "sluice: no controller answers at " + none + " (dial unix " + strings.TrimPrefix(none, "unix:") + ": connect: no such file or directory); " +
+		"--controller names another, `sluice controller --config FILE --data-dir DIR` starts one\n"
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"controller"}, exitUsage, "sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
+		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitFailure, `sluice: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--log-level", "loud"}, exitUsage, "sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"},
+		{[]string{"status", "--controller", none}, exitUnreachable, unreachable},
+		{[]string{"backend", "list", "--controller", none}, exitUnreachable, unreachable},
+		{[]string{"backend", "drain", "--wait", "web1", "--controller", none}, exitUnreachable, unreachable},
+		{[]string{"config", "apply", faulty, "--controller", none}, exitUnreachable, unreachable},
+		{[]string{"config", "apply", dir + "/no.yaml"}, exitUsage, "sluice: open " + dir + "/no.yaml: no such file or directory\n"},
+		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage, `sluice: --controller: address "192.0.2.1:9680": ` + noTLS + "\n"},
+		{[]string{"status", "extra"}, exitUsage, "sluice: unexpected argument \"extra\"; `sluice status --help` tells the usage\n"},
+	} {
+		code, stdout, stderr := sluice(t, test.args...)
+		if code != test.code || stderr != test.want || stdout != "" {
+			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code, stdout, stderr, test.want)
+		}
+	}
+	code, _, stderr := sluice(t, "controller", "--config", faulty, "--data-dir", filepath.Join(dir, "data"), "--listen", "unix:"+filepath.Join(dir, "api"))
+	if code != exitUsage || !strings.Contains(stderr, faulty+":3: ports: ") {
+		t.Errorf("a faulty file: exit code %d, want %d: %s", code, exitUsage, stderr)
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
+	m := &api.GetStatusResponse{
+		Time: timestamppb.New(now), IntentRevision: 7, IntentAppliedAt: ago(90 * time.Second), HealthReportedAt: ago(5 * time.Second),
+		Frozen: "writing the store: the store does not answer",
+		Switches: []*api.SwitchStatus{
+			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute), RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
+				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted", Message: "table vip is\nfull", Attempts: 3}},
+				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}}},
+			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused"},
+		},
+		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web", State: api.VIPStatus_STATE_NO_BACKEND,
+			Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
+		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Vips: []string{"www", "alt"}, Backends: []*api.BackendStatus{
+			{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true, Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused"},
+			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
+				Admin: api.Admin_ADMIN_DRAIN, Packets: &api.PacketCount{Packets: 77}},
+		}}},
+		ArpClaims:    []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
+		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
+	}
+	want := `configuration  revision 7, applied 1m30s ago
+healthd        not connected: its verdicts of 5s ago stand
+FROZEN         writing the store: the store does not answer
+
+SWITCH  ADDRESS         STATE                             SINCE     ROWS  STATIONS  WRITTEN  REFUSED  NOT FORWARDED
+leaf1   127.0.0.1:9559  degraded                          1m0s ago  4104         4     4200       12  drop_arp_claim 2, drop_no_slot 9
+leaf2   127.0.0.1:9560  disconnected: connection refused  -            0         0        0        0  -
+
+VIP  ADDRESS     PORT    POOL  STATE       PACKETS  REASON
+www  10.0.0.100  80/tcp  web   no backend       77  no backend of the pool may receive traffic
+
+POOL  SLOTS  MOVING  UNOWNED  EPOCHS  GENERATION  VIPS
+web    4096      10        0       1           0  www, alt
+
+POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PACKETS  REASON
+web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused
+web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  -
+
+SWITCH  REFUSED UPDATE               CODE               ATTEMPTS  MESSAGE
+leaf1   insert vip{10.0.0.101 6 80}  ResourceExhausted         3  table vip is full
+leaf1   and 11 more                  -                         -  -
+
+VIP CLAIMED  BY                 BACKEND   SWITCH  PORT  TIMES  LAST
+10.0.0.100   02:00:00:00:00:12  web/web2  leaf1      4      8  1h0m0s ago
+
+REPROGRAMMED  CAUSE                MOVED  SURPLUS  WRITES  MS   SWITCHES
+2s ago        verdict on web/web1     10        0      10  3.2  leaf1
+`
+	var b bytes.Buffer
+	if err := writeStatus(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

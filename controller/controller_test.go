@@ -16,9 +16,9 @@ import (
 
 func sortLines(lines []string) { slices.Sort(lines) }
 
-var pipelineInfo = func() func(*testing.T) *p4rt.Info {
+var pipelineInfo = func() func(testing.TB) *p4rt.Info {
 	get := sync.OnceValues(func() (*p4rt.Info, error) { return p4rt.NewInfo(p4.P4Info()) })
-	return func(t *testing.T) *p4rt.Info {
+	return func(t testing.TB) *p4rt.Info {
 		t.Helper()
 		info, err := get()
 		if err != nil {

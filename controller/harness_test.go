@@ -37,7 +37,7 @@ const patience = 20 * time.Second // for what takes milliseconds
 //
 //	controller --gRPC--> count, refuse --> softswitch --ports 1..4--> hosts of the test
 type target struct {
-	t       *testing.T
+	t       testing.TB
 	address string
 	updates atomic.Int64 // that were sent to it, refused ones too
 	refuse  atomic.Pointer[func(*v1.Update) error]
@@ -48,7 +48,7 @@ type target struct {
 	done  chan struct{}
 }
 
-func newTarget(t *testing.T) *target {
+func newTarget(t testing.TB) *target {
 	tg := &target{t: t}
 	tg.start()
 	t.Cleanup(func() { tg.halt() })
@@ -185,7 +185,7 @@ func (tg *target) dump(tables ...string) string {
 type daemon struct {
 	*controller.Controller
 	*api.Client
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -197,7 +197,7 @@ type options struct {
 	station   time.Duration
 }
 
-func startController(t *testing.T, o options) *daemon {
+func startController(t testing.TB, o options) *daemon {
 	t.Helper()
 	d, err := tryController(t, o)
 	if err != nil {
@@ -206,7 +206,7 @@ func startController(t *testing.T, o options) *daemon {
 	return d
 }
 
-func tryController(t *testing.T, o options) (*daemon, error) {
+func tryController(t testing.TB, o options) (*daemon, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := controller.New(controller.Config{
@@ -250,7 +250,7 @@ func (d *daemon) kill() {
 }
 
 // logTo shows logs when the test fails.
-func logTo(t *testing.T) io.Writer {
+func logTo(t testing.TB) io.Writer {
 	var mu sync.Mutex
 	var b strings.Builder
 	t.Cleanup(func() {
@@ -422,7 +422,7 @@ vips:
 `, address)
 }
 
-func writeFile(t *testing.T, dir, text string) string {
+func writeFile(t testing.TB, dir, text string) string {
 	t.Helper()
 	file := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -8,12 +8,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
 // maxSlots bounds what a document can make the decoder allocate.
 const maxSlots = 1 << 16
+
+// writers are kept because a new one costs more than packing a pool.
+var writers = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	return w
+}}
 
 // encodePool packs a pool: compressed, a JSON header, then columns of uvarints, one for each field of
 // a slot. A verdict must not wait for the encoding of thousands of slots as JSON.
@@ -37,10 +47,9 @@ func encodePool(p *plan.Pool) ([]byte, error) {
 		}
 	}
 	var out bytes.Buffer
-	w, err := flate.NewWriter(&out, flate.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
+	w := writers.Get().(*flate.Writer)
+	defer writers.Put(w)
+	w.Reset(&out)
 	if _, err := w.Write(b); err != nil {
 		return nil, err
 	}

@@ -42,9 +42,7 @@ const (
 //	                        │ switch │
 //	                        └────────┘ ──▶ packet-in
 func TestDifferential(t *testing.T) {
-	if err := lab.Unavailable(); err != nil {
-		t.Skip(err)
-	}
+	needNamespaces(t)
 	if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
 		t.Skip("simple_switch_grpc is not on PATH")
 	}

@@ -288,10 +288,9 @@ type dsrCapture struct {
 	stops []func()
 
 	mu                sync.Mutex
-	toServer, toVIP   map[string]int    // frames by their bytes after the destination MAC
-	fromServer, reply map[string]int    // frames by all their bytes
-	faults            []string          // what no later frame can mend
-	macs              map[string]string // server MAC by frame towards it
+	toServer, toVIP   map[string]int // frames by their bytes after the destination MAC
+	fromServer, reply map[string]int // frames by all their bytes
+	faults            []string       // what no later frame can mend
 }
 
 func (s *stage) capture() (*dsrCapture, error) {

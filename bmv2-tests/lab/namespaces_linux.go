@@ -44,10 +44,11 @@ func Unavailable() error {
 			return fmt.Errorf("needs %s on PATH", tool)
 		}
 	}
-	if out, err := exec.Command("ip", "netns", "add", "sluice-probe").CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot make a network namespace: %s", bytes.TrimSpace(out))
+	probe := fmt.Sprintf("sl%d-probe%d", os.Getpid(), labs.Add(1))
+	if err := run("ip", "netns", "add", probe); err != nil {
+		return fmt.Errorf("cannot make a network namespace: %w", err)
 	}
-	return exec.Command("ip", "netns", "del", "sluice-probe").Run()
+	return run("ip", "netns", "del", probe)
 }
 
 var labs atomic.Uint32

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,12 +97,15 @@ func run(t *testing.T, c check.Check, timeout time.Duration) error {
 	return c.Run(ctx)
 }
 
+// within50ms is what a check that had 50 ms says: it counts from its own start, a moment later.
+var within50ms = regexp.MustCompile(`no answer within (4\d|50)ms`)
+
 // message is the error's text with the address replaced by ADDR.
 func message(err error, a netip.AddrPort) string {
 	if err == nil {
 		return "passed"
 	}
-	return strings.ReplaceAll(err.Error(), a.String(), "ADDR")
+	return within50ms.ReplaceAllString(strings.ReplaceAll(err.Error(), a.String(), "ADDR"), "no answer within 50ms")
 }
 
 func TestTCP(t *testing.T) {

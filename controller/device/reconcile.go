@@ -54,6 +54,7 @@ func newReconciler(d *Device, t target, s *Status) *reconciler {
 // run returns when ctx ends, or with an error when only a new session can help.
 func (r *reconciler) run(ctx context.Context) error {
 	r.status.Err = nil
+	r.status.Applied = 0 // it may have lost everything
 	r.setState(Reconciling)
 	r.report(ctx)
 	if err := r.configureDigest(ctx); err != nil {

@@ -117,6 +117,13 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
+	if err := state.Plan.Check(); err != nil {
+		return fmt.Errorf("the stored plan is damaged: %w", err)
+	}
+	if state.Plan.NextEpoch == 0 {
+		// A new store may meet a switch whose mark cells keep epochs of a former one.
+		state.Plan.NextEpoch = uint32(time.Now().Unix())
+	}
 	// Every start outranks the one before, which may still hold its sessions.
 	election := p4rt.ElectionID{High: c.cfg.ElectionHigh, Low: db.Writer()}
 

@@ -21,6 +21,13 @@ type held struct {
 	foreign []*v1.Entity // entries of our tables that no row of ours can be
 	old     map[oldKey]oldRow
 	tables  map[plan.SlotTable]*slotTable
+	led     map[plan.SlotTable]leading
+}
+
+// leading counts the vip rows that lead to a SlotTable.
+type leading struct {
+	vips  int
+	since time.Time // when the last one of them was written, or read back
 }
 
 // oldKey is the match of a slot_old row.
@@ -53,6 +60,7 @@ func newHeld() *held {
 		},
 		old:    make(map[oldKey]oldRow),
 		tables: make(map[plan.SlotTable]*slotTable),
+		led:    make(map[plan.SlotTable]leading),
 	}
 }
 
@@ -174,6 +182,12 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 		}
 		h.tidy(key.SlotTable)
 	case plan.VIPRow:
+		if before, ok := h.VIP[r.VIPKey]; ok {
+			h.lead(before, -1, now)
+		}
+		if !gone {
+			h.lead(r.ToPool, 1, now)
+		}
 		set(h.VIP, r.VIPKey, r.ToPool, gone)
 	case plan.VIPAddressRow:
 		set(h.VIPAddress, r.Address, struct{}{}, gone)
@@ -187,6 +201,17 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 			h.Flood = nil
 		}
 	}
+}
+
+// lead counts a vip row more or less that leads to a SlotTable.
+func (h *held) lead(to plan.ToPool, n int, now time.Time) {
+	key := plan.SlotTable{Pool: to.Pool, Generation: to.Generation}
+	l := h.led[key]
+	l.vips += n
+	if n > 0 {
+		l.since = now
+	}
+	set(h.led, key, l, l.vips == 0)
 }
 
 func set[K comparable, V any](m map[K]V, k K, v V, gone bool) {
@@ -236,12 +261,17 @@ func (h *held) tidy(key plan.SlotTable) {
 	h.Slots[key] = slots
 }
 
-// idleRow returns the moving slot of an idle notification, provided that both of its rows have been
-// there for the whole timeout: before the slot row is there, nothing arrives at slot_old.
+// idleRow returns the moving slot of an idle notification, provided that packets could have arrived at
+// slot_old for the whole timeout: both of the slot's rows were there, and no VIP led elsewhere.
 func (h *held) idleRow(key oldKey, now time.Time) (plan.SlotRef, bool) {
 	old, ok := h.old[key]
 	if !ok || now.Sub(old.since) < old.idle {
 		return plan.SlotRef{}, false
+	}
+	for table, l := range h.led {
+		if table.Pool == key.Pool && (table != key.SlotTable || now.Sub(l.since) < old.idle) {
+			return plan.SlotRef{}, false
+		}
 	}
 	s := h.Slots[key.SlotTable].Rows[key.slot]
 	return plan.SlotRef{Pool: key.Pool, Generation: key.Generation, Slot: key.slot, Old: s.Old}, s.Epoch != 0

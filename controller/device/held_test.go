@@ -80,6 +80,24 @@ func TestIdleRow(t *testing.T) {
 	if want := (plan.SlotRef{Pool: 1, Slot: 4, Old: 9}); !ok || ref != want {
 		t.Errorf("got %v %v, want %v", ref, ok, want)
 	}
+
+	// A VIP that comes to the slots late, or that still leads to another generation, sends its old
+	// flows elsewhere meanwhile.
+	vip := func(op plan.Op, port uint16, generation uint8) plan.Change {
+		return plan.Change{Op: op, Row: plan.VIPRow{VIPKey: plan.VIPKey{Port: port}, ToPool: plan.ToPool{Pool: slots1.Pool, Generation: generation}}}
+	}
+	h.apply(vip(plan.Insert, 80, slots1.Generation), start.Add(3*time.Second))
+	if at(3900*time.Millisecond) || !at(4*time.Second) {
+		t.Error("idle counts from 1 s after the VIP came, not before and not later")
+	}
+	h.apply(vip(plan.Insert, 81, slots1.Generation+1), start)
+	if at(time.Hour) {
+		t.Error("idle while a VIP leads to another generation")
+	}
+	h.apply(vip(plan.Modify, 81, slots1.Generation), start.Add(time.Hour))
+	if at(time.Hour) || !at(time.Hour+time.Second) {
+		t.Error("idle counts from 1 s after the last VIP came, not before and not later")
+	}
 }
 
 func TestFailuresBlockWhatDependsOnThem(t *testing.T) {

@@ -44,7 +44,7 @@ type Result struct {
 }
 
 // limit ends a demo that hangs; one that does not takes less than half of it.
-const limit = 50 * time.Second
+const limit = 50 * time.Second * slowdown
 
 // ErrInterrupted is returned by Run when its context ended before the demo did.
 var ErrInterrupted = errors.New("interrupted before the end")
@@ -163,6 +163,9 @@ func (d *demo) report() error {
 		d.screen.note("  %s", text)
 	}
 	if len(failed) > 0 {
+		if t.stall > 300*time.Millisecond {
+			d.screen.note("  The demo itself stood still for up to %.1f s: this machine is very busy.", t.stall.Seconds())
+		}
 		return fmt.Errorf("%d of %d claims do not hold:\n  %s", len(failed), len(d.checks), strings.Join(failed, "\n  "))
 	}
 	return nil

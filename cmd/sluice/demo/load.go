@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	sessions     = 48                     // connections that live across the changes
-	sessionPause = 250 * time.Millisecond // between two requests of a session
-	mostInFlight = 250                    // beyond this, new connections wait for old ones to end
+	sessions     = 48                                // connections that live across the changes
+	sessionPause = 250 * time.Millisecond * slowdown // between two requests of a session
+	mostInFlight = 250                               // beyond this, new connections wait for old ones to end
 
 	// A SYN lost to a dead server is sent again after 1 s and 3 s. Much longer than that, so that a
 	// machine that is busy with other things breaks nothing.
@@ -60,6 +60,7 @@ type tally struct {
 	failedDead, failedLive int
 	fresh, kept            map[string]int // answers by server: on new connections, on sessions
 	failures               []string       // the first on live servers
+	stall                  time.Duration  // the longest that the machine kept the load from running
 }
 
 // since returns what came to t after before.
@@ -165,6 +166,9 @@ func (l *load) newConnections(ctx context.Context) {
 	due, last := 0.0, time.Now()
 	for l.pause(ctx, 5*time.Millisecond) {
 		now := time.Now()
+		l.mu.Lock()
+		l.tally.stall = max(l.tally.stall, now.Sub(last))
+		l.mu.Unlock()
 		due = min(due+now.Sub(last).Seconds()*float64(l.rate.Load()), 50) // a pause is not made up for by a burst
 		for last = now; due >= 1; due-- {
 			select {
@@ -323,7 +327,9 @@ func (s *session) get(ctx context.Context) error {
 	if s.server != "" && s.server != server {
 		return fmt.Errorf("%s answered on a connection to %s", server, s.server)
 	}
-	s.server = server
+	if s.server == "" { // from then on others may read it
+		s.server = server
+	}
 	return nil
 }
 

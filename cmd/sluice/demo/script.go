@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	rate     = 250 // new connections per second
+	rate     = 250 / slowdown / slowdown // new connections per second
 	holdRate = 20
 
 	readyTimeout  = 20 * time.Second
-	changeTimeout = 10 * time.Second // for anything that a change of the script must bring about
+	changeTimeout = 10 * time.Second * slowdown // for anything that a change of the script must bring about
 
 	stragglers = 500 * time.Millisecond // a frame is on its way through the switch, on a busy machine
 

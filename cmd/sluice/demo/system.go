@@ -27,7 +27,7 @@ const (
 
 	// Shorter than in production, where it is a minute, so that nobody has to wait; longer than
 	// sessions are silent.
-	drainIdle = 2 * time.Second
+	drainIdle = 2 * time.Second * slowdown
 )
 
 // intent is the operator's configuration for the demo.

@@ -11,11 +11,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
@@ -69,7 +71,14 @@ func New(cfg Config, link Link) (*Host, error) {
 	return h, nil
 }
 
+// silence drops what gVisor would write to standard error: that a listener met a segment while its
+// host went away, for example.
+var silence = sync.OnceFunc(func() {
+	log.SetTarget(log.GoogleEmitter{Writer: &log.Writer{Next: io.Discard}})
+})
+
 func newHost(name string) *Host {
+	silence()
 	h := &Host{name: name}
 	h.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},

@@ -21,7 +21,11 @@ import (
 
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/packet/packettest"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
+
+// What a switch's link gives is a host's link.
+var _ Link = (*port.End)(nil)
 
 // Hosts of the tests:
 //

@@ -93,7 +93,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	d.load.start(loading, rate)
 	defer d.load.stop()
 	defer stopLoad()
-	playing, cancel := context.WithTimeout(ctx, limit)
+	playing, cancel := context.WithDeadline(ctx, began.Add(limit))
 	defer cancel()
 	if err := d.play(playing); err != nil {
 		return err

@@ -54,8 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
-		Name:                      "sluice",
-		Usage:                     "load balancing done by the switch",
+		Name:  "sluice",
+		Usage: "load balancing done by the switch",
 		Description: "Results go to standard output, as text or with --json; errors to standard error.\n" +
 			"Exit code 1: the command met something wrong; 2: the command line or a file is not valid;\n" +
 			"3: the controller or the switch does not answer.",

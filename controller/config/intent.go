@@ -94,7 +94,7 @@ type Check struct {
 	Interval          time.Duration // from start to start
 	FastInterval      time.Duration // the interval while the state is changing
 	Timeout           time.Duration // of one attempt
-	Jitter            time.Duration // every wait is lengthened by a random part of this
+	Jitter            time.Duration // every wait is shortened by a random part of this
 	Rise              int           // successes in a row before up
 	Fall              int           // failures in a row before down
 }

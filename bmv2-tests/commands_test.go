@@ -40,6 +40,8 @@ import (
 //	cut|mend HOST                pull the host's cable, put it back
 //	leak|suppress HOST           let the server answer ARP for the VIP, or not
 //	claim HOST reply|gratuitous  the host claims the VIP by ARP
+//	claimed MAC PORT BACKEND     the controller reports exactly that claim, once
+//	disown HOST ADDRESS          ask by ARP with the VIP as sender; stdout: the MACs that answered
 //	arp HOST ADDRESS             ask by ARP; stdout: the MACs that answered
 //	capture                      start watching the wire
 //	dsr                          what was captured is Direct Server Return, byte by byte
@@ -81,8 +83,10 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"suppress": simple(1, func(s *stage, _ io.Writer, args []string) error {
 		return s.Host(args[0]).SuppressARP(true)
 	}),
-	"claim": simple(2, claim),
-	"arp":   simple(2, arp),
+	"claim":   simple(2, claim),
+	"claimed": simple(3, claimed),
+	"disown":  simple(2, disown),
+	"arp":     simple(2, arp),
 	"capture": simple(0, func(s *stage, _ io.Writer, _ []string) (err error) {
 		s.captures, err = s.capture()
 		return err
@@ -251,6 +255,81 @@ func claim(s *stage, _ io.Writer, args []string) error {
 		return s.Host(n.Name).Inject(packet.NewARPRequest(n.MAC, lab.VIP, lab.VIP))
 	}
 	return fmt.Errorf("claim %s: want reply or gratuitous", args[1])
+}
+
+// claimed waits for the controller's report of one claim.
+func claimed(s *stage, _ io.Writer, args []string) error {
+	return poll(func() error {
+		status, err := s.status()
+		if err != nil {
+			return err
+		}
+		for _, c := range status.GetArpClaims() {
+			if c.GetMac() == args[0] && fmt.Sprint(c.GetPort()) == args[1] && c.GetBackend() == args[2] &&
+				c.GetVipAddress() == lab.VIP.String() && c.GetCount() == 1 {
+				return nil
+			}
+		}
+		return fmt.Errorf("no such claim among %v", status.GetArpClaims())
+	})
+}
+
+// disown asks as a server does whose kernel takes the VIP for its own name, and sees to it that
+// nobody on the switch hears the VIP as a sender.
+func disown(s *stage, out io.Writer, args []string) error {
+	asker, err := node(args[0])
+	if err != nil {
+		return err
+	}
+	address, err := netip.ParseAddr(args[1])
+	if err != nil {
+		return err
+	}
+	heard := make(chan packet.ARP, 64)
+	answers := make(chan packet.ARP, 64)
+	for _, n := range lab.Nodes {
+		stop, err := s.Host(n.Name).Capture(func(f lab.Frame) {
+			e := packet.Ethernet(f.Data)
+			if f.Sent || !e.IsValid() || e.Type() != packet.TypeARP {
+				return
+			}
+			a := packet.ARP(bytes.Clone(e.Payload()))
+			if !a.IsValid() {
+				return
+			}
+			into := heard
+			if a.Operation() == packet.ARPReply && n.Name == asker.Name {
+				into = answers
+			}
+			select {
+			case into <- a:
+			default: // more than anybody asked for
+			}
+		})
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	if err := s.Host(asker.Name).Inject(packet.NewARPRequest(asker.MAC, lab.VIP, address)); err != nil {
+		return err
+	}
+	select {
+	case a := <-answers:
+		fmt.Fprintln(out, a.SenderMAC())
+	case <-time.After(patience):
+		return fmt.Errorf("%s gets no answer from %s", asker.Name, address)
+	}
+	for {
+		select {
+		case a := <-heard:
+			if a.Sender() == lab.VIP {
+				return fmt.Errorf("the VIP was heard as a sender, with MAC %s", a.SenderMAC())
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // arp asks for an address until somebody answers, and each time for the manager's too: when that

@@ -10,10 +10,10 @@ import (
 )
 
 type rawSwitch struct {
-	Name     string `yaml:"name,required"`
-	Address  string `yaml:"address,required"`
-	DeviceID *int   `yaml:"device_id,required"`
-	Ports    []int  `yaml:"ports,required"`
+	Name     string  `yaml:"name,required"`
+	Address  string  `yaml:"address,required"`
+	DeviceID *uint64 `yaml:"device_id,required"`
+	Ports    []int   `yaml:"ports,required"`
 }
 
 func (p *parser) switches(raw []rawSwitch) []Switch {
@@ -32,11 +32,7 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 		s := Switch{Name: r.Name, Address: r.Address}
 		p.hostPort(path+".address", r.Address)
 		if r.DeviceID != nil {
-			if *r.DeviceID < 0 {
-				p.Add(path+".device_id", "must be 0 or more, is %d", *r.DeviceID)
-			} else {
-				s.DeviceID = uint64(*r.DeviceID)
-			}
+			s.DeviceID = *r.DeviceID
 		}
 		if p.usable(path+".address") && p.usable(path+".device_id") {
 			unique(p, path+".address", device{s.Address, s.DeviceID}, devices,

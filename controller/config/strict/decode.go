@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -29,7 +30,7 @@ type Document struct {
 // a problem: what has one keeps its zero value.
 //
 // Fields carry `yaml:"key"` or `yaml:"key,required"`, and may be structs, slices, strings, bools,
-// ints, durations, types that unmarshal text, and pointers to these, which stay nil without a key.
+// ints, uint64s, durations, types that unmarshal text, and pointers to these, which stay nil without a key.
 // A scalar is taken as it is written: name: 010 is the text "010".
 func Decode(file string, data []byte, into any) *Document {
 	d := &Document{file: file, lines: make(map[string]int), bad: make(map[string]bool)}
@@ -126,7 +127,7 @@ func (d *Document) value(path string, n *yaml.Node, v reflect.Value) {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		d.Add(path, "anchors and aliases are not allowed: write the value out")
 	case n.Style&yaml.TaggedStyle != 0:
-		d.Add(path, "the tag %s is not allowed: leave it out", n.Tag)
+		d.Add(path, "the tag %s is not allowed: leave it out", printable(n.Tag))
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		d.Add(path, "has no value: give it one, or leave the key out")
 	case t.Kind() == reflect.Pointer:
@@ -174,21 +175,63 @@ func (d *Document) scalar(path string, n *yaml.Node, v reflect.Value) {
 		v.SetString(n.Value)
 	case reflect.Bool:
 		x, err := strconv.ParseBool(n.Value)
-		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || err != nil {
+		switch {
+		case n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && err == nil:
+			v.SetBool(x)
+		case quoted(n) && err == nil:
+			d.Add(path, "must be true or false, without quotes, is the text %s", shown(n))
+		default:
 			d.Add(path, "must be true or false, is %s", shown(n))
-			return
 		}
-		v.SetBool(x)
 	case reflect.Int:
-		x, err := strconv.Atoi(n.Value)
-		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
-			d.Add(path, "must be a whole number, is %s", shown(n))
-			return
+		if d.whole(path, n) {
+			x, err := strconv.Atoi(n.Value)
+			if err != nil {
+				d.Add(path, "must be a whole number, is %s", shown(n))
+			}
+			v.SetInt(int64(x))
 		}
-		v.SetInt(int64(x))
+	case reflect.Uint64:
+		if d.whole(path, n) {
+			x, err := strconv.ParseUint(strings.TrimPrefix(n.Value, "+"), 10, 64)
+			switch {
+			case err != nil && n.Value[0] == '-':
+				d.Add(path, "must be 0 or more, is %s", cut(n.Value))
+			case err != nil:
+				d.Add(path, "must be 0..%d, is %s", uint64(math.MaxUint64), cut(n.Value))
+			}
+			v.SetUint(x)
+		}
 	default:
 		panic(fmt.Sprintf("strict: %s: fields of type %s are not for files", path, v.Type()))
 	}
+}
+
+var (
+	decimal = regexp.MustCompile(`^[-+]?[0-9]+$`)
+	integer = regexp.MustCompile(`^[-+]?(0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|[0-9][0-9_]*)$`) // as YAML writes them
+)
+
+// whole reports whether n is a whole number, of any size. If not, it says how one is written.
+func (d *Document) whole(path string, n *yaml.Node) bool {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		d.Add(path, "must be a whole number, is %s", shown(n))
+	case quoted(n) && decimal.MatchString(n.Value):
+		d.Add(path, "must be a whole number, without quotes, is the text %s", shown(n))
+	case !quoted(n) && decimal.MatchString(n.Value):
+		return true
+	case !quoted(n) && integer.MatchString(n.Value):
+		d.Add(path, "must be a whole number in plain decimal digits, is %s", shown(n))
+	default:
+		d.Add(path, "must be a whole number, is %s", shown(n))
+	}
+	return false
+}
+
+// quoted reports whether n is text whatever it looks like.
+func quoted(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 // mapping decodes n into the struct v.
@@ -206,6 +249,12 @@ func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
 			continue
 		}
 		at := Join(path, key.Value)
+		if key.Anchor != "" {
+			d.problem(key.Line, at, "has an anchor on its key: anchors and aliases are not allowed, leave it out")
+		}
+		if key.Style&yaml.TaggedStyle != 0 {
+			d.problem(key.Line, at, "has the tag %s on its key: tags are not allowed, leave it out", printable(key.Tag))
+		}
 		if line, ok := seen[key.Value]; ok {
 			d.problem(key.Line, at, "is given twice: first on line %d", line)
 			continue
@@ -227,13 +276,19 @@ func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// Join returns the path of key under path.
+// Join returns the path of key under path. A key that could be taken for something else than a key,
+// such as one with a dot or a line break, is quoted.
 func Join(path, key string) string {
+	if !plainKey.MatchString(key) {
+		key = Quote(key)
+	}
 	if path == "" {
 		return key
 	}
 	return path + "." + key
 }
+
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,60}$`)
 
 type field struct {
 	key      string
@@ -260,6 +315,22 @@ func shown(n *yaml.Node) string {
 		return "an alias"
 	}
 	return Quote(n.Value)
+}
+
+// cut is a number with a sane count of digits.
+func cut(number string) string {
+	if len(number) > 30 {
+		return number[:30] + "..."
+	}
+	return number
+}
+
+// printable is s, in quotes if it has what would not print.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) || len(s) > 60 {
+		return Quote(s)
+	}
+	return s
 }
 
 // Quote returns s quoted, and cut when it is long.

@@ -57,9 +57,12 @@ type Pool struct {
 	Name      string
 	Slots     int           // a power of two, 64..65536
 	DrainIdle time.Duration // a moving slot whose old path is silent for so long is done
-	AllDown   AllDown
-	Checks    []Check // all must pass
-	Backends  []Backend
+	// DrainLimit is how long a slot may move, at least DrainIdle; connections that are still open on
+	// the old path then are handed to the new backend, and break.
+	DrainLimit time.Duration
+	AllDown    AllDown
+	Checks     []Check // all must pass
+	Backends   []Backend
 }
 
 // Backend is one real server of a pool. Its name is its identity: a MAC, an address or a switch port

@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 		Switches: []Switch{{Name: "leaf1", Address: "127.0.0.1:9559", DeviceID: 1, Ports: []uint16{1, 2, 3}}},
 		VIPMAC:   vipMAC,
 		Pools: []Pool{{
-			Name: "web", Slots: 4096, DrainIdle: time.Minute, AllDown: Drop,
+			Name: "web", Slots: 4096, DrainIdle: time.Minute, DrainLimit: time.Hour, AllDown: Drop,
 			Checks: []Check{{
 				Type: CheckHTTP, Port: 80, Path: "/healthz", Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond,
 				Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3,
@@ -132,6 +132,9 @@ func TestParseProblems(t *testing.T) {
 		{"slots not positive", "    checks:", "    slots: 0\n    checks:", []string{`f:6: pools[0].slots: must be a power of two, 64..65536, is 0`}},
 		{"drain without unit", "    checks:", "    drain_idle: 60\n    checks:", []string{`f:6: pools[0].drain_idle: must be a duration with its unit, such as 500ms or 2s, is "60"`}},
 		{"drain too short", "    checks:", "    drain_idle: 100ms\n    checks:", []string{`f:6: pools[0].drain_idle: must be 500ms..24h, is 100ms`}},
+		{"limit too long", "    checks:", "    drain_limit: 169h\n    checks:", []string{`f:6: pools[0].drain_limit: must be 1s..168h, is 169h`}},
+		{"limit below drain", "    checks:", "    drain_limit: 59s\n    checks:", []string{`f:6: pools[0].drain_limit: must be at least drain_idle, 1m, is 59s`}},
+		{"limit follows drain", "    checks:", "    drain_idle: 2h\n    checks:", nil},
 		{"all_down", "    checks:", "    all_down: panic\n    checks:", []string{`f:6: pools[0].all_down: must be drop or forward, is "panic"`}},
 		{"pool twice", "vips:", "  - {name: web, backends: [{name: b, address: 10.0.0.13, mac: \"02:00:00:00:00:13\", switch_port: 1}]}\nvips:",
 			[]string{`f:11: pools[1].name: must be unique, "web" is the name of pools[0] (line 5) too`}},
@@ -256,7 +259,7 @@ sluice.yaml:2: switches[0].ports[1]: must be a whole number, is "x"
 sluice.yaml:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "nowhere"
 sluice.yaml:3: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "02:53"
 sluice.yaml:6: pools[0].slots: must be a whole number, is "many"
-sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, all_down, checks, backends
+sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, drain_limit, all_down, checks, backends
 sluice.yaml:8: pools[0].checks[0].interval: must be a duration with its unit, such as 500ms or 2s, is "1"
 sluice.yaml:8: pools[0].checks[0].port: must be 1..65535, is 0
 sluice.yaml:10: pools[0].backends[0].address: must be an IPv4 address such as 10.0.0.100, is "10.0.0.256"
@@ -332,7 +335,7 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 func TestReferenceDefaults(t *testing.T) {
 	text := string(reference(t))
 	for key, want := range map[string]string{
-		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "all_down": string(Drop), "interval": short(defaultInterval),
+		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "drain_limit": short(defaultDrainLimit) + ", or drain_idle", "all_down": string(Drop), "interval": short(defaultInterval),
 		"fast_interval": short(defaultFastInterval) + ", or interval", "timeout": short(defaultTimeout) + ", or interval",
 		"rise": fmt.Sprint(defaultRise), "fall": fmt.Sprint(defaultFall), "weight": fmt.Sprint(defaultWeight),
 	} {

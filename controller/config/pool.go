@@ -17,16 +17,18 @@ const (
 	minWeight, maxWeight, defaultWeight  = 1, 1000, 100
 
 	// Targets count idleness no finer than half a second.
-	minDrainIdle, maxDrainIdle, defaultDrainIdle = 500 * time.Millisecond, 24 * time.Hour, time.Minute
+	minDrainIdle, maxDrainIdle, defaultDrainIdle    = 500 * time.Millisecond, 24 * time.Hour, time.Minute
+	minDrainLimit, maxDrainLimit, defaultDrainLimit = time.Second, 168 * time.Hour, time.Hour
 )
 
 type rawPool struct {
-	Name      string         `yaml:"name,required"`
-	Slots     *int           `yaml:"slots"`
-	DrainIdle *time.Duration `yaml:"drain_idle"`
-	AllDown   *string        `yaml:"all_down"`
-	Checks    []rawCheck     `yaml:"checks"`
-	Backends  []rawBackend   `yaml:"backends,required"`
+	Name       string         `yaml:"name,required"`
+	Slots      *int           `yaml:"slots"`
+	DrainIdle  *time.Duration `yaml:"drain_idle"`
+	DrainLimit *time.Duration `yaml:"drain_limit"`
+	AllDown    *string        `yaml:"all_down"`
+	Checks     []rawCheck     `yaml:"checks"`
+	Backends   []rawBackend   `yaml:"backends,required"`
 }
 
 type rawBackend struct {
@@ -52,6 +54,7 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 			DrainIdle: p.duration(path+".drain_idle", r.DrainIdle, defaultDrainIdle, minDrainIdle, maxDrainIdle),
 			AllDown:   p.allDown(path+".all_down", r.AllDown),
 		}
+		pool.DrainLimit = p.drainLimit(path, r.DrainLimit, pool.DrainIdle)
 		ports := p.portsOf(r.Name, vips)
 		pool.Backends = p.backends(path, r.Backends, ports)
 		p.enoughSlots(path, pool)
@@ -80,6 +83,16 @@ func (p *parser) slots(path string, x *int) int {
 		return defaultSlots
 	}
 	return *x
+}
+
+// drainLimit reads the longest time of a move, which leaves every move the time to end by itself.
+func (p *parser) drainLimit(pool string, x *time.Duration, idle time.Duration) time.Duration {
+	at := pool + ".drain_limit"
+	d := p.duration(at, x, max(defaultDrainLimit, idle), minDrainLimit, maxDrainLimit)
+	if d < idle && !p.Bad(at) && !p.Bad(pool+".drain_idle") {
+		p.Add(at, "must be at least drain_idle, %s, is %s", short(idle), short(d))
+	}
+	return d
 }
 
 func (p *parser) allDown(path string, text *string) AllDown {

@@ -3,6 +3,7 @@ package healthd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -79,7 +80,8 @@ type backend struct {
 // result is one probe, from its start.
 type result struct {
 	job           *job
-	timeout       time.Duration // the job's, or longer
+	timeout       time.Duration // as configured
+	given         time.Duration // the timeout, or longer
 	stalledBefore time.Duration
 	start, end    time.Time
 	err           error
@@ -250,11 +252,11 @@ func (s *scheduler) start(ctx context.Context, j *job, now time.Time) {
 	s.underway++
 	j.underway++
 	j.started = now
-	r := result{job: j, timeout: j.timeout << min(j.late, 3), stalledBefore: s.stalled}
+	r := result{job: j, timeout: j.timeout, given: j.timeout << min(j.late, 3), stalledBefore: s.stalled}
 	asked := j.check
 	s.probes.Go(func() {
 		r.start = s.now()
-		probe, cancel := context.WithTimeout(j.ctx, r.timeout)
+		probe, cancel := context.WithTimeout(j.ctx, r.given)
 		r.err = asked.Run(probe)
 		cancel()
 		r.end = s.now()
@@ -302,9 +304,18 @@ func (s *scheduler) tooLate(r result) bool {
 	case r.err == nil || lost == 0:
 		return false
 	case errors.Is(r.err, context.DeadlineExceeded):
-		return r.end.Sub(r.start)-lost < r.job.timeout*9/10
+		return r.end.Sub(r.start)-lost < r.timeout*9/10
 	}
-	return lost >= r.timeout // the server may have given up on us
+	return lost >= r.given // the server may have given up on us
+}
+
+// failure says why a probe failed. A text that names the time that a repetition was given names the
+// timeout too: the operator configured no other.
+func (r result) failure() string {
+	if r.given > r.timeout && errors.Is(r.err, context.DeadlineExceeded) {
+		return fmt.Sprintf("%v (timeout %v, repeated with more time: this prober was late)", r.err, r.timeout)
+	}
+	return r.err.Error()
 }
 
 // count feeds a result to the state machine.
@@ -312,7 +323,7 @@ func (s *scheduler) count(j *job, r result) {
 	before, passed := j.state, r.err == nil
 	j.state = before.next(passed, j.rise, j.fall)
 	if !passed {
-		j.failure = r.err.Error()
+		j.failure = r.failure()
 	}
 	if (passed && before.passes == 0) || (!passed && before.fails == 0) {
 		j.firstSign = r.end

@@ -470,6 +470,51 @@ func TestLateProberFailsNobody(t *testing.T) {
 	}
 }
 
+// The reason of a verdict names the timeout as it was configured, even when the last probe had longer.
+func TestReasonNamesTheTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		late int // probes that come too late to tell anything, before the server is silent
+		want string
+	}{
+		{"in time", 0, "pinging: no answer within 1s"},
+		{"late once", 1, "pinging: no answer within 2s (timeout 1s, repeated with more time: this prober was late)"},
+		{"late for long", 5, "pinging: no answer within 8s (timeout 1s, repeated with more time: this prober was late)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var skew, calls atomic.Int64
+				w := newWorld(t, 100, func(s *scheduler) {
+					s.now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+				})
+				s := &server{}
+				w.want(asks("web1", s, timing{interval: 2 * time.Second, fast: 2 * time.Second, timeout: time.Second, rise: 1, fall: 1}))
+				w.passes("web1", up, time.Minute)
+				s.set(func(ctx context.Context) error {
+					deadline, _ := ctx.Deadline()
+					silent := fmt.Errorf("pinging: %w", noAnswerWithin{time.Until(deadline)})
+					if calls.Add(1) <= int64(tt.late) {
+						skew.Add(int64(10 * time.Second)) // stopped past the timeout
+						return silent
+					}
+					<-ctx.Done()
+					return silent
+				})
+				w.passes("web1", down, time.Minute)
+				if got := w.verdict("web1").reason; got != tt.want {
+					t.Errorf("got %q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// noAnswerWithin is what the checks return when the time they were given is over.
+type noAnswerWithin struct{ given time.Duration }
+
+func (e noAnswerWithin) Error() string { return fmt.Sprintf("no answer within %v", e.given) }
+func (e noAnswerWithin) Unwrap() error { return context.DeadlineExceeded }
+
 func TestBoundOnProbesUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 10)

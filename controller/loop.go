@@ -46,7 +46,8 @@ type loop struct {
 
 	devices  map[string]*running
 	views    map[string]*view
-	waiting  bool // slots should move and cannot yet
+	waiting  []plan.Wait // as of the last decision
+	limits   limits
 	pending  []*change
 	done     []*change // reprogrammed, the latest first
 	claims   claims
@@ -98,6 +99,8 @@ func (l *loop) begin(file string, text []byte) error {
 func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 	retry := time.NewTicker(saveInterval)
 	defer retry.Stop()
+	limit := time.NewTimer(0) // the first look at the moves that were stored
+	defer limit.Stop()
 	for l.fatal == nil {
 		select {
 		case <-ctx.Done():
@@ -110,6 +113,10 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			if l.frozen != nil {
 				_ = l.save(ctx, l.st, nil) // a failure shows in frozen
 			}
+		case <-limit.C:
+		}
+		if l.fatal == nil {
+			l.limit(ctx, limit)
 		}
 	}
 	return l.fatal
@@ -258,7 +265,7 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 	} else if err := l.save(ctx, next, unlessFrozen); err != nil {
 		return err
 	}
-	l.waiting = report.Waiting > 0
+	l.waiting = report.Waiting
 	if len(report.Moves) > 0 {
 		l.events.publish(now, slotsMoved(why, report))
 	}

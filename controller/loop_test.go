@@ -54,14 +54,17 @@ vips:
 func newTestLoop(t *testing.T, db saver) *loop {
 	t.Helper()
 	l := newLoop(slog.New(slog.DiscardHandler), db, store.State{})
-	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
-		d, err := device.New(cfg, w)
-		return &running{Device: d, config: cfg, cancel: func() {}}, err
-	}
+	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(testIntent)); err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// startNothing makes a device that does not run.
+func startNothing(cfg device.Config, w device.Wanted) (*running, error) {
+	d, err := device.New(cfg, w)
+	return &running{Device: d, config: cfg, cancel: func() {}}, err
 }
 
 func down(backend string) []*api.Verdict {

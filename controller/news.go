@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
@@ -66,11 +67,15 @@ func reprogrammed(m *api.Reprogrammed) *api.Event {
 	}
 }
 
-func slotsSettled(pool string, slots, moving int) *api.Event {
-	return &api.Event{
-		Text:   fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some", pool, slots, moving),
-		Detail: &api.Event_SlotsSettled{SlotsSettled: &api.SlotsSettled{Pool: pool, Slots: uint32(slots), Moving: uint32(moving)}},
+func slotsSettled(pool config.Pool, slots, moving int, forced bool) *api.Event {
+	text := fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some", pool.Name, slots, moving)
+	if forced {
+		text = fmt.Sprintf("%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections that were still open "+
+			"there go to the new backend and break; %d slots still have old connections", pool.Name, slots, pool.DrainLimit, moving)
 	}
+	return &api.Event{Text: text, Detail: &api.Event_SlotsSettled{SlotsSettled: &api.SlotsSettled{
+		Pool: pool.Name, Slots: uint32(slots), Moving: uint32(moving), Forced: forced,
+	}}}
 }
 
 func arpClaim(m *api.ARPClaim) *api.Event {

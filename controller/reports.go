@@ -32,7 +32,7 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 		for _, ref := range r.Idle {
 			v.idle[ref] = now
 		}
-		l.settle(ctx, r.Idle, now)
+		l.settle(ctx, settleable(r.Idle, l.views, now, l.idleMaxAge()), now, false)
 	}
 }
 
@@ -59,7 +59,7 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	}
 	clear(l.pending[len(kept):])
 	l.pending = kept
-	if l.waiting && !hold(l.views, l.sequence) {
+	if len(l.waiting) > 0 && !hold(l.views, l.sequence) {
 		l.goOn(ctx)
 	}
 	l.tellDrained()
@@ -77,9 +77,8 @@ func (l *loop) goOn(ctx context.Context) {
 	}
 }
 
-// settle ends the moves of slots whose old flows are gone everywhere.
-func (l *loop) settle(ctx context.Context, refs []plan.SlotRef, now time.Time) {
-	ended := settleable(refs, l.views, now, l.idleMaxAge())
+// settle ends the moves of slots: their old flows are gone everywhere, or they are forced to.
+func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, forced bool) {
 	if len(ended) == 0 {
 		return
 	}
@@ -106,13 +105,16 @@ func (l *loop) settle(ctx context.Context, refs []plan.SlotRef, now time.Time) {
 		}
 		was, _ := before.Census(pool.Name)
 		is, _ := next.Plan.Census(pool.Name)
-		if was.Moving > is.Moving {
-			l.events.publish(now, slotsSettled(pool.Name, was.Moving-is.Moving, is.Moving))
+		n := was.Moving - is.Moving
+		if forced {
+			l.log.Warn("open connections were handed to another backend: slots moved for longer than drain_limit",
+				"pool", pool.Name, "slots", n, "drain_limit", pool.DrainLimit)
 		}
+		l.events.publish(now, slotsSettled(pool, n, is.Moving, forced))
 	}
 	l.sequence++
 	l.tell()
-	if l.waiting {
+	if len(l.waiting) > 0 {
 		l.goOn(ctx)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -131,6 +132,9 @@ func (l *loop) vipStatus(v config.VIP, live bool) *api.VIPStatus {
 	case !v.Enabled:
 		m.State = api.VIPStatus_STATE_DISABLED
 		return m
+	case !l.connected():
+		m.State, m.Reason = api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
+		return m
 	case !live:
 		m.State, m.Reason = api.VIPStatus_STATE_NO_BACKEND, "no backend of the pool may receive traffic"
 		return m
@@ -150,6 +154,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		Name: p.Name, Id: uint32(census.Pool), Generation: uint32(census.Generation), Slots: uint32(census.Slots),
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
+	m.Waiting, m.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name })
 	for _, v := range l.intent.VIPs {
 		if v.Pool == p.Name {
 			m.Vips = append(m.Vips, v.Name)
@@ -171,6 +176,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			Admin: adminMessage(l.st.Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
+		bm.Waiting, bm.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
 		if verdict.Health != plan.Unknown {
 			bm.Since = timestamppb.New(verdict.Since)
 		} else if health[key] == plan.Down {
@@ -180,6 +186,26 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		m.Backends = append(m.Backends, bm)
 	}
 	return m
+}
+
+// waits counts the slots that wait, of those that are meant, and says why: "a", or "a (31), b (7)".
+func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
+	counts := make(map[plan.Why]int)
+	for _, w := range l.waiting {
+		if meant(w) {
+			counts[w.Why] += w.Slots
+			slots += uint32(w.Slots)
+		}
+	}
+	var reasons []string
+	for _, why := range slices.Sorted(maps.Keys(counts)) {
+		text := why.String()
+		if len(counts) > 1 {
+			text += fmt.Sprintf(" (%d)", counts[why])
+		}
+		reasons = append(reasons, text)
+	}
+	return slots, strings.Join(reasons, ", ")
 }
 
 // backendStatus is the status of one backend of the intent, without counters.

@@ -185,11 +185,12 @@ func (SwitchStatus_State) EnumDescriptor() ([]byte, []int) {
 type VIPStatus_State int32
 
 const (
-	VIPStatus_STATE_UNSPECIFIED VIPStatus_State = 0
-	VIPStatus_STATE_ACTIVE      VIPStatus_State = 1
-	VIPStatus_STATE_DISABLED    VIPStatus_State = 2 // by the intent
-	VIPStatus_STATE_NO_BACKEND  VIPStatus_State = 3 // nobody of the pool may receive traffic
-	VIPStatus_STATE_DEGRADED    VIPStatus_State = 4 // a switch does not hold all of its rows; see reason
+	VIPStatus_STATE_UNSPECIFIED  VIPStatus_State = 0
+	VIPStatus_STATE_ACTIVE       VIPStatus_State = 1
+	VIPStatus_STATE_DISABLED     VIPStatus_State = 2 // by the intent
+	VIPStatus_STATE_NO_BACKEND   VIPStatus_State = 3 // nobody of the pool may receive traffic
+	VIPStatus_STATE_DEGRADED     VIPStatus_State = 4 // a switch does not hold all of its rows; see reason
+	VIPStatus_STATE_UNPROGRAMMED VIPStatus_State = 5 // no switch is connected; one that was goes on with what it holds
 )
 
 // Enum value maps for VIPStatus_State.
@@ -200,13 +201,15 @@ var (
 		2: "STATE_DISABLED",
 		3: "STATE_NO_BACKEND",
 		4: "STATE_DEGRADED",
+		5: "STATE_UNPROGRAMMED",
 	}
 	VIPStatus_State_value = map[string]int32{
-		"STATE_UNSPECIFIED": 0,
-		"STATE_ACTIVE":      1,
-		"STATE_DISABLED":    2,
-		"STATE_NO_BACKEND":  3,
-		"STATE_DEGRADED":    4,
+		"STATE_UNSPECIFIED":  0,
+		"STATE_ACTIVE":       1,
+		"STATE_DISABLED":     2,
+		"STATE_NO_BACKEND":   3,
+		"STATE_DEGRADED":     4,
+		"STATE_UNPROGRAMMED": 5,
 	}
 )
 
@@ -803,6 +806,8 @@ type PoolStatus struct {
 	Epochs        uint32                 `protobuf:"varint,7,opt,name=epochs,proto3" json:"epochs,omitempty"`   // sets of moves under way
 	Vips          []string               `protobuf:"bytes,8,rep,name=vips,proto3" json:"vips,omitempty"`
 	Backends      []*BackendStatus       `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
+	Waiting       uint32                 `protobuf:"varint,10,opt,name=waiting,proto3" json:"waiting,omitempty"`                                 // slots that should move and cannot yet
+	WaitingReason string                 `protobuf:"bytes,11,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"` // why; empty when none waits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -900,6 +905,20 @@ func (x *PoolStatus) GetBackends() []*BackendStatus {
 	return nil
 }
 
+func (x *PoolStatus) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *PoolStatus) GetWaitingReason() string {
+	if x != nil {
+		return x.WaitingReason
+	}
+	return ""
+}
+
 type BackendStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -912,13 +931,15 @@ type BackendStatus struct {
 	Enabled       bool                   `protobuf:"varint,8,opt,name=enabled,proto3" json:"enabled,omitempty"` // by the intent
 	Admin         Admin                  `protobuf:"varint,9,opt,name=admin,proto3,enum=sluice.v1.Admin" json:"admin,omitempty"`
 	Health        Health                 `protobuf:"varint,10,opt,name=health,proto3,enum=sluice.v1.Health" json:"health,omitempty"`
-	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`                         // of the verdict
-	Since         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=since,proto3" json:"since,omitempty"`                           // of the verdict
-	Slots         uint32                 `protobuf:"varint,13,opt,name=slots,proto3" json:"slots,omitempty"`                          // new flows of these slots come here
-	MovingIn      uint32                 `protobuf:"varint,14,opt,name=moving_in,json=movingIn,proto3" json:"moving_in,omitempty"`    // of these, how many still have old flows elsewhere
-	MovingOut     uint32                 `protobuf:"varint,15,opt,name=moving_out,json=movingOut,proto3" json:"moving_out,omitempty"` // slots that moved away but whose old flows are still served here
-	Drained       bool                   `protobuf:"varint,16,opt,name=drained,proto3" json:"drained,omitempty"`                      // draining, and nothing left here
-	Packets       *PacketCount           `protobuf:"bytes,17,opt,name=packets,proto3" json:"packets,omitempty"`                       // summed over the switches
+	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`                                    // of the verdict
+	Since         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=since,proto3" json:"since,omitempty"`                                      // of the verdict
+	Slots         uint32                 `protobuf:"varint,13,opt,name=slots,proto3" json:"slots,omitempty"`                                     // new flows of these slots come here
+	MovingIn      uint32                 `protobuf:"varint,14,opt,name=moving_in,json=movingIn,proto3" json:"moving_in,omitempty"`               // of these, how many still have old flows elsewhere
+	MovingOut     uint32                 `protobuf:"varint,15,opt,name=moving_out,json=movingOut,proto3" json:"moving_out,omitempty"`            // slots that moved away but whose old flows are still served here
+	Drained       bool                   `protobuf:"varint,16,opt,name=drained,proto3" json:"drained,omitempty"`                                 // draining, and nothing left here
+	Packets       *PacketCount           `protobuf:"bytes,17,opt,name=packets,proto3" json:"packets,omitempty"`                                  // summed over the switches
+	Waiting       uint32                 `protobuf:"varint,18,opt,name=waiting,proto3" json:"waiting,omitempty"`                                 // slots that should go elsewhere and cannot yet
+	WaitingReason string                 `protobuf:"bytes,19,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"` // why; empty when none waits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1070,6 +1091,20 @@ func (x *BackendStatus) GetPackets() *PacketCount {
 		return x.Packets
 	}
 	return nil
+}
+
+func (x *BackendStatus) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *BackendStatus) GetWaitingReason() string {
+	if x != nil {
+		return x.WaitingReason
+	}
+	return ""
 }
 
 // ARPClaim counts the times somebody else answered for a VIP: a real server that does not suppress ARP.
@@ -2279,12 +2314,13 @@ func (x *SlotsMoved) GetSurplusMoves() uint32 {
 	return 0
 }
 
-// SlotsSettled says that the old flows of moving slots are gone.
+// SlotsSettled says that moves are over: the old flows of the slots are gone, or have had their time.
 type SlotsSettled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Slots         uint32                 `protobuf:"varint,2,opt,name=slots,proto3" json:"slots,omitempty"`
 	Moving        uint32                 `protobuf:"varint,3,opt,name=moving,proto3" json:"moving,omitempty"` // left
+	Forced        bool                   `protobuf:"varint,4,opt,name=forced,proto3" json:"forced,omitempty"` // after drain_limit: old flows that were still open break
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2338,6 +2374,13 @@ func (x *SlotsSettled) GetMoving() uint32 {
 		return x.Moving
 	}
 	return 0
+}
+
+func (x *SlotsSettled) GetForced() bool {
+	if x != nil {
+		return x.Forced
+	}
+	return false
 }
 
 type SwitchChanged struct {
@@ -3263,7 +3306,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\battempts\x18\x04 \x01(\rR\battempts\"=\n" +
 	"\vPacketCount\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xfb\x02\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x94\x03\n" +
 	"\tVIPStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -3273,13 +3316,14 @@ const file_sluice_proto_rawDesc = "" +
 	"\x03mac\x18\x06 \x01(\tR\x03mac\x120\n" +
 	"\x05state\x18\a \x01(\x0e2\x1a.sluice.v1.VIPStatus.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x120\n" +
-	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\"n\n" +
+	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\"\x86\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +
 	"\x0eSTATE_DISABLED\x10\x02\x12\x14\n" +
 	"\x10STATE_NO_BACKEND\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x04\"\xfa\x01\n" +
+	"\x0eSTATE_DEGRADED\x10\x04\x12\x16\n" +
+	"\x12STATE_UNPROGRAMMED\x10\x05\"\xbb\x02\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -3292,7 +3336,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\aunowned\x18\x06 \x01(\rR\aunowned\x12\x16\n" +
 	"\x06epochs\x18\a \x01(\rR\x06epochs\x12\x12\n" +
 	"\x04vips\x18\b \x03(\tR\x04vips\x124\n" +
-	"\bbackends\x18\t \x03(\v2\x18.sluice.v1.BackendStatusR\bbackends\"\x81\x04\n" +
+	"\bbackends\x18\t \x03(\v2\x18.sluice.v1.BackendStatusR\bbackends\x12\x18\n" +
+	"\awaiting\x18\n" +
+	" \x01(\rR\awaiting\x12%\n" +
+	"\x0ewaiting_reason\x18\v \x01(\tR\rwaitingReason\"\xc2\x04\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -3313,7 +3360,9 @@ const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"moving_out\x18\x0f \x01(\rR\tmovingOut\x12\x18\n" +
 	"\adrained\x18\x10 \x01(\bR\adrained\x120\n" +
-	"\apackets\x18\x11 \x01(\v2\x16.sluice.v1.PacketCountR\apackets\"\xfb\x01\n" +
+	"\apackets\x18\x11 \x01(\v2\x16.sluice.v1.PacketCountR\apackets\x12\x18\n" +
+	"\awaiting\x18\x12 \x01(\rR\awaiting\x12%\n" +
+	"\x0ewaiting_reason\x18\x13 \x01(\tR\rwaitingReason\"\xfb\x01\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -3406,11 +3455,12 @@ const file_sluice_proto_rawDesc = "" +
 	"SlotsMoved\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12*\n" +
 	"\x05moves\x18\x02 \x03(\v2\x14.sluice.v1.SlotMovesR\x05moves\x12#\n" +
-	"\rsurplus_moves\x18\x03 \x01(\rR\fsurplusMoves\"P\n" +
+	"\rsurplus_moves\x18\x03 \x01(\rR\fsurplusMoves\"h\n" +
 	"\fSlotsSettled\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\rR\x05slots\x12\x16\n" +
-	"\x06moving\x18\x03 \x01(\rR\x06moving\"\xc1\x01\n" +
+	"\x06moving\x18\x03 \x01(\rR\x06moving\x12\x16\n" +
+	"\x06forced\x18\x04 \x01(\bR\x06forced\"\xc1\x01\n" +
 	"\rSwitchChanged\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.sluice.v1.SwitchStatus.StateR\x05state\x12\x14\n" +

@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // Census counts a pool's slots.
 type Census struct {
 	Pool       PoolID
@@ -50,6 +52,29 @@ func (st State) Census(pool string) (Census, bool) {
 	}
 	c.Epochs = len(epochs)
 	return c, true
+}
+
+// Epochs returns the epochs of the slots that move, ascending.
+func (p *Pool) Epochs() []uint32 {
+	var epochs []uint32
+	for _, slot := range p.Slots {
+		if slot.Old != 0 && !slices.Contains(epochs, slot.Epoch) { // at most one for each bank
+			epochs = append(epochs, slot.Epoch)
+		}
+	}
+	slices.Sort(epochs)
+	return epochs
+}
+
+// Moving returns the slots that move in the epoch.
+func (p *Pool) Moving(epoch uint32) []SlotRef {
+	var refs []SlotRef
+	for i, slot := range p.Slots {
+		if slot.Old != 0 && slot.Epoch == epoch {
+			refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), slot.Old})
+		}
+	}
+	return refs
 }
 
 // Backend returns the name of the backend with this id.

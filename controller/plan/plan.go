@@ -71,9 +71,8 @@ type Report struct {
 	// Surplus counts the moves that brought no pool nearer to its shares. It is 0; it is computed
 	// from the slots before and after.
 	Surplus int
-	// Waiting counts the slots that should move and cannot yet: their old flows are not gone,
-	// every bank is taken, or Hold.
-	Waiting int
+	// Waiting lists the slots that should move and cannot yet, in the order of the intent's pools.
+	Waiting []Wait
 	// Rehashed counts the slots of pools whose table shrank that lost their backend by it: open
 	// flows there break.
 	Rehashed int

@@ -76,6 +76,11 @@ func (w *world) step() Report {
 	if report.Surplus != 0 {
 		w.t.Errorf("%d surplus moves", report.Surplus)
 	}
+	for _, wait := range report.Waiting {
+		if wait.Slots < 1 || wait.Why == 0 {
+			w.t.Errorf("slots wait for nothing: %+v", wait)
+		}
+	}
 	w.st = st
 	return report
 }
@@ -208,7 +213,7 @@ func TestDrainAndUndrain(t *testing.T) {
 	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.admin("b1", Active).step())
 	w.want(map[string]int{"b1": 32, "-b1": 32, "b2": 32, "-b2": 32})
 	// Now all are on their way.
-	wantReport(t, Report{Waiting: 32}, w.admin("b2", Drain).step())
+	wantReport(t, Report{Waiting: []Wait{{"web", "b2", 32, OldFlows}}}, w.admin("b2", Drain).step())
 	w.settle()
 	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.step())
 }
@@ -328,7 +333,7 @@ func TestAllDown(t *testing.T) {
 	t.Run("all drain", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
-		wantReport(t, Report{Waiting: 64}, w.admin("b1", Drain).admin("b2", Drain).step())
+		wantReport(t, Report{Waiting: []Wait{{"web", "b1", 32, NobodyUp}, {"web", "b2", 32, NobodyUp}}}, w.admin("b1", Drain).admin("b2", Drain).step())
 		w.want(map[string]int{"b1": 32, "b2": 32})
 	})
 	t.Run("from the start", func(t *testing.T) {
@@ -342,7 +347,7 @@ func TestHoldLetsOnlyTheDeadGo(t *testing.T) {
 	w := newWorld(t, pool(64, 100, 100, 200))
 	w.step()
 	w.in.Hold = true
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}}, Waiting: 16},
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}}, Waiting: []Wait{{"web", "b1", 16, Behind}}},
 		w.admin("b1", Drain).health("b2", Down).step())
 }
 
@@ -359,16 +364,12 @@ func TestBanks(t *testing.T) {
 	if banks != p4.Banks {
 		t.Errorf("banks is %d, the pipeline has %d", banks, p4.Banks)
 	}
-	moving := func(bank uint8) (refs []SlotRef) {
+	moving := func(bank int) []SlotRef {
 		p := w.st.Pools["web"]
-		for i, s := range p.Slots {
-			if s.Old != 0 && s.Bank == bank {
-				refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.Old})
-			}
-		}
-		return refs
+		return p.Moving(p.Epochs()[bank]) // banks were taken in turn
 	}
-	if r := w.admin("b5", Drain).step(); len(r.Moves) != 0 || r.Waiting == 0 {
+	r := w.admin("b5", Drain).step()
+	if len(r.Moves) != 0 || !slices.ContainsFunc(r.Waiting, func(w Wait) bool { return w.Backend == "b5" && w.Why == EpochsUsed }) {
 		t.Errorf("with no bank left: %+v, want no moves, and slots waiting", r)
 	}
 	// One bank is free again when the last of its slots has settled.
@@ -477,13 +478,14 @@ func TestMovingSlotsAreLimited(t *testing.T) {
 	for _, p := range pools {
 		w.in.Admin[BackendKey{p.Name, "b1"}] = Drain
 	}
-	if r := w.step(); r.Waiting != 32768 {
-		t.Errorf("%d slots wait, want 32768", r.Waiting)
+	if r := w.step(); !slices.Equal(r.Waiting, []Wait{{"p2", "b1", 32768, TableFull}}) {
+		t.Errorf("%+v wait, want 32768", r.Waiting)
 	}
 	// No room to have a second table with as many again.
 	w.in.Intent.Pools[0].Slots = 32768
-	if r := w.step(); r.Waiting != 65536+32768 || len(w.st.Pools["p0"].Slots) != 65536 {
-		t.Errorf("%d slots wait, want the resize to wait too", r.Waiting)
+	want := []Wait{{"p0", "", 65536, TableFull}, {"p2", "b1", 32768, TableFull}}
+	if r := w.step(); !slices.Equal(r.Waiting, want) || len(w.st.Pools["p0"].Slots) != 65536 {
+		t.Errorf("%+v wait, want the resize to wait too", r.Waiting)
 	}
 }
 
@@ -500,7 +502,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		cfg.Backends = append(cfg.Backends, backend(i+1, weights()))
 	}
 	lastEpoch := make(map[int]uint32) // of each slot
-	waiting := 0
+	waiting := false
 	for range steps {
 		n := 1 + next(names)
 		key := BackendKey{"web", fmt.Sprintf("b%d", n)}
@@ -541,7 +543,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		was := w.st
 		quiet := false // every slot is where it should be, and settled
 		if c, ok := was.Census("web"); ok {
-			quiet = waiting == 0 && c.Moving == 0
+			quiet = !waiting && c.Moving == 0
 		}
 		var copied []Slot
 		if p := was.Pools["web"]; p != nil {
@@ -552,7 +554,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		if p := was.Pools["web"]; p != nil && !slices.Equal(copied, p.Slots) {
 			t.Fatalf("%s: Step modified the state it was given", event)
 		}
-		waiting = report.Waiting
+		waiting = len(report.Waiting) > 0
 		dead := func(id BackendID) bool {
 			key, _ := was.Backend(id)
 			return w.in.Health[key] == Down
@@ -588,7 +590,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				}
 			}
 		}
-		if report.Waiting == 0 && shares != nil {
+		if len(report.Waiting) == 0 && shares != nil {
 			if diff := cmp.Diff(shares, w.slots(), cmp.FilterPath(func(p cmp.Path) bool {
 				k, ok := p.Last().(cmp.MapIndex)
 				return ok && (k.Key().String() == "" || k.Key().String()[0] == '-')

@@ -6,18 +6,18 @@ import (
 )
 
 // Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every
-// switch. It returns the number of moves ended; references to moves that are no more are ignored.
+// switch, or that may not go on: then the flows that are left on the old path break. It returns the number of moves ended; references to moves that are no more are ignored.
 //
 // An idle notification counts only when slot_old could have been hit for the whole drain time: when its
 // slot row said move, and every VIP of the pool led to this generation. Before, silence says nothing.
-func Settle(st State, idle []SlotRef) (State, int) {
+func Settle(st State, ended []SlotRef) (State, int) {
 	names := make(map[PoolID]string, len(st.Pools))
 	for name, p := range st.Pools {
 		names[p.ID] = name
 	}
 	changed := make(map[string]*Pool)
 	n := 0
-	for _, ref := range idle {
+	for _, ref := range ended {
 		name := names[ref.Pool]
 		p, ours := changed[name]
 		if !ours {

@@ -63,6 +63,8 @@ type stepper struct {
 	in     Input
 	next   State // with the pools of before, until the end
 	report Report
+
+	stopped Why // what kept slots from moving that could have; 0: nothing
 }
 
 // moving counts the moving slots of all pools as they were.
@@ -147,7 +149,8 @@ func (s *stepper) resize(w *work) {
 		return
 	}
 	if more := w.pool.moving() * max(want/have, 1); more > 0 && s.moving()+more > maxMoving {
-		s.report.Waiting += have // both tables at once are more than slot_old holds
+		// Both tables at once are more than slot_old holds.
+		s.report.Waiting = append(s.report.Waiting, Wait{Pool: w.cfg.Name, Slots: have, Why: TableFull})
 		return
 	}
 	slots, home := make([]Slot, want), make([]BackendID, want)
@@ -197,7 +200,11 @@ func (s *stepper) move(works []*work) error {
 	lacking := func(w *work) bool {
 		return slices.ContainsFunc(w.lacks(), func(n int) bool { return n > 0 })
 	}
-	if s.in.Hold || !slices.ContainsFunc(works, lacking) {
+	if !slices.ContainsFunc(works, lacking) {
+		return nil
+	}
+	if s.in.Hold {
+		s.stopped = Behind
 		return nil
 	}
 	var taken [banks]bool
@@ -212,6 +219,7 @@ func (s *stepper) move(works []*work) error {
 	}
 	bank := slices.Index(taken[:], false)
 	if bank < 0 {
+		s.stopped = EpochsUsed
 		return nil
 	}
 	if s.next.NextEpoch == math.MaxUint32 {
@@ -224,18 +232,15 @@ func (s *stepper) move(works []*work) error {
 	if left < room {
 		s.next.NextEpoch++
 	}
+	if left <= 0 {
+		s.stopped = TableFull
+	}
 	return nil
 }
 
 // finish reports what was done and returns the pool as it is now.
 func (s *stepper) finish(w *work) *Pool {
-	for i, n := range w.lacks() {
-		if w.anybody {
-			s.report.Waiting += max(n, 0)
-		} else if w.status[i] == leaving {
-			s.report.Waiting += w.held[i]
-		}
-	}
+	s.report.Waiting = append(s.report.Waiting, w.waits(s.stopped)...)
 	if w.cloned {
 		s.moves(w)
 	}

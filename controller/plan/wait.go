@@ -1,0 +1,67 @@
+package plan
+
+import "fmt"
+
+// Wait is a number of slots of one backend that should move and cannot yet. Their flows are served
+// all the while.
+type Wait struct {
+	Pool    string
+	Backend string // empty: the whole pool, to get another number of slots
+	Slots   int
+	Why     Why
+}
+
+// Why says what slots wait for.
+type Why uint8
+
+const (
+	OldFlows   Why = iota + 1 // the slot still moves: the flows of its former backend are not gone
+	EpochsUsed                // every bank is taken
+	TableFull                 // no room in slot_old
+	Behind                    // Input.Hold
+	NobodyUp                  // no backend may take them
+)
+
+func (w Why) String() string {
+	switch w {
+	case OldFlows:
+		return "their old connections are still open"
+	case EpochsUsed:
+		return fmt.Sprintf("all %d epochs are in use", banks)
+	case TableFull:
+		return "as many slots as a switch can remember are moving"
+	case Behind:
+		return "a switch does not hold the last decision yet"
+	case NobodyUp:
+		return "no backend may take them"
+	}
+	return fmt.Sprintf("why %d", uint8(w))
+}
+
+// waits lists the pool's slots that should be elsewhere, by the backend that has them. settled is
+// what keeps those from moving that are free to.
+func (w *work) waits(settled Why) []Wait {
+	free := make([]int, len(w.pool.Members)) // slots that do not move
+	for _, slot := range w.pool.Slots {
+		if b := w.roster.at(slot.Backend); b >= 0 && slot.Old == 0 {
+			free[b]++
+		}
+	}
+	var all []Wait
+	add := func(member, slots int, why Why) {
+		if slots > 0 {
+			all = append(all, Wait{w.cfg.Name, w.pool.Members[member].Name, slots, why})
+		}
+	}
+	for i, lack := range w.lacks() {
+		switch {
+		case !w.anybody && w.status[i] == leaving:
+			add(i, w.held[i], NobodyUp)
+		case w.anybody && lack < 0:
+			n := min(-lack, free[i])
+			add(i, -lack-n, OldFlows)
+			add(i, n, settled)
+		}
+	}
+	return all
+}

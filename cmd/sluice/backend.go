@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -32,7 +33,7 @@ var backendCommand = &cli.Command{
 			Usage:     "send new connections elsewhere; open ones stay until they end",
 			ArgsUsage: "BACKEND",
 			Flags: []cli.Flag{controllerFlag(), poolFlag(), jsonFlag(),
-				&cli.BoolFlag{Name: "wait", Usage: "return when no connection is left there"}},
+				&cli.BoolFlag{Name: "wait", Usage: "return when no connection is left there; tell the progress on standard error"}},
 			Action: action(backendDrain, "BACKEND"),
 		},
 		{
@@ -80,7 +81,7 @@ func setAdmin(c *cli.Context, args []string, admin api.Admin) error {
 		var b *api.BackendStatus
 		var err error
 		if c.Bool("wait") {
-			b, err = drainAndWait(ctx, client, c.String("pool"), args[0])
+			b, err = drainAndWait(ctx, client, c.String("pool"), args[0], c.App.ErrWriter)
 		} else {
 			b, err = callSetAdmin(ctx, client, c.String("pool"), args[0], admin)
 		}
@@ -102,8 +103,9 @@ func callSetAdmin(ctx context.Context, client *api.Client, pool, backend string,
 	return m.GetBackend(), err
 }
 
-// drainAndWait watches events from before the drain begins, so that its end cannot be missed.
-func drainAndWait(ctx context.Context, client *api.Client, pool, backend string) (*api.BackendStatus, error) {
+// drainAndWait watches events from before the drain begins, so that its end cannot be missed. It tells
+// progress what is left, each time that changes.
+func drainAndWait(ctx context.Context, client *api.Client, pool, backend string, progress io.Writer) (*api.BackendStatus, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := client.WatchEvents(ctx, &api.WatchEventsRequest{})
@@ -111,23 +113,69 @@ func drainAndWait(ctx context.Context, client *api.Client, pool, backend string)
 		return nil, err
 	}
 	b, err := callSetAdmin(ctx, client, pool, backend, api.Admin_ADMIN_DRAIN)
-	if err != nil || b.Drained {
-		return b, err
+	if err != nil {
+		return nil, err
 	}
-	for events.Receive() {
-		e := events.Msg()
-		if done := e.GetDrainDone(); done.GetPool() == b.Pool && done.GetBackend() == b.Name {
-			b.Slots, b.MovingOut, b.Drained = 0, 0, true
-			return b, nil
+	told := ""
+	for !b.Drained {
+		if text := adminText(b); text != told {
+			told = text
+			fmt.Fprintln(progress, text)
 		}
+		if !events.Receive() {
+			return nil, waitEnded(ctx, b, events.Err())
+		}
+		e := events.Msg()
 		if a := e.GetAdmin(); a.GetPool() == b.Pool && a.GetBackend() == b.Name && a.GetAdmin() == api.Admin_ADMIN_ACTIVE {
 			return nil, fmt.Errorf("%s/%s was taken back before it was drained", b.Pool, b.Name)
 		}
+		if done := e.GetDrainDone(); done.GetPool() == b.Pool && done.GetBackend() == b.Name {
+			b.Slots, b.MovingOut, b.Waiting, b.WaitingReason, b.Drained = 0, 0, 0, "", true
+			return b, nil
+		}
+		if changesSlots(e) {
+			now, err := findBackend(ctx, client, b)
+			if err != nil {
+				return nil, waitEnded(ctx, b, err)
+			}
+			// That it is drained is true when the switches have it: then there is an event.
+			now.Drained = false
+			b = now
+		}
 	}
-	if err := events.Err(); err != nil {
+	return b, nil
+}
+
+// waitEnded is the error of a wait that ended before the drain did.
+func waitEnded(ctx context.Context, b *api.BackendStatus, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted: the drain of %s/%s goes on, `sluice backend undrain %s` takes it back", b.Pool, b.Name, b.Name)
+	case err != nil:
+		return err
+	}
+	return errors.New("the controller stopped before the drain was complete; it goes on when the controller is back")
+}
+
+// changesSlots says whether another number of slots may be left after the event, or for another reason.
+func changesSlots(e *api.Event) bool {
+	return e.GetSlotsMoved() != nil || e.GetSlotsSettled() != nil || e.GetReprogrammed() != nil || e.GetIntentApplied() != nil
+}
+
+// findBackend returns what the backend is now.
+func findBackend(ctx context.Context, client *api.Client, b *api.BackendStatus) (*api.BackendStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	m, err := client.ListBackends(ctx, &api.ListBackendsRequest{Pool: b.Pool})
+	if err != nil {
 		return nil, err
 	}
-	return nil, errors.New("the controller stopped before the drain was complete; it goes on when the controller is back")
+	for _, now := range m.Backends {
+		if now.Name == b.Name {
+			return now, nil
+		}
+	}
+	return nil, fmt.Errorf("%s/%s is no longer in the configuration; its connections stay until they end", b.Pool, b.Name)
 }
 
 func adminText(b *api.BackendStatus) string {
@@ -136,9 +184,32 @@ func adminText(b *api.BackendStatus) string {
 	case b.Drained:
 		return name + " is drained: no connection is left there"
 	case b.Admin == api.Admin_ADMIN_DRAIN:
-		return fmt.Sprintf("%s drains: %d slots left, old connections in %d more", name, b.Slots, b.MovingOut)
+		text := fmt.Sprintf("%s drains: %d slots left, old connections in %d more", name, b.Slots, b.MovingOut)
+		if b.Waiting > 0 {
+			text += "; " + waitText(b.Waiting, b.WaitingReason)
+		}
+		return text
 	}
 	return name + " takes new connections when it is up"
+}
+
+func waitText(slots uint32, reason string) string {
+	if slots == 1 {
+		return "1 slot waits: " + reason
+	}
+	return fmt.Sprintf("%d slots wait: %s", slots, reason)
+}
+
+// reasonText is the verdict's reason, and why slots wait.
+func reasonText(b *api.BackendStatus) string {
+	reason := oneLine(b.Reason)
+	if b.Waiting > 0 {
+		if reason != "" {
+			reason += "; "
+		}
+		reason += waitText(b.Waiting, b.WaitingReason)
+	}
+	return reason
 }
 
 func backendTable(list []*api.BackendStatus) *textTable {
@@ -149,7 +220,7 @@ func backendTable(list []*api.BackendStatus) *textTable {
 			packets = fmt.Sprint(b.Packets.Packets)
 		}
 		t.row(b.Pool, b.Name, b.Address, fmt.Sprint(b.SwitchPort), fmt.Sprint(b.Weight), adminWord(b), healthWord(b.Health),
-			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), packets, oneLine(b.Reason))
+			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), packets, reasonText(b))
 	}
 	return t
 }

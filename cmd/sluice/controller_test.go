@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,8 +103,29 @@ func TestControllerCommands(t *testing.T) {
 web   web1     10.0.0.11     2     100  active  unknown     32   0    0        0  -
 web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0  -
 `, "", "backend", "list")
-	check(0, "web/web2 is drained: no connection is left there\n", "", "backend", "drain", "--wait", "web2")
+	code, stdout, stderr := sluice(t, "backend", "drain", "--wait", "web2", "--controller", socket)
+	if want := "web/web2 is drained: no connection is left there\n"; code != 0 || stdout != want {
+		t.Errorf("drain --wait: exit code %d, stdout %q", code, stdout)
+	}
+	if progress := "web/web2 drains: 0 slots left, old connections in 32 more\n"; !strings.HasPrefix(stderr, progress) {
+		t.Errorf("drain --wait: stderr %q, want it to begin with %q", stderr, progress)
+	}
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if slices.Sort(lines); len(slices.Compact(lines)) != strings.Count(stderr, "\n") {
+		t.Errorf("drain --wait tells the same twice:\n%s", stderr)
+	}
 	check(0, "web/web2 is drained: no connection is left there\n", "", "backend", "drain", "--pool", "web", "web2")
+	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
+	// The slots that come back cannot leave again yet. An interrupt ends the wait, not the drain.
+	waiting, interrupt := context.WithCancel(t.Context())
+	progress := &watcher{want: "their old connections are still open", then: interrupt}
+	code = run(waiting, []string{"sluice", "backend", "drain", "--wait", "web2", "--controller", socket}, progress, progress)
+	want := "web/web2 drains: 32 slots left, old connections in 0 more; 32 slots wait: their old connections are still open\n" +
+		"sluice: interrupted: the drain of web/web2 goes on, `sluice backend undrain web2` takes it back\n"
+	if got := progress.text.String(); code != exitFailure || got != want {
+		t.Errorf("an interrupted drain --wait: exit code %d, want %d\n got %q\nwant %q", code, exitFailure, got, want)
+	}
+	interrupt()
 	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
 	check(1, "", "sluice: no backend \"web9\" in any pool\n", "backend", "drain", "web9")
 	check(1, "", "sluice: no pool \"db\"\n", "backend", "list", "--pool", "db")
@@ -123,7 +145,7 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	}
 	check(0, "{\n  \"revision\": \"2\",\n  \"changed\": true\n}\n", "", "config", "apply", "--json", more)
 
-	code, stdout, stderr := sluice(t, "status", "--controller", socket, "--json")
+	code, stdout, stderr = sluice(t, "status", "--controller", socket, "--json")
 	var status struct {
 		IntentRevision string `json:"intent_revision"`
 		Switches       []struct{ Name, Address string }
@@ -215,10 +237,10 @@ func TestStatusText(t *testing.T) {
 		},
 		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web", State: api.VIPStatus_STATE_NO_BACKEND,
 			Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
-		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Vips: []string{"www", "alt"}, Backends: []*api.BackendStatus{
+		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Waiting: 31, WaitingReason: "all 4 epochs are in use", Vips: []string{"www", "alt"}, Backends: []*api.BackendStatus{
 			{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true, Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused"},
 			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
-				Admin: api.Admin_ADMIN_DRAIN, Packets: &api.PacketCount{Packets: 77}},
+				Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use", Packets: &api.PacketCount{Packets: 77}},
 		}}},
 		ArpClaims:    []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
 		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
@@ -227,19 +249,21 @@ func TestStatusText(t *testing.T) {
 healthd        not connected: its verdicts of 5s ago stand
 FROZEN         writing the store: the store does not answer
 
-SWITCH  ADDRESS         STATE                             SINCE     ROWS  STATIONS  WRITTEN  REFUSED  NOT FORWARDED
-leaf1   127.0.0.1:9559  degraded                          1m0s ago  4104         4     4200       12  drop_arp_claim 2, drop_no_slot 9
-leaf2   127.0.0.1:9560  disconnected: connection refused  -            0         0        0        0  -
+SWITCH  ADDRESS         STATE         SINCE     ROWS  STATIONS  WRITTEN  REFUSED  NOT FORWARDED
+leaf1   127.0.0.1:9559  degraded      1m0s ago  4104         4     4200       12  drop_arp_claim 2, drop_no_slot 9
+leaf2   127.0.0.1:9560  disconnected  -            0         0        0        0  -
+leaf2: connection refused
 
 VIP  ADDRESS     PORT    POOL  STATE       PACKETS  REASON
 www  10.0.0.100  80/tcp  web   no backend       77  no backend of the pool may receive traffic
 
 POOL  SLOTS  MOVING  UNOWNED  EPOCHS  GENERATION  VIPS
 web    4096      10        0       1           0  www, alt
+web: 31 slots wait: all 4 epochs are in use
 
 POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PACKETS  REASON
 web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused
-web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  -
+web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  31 slots wait: all 4 epochs are in use
 
 SWITCH  REFUSED UPDATE               CODE               ATTEMPTS  MESSAGE
 leaf1   insert vip{10.0.0.101 6 80}  ResourceExhausted         3  table vip is full

@@ -56,20 +56,44 @@ func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
 	if m.Frozen != "" {
 		fmt.Fprintf(w, "FROZEN         %s\n", oneLine(m.Frozen))
 	}
-	tables := []*textTable{switchTable(m, now), vipTable(m.Vips), poolTable(m.Pools)}
 	var backends []*api.BackendStatus
 	for _, p := range m.Pools {
 		backends = append(backends, p.Backends...)
 	}
-	tables = append(tables, backendTable(backends), failedTable(m.Switches), claimTable(m.ArpClaims, now), reprogrammedTable(m.Reprogrammed, now))
-	for _, t := range tables {
-		if len(t.rows) == 1 {
-			continue
-		}
-		if _, err := fmt.Fprintln(w); err != nil {
+	for _, s := range []section{
+		{switchTable(m, now), switchErrors(m.Switches)},
+		{vipTable(m.Vips), nil},
+		{poolTable(m.Pools), poolWaits(m.Pools)},
+		{backendTable(backends), nil},
+		{failedTable(m.Switches), nil},
+		{claimTable(m.ArpClaims, now), nil},
+		{reprogrammedTable(m.Reprogrammed, now), nil},
+	} {
+		if err := s.write(w); err != nil {
 			return err
 		}
-		if err := t.write(w); err != nil {
+	}
+	return nil
+}
+
+// section is a table and what is too long for it, a line each.
+type section struct {
+	*textTable
+	lines []string
+}
+
+func (s section) write(w io.Writer) error {
+	if len(s.rows) == 1 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	if err := s.textTable.write(w); err != nil {
+		return err
+	}
+	for _, line := range s.lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
 	}
@@ -79,18 +103,34 @@ func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
 func switchTable(m *api.GetStatusResponse, now time.Time) *textTable {
 	t := newTextTable("SWITCH", "ADDRESS", "STATE", "SINCE", "ROWS", "STATIONS", "WRITTEN", "REFUSED", "NOT FORWARDED")
 	for _, s := range m.Switches {
-		state := stateWord(s.State)
-		if s.Error != "" {
-			state += ": " + oneLine(s.Error)
-		}
 		var tallies []string
 		for _, name := range slices.Sorted(maps.Keys(s.Tallies)) {
 			tallies = append(tallies, fmt.Sprintf("%s %d", name, s.Tallies[name].Packets))
 		}
-		t.row(s.Name, s.Address, state, ago(now, s.Since), fmt.Sprint(s.RowsHeld), fmt.Sprint(s.Stations),
+		t.row(s.Name, s.Address, stateWord(s.State), ago(now, s.Since), fmt.Sprint(s.RowsHeld), fmt.Sprint(s.Stations),
 			fmt.Sprint(s.EntriesWritten), fmt.Sprint(s.FailedTotal), strings.Join(tallies, ", "))
 	}
 	return t
+}
+
+func switchErrors(list []*api.SwitchStatus) []string {
+	var lines []string
+	for _, s := range list {
+		if s.Error != "" {
+			lines = append(lines, s.Name+": "+oneLine(s.Error))
+		}
+	}
+	return lines
+}
+
+func poolWaits(list []*api.PoolStatus) []string {
+	var lines []string
+	for _, p := range list {
+		if p.Waiting > 0 {
+			lines = append(lines, p.Name+": "+waitText(p.Waiting, p.WaitingReason))
+		}
+	}
+	return lines
 }
 
 func vipTable(list []*api.VIPStatus) *textTable {

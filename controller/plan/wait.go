@@ -1,6 +1,9 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Wait is a number of slots of one backend that should move and cannot yet. Their flows are served
 // all the while.
@@ -41,10 +44,13 @@ func (w Why) String() string {
 // waits lists the pool's slots that should be elsewhere, by the backend that has them. settled is
 // what keeps those from moving that are free to.
 func (w *work) waits(settled Why) []Wait {
+	lacks := w.lacks()
 	free := make([]int, len(w.pool.Members)) // slots that do not move
-	for _, slot := range w.pool.Slots {
-		if b := w.roster.at(slot.Backend); b >= 0 && slot.Old == 0 {
-			free[b]++
+	if slices.ContainsFunc(lacks, func(n int) bool { return n < 0 }) {
+		for _, slot := range w.pool.Slots {
+			if b := w.roster.at(slot.Backend); b >= 0 && slot.Old == 0 {
+				free[b]++
+			}
 		}
 	}
 	var all []Wait
@@ -53,7 +59,7 @@ func (w *work) waits(settled Why) []Wait {
 			all = append(all, Wait{w.cfg.Name, w.pool.Members[member].Name, slots, why})
 		}
 	}
-	for i, lack := range w.lacks() {
+	for i, lack := range lacks {
 		switch {
 		case !w.anybody && w.status[i] == leaving:
 			add(i, w.held[i], NobodyUp)

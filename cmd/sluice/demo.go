@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,27 +19,30 @@ var demoCommand = &cli.Command{
 	Usage: "show the whole at work, without root: a server dies under load, returns, another drains",
 	Description: "Runs switch, controller and health daemon, a client, a router and three servers in this\n" +
 		"process, sends real HTTP through them and proves what it claims by captures. Takes half a\n" +
-		"minute; exits 1 if a claim does not hold.\n\n" +
-		"With --json the last and only line on stdout is one object; progress goes to stderr.",
+		"minute; exits 1 if a claim does not hold, or if it cannot go on.\n\n" +
+		"With --json the last and only line on stdout is one object, of what there is when the demo fails\n" +
+		"midway; progress goes to stderr.",
 	Flags: []cli.Flag{
 		jsonFlag(),
 		&cli.BoolFlag{Name: "hold", Usage: "keep everything running afterwards, for other commands to look at"},
 		&cli.StringFlag{Name: "pcap", Usage: "write a capture of each switch port into `DIR`, for tcpdump -r"},
 		&cli.StringFlag{Name: "log", Usage: "write the log of switch, controller and healthd to `FILE`"},
 	},
-	Action: runDemo,
+	Action: action(runDemo),
 }
 
-func runDemo(c *cli.Context) (err error) {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	cfg := demo.Config{Out: c.App.Writer, Captures: c.String("pcap"), Hold: c.Bool("hold")}
-	if cfg.Captures != "" {
-		if err := os.MkdirAll(cfg.Captures, 0o777); err != nil {
-			return usageError(fmt.Errorf("--pcap: %w", err))
+func runDemo(c *cli.Context, _ []string) error {
+	for _, flag := range []string{"pcap", "log"} {
+		if c.IsSet(flag) && c.String(flag) == "" {
+			return usageError(fmt.Errorf("--%s: must be a name, is empty", flag))
 		}
 	}
+	// Without this the process would die on the spot when nobody reads any more (sluice demo | head),
+	// and leave its files behind.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	cfg := demo.Config{Out: c.App.Writer, Captures: c.String("pcap"), Hold: c.Bool("hold")}
 	if name := c.String("log"); name != "" {
 		file, err := os.Create(name)
 		if err != nil {
@@ -49,5 +55,9 @@ func runDemo(c *cli.Context) (err error) {
 		cfg.Out = c.App.ErrWriter
 		cfg.Report = func(r demo.Result) error { return json.NewEncoder(c.App.Writer).Encode(r) }
 	}
-	return demo.Run(c.Context, cfg)
+	err := demo.Run(c.Context, cfg)
+	if unusable, ok := errors.AsType[*demo.CaptureError](err); ok {
+		return usageError(fmt.Errorf("--pcap: %w", unusable))
+	}
+	return err
 }

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/cmd/sluice/demo"
 )
 
 // The whole product, end to end, as `sluice demo --json` shows it.
@@ -53,6 +57,11 @@ func TestDemo(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
+	for line := range strings.Lines(stderr.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
 	if strings.Contains(stderr.String(), "✗") || strings.Contains(stderr.String(), "\x1b") {
 		t.Error("progress has a failed claim, or colour for a pipe")
 	}
@@ -67,15 +76,67 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoUsage(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	file := filepath.Join(t.TempDir(), "file")
+	directory := t.TempDir()
+	file := filepath.Join(directory, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code := run(t.Context(), []string{"sluice", "demo", "--pcap", file}, &stdout, &stderr); code != exitUsage {
-		t.Errorf("exit code %d, want %d", code, exitUsage)
+	// Not even root can write captures here.
+	taken := filepath.Join(directory, "port1-router.pcap")
+	if err := os.Mkdir(taken, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	if want := "sluice: --pcap: mkdir " + file + ": not a directory\n"; stderr.String() != want {
-		t.Errorf("stderr %q, want %q", &stderr, want)
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"an argument", []string{"foo"}, "unexpected argument \"foo\"; `sluice demo --help` tells the usage"},
+		{"a directory that cannot be made", []string{"--pcap", file}, "--pcap: mkdir " + file + ": not a directory"},
+		{"a directory that cannot be written", []string{"--json", "--pcap", directory}, "--pcap: open " + taken + ": is a directory"},
+		{"captures nowhere", []string{"--pcap", ""}, "--pcap: must be a name, is empty"},
+		{"log nowhere", []string{"--log="}, "--log: must be a name, is empty"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if code := run(t.Context(), append([]string{"sluice", "demo"}, test.args...), &stdout, &stderr); code != exitUsage {
+				t.Errorf("exit code %d, want %d", code, exitUsage)
+			}
+			if diff := cmp.Diff("sluice: "+test.want+"\n", stderr.String()); diff != "" {
+				t.Errorf("stderr (-want +got):\n%s", diff)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("stdout: %s", &stdout)
+			}
+		})
 	}
+}
+
+// Programs get their line from a demo that was interrupted, too.
+func TestDemoInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout bytes.Buffer
+	stderr := writer(func(p []byte) {
+		if bytes.Contains(p, []byte("Power cut")) {
+			cancel()
+		}
+	})
+	if code := run(ctx, []string{"sluice", "demo", "--json"}, &stdout, stderr); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	var got demo.Result
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		t.Fatalf("stdout %q: %v", &stdout, err)
+	}
+	if got.Requests == 0 || got.DSRVerified || got.DetectionMS != 0 || strings.Count(stdout.String(), "\n") != 1 {
+		t.Errorf("stdout: %s", &stdout)
+	}
+}
+
+type writer func(p []byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
 }

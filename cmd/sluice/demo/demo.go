@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,10 +23,11 @@ import (
 // Config says how to run the demo.
 type Config struct {
 	Out      io.Writer    // progress, for people
-	Captures string       // existing directory for one capture file per port; "": none
+	Captures string       // directory, made if need be, for one capture file per port; "": none
 	Hold     bool         // keep everything running afterwards, until ctx ends
 	Log      *slog.Logger // of switch, controller and health daemon; nil: none
-	// Report gets the result of a demo that came to its end, before the hold. It may be nil.
+	// Report gets the result: before the hold, or what there is of it when the demo fails midway. It
+	// may be nil.
 	Report func(Result) error
 
 	tamper tamper        // of tests
@@ -49,7 +51,8 @@ const limit = 50 * time.Second * slowdown
 // ErrInterrupted is returned by Run when its context ended before the demo did.
 var ErrInterrupted = errors.New("interrupted before the end")
 
-// Run runs the demo. The error says which claims did not hold, or why it could not go on.
+// Run runs the demo. The error says which claims did not hold, or why it could not go on; it is a
+// CaptureError when it did not even begin, because captures cannot be written.
 func Run(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -57,21 +60,36 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.watch == 0 {
 		cfg.watch = 3 * time.Second
 	}
-	d := &demo{cfg: cfg, screen: newScreen(cfg.Out), events: newEventLog(), names: make(map[packet.MAC]string)}
-	err := d.run(ctx)
-	if ctx.Err() != nil && !d.reported {
-		return ErrInterrupted
+	if cfg.Report == nil {
+		cfg.Report = func(Result) error { return nil }
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	d := &demo{cfg: cfg, screen: newScreen(cfg.Out, stop), events: newEventLog(), names: make(map[packet.MAC]string)}
+	err := d.run(running)
+	if _, idle := errors.AsType[*CaptureError](err); idle {
+		return err
+	}
+	switch {
+	case d.screen.err != nil:
+		err = fmt.Errorf("showing what happens: %w", d.screen.err)
+	case ctx.Err() != nil && !d.reported:
+		err = ErrInterrupted
+	}
+	if !d.reported { // what there is; a DSR that was not watched to the end is not verified
+		d.countRequests()
+		err = errors.Join(err, cfg.Report(d.result))
 	}
 	return err
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
-	d.screen.paragraph("Sluice: the switch balances, the servers answer the client directly.\n" + picture)
 	began := time.Now()
 	if d.net, err = newNetwork(d.cfg.Captures, d.cfg.tamper); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.net.close()) }()
+	d.screen.paragraph("Sluice: the switch balances, the servers answer the client directly.\n" + picture)
 	s, err := startSystem(ctx, d.cfg, d.net)
 	if err != nil {
 		return err
@@ -86,26 +104,23 @@ func (d *demo) run(ctx context.Context) (err error) {
 	followed := make(chan struct{})
 	go func() { defer close(followed); d.events.follow(following, d.api) }()
 	defer func() { stop(); <-followed }()
-	d.screen.line("Ready after %.1f s: P4Runtime on %s, controller on %s", time.Since(began).Seconds(), s.target, s.api)
+	d.screen.line("Ready after %.1f s", time.Since(began).Seconds())
+	d.screen.note("P4Runtime on %s, controller on %s", s.target, s.api)
 
 	d.load = newLoad(d.net.client, clientAddress.Addr(), vip, d.net.proof, d.net.offDuring)
 	loading, stopLoad := context.WithCancel(ctx)
-	d.load.start(loading, rate)
-	defer d.load.stop()
+	defer func() { d.load.stop() }() // the one of then
 	defer stopLoad()
 	playing, cancel := context.WithDeadline(ctx, began.Add(limit))
 	defer cancel()
-	if err := d.play(playing); err != nil {
+	if err := d.play(playing, loading); err != nil {
 		return err
 	}
-	if !d.cfg.Hold {
-		d.load.stop()
-	}
+	d.load.stop()
 	failed := d.report()
-	if d.cfg.Report != nil {
-		if err := d.cfg.Report(d.result); err != nil {
-			return err
-		}
+	d.reported = true
+	if err := d.cfg.Report(d.result); err != nil {
+		return err
 	}
 	if d.cfg.Hold {
 		d.hold(ctx, s)
@@ -127,25 +142,40 @@ func (d *demo) connect(ctx context.Context, s *system) (err error) {
 	return err
 }
 
+// countRequests puts what became of the requests into the result.
+func (d *demo) countRequests() tally {
+	if d.load == nil {
+		return tally{}
+	}
+	t := d.load.now()
+	d.result.Requests, d.result.OK, d.result.FailedOnLiveBackends = t.issued-t.cutOff, t.ok, t.failedLive
+	return t
+}
+
+// served counts the pages that servers have sent, as they say.
+func (d *demo) served() map[string]int {
+	n := make(map[string]int)
+	for _, s := range d.net.servers {
+		n[s.name] = int(s.served.Load())
+	}
+	return n
+}
+
 // report prints what holds and what does not, and returns an error that names the latter.
 func (d *demo) report() error {
-	t := d.load.now()
+	t := d.countRequests()
 	frames, broken := d.net.proof.verdict()
-	d.result.Requests, d.result.OK, d.result.FailedOnLiveBackends = t.requests, t.ok, t.failedLive
 	d.result.DSRVerified = len(broken) == 0
-	d.reported = true
 
-	requests := []check{
-		{t.requests > 0 && t.ok > 0 && t.ok+t.failedDead+t.failedLive == t.requests, fmt.Sprintf(
-			"%s: %s answered, %s failed on %s when it was dead", count(t.requests, "request"), thousands(t.ok), thousands(t.failedDead), killed)},
-		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request"))},
-	}
+	requests := append(t.claims(d.served()), check{len(d.uneven) == 0,
+		"new connections were shared as the slots, and slots evenly, at each step"})
 	times := check{d.result.DetectionMS > 0 && d.result.ReprogramMS > 0, fmt.Sprintf(
 		"%.0f ms from death to detection, %.1f ms more to the last slot written", d.result.DetectionMS, d.result.ReprogramMS)}
 	dsr := []check{
 		{d.result.DSRVerified, fmt.Sprintf(
-			"%s reached servers changed in the destination MAC alone,\n     %s came straight back, changed in nothing",
-			count(frames.RequestsOut, "request frame"), count(frames.RepliesOut, "reply frame"))},
+			"%s reached one server each, changed in the destination MAC alone; %s came straight back "+
+				"by the router's port alone, changed in nothing (%s flooded before the switch knew the router)",
+			count(frames.RequestsOut, "request frame"), count(frames.RepliesOut, "reply frame"), copies(frames.Flooded))},
 		{frames.ARPAnswers > 0 && frames.ARPClaims == 0, fmt.Sprintf(
 			"ARP for the VIP: the switch answered %s, others %d times", often(frames.ARPAnswers), frames.ARPClaims)},
 	}
@@ -159,7 +189,7 @@ func (d *demo) report() error {
 			failed = append(failed, c.text)
 		}
 	}
-	for _, text := range append(broken, t.failures...) {
+	for _, text := range slices.Concat(d.uneven, broken, t.failures) {
 		d.screen.note("  %s", text)
 	}
 	if len(failed) > 0 {
@@ -173,7 +203,7 @@ func (d *demo) report() error {
 
 // hold keeps everything running, under a light load, until ctx ends.
 func (d *demo) hold(ctx context.Context, s *system) {
-	d.load.setRate(holdRate)
+	d.load.start(ctx, holdRate)
 	controllerFlag, targetFlag := s.flags()
 	d.screen.title("Everything stays up; Ctrl-C ends it")
 	for _, command := range []string{
@@ -185,6 +215,13 @@ func (d *demo) hold(ctx context.Context, s *system) {
 		d.screen.line("%s", command)
 	}
 	<-ctx.Done()
+}
+
+func copies(n int) string {
+	if n == 1 {
+		return "1 copy"
+	}
+	return thousands(n) + " copies"
 }
 
 func often(n int) string {

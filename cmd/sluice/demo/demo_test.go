@@ -23,7 +23,7 @@ func TestDemoFindsLies(t *testing.T) {
 		{
 			"the switch changes an IP byte",
 			tamper{inside: at(2, changed{out: decrementTTL})},
-			"request frames reached servers changed in the destination MAC alone",
+			"request frames reached one server each, changed in the destination MAC alone",
 			"left at port 2 with other bytes than it entered with",
 		},
 		{
@@ -33,8 +33,14 @@ func TestDemoFindsLies(t *testing.T) {
 					e.SetSrc(packet.MAC{2, 0, 0, 0, 0, 0x99})
 				}
 			}})},
-			"reply frames came straight back, changed in nothing",
+			"came straight back by the router's port alone, changed in nothing",
 			"entered at port 4 with source MAC 02:00:00:00:00:99, want 02:00:00:00:00:13",
+		},
+		{
+			"the switch sends every reply to a server too",
+			tamper{inside: flooded(routerPort, 3, fromVIP)},
+			"came straight back by the router's port alone, changed in nothing",
+			"left by port 3, which is not the router's",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -45,13 +51,13 @@ func TestDemoFindsLies(t *testing.T) {
 				Report: func(r Result) error { result = r; return nil },
 			})
 			t.Log(out.String())
-			if err == nil || !strings.Contains(err.Error(), "of 12 claims do not hold:\n") || !strings.Contains(err.Error(), test.claim) {
+			if err == nil || !strings.Contains(err.Error(), "of 15 claims do not hold:\n") || !strings.Contains(err.Error(), test.claim) {
 				t.Errorf("error %v, want the claim that %s", err, test.claim)
 			}
 			if result.DSRVerified {
 				t.Errorf("result: %+v", result)
 			}
-			if !strings.Contains(out.String(), test.detail) {
+			if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), test.detail) {
 				t.Errorf("the output does not say %q", test.detail)
 			}
 		})
@@ -74,6 +80,52 @@ func TestInterrupted(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
+}
+
+// What there is of a result comes out of every demo that began.
+func TestResultOfHalfADemo(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, test := range []struct {
+		name string
+		on   string
+		want string // error
+	}{
+		{"nobody reads the start", "Sluice: the switch balances", "showing what happens: broken pipe"},
+		{"nobody reads the middle", "Power cut", "showing what happens: broken pipe"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var results []Result
+			out := &closing{on: test.on}
+			err := Run(t.Context(), Config{
+				Out: out, watch: 100 * time.Millisecond,
+				Report: func(r Result) error { results = append(results, r); return nil },
+			})
+			if err == nil || err.Error() != test.want {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			if len(results) != 1 || results[0].DSRVerified {
+				t.Errorf("results: %+v, want one without proof", results)
+			} else if r := results[0]; test.on == "Power cut" && (r.Requests < enough || r.OK == 0) {
+				t.Errorf("result %+v, want the requests so far", r)
+			}
+			if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// closing is a pipe that nobody reads any more once on is written.
+type closing struct {
+	on     string
+	closed bool
+}
+
+func (c *closing) Write(p []byte) (int, error) {
+	if c.closed = c.closed || strings.Contains(string(p), c.on); c.closed {
+		return 0, errors.New("broken pipe")
+	}
+	return len(p), nil
 }
 
 // notifier calls do when on is written.

@@ -42,9 +42,9 @@ type load struct {
 	dead    func(port uint16, from, to time.Time) bool // was the server without power at any time between?
 
 	timeout  time.Duration // of a request
-	rate     atomic.Int64  // new connections per second
+	rate     int           // new connections per second
 	stopping chan struct{} // closed: no new requests
-	stopOnce sync.Once
+	stop     func()        // lets the requests under way end, and waits for them
 	running  sync.WaitGroup
 	port     atomic.Uint32
 	order    []int // of client ports: all of them before any a second time, as if at random
@@ -52,23 +52,60 @@ type load struct {
 	mu       sync.Mutex // guards what follows
 	tally    tally
 	sessions map[*session]bool
+	sample   *sample // takes in the new connections, if not nil
 }
 
-// tally is what became of requests.
+// tally is what became of requests: issued is counted when a request starts, the others when it ends.
 type tally struct {
-	requests, ok           int
+	issued, ok             int
 	failedDead, failedLive int
+	cutOff                 int            // by the end of the program
 	fresh, kept            map[string]int // answers by server: on new connections, on sessions
 	failures               []string       // the first on live servers
 	stall                  time.Duration  // the longest that the machine kept the load from running
 }
 
+// claims says what must hold of all requests, when none is under way. served is how many pages each
+// server says it sent.
+func (t tally) claims(served map[string]int) []check {
+	ended := t.ok + t.failedDead + t.failedLive
+	sent, unsent := 0, 0 // pages; answers that no server knows of
+	for _, n := range served {
+		sent += n
+	}
+	for _, answers := range []map[string]int{t.fresh, t.kept} {
+		for server := range answers {
+			if _, known := served[server]; !known {
+				unsent += answers[server]
+			}
+		}
+	}
+	for server, n := range served {
+		unsent += max(0, t.fresh[server]+t.kept[server]-n)
+	}
+	text := fmt.Sprintf("%s sent: %s answered, %s failed on %s when it was dead",
+		count(t.issued, "request"), thousands(t.ok), thousands(t.failedDead), killed)
+	if ended != t.issued {
+		text += fmt.Sprintf(", %s with any end", thousands(ended))
+	}
+	return []check{
+		{ended == t.issued && t.ok >= leastAnswers && t.failedDead*10 <= t.issued, text},
+		{unsent == 0 && t.ok <= sent && sent <= ended, fmt.Sprintf(
+			"servers sent %s: all that were answered, no more than asked for", count(sent, "page"))},
+		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request"))},
+	}
+}
+
+// leastAnswers of a demo that shows anything.
+const leastAnswers = 300
+
 // since returns what came to t after before.
 func (t tally) since(before tally) tally {
-	t.requests -= before.requests
+	t.issued -= before.issued
 	t.ok -= before.ok
 	t.failedDead -= before.failedDead
 	t.failedLive -= before.failedLive
+	t.cutOff -= before.cutOff
 	t.fresh, t.kept = maps.Clone(t.fresh), maps.Clone(t.kept)
 	for server, n := range before.fresh {
 		t.fresh[server] -= n
@@ -85,15 +122,21 @@ func newLoad(client *netstack.Host, address netip.Addr, vip netip.AddrPort, proo
 		client: client, address: address, vip: vip, proof: proof, dead: dead,
 		timeout:  requestTimeout,
 		order:    rand.Perm(ports),
-		stopping: make(chan struct{}),
+		stop:     func() {},
 		tally:    tally{fresh: make(map[string]int), kept: make(map[string]int)},
 		sessions: make(map[*session]bool),
 	}
 }
 
-// start begins to send. It goes on until stop, or until ctx ends.
+// start begins to send, so many new connections per second. It goes on until stop, or until ctx
+// ends. After stop it may be started again.
 func (l *load) start(ctx context.Context, rate int) {
-	l.rate.Store(int64(rate))
+	stopping := make(chan struct{})
+	l.rate, l.stopping = rate, stopping
+	l.stop = sync.OnceFunc(func() {
+		close(stopping)
+		l.running.Wait()
+	})
 	l.running.Go(func() { l.newConnections(ctx) })
 	for i := range sessions {
 		l.running.Go(func() {
@@ -102,15 +145,6 @@ func (l *load) start(ctx context.Context, rate int) {
 			l.longConnections(ctx)
 		})
 	}
-}
-
-// setRate changes the number of new connections per second.
-func (l *load) setRate(rate int) { l.rate.Store(int64(rate)) }
-
-// stop lets the requests under way end, and waits for them.
-func (l *load) stop() {
-	l.stopOnce.Do(func() { close(l.stopping) })
-	l.running.Wait()
 }
 
 // now returns what became of all requests so far.
@@ -169,7 +203,7 @@ func (l *load) newConnections(ctx context.Context) {
 		l.mu.Lock()
 		l.tally.stall = max(l.tally.stall, now.Sub(last))
 		l.mu.Unlock()
-		due = min(due+now.Sub(last).Seconds()*float64(l.rate.Load()), 50) // a pause is not made up for by a burst
+		due = min(due+now.Sub(last).Seconds()*float64(l.rate), 50) // a pause is not made up for by a burst
 		for last = now; due >= 1; due-- {
 			select {
 			case slots <- struct{}{}:
@@ -186,12 +220,27 @@ func (l *load) newConnections(ctx context.Context) {
 func (l *load) once(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	counted := l.issue()
 	s, err := l.connect(ctx, false)
 	if err == nil {
 		err = s.get(ctx)
 	}
 	l.done(ctx, s, err)
+	if counted != nil {
+		counted.done(s.server, err == nil)
+	}
 	s.close(err == nil)
+}
+
+// issue counts a request on a connection of its own, before anything of it is sent.
+func (l *load) issue() *sample {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tally.issued++
+	if l.sample != nil {
+		l.sample.add()
+	}
+	return l.sample
 }
 
 // longConnections keeps one session open, and opens another when it ends.
@@ -216,6 +265,9 @@ func (l *load) longConnection(ctx context.Context) {
 func (l *load) tryLong(ctx context.Context, s *session) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	l.mu.Lock()
+	l.tally.issued++
+	l.mu.Unlock()
 	var err error
 	fresh := s == nil
 	if fresh {
@@ -233,9 +285,12 @@ func (l *load) tryLong(ctx context.Context, s *session) (*session, error) {
 	return s, err
 }
 
-// done counts a request. What the end of the program cut off was no request.
+// done counts what became of a request.
 func (l *load) done(ctx context.Context, s *session, err error) {
-	if errors.Is(context.Cause(ctx), context.Canceled) {
+	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tally.cutOff++
 		return
 	}
 	var flow flow
@@ -246,7 +301,6 @@ func (l *load) done(ctx context.Context, s *session, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tally.requests++
 	switch {
 	case err == nil && s.keep:
 		l.tally.ok++

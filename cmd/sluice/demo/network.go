@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicelb/sluice/p4/packet"
@@ -59,7 +60,7 @@ type network struct {
 }
 
 // newNetwork builds the hosts and their wires. With a directory, what passes each port is recorded
-// there. tamper, in tests, gets to falsify what happens between a tap and the host's wire, or between
+// there, or the error is a CaptureError. tamper, in tests, gets to falsify what happens between a tap and the host's wire, or between
 // the switch and the tap.
 func newNetwork(captures string, tamper tamper) (*network, error) {
 	n := &network{ports: make(map[uint16]port.Port)}
@@ -75,11 +76,22 @@ func newNetwork(captures string, tamper tamper) (*network, error) {
 		macs[s.port] = s.mac
 	}
 	n.proof = newProof(vip, vipMAC, routerPort, macs)
+	if captures != "" {
+		if err := os.MkdirAll(captures, 0o777); err != nil {
+			return nil, &CaptureError{err}
+		}
+	}
 	if err := n.build(captures, tamper); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
 }
+
+// CaptureError says that the directory for captures cannot be used.
+type CaptureError struct{ err error }
+
+func (e *CaptureError) Error() string { return e.err.Error() }
+func (e *CaptureError) Unwrap() error { return e.err }
 
 func (n *network) build(captures string, tamper tamper) error {
 	inner, outer, stop := netstack.Cable()
@@ -133,11 +145,11 @@ func (n *network) wire(id uint16, name, captures string, tamper tamper) (*port.E
 	if captures != "" {
 		file, err := os.Create(filepath.Join(captures, fmt.Sprintf("port%d-%s.pcap", id, name)))
 		if err != nil {
-			return nil, err
+			return nil, &CaptureError{err}
 		}
 		pcap, err := port.NewPcap(file)
 		if err != nil {
-			return nil, errors.Join(err, file.Close())
+			return nil, &CaptureError{errors.Join(err, file.Close())}
 		}
 		n.closers = append(n.closers, func() error { return errors.Join(pcap.Err(), file.Close()) })
 		p = port.Capture(p, pcap)
@@ -196,6 +208,8 @@ type server struct {
 	http    *http.Server
 	serving sync.WaitGroup
 
+	served atomic.Int64 // pages sent for clients, over all its lives
+
 	mu      sync.Mutex // guards outages
 	outages []outage
 }
@@ -216,6 +230,7 @@ func (s *server) powerOn() error {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(time.Duration(2+rand.IntN(20)) * time.Millisecond) // what a page takes to make
+		s.served.Add(1)
 		fmt.Fprint(w, page(s.name))
 	})
 	pages.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})

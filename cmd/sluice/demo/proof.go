@@ -14,10 +14,11 @@ import (
 // proof watches every frame that enters or leaves the switch and holds Direct Server Return to its
 // word, for all flows and all frames:
 //
-//	client -> VIP   enters at the router's port for the VIP's MAC; leaves at one server's port for
-//	                that server's MAC, every other byte as it came
+//	client -> VIP   enters at the router's port for the VIP's MAC; leaves once, at one server's
+//	                port for that server's MAC, every other byte as it came
 //	VIP -> client   enters at a server's port from that server's MAC with the VIP as source; leaves
-//	                at the router's port, every byte as it came
+//	                once, at the router's port and no other, every byte as it came. Until the
+//	                switch has learned where the router is, it floods: one copy per port.
 //	ARP             only the switch speaks for the VIP
 //
 // From the same frames it knows which server a flow was on, so that a failed request is charged to
@@ -29,11 +30,14 @@ type proof struct {
 	servers map[uint16]packet.MAC // by port
 
 	mu       sync.Mutex               // guards what follows
-	requests map[string]int           // frames without destination MAC that entered and have not left yet
+	requests map[string][]time.Time   // when frames entered that have not left yet, by all but the destination MAC
 	replies  map[string]int           // whole frames that entered and have not left yet
+	learned  bool                     // the switch knows where the router is
+	early    map[copied]int           // copies that may leave beside the router's port: of frames from before that
 	flows    map[netip.AddrPort]*flow // by the client's end
 	opens    map[uint16]int           // by port: frames that open a connection and left for a server
-	lastTo   map[uint16]time.Time     // last request frame that left for a server
+	lastTo   map[uint16]time.Time     // when the last request frame left for a server
+	lastFor  map[uint16]time.Time     // when the youngest frame entered that left for a server
 	counts   frameCounts
 	broken   []string // the first things that were not as they must be
 	breaches int
@@ -42,8 +46,15 @@ type proof struct {
 type frameCounts struct {
 	RequestsIn, RequestsOut int // frames from the client to the VIP, at the router's port and at servers' ports
 	RepliesIn, RepliesOut   int // and back
+	Flooded                 int // copies of replies, from before the switch knew the router
 	ARPAnswers              int // for the VIP, by the switch
 	ARPClaims               int // on the VIP, by anybody else
+}
+
+// copied is a frame at a port that it may leave by.
+type copied struct {
+	frame string
+	port  uint16
 }
 
 // flow is what the captures say of one connection.
@@ -71,11 +82,13 @@ const (
 func newProof(vip netip.AddrPort, vipMAC packet.MAC, router uint16, servers map[uint16]packet.MAC) *proof {
 	return &proof{
 		vip: vip, vipMAC: vipMAC, router: router, servers: servers,
-		requests: make(map[string]int),
+		requests: make(map[string][]time.Time),
 		replies:  make(map[string]int),
+		early:    make(map[copied]int),
 		flows:    make(map[netip.AddrPort]*flow),
 		opens:    make(map[uint16]int),
 		lastTo:   make(map[uint16]time.Time),
+		lastFor:  make(map[uint16]time.Time),
 	}
 }
 
@@ -119,7 +132,7 @@ func (p *proof) request(id uint16, d port.Direction, at time.Time, e packet.Ethe
 			p.breach("a frame for the VIP entered with destination MAC %v, want %v", e.Dst(), p.vipMAC)
 		}
 		p.counts.RequestsIn++
-		p.requests[key]++
+		p.requests[key] = append(p.requests[key], at)
 		return
 	}
 	p.counts.RequestsOut++
@@ -129,8 +142,16 @@ func (p *proof) request(id uint16, d port.Direction, at time.Time, e packet.Ethe
 	} else if e.Dst() != mac {
 		p.breach("a frame of %v left at port %d with destination MAC %v, want %v", client, id, e.Dst(), mac)
 	}
-	if !take(p.requests, key) {
-		p.breach("a frame of %v left at port %d with other bytes than it entered with", client, id)
+	// Equal frames leave in the order in which they entered.
+	switch entered := p.requests[key]; len(entered) {
+	case 0:
+		p.breach("a frame of %v left at port %d with other bytes than it entered with, or left twice", client, id)
+	case 1:
+		p.youngest(id, entered[0])
+		delete(p.requests, key)
+	default:
+		p.youngest(id, entered[0])
+		p.requests[key] = entered[1:]
 	}
 	p.lastTo[id] = at
 	if tcp.Flags()&synACK == packet.SYN {
@@ -139,6 +160,13 @@ func (p *proof) request(id uint16, d port.Direction, at time.Time, e packet.Ethe
 	if f := p.flows[client]; f != nil {
 		f.requests++
 		f.to = id
+	}
+}
+
+// youngest notes that a frame left for the server at port id, and when it had entered.
+func (p *proof) youngest(id uint16, entered time.Time) {
+	if entered.After(p.lastFor[id]) {
+		p.lastFor[id] = entered
 	}
 }
 
@@ -155,17 +183,29 @@ func (p *proof) reply(id uint16, d port.Direction, e packet.Ethernet, ip packet.
 		}
 		p.counts.RepliesIn++
 		p.replies[string(e)]++
+		if !p.learned {
+			for other := range p.servers {
+				if other != id {
+					p.early[copied{string(e), other}]++
+				}
+			}
+			p.early[copied{string(e), managementPort}]++
+		}
 		if f != nil && tcp.Flags()&synACK == synACK {
 			f.answered = id
 		}
 		return
 	}
 	if id != p.router {
-		return // a copy of a frame that was flooded because the switch did not know the router yet
+		if !take(p.early, copied{string(e), id}) {
+			p.breach("a frame from the VIP to %v left by port %d, which is not the router's", client, id)
+		}
+		p.counts.Flooded++
+		return
 	}
 	p.counts.RepliesOut++
 	if !take(p.replies, string(e)) {
-		p.breach("a frame from the VIP to %v left with other bytes than it entered with", client)
+		p.breach("a frame from the VIP to %v left with other bytes than it entered with, or left twice", client)
 	}
 	if f != nil {
 		f.replies++
@@ -188,7 +228,7 @@ func (p *proof) arp(id uint16, d port.Direction, e packet.Ethernet, a packet.ARP
 	}
 }
 
-func take(m map[string]int, key string) bool {
+func take[K comparable](m map[K]int, key K) bool {
 	n := m[key]
 	if n <= 1 {
 		delete(m, key)
@@ -234,11 +274,20 @@ func (p *proof) finish(client netip.AddrPort, answered bool) {
 	delete(p.flows, client)
 }
 
-// lastRequest returns when the last request frame left for the server at port id.
-func (p *proof) lastRequest(id uint16) time.Time {
+// lastRequest returns when the last request frame left for the server at port id, and when the youngest
+// one that did had entered the switch. Both are zero when none ever did.
+func (p *proof) lastRequest(id uint16) (left, entered time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lastTo[id]
+	return p.lastTo[id], p.lastFor[id]
+}
+
+// routerIsLearned says that the switch knows where the router is: frames that enter from now on have
+// no reason to be flooded.
+func (p *proof) routerIsLearned() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.learned = true
 }
 
 // opened returns how many frames that open a connection have left for the server at port id.

@@ -140,6 +140,39 @@ func at(id uint16, c changed) func(uint16, port.Port) port.Port {
 	}
 }
 
+// flooded sends what leaves by one port, and is chosen, by another too.
+func flooded(from, to uint16, chosen func(packet.Ethernet) bool) func(uint16, port.Port) port.Port {
+	var copies struct {
+		sync.Mutex
+		port.Port
+	}
+	return func(id uint16, p port.Port) port.Port {
+		if id == to {
+			copies.Lock()
+			copies.Port = p
+			copies.Unlock()
+		}
+		if id != from {
+			return p
+		}
+		return &changed{Port: p, out: func(frame []byte) {
+			copies.Lock()
+			defer copies.Unlock()
+			if chosen(frame) && copies.Port != nil {
+				copies.Port.Send(frame)
+			}
+		}}
+	}
+}
+
+func fromVIP(e packet.Ethernet) bool {
+	return e.Type() == packet.TypeIPv4 && packet.IPv4(e.Payload()).Src() == vip.Addr()
+}
+
+func toVIP(e packet.Ethernet) bool {
+	return e.Type() == packet.TypeIPv4 && packet.IPv4(e.Payload()).Dst() == vip.Addr()
+}
+
 func TestProof(t *testing.T) {
 	stranger := packet.MAC{2, 0, 0, 0, 0, 0x99}
 	for _, test := range []struct {
@@ -157,6 +190,21 @@ func TestProof(t *testing.T) {
 			"the switch changes an IP byte to the router",
 			tamper{inside: at(routerPort, changed{out: decrementTTL})},
 			[]string{"a frame from the VIP to 192.0.2.10:", "left with other bytes than it entered with"},
+		},
+		{
+			"the switch sends replies to a server too",
+			tamper{inside: flooded(routerPort, 2, fromVIP)},
+			[]string{"a frame from the VIP to 192.0.2.10:", "left by port 2, which is not the router's"},
+		},
+		{
+			"the switch sends replies twice",
+			tamper{inside: flooded(routerPort, routerPort, fromVIP)},
+			[]string{"a frame from the VIP to 192.0.2.10:", "or left twice"},
+		},
+		{
+			"the switch sends requests to two servers",
+			tamper{inside: flooded(3, 4, toVIP)},
+			[]string{"a frame of 192.0.2.10:", "left at port 4 with destination MAC 02:00:00:00:00:12, want 02:00:00:00:00:13"},
 		},
 		{
 			"a server answers from another MAC",
@@ -180,6 +228,8 @@ func TestProof(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := handNetwork(t, test.tamper)
 			l := newLoad(n.client, clientAddress.Addr(), vip, n.proof, n.offDuring)
+			l.once(t.Context())
+			n.proof.routerIsLearned()
 			l.start(t.Context(), 300)
 			// Somebody asks each server for its own MAC, as health checks do.
 			for _, s := range n.servers {
@@ -189,7 +239,7 @@ func TestProof(t *testing.T) {
 			}
 			eventually(t, func() bool {
 				_, broken := n.proof.verdict()
-				return l.now().requests >= 100 && (len(test.want) == 0 || len(broken) > 0)
+				return l.now().ok+l.now().failedLive >= 100 && (len(test.want) == 0 || len(broken) > 0)
 			})
 			l.stop()
 			done := l.now()
@@ -198,15 +248,15 @@ func TestProof(t *testing.T) {
 				if len(broken) > 0 {
 					t.Errorf("broken: %q", broken)
 				}
-				if done.ok != done.requests {
-					t.Errorf("%d of %d requests answered: %q", done.ok, done.requests, done.failures)
+				if done.ok != done.issued {
+					t.Errorf("%d of %d requests answered: %q", done.ok, done.issued, done.failures)
 				}
 				for _, s := range n.servers {
-					if done.fresh[s.name] == 0 {
-						t.Errorf("no answer from %s", s.name)
+					if answers := done.fresh[s.name] + done.kept[s.name]; answers == 0 || int(s.served.Load()) != answers {
+						t.Errorf("%s answered %d requests and sent %d pages", s.name, answers, s.served.Load())
 					}
 				}
-				if counts.ARPClaims != 0 {
+				if counts.ARPClaims != 0 || counts.Flooded != 0 {
 					t.Errorf("counts: %+v", counts)
 				}
 				// The last segments of closed connections arrive, and nothing is left over.
@@ -241,7 +291,10 @@ func TestBlame(t *testing.T) {
 	sessions := l.openBefore(time.Now())
 	web2 := n.server("web2")
 	died := web2.powerOff()
-	eventually(t, func() bool { return n.proof.lastRequest(web2.port).After(died) })
+	eventually(t, func() bool {
+		left, _ := n.proof.lastRequest(web2.port)
+		return left.After(died)
+	})
 	if err := web2.powerOn(); err != nil { // knows nothing of the old connections, and says so
 		t.Fatal(err)
 	}
@@ -251,11 +304,72 @@ func TestBlame(t *testing.T) {
 	if done.failedLive != 0 {
 		t.Errorf("%d requests charged to live servers: %q", done.failedLive, done.failures)
 	}
-	if done.ok+done.failedDead != done.requests {
+	if done.ok+done.failedDead != done.issued {
 		t.Errorf("%+v", done)
 	}
 	if _, broken := n.proof.verdict(); len(broken) > 0 {
 		t.Errorf("broken: %q", broken)
+	}
+}
+
+// A reply may be flooded, once per port, if it came in before the switch knew the router.
+func TestProofOfFloods(t *testing.T) {
+	web1, web2 := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x12}
+	client := netip.MustParseAddrPort("192.0.2.10:20000")
+	reply := func(seq byte) []byte {
+		return packet.NewTCP(packet.Segment{SrcMAC: web1, DstMAC: routerMAC, Src: vip, Dst: client, Flags: packet.ACK, Sequence: uint32(seq)})
+	}
+	p := newProof(vip, vipMAC, routerPort, map[uint16]packet.MAC{2: web1, 3: web2})
+	see := func(id uint16, d port.Direction, frame []byte) { p.tap(id)(d, time.Time{}, frame) }
+	var got []int
+	note := func() { got = append(got, p.breaches) }
+	see(2, port.In, reply(1))
+	see(3, port.Out, reply(1))
+	see(managementPort, port.Out, reply(1))
+	p.routerIsLearned()
+	see(routerPort, port.Out, reply(1))
+	note()
+	see(3, port.Out, reply(1)) // a second copy
+	note()
+	see(2, port.In, reply(2))
+	see(routerPort, port.Out, reply(2))
+	note()
+	see(3, port.Out, reply(2)) // no reason to flood
+	note()
+	if diff := cmp.Diff([]int{0, 1, 1, 2}, got); diff != "" {
+		t.Errorf("breaches (-want +got):\n%s", diff)
+	}
+	if p.counts.Flooded != 4 {
+		t.Errorf("%d copies counted, want 4", p.counts.Flooded)
+	}
+}
+
+// A frame is as late as it came in, however long it took.
+func TestLastRequest(t *testing.T) {
+	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11}
+	client := netip.MustParseAddrPort("192.0.2.10:20000")
+	p := newProof(vip, vipMAC, routerPort, map[uint16]packet.MAC{2: web1})
+	if left, entered := p.lastRequest(2); !left.IsZero() || !entered.IsZero() {
+		t.Errorf("before any: %v, %v", left, entered)
+	}
+	request := func(dst packet.MAC, seq byte) []byte {
+		return packet.NewTCP(packet.Segment{SrcMAC: routerMAC, DstMAC: dst, Src: client, Dst: vip, Flags: packet.ACK, Sequence: uint32(seq)})
+	}
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	p.tap(1)(port.In, at(1), request(vipMAC, 7))
+	p.tap(1)(port.In, at(2), request(vipMAC, 7)) // the same, sent again
+	p.tap(1)(port.In, at(3), request(vipMAC, 8))
+	p.tap(2)(port.Out, at(4), request(web1, 7))
+	if left, entered := p.lastRequest(2); left != at(4) || entered != at(1) {
+		t.Errorf("first: left %v, entered %v", left, entered)
+	}
+	p.tap(2)(port.Out, at(5), request(web1, 8))
+	p.tap(2)(port.Out, at(6), request(web1, 7)) // overtaken
+	if left, entered := p.lastRequest(2); left != at(6) || entered != at(3) {
+		t.Errorf("last: left %v, entered %v", left, entered)
+	}
+	if p.breaches != 0 {
+		t.Errorf("broken: %q", p.broken)
 	}
 }
 

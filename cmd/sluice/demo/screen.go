@@ -7,23 +7,36 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // screen prints the demo's progress in 80 columns.
 type screen struct {
 	w      io.Writer
+	gone   func() // called when nobody reads any more
+	err    error  // why
 	colour bool
 	step   int
 }
 
 // newScreen uses colour on a terminal, unless NO_COLOR (no-color.org) or TERM says otherwise.
-func newScreen(w io.Writer) *screen {
+func newScreen(w io.Writer, gone func()) *screen {
+	s := &screen{w: w, gone: gone}
 	file, isFile := w.(*os.File)
-	if !isFile || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return &screen{w: w}
+	if isFile && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+		info, err := file.Stat()
+		s.colour = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	info, err := file.Stat()
-	return &screen{w: w, colour: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return s
+}
+
+func (s *screen) printf(format string, args ...any) {
+	if s.err != nil {
+		return
+	}
+	if _, s.err = fmt.Fprintf(s.w, format, args...); s.err != nil {
+		s.gone()
+	}
 }
 
 const (
@@ -42,27 +55,29 @@ func (s *screen) paint(style, text string) string {
 }
 
 // paragraph prints text as it is.
-func (s *screen) paragraph(text string) { fmt.Fprintln(s.w, text) }
+func (s *screen) paragraph(text string) { s.printf("%s\n", text) }
 
 // title starts a step of the script.
 func (s *screen) title(text string) {
 	s.step++
-	fmt.Fprintf(s.w, "\n%s\n", s.paint(bold, fmt.Sprintf("%d  %s", s.step, text)))
+	s.printf("\n%s\n", s.paint(bold, fmt.Sprintf("%d  %s", s.step, text)))
 }
 
 // line prints one line of a step.
 func (s *screen) line(format string, args ...any) {
-	fmt.Fprintf(s.w, "   "+format+"\n", args...)
+	s.printf("   "+format+"\n", args...)
 }
 
-// note prints a line that explains.
+// note prints a text that explains, in as many lines as it takes.
 func (s *screen) note(format string, args ...any) {
-	s.line("%s", s.paint(dim, fmt.Sprintf(format, args...)))
+	for _, line := range wrap(fmt.Sprintf(format, args...), columns-3) {
+		s.line("%s", s.paint(dim, line))
+	}
 }
 
 // head prints the header of a table.
 func (s *screen) head(format string, args ...any) {
-	s.note(format, args...)
+	s.line("%s", s.paint(dim, fmt.Sprintf(format, args...)))
 }
 
 // at prints what happened how long after an event.
@@ -70,13 +85,38 @@ func (s *screen) at(since time.Duration, format string, args ...any) {
 	s.line("%7s ms  %s", thousands(int(since.Milliseconds())), fmt.Sprintf(format, args...))
 }
 
-// claim prints one line of the summary.
+// claim prints one claim of the summary.
 func (s *screen) claim(holds bool, format string, args ...any) {
 	mark := s.paint(green, "✓")
 	if !holds {
 		mark = s.paint(red, "✗")
 	}
-	s.line("%s %s", mark, fmt.Sprintf(format, args...))
+	for _, line := range wrap(fmt.Sprintf(format, args...), columns-5) {
+		s.line("%s %s", mark, line)
+		mark = " "
+	}
+}
+
+const columns = 80
+
+// wrap breaks a text into lines of a width, where it has spaces. All begin with the spaces that it
+// begins with.
+func wrap(text string, width int) []string {
+	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+	var lines []string
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == indent:
+			line += word
+		case utf8.RuneCountInString(line+" "+word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = indent + word
+		}
+	}
+	return append(lines, line)
 }
 
 const barWidth = 30

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,13 +13,11 @@ import (
 )
 
 const (
-	rate     = 250 / slowdown / slowdown // new connections per second
+	rate     = 250 / slowdown / slowdown // new connections per second; a sample of them takes enough / rate
 	holdRate = 20
 
 	readyTimeout  = 20 * time.Second
 	changeTimeout = 10 * time.Second * slowdown // for anything that a change of the script must bring about
-
-	stragglers = 500 * time.Millisecond // a frame is on its way through the switch, on a busy machine
 
 	killed, drained = "web2", "web3"
 )
@@ -35,7 +34,10 @@ type demo struct {
 	names  map[packet.MAC]string
 
 	killed          time.Time
+	share           int            // slots of the server that dies, before
 	sessionsAtDeath map[string]int // by server
+	answersBefore   int            // of the server that dies, of a sample before
+	uneven          []string       // where new connections were not shared as the slots were
 
 	result   Result
 	checks   []check
@@ -53,7 +55,12 @@ func (d *demo) check(holds bool, format string, args ...any) {
 }
 
 // play runs the script, from the first request to the last change.
-func (d *demo) play(ctx context.Context) error {
+// The load that it starts goes on until loading ends.
+func (d *demo) play(ctx, loading context.Context) error {
+	if err := d.greet(ctx); err != nil {
+		return err
+	}
+	d.load.start(loading, rate)
 	for _, step := range []func(context.Context) error{d.baseline, d.kill, d.bringBack, d.drain} {
 		if err := step(ctx); err != nil {
 			return err
@@ -62,49 +69,66 @@ func (d *demo) play(ctx context.Context) error {
 	return nil
 }
 
-// watch lets the load run for a while and returns what became of it.
-func (d *demo) watch(ctx context.Context, for_ time.Duration) (tally, error) {
-	before := d.load.now()
-	select {
-	case <-ctx.Done():
-		return tally{}, ctx.Err()
-	case <-time.After(for_):
-		return d.load.now().since(before), nil
+// greet sends the first request, and waits until the switch has learned from it where the router is.
+func (d *demo) greet(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	d.load.once(ctx)
+	for {
+		known, err := knows(waiting, d.p4rt, routerMAC, routerPort)
+		if err == nil && known {
+			break
+		}
+		if err == nil {
+			err = receive(waiting, time.After(10*time.Millisecond))
+		}
+		if err != nil {
+			return fmt.Errorf("waiting until the switch knows where the router is: %w", err)
+		}
 	}
+	d.net.proof.routerIsLearned()
+	return nil
 }
 
-// showShares watches the load and prints how it is shared, beside the slots behind it.
-func (d *demo) showShares(ctx context.Context) (tally, error) {
-	t, err := d.watch(ctx, d.cfg.watch)
+// showShares watches new connections for a while, prints how they are shared, beside the slots behind
+// them, and returns the answers by server.
+func (d *demo) showShares(ctx context.Context, when string) (map[string]int, error) {
+	fresh, _, err := d.load.draw(ctx, d.cfg.watch)
 	if err != nil {
-		return tally{}, err
+		return nil, err
 	}
 	table, err := d.slots(ctx)
 	if err != nil {
-		return tally{}, err
+		return nil, err
 	}
 	share, open := table.share(), d.load.openBefore(time.Now())
 	answers := 0
+	var names []string
 	for _, s := range d.net.servers {
-		answers += t.fresh[s.name]
+		answers += fresh[s.name]
+		names = append(names, s.name)
+	}
+	for _, text := range uneven(names, share, fresh) {
+		d.uneven = append(d.uneven, when+": "+text)
 	}
 	d.screen.head("%-*s  %9s %7s %7s %9s", 6+barWidth, "share of new connections", "", "answers", "slots", "sessions")
 	for _, s := range d.net.servers {
-		n := t.fresh[s.name]
+		n := fresh[s.name]
 		percent := 100 * float64(n) / float64(max(answers, 1))
 		d.screen.line("%-6s%s  %7.1f %% %7s %7s %9s", s.name, d.screen.bar(n, answers), percent,
 			thousands(n), thousands(share[s.name]), thousands(open[s.name]))
 	}
-	return t, nil
+	return fresh, nil
 }
 
 func (d *demo) baseline(ctx context.Context) error {
 	d.screen.title("Three servers share the load")
 	d.screen.note("%d new connections per second, and %d sessions that stay open", rate, sessions)
-	if _, err := d.watch(ctx, 2*sessionPause); err != nil { // until the sessions are open
+	if err := receive(ctx, time.After(2*sessionPause)); err != nil { // until the sessions are open
 		return err
 	}
-	_, err := d.showShares(ctx)
+	answers, err := d.showShares(ctx, "three servers")
+	d.answersBefore = answers[killed]
 	return err
 }
 
@@ -116,6 +140,7 @@ func (d *demo) kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.share = before.share()[killed]
 	load, from := d.load.now(), d.events.next()
 	d.killed = victim.powerOff()
 	d.sessionsAtDeath = d.load.openBefore(d.killed)
@@ -138,19 +163,24 @@ func (d *demo) kill(ctx context.Context) error {
 		return err
 	}
 	d.result.ReprogramMS = report.GetReprogramMs()
-	written := detected.Add(time.Duration(report.GetReprogramMs() * float64(time.Millisecond)))
+	written := report.GetTime().AsTime()
 	d.screen.at(written.Sub(d.killed), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
-	d.surplus("death of "+killed, report, moved, moved.surplusLeaving(killed))
-	if _, err := d.showShares(ctx); err != nil {
+	d.moved("death of "+killed, report, moved, moved.surplusLeaving(killed), d.share)
+	if _, err := d.showShares(ctx, killed+" dead"); err != nil {
 		return err
 	}
-	last := d.net.proof.lastRequest(victim.port)
-	d.screen.line("The last request frame for %s left %s ms after its death.", killed, thousands(int(last.Sub(d.killed).Milliseconds())))
+	left, entered := d.net.proof.lastRequest(victim.port)
+	if left.IsZero() {
+		d.screen.line("No request frame ever left for %s.", killed)
+	} else {
+		d.screen.line("The last request frame for %s left %s ms after its death.", killed, thousands(int(left.Sub(d.killed).Milliseconds())))
+	}
 	t := d.load.now().since(load)
 	d.screen.line("%s failed on the dead server, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
-	d.check(last.Before(written.Add(stragglers)), "no request frame left for %s after the last slot was written", killed)
+	d.check(!entered.IsZero() && !entered.After(written),
+		"%s got requests, and none that came in after the last slot was written", killed)
 	return nil
 }
 
@@ -181,11 +211,14 @@ func (d *demo) bringBack(ctx context.Context) error {
 	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
-	share := (slots + len(d.net.servers) - 1) / len(d.net.servers)
-	d.surplus("return of "+killed, report, moved, moved.surplusReturning(killed, share))
-	if _, err := d.showShares(ctx); err != nil {
+	d.moved("return of "+killed, report, moved, moved.surplusReturning(killed, d.share), d.share)
+	answers, err := d.showShares(ctx, killed+" back")
+	if err != nil {
 		return err
 	}
+	d.check(d.answersBefore > 0 && d.sessionsAtDeath[killed] > 0 && answers[killed] > 0,
+		"%s: %s, %s before its death; %s after", killed, count(d.answersBefore, "answer"),
+		count(d.sessionsAtDeath[killed], "session"), count(answers[killed], "answer"))
 	// Sessions that were with a live server then must be the same ones still.
 	was, is := 0, 0
 	open := d.load.openBefore(d.killed)
@@ -222,12 +255,13 @@ func (d *demo) drain(ctx context.Context) error {
 	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
-	d.surplus("drain of "+drained, report, moved, moved.surplusLeaving(drained))
+	d.moved("drain of "+drained, report, moved, moved.surplusLeaving(drained), before.share()[drained])
 	was, opened := d.load.openBefore(began)[drained], d.net.proof.opened(d.net.server(drained).port)
-	t, err := d.showShares(ctx)
-	if err != nil {
+	load := d.load.now()
+	if _, err := d.showShares(ctx, drained+" draining"); err != nil {
 		return err
 	}
+	t := d.load.now().since(load)
 	is := d.load.openBefore(began)[drained]
 	opened = d.net.proof.opened(d.net.server(drained).port) - opened
 	d.screen.line("%d of its %s went on, with %s meanwhile.", is, count(was, "session"), count(t.kept[drained], "answer"))
@@ -260,24 +294,24 @@ func (d *demo) showMoves(m moves) {
 	}
 }
 
-// surplus adds up moves that a change does not explain: by the slots themselves, before and after, and
-// by the controller's report, which must agree with them.
-func (d *demo) surplus(change string, report *api.Reprogrammed, seen moves, surplus int) {
+// moved checks that a change moved a server's share and nothing else: by the slots themselves, before
+// and after, and by the controller's report, which must agree with them.
+func (d *demo) moved(change string, report *api.Reprogrammed, seen moves, surplus, share int) {
+	d.result.SurplusSlotMoves += max(surplus, int(report.GetSurplusMoves()))
+	d.checks = append(d.checks, explained(change, report, seen, surplus, share))
+}
+
+func explained(change string, report *api.Reprogrammed, seen moves, surplus, share int) check {
 	reported := make(moves)
 	for _, m := range report.GetMoves() {
 		reported[move{m.GetFrom(), m.GetTo()}] += int(m.GetSlots())
 	}
-	d.result.SurplusSlotMoves += max(surplus, int(report.GetSurplusMoves()))
-	same := len(reported) == len(seen)
-	for mv, n := range seen {
-		same = same && reported[mv] == n
+	if !maps.Equal(reported, seen) || surplus != int(report.GetSurplusMoves()) {
+		return check{false, fmt.Sprintf("%s: %s moved, %d surplus; the controller says %d, %d surplus",
+			change, count(seen.all(), "slot"), surplus, reported.all(), report.GetSurplusMoves())}
 	}
-	text := fmt.Sprintf("%s: %s moved, %d surplus, as the controller says", change, count(seen.all(), "slot"), surplus)
-	if !same || surplus != int(report.GetSurplusMoves()) {
-		text = fmt.Sprintf("%s: %s moved, %d surplus; the controller says %v, %d surplus",
-			change, count(seen.all(), "slot"), surplus, report.GetMoves(), report.GetSurplusMoves())
-	}
-	d.check(same && surplus == 0 && report.GetSurplusMoves() == 0 && seen.all() > 0, "%s", text)
+	return check{surplus == 0 && share > 0 && seen.all() == share, fmt.Sprintf(
+		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus), count(share, "slot"), surplus)}
 }
 
 func (d *demo) slots(ctx context.Context) (slotTable, error) {

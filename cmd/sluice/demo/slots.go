@@ -25,6 +25,31 @@ type moves map[move]int
 
 type move struct{ from, to string }
 
+// knows reports whether the switch has learned that a station is at a port.
+func knows(ctx context.Context, c *p4rt.Client, mac packet.MAC, port uint16) (bool, error) {
+	info, err := p4rt.NewInfo(p4.P4Info())
+	if err != nil {
+		return false, err
+	}
+	table, err := info.Table("l2")
+	if err != nil {
+		return false, err
+	}
+	for entity, err := range c.Read(ctx, p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})) {
+		if err != nil {
+			return false, fmt.Errorf("reading the stations from the switch: %w", err)
+		}
+		e, err := info.DecodeEntry(entity.GetTableEntry())
+		if err != nil {
+			return false, fmt.Errorf("reading the stations from the switch: %w", err)
+		}
+		if e.Field("mac").MAC() == mac && e.Param("port").Uint() == uint64(port) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // readSlots reads the slots back from the switch over P4Runtime, as any client may. names has the
 // servers by their MACs: what counts is where frames go, not what ids mean to the controller.
 func readSlots(ctx context.Context, c *p4rt.Client, size int, names map[packet.MAC]string) (slotTable, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,9 +22,9 @@ var configCommand = &cli.Command{
 			Usage:     "say everything that is wrong with a configuration file",
 			ArgsUsage: "FILE",
 			Description: "FILE is YAML; - reads standard input. Nothing but the file is looked at: no controller has to run.\n" +
-				"Problems are printed to standard error, one on a line, and the exit code is 2. With --json prints\n" +
-				"one object: file, ok, switches, vips, pools and backends (how many), and problems, a list of\n" +
-				"objects with file, line, path and message.",
+				"Problems are printed to standard error, one on a line, the first hundred, and the exit code is 2.\n" +
+				"With --json prints one object: file, ok, switches, vips, pools and backends (how many), and\n" +
+				"problems, a list of all with file, line, path and message.",
 			Flags:  []cli.Flag{jsonFlag()},
 			Action: action(configCheck, "FILE"),
 		},
@@ -68,7 +69,9 @@ func configCheck(c *cli.Context, args []string) error {
 	}
 	for _, p := range problems {
 		result.Problems = append(result.Problems, checkedProblem(*p))
-		if _, err := fmt.Fprintln(c.App.ErrWriter, p); err != nil {
+	}
+	if err != nil {
+		if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(err.Error())); err != nil {
 			return err
 		}
 	}
@@ -95,6 +98,16 @@ func readConfig(name string, stdin io.Reader) (file string, text []byte, err err
 	}
 	text, err = os.ReadFile(name)
 	return name, text, err
+}
+
+// firstLines is what people see of a text that has a line for each problem.
+func firstLines(text string) string {
+	const most = 100
+	lines := strings.Split(text, "\n")
+	if more := len(lines) - most; more > 0 {
+		lines = append(lines[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // count is "1 VIP" or "2 VIPs".

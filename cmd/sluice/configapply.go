@@ -3,43 +3,59 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
 )
 
 var configApplyCommand = &cli.Command{
 	Name:      "apply",
 	Usage:     "make a file the running configuration",
 	ArgsUsage: "FILE",
-	Description: "The controller checks the file. If anything is wrong with it, all problems are printed, the exit\n" +
-		"code is 2, and what runs stays. With --json prints {\"revision\": N, \"changed\": true}.",
+	Description: "FILE is YAML, at most 16 MiB; - reads standard input. It is checked here and by the controller. If\n" +
+		"anything is wrong with it, the first hundred problems are printed, the exit code is 2, and what\n" +
+		"runs stays. With --json prints {\"revision\": N, \"changed\": true}.",
 	Flags: []cli.Flag{controllerFlag(), jsonFlag(),
 		&cli.Int64Flag{Name: "if-revision", Usage: "refuse unless revision `N` is running"}},
 	Action: action(configApply, "FILE"),
+}
+
+// maxRequest is what the controller's API reads of one request.
+const maxRequest = 16 << 20
+
+func refused(problems string) error {
+	return usageError(fmt.Errorf("the configuration is refused, what runs stays:\n%s", firstLines(problems)))
 }
 
 func configApply(c *cli.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
 	}
-	text, err := os.ReadFile(args[0])
+	file, text, err := readConfig(args[0], c.App.Reader)
 	if err != nil {
 		return usageError(err)
+	}
+	request := &api.ApplyIntentRequest{Yaml: string(text), File: file, IfRevision: c.Int64("if-revision")}
+	if size := proto.Size(request); size > maxRequest {
+		return usageError(fmt.Errorf("%s: has %d bytes, a controller takes %d at most", file, len(text), maxRequest-(size-len(text))))
+	}
+	if _, err := config.Parse(file, text); err != nil {
+		return refused(err.Error())
 	}
 	return withController(c, func(ctx context.Context, client *api.Client) error {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		m, err := client.ApplyIntent(ctx, &api.ApplyIntentRequest{Yaml: string(text), File: args[0], IfRevision: c.Int64("if-revision")})
+		m, err := client.ApplyIntent(ctx, request)
 		if problems := api.Problems(err); len(problems) > 0 {
 			var lines []string
 			for _, p := range problems {
 				lines = append(lines, p.Text())
 			}
-			return usageError(fmt.Errorf("the configuration is refused, what runs stays:\n%s", strings.Join(lines, "\n")))
+			return refused(strings.Join(lines, "\n"))
 		}
 		if err != nil {
 			return err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,6 +36,9 @@ func runController(c *cli.Context, _ []string) error {
 	if (c.Path("data-dir") == "") == (len(c.StringSlice("etcd")) == 0) {
 		return usageError(errors.New("one of --data-dir and --etcd is needed, to say where the store is"))
 	}
+	if err := checkAPIAddress(c.String("listen"), 0); err != nil {
+		return usageError(fmt.Errorf("--listen: %w", err))
+	}
 	log, err := newLogger(c, c.App.ErrWriter)
 	if err != nil {
 		return err
@@ -59,6 +64,9 @@ func runController(c *cli.Context, _ []string) error {
 	}()
 	err = daemon.Run(c.Context)
 	if _, faulty := errors.AsType[*strict.Problem](err); faulty {
+		return usageError(errors.New(firstLines(err.Error())))
+	}
+	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == c.Path("config") {
 		return usageError(err)
 	}
 	return err

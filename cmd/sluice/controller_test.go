@@ -143,11 +143,11 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	if err := os.WriteFile(more, []byte(text+"  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check(0, "{\n  \"revision\": \"2\",\n  \"changed\": true\n}\n", "", "config", "apply", "--json", more)
+	check(0, "{\n  \"revision\": 2,\n  \"changed\": true\n}\n", "", "config", "apply", "--json", more)
 
 	code, stdout, stderr = sluice(t, "status", "--controller", socket, "--json")
 	var status struct {
-		IntentRevision string `json:"intent_revision"`
+		IntentRevision int `json:"intent_revision"`
 		Switches       []struct{ Name, Address string }
 		Vips           []struct{ Name string }
 		Pools          []struct{ Backends []struct{ Slots int } }
@@ -158,7 +158,7 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	if err := json.Unmarshal([]byte(stdout), &status); err != nil || code != 0 {
 		t.Fatalf("status --json: %v, exit code %d, %s", err, code, stderr)
 	}
-	if status.IntentRevision != "2" || status.Switches[0].Address != address || len(status.Vips) != 2 || len(status.Pools[0].Backends) != 2 || len(status.Reprogrammed) == 0 {
+	if status.IntentRevision != 2 || status.Switches[0].Address != address || len(status.Vips) != 2 || len(status.Pools[0].Backends) != 2 || len(status.Reprogrammed) == 0 {
 		t.Errorf("status --json: %s", stdout)
 	}
 	if code, stdout, _ := sluice(t, "status", "--controller", socket); code != 0 || !strings.Contains(stdout, "revision 2, applied") {
@@ -188,9 +188,14 @@ func waitSynced(t *testing.T, address string) {
 
 func TestControllerRefuses(t *testing.T) {
 	dir := t.TempDir()
-	faulty := filepath.Join(dir, "faulty.yaml")
-	if err := os.WriteFile(faulty, []byte("vip_mac: 02:53:4c:00:00:01\nswitches: []\nports: 1\n"), 0o600); err != nil {
-		t.Fatal(err)
+	faulty, valid := filepath.Join(dir, "faulty.yaml"), filepath.Join(dir, "valid.yaml")
+	for name, text := range map[string]string{
+		faulty: "vip_mac: 02:53:4c:00:00:01\nswitches: []\nports: 1\n",
+		valid:  fmt.Sprintf(controllerIntent, "127.0.0.1:9559"),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	none := "unix:" + filepath.Join(dir, "none")
 	const noTLS = `must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
@@ -202,12 +207,16 @@ func TestControllerRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"controller"}, exitUsage, "sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
-		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitFailure, `sluice: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
 		{[]string{"controller", "--data-dir", dir, "--log-level", "loud"}, exitUsage, "sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"},
 		{[]string{"status", "--controller", none}, exitUnreachable, unreachable},
 		{[]string{"backend", "list", "--controller", none}, exitUnreachable, unreachable},
 		{[]string{"backend", "drain", "--wait", "web1", "--controller", none}, exitUnreachable, unreachable},
-		{[]string{"config", "apply", faulty, "--controller", none}, exitUnreachable, unreachable},
+		{[]string{"config", "apply", valid, "--controller", none}, exitUnreachable, unreachable},
+		{[]string{"config", "apply", faulty, "--controller", none}, exitUsage, "sluice: the configuration is refused, what runs stays:\n" +
+			faulty + ":2: switches: must name at least one switch\n" + faulty + ":3: ports: is not a known key: did you mean pools?\n"},
+		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml"}, exitUsage,
+			"sluice: reading the intent: open " + dir + "/no.yaml: no such file or directory\n"},
 		{[]string{"config", "apply", dir + "/no.yaml"}, exitUsage, "sluice: open " + dir + "/no.yaml: no such file or directory\n"},
 		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage, `sluice: --controller: address "192.0.2.1:9680": ` + noTLS + "\n"},
 		{[]string{"status", "extra"}, exitUsage, "sluice: unexpected argument \"extra\"; `sluice status --help` tells the usage\n"},

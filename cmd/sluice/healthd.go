@@ -38,6 +38,9 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if n := c.Int("max-probes"); n < 1 {
 		return usageError(fmt.Errorf("--max-probes: must be at least 1, is %d", n))
 	}
+	if err := checkAPIAddress(c.String("controller"), 1); err != nil {
+		return usageError(fmt.Errorf("--controller: %w", err))
+	}
 	d, err := healthd.New(healthd.Config{
 		Controller:     c.String("controller"),
 		ReportInterval: c.Duration("report-interval"),

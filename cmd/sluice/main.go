@@ -49,6 +49,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
+	if _, ok := err.(cli.ExitCoder); ok { // by the cli package: --help of a command that is not there
+		return exitUsage
+	}
 	return exitFailure
 }
 
@@ -64,22 +67,22 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // only main exits
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usageError(err)
-		},
+		OnUsageError:              flagError,
+		Flags:                     []cli.Flag{cli.HelpFlag}, // with a help command of its own, the app does not get it
 		Commands: commands(
 			backendCommand,
 			configCommand,
 			controllerCommand,
 			demoCommand,
 			healthdCommand,
+			helpCommand,
 			statusCommand,
 			switchCommand,
 			tableCommand,
 		),
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
-				return usageError(fmt.Errorf("no command %q; `sluice help` lists them", name))
+				return noCommand(c.App.Name, name)
 			}
 			return cli.ShowAppHelp(c)
 		},

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -101,7 +104,7 @@ func action(run func(c *cli.Context, args []string) error, names ...string) cli.
 		args, err := arguments(c)
 		switch {
 		case err != nil:
-			return usageError(err)
+			return err
 		case c.Bool("help"):
 			return cli.ShowSubcommandHelp(c)
 		case len(args) > len(names):
@@ -113,10 +116,39 @@ func action(run func(c *cli.Context, args []string) error, names ...string) cli.
 
 // group is what a command does that only has subcommands.
 func group(c *cli.Context) error {
-	if name := c.Args().First(); name != "" {
-		return usageError(fmt.Errorf("no command %q; `%s --help` lists them", name, c.Command.HelpName))
+	switch name := c.Args().First(); name {
+	case "":
+		return cli.ShowSubcommandHelp(c)
+	case "help":
+		return showHelp(c, append(strings.Fields(c.Command.HelpName)[1:], c.Args().Tail()...))
+	default:
+		return noCommand(c.Command.HelpName, name)
 	}
-	return cli.ShowSubcommandHelp(c)
+}
+
+func noCommand(in, name string) error {
+	return usageError(fmt.Errorf("no command %q; `%s --help` lists them", name, in))
+}
+
+// helpCommand replaces that of the cli package, which knows one level of commands.
+var helpCommand = &cli.Command{
+	Name:      "help",
+	Usage:     "list the commands, or tell the usage of one",
+	ArgsUsage: "[COMMAND...]",
+	Action:    func(c *cli.Context) error { return showHelp(c, c.Args().Slice()) },
+}
+
+// showHelp prints the help of the command at path, such as backend, drain.
+func showHelp(c *cli.Context, path []string) error {
+	in, list := c.App.Name, c.App.Commands
+	for _, name := range path {
+		at := slices.IndexFunc(list, func(c *cli.Command) bool { return c.Name == name })
+		if at < 0 {
+			return noCommand(in, name)
+		}
+		in, list = in+" "+name, list[at].Subcommands
+	}
+	return c.App.RunContext(c.Context, append(strings.Fields(in), "--help"))
 }
 
 // commands gives every command, at any depth, the same treatment of usage errors, which the cli
@@ -125,12 +157,64 @@ func commands(list ...*cli.Command) []*cli.Command {
 	var copies []*cli.Command
 	for _, c := range list {
 		c := *c
-		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError(err) }
+		c.OnUsageError = flagError
 		c.HideHelpCommand = true
 		c.Subcommands = commands(c.Subcommands...)
 		copies = append(copies, &c)
 	}
 	return copies
+}
+
+var (
+	unknownFlag = regexp.MustCompile(`^flag provided but not defined: -(.*)$`)
+	flagAlone   = regexp.MustCompile(`^flag needs an argument: -(.*)$`)
+	flagValue   = regexp.MustCompile(`^invalid (?:boolean )?value ("(?s:.*)") for (?:flag )?-([^:]+): `)
+)
+
+// flagError is what the flag package says, in the words of this command.
+func flagError(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if m := unknownFlag.FindStringSubmatch(text); m != nil {
+		return noFlag(c, m[1])
+	}
+	if m := flagAlone.FindStringSubmatch(text); m != nil {
+		return noValue(m[1])
+	}
+	if m := flagValue.FindStringSubmatch(text); m != nil {
+		return badValue(c, m[2], m[1])
+	}
+	return usageError(err)
+}
+
+func noFlag(c *cli.Context, name string) error {
+	return usageError(fmt.Errorf("no flag %s; `%s --help` lists them", dashed(name), c.Command.HelpName))
+}
+
+func noValue(name string) error {
+	return usageError(fmt.Errorf("%s needs a value", dashed(name)))
+}
+
+func badValue(c *cli.Context, name, quoted string) error {
+	allowed := "another value"
+	switch flagNamed(c.Command.Flags, name).(type) {
+	case *cli.BoolFlag:
+		allowed = "true or false"
+	case *cli.DurationFlag:
+		allowed = "a duration with its unit, such as 500ms or 2s"
+	case *cli.IntFlag, *cli.Int64Flag:
+		allowed = fmt.Sprintf("a whole number, at most %d", math.MaxInt64)
+	case *cli.UintFlag, *cli.Uint64Flag:
+		allowed = fmt.Sprintf("a whole number, 0..%d", uint64(math.MaxUint64))
+	}
+	return usageError(fmt.Errorf("%s: must be %s, is %s", dashed(name), allowed, quoted))
+}
+
+// dashed is a flag as people write it.
+func dashed(name string) string {
+	if utf8.RuneCountInString(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // arguments parses what is behind the first argument, and returns what are no flags.
@@ -150,18 +234,18 @@ func arguments(c *cli.Context) ([]string, error) {
 		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		flag := flagNamed(c.Command.Flags, name)
 		if flag == nil {
-			return nil, fmt.Errorf("flag provided but not defined: --%s", name)
+			return nil, noFlag(c, name)
 		}
 		if _, isBool := flag.(*cli.BoolFlag); !hasValue && isBool {
 			value = "true"
 		} else if !hasValue {
 			if len(rest) == 0 {
-				return nil, fmt.Errorf("flag needs an argument: --%s", name)
+				return nil, noValue(name)
 			}
 			value, rest = rest[0], rest[1:]
 		}
 		if err := c.Set(flag.Names()[0], value); err != nil {
-			return nil, fmt.Errorf("invalid value %q for flag --%s: %w", value, name, err)
+			return nil, badValue(c, name, strconv.Quote(value))
 		}
 	}
 	return args, nil

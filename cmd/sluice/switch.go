@@ -131,9 +131,12 @@ func switchPorts(c *cli.Context) ([]switchPort, error) {
 
 // checkAddress wants a loopback address, unless insecure allows any.
 func checkAddress(address string, insecure bool) error {
-	hostname, _, err := net.SplitHostPort(address)
+	hostname, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%w: want ADDRESS:PORT, such as 127.0.0.1:9559", err)
+	}
+	if err := checkPort(address, port, 0); err != nil {
+		return err
 	}
 	ip, err := netip.ParseAddr(hostname)
 	if insecure || hostname == "localhost" || err == nil && ip.IsLoopback() {

@@ -76,8 +76,12 @@ type target struct {
 // openTarget connects to the target that the flags name and learns its names.
 func openTarget(c *cli.Context) (*target, error) {
 	address, device := c.String("target"), c.Uint64("device-id")
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || host == "unix" {
 		return nil, usageError(fmt.Errorf("--target: %q is not an address and a port, such as 127.0.0.1:9559", address))
+	}
+	if err := checkPort(address, port, 1); err != nil {
+		return nil, usageError(fmt.Errorf("--target: %w", err))
 	}
 	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
 	defer cancel()
@@ -105,7 +109,8 @@ func (t *target) learn(ctx context.Context, address string, device uint64) error
 	case err != nil:
 		return err
 	case pipeline == nil:
-		return fmt.Errorf("device %d at %s runs no P4 program yet; a controller pushes one when it connects", device, address)
+		return fmt.Errorf("device %d at %s runs no P4 program yet: a controller pushes one when it connects. "+
+			"If the switch has another id, --device-id names it (bmv2's own default is 0)", device, address)
 	}
 	t.info, err = p4rt.NewInfo(pipeline.GetP4Info())
 	return err
@@ -113,15 +118,24 @@ func (t *target) learn(ctx context.Context, address string, device uint64) error
 
 // notReached says what to do about a target that does not answer.
 func notReached(address string, err error) error {
-	why := "it answers, but not as a P4Runtime server does"
+	why := err.Error()
+	if s, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err); ok {
+		why = s.GRPCStatus().Message()
+	}
+	has := func(text string) bool { return strings.Contains(why, text) }
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(err.Error(), "connection refused"):
+	case has("server preface"), has("unexpected HTTP status code"), has("broken pipe"), has("connection reset by peer"), has("EOF"):
+		why = "it answers, but not as a P4Runtime server does"
+	case errors.Is(err, syscall.ECONNREFUSED) || has("connection refused"):
 		why = "nothing listens there (connection refused)"
-	case strings.Contains(err.Error(), "no such host") || strings.Contains(err.Error(), "produced zero addresses"):
+	case has("no such host"), has("produced zero addresses"):
 		why = "its name is not known"
 	case status.Code(err) == codes.DeadlineExceeded:
 		why = fmt.Sprintf("no answer within %v", reachTimeout)
-	case strings.Contains(err.Error(), "no route to host") || strings.Contains(err.Error(), "network is unreachable"):
+	case has("no route to host"), has("network is unreachable"):
 		why = "there is no route to it"
 	}
 	return unreachableError(fmt.Errorf(
@@ -429,7 +443,7 @@ func (t *target) named(name string) ([]*p4rt.Table, []*p4rt.CounterArray, error)
 	for _, counter := range t.info.Counters() {
 		there = append(there, counter.Name+" (counter)")
 	}
-	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", ")))
+	return nil, nil, fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", "))
 }
 
 func entriesText(w io.Writer, h holding) error {

@@ -195,6 +195,7 @@ func TestTableErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
+	talker := speak(t, "SSH-2.0-x\r\n")
 	empty := serve(t, softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)}).Register)
 	tests := []struct {
 		name string
@@ -202,10 +203,11 @@ func TestTableErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
+		{"unknown table", []string{"dump", "vips", "--target", address}, exitFailure,
 			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, slot, slot_old, station, vip, vip_address, tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
-			"device 1 at " + empty + " runs no P4 program yet; a controller pushes one when it connects"},
+			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
+				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},
 		{"another device", []string{"list", "--target", address, "--device-id", "7"}, exitFailure,
 			"the switch at " + address + " has no device 7; --device-id names another"},
 		{"nobody listens", []string{"list", "--target", closed.Addr().String()}, exitUnreachable,
@@ -216,10 +218,19 @@ func TestTableErrors(t *testing.T) {
 			"what answers at " + nobody + " is not a P4Runtime server; --target names another address"},
 		{"no port", []string{"list", "--target", "localhost"}, exitUsage,
 			`--target: "localhost" is not an address and a port, such as 127.0.0.1:9559`},
-		{"unknown flag", []string{"list", "--jsno"}, exitUsage, "flag provided but not defined: -jsno"},
-		{"unknown flag behind an argument", []string{"dump", "vip", "--jsno"}, exitUsage, "flag provided but not defined: --jsno"},
-		{"flag without its argument", []string{"dump", "vip", "--target"}, exitUsage, "flag needs an argument: --target"},
-		{"bad flag behind an argument", []string{"dump", "vip", "--device-id=x"}, exitUsage, `invalid value "x" for flag --device-id: parse error`},
+		{"no port behind the colon", []string{"list", "--target", "127.0.0.1:"}, exitUsage, `--target: address "127.0.0.1:": the port must be 1..65535, is ""`},
+		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage, `--target: address "127.0.0.1:99999": the port must be 1..65535, is "99999"`},
+		{"unix socket", []string{"list", "--target", "unix:/x"}, exitUsage, `--target: "unix:/x" is not an address and a port, such as 127.0.0.1:9559`},
+		{"not gRPC", []string{"list", "--target", talker.Addr().String()}, exitUnreachable,
+			"cannot reach a switch at " + talker.Addr().String() + ": it answers, but not as a P4Runtime server does. Is it running? --target names another address"},
+		{"bad flag", []string{"list", "--device-id", "-1"}, exitUsage, `--device-id: must be a whole number, 0..18446744073709551615, is "-1"`},
+		{"flag alone", []string{"list", "--target"}, exitUsage, "--target needs a value"},
+		{"bool flag", []string{"list", "--json=maybe"}, exitUsage, `--json: must be true or false, is "maybe"`},
+		{"bool flag behind an argument", []string{"dump", "vip", "--json=maybe"}, exitUsage, `--json: must be true or false, is "maybe"`},
+		{"unknown flag", []string{"list", "--jsno"}, exitUsage, "no flag --jsno; `sluice table list --help` lists them"},
+		{"unknown flag behind an argument", []string{"dump", "vip", "--jsno"}, exitUsage, "no flag --jsno; `sluice table dump --help` lists them"},
+		{"flag without its argument", []string{"dump", "vip", "--target"}, exitUsage, "--target needs a value"},
+		{"bad flag behind an argument", []string{"dump", "vip", "--device-id=x"}, exitUsage, `--device-id: must be a whole number, 0..18446744073709551615, is "x"`},
 		{"too many arguments", []string{"dump", "vip", "slot"}, exitUsage, "unexpected argument \"slot\"; `sluice table dump --help` tells the usage"},
 		{"unknown command", []string{"show"}, exitUsage, "no command \"show\"; `sluice table --help` lists them"},
 	}
@@ -238,6 +249,32 @@ func TestTableErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// speak greets whoever connects, and hangs up.
+func speak(t *testing.T, greeting string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, greeting)
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-ended
+	})
+	return l
 }
 
 // foreign is a target with a program that is not Sluice's, which cannot tell everything.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
@@ -19,17 +20,22 @@ import (
 
 // embedded is one etcd node inside this process. It opens no socket: the client speaks to it in memory.
 type embedded struct {
-	lock *os.File
-	etcd *embed.Etcd
+	lock      *os.File
+	etcd      *embed.Etcd
+	client    *clientv3.Client
+	compacted int64 // the revision up to which history is gone
 }
 
 const (
 	maxRequestBytes = 64 << 20 // a change of every slot of a large configuration
 	maxTxnOps       = 16384
+	snapshotCount   = 500
+	maxDatabase     = 4 << 30 // far above what is in use: past it etcd refuses every write
+	keepRevisions   = 100     // nobody reads the past; each takes the room of what was written
 	startTimeout    = 30 * time.Second
 )
 
-func startEmbedded(ctx context.Context, dir string, log *slog.Logger) (*embedded, *clientv3.Client, error) {
+func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logger) (*embedded, *clientv3.Client, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("creating data directory: %w", err)
 	}
@@ -38,14 +44,49 @@ func startEmbedded(ctx context.Context, dir string, log *slog.Logger) (*embedded
 		return nil, nil, err
 	}
 	e := &embedded{lock: lock}
-	if err := e.start(ctx, dir, log); err != nil {
+	if err := e.start(ctx, dir, quota, log); err != nil {
 		e.close()
 		return nil, nil, err
 	}
-	return e, v3client.New(e.etcd.Server), nil
+	e.client = v3client.New(e.etcd.Server)
+	if err := e.makeRoom(ctx); err != nil {
+		e.client.Close()
+		e.close()
+		return nil, nil, err
+	}
+	return e, e.client, nil
 }
 
-func (e *embedded) start(ctx context.Context, dir string, log *slog.Logger) (err error) {
+// makeRoom gives the space of past revisions back to the file system, and lets etcd write again if it
+// had run out of its quota. etcd does none of that by itself.
+func (e *embedded) makeRoom(ctx context.Context) error {
+	now, err := e.client.Get(ctx, keyHead)
+	if err != nil {
+		return fmt.Errorf("making room in the store: %w", err)
+	}
+	if err := e.compact(ctx, now.Header.Revision); err != nil {
+		return err
+	}
+	if err := e.etcd.Server.Backend().Defrag(); err != nil {
+		return fmt.Errorf("making room in the store: %w", err)
+	}
+	if _, err := e.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+		return fmt.Errorf("making room in the store: clearing alarms: %w", err)
+	}
+	return nil
+}
+
+// compact forgets what was before revision.
+func (e *embedded) compact(ctx context.Context, revision int64) error {
+	_, err := e.client.Compact(ctx, revision, clientv3.WithCompactPhysical())
+	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		return fmt.Errorf("compacting the store: %w", err)
+	}
+	e.compacted = revision
+	return nil
+}
+
+func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog.Logger) (err error) {
 	data := filepath.Join(dir, "etcd")
 	if err := checkBackend(data); err != nil {
 		return err
@@ -67,7 +108,10 @@ func (e *embedded) start(ctx context.Context, dir string, log *slog.Logger) (err
 	// Nobody else stands for election, so there is nobody to wait for.
 	cfg.TickMs, cfg.ElectionMs = 10, 50
 	cfg.MaxRequestBytes, cfg.MaxTxnOps = maxRequestBytes, maxTxnOps
-	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModeRevision, "1000"
+	cfg.QuotaBackendBytes = quota
+	// Entries that a snapshot covers are kept for members that lag, of which there are none; those
+	// since the last one are read into memory at the start.
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, 1
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&zapCore{log: log}, zap.WithFatalHook(panicHook{})))
 	if e.etcd, err = embed.StartEtcd(cfg); err != nil {
 		return fmt.Errorf("starting the embedded store: %w", err)

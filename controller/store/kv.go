@@ -23,7 +23,7 @@ const (
 	keyHead    = prefix + "head"
 	prefixData = prefix + "data/"
 
-	layout = "1"
+	layout = "2"
 )
 
 // kv keeps documents in etcd: it knows what the store holds, and writes what differs, in one transaction.
@@ -34,6 +34,7 @@ type kv struct {
 
 	writer  uint64
 	changes uint64
+	wrote   int64  // etcd's revision of the last change
 	head    string // in the store, as far as known
 	held    map[string][]byte
 	unsure  bool // head and held may be out of date
@@ -75,7 +76,7 @@ func (k *kv) open(ctx context.Context) error {
 	switch {
 	case len(resp.Kvs) == 0: // new
 	case version != layout:
-		return fmt.Errorf("%w: layout version %q, this program knows %q", ErrVersion, version, layout)
+		return fmt.Errorf("%w: layout version %q, this program knows %q; start with an empty data directory and --config", ErrVersion, version, layout)
 	default:
 		if err := json.Unmarshal([]byte(k.head), &last); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCorrupt, keyHead, err)
@@ -135,6 +136,7 @@ func (k *kv) write(ctx context.Context, docs map[string][]byte, ops []clientv3.O
 		return fmt.Errorf("writing the store: %w", ErrConflict)
 	}
 	k.changes++
+	k.wrote = resp.Header.Revision
 	k.head = next
 	if docs != nil {
 		k.held = docs

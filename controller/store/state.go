@@ -43,13 +43,13 @@ type Verdict struct {
 	DetectedAt time.Time   `json:"detected_at"`
 }
 
-// Documents, under data/. A pool has one of its own, so that a change writes the pools it touches.
+// Documents, under data/. A pool has its own, so that a change writes the pools it touches.
 const (
 	docIntent   = "intent"
 	docPlan     = "plan"
 	docAdmin    = "admin"
-	docVerdicts = "verdicts"
-	docPool     = "pool/" // and its name
+	docVerdicts = "verdicts/" // and the pool's name
+	docPool     = "pool/"     // and its name
 )
 
 type planDoc struct {
@@ -72,13 +72,13 @@ type adminDoc struct {
 	Admin   plan.Admin `json:"admin"`
 }
 
-type verdictDoc struct {
-	Pool    string `json:"pool"`
-	Backend string `json:"backend"`
-	Verdict
+// encodedVerdicts is a document and what it was made of, by backend.
+type encodedVerdicts struct {
+	of  map[string]Verdict
+	doc []byte
 }
 
-// encode returns the documents of st. Pools that are the same as in the last call are not encoded again.
+// encode returns the documents of st. What is the same as in the last call is not encoded again.
 func (s *Store) encode(st State) (map[string][]byte, error) {
 	doc := planDoc{NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch}
 	for k, revision := range st.VIPAge {
@@ -91,17 +91,16 @@ func (s *Store) encode(st State) (map[string][]byte, error) {
 	for _, k := range backends(st.Admin) {
 		admin = append(admin, adminDoc{k.Pool, k.Backend, st.Admin[k]})
 	}
-	var verdicts []verdictDoc
-	for _, k := range backends(st.Verdicts) {
-		verdicts = append(verdicts, verdictDoc{k.Pool, k.Backend, st.Verdicts[k]})
-	}
 	docs := make(map[string][]byte)
-	for name, value := range map[string]any{docIntent: st.Intent, docPlan: doc, docAdmin: admin, docVerdicts: verdicts} {
+	for name, value := range map[string]any{docIntent: st.Intent, docPlan: doc, docAdmin: admin} {
 		b, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("encoding %s: %w", name, err)
 		}
 		docs[name] = b
+	}
+	if err := s.encodeVerdicts(st.Verdicts, docs); err != nil {
+		return nil, err
 	}
 	encoded := make(map[*plan.Pool][]byte)
 	for name, pool := range st.Plan.Pools {
@@ -119,6 +118,32 @@ func (s *Store) encode(st State) (map[string][]byte, error) {
 	return docs, nil
 }
 
+// encodeVerdicts adds one document for each pool that has verdicts.
+func (s *Store) encodeVerdicts(all map[plan.BackendKey]Verdict, docs map[string][]byte) error {
+	pools := make(map[string]map[string]Verdict)
+	for k, v := range all {
+		if pools[k.Pool] == nil {
+			pools[k.Pool] = make(map[string]Verdict)
+		}
+		pools[k.Pool][k.Backend] = v
+	}
+	verdicts := make(map[string]encodedVerdicts)
+	for pool, of := range pools {
+		e, ok := s.verdicts[pool]
+		if !ok || !maps.Equal(e.of, of) {
+			b, err := json.Marshal(of)
+			if err != nil {
+				return fmt.Errorf("encoding the verdicts of %s: %w", pool, err)
+			}
+			e = encodedVerdicts{of, b}
+		}
+		verdicts[pool] = e
+		docs[docVerdicts+pool] = e.doc
+	}
+	s.verdicts = verdicts
+	return nil
+}
+
 func backends[V any](m map[plan.BackendKey]V) []plan.BackendKey {
 	return slices.SortedFunc(maps.Keys(m), func(a, b plan.BackendKey) int {
 		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Backend, b.Backend))
@@ -134,7 +159,6 @@ func decode(docs map[string][]byte) (State, error) {
 	}
 	var doc planDoc
 	var admin []adminDoc
-	var verdicts []verdictDoc
 	for name, b := range docs {
 		var err error
 		switch {
@@ -144,8 +168,12 @@ func decode(docs map[string][]byte) (State, error) {
 			err = json.Unmarshal(b, &doc)
 		case name == docAdmin:
 			err = json.Unmarshal(b, &admin)
-		case name == docVerdicts:
-			err = json.Unmarshal(b, &verdicts)
+		case strings.HasPrefix(name, docVerdicts):
+			var of map[string]Verdict
+			err = json.Unmarshal(b, &of)
+			for backend, v := range of {
+				st.Verdicts[plan.BackendKey{Pool: strings.TrimPrefix(name, docVerdicts), Backend: backend}] = v
+			}
 		case strings.HasPrefix(name, docPool):
 			if st.Plan.Pools == nil {
 				st.Plan.Pools = make(map[string]*plan.Pool)
@@ -164,9 +192,6 @@ func decode(docs map[string][]byte) (State, error) {
 	}
 	for _, a := range admin {
 		st.Admin[plan.BackendKey{Pool: a.Pool, Backend: a.Backend}] = a.Admin
-	}
-	for _, v := range verdicts {
-		st.Verdicts[plan.BackendKey{Pool: v.Pool, Backend: v.Backend}] = v.Verdict
 	}
 	return st, nil
 }

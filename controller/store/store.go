@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -36,6 +37,8 @@ type Config struct {
 	Endpoints []string
 	Timeout   time.Duration // of one operation; default 2s
 	Log       *slog.Logger  // default: none
+
+	quota int64 // bytes of the embedded database; default maxDatabase
 }
 
 // Store is an open store.
@@ -43,7 +46,9 @@ type Store struct {
 	client   *clientv3.Client
 	embedded *embedded // nil when external
 	kv       kv
-	encoded  map[*plan.Pool][]byte // what the last encode made; pools are never modified
+	log      *slog.Logger
+	encoded  map[*plan.Pool][]byte      // what the last encode made; pools are never modified
+	verdicts map[string]encodedVerdicts // the same, by pool
 }
 
 // Open opens the store, takes it over from an earlier writer and returns what it holds.
@@ -57,10 +62,13 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := new(Store)
+	if cfg.quota == 0 {
+		cfg.quota = maxDatabase
+	}
+	s := &Store{log: cfg.Log}
 	var err error
 	if cfg.Dir != "" {
-		s.embedded, s.client, err = startEmbedded(ctx, cfg.Dir, cfg.Log)
+		s.embedded, s.client, err = startEmbedded(ctx, cfg.Dir, cfg.quota, cfg.Log)
 	} else {
 		s.client, err = clientv3.New(clientv3.Config{
 			Endpoints:   cfg.Endpoints,
@@ -97,7 +105,23 @@ func (s *Store) Save(ctx context.Context, st State) error {
 	if err != nil {
 		return err
 	}
-	return s.kv.save(ctx, docs)
+	err = s.kv.save(ctx, docs)
+	if s.embedded == nil {
+		return err // history and space are the cluster's own business
+	}
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		s.log.Warn("the store is full: making room")
+		if err := s.embedded.makeRoom(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		err = s.kv.save(ctx, docs)
+	}
+	if err == nil && s.kv.wrote >= s.embedded.compacted+keepRevisions {
+		if err := s.embedded.compact(ctx, s.kv.wrote); err != nil {
+			s.log.Warn("the store keeps its history for now", "err", err)
+		}
+	}
+	return err
 }
 
 // Close closes the store and, if it is embedded, its etcd.

@@ -127,12 +127,14 @@ func TestWritesOnlyWhatDiffers(t *testing.T) {
 	web := *st.Plan.Pools["web"]
 	web.Slots = append([]plan.Slot{{Backend: 300}}, web.Slots[1:]...)
 	st.Plan.Pools = map[string]*plan.Pool{"web": &web, "empty": st.Plan.Pools["empty"]}
-	st.Verdicts = map[plan.BackendKey]Verdict{}
+	st.Verdicts = map[plan.BackendKey]Verdict{
+		web1: st.Verdicts[web1], {Pool: "empty", Backend: "e1"}: {Health: plan.Up, Since: when, DetectedAt: when},
+	}
 	save()
 	if revision() != before+1 {
 		t.Errorf("a change took %d transactions, want 1", revision()-before)
 	}
-	if diff := cmp.Diff([]string{"pool/web", "verdicts"}, modified()); diff != "" {
+	if diff := cmp.Diff([]string{"pool/web", "verdicts/empty"}, modified()); diff != "" {
 		t.Errorf("documents written (-want +got):\n%s", diff)
 	}
 }
@@ -232,7 +234,7 @@ func TestOpenErrors(t *testing.T) {
 		is      error
 	}{
 		{"a layout of the future", put(keyVersion, "9"),
-			`opening the store: store of an unknown version: layout version "9", this program knows "1"`, ErrVersion},
+			`opening the store: store of an unknown version: layout version "9", this program knows "2"; start with an empty data directory and --config`, ErrVersion},
 		{"a foreign key", put(prefix+"what", ""),
 			"opening the store: store is corrupt: key /sluice/what is not of this program", ErrCorrupt},
 		{"a broken document", put(prefixData+docAdmin, "{"),

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+// large is a State of 100 pools with 100 judged backends each.
+func large() State {
+	st := sample()
+	st.Verdicts = make(map[plan.BackendKey]Verdict)
+	for pool := range 100 {
+		for backend := range 100 {
+			key := plan.BackendKey{Pool: fmt.Sprintf("pool%d", pool), Backend: fmt.Sprintf("backend%d", backend)}
+			st.Verdicts[key] = Verdict{Health: plan.Up, Reason: "connect: connection refused", Since: when, DetectedAt: when}
+		}
+	}
+	return st
+}
+
+func databaseSize(t *testing.T, dir string) int64 {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(dir, "etcd/member/snap/db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// However often verdicts change, the database stays about as large as what it holds. Kept for ever, these
+// changes are 30 times the quota.
+func TestHistoryIsForgotten(t *testing.T) {
+	changes := 2500
+	if testing.Short() {
+		changes = 500
+	}
+	const quota = 32 << 20
+	dir := t.TempDir()
+	cfg := Config{Dir: dir, quota: quota}
+	s, _ := open(t, cfg)
+	st := large()
+	written := 0
+	for i := range changes {
+		st.Verdicts = maps.Clone(st.Verdicts)
+		for pool := range 20 {
+			key := plan.BackendKey{Pool: fmt.Sprintf("pool%d", pool), Backend: fmt.Sprintf("backend%d", i%100)}
+			v := st.Verdicts[key]
+			v.Reason = fmt.Sprintf("change %d", i)
+			st.Verdicts[key] = v
+		}
+		if err := s.Save(t.Context(), st); err != nil {
+			t.Fatalf("change %d: %v", i, err)
+		}
+		for pool := range 20 {
+			written += len(s.verdicts[fmt.Sprintf("pool%d", pool)].doc)
+		}
+	}
+	if !testing.Short() && written < 20*quota {
+		t.Errorf("%d bytes were written: too few to tell", written)
+	}
+	s.Close()
+	s, got := open(t, cfg)
+	defer s.Close()
+	if diff := cmp.Diff(st, got); diff != "" {
+		t.Errorf("reopened (-want +got):\n%s", diff)
+	}
+	if n := databaseSize(t, dir); n > 8<<20 {
+		t.Errorf("the database has %d bytes after reopening, want at most 8 MiB", n)
+	}
+}
+
+// A store that reached its quota makes room by itself, while it runs and when it is opened.
+func TestFullDatabase(t *testing.T) {
+	const quota = 4 << 20
+	dir := t.TempDir()
+	s, _ := open(t, Config{Dir: dir})
+	fill := func() {
+		t.Helper()
+		var err error
+		for range 100 {
+			if _, err = s.client.Put(t.Context(), prefixData+docIntent, `{"yaml":"`+strings.Repeat("x", 1<<20)+`"}`); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, rpctypes.ErrNoSpace) {
+			t.Fatalf("filling the store: got %v, want %v", err, rpctypes.ErrNoSpace)
+		}
+	}
+	s.Close()
+	cfg := Config{Dir: dir, quota: quota}
+	s, _ = open(t, cfg)
+	fill()
+	s.Close()
+
+	s, _ = open(t, cfg)
+	if err := s.Save(t.Context(), sample()); err != nil {
+		t.Errorf("writing after opening a full store: %v", err)
+	}
+	fill()
+	if err := s.Save(t.Context(), State{}); err != nil {
+		t.Errorf("writing to a full store: %v", err)
+	}
+	if err := s.Save(t.Context(), sample()); err != nil {
+		t.Error(err)
+	}
+	s.Close()
+	s, got := open(t, cfg)
+	defer s.Close()
+	if got.Intent.Revision != sample().Intent.Revision {
+		t.Errorf("the intent's revision is %d, want %d", got.Intent.Revision, sample().Intent.Revision)
+	}
+}

@@ -11,12 +11,17 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-const changesKept = 32
+const (
+	changesKept = 32
+	// latestCause is how long ago what caused a change may have been detected: the time from an earlier
+	// detection, reported by a healthd that was away, says nothing of how quick the change was.
+	latestCause = time.Minute
+)
 
 // cause is why the plan was asked.
 type cause struct {
 	text     string
-	detected time.Time         // by healthd; zero when no verdict was the cause
+	detected time.Time         // by healthd; zero when no verdict was the cause, or long ago
 	backends []plan.BackendKey // whose verdicts
 }
 
@@ -28,12 +33,15 @@ type change struct {
 	report   plan.Report
 	waiting  map[string]bool // switches that do not have it yet
 	switches []string        // those that do
-	last     time.Time       // when the last row was written
+	last     time.Time       // when the last row was written; not before decided
 	writes   int
 }
 
 func newChange(sequence uint64, why cause, now time.Time, r plan.Report, views map[string]*view) *change {
-	c := &change{sequence: sequence, cause: why, decided: now, report: r, waiting: make(map[string]bool)}
+	if now.Sub(why.detected) > latestCause {
+		why.detected = time.Time{}
+	}
+	c := &change{sequence: sequence, cause: why, decided: now, last: now, report: r, waiting: make(map[string]bool)}
 	for name, v := range views {
 		if v.connected() {
 			c.waiting[name] = true
@@ -84,7 +92,8 @@ func (c *change) message() *api.Reprogrammed {
 	return m
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+// milliseconds is 0 at least: wall clocks may be set back.
+func milliseconds(d time.Duration) float64 { return float64(max(d, 0)) / float64(time.Millisecond) }
 
 func moves(r plan.Report) []*api.SlotMoves {
 	var out []*api.SlotMoves

@@ -53,6 +53,8 @@ type loop struct {
 	claims   claims
 	drained  map[plan.BackendKey]bool // told to be
 	reported time.Time                // when healthd last reported
+	// rechecked is when a pool's checks last changed, by pool.
+	rechecked map[string]time.Time
 }
 
 func newLoop(log *slog.Logger, db saver, st store.State) *loop {
@@ -66,6 +68,8 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		views:   make(map[string]*view),
 		claims:  make(claims),
 		drained: make(map[plan.BackendKey]bool),
+
+		rechecked: make(map[string]time.Time),
 	}
 }
 
@@ -197,6 +201,7 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 		l.intent = before
 		return err
 	}
+	l.recheck(before, time.Now())
 	l.checks.set(checksOf(intent, next.Intent.Revision))
 	for key := range l.drained {
 		if _, ok := l.st.Admin[key]; !ok {

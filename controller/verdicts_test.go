@@ -1,0 +1,124 @@
+package controller
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+func detected(backend string, h api.Health, at time.Time) []*api.Verdict {
+	return []*api.Verdict{{Pool: "web", Backend: backend, Health: h, Since: timestamppb.New(at), DetectedAt: timestamppb.New(at)}}
+}
+
+// The verdict that was detected last stands, in whatever order they come.
+func TestOutdatedVerdicts(t *testing.T) {
+	const up, down = api.Health_HEALTH_UP, api.Health_HEALTH_DOWN
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		l := newTestLoop(t, &fakeStore{})
+		l.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		start := time.Now()
+		at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+		key := plan.BackendKey{Pool: "web", Backend: "web2"}
+		time.Sleep(time.Minute)
+		future := time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
+		steps := []struct {
+			name    string
+			health  api.Health
+			at      time.Time
+			want    plan.Health
+			wantAt  time.Time
+			ignored bool
+		}{
+			{"the first", up, at(10), plan.Up, at(10), false},
+			{"another healthd calls it down", down, at(20), plan.Down, at(20), false},
+			{"the stopped one goes on", up, at(10), plan.Down, at(20), true},
+			{"one from long ago", up, time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), plan.Down, at(20), true},
+			{"repeated", down, at(20), plan.Down, at(20), false},
+			{"at the same time", up, at(20), plan.Up, at(20), false},
+			{"from the future: now", down, future, plan.Down, at(60), false},
+			{"the future again", down, future, plan.Down, at(60), false},
+		}
+		for _, s := range steps {
+			log.Reset()
+			if _, err := l.verdicts(t.Context(), detected("web2", s.health, s.at)); err != nil {
+				t.Fatal(err)
+			}
+			v := l.st.Verdicts[key]
+			if v.Health != s.want || !v.DetectedAt.Equal(s.wantAt) {
+				t.Errorf("%s: %s at %v, want %s at %v", s.name, healthWord(v.Health), v.DetectedAt, healthWord(s.want), s.wantAt)
+			}
+			if v.Since.After(time.Now()) {
+				t.Errorf("%s: since %v, which is to come", s.name, v.Since)
+			}
+			if told := strings.Contains(log.String(), "a verdict is older than the one that stands"); told != s.ignored {
+				t.Errorf("%s: log %q", s.name, log.String())
+			}
+		}
+		// Nobody waits for a time that the clock, set back, still has before it.
+		v := l.st.Verdicts[key]
+		v.DetectedAt = at(3600)
+		l.st.Verdicts[key] = v
+		if _, err := l.verdicts(t.Context(), detected("web2", up, at(60))); err != nil || l.st.Verdicts[key].Health != plan.Up {
+			t.Errorf("after the clock was set back: %v, %+v", err, l.st.Verdicts[key])
+		}
+	})
+}
+
+// What another set of checks says counts, though it was detected before what the former set said.
+func TestVerdictsOfOtherChecks(t *testing.T) {
+	l := newTestLoop(t, &fakeStore{})
+	now := time.Now()
+	say := func(h api.Health, ago time.Duration) plan.Health {
+		t.Helper()
+		if _, err := l.verdicts(t.Context(), detected("web2", h, now.Add(-ago))); err != nil {
+			t.Fatal(err)
+		}
+		return l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}].Health
+	}
+	say(api.Health_HEALTH_DOWN, time.Second)
+	if say(api.Health_HEALTH_UP, time.Minute) != plan.Down {
+		t.Error("the older verdict counts")
+	}
+	text := strings.Replace(testIntent, "port: 80}]", "port: 81}]", 1)
+	if _, _, err := l.applyFile(t.Context(), "test.yaml", []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if say(api.Health_HEALTH_UP, time.Minute) != plan.Up {
+		t.Error("the verdict of the new checks does not count")
+	}
+}
+
+// The time from detection to the last row says how quick the change was, or nothing at all.
+func TestTimesOfAChange(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name               string
+		detected, applied  time.Time
+		reprogram, written float64
+	}{
+		{"as usual", now.Add(-20 * time.Millisecond), now.Add(5 * time.Millisecond), 25, 5},
+		{"a minute ago", now.Add(-time.Minute), now, 60000, 0},
+		{"detected long ago", now.AddDate(-6, 0, 0), now.Add(5 * time.Millisecond), 5, 5},
+		{"no verdict", time.Time{}, now.Add(5 * time.Millisecond), 5, 5},
+		{"nothing to write", now.Add(-20 * time.Millisecond), time.Time{}, 20, 0},
+		{"detected to come", now.Add(time.Hour), now, 0, 0},
+	}
+	for _, tt := range tests {
+		views := map[string]*view{"a": {status: device.Status{State: device.Synced}}}
+		c := newChange(1, cause{detected: tt.detected}, now, plan.Report{}, views)
+		c.take("a", &device.Status{State: device.Synced, Applied: 1, AppliedAt: tt.applied})
+		if m := c.message(); m.ReprogramMs != tt.reprogram || m.WriteMs != tt.written {
+			t.Errorf("%s: %v ms since detection, %v since the decision; want %v, %v", tt.name, m.ReprogramMs, m.WriteMs, tt.reprogram, tt.written)
+		}
+	}
+}

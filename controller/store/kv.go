@@ -74,7 +74,11 @@ func (k *kv) open(ctx context.Context) error {
 	}
 	var last head
 	switch {
-	case len(resp.Kvs) == 0: // new
+	case len(resp.Kvs) == 0:
+		// A new store's writers outrank those of a store that was lost: switches remember the
+		// highest election id they have seen. Openings take more than a microsecond, so the count
+		// never catches up with the clock.
+		last.Writer = uint64(time.Now().UnixMicro())
 	case version != layout:
 		return fmt.Errorf("%w: layout version %q, this program knows %q; start with an empty data directory and --config", ErrVersion, version, layout)
 	default:

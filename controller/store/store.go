@@ -95,7 +95,8 @@ func (s *Store) load(ctx context.Context) (State, error) {
 	return decode(s.kv.held)
 }
 
-// Writer is this opening's number: higher than that of every opening before.
+// Writer is this opening's number: higher than that of every opening before, and a new store's is higher
+// than that of any older one, as long as the clock does not go back.
 func (s *Store) Writer() uint64 { return s.kv.writer }
 
 // Save makes the store hold st, writing what differs in one transaction. Errors: ErrUnavailable,

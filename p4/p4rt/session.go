@@ -260,7 +260,11 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 			late.Stop()
 			if !a.primary {
 				s.setStatus(Backup, a.err, a.highest)
-				s.log.Info("not primary", "reason", a.err)
+				level := slog.LevelInfo
+				if s.cfg.Election != nil {
+					level = slog.LevelWarn // somebody outranks a client that means to be primary
+				}
+				s.log.Log(ctx, level, "not primary", "reason", a.err)
 				stop(a.err)
 				continue
 			}

@@ -35,7 +35,7 @@ type Config struct {
 	// Listen is the API's address: loopback or unix:/path. Default api.DefaultAddress.
 	Listen string
 	// ElectionHigh is the upper half of the P4Runtime election id; the lower one grows with every
-	// start on the same store.
+	// start, on a new store too.
 	ElectionHigh uint64
 	StationIdle  time.Duration      // silence after which a switch forgets a station; default 5m
 	Log          *slog.Logger       // default: none
@@ -96,12 +96,10 @@ func (c *Controller) Reload() {
 // Run works until ctx ends, then returns nil; the switches keep what they hold. It returns an error when
 // it cannot start, or when another controller takes over the store.
 func (c *Controller) Run(ctx context.Context) error {
-	var file []byte
+	var text []byte
+	var unread error
 	if c.cfg.File != "" {
-		var err error
-		if file, err = os.ReadFile(c.cfg.File); err != nil {
-			return fmt.Errorf("reading the intent: %w", err)
-		}
+		text, unread = os.ReadFile(c.cfg.File)
 	}
 	listener, err := api.Listen(c.cfg.Listen)
 	if err != nil {
@@ -120,6 +118,15 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := state.Plan.Check(); err != nil {
 		return fmt.Errorf("the stored plan is damaged: %w", err)
 	}
+	file := c.cfg.File
+	if unread != nil {
+		if state.Intent.Revision == 0 {
+			return fmt.Errorf("reading the intent: %w", unread)
+		}
+		// The service matters more than the file. A reload tries it again.
+		c.log.Error("the intent's file cannot be read, the stored intent stays", "revision", state.Intent.Revision, "err", unread)
+		file = ""
+	}
 	if state.Plan.NextEpoch == 0 {
 		// A new store may meet a switch whose mark cells keep epochs of a former one.
 		state.Plan.NextEpoch = uint32(time.Now().Unix())
@@ -136,7 +143,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		return startDevice(ctx, &devices, cfg, w)
 	}
 	// The devices' reports wait in the inbox until the loop runs.
-	if err := l.begin(c.cfg.File, file); err != nil {
+	if err := l.begin(file, text); err != nil {
 		return err
 	}
 	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })

@@ -195,6 +195,7 @@ type options struct {
 	endpoints []string
 	election  uint64
 	station   time.Duration
+	log       *slog.Logger // default: shown when the test fails
 }
 
 func startController(t testing.TB, o options) *daemon {
@@ -209,13 +210,16 @@ func startController(t testing.TB, o options) *daemon {
 func tryController(t testing.TB, o options) (*daemon, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
+	if o.log == nil {
+		o.log = slog.New(slog.NewTextHandler(logTo(t), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
 	c := controller.New(controller.Config{
 		File:         o.file,
 		Store:        store.Config{Dir: o.dir, Endpoints: o.endpoints},
 		Listen:       "127.0.0.1:0",
 		StationIdle:  o.station,
 		ElectionHigh: o.election,
-		Log:          slog.New(slog.NewTextHandler(logTo(t), &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Log:          o.log,
 		Session: func(s *p4rt.Config) {
 			s.MinBackoff, s.MaxBackoff = 5*time.Millisecond, 50*time.Millisecond
 		},

@@ -261,7 +261,7 @@ func TestStartErrors(t *testing.T) {
 	}{
 		{"no intent at all", controller.Config{Store: store.Config{Dir: dir}, Listen: "127.0.0.1:0"},
 			"no intent: the store is new and no --config file was given"},
-		{"a file that is not there", controller.Config{File: "/does/not/exist", Store: store.Config{Dir: dir}},
+		{"a file that is not there", controller.Config{File: "/does/not/exist", Store: store.Config{Dir: dir}, Listen: "127.0.0.1:0"},
 			"reading the intent: open /does/not/exist: no such file or directory"},
 		{"a faulty file and nothing stored", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: "127.0.0.1:0"},
 			faulty + `:1: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "x"`},

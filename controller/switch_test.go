@@ -86,7 +86,7 @@ func TestForeignRows(t *testing.T) {
 		p4rt.Insert(p4rt.MulticastGroup{ID: 9, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}}}.Entity()),
 	)
 	dir := t.TempDir()
-	// This controller's first election id is {1, 1}, above the other's.
+	// Whatever the clock says, this controller's election id is above the other's.
 	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address)), election: 1}
 	d := startController(t, o)
 	d.synced()

@@ -21,7 +21,7 @@ var controllerCommand = &cli.Command{
 	Usage: "own the switches: turn the configuration and healthd's verdicts into table entries",
 	Description: "Reads each switch back when it connects and writes only what differs, so a restart disturbs\n" +
 		"nothing. The configuration is kept in the store; FILE is applied when it has changed since it\n" +
-		"was last read, and on SIGHUP. A faulty file is refused as a whole and what runs stays.",
+		"was last read, and on SIGHUP. A faulty or missing file changes nothing: what was stored runs.",
 	Flags: []cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
@@ -67,7 +67,7 @@ func runController(c *cli.Context, _ []string) error {
 		return usageError(errors.New(firstLines(err.Error())))
 	}
 	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == c.Path("config") {
-		return usageError(err)
+		return usageError(fmt.Errorf("--config: %w", err))
 	}
 	return err
 }

@@ -215,8 +215,8 @@ func TestControllerRefuses(t *testing.T) {
 		{[]string{"config", "apply", valid, "--controller", none}, exitUnreachable, unreachable},
 		{[]string{"config", "apply", faulty, "--controller", none}, exitUsage, "sluice: the configuration is refused, what runs stays:\n" +
 			faulty + ":2: switches: must name at least one switch\n" + faulty + ":3: ports: is not a known key: did you mean pools?\n"},
-		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml"}, exitUsage,
-			"sluice: reading the intent: open " + dir + "/no.yaml: no such file or directory\n"},
+		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml", "--listen", none}, exitUsage,
+			"sluice: --config: reading the intent: open " + dir + "/no.yaml: no such file or directory\n"},
 		{[]string{"config", "apply", dir + "/no.yaml"}, exitUsage, "sluice: open " + dir + "/no.yaml: no such file or directory\n"},
 		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage, `sluice: --controller: address "192.0.2.1:9680": ` + noTLS + "\n"},
 		{[]string{"status", "extra"}, exitUsage, "sluice: unexpected argument \"extra\"; `sluice status --help` tells the usage\n"},

@@ -46,9 +46,9 @@ func controllerError(address string, err error) error {
 	switch code := failed.Code(); {
 	case code == connect.CodeDeadlineExceeded:
 		return unreachableError(fmt.Errorf("no controller answers at %s: something accepts the connection, but says nothing within %v; %s", address, callTimeout, advice))
-	case connect.IsWireError(failed), code == connect.CodeCanceled, strings.HasPrefix(failed.Message(), "marshal message:"):
+	case connect.IsWireError(failed), errors.Is(err, context.Canceled), strings.HasPrefix(failed.Message(), "marshal message:"):
 		return errors.New(failed.Message())
-	case api.Unreachable(err):
+	case api.Unreachable(err), code == connect.CodeCanceled: // the client has that code for connections that break, too
 		return unreachableError(fmt.Errorf("no controller answers at %s (%v); %s", address, failed.Unwrap(), advice))
 	}
 	// Whatever else the client makes up is about answers that it does not understand.

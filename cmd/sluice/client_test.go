@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ func TestControllerError(t *testing.T) {
 			"no controller answers at a:1 (connection refused)" + advice},
 		{"silence", connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded), exitUnreachable,
 			"no controller answers at a:1: something accepts the connection, but says nothing within 10s" + advice},
+		{"hung up", connect.NewError(connect.CodeCanceled, io.ErrUnexpectedEOF), exitUnreachable, "no controller answers at a:1 (unexpected EOF)" + advice},
 		{"another service", connect.NewError(connect.CodeUnknown, errors.New("415 Unsupported Media Type")), exitUnreachable,
 			"what answers at a:1 is not a controller (415 Unsupported Media Type)" + advice},
 		{"interrupted", connect.NewError(connect.CodeCanceled, context.Canceled), exitFailure, "context canceled"},
@@ -170,14 +172,14 @@ func TestManyProblems(t *testing.T) {
 	if err := os.WriteFile(name, []byte(file.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := sluice(t, "config", "check", "--json", name)
+	code, stdout, _ := sluice(t, "config", "check", "--json", name)
 	var all checked
 	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != exitUsage || len(all.Problems) != 152 {
 		t.Errorf("%v; exit code %d, %d problems for programs, want 152", err, code, len(all.Problems))
 	}
 	for _, args := range [][]string{{"config", "check", name}, {"config", "apply", name},
 		{"controller", "--config", name, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0"}} {
-		code, _, stderr = sluice(t, args...)
+		code, _, stderr := sluice(t, args...)
 		if n := strings.Count(stderr, name+":"); code != exitUsage || n < 100 || n > 101 || !strings.Contains(stderr, "\nand 52 more\n") {
 			t.Errorf("%v: exit code %d, %d problems, stderr ends in %q", args, code, n, stderr[max(0, len(stderr)-200):])
 		}

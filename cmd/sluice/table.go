@@ -54,13 +54,15 @@ var tableCommand = &cli.Command{
 			Usage:     "print every entry of one table or counter, or of all",
 			ArgsUsage: "[NAME]",
 			Description: "With --json prints one array. Each object has a \"kind\":\n" +
-				"  entry            table, match, priority, action, params, member, group, one_shot,\n" +
+				"  entry            table, match, priority, action, params, member, group, holds, one_shot,\n" +
 				"                   idle_timeout_ns, since_hit_ns, packets, bytes\n" +
 				"  counter          counter, index, packets, bytes\n" +
 				"  multicast_group  group, replicas\n" +
 				"Values up to 53 bits wide are numbers, all others and addresses are strings; a ternary\n" +
 				"match is \"value&mask\", a prefix \"value/length\", a range \"low..high\"; match fields that\n" +
-				"match everything are left out, as is what does not apply.",
+				"match everything are left out, as is what does not apply. What a member or a group holds\n" +
+				"is there unless the target does not tell. Where a P4 program gives no @format, 48 bits are\n" +
+				"a MAC, and 32 or 128 bits an IP address if the name says so.",
 			Flags:  append(targetFlags(), jsonFlag()),
 			Action: action(tableDump, "NAME"),
 		},
@@ -153,6 +155,7 @@ type summary struct {
 type holding struct {
 	*p4rt.Table
 	entries []p4rt.Entry
+	profile p4rt.Profile // empty when the target does not tell
 	miss    string
 }
 
@@ -197,14 +200,55 @@ func (t *target) hold(ctx context.Context, table *p4rt.Table) (holding, error) {
 	}
 	slices.SortFunc(h.entries, compareEntries)
 	var err error
+	if h.profile, err = t.profile(ctx, h); err != nil {
+		return h, err
+	}
 	h.miss, err = t.miss(ctx, table)
 	return h, err
 }
 
+// profile reads what the members and groups of h are, where entries name some.
+func (t *target) profile(ctx context.Context, h holding) (p4rt.Profile, error) {
+	if !slices.ContainsFunc(h.entries, func(e p4rt.Entry) bool { return e.Member != 0 || e.Group != 0 }) {
+		return p4rt.Profile{}, nil
+	}
+	members, groups := h.QueryProfile()
+	var entities []*v1.Entity
+	for _, query := range []*v1.Entity{members, groups} {
+		for e, err := range t.Read(ctx, query) {
+			if unsupported(err) {
+				break
+			}
+			if err != nil {
+				return p4rt.Profile{}, fmt.Errorf("action profile of table %s: %w", h.Name, err)
+			}
+			entities = append(entities, e)
+		}
+	}
+	return h.DecodeProfile(entities)
+}
+
+// does says what an entry does, and what is in the group or the member that it names.
+func (h holding) does(e p4rt.Entry) string {
+	if e.Member == 0 && e.Group == 0 {
+		return e.Does()
+	}
+	switch held, ok := h.profile.Holds(e); {
+	case !ok:
+		return e.Does() + " (the target does not tell what it holds)"
+	case len(held) == 0:
+		return e.Does() + " (empty)"
+	case e.Member != 0:
+		return e.Does() + ": " + p4rt.Entry{Action: held[0].Action, Params: held[0].Params}.Does()
+	default:
+		return e.Does() + ": " + p4rt.Set(held)
+	}
+}
+
 // miss says what a packet that no entry matches meets.
 func (t *target) miss(ctx context.Context, table *p4rt.Table) (string, error) {
-	if table.ConstDefault != nil {
-		return table.ConstDefault.Name, nil
+	if table.ConstDefault != nil && len(table.ConstDefault.Params) == 0 {
+		return p4rt.Entry{Action: table.ConstDefault.Name}.Does(), nil
 	}
 	for e, err := range t.Read(ctx, table.QueryDefault()) {
 		if unsupported(err) {
@@ -479,7 +523,7 @@ func entriesText(w io.Writer, h holding) error {
 		if prioritised {
 			row = append(row, strconv.Itoa(int(e.Priority)))
 		}
-		row = append(row, e.Does())
+		row = append(row, h.does(e))
 		if h.IdleTimeout {
 			row = append(row, durationText(e.IdleTimeout), sinceText(e.SinceHit))
 		}

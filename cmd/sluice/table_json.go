@@ -52,13 +52,14 @@ type entryJSON struct {
 	Params        map[string]any `json:"params,omitempty"`
 	Member        uint32         `json:"member,omitempty"`
 	Group         uint32         `json:"group,omitempty"`
-	OneShot       []oneShotJSON  `json:"one_shot,omitempty"`
+	Holds         []actionJSON   `json:"holds,omitempty"` // the member or the group
+	OneShot       []actionJSON   `json:"one_shot,omitempty"`
 	IdleTimeoutNS int64          `json:"idle_timeout_ns,omitempty"`
 	SinceHitNS    *int64         `json:"since_hit_ns,omitempty"`
 	countJSON
 }
 
-type oneShotJSON struct {
+type actionJSON struct {
 	Action string         `json:"action"`
 	Params map[string]any `json:"params,omitempty"`
 	Weight int32          `json:"weight"`
@@ -121,8 +122,9 @@ func entriesJSON(h holding) []any {
 		if e.Action != "" {
 			out.Params = fieldsJSON(e.Params)
 		}
-		for _, a := range e.OneShot {
-			out.OneShot = append(out.OneShot, oneShotJSON{Action: a.Action, Params: fieldsJSON(a.Params), Weight: a.Weight})
+		out.OneShot = actionsJSON(e.OneShot)
+		if held, ok := h.profile.Holds(e); ok {
+			out.Holds = actionsJSON(held)
 		}
 		if e.SinceHit != nil {
 			ns := e.SinceHit.Nanoseconds()
@@ -131,6 +133,14 @@ func entriesJSON(h holding) []any {
 		objects = append(objects, out)
 	}
 	return objects
+}
+
+func actionsJSON(actions []p4rt.WeightedAction) []actionJSON {
+	var list []actionJSON
+	for _, a := range actions {
+		list = append(list, actionJSON{Action: a.Action, Params: fieldsJSON(a.Params), Weight: a.Weight})
+	}
+	return list
 }
 
 func cellsJSON(c counting) []any {

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -116,15 +118,15 @@ func TestTableList(t *testing.T) {
 	address := filledSwitch(t)
 	wantOutput(t, `
 TABLE          ENTRIES    SIZE  MATCH                                      COUNTS         IDLE TIMEOUT  A MISS DOES
-arp_guard            0    8192  sender_address:exact                       packets+bytes  -             NoAction
-arp_responder        0    8192  target_address:exact                       packets+bytes  -             NoAction
-backend              1   16384  backend_id:exact                           packets+bytes  -             NoAction
-l2                   1   16384  mac:exact                                  -              -             flood
-slot                 0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction
-slot_old             0   65536  pool_id:exact generation:exact slot:exact  packets+bytes  yes           NoAction
-station              0   16384  mac:exact                                  -              yes           NoAction
-vip                  3    8192  address:exact protocol:exact port:exact    packets+bytes  -             NoAction
-vip_address          0    8192  address:exact                              packets+bytes  -             NoAction
+arp_guard            0    8192  sender_address:exact                       packets+bytes  -             NoAction()
+arp_responder        0    8192  target_address:exact                       packets+bytes  -             NoAction()
+backend              1   16384  backend_id:exact                           packets+bytes  -             NoAction()
+l2                   1   16384  mac:exact                                  -              -             flood()
+slot                 0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction()
+slot_old             0   65536  pool_id:exact generation:exact slot:exact  packets+bytes  yes           NoAction()
+station              0   16384  mac:exact                                  -              yes           NoAction()
+vip                  3    8192  address:exact protocol:exact port:exact    packets+bytes  -             NoAction()
+vip_address          0    8192  address:exact                              packets+bytes  -             NoAction()
 
 COUNTER  CELLS  COUNTS
 tally       16  packets+bytes
@@ -137,7 +139,7 @@ MULTICAST GROUP  PORTS
 func TestTableDump(t *testing.T) {
 	address := filledSwitch(t)
 	wantOutput(t, `
-table vip: 3 of 8192 entries; a miss does NoAction
+table vip: 3 of 8192 entries; a miss does NoAction()
 address        protocol  port  ACTION                                              PACKETS  BYTES
 9.255.255.255         6    80  to_pool(pool_id=1, generation=0, slot_mask=0x0fff)       80   8000
 10.0.0.100            6    80  to_pool(pool_id=1, generation=0, slot_mask=0x0fff)       80   8000
@@ -282,6 +284,7 @@ type foreign struct {
 	v1.UnimplementedP4RuntimeServer
 	info    *configv1.P4Info
 	entries []*v1.Entity
+	profile []*v1.Entity // nil: it does not tell
 }
 
 const foreignInfo = `
@@ -340,6 +343,17 @@ func (f *foreign) GetForwardingPipelineConfig(context.Context, *v1.GetForwarding
 }
 
 func (f *foreign) Read(r *v1.ReadRequest, stream v1.P4Runtime_ReadServer) error {
+	if kind := r.GetEntities()[0].GetEntity(); f.profile != nil {
+		var told []*v1.Entity
+		for _, e := range f.profile {
+			if reflect.TypeOf(e.GetEntity()) == reflect.TypeOf(kind) {
+				told = append(told, e)
+			}
+		}
+		if len(told) > 0 {
+			return stream.Send(&v1.ReadResponse{Entities: told})
+		}
+	}
 	asked := r.GetEntities()[0].GetTableEntry()
 	if asked == nil || asked.GetIsDefaultAction() {
 		return status.Error(codes.Unimplemented, "not here")
@@ -369,9 +383,9 @@ port  dst                 l4                       mark  PRIORITY  ACTION       
    *  10.0.0.0&255.0.0.0  *        18446744073709551615         5  forward(port=1)          3
 
 table route: 2 of 1024 entries
-vrf     dst            ACTION                                IDLE TIMEOUT  SINCE HIT
-"blue"  2001:db8::/32  2*forward(port=1), 1*forward(port=2)  -             -
-"red"   *              group 4                               1m0s          2ms
+vrf     dst            ACTION                                            IDLE TIMEOUT  SINCE HIT
+"blue"  2001:db8::/32  2*forward(port=1), 1*forward(port=2)              -             -
+"red"   *              group 4 (the target does not tell what it holds)  1m0s          2ms
 `, "table", "dump", "--target", address)
 	for _, command := range []string{"dump", "list"} {
 		want, err := os.ReadFile("testdata/table_" + command + ".json")
@@ -379,6 +393,58 @@ vrf     dst            ACTION                                IDLE TIMEOUT  SINCE
 			t.Fatal(err)
 		}
 		wantOutput(t, string(want), "table", command, "--json", "--target", address)
+	}
+}
+
+// What entries mean by a group or a member, from a target that tells; addresses of a program without
+// @format; and a default that cannot change prints as others do.
+func TestTableOfATargetThatTells(t *testing.T) {
+	f := newForeign(t)
+	f.info, f.entries = new(configv1.P4Info), nil
+	answer, profile := new(v1.ReadResponse), new(v1.ReadResponse)
+	if err := errors.Join(prototext.Unmarshal([]byte(`
+tables { preamble { id: 11 name: "route" } match_fields { id: 1 name: "hdr.ipv4.dstAddr" bitwidth: 32 match_type: EXACT }
+  action_refs { id: 20 } action_refs { id: 21 scope: DEFAULT_ONLY } const_default_action_id: 21 implementation_id: 40 size: 8 }
+actions { preamble { id: 20 name: "set" } params { id: 1 name: "dmac" bitwidth: 48 } }
+actions { preamble { id: 21 name: "drop" } }`), f.info), prototext.Unmarshal([]byte(`
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\n\x00\x00\x01" } } action { action_profile_group_id: 4 } } }
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\n\x00\x00\x02" } } action { action_profile_member_id: 2 } } }
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\n\x00\x00\x03" } } action { action_profile_group_id: 5 } } }`), answer),
+		prototext.Unmarshal([]byte(`
+entities { action_profile_member { action_profile_id: 40 member_id: 1 action { action_id: 20 params { param_id: 1 value: "\x02\x00\x00\x00\x00\x01" } } } }
+entities { action_profile_member { action_profile_id: 40 member_id: 2 action { action_id: 20 params { param_id: 1 value: "\x02\x00\x00\x00\x00\x02" } } } }
+entities { action_profile_group { action_profile_id: 40 group_id: 4 members { member_id: 1 weight: 2 } members { member_id: 2 weight: 1 } } }
+entities { action_profile_group { action_profile_id: 40 group_id: 5 } }`), profile)); err != nil {
+		t.Fatal(err)
+	}
+	f.entries, f.profile = answer.Entities, profile.Entities
+	address := serve(t, func(r grpc.ServiceRegistrar) { v1.RegisterP4RuntimeServer(r, f) })
+	wantOutput(t, `
+table route: 3 of 8 entries; a miss does drop()
+hdr.ipv4.dstAddr  ACTION
+10.0.0.1          group 4: 2*set(dmac=02:00:00:00:00:01), 1*set(dmac=02:00:00:00:00:02)
+10.0.0.2          member 2: set(dmac=02:00:00:00:00:02)
+10.0.0.3          group 5 (empty)
+`, "table", "dump", "--target", address)
+	code, stdout, _ := sluice(t, "table", "list", "--json", "--target", address)
+	if !strings.Contains(stdout, `"miss": "drop()"`) || code != 0 {
+		t.Errorf("exit code %d, the miss is not drop() in %s", code, stdout)
+	}
+	code, stdout, _ = sluice(t, "table", "dump", "--json", "--target", address)
+	var entries []struct {
+		Match map[string]string
+		Group int
+		Holds []struct {
+			Action string
+			Params map[string]string
+			Weight int
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &entries); err != nil || code != 0 {
+		t.Fatalf("%v, exit code %d: %s", err, code, stdout)
+	}
+	if e := entries[0]; e.Group != 4 || len(e.Holds) != 2 || e.Holds[0].Weight != 2 || e.Holds[1].Params["dmac"] != "02:00:00:00:00:02" || e.Match["hdr.ipv4.dstAddr"] != "10.0.0.1" {
+		t.Errorf("group 4 is %+v", e)
 	}
 }
 

@@ -2,7 +2,6 @@ package p4rt
 
 import (
 	"fmt"
-	"regexp"
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 )
@@ -26,7 +25,7 @@ func (b *builder) action(a *configv1.Action) {
 		action.Params = append(action.Params, Param{
 			ID:    p.GetId(),
 			Name:  p.GetName(),
-			typed: b.typed(p.GetBitwidth(), p.GetTypeName(), p.GetAnnotations()),
+			typed: b.typed(p.GetBitwidth(), p.GetTypeName(), p.GetAnnotations()).named(p.GetName()),
 		})
 	}
 	b.add(b.actions.add(a.GetPreamble(), action))
@@ -40,7 +39,7 @@ func (b *builder) table(t *configv1.Table, counter Unit) {
 		Const:       t.GetIsConstTable(),
 		Counter:     counter,
 		IdleTimeout: t.GetIdleTimeoutBehavior() == configv1.Table_NOTIFY_CONTROL,
-		Indirect:    t.GetImplementationId() != 0,
+		Profile:     t.GetImplementationId(),
 	}
 	problem := func(err error) {
 		if err != nil {
@@ -51,13 +50,14 @@ func (b *builder) table(t *configv1.Table, counter Unit) {
 		key := Key{
 			ID:    m.GetId(),
 			Name:  m.GetName(),
-			typed: b.typed(m.GetBitwidth(), m.GetTypeName(), m.GetAnnotations()),
+			typed: b.typed(m.GetBitwidth(), m.GetTypeName(), m.GetAnnotations()).named(m.GetName()),
 		}
 		switch m.GetMatchType() {
 		case configv1.MatchField_EXACT:
 			key.Kind = Exact
 		case configv1.MatchField_LPM:
 			key.Kind = LPM
+			key.typed = key.address()
 		case configv1.MatchField_TERNARY:
 			key.Kind = Ternary
 		case configv1.MatchField_RANGE:
@@ -98,7 +98,7 @@ func (b *builder) header(m *configv1.ControllerPacketMetadata) {
 		header.Fields = append(header.Fields, Param{
 			ID:    f.GetId(),
 			Name:  f.GetName(),
-			typed: b.typed(f.GetBitwidth(), f.GetTypeName(), f.GetAnnotations()),
+			typed: b.typed(f.GetBitwidth(), f.GetTypeName(), f.GetAnnotations()).named(f.GetName()),
 		})
 	}
 	// Section "ControllerPacketMetadata" reserves these two names.
@@ -132,24 +132,4 @@ func (b *builder) typed(bits int32, name *configv1.P4NamedType, annotations []st
 		t.bits, t.format = 0, Text
 	}
 	return t
-}
-
-var formatAnnotation = regexp.MustCompile(`^@format\(\s*"?(\w+)"?\s*\)$`)
-
-func formatOf(annotations []string) Format {
-	for _, a := range annotations {
-		if m := formatAnnotation.FindStringSubmatch(a); m != nil {
-			switch m[1] {
-			case "HEX_STRING":
-				return Hex
-			case "MAC_ADDRESS":
-				return MAC
-			case "IPV4_ADDRESS":
-				return IPv4
-			case "IPV6_ADDRESS":
-				return IPv6
-			}
-		}
-	}
-	return Decimal
 }

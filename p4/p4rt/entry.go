@@ -95,8 +95,13 @@ func (e Entry) Does() string {
 	case e.Group != 0:
 		return fmt.Sprintf("group %d", e.Group)
 	}
+	return Set(e.OneShot)
+}
+
+// Set prints weighted actions: 2*forward(port=1), 1*forward(port=2).
+func Set(actions []WeightedAction) string {
 	var set []string
-	for _, a := range e.OneShot {
+	for _, a := range actions {
 		s := fmt.Sprintf("%d*%s", a.Weight, call(a.Action, a.Params))
 		if !a.WatchPort.IsZero() {
 			s += " watch " + a.WatchPort.String()
@@ -505,7 +510,7 @@ func (t *Table) encodeAction(e *Entry) (*v1.TableAction, error) {
 	case e.Action != "":
 		a, err := t.encodeCall(e.Action, e.Params, e.Default)
 		return &v1.TableAction{Type: &v1.TableAction_Action{Action: a}}, err
-	case !t.Indirect:
+	case t.Profile == 0:
 		return nil, fmt.Errorf("a member, group or one-shot set is given, but the table has no action profile")
 	case e.Member != 0:
 		return &v1.TableAction{Type: &v1.TableAction_ActionProfileMemberId{ActionProfileMemberId: e.Member}}, nil

@@ -35,7 +35,7 @@ type Table struct {
 	Const        bool      // its entries are part of the program
 	Counter      Unit      // what the direct counter of each entry counts; 0 when there is none
 	IdleTimeout  bool      // entries may have an idle timeout
-	Indirect     bool      // entries name members or groups of an action profile
+	Profile      uint32    // the id of the action profile whose members or groups entries name; 0: none
 }
 
 // Key is one match field of a table.

@@ -106,7 +106,7 @@ func (b *builder) digest(d *configv1.Digest) {
 		if err != nil {
 			b.add(fmt.Errorf("digest %q: member %s: %w", digest.Name, name, err))
 		}
-		digest.Fields = append(digest.Fields, Param{Name: name, typed: t})
+		digest.Fields = append(digest.Fields, Param{Name: name, typed: t.named(name)})
 	}
 	switch spec := d.GetTypeSpec(); x := spec.GetTypeSpec().(type) {
 	case *configv1.P4DataTypeSpec_Struct:

@@ -13,19 +13,6 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Format says how a Value prints. P4 sources choose it with @format(...).
-type Format uint8
-
-// The formats; P4 source without a @format annotation means Decimal.
-const (
-	Decimal Format = iota // up to 64 bits; wider values print as Hex
-	Hex                   // @format(HEX_STRING)
-	MAC                   // @format(MAC_ADDRESS)
-	IPv4                  // @format(IPV4_ADDRESS)
-	IPv6                  // @format(IPV6_ADDRESS)
-	Text                  // @format(STRING), and values translated to SDN strings
-)
-
 // Value is one P4 value in the canonical form of section "Bytestrings": big endian, the shortest
 // string that fits, one zero byte for zero. The zero Value is no value.
 type Value struct {

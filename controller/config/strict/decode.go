@@ -186,8 +186,11 @@ func (d *Document) scalar(path string, n *yaml.Node, v reflect.Value) {
 	case reflect.Int:
 		if d.whole(path, n) {
 			x, err := strconv.Atoi(n.Value)
-			if err != nil {
-				d.Add(path, "must be a whole number, is %s", shown(n))
+			switch {
+			case err != nil && n.Value[0] == '-':
+				d.Add(path, "must be at least %d, is %s", math.MinInt, cut(n.Value))
+			case err != nil:
+				d.Add(path, "must be at most %d, is %s", math.MaxInt, cut(n.Value))
 			}
 			v.SetInt(int64(x))
 		}

@@ -43,6 +43,8 @@ const (
 	DropARPClaim                   // ARP reply or gratuitous ARP that claims a VIP
 	ARPDisowned                    // ARP request with a VIP as sender: forwarded as a probe
 	DropHairpin                    // for a station on the port that the frame came in by
+	DropTags                       // more than one 802.1Q tag: what is inside could be a VIP's
+	DropPacketOut                  // packet-out to a port that there cannot be
 )
 
 //go:generate sh build.sh

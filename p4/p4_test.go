@@ -104,6 +104,8 @@ func TestConstants(t *testing.T) {
 		"DROP_ARP_CLAIM":   int(p4.DropARPClaim),
 		"ARP_DISOWNED":     int(p4.ARPDisowned),
 		"DROP_HAIRPIN":     int(p4.DropHairpin),
+		"DROP_TAGS":        int(p4.DropTags),
+		"DROP_PACKET_OUT":  int(p4.DropPacketOut),
 	} {
 		m := regexp.MustCompile(`const bit<\d+>\s+` + name + `\s*=\s*(\d+);`).FindSubmatch(source)
 		if m == nil {

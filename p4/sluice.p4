@@ -39,8 +39,16 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
     apply {
         if (hdr.packet_out.isValid()) {
             // A packet-out leaves by the port it names; no table sees it.
-            standard_metadata.egress_spec = (bit<9>) hdr.packet_out.egress_port;
-            hdr.packet_out.setInvalid();
+            if (hdr.packet_out.egress_port < (bit<16>) CPU_PORT) {
+                standard_metadata.egress_spec = (bit<9>) hdr.packet_out.egress_port;
+                hdr.packet_out.setInvalid();
+            } else {
+                mark_to_drop(standard_metadata);
+                meta.tally = DROP_PACKET_OUT;
+            }
+        } else if (meta.tags == 1) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_TAGS;
         } else if (hdr.ethernet.isValid()) {
             if (hdr.arp_ipv4.isValid()) {
                 guard.apply(hdr, meta, standard_metadata);

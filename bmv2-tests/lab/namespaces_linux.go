@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -412,23 +413,52 @@ func (h *linuxHost) Capture(f func(Frame)) (stop func(), err error) {
 		unix.Close(fd)
 		return nil, err
 	}
+	// The kernel takes the outer tag out of a frame and tells of it beside the frame.
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
 	var stopped atomic.Bool
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer unix.Close(fd)
-		buf := make([]byte, 1<<16)
+		buf, aux := make([]byte, 1<<16), make([]byte, 256)
 		for {
-			size, from, err := unix.Recvfrom(fd, buf, 0)
+			size, auxSize, _, from, err := unix.Recvmsg(fd, buf, aux, 0)
 			switch {
 			case err == nil:
 				link, ok := from.(*unix.SockaddrLinklayer)
-				f(Frame{Sent: ok && link.Pkttype == unix.PACKET_OUTGOING, Data: buf[:size]})
+				f(Frame{
+					Sent: ok && link.Pkttype == unix.PACKET_OUTGOING,
+					Data: withTag(buf[:size], aux[:auxSize]),
+				})
 			case stopped.Load() || !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR):
 				return
 			}
 		}
 	})
 	return func() { stopped.Store(true); reader.Wait() }, nil
+}
+
+// withTag puts the tag back that a packet socket's auxiliary data (packet(7)) tells of.
+func withTag(frame, aux []byte) []byte {
+	messages, err := unix.ParseSocketControlMessage(aux)
+	if err != nil {
+		return frame
+	}
+	for _, m := range messages {
+		if m.Header.Level != unix.SOL_PACKET || m.Header.Type != unix.PACKET_AUXDATA || len(m.Data) < 20 || len(frame) < 12 {
+			continue
+		}
+		// struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid
+		if status := binary.NativeEndian.Uint32(m.Data); status&unix.TP_STATUS_VLAN_VALID == 0 {
+			continue
+		}
+		tag := binary.BigEndian.AppendUint16(nil, binary.NativeEndian.Uint16(m.Data[18:]))
+		tag = binary.BigEndian.AppendUint16(tag, binary.NativeEndian.Uint16(m.Data[16:]))
+		return slices.Concat(frame[:12], tag, frame[12:])
+	}
+	return frame
 }
 
 // Inject implements Host.

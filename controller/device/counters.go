@@ -30,6 +30,8 @@ var tallies = [...]string{
 	5: "drop_arp_claim",
 	6: "arp_disowned",
 	7: "drop_hairpin",
+	8: "drop_tags",
+	9: "drop_packet_out",
 }
 
 var errNoSession = errors.New("there is no session")

@@ -4,6 +4,8 @@
 const bit<9>  CPU_PORT = 510;
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP = 0x0806;
+const bit<16> ETHERTYPE_CTAG = 0x8100; // IEEE 802.1Q
+const bit<16> ETHERTYPE_STAG = 0x88a8; // 802.1ad
 const bit<8>  PROTOCOL_TCP = 6;
 const bit<16> ARP_REQUEST = 1;
 const bit<16> ARP_REPLY = 2;
@@ -25,6 +27,8 @@ const bit<32> DROP_NO_BACKEND = 4; // a slot names a backend that is not there
 const bit<32> DROP_ARP_CLAIM = 5;  // ARP reply or gratuitous ARP that claims a VIP
 const bit<32> ARP_DISOWNED = 6;    // ARP request with a VIP as sender: forwarded as a probe
 const bit<32> DROP_HAIRPIN = 7;    // for a station on the port that the frame came in by
+const bit<32> DROP_TAGS = 8;       // more than one 802.1Q tag: what is inside could be a VIP's
+const bit<32> DROP_PACKET_OUT = 9; // packet-out to a port that there cannot be
 const bit<32> TALLY_SIZE = 16;
 
 // packet_in.reason
@@ -49,6 +53,15 @@ header packet_out_t {
 header ethernet_t {
     mac_t   dst;
     mac_t   src;
+    bit<16> type;
+}
+
+// IEEE 802.1Q. The tag is looked past and kept: hosts take VID 0 for no tag at all, so a claim on a
+// VIP must not hide behind one.
+header tag_t {
+    bit<3>  priority;
+    bit<1>  drop_eligible;
+    bit<12> vlan;
     bit<16> type;
 }
 
@@ -113,6 +126,7 @@ struct headers_t {
     packet_in_t    packet_in;
     packet_out_t   packet_out;
     ethernet_t     ethernet;
+    tag_t          tag;
     arp_t          arp;
     arp_ipv4_t     arp_ipv4;
     ipv4_t         ipv4;
@@ -121,6 +135,7 @@ struct headers_t {
 }
 
 struct metadata_t {
+    bit<1>  tags;           // more than one 802.1Q tag
     bit<1>  done;           // the packet's way is decided: L2 forwarding must not touch it
     bit<1>  claim;          // ARP that claims a VIP: never learned from
     bit<1>  moving;         // the slot is on its way from one backend to another

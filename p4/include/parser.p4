@@ -21,15 +21,34 @@ parser SluiceParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
         transition select(hdr.ethernet.type) {
             ETHERTYPE_ARP: arp;
             ETHERTYPE_IPV4: ipv4;
+            ETHERTYPE_CTAG: tag;
+            ETHERTYPE_STAG: tag;
             default: accept;
         }
+    }
+
+    state tag {
+        packet.extract(hdr.tag);
+        transition select(hdr.tag.type) {
+            ETHERTYPE_ARP: arp;
+            ETHERTYPE_IPV4: ipv4;
+            ETHERTYPE_CTAG: tags;
+            ETHERTYPE_STAG: tags;
+            default: accept;
+        }
+    }
+
+    state tags {
+        meta.tags = 1;
+        transition accept;
     }
 
     state arp {
         packet.extract(hdr.arp);
         transition select(hdr.arp.hardware_type, hdr.arp.protocol_type,
                           hdr.arp.hardware_length, hdr.arp.protocol_length) {
-            (1, ETHERTYPE_IPV4, 6, 4): arp_ipv4;
+            (1, ETHERTYPE_IPV4, 6, 4): arp_ipv4; // Ethernet
+            (6, ETHERTYPE_IPV4, 6, 4): arp_ipv4; // IEEE 802, which hosts take on Ethernet too
             default: accept;
         }
     }
@@ -75,6 +94,7 @@ control SluiceDeparser(packet_out packet, in headers_t hdr) {
     apply {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
+        packet.emit(hdr.tag);
         packet.emit(hdr.arp);
         packet.emit(hdr.arp_ipv4);
         packet.emit(hdr.ipv4);

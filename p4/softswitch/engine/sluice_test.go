@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,9 @@ func TestSluicePackets(t *testing.T) {
 	disowned := packet.NewARPRequest(web1MAC, vip, other)
 	fragment := change(syn, 20, 0x20, 0x01)
 	newMAC := packet.MAC{2, 0, 0, 0, 0, 0x99}
+	tagged := func(frame []byte, tpid ...byte) []byte { // VID 0
+		return slices.Concat(frame[:12], tpid, []byte{0, 0}, frame[12:])
+	}
 
 	tests := []struct {
 		name    string
@@ -193,6 +197,20 @@ func TestSluicePackets(t *testing.T) {
 			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, gratuitous)), tally: 5},
 		{name: "ARP request in the name of a VIP becomes a probe", port: web1Port, frame: disowned,
 			want: flood(web1Port, change(disowned, 28, 0, 0, 0, 0)), tally: 6},
+		{name: "a claim of hardware type 6 goes to the CPU", port: web1Port, frame: change(claim, 15, 6),
+			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, change(claim, 15, 6))), tally: 5},
+		{name: "a claim behind a tag goes to the CPU", port: web1Port, frame: tagged(claim, 0x81, 0),
+			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, tagged(claim, 0x81, 0))), tally: 5},
+		{name: "a claim behind an 802.1ad tag goes to the CPU", port: web1Port, frame: tagged(claim, 0x88, 0xa8),
+			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, tagged(claim, 0x88, 0xa8))), tally: 5},
+		{name: "a claim behind two tags is dropped", port: web1Port, frame: tagged(tagged(claim, 0x81, 0), 0x88, 0xa8), tally: 8},
+		{name: "a claim is not learned from", port: web1Port, frame: change(claim, 6, newMAC[:]...),
+			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, change(claim, 6, newMAC[:]...))), tally: 5},
+		{name: "an ARP reply to a VIP is not answered", port: clientPort, frame: change(question, 20, 0, 2),
+			want: flood(clientPort, change(question, 20, 0, 2))},
+		{name: "tagged ARP request for a VIP is answered with its tag", port: clientPort, frame: tagged(question, 0x81, 0),
+			want: out(clientPort, tagged(answer, 0x81, 0))},
+		{name: "tagged SYN to a VIP", port: clientPort, frame: tagged(syn, 0x81, 0), want: out(web1Port, at6(web1MAC, tagged(syn, 0x81, 0)))},
 		{name: "SYN to a VIP", port: clientPort, frame: syn, want: out(web1Port, at6(web1MAC, syn))},
 		{name: "ACK to a VIP", port: clientPort, frame: toVIP(packet.ACK, 1000),
 			want: out(web1Port, at6(web1MAC, toVIP(packet.ACK, 1000)))},
@@ -225,7 +243,7 @@ func TestSluicePackets(t *testing.T) {
 		{name: "group source is not learned", port: otherPort, frame: change(broadcast, 6, 3, 0, 0, 0, 0, 1),
 			want: flood(otherPort, change(broadcast, 6, 3, 0, 0, 0, 0, 1))},
 		{name: "packet-out", port: p4.CPUPort, frame: append([]byte{0, web2Port}, claim...), want: out(web2Port, claim)},
-		{name: "packet-out to no port", port: p4.CPUPort, frame: append([]byte{1, 0xff}, claim...)},
+		{name: "packet-out to no port", port: p4.CPUPort, frame: append([]byte{1, 0xff}, claim...), tally: 9},
 		{name: "packet-out of one byte", port: p4.CPUPort, frame: []byte{1}},
 		{name: "runt of 13 bytes", port: clientPort, frame: syn[:13]},
 		{name: "empty frame", port: clientPort},

@@ -9,13 +9,13 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 // How many clients and roles a device has room for.
 const (
-	maxStreams = 64 // of one role
-	maxRoles   = 64
+	maxStreams  = 64 // of one role, and as many that have not arbitrated yet
+	maxRoles    = 64
+	maxRoleName = 256 // bytes
 )
 
 // electionID is 128 bits, compared as one number.
@@ -50,7 +50,8 @@ type arbiter struct {
 	log        *slog.Logger
 	newPrimary func()
 
-	mu sync.Mutex // serialises arbitration, with the notices it queues
+	mu      sync.Mutex // serialises arbitration, with the notices it queues
+	waiting int        // streams that have not arbitrated yet; guarded by mu
 
 	// view guards roles, what is in them, and the id of every stream; they change under mu and view.
 	view  sync.RWMutex
@@ -93,6 +94,24 @@ func (a *arbiter) isPrimary(s *stream) bool {
 	return s.role != nil && s.role.primary == s
 }
 
+// enter counts a stream that has not arbitrated yet.
+func (a *arbiter) enter(s *stream) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting >= maxStreams {
+		return status.Errorf(codes.ResourceExhausted, "%d clients have opened a stream and sent no arbitration update", maxStreams)
+	}
+	a.waiting++
+	return nil
+}
+
+// arbitrated says whether s has a role.
+func (a *arbiter) arbitrated(s *stream) bool {
+	a.view.RLock()
+	defer a.view.RUnlock()
+	return s.role != nil
+}
+
 // update handles an arbitration update of stream s. barrier returns when every write that has begun is
 // done. An error ends the stream (section "Rules for Handling MasterArbitrationUpdate Messages").
 func (a *arbiter) update(s *stream, m *v1.MasterArbitrationUpdate, barrier func()) error {
@@ -107,7 +126,11 @@ func (a *arbiter) update(s *stream, m *v1.MasterArbitrationUpdate, barrier func(
 	if s.role == nil {
 		a.roles[m.GetRole().GetName()] = r
 		r.streams[s] = struct{}{}
-		s.role, s.given = r, proto.CloneOf(m.GetRole())
+		a.waiting--
+		s.role = r
+		if m.GetRole() != nil {
+			s.given = &v1.Role{Name: m.GetRole().GetName()}
+		}
 	}
 	s.id, s.hasID = electionID{m.GetElectionId().GetHigh(), m.GetElectionId().GetLow()}, m.GetElectionId() != nil
 	wins := s.hasID && (!r.elected || s.id.atLeast(r.highest))
@@ -146,6 +169,10 @@ func (a *arbiter) accept(s *stream, m *v1.MasterArbitrationUpdate) (*role, error
 		r = newRole()
 	}
 	switch {
+	case s.left:
+		return nil, status.Error(codes.Canceled, "the stream has ended")
+	case len(name) > maxRoleName:
+		return nil, invalid("role.name has %d bytes, want %d at most", len(name), maxRoleName)
 	case s.role == nil && m.GetDeviceId() != a.device:
 		return nil, status.Errorf(codes.NotFound, "no device %d here, only %d", m.GetDeviceId(), a.device)
 	case m.GetDeviceId() != a.device:
@@ -179,8 +206,10 @@ func (a *arbiter) accept(s *stream, m *v1.MasterArbitrationUpdate) (*role, error
 func (a *arbiter) leave(s *stream) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	s.left = true
 	r := s.role
 	if r == nil {
+		a.waiting--
 		return
 	}
 	a.view.Lock()

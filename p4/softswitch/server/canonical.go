@@ -11,6 +11,9 @@ import (
 // Section "Bytestrings": a number may come in any length that its value fits, and is returned in the
 // shortest. Inside, it has the length of its width.
 
+// maxShown is the longest number that an error repeats, in bytes.
+const maxShown = 64
+
 // fixed converts a client's number to exactly ceil(width/8) bytes. what names it in the error.
 func fixed(value []byte, width int, what func() string) ([]byte, error) {
 	if len(value) == 0 {
@@ -18,6 +21,9 @@ func fixed(value []byte, width int, what func() string) ([]byte, error) {
 	}
 	short := shortest(value)
 	if len(short)*8-bits.LeadingZeros8(short[0]) > width {
+		if len(value) > maxShown {
+			return nil, status.Errorf(codes.OutOfRange, "%s: a number of %d bytes does not fit %d bits", what(), len(value), width)
+		}
 		return nil, status.Errorf(codes.OutOfRange, "%s: %#x does not fit %d bits", what(), value, width)
 	}
 	n := byteLen(width)

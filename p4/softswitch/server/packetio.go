@@ -50,7 +50,7 @@ func (s *Server) PacketIn(frame []byte) {
 	}
 	var m *v1.StreamMessageResponse
 	for _, st := range s.arbiter.primary() {
-		if !st.hasRoom() {
+		if !st.hasRoom(len(frame)) {
 			continue
 		}
 		if m == nil {

@@ -92,7 +92,8 @@ func New(cfg Config) *Server {
 func Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
-		grpc.MaxConcurrentStreams(256),
+		// Of one connection: each may hold a message of MaxMessage.
+		grpc.MaxConcurrentStreams(128),
 		grpc.ConnectionTimeout(10 * time.Second),
 		// A primary whose machine died must not stay primary until TCP gives up.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),

@@ -6,32 +6,43 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-// How many messages wait for a client that reads slowly.
+// How much waits for a client that reads slowly.
 const (
-	controlQueue = 64   // arbitration: when it is full the oldest goes, the newest says how things are
-	dataQueue    = 1024 // packet-ins, digests, idle timeouts, errors: when it is full they are dropped
+	controlQueue = 64      // arbitration: when it is full the oldest goes, the newest says how things are
+	dataQueue    = 1024    // packet-ins, digests, idle timeouts, errors: when it is full they are dropped
+	dataBytes    = 8 << 20 // of these together, in their encoding
 )
+
+// arbitrationTimeout is how long a stream may be open without an arbitration update.
+const arbitrationTimeout = 10 * time.Second
 
 // stream is one client's StreamChannel.
 type stream struct {
 	client string
 	log    *slog.Logger
 
-	// Guarded by the arbiter. role is nil before the first arbitration update.
+	// Guarded by the arbiter. role is nil before the first arbitration update; left is set when the
+	// call has ended.
 	role  *role
+	left  bool
 	given *v1.Role
 	id    electionID
 	hasID bool
 
 	controls chan *v1.StreamMessageResponse
 	data     chan *v1.StreamMessageResponse
+	queued   atomic.Int64   // bytes in data, and of the message that is being sent
 	dropped  *atomic.Uint64 // of all streams
 	slow     sync.Once      // logs the first drop of this one
 }
@@ -47,10 +58,30 @@ func (s *Server) StreamChannel(rpc v1.P4Runtime_StreamChannelServer) error {
 	if p, ok := peer.FromContext(rpc.Context()); ok {
 		st.client = p.Addr.String()
 	}
+	if err := s.arbiter.enter(st); err != nil {
+		return err
+	}
 	defer s.arbiter.leave(st)
-	// The writer may be held up by a client that does not read; it ends with the call, which ends when
-	// this function returns, and so cannot be waited for here.
+	// The writer may be held up by a client that does not read, the reader by one that does not send.
+	// Both end with the call, which ends when this function returns, and so cannot be waited for here.
 	go st.write(rpc)
+	ended := make(chan error, 1)
+	go func() { ended <- s.receive(st, rpc) }()
+	late := time.NewTimer(arbitrationTimeout)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+	}
+	if !s.arbiter.arbitrated(st) {
+		return status.Errorf(codes.DeadlineExceeded, "no arbitration update within %v", arbitrationTimeout)
+	}
+	return <-ended
+}
+
+// receive handles what a client sends, until the stream ends.
+func (s *Server) receive(st *stream, rpc v1.P4Runtime_StreamChannelServer) error {
 	for {
 		m, err := rpc.Recv()
 		if errors.Is(err, io.EOF) {
@@ -66,16 +97,26 @@ func (s *Server) StreamChannel(rpc v1.P4Runtime_StreamChannelServer) error {
 			}
 		case *v1.StreamMessageRequest_Packet:
 			if err := s.packetOut(st, u.Packet); err != nil {
-				st.fail(err, &v1.StreamError{Details: &v1.StreamError_PacketOut{PacketOut: &v1.PacketOutError{PacketOut: u.Packet}}})
+				st.fail(err, &v1.StreamError{Details: &v1.StreamError_PacketOut{PacketOut: &v1.PacketOutError{PacketOut: echo(u.Packet)}}})
 			}
 		case *v1.StreamMessageRequest_DigestAck:
 			if err := s.digestAck(st, u.DigestAck); err != nil {
-				st.fail(err, &v1.StreamError{Details: &v1.StreamError_DigestListAck{DigestListAck: &v1.DigestListAckError{DigestListAck: u.DigestAck}}})
+				ack := &v1.DigestListAck{DigestId: u.DigestAck.GetDigestId(), ListId: u.DigestAck.GetListId()}
+				st.fail(err, &v1.StreamError{Details: &v1.StreamError_DigestListAck{DigestListAck: &v1.DigestListAckError{DigestListAck: ack}}})
 			}
 		default:
 			st.fail(unimplemented("such stream message"), &v1.StreamError{Details: &v1.StreamError_Other{Other: &v1.StreamOtherError{}}})
 		}
 	}
+}
+
+// echo is what the answer to a refused packet-out repeats of it: all, or nothing when that is longer
+// than a frame can be.
+func echo(m *v1.PacketOut) *v1.PacketOut {
+	if proto.Size(m) > port.MaxFrame {
+		return nil
+	}
+	return m
 }
 
 // barrier returns when every write that had begun is done.
@@ -95,12 +136,14 @@ func (s *Server) requirePrimary(st *stream) error {
 func (st *stream) write(rpc v1.P4Runtime_StreamChannelServer) {
 	for {
 		var m *v1.StreamMessageResponse
+		size := 0
 		select {
 		case m = <-st.controls:
 		default:
 			select {
 			case m = <-st.controls:
 			case m = <-st.data:
+				size = proto.Size(m)
 			case <-rpc.Context().Done():
 				return
 			}
@@ -108,6 +151,7 @@ func (st *stream) write(rpc v1.P4Runtime_StreamChannelServer) {
 		if rpc.Send(m) != nil {
 			return // the call has ended
 		}
+		st.queued.Add(-int64(size))
 	}
 }
 
@@ -126,9 +170,9 @@ func (st *stream) control(m *v1.StreamMessageResponse) {
 	}
 }
 
-// hasRoom says whether offer would take a message now.
-func (st *stream) hasRoom() bool {
-	if len(st.data) < dataQueue {
+// hasRoom says whether offer would take a message of some bytes now.
+func (st *stream) hasRoom(bytes int) bool {
+	if len(st.data) < dataQueue && st.queued.Load()+int64(bytes) <= dataBytes {
 		return true
 	}
 	st.drop()
@@ -137,13 +181,17 @@ func (st *stream) hasRoom() bool {
 
 // offer queues a message, and reports whether there was room. It never waits.
 func (st *stream) offer(m *v1.StreamMessageResponse) bool {
-	select {
-	case st.data <- m:
-		return true
-	default:
-		st.drop()
-		return false
+	size := int64(proto.Size(m))
+	if st.queued.Add(size) <= dataBytes {
+		select {
+		case st.data <- m:
+			return true
+		default:
+		}
 	}
+	st.queued.Add(-size)
+	st.drop()
+	return false
 }
 
 func (st *stream) drop() {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ import (
 //	claimed MAC PORT BACKEND     the controller reports exactly that claim, once
 //	disown HOST ADDRESS          ask by ARP with the VIP as sender; stdout: the MACs that answered
 //	arp HOST ADDRESS             ask by ARP; stdout: the MACs that answered
+//	frame FROM TO                a frame to TO, a host or MAC; stdout: the hosts that received it
 //	capture                      start watching the wire
 //	dsr                          what was captured is Direct Server Return, byte by byte
 //	edit FILE NEW REGEXP TEXT    NEW is FILE with every match replaced
@@ -87,6 +89,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"claimed": simple(3, claimed),
 	"disown":  simple(2, disown),
 	"arp":     simple(2, arp),
+	"frame":   simple(2, frame),
 	"capture": simple(0, func(s *stage, _ io.Writer, _ []string) (err error) {
 		s.captures, err = s.capture()
 		return err
@@ -491,3 +494,72 @@ func written(s *stage, out io.Writer, args []string) error {
 	}
 	return nil
 }
+
+// frame sends one frame that no stack understands, and behind it a broadcast: whoever gets that has
+// got the first one before, or never will.
+func frame(s *stage, out io.Writer, args []string) error {
+	from, err := node(args[0])
+	if err != nil {
+		return err
+	}
+	mac, err := packet.ParseMAC(args[1])
+	if to, unknown := node(args[1]); unknown == nil {
+		mac, err = to.MAC, nil
+	}
+	if err != nil {
+		return err
+	}
+	build := func(dst packet.MAC, payload string) []byte {
+		f := packet.AppendEthernet(nil, dst, from.MAC, fenceType)
+		return append(append(f, payload...), make([]byte, 50-len(payload))...)
+	}
+	s.frames++
+	first, last := fmt.Sprintf("frame %d", s.frames), fmt.Sprintf("fence %d", s.frames)
+	var mu sync.Mutex
+	received, fenced := map[string]int{}, map[string]bool{}
+	for _, n := range lab.Nodes {
+		stop, err := s.Host(n.Name).Capture(func(f lab.Frame) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case f.Sent:
+			case bytes.Contains(f.Data, []byte(first)):
+				received[n.Name]++
+			case bytes.Contains(f.Data, []byte(last)):
+				fenced[n.Name] = true
+			}
+		})
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	for _, f := range [][]byte{build(mac, first), build(packet.Broadcast, last)} {
+		if err := s.Host(from.Name).Inject(f); err != nil {
+			return err
+		}
+	}
+	err = poll(func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(fenced) < len(lab.Nodes)-1 {
+			return fmt.Errorf("the broadcast reached only %v", slices.Sorted(maps.Keys(fenced)))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if fenced[from.Name] {
+		return fmt.Errorf("the broadcast came back to %s", from.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(received)) {
+		fmt.Fprintf(out, "%s %d\n", name, received[name])
+	}
+	return nil
+}
+
+// fenceType is for frames of the tests alone (IEEE 802 local experimental).
+const fenceType = 0x88b5

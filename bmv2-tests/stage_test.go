@@ -37,6 +37,7 @@ type stage struct {
 	daemons  map[string]*daemon
 	held     map[string][]*heldConnection
 	captures *dsrCapture
+	frames   int // sent by the command frame
 }
 
 func newStage(l lab.Lab, sluice, dir string) *stage {

@@ -89,7 +89,7 @@ func inProcess(_ context.Context, _ time.Duration, rounds int) error {
 		slices.SortFunc(results, func(a, b testing.BenchmarkResult) int { return cmp.Compare(a.NsPerOp(), b.NsPerOp()) })
 		median := results[rounds/2]
 		ns := float64(median.T.Nanoseconds()) / float64(median.N)
-		rows = append(rows, []string{path.name, fmt.Sprintf("%.0f", 1e9/ns), fmt.Sprintf("%.0f", ns), fmt.Sprint(median.AllocsPerOp())})
+		rows = append(rows, []string{path.name, fmt.Sprintf("%.0f", 1e9/ns), fmt.Sprintf("%.0f", ns), fmt.Sprintf("%.3f", float64(median.MemAllocs)/float64(median.N))})
 	}
 	table("softswitch engine on sluice.p4, one goroutine", rows...)
 	return nil

@@ -13,7 +13,7 @@ import (
 
 // overVeth overloads port 1 with frames for the VIP and counts what comes out at the backends.
 func overVeth(ctx context.Context, duration time.Duration, rounds int) error {
-	title := "over veth pairs, port 1 overloaded, frames delivered at the backends' ports"
+	title := "over veth pairs: frames delivered at the backends while port 1 gets more than the switch can take; the sender shares the cores"
 	if err := lab.Unavailable(); err != nil {
 		table(title, []string{"skipped: " + err.Error()})
 		return nil

@@ -20,10 +20,15 @@ import (
 
 // embedded is one etcd node inside this process. It opens no socket: the client speaks to it in memory.
 type embedded struct {
+	log       *slog.Logger
 	lock      *os.File
 	etcd      *embed.Etcd
 	client    *clientv3.Client
 	compacted int64 // the revision up to which history is gone
+
+	// alive ends when etcd has given up, with the cause; it does not come back in this process.
+	alive context.Context
+	die   context.CancelCauseFunc
 }
 
 const (
@@ -43,13 +48,14 @@ func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logge
 	if err != nil {
 		return nil, nil, err
 	}
-	e := &embedded{lock: lock}
+	e := &embedded{lock: lock, log: log}
+	e.alive, e.die = context.WithCancelCause(context.Background())
 	if err := e.start(ctx, dir, quota, log); err != nil {
 		e.close()
 		return nil, nil, err
 	}
 	e.client = v3client.New(e.etcd.Server)
-	if err := e.makeRoom(ctx); err != nil {
+	if err := e.do(func() error { return e.makeRoom(ctx) }); err != nil {
 		e.client.Close()
 		e.close()
 		return nil, nil, err
@@ -68,7 +74,7 @@ func (e *embedded) makeRoom(ctx context.Context) error {
 		return err
 	}
 	if err := e.etcd.Server.Backend().Defrag(); err != nil {
-		return fmt.Errorf("making room in the store: %w", err)
+		e.log.Warn("the store's file stays as large as it is", "err", err) // a copy needs room too
 	}
 	if _, err := e.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
 		return fmt.Errorf("making room in the store: clearing alarms: %w", err)
@@ -86,17 +92,11 @@ func (e *embedded) compact(ctx context.Context, revision int64) error {
 	return nil
 }
 
-func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog.Logger) (err error) {
+func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog.Logger) error {
 	data := filepath.Join(dir, "etcd")
 	if err := checkBackend(data); err != nil {
 		return err
 	}
-	defer func() {
-		// etcd gives up on files it cannot read by logging at panic or fatal level.
-		if r := recover(); r != nil {
-			err = fmt.Errorf("data directory %s cannot be read: %v", dir, r)
-		}
-	}()
 	cfg := embed.NewConfig()
 	cfg.Name = "sluice"
 	cfg.Dir = data
@@ -112,24 +112,67 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 	// Entries that a snapshot covers are kept for members that lag, of which there are none; those
 	// since the last one are read into memory at the start.
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, 1
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&zapCore{log: log}, zap.WithFatalHook(panicHook{})))
-	if e.etcd, err = embed.StartEtcd(cfg); err != nil {
-		return fmt.Errorf("starting the embedded store: %w", err)
-	}
+	hook := deathHook{die: e.die}
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&zapCore{log: log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook)))
+	started := make(chan error, 1)
+	// Files that etcd cannot read end in deathHook, which never returns, or in a panic.
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				e.die(fmt.Errorf("%v", r))
+			}
+		}()
+		etcd, err := embed.StartEtcd(cfg)
+		if err == nil {
+			e.etcd = etcd
+			select {
+			case <-etcd.Server.ReadyNotify():
+			case err = <-etcd.Err():
+			case <-time.After(startTimeout):
+				err = fmt.Errorf("not ready after %v", startTimeout)
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		started <- err
+	}()
 	select {
-	case <-e.etcd.Server.ReadyNotify():
+	case err := <-started:
+		if err != nil {
+			return fmt.Errorf("starting the embedded store: %w", err)
+		}
 		return nil
-	case err := <-e.etcd.Err():
-		return fmt.Errorf("starting the embedded store: %w", err)
-	case <-time.After(startTimeout):
-		return fmt.Errorf("starting the embedded store: not ready after %v", startTimeout)
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-e.alive.Done():
+		return fmt.Errorf("data directory %s cannot be read: %w", dir, context.Cause(e.alive))
+	}
+}
+
+// dead says why etcd has given up, nil while it has not.
+func (e *embedded) dead() error {
+	if e.alive.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("the embedded store has stopped until a restart: %w: %w", ErrUnavailable, context.Cause(e.alive))
+}
+
+// do runs f, which uses etcd, unless etcd gives up: then f may be stuck for ever, and do returns all the same.
+func (e *embedded) do(f func() error) error {
+	if err := e.dead(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-e.alive.Done():
+		return e.dead()
 	}
 }
 
 func (e *embedded) close() {
-	if e.etcd != nil {
+	// One that has given up would be waited for in vain.
+	if e.alive.Err() == nil && e.etcd != nil {
 		e.etcd.Close()
 	}
 	e.lock.Close()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"go.uber.org/zap/zapcore"
@@ -45,15 +46,18 @@ func (c *zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 
 func (c *zapCore) Sync() error { return nil }
 
-// panicHook makes a fatal log entry a panic, which Open catches, instead of the end of the process.
-type panicHook struct{}
+// deathHook makes a fatal or panicking log entry the death of the store instead of that of the process: etcd
+// knows no other answer to a full disk, in goroutines of its own. The goroutine is held where it is, for
+// what it had in hand is half done and must not be let go of.
+type deathHook struct{ die func(error) }
 
-func (panicHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+func (h deathHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	msg := e.Message
 	for _, f := range fields {
 		if err, ok := f.Interface.(error); ok {
 			msg += ": " + err.Error()
 		}
 	}
-	panic(msg)
+	h.die(errors.New(msg))
+	select {}
 }

@@ -89,7 +89,11 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 }
 
 func (s *Store) load(ctx context.Context) (State, error) {
-	if err := s.kv.open(ctx); err != nil {
+	open := func() error { return s.kv.open(ctx) }
+	if s.embedded != nil {
+		open = func() error { return s.embedded.do(func() error { return s.kv.open(ctx) }) }
+	}
+	if err := open(); err != nil {
 		return State{}, err
 	}
 	return decode(s.kv.held)
@@ -106,10 +110,14 @@ func (s *Store) Save(ctx context.Context, st State) error {
 	if err != nil {
 		return err
 	}
-	err = s.kv.save(ctx, docs)
 	if s.embedded == nil {
-		return err // history and space are the cluster's own business
+		return s.kv.save(ctx, docs) // history and space are the cluster's own business
 	}
+	return s.embedded.do(func() error { return s.saveEmbedded(ctx, docs) })
+}
+
+func (s *Store) saveEmbedded(ctx context.Context, docs map[string][]byte) error {
+	err := s.kv.save(ctx, docs)
 	if errors.Is(err, rpctypes.ErrNoSpace) {
 		s.log.Warn("the store is full: making room")
 		if err := s.embedded.makeRoom(ctx); err != nil {

@@ -105,6 +105,10 @@ func TestArbitrationRefused(t *testing.T) {
 			second: arbitration(election(1)),
 			want:   "ended: InvalidArgument: election id {0 1} is in use by another client",
 		}, {
+			name:  "role name too long",
+			first: &v1.MasterArbitrationUpdate{DeviceId: device, Role: &v1.Role{Name: strings.Repeat("x", 257)}},
+			want:  "ended: InvalidArgument: role.name has 257 bytes, want 256 at most",
+		}, {
 			name:  "role config",
 			first: &v1.MasterArbitrationUpdate{DeviceId: device, Role: &v1.Role{Name: "acl", Config: &anypb.Any{}}},
 			want:  "ended: InvalidArgument: role.config: no scheme is agreed upon; leave it unset for full access",

@@ -103,6 +103,22 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
+// A client that sends huge packet-outs and never reads is nobody else's trouble.
+func TestFloodOfPacketOuts(t *testing.T) {
+	r := newRig(t)
+	s := r.configured(kinds(t))
+	hostile := r.stream()
+	for range 20 {
+		hostile.send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: make([]byte, 4<<20)}}})
+	}
+	r.mustWrite(insert(t, `table_entry:{table_id:$small`+smallKey+counted3+`}`))
+	s.arbitrate(arbitration(election(1)))
+	s.want(`arbitration:{device_id:1 election_id:{low:1} ` + isPrimary)
+	for range 20 {
+		hostile.want(`error:{canonical_code:7 message:"not primary" packet_out:{}}`)
+	}
+}
+
 // idlePlane moves no packets.
 type idlePlane struct{}
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -47,17 +48,22 @@ type stream struct {
 	slow     sync.Once      // logs the first drop of this one
 }
 
-// StreamChannel implements v1.P4RuntimeServer.
-func (s *Server) StreamChannel(rpc v1.P4Runtime_StreamChannelServer) error {
+func (s *Server) newStream(ctx context.Context) *stream {
 	st := &stream{
 		log:      s.cfg.Log,
 		dropped:  &s.dropped,
 		controls: make(chan *v1.StreamMessageResponse, controlQueue),
 		data:     make(chan *v1.StreamMessageResponse, dataQueue),
 	}
-	if p, ok := peer.FromContext(rpc.Context()); ok {
+	if p, ok := peer.FromContext(ctx); ok {
 		st.client = p.Addr.String()
 	}
+	return st
+}
+
+// StreamChannel implements v1.P4RuntimeServer.
+func (s *Server) StreamChannel(rpc v1.P4Runtime_StreamChannelServer) error {
+	st := s.newStream(rpc.Context())
 	if err := s.arbiter.enter(st); err != nil {
 		return err
 	}

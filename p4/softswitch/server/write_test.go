@@ -42,6 +42,7 @@ func TestTableWrites(t *testing.T) {
 		{"Bytestrings", "longer than needed", ins, `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x00\x00\x00\x00\x00\x00\x00\x00\x02"}}` + counted4 + `}`, ""},
 		{"Bytestrings", "empty", ins, `table_entry:{table_id:$small match:{field_id:1 exact:{}}` + counted4 + `}`, "OutOfRange: table small: field dst: empty, want a number of 48 bits"},
 		{"Bytestrings", "too large", ins, `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x01\x00\x00\x00\x00\x00\x00"}}` + counted4 + `}`, "OutOfRange: table small: field dst: 0x01000000000000 does not fit 48 bits"},
+		{"Bytestrings", "far too large", ins, `table_entry:{table_id:$small match:{field_id:1 exact:{value:"` + strings.Repeat("x", 65) + `"}}` + counted4 + `}`, "OutOfRange: table small: field dst: a number of 65 bytes does not fit 48 bits"},
 		{"Bytestrings", "too large by a bit", ins, `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x09"}} action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x02\x00"}}}}`, "OutOfRange: table small: action forward_counted: parameter port: 0x0200 does not fit 9 bits"},
 
 		{"Match Format", "exact left out", ins, `table_entry:{table_id:$small` + counted3 + `}`, "InvalidArgument: table small: field dst is missing"},

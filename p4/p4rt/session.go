@@ -251,7 +251,7 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 	late := time.NewTimer(answerTimeout)
 	defer late.Stop()
 	for {
-		var done chan error
+		var done chan outcome
 		if running != nil {
 			done = running.done
 		}
@@ -274,9 +274,12 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 			s.setStatus(Active, nil, a.highest)
 			s.log.Info("primary", "election", s.cfg.Election)
 			running = s.begin(ctx, client, l, info, a.messages, f)
-		case err := <-done:
+		case o := <-done:
 			running = nil
-			return err == nil, err
+			if o.lost != nil {
+				return false, o.lost
+			}
+			return o.err == nil, o.err
 		case err := <-lost:
 			stop(err)
 			return false, err
@@ -389,13 +392,19 @@ func (s *Session) keepAlive(ctx context.Context, c *Client, cancel context.Cance
 // term is one time as primary.
 type term struct {
 	cancel context.CancelCauseFunc
-	done   chan error // what f returned, once
+	done   chan outcome // of f, once
+}
+
+// outcome is how a term ended. What f returned after its context ended does not count.
+type outcome struct {
+	err  error // what f returned
+	lost error // why its context had ended by then, nil when it had not
 }
 
 func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info, messages chan *v1.StreamMessageResponse,
 	f func(context.Context, *Primary) error) *term {
 	ctx, cancel := context.WithCancelCause(ctx)
-	t := &term{cancel: cancel, done: make(chan error, 1)}
+	t := &term{cancel: cancel, done: make(chan outcome, 1)}
 	primary := *client
 	primary.election = s.cfg.Election.message()
 	p := &Primary{Client: &primary, ctx: ctx, link: l, messages: messages}
@@ -405,7 +414,7 @@ func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info
 		if err == nil {
 			err = f(ctx, p)
 		}
-		t.done <- err
+		t.done <- outcome{err: err, lost: context.Cause(ctx)}
 	}()
 	return t
 }

@@ -420,6 +420,47 @@ func TestHungTarget(t *testing.T) {
 	})
 }
 
+// A callback that gives up in good order when the target freezes has not finished: the session comes
+// back, whichever of the two it notices first.
+func TestFrozenTargetIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		frozen := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		f.set(func() {
+			f.read = func(_ *v1.ReadRequest, rpc v1.P4Runtime_ReadServer) error { return frozen(rpc.Context()) }
+		})
+		s := p4rt.NewSession(p4rt.Config{Target: "fake", DeviceID: deviceID, Election: ours, Pipeline: pipeline(),
+			KeepAlive: 2 * time.Second, Options: []p4rt.Option{f.dialer()}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.Run(ctx, func(ctx context.Context, p *p4rt.Primary) error {
+				f.set(func() { f.capabilities = frozen })
+				for range p.Read(ctx, &v1.Entity{}) {
+				}
+				if ctx.Err() == nil {
+					t.Error("Read ended before its context")
+				}
+				return nil
+			})
+		}()
+		for range 20 {
+			select {
+			case stream := <-f.streams:
+				stream.arbitrate(t, codes.OK, ourID)
+				<-stream.Context().Done()
+				f.set(func() { f.capabilities = nil })
+			case err := <-ended:
+				t.Fatalf("Run ended for good and returned %v", err)
+			}
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v, want what ended its context", err)
+		}
+	})
+}
+
 func TestUnansweredArbitration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, nil)
@@ -529,6 +570,35 @@ func TestFloodOfMessages(t *testing.T) {
 		<-turn.ctx.Done()
 		if got := string((<-turn.p.Messages()).GetPacket().GetPayload()); got != "0" {
 			t.Errorf("first message is %q, want the oldest", got)
+		}
+	})
+}
+
+// What came for a former time as primary is not for the next one: others may have written in between.
+func TestMessagesOfAFormerTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, nil)
+		packet := func(payload string) *v1.StreamMessageResponse {
+			return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{Payload: []byte(payload)}}}
+		}
+		s, first := h.primary(t)
+		s.tell(t, packet("first"))
+		s.arbitrate(t, codes.AlreadyExists, higher)
+		<-first.ctx.Done()
+		s.tell(t, packet("between"))
+		s.arbitrate(t, codes.OK, ourID)
+		second := <-h.turns
+		synctest.Wait()
+		if n := len(second.p.Messages()); n != 0 {
+			t.Errorf("the second turn begins with %d messages, want none", n)
+		}
+		s.tell(t, packet("second"))
+		if got := string((<-second.p.Messages()).GetPacket().GetPayload()); got != "second" {
+			t.Errorf("the second turn's first message is %q", got)
+		}
+		synctest.Wait()
+		if got := string((<-first.p.Messages()).GetPacket().GetPayload()); got != "first" || len(first.p.Messages()) != 0 {
+			t.Errorf("the first turn got %q and %d more, want first alone", got, len(first.p.Messages()))
 		}
 	})
 }

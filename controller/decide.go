@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
@@ -93,25 +94,48 @@ type view struct {
 
 func (v *view) connected() bool { return v.status.State != device.Disconnected }
 
-// hold says whether a connected switch lacks what was decided by sequence.
+// away says whether the switch goes on by what it was told before it was lost.
+func (v *view) away() bool { return !v.connected() && v.status.Connects > 0 }
+
+// hold says whether a switch lacks what was decided by sequence, or may lack it.
 func hold(views map[string]*view, sequence uint64) bool {
 	for _, v := range views {
-		if v.connected() && v.status.Applied < sequence {
+		if v.away() || v.connected() && v.status.Applied < sequence {
 			return true
 		}
 	}
 	return false
 }
 
-// settleable returns those of the slots that every connected switch has reported silent lately: a report
-// older than maxAge may have been overtaken by traffic, as switches repeat themselves while a slot
-// stays silent.
+// away names the switches that are.
+func away(views map[string]*view) []string {
+	var names []string
+	for name, v := range views {
+		if v.away() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// left returns the pools as the switches hold them, when none is connected and some are away.
+func (l *loop) left() map[string]*plan.Pool {
+	if l.connected() || len(away(l.views)) == 0 {
+		return nil
+	}
+	return l.told.Pools
+}
+
+// settleable returns those of the slots that every switch has reported silent lately, but for those that
+// were never connected: a report older than maxAge may have been overtaken by traffic, as switches repeat
+// themselves while a slot stays silent, and of a switch that is away nothing is known.
 func settleable(refs []plan.SlotRef, views map[string]*view, now time.Time, maxAge func(plan.PoolID) time.Duration) []plan.SlotRef {
 	var out []plan.SlotRef
 	for _, ref := range refs {
 		silent := false
 		for _, v := range views {
-			if !v.connected() {
+			if !v.connected() && !v.away() {
 				continue
 			}
 			at, ok := v.idle[ref]

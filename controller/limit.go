@@ -42,6 +42,7 @@ func (l *loop) limit(ctx context.Context, timer *time.Timer) {
 	l.limits.look(l.st.Plan, l.held(), now)
 	var due []plan.SlotRef
 	var next time.Time
+	gone := len(away(l.views)) > 0 // what is due waits: its return ends up here
 	for _, pool := range l.intent.Pools {
 		p := l.st.Plan.Pools[pool.Name]
 		for _, epoch := range l.limits.epochs[p] {
@@ -50,7 +51,9 @@ func (l *loop) limit(ctx context.Context, timer *time.Timer) {
 				continue
 			}
 			if at := since.Add(pool.DrainLimit); !at.After(now) {
-				due = append(due, p.Moving(epoch)...)
+				if !gone {
+					due = append(due, p.Moving(epoch)...)
+				}
 			} else if next.IsZero() || at.Before(next) {
 				next = at
 			}

@@ -46,6 +46,7 @@ type loop struct {
 
 	devices  map[string]*running
 	views    map[string]*view
+	told     plan.State  // what switches that were connected were told last
 	waiting  []plan.Wait // as of the last decision
 	limits   limits
 	pending  []*change
@@ -208,7 +209,13 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 			delete(l.drained, key)
 		}
 	}
-	return l.syncDevices()
+	if err := l.syncDevices(); err != nil {
+		return err
+	}
+	if len(l.waiting) > 0 && !hold(l.views, l.sequence) {
+		l.goOn(ctx) // a switch that others waited for is gone
+	}
+	return nil
 }
 
 // errFrozen refuses changes that would be lost with this process.
@@ -259,6 +266,7 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 		Health: effectiveHealth(l.intent, next),
 		Admin:  next.Admin,
 		Hold:   hold(l.views, l.sequence),
+		Left:   l.left(),
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -293,6 +301,9 @@ func (l *loop) tell() {
 	tables := plan.Build(l.intent, l.st.Plan)
 	for name, d := range l.devices {
 		d.Set(l.wanted(tables, name))
+	}
+	if l.connected() {
+		l.told = l.st.Plan
 	}
 	l.tellDrained()
 }

@@ -237,7 +237,8 @@ func TestSettleable(t *testing.T) {
 		{"both", []*view{connected(0), connected(9 * time.Second)}, true},
 		{"one has not reported", []*view{connected(0), connected()}, false},
 		{"one report is old", []*view{connected(0), connected(11 * time.Second)}, false},
-		{"one is not connected", []*view{connected(0), {}}, true},
+		{"one was never connected", []*view{connected(0), {}}, true},
+		{"one is away", []*view{connected(0), {status: device.Status{Connects: 1}}}, false},
 		{"none is connected", []*view{{}, {}}, false},
 	}
 	for _, test := range tests {

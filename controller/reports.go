@@ -45,6 +45,8 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	}
 	if s.State == device.Disconnected {
 		clear(v.idle)
+	} else if before == device.Disconnected {
+		l.told = l.st.Plan // it has been wanted since the last decision
 	}
 	kept := l.pending[:0]
 	for _, c := range l.pending {

@@ -200,6 +200,11 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 	var reasons []string
 	for _, why := range slices.Sorted(maps.Keys(counts)) {
 		text := why.String()
+		if names := away(l.views); why == plan.Behind && len(names) == 1 {
+			text = "switch " + names[0] + " is disconnected"
+		} else if why == plan.Behind && len(names) > 1 {
+			text = "switches " + strings.Join(names, ", ") + " are disconnected"
+		}
 		if len(counts) > 1 {
 			text += fmt.Sprintf(" (%d)", counts[why])
 		}

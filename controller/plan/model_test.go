@@ -27,9 +27,11 @@ import (
 //
 // The marks are those of p4/include/balance.p4, but for collisions: each flow has cells of its own.
 //
+// Nor does a blip break a flow while the controller cannot reach the switch.
+//
 // What is not promised: a flow that is silent for the drain time when its slot settles; a flow that was
 // opened at a backend after it was declared dead and before the switch knew; a slot of a table that
-// shrank. All three end the flow in this model.
+// shrank. All three end the flow in this model. And the switch is lost only when it holds what it was told.
 type model struct {
 	backends int
 	slots    int
@@ -38,10 +40,12 @@ type model struct {
 	allDown  config.AllDown
 
 	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
+	lose                bool // the controller loses the switch and finds it again; failures are blips meanwhile
 
 	// Faults, to see that the model notices.
 	noHold      bool // gradual moves begin while the switch is behind
 	settleAlive bool // slots settle while their old flows live
+	noUndo      bool // what the switch has not heard of is not taken back
 }
 
 // node is a state of the world. Its parts are never modified.
@@ -52,6 +56,8 @@ type node struct {
 	draining uint8
 	absent   uint8
 	grown    bool
+	away     bool             // the switch, with what it has
+	left     map[string]*Pool // what it was told last
 
 	flow  BackendID // where the flow is; 0: not open
 	marks [banks]uint32
@@ -96,7 +102,10 @@ func (m *model) want(n *node) Tables { return Build(m.intent(n), n.st) }
 // decided before.
 func (m *model) step(n *node, behind bool) {
 	in := m.input(n)
-	in.Hold = behind && !m.noHold
+	in.Hold = (behind || n.away) && !m.noHold
+	if !m.noUndo {
+		in.Left = n.left
+	}
 	st, report, err := Step(n.st, in)
 	if err == nil {
 		err = st.Check()
@@ -200,11 +209,18 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 		change(&next)
 		m.step(&next, len(batches) > 0)
 		for i := range m.backends {
-			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) {
+			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !next.away {
 				next.flow = 0 // its backend is dead
 			}
 		}
 		yield(name, &next)
+	}
+	if m.lose && (n.away || len(batches) == 0) {
+		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) {
+			if n.away, n.left = !n.away, nil; n.away {
+				n.left = n.st.Pools
+			}
+		})
 	}
 	for i := range m.backends {
 		bit := uint8(1) << i
@@ -229,7 +245,7 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 	// says move.
 	for key, t := range n.have.Slots {
 		for i, row := range t.Rows {
-			if row.Epoch == 0 || row.Old == 0 || n.have.VIP[modelVIP].Generation != key.Generation {
+			if n.away || row.Epoch == 0 || row.Old == 0 || n.have.VIP[modelVIP].Generation != key.Generation {
 				continue
 			}
 			next := *n
@@ -242,7 +258,7 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			yield(fmt.Sprintf("settle slot %d", i), &next)
 		}
 	}
-	if len(batches) > 0 {
+	if len(batches) > 0 && !n.away {
 		for _, c := range batches[0] {
 			next := *n
 			next.have = apply(n.have, c)
@@ -295,6 +311,11 @@ func (m *model) key(n *node) [16]byte {
 	for _, s := range p.Slots {
 		note(s)
 	}
+	if n.away {
+		for _, s := range n.left[modelPool].Slots {
+			note(s)
+		}
+	}
 	for _, t := range n.have.Slots {
 		for _, s := range t.Rows {
 			note(s)
@@ -334,6 +355,11 @@ func (m *model) key(n *node) [16]byte {
 		id(x)
 	}
 	slots(p.Slots)
+	if n.away {
+		slots(n.left[modelPool].Slots)
+	} else {
+		b = append(b, 0xff)
+	}
 	tables := slices.SortedFunc(maps.Keys(n.have.Slots), compareSlotTables)
 	for _, key := range tables {
 		b = append(b, p.Generation-key.Generation)
@@ -419,7 +445,7 @@ func (m *model) search(most int) result {
 
 func (m model) String() string {
 	var events []string
-	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0} {
+	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0, "lose": m.lose} {
 		if on {
 			events = append(events, event)
 		}
@@ -442,6 +468,8 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 		{model{backends: 2, slots: 2, hash: 1, fail: true, drain: true, allDown: config.Forward}, 0},
 		{model{backends: 3, slots: 1, fail: true, drain: true}, 0},
 		{model{backends: 2, slots: 1, fail: true, drain: true, remove: true}, 0},
+		{model{backends: 2, slots: 1, fail: true, drain: true, lose: true}, 0},
+		{model{backends: 3, slots: 2, hash: 1, fail: true, drain: true, lose: true}, 20000},
 		{model{backends: 2, slots: 1, grown: 2, drain: true}, 0},
 		{model{backends: 2, slots: 1, grown: 2, hash: 1, fail: true, drain: true}, 20000},
 		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true}, 20000},
@@ -468,8 +496,9 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 // The model sees what it is there for.
 func TestModelNoticesFaults(t *testing.T) {
 	for name, m := range map[string]model{
-		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
-		"slots settle while their old flows live":        {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+		"gradual moves begin while the switch is behind":         {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
+		"slots go elsewhere for a blip while the switch is away": {backends: 2, slots: 1, fail: true, lose: true, noUndo: true},
+		"slots settle while their old flows live":                {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := m.search(20000)

@@ -44,6 +44,9 @@ func Step(st State, in Input) (State, Report, error) {
 		if err != nil {
 			return st, Report{}, err
 		}
+		if in.Hold {
+			w.undo(in.Left[cfg.Name])
+		}
 		w.rescue()
 		works[i] = w
 	}
@@ -259,25 +262,38 @@ func (s *stepper) moves(w *work) {
 		gradual  bool
 	}
 	counts := make(map[key]int)
-	n := 0
-	was, is := make([]int, len(w.pool.Members)), make([]int, len(w.pool.Members))
 	for i, slot := range w.pool.Slots {
 		before := w.before[i]
-		if b := w.roster.at(before.Backend); b >= 0 {
+		if before.Backend != slot.Backend {
+			counts[key{before.Backend, slot.Backend, slot.Old == before.Backend && slot.Old != 0}]++
+		}
+	}
+	from := w.before
+	if w.undone != nil {
+		from = w.undone // who returns to flows that were never sent elsewhere is no surplus
+	}
+	s.report.Surplus += w.surplus(from, w.pool.Slots)
+	for k, n := range counts {
+		s.report.Moves = append(s.report.Moves, Move{Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual})
+	}
+}
+
+// surplus counts the moves from before to after that brought the pool no nearer to its shares.
+func (w *work) surplus(before, after []Slot) int {
+	n := 0
+	was, is := make([]int, len(w.pool.Members)), make([]int, len(w.pool.Members))
+	for i, slot := range after {
+		if b := w.roster.at(before[i].Backend); b >= 0 {
 			was[b]++
 		}
 		if b := w.roster.at(slot.Backend); b >= 0 {
 			is[b]++
 		}
-		if before.Backend != slot.Backend {
-			counts[key{before.Backend, slot.Backend, slot.Old == before.Backend && slot.Old != 0}]++
+		if before[i].Backend != slot.Backend {
 			n++
 		}
 	}
-	s.report.Surplus += n - (w.distance(was) - w.distance(is))
-	for k, n := range counts {
-		s.report.Moves = append(s.report.Moves, Move{Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual})
-	}
+	return n - (w.distance(was) - w.distance(is))
 }
 
 // compareMoves orders moves. Between two backends they are of one kind: gradual if the first one lives.

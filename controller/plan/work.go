@@ -19,6 +19,7 @@ type work struct {
 	cfg    *config.Pool
 	was    *Pool // nil: the pool is new
 	before []Slot
+	undone []Slot // before, with what was undone; nil when nothing was
 	pool   Pool
 	roster roster
 	cloned bool // pool.Slots is the work's own
@@ -92,6 +93,27 @@ func (w *work) set(slot int, to Slot) {
 		w.pool.Slots, w.cloned = slices.Clone(w.pool.Slots), true
 	}
 	w.pool.Slots[slot] = to
+}
+
+// undo gives slots back what the switches still have for them, where a part of it lives that they have
+// lost; what is dead of it leaves again in rescue. left may be nil.
+func (w *work) undo(left *Pool) {
+	if left == nil || left.ID != w.pool.ID || left.Generation != w.pool.Generation {
+		return
+	}
+	lives := func(id BackendID) bool {
+		i := w.roster.at(id)
+		return i >= 0 && w.status[i] != dead
+	}
+	for i, slot := range left.Slots {
+		now := w.pool.Slots[i]
+		if lives(slot.Backend) && now.Backend != slot.Backend || lives(slot.Old) && now.Old != slot.Old && now.Backend != slot.Old {
+			w.set(i, slot)
+		}
+	}
+	if w.cloned {
+		w.undone = slices.Clone(w.pool.Slots)
+	}
 }
 
 // lacks returns, by member, how many slots each is short of its share; below 0: how many above it.

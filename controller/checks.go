@@ -1,12 +1,15 @@
 package controller
 
 import (
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
 )
 
 // checks holds what healthd has to watch, and wakes those who wait for the next version.
@@ -50,12 +53,33 @@ func (c *checks) watched() bool {
 	return c.watchers > 0
 }
 
-func checksOf(intent *config.Intent, revision int64) *api.Checks {
-	m := &api.Checks{IntentRevision: revision}
+// setChecks tells healthd what to watch, if that has changed.
+func (l *loop) setChecks() {
+	var leavers []plan.Member
+	for _, pool := range l.intent.Pools {
+		members, _ := l.st.Plan.Leavers(pool.Name)
+		leavers = append(leavers, members...)
+	}
+	if l.checked != l.st.Intent.Revision || !slices.Equal(leavers, l.leavers) {
+		l.checked, l.leavers = l.st.Intent.Revision, leavers
+		l.checks.set(checksOf(l.intent, l.st))
+	}
+}
+
+// checksOf lists the backends of the intent, and those that left it and own slots yet: their death must
+// be known too.
+func checksOf(intent *config.Intent, st store.State) *api.Checks {
+	m := &api.Checks{IntentRevision: st.Intent.Revision}
 	for _, pool := range intent.Pools {
 		p := &api.PoolChecks{Pool: pool.Name}
 		for _, b := range pool.Backends {
 			p.Backends = append(p.Backends, &api.CheckedBackend{Name: b.Name, Address: b.Address.String()})
+		}
+		leavers, _ := st.Plan.Leavers(pool.Name)
+		for _, b := range leavers {
+			if b.Address != "" {
+				p.Backends = append(p.Backends, &api.CheckedBackend{Name: b.Name, Address: b.Address})
+			}
 		}
 		for _, c := range pool.Checks {
 			check := &api.Check{

@@ -20,6 +20,13 @@ func effectiveHealth(intent *config.Intent, st store.State) map[plan.BackendKey]
 		if len(pool.Checks) == 0 {
 			continue // nobody judges it; verdicts from when it had checks are void
 		}
+		leavers, _ := st.Plan.Leavers(pool.Name)
+		for _, m := range leavers {
+			key := plan.BackendKey{Pool: pool.Name, Backend: m.Name}
+			if v, ok := st.Verdicts[key]; ok {
+				health[key] = v.Health
+			}
+		}
 		var unjudged []plan.BackendKey
 		for _, b := range pool.Backends {
 			key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
@@ -44,6 +51,23 @@ func effectiveHealth(intent *config.Intent, st store.State) map[plan.BackendKey]
 		}
 	}
 	return health
+}
+
+// judged keeps the verdicts on the backends that are checked: those of the intent, and those that left it
+// and own slots yet.
+func judged(intent *config.Intent, st store.State) map[plan.BackendKey]store.Verdict {
+	kept := prune(intent, st.Verdicts)
+	for _, pool := range intent.Pools {
+		if p := st.Plan.Pools[pool.Name]; p != nil {
+			for _, m := range p.Members {
+				key := plan.BackendKey{Pool: pool.Name, Backend: m.Name}
+				if v, ok := st.Verdicts[key]; ok {
+					kept[key] = v
+				}
+			}
+		}
+	}
+	return kept
 }
 
 // prune keeps the entries of m whose backends the intent has.

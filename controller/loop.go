@@ -40,9 +40,12 @@ type loop struct {
 	started  time.Time
 	st       store.State // as decided; as stored too unless frozen
 	intent   *config.Intent
-	frozen   error  // why the store does not have st
-	fatal    error  // ends run
-	sequence uint64 // of the last decision
+	known    map[plan.BackendKey]bool // the intent's backends
+	leavers  []plan.Member            // that are checked too, though the intent has them no more
+	checked  int64                    // revision of the intent that the checks are of
+	frozen   error                    // why the store does not have st
+	fatal    error                    // ends run
+	sequence uint64                   // of the last decision
 
 	devices  map[string]*running
 	views    map[string]*view
@@ -62,6 +65,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 	return &loop{
 		log:     log,
 		db:      db,
+		events:  events{log: log},
 		inbox:   make(chan func(), 64),
 		started: time.Now(),
 		st:      st,
@@ -184,26 +188,24 @@ func (l *loop) apply(ctx context.Context, file, text string, also func(*store.St
 	next.Intent.Revision++
 	next.VIPAge = vipAges(intent, l.st.VIPAge, next.Intent.Revision)
 	next.Admin = prune(intent, l.st.Admin)
-	next.Verdicts = prune(intent, l.st.Verdicts)
+	next.Verdicts = judged(intent, l.st)
 	if err := l.adopt(ctx, intent, next, errFrozen); err != nil {
 		return 0, false, err
 	}
-	l.log.Info("intent applied", "revision", next.Intent.Revision, "file", file)
 	l.events.publish(time.Now(), intentApplied(next.Intent.Revision))
 	return next.Intent.Revision, true, nil
 }
 
 // adopt makes intent, which goes with next, the running one.
 func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.State, unlessFrozen error) error {
-	before := l.intent
-	l.intent = intent
+	before, known := l.intent, l.known
+	l.intent, l.known = intent, backendsOf(intent)
 	cause := cause{text: fmt.Sprintf("intent revision %d", next.Intent.Revision)}
 	if err := l.step(ctx, next, cause, true, unlessFrozen); err != nil {
-		l.intent = before
+		l.intent, l.known = before, known
 		return err
 	}
 	l.recheck(before, time.Now())
-	l.checks.set(checksOf(intent, next.Intent.Revision))
 	for key := range l.drained {
 		if _, ok := l.st.Admin[key]; !ok {
 			delete(l.drained, key)
@@ -247,11 +249,6 @@ func (l *loop) save(ctx context.Context, next store.State, unlessFrozen error) e
 
 func (l *loop) setFrozen(err error) {
 	if (err == nil) != (l.frozen == nil) {
-		if err != nil {
-			l.log.Error("the store does not answer: the configuration is frozen, verdicts go on", "err", err)
-		} else {
-			l.log.Info("the store answers again")
-		}
 		l.events.publish(time.Now(), storeChanged(err))
 	}
 	l.frozen = err
@@ -273,11 +270,15 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 	}
 	same := samePools(l.st.Plan, decided)
 	next.Plan = decided
+	if always || !same {
+		next.Verdicts = judged(l.intent, next)
+	}
 	if l.frozen != nil && unlessFrozen == nil {
 		l.st = next // the loop's timer tries the store: nothing waits for it here
 	} else if err := l.save(ctx, next, unlessFrozen); err != nil {
 		return err
 	}
+	l.setChecks()
 	l.waiting = report.Waiting
 	if len(report.Moves) > 0 {
 		l.events.publish(now, slotsMoved(why, report))

@@ -22,9 +22,7 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 	case r.Claim != nil:
 		key := claimKey{Switch: r.Switch, VIP: r.Claim.VIP, Port: r.Claim.Port, MAC: r.Claim.MAC}
 		if l.claims.add(key, now) {
-			m := l.claims.message(key, l.ownerOf(key.MAC))
-			l.log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend)
-			l.events.publish(now, arpClaim(m))
+			l.events.publish(now, arpClaim(l.claims.message(key, l.ownerOf(key.MAC))))
 		}
 	case r.Moved != nil:
 		l.events.publish(now, stationMoved(r.Switch, r.Moved))
@@ -41,7 +39,6 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	v.status = *s
 	if s.State != before {
 		l.events.publish(time.Now(), switchChanged(name, s))
-		l.log.Info("switch", "name", name, "state", s.State, "read_back", s.ReadBack, "written", s.WrittenConnect, "failed", s.FailedTotal)
 	}
 	if s.State == device.Disconnected {
 		clear(v.idle)
@@ -101,6 +98,7 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 	} else if err := l.save(ctx, next, nil); err != nil {
 		return // fatal: another controller decides now
 	}
+	l.setChecks()
 	for _, pool := range l.intent.Pools {
 		if before.Pools[pool.Name] == next.Plan.Pools[pool.Name] {
 			continue

@@ -185,7 +185,31 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0
 		m.Backends = append(m.Backends, bm)
 	}
+	m.Backends = append(m.Backends, l.leaverStatus(p)...)
 	return m
+}
+
+// leaverStatus lists the backends that are removed from the intent and own slots yet.
+func (l *loop) leaverStatus(p config.Pool) (list []*api.BackendStatus) {
+	members, shares := l.st.Plan.Leavers(p.Name)
+	for i, b := range members {
+		share, verdict := shares[i], l.st.Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
+		bm := &api.BackendStatus{
+			Pool: p.Name, Name: b.Name, Id: uint32(b.ID), Address: b.Address, Mac: b.MAC.String(),
+			SwitchPort: uint32(b.Port), Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
+			Health: healthMessage(verdict.Health), Reason: fmt.Sprintf("removed, %d slots left", share.Slots+share.MovingOut),
+			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+		}
+		if verdict.Health != plan.Unknown {
+			bm.Since = timestamppb.New(verdict.Since)
+		}
+		if verdict.Reason != "" {
+			bm.Reason += "; " + verdict.Reason
+		}
+		bm.Waiting, bm.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		list = append(list, bm)
+	}
+	return list
 }
 
 // waits counts the slots that wait, of those that are meant, and says why: "a", or "a (31), b (7)".

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -97,13 +98,23 @@ func (l *loop) recheck(before *config.Intent, now time.Time) {
 	}
 }
 
+// knows says whether a backend is checked.
 func (l *loop) knows(key plan.BackendKey) bool {
-	for _, p := range l.intent.Pools {
+	if l.known[key] {
+		return true
+	}
+	p := l.st.Plan.Pools[key.Pool]
+	return p != nil && slices.ContainsFunc(l.leavers, func(m plan.Member) bool {
+		return m.Name == key.Backend && slices.Contains(p.Members, m)
+	})
+}
+
+func backendsOf(intent *config.Intent) map[plan.BackendKey]bool {
+	known := make(map[plan.BackendKey]bool)
+	for _, p := range intent.Pools {
 		for _, b := range p.Backends {
-			if p.Name == key.Pool && b.Name == key.Backend {
-				return true
-			}
+			known[plan.BackendKey{Pool: p.Name, Backend: b.Name}] = true
 		}
 	}
-	return false
+	return known
 }

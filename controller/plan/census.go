@@ -54,6 +54,22 @@ func (st State) Census(pool string) (Census, bool) {
 	return c, true
 }
 
+// Leavers returns the members that are removed from the intent and still own slots or serve old flows,
+// in the order of their ids, with what they own.
+func (st State) Leavers(pool string) (members []Member, shares []Share) {
+	p := st.Pools[pool]
+	if p == nil || !slices.ContainsFunc(p.Members, func(m Member) bool { return m.Removed }) {
+		return nil, nil
+	}
+	c, _ := st.Census(pool)
+	for i, m := range p.Members { // the census has them in the same order
+		if s := c.Backends[i]; m.Removed && s.Slots+s.MovingOut > 0 {
+			members, shares = append(members, m), append(shares, s)
+		}
+	}
+	return members, shares
+}
+
 // Epochs returns the epochs of the slots that move, ascending.
 func (p *Pool) Epochs() []uint32 {
 	var epochs []uint32

@@ -451,7 +451,7 @@ func TestPoolsComeAndGo(t *testing.T) {
 	if diff := cmp.Diff(map[string]PoolID{"web": 3, "other": 2}, got); diff != "" {
 		t.Errorf("pool ids (-want +got):\n%s", diff)
 	}
-	wantMembers := []Member{{ID: 3, Name: "b1", Forward: Forward{backend(1, 1).MAC, 2}, Weight: 1}}
+	wantMembers := []Member{{ID: 3, Name: "b1", Forward: Forward{backend(1, 1).MAC, 2}, Address: "10.0.0.1", Weight: 1}}
 	if diff := cmp.Diff(wantMembers, w.st.Pools["web"].Members); diff != "" {
 		t.Errorf("members (-want +got):\n%s", diff)
 	}

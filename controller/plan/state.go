@@ -26,6 +26,7 @@ type Member struct {
 	ID   BackendID
 	Name string
 	Forward
+	Address string // where healthd finds it, be it removed or not; unknown to older stores
 	Weight  int
 	Removed bool // from the intent
 }

@@ -122,7 +122,7 @@ func (s *stepper) members(w *work) error {
 		known[members[i].Name] = i
 	}
 	for _, b := range w.cfg.Backends {
-		m := Member{Name: b.Name, Forward: Forward{MAC: b.MAC, Port: b.SwitchPort}, Weight: b.Weight}
+		m := Member{Name: b.Name, Forward: Forward{MAC: b.MAC, Port: b.SwitchPort}, Address: b.Address.String(), Weight: b.Weight}
 		if i, ok := known[b.Name]; ok {
 			m.ID = members[i].ID
 			members[i] = m

@@ -65,7 +65,7 @@ func (p *pipeline) updateDirectCounter(kind v1.Update_Type, e *v1.DirectCounterE
 }
 
 // readDirectCounters selects direct counters: one entry's, a table's (no match), or all (table id 0).
-func (p *pipeline) readDirectCounters(ask *v1.DirectCounterEntry) (result, error) {
+func (p *pipeline) readDirectCounters(shot *snapshot, ask *v1.DirectCounterEntry) (result, error) {
 	if ask.GetTableEntry() == nil {
 		return nil, invalid("direct counter entry without table_entry")
 	}
@@ -79,22 +79,23 @@ func (p *pipeline) readDirectCounters(ask *v1.DirectCounterEntry) (result, error
 	} else if len(ask.GetTableEntry().GetMatch()) > 0 {
 		return nil, invalid("table_id 0 means all tables and takes no match")
 	}
-	selected := make([][]row, len(tables))
+	selected := make([]selection, len(tables))
 	for i, t := range tables {
 		if !t.counter {
 			continue
 		}
 		var err error
-		if selected[i], err = t.rows(&v1.TableEntry{Match: ask.GetTableEntry().GetMatch(), Priority: ask.GetTableEntry().GetPriority()}); err != nil {
+		key := &v1.TableEntry{Match: ask.GetTableEntry().GetMatch(), Priority: ask.GetTableEntry().GetPriority()}
+		if selected[i], err = t.selectRows(shot, key); err != nil {
 			return nil, err
 		}
-		if len(selected[i]) == 0 && len(ask.GetTableEntry().GetMatch()) > 0 {
+		if t.oneEntry(key) && len(selected[i].rows) == 0 {
 			return nil, engineError(t, engine.ErrNotFound)
 		}
 	}
 	return func(yield func(*v1.Entity) bool) {
 		for i, t := range tables {
-			for _, r := range selected[i] {
+			for r := range selected[i].all {
 				full := t.encode(r)
 				e := &v1.DirectCounterEntry{
 					TableEntry: &v1.TableEntry{TableId: t.id, Match: full.Match, Priority: full.Priority},

@@ -1,11 +1,15 @@
 package server
 
 import (
+	"context"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 )
@@ -17,7 +21,11 @@ const (
 	readBytes    = 1 << 20
 )
 
-// result yields the entities of one request of a Read.
+// maxReads is how many requests one Read may hold. Each may select all that the switch has.
+const maxReads = 1024
+
+// result yields the entities of one request of a Read. It reads the snapshot, never the tables, and so
+// needs no lock.
 type result iter.Seq[*v1.Entity]
 
 // Read implements v1.P4RuntimeServer. What the requests select is fixed while no write runs; turning
@@ -26,7 +34,11 @@ func (s *Server) Read(req *v1.ReadRequest, rpc v1.P4Runtime_ReadServer) error {
 	if err := s.checkDevice(req.GetDeviceId()); err != nil {
 		return err
 	}
-	results, errs, err := s.snapshot(req)
+	if n := len(req.GetEntities()); n > maxReads {
+		return status.Errorf(codes.ResourceExhausted, "a Read of %d entities, want %d at most", n, maxReads)
+	}
+	ctx := rpc.Context()
+	results, errs, err := s.selectAll(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -41,6 +53,10 @@ func (s *Server) Read(req *v1.ReadRequest, rpc v1.P4Runtime_ReadServer) error {
 		return err
 	}
 	for _, r := range results {
+		// A request may go over a whole table and find nothing to send.
+		if err := ctx.Err(); err != nil {
+			return status.FromContextError(err).Err()
+		}
 		for e := range r {
 			pending = append(pending, e)
 			size += extraSize(e)
@@ -65,42 +81,11 @@ func extraSize(e *v1.Entity) int {
 	return len(e.GetTableEntry().GetMetadata())
 }
 
-// snapshot selects what every request of a Read asks for; errs has their errors.
-func (s *Server) snapshot(req *v1.ReadRequest) (results []result, errs []error, err error) {
-	s.state.RLock()
-	defer s.state.RUnlock()
-	if s.current == nil {
-		return nil, nil, errNoPipeline
-	}
-	errs = make([]error, len(req.GetEntities()))
-	for i, e := range req.GetEntities() {
-		var r result
-		if r, errs[i] = s.selectEntities(s.current, e); errs[i] == nil {
-			results = append(results, r)
-		}
-	}
-	return results, errs, nil
-}
-
-func (s *Server) selectEntities(p *pipeline, e *v1.Entity) (result, error) {
-	switch e := e.GetEntity().(type) {
-	case nil:
-		return nil, invalid("no entity in the request")
-	case *v1.Entity_TableEntry:
-		return p.readTables(e.TableEntry, s.cfg.Plane.Now)
-	case *v1.Entity_DirectCounterEntry:
-		return p.readDirectCounters(e.DirectCounterEntry)
-	case *v1.Entity_CounterEntry:
-		return p.readCounters(e.CounterEntry)
-	case *v1.Entity_RegisterEntry:
-		return p.readRegisters(e.RegisterEntry)
-	case *v1.Entity_PacketReplicationEngineEntry:
-		return p.readReplication(e.PacketReplicationEngineEntry)
-	case *v1.Entity_DigestEntry:
-		return p.digests.read(e.DigestEntry)
-	default:
-		return nil, unimplemented(entityName(e))
-	}
+// snapshot is what the tables and groups held when a Read began, each taken once, when the first of its
+// requests needs it.
+type snapshot struct {
+	tables map[*table][]row
+	groups []*v1.MulticastGroupEntry // in the order of their ids, nil when not taken
 }
 
 // row is an entry as it was when the snapshot was taken.
@@ -109,47 +94,125 @@ type row struct {
 	note  note
 }
 
-// rows returns the entries of a table that a request selects (section "Wildcard Reads" of
-// "TableEntry").
-func (t *table) rows(ask *v1.TableEntry) ([]row, error) {
-	want := noteOf(ask)
-	accept := func(e *engine.Installed) bool {
-		n := t.notes[e]
-		return (want.cookie == 0 || n.cookie == want.cookie) && (want.metadata == "" || n.metadata == want.metadata)
+// rows returns all entries of a table. state is locked.
+func (s *snapshot) rows(t *table) []row {
+	if rows, ok := s.tables[t]; ok {
+		return rows
 	}
+	rows := make([]row, 0, t.engine.Len())
+	for e := range t.engine.All() {
+		rows = append(rows, row{e, t.notes[e]})
+	}
+	s.tables[t] = rows
+	return rows
+}
+
+// multicastGroups returns all groups of p. state is locked.
+func (s *snapshot) multicastGroups(p *pipeline) []*v1.MulticastGroupEntry {
+	if s.groups == nil {
+		s.groups = make([]*v1.MulticastGroupEntry, 0, len(p.groups))
+		for _, id := range slices.Sorted(maps.Keys(p.groups)) {
+			s.groups = append(s.groups, p.groups[id])
+		}
+	}
+	return s.groups
+}
+
+// selectAll selects what every request of a Read asks for, all from one snapshot; errs has their
+// errors.
+func (s *Server) selectAll(ctx context.Context, req *v1.ReadRequest) (results []result, errs []error, err error) {
+	s.state.RLock()
+	defer s.state.RUnlock()
+	if s.current == nil {
+		return nil, nil, errNoPipeline
+	}
+	shot := &snapshot{tables: map[*table][]row{}}
+	errs = make([]error, len(req.GetEntities()))
+	for i, e := range req.GetEntities() {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, status.FromContextError(err).Err()
+		}
+		var r result
+		if r, errs[i] = s.selectEntities(s.current, shot, e); errs[i] == nil {
+			results = append(results, r)
+		}
+	}
+	return results, errs, nil
+}
+
+func (s *Server) selectEntities(p *pipeline, shot *snapshot, e *v1.Entity) (result, error) {
+	switch e := e.GetEntity().(type) {
+	case nil:
+		return nil, invalid("no entity in the request")
+	case *v1.Entity_TableEntry:
+		return p.readTables(shot, e.TableEntry, s.cfg.Plane.Now)
+	case *v1.Entity_DirectCounterEntry:
+		return p.readDirectCounters(shot, e.DirectCounterEntry)
+	case *v1.Entity_CounterEntry:
+		return p.readCounters(e.CounterEntry)
+	case *v1.Entity_RegisterEntry:
+		return p.readRegisters(e.RegisterEntry)
+	case *v1.Entity_PacketReplicationEngineEntry:
+		return p.readReplication(shot, e.PacketReplicationEngineEntry)
+	case *v1.Entity_DigestEntry:
+		return p.digests.read(e.DigestEntry)
+	default:
+		return nil, unimplemented(entityName(e))
+	}
+}
+
+// selection is what a request selects of one table: some rows of the snapshot.
+type selection struct {
+	rows   []row
+	accept func(row) bool
+}
+
+func (s selection) all(yield func(row) bool) {
+	for _, r := range s.rows {
+		if s.accept(r) && !yield(r) {
+			return
+		}
+	}
+}
+
+// oneEntry says whether a request names one entry, by its whole key.
+func (t *table) oneEntry(ask *v1.TableEntry) bool {
+	return len(ask.GetMatch()) > 0 && (!t.prioritised || ask.GetPriority() != 0)
+}
+
+// selectRows returns the entries of a table that a request selects (section "Wildcard Reads" of
+// "TableEntry"). state is locked; the selection is good without.
+func (t *table) selectRows(shot *snapshot, ask *v1.TableEntry) (selection, error) {
+	want, priority := noteOf(ask), int(ask.GetPriority())
+	action := ""
 	if a := ask.GetAction(); a != nil {
 		c := t.calls[a.GetAction().GetActionId()]
 		if c == nil {
-			return nil, invalid("table %s has no action with id %d", t.name, a.GetAction().GetActionId())
+			return selection{}, invalid("table %s has no action with id %d", t.name, a.GetAction().GetActionId())
 		}
-		next := accept
-		accept = func(e *engine.Installed) bool { return e.Entry().Call.Action == c.name && next(e) }
+		action = c.name
 	}
 	var match []engine.Match
 	if len(ask.GetMatch()) > 0 {
 		var err error
 		if match, err = t.match(ask.GetMatch()); err != nil {
-			return nil, err
-		}
-		if !t.prioritised || ask.GetPriority() != 0 {
-			e, ok := t.engine.Lookup(match, int(ask.GetPriority()))
-			if !ok || !accept(e) {
-				return nil, nil
-			}
-			return []row{{e, t.notes[e]}}, nil
+			return selection{}, err
 		}
 	}
-	out := make([]row, 0, t.engine.Len())
-	for e := range t.engine.All() {
-		if prio := ask.GetPriority(); prio != 0 && e.Entry().Priority != int(prio) {
-			continue
+	out := selection{accept: func(r row) bool {
+		e := r.entry.Entry()
+		return (want.cookie == 0 || r.note.cookie == want.cookie) &&
+			(want.metadata == "" || r.note.metadata == want.metadata) &&
+			(action == "" || e.Call.Action == action) &&
+			(priority == 0 || e.Priority == priority) &&
+			(match == nil || slices.EqualFunc(match, e.Match, sameMatch))
+	}}
+	if t.oneEntry(ask) {
+		if e, ok := t.engine.Lookup(match, priority); ok {
+			out.rows = []row{{e, t.notes[e]}}
 		}
-		if match != nil && !slices.EqualFunc(match, e.Entry().Match, sameMatch) {
-			continue
-		}
-		if accept(e) {
-			out = append(out, row{e, t.notes[e]})
-		}
+	} else {
+		out.rows = shot.rows(t)
 	}
 	return out, nil
 }
@@ -159,7 +222,7 @@ func sameMatch(a, b engine.Match) bool {
 }
 
 // readTables selects table entries: table id 0 is all tables and takes no filter.
-func (p *pipeline) readTables(ask *v1.TableEntry, now func() time.Duration) (result, error) {
+func (p *pipeline) readTables(shot *snapshot, ask *v1.TableEntry, now func() time.Duration) (result, error) {
 	tables := p.tables
 	if ask.GetTableId() == 0 {
 		if len(ask.GetMatch()) > 0 || ask.GetAction() != nil || ask.GetPriority() != 0 || noteOf(ask) != (note{}) || ask.GetIsDefaultAction() {
@@ -183,17 +246,17 @@ func (p *pipeline) readTables(ask *v1.TableEntry, now func() time.Duration) (res
 			return t.readDefault(ask)
 		}
 	}
-	selected := make([][]row, len(tables))
+	selected := make([]selection, len(tables))
 	for i, t := range tables {
 		var err error
-		if selected[i], err = t.rows(ask); err != nil {
+		if selected[i], err = t.selectRows(shot, ask); err != nil {
 			return nil, err
 		}
 	}
 	return func(yield func(*v1.Entity) bool) {
 		at := now()
 		for i, t := range tables {
-			for _, r := range selected[i] {
+			for r := range selected[i].all {
 				e := t.encode(r)
 				if ask.GetCounterData() != nil && t.counter {
 					e.CounterData = counterData(r.entry.Counter())

@@ -1,9 +1,6 @@
 package server
 
 import (
-	"maps"
-	"slices"
-
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -84,16 +81,14 @@ func decodeReplica(r *v1.Replica) (engine.Replica, *v1.Replica, error) {
 	return engine.Replica{Port: uint16(port), Instance: uint16(r.GetInstance())}, out, nil
 }
 
-func (p *pipeline) readReplication(ask *v1.PacketReplicationEngineEntry) (result, error) {
+func (p *pipeline) readReplication(shot *snapshot, ask *v1.PacketReplicationEngineEntry) (result, error) {
 	group := ask.GetMulticastGroupEntry()
 	if group == nil {
 		return nil, unimplemented("clone sessions")
 	}
 	var selected []*v1.MulticastGroupEntry
 	if id := group.GetMulticastGroupId(); id == 0 {
-		for _, id := range slices.Sorted(maps.Keys(p.groups)) {
-			selected = append(selected, p.groups[id])
-		}
+		selected = shot.multicastGroups(p)
 	} else if one := p.groups[id]; one != nil {
 		selected = append(selected, one)
 	}

@@ -110,8 +110,16 @@ func TestParseProblems(t *testing.T) {
 
 		{"no switches", `
   - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [3, 1, 2]}`, " []", []string{`f:1: switches: must name at least one switch`}},
-		{"switch address", "127.0.0.1:9559", "127.0.0.1", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "127.0.0.1"`}},
-		{"switch port out of range", "127.0.0.1:9559", "leaf1:99999", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "leaf1:99999"`}},
+		{"switch address", "127.0.0.1:9559", "127.0.0.1", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, is "127.0.0.1"`}},
+		{"switch port out of range", "127.0.0.1:9559", "leaf1:99999", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, is "leaf1:99999"`}},
+		{"switch port with a sign", "127.0.0.1:9559", "127.0.0.1:+22559", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, is "127.0.0.1:+22559"`}},
+		{"switch host is none", "127.0.0.1:9559", "foo bar!:1", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, is "foo bar!:1"`}},
+		{"switch by name", "127.0.0.1:9559", "leaf-1.example.net:9559", nil},
+		{"switch by IPv6 address", "127.0.0.1:9559", "[::1]:9559", nil},
+		{"VIP port with a sign", "port: 80, pool: web", "port: \"+80\", pool: web", []string{`f:12: vips[0].port: must be 1..65535, is "+80"`,
+			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
+		{"octal weight", "weight: 50", "weight: 017", []string{`f:10: pools[0].backends[1].weight: must be a whole number in plain decimal digits, is "017"`}},
+		{"signed weight", "weight: 50", "weight: +17", []string{`f:10: pools[0].backends[1].weight: must be a whole number in plain decimal digits, is "+17"`}},
 		{"device id", "device_id: 1", "device_id: -1", []string{`f:2: switches[0].device_id: must be 0 or more, is -1`}},
 		{"switch twice", "vip_mac", "  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1, 2]}\nvip_mac", []string{
 			`f:3: switches[1].name: must be unique, "leaf1" is the name of switches[0] (line 2) too`,
@@ -159,6 +167,9 @@ func TestParseProblems(t *testing.T) {
 		{"port translation", web2, `{name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2, port: 8080}`,
 			[]string{`f:10: pools[0].backends[1].port: must be 80, the port of the VIP, or be left out, is 8080: Direct Server Return leaves the packet as the client sent it, so the port cannot be translated`}},
 		{"the same port", "weight: 50", "port: 80", nil},
+		{"a port, and VIPs with several", "weight: 50}\nvips:", "port: 80}\nvips:\n  - {name: alt, address: 10.0.0.101, port: 8080, pool: web}",
+			[]string{`f:10: pools[0].backends[1].port: must be left out, is 80: the pool's VIPs have the ports 80, 8080, and Direct Server Return leaves the packet as the client sent it, so the port cannot be translated`,
+				`f:7: pools[0].checks[0].port: is missing, and the pool's VIPs have several ports (80, 8080): must be 1..65535`}},
 		{"no backends", "pools:\n", "pools:\n  - {name: none, backends: []}\n", []string{`f:5: pools[0].backends: must name at least one backend`}},
 		{"one machine, two MACs", "\nvips:", fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:13", 1),
 			[]string{`f:11: pools[1].backends[0].mac: must be 02:00:00:00:00:11, the MAC that pools[0].backends[0] (line 9) gives for 10.0.0.11, is 02:00:00:00:00:13`}},
@@ -256,7 +267,7 @@ vips:
 	_, err := Parse("sluice.yaml", []byte(file))
 	want := `sluice.yaml:2: switches[0].device_id: must be a whole number, is "one"
 sluice.yaml:2: switches[0].ports[1]: must be a whole number, is "x"
-sluice.yaml:2: switches[0].address: must be host:port such as 127.0.0.1:9559, is "nowhere"
+sluice.yaml:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, is "nowhere"
 sluice.yaml:3: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "02:53"
 sluice.yaml:6: pools[0].slots: must be a whole number, is "many"
 sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, drain_limit, all_down, checks, backends
@@ -286,6 +297,23 @@ func TestParseRefusesWhatNoSwitchHolds(t *testing.T) {
 	_, err := Parse("f", []byte(file.String()))
 	want := `f:3: pools: must have at most 524288 slots together, counting the largest pool twice (to change its slots takes room for both tables), have 589824: a switch holds no more
 f:12: vips: must be at most 8192, are 8193: a switch holds no more`
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseRefusesTooManyBackends(t *testing.T) {
+	var file strings.Builder
+	file.WriteString("switches: [{name: s, address: \"s:1\", device_id: 1, ports: [1]}]\nvip_mac: 02:53:4c:00:00:01\npools:\n  - name: p\n    slots: 32768\n    backends:\n")
+	for i := range maxBackends {
+		fmt.Fprintf(&file, "    - {name: b%d, address: 10.1.%d.%d, mac: \"02:00:00:00:%02x:%02x\", switch_port: 1}\n", i, i/256, i%256, i/256, i%256)
+	}
+	if _, err := Parse("f", []byte(file.String())); err != nil {
+		t.Errorf("as many as a switch holds: %v", err)
+	}
+	file.WriteString("    - {name: more, address: 10.2.0.1, mac: \"02:00:00:01:00:01\", switch_port: 1}\n")
+	_, err := Parse("f", []byte(file.String()))
+	want := "f:3: pools: must have at most 16384 backends together, have 16385: a switch holds no more"
 	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

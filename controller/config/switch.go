@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -49,10 +51,17 @@ func (p *parser) hostPort(path, text string) {
 		return
 	}
 	host, port, err := net.SplitHostPort(text)
-	n, numErr := strconv.Atoi(port)
-	if err != nil || host == "" || numErr != nil || n < 1 || n > 65535 {
-		p.Add(path, "must be host:port such as 127.0.0.1:9559, is %s", strict.Quote(text))
+	if _, notIP := netip.ParseAddr(host); notIP != nil && !hostForm.MatchString(host) || err != nil || !isPort(port) {
+		p.Add(path, "must be host:port such as 127.0.0.1:9559, the port 1..65535, is %s", strict.Quote(text))
 	}
+}
+
+var hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?$`)
+
+// isPort says whether text is a port in plain decimal digits.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0 && text == strconv.FormatUint(n, 10)
 }
 
 // switchPorts reads the flood domain.

@@ -105,7 +105,7 @@ func (p *parser) servicePort(path, text string) uint16 {
 		return 0
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 65535 {
+	if err != nil || !isPort(text) {
 		p.Add(path, "must be 1..65535, is %s", strict.Quote(text))
 		return 0
 	}

@@ -211,7 +211,7 @@ func (d *Document) scalar(path string, n *yaml.Node, v reflect.Value) {
 }
 
 var (
-	decimal = regexp.MustCompile(`^[-+]?[0-9]+$`)
+	decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 	integer = regexp.MustCompile(`^[-+]?(0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|[0-9][0-9_]*)$`) // as YAML writes them
 )
 

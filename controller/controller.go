@@ -146,10 +146,11 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := l.begin(file, text); err != nil {
 		return err
 	}
+	revision := l.st.Intent.Revision
 	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })
 	service := &service{loop: l}
 	group.Go(func() error { return api.Serve(ctx, listener, service, service) })
-	c.log.Info("controller started", "listen", c.Address(), "election", election, "revision", state.Intent.Revision)
+	c.log.Info("controller started", "listen", c.Address(), "election", election, "revision", revision)
 	close(c.ready)
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
@@ -17,14 +18,19 @@ const (
 // events remembers the last events and passes new ones on. A watcher that falls behind is cut off:
 // nobody's reading holds up the loop.
 type events struct {
+	log *slog.Logger // nil: none
+
 	mu       sync.Mutex // guards all below
 	sequence uint64
 	kept     []*api.Event
 	watchers map[chan *api.Event]bool
 }
 
-// publish gives the event its number and time. Nobody may change it afterwards.
+// publish gives the event its number and time, and writes it to the log. Nobody may change it afterwards.
 func (e *events) publish(now time.Time, ev *api.Event) {
+	if e.log != nil {
+		logEvent(e.log, ev)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.sequence++

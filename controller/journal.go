@@ -1,0 +1,66 @@
+package controller
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/sluicelb/sluice/controller/api"
+)
+
+// logEvent writes to the log what changed. Forced ends of moves are logged where their limit is known.
+func logEvent(log *slog.Logger, ev *api.Event) {
+	switch d := ev.Detail.(type) {
+	case *api.Event_Verdict:
+		m := d.Verdict
+		log.Info("verdict", "backend", m.Pool+"/"+m.Backend, "health", strings.ToLower(strings.TrimPrefix(m.Health.String(), "HEALTH_")), "reason", m.Reason)
+	case *api.Event_SlotsMoved:
+		logMoves(log, d.SlotsMoved, ev.Text)
+	case *api.Event_Reprogrammed:
+		m := d.Reprogrammed
+		log.Info("switches reprogrammed", "cause", m.Cause, "switches", strings.Join(m.Switches, ", "), "writes", m.Writes, "ms", m.ReprogramMs)
+	case *api.Event_ArpClaim:
+		m := d.ArpClaim
+		log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend)
+	case *api.Event_Switch:
+		m := d.Switch
+		log.Info("switch", "name", m.Switch, "state", strings.ToLower(strings.TrimPrefix(m.State.String(), "STATE_")),
+			"read_back", m.RowsReadBack, "written", m.EntriesWritten, "err", m.Error)
+	case *api.Event_IntentApplied:
+		log.Info("intent applied", "revision", d.IntentApplied.Revision)
+	case *api.Event_Admin:
+		word := "undrain"
+		if d.Admin.Admin == api.Admin_ADMIN_DRAIN {
+			word = "drain"
+		}
+		log.Info(word, "backend", d.Admin.Pool+"/"+d.Admin.Backend)
+	case *api.Event_DrainDone:
+		log.Info("drain done", "backend", d.DrainDone.Pool+"/"+d.DrainDone.Backend)
+	case *api.Event_SlotsSettled:
+		m := d.SlotsSettled
+		if !m.Forced {
+			log.Debug("slots settled", "pool", m.Pool, "slots", m.Slots, "moving", m.Moving)
+		}
+	case *api.Event_Store:
+		if d.Store.Frozen {
+			log.Error("the store does not answer: the configuration is frozen, verdicts go on", "err", d.Store.Error)
+			return
+		}
+		log.Info("the store answers again")
+	case *api.Event_Station:
+		log.Debug("station moved", "text", ev.Text)
+	}
+}
+
+// logMoves also tells when a pool loses its last live backend: only then do slots go to nobody.
+func logMoves(log *slog.Logger, m *api.SlotsMoved, text string) {
+	slots := uint32(0)
+	lost := make(map[string]bool)
+	for _, move := range m.Moves {
+		slots += move.Slots
+		if move.To == "" && !lost[move.Pool] {
+			lost[move.Pool] = true
+			log.Warn("pool has no live backend", "pool", move.Pool, "cause", m.Cause)
+		}
+	}
+	log.Info("slots moved", "cause", m.Cause, "slots", slots, "moves", strings.TrimPrefix(text, m.Cause+": "))
+}

@@ -146,7 +146,7 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 			t.Errorf("leaf2 is away: %v", m)
 		}
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, "test.yaml", []byte(limitIntent)); err != nil {
+			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", limitIntent)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,4 +155,34 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 			t.Errorf("leaf2 is given up: %v", m)
 		}
 	})
+}
+
+// What no switch has to take is not waited for, nor what a switch had to that the intent gives up.
+func TestPendingChanges(t *testing.T) {
+	l := newTestLoop(t, &fakeStore{})
+	for n := range 10 {
+		h := []api.Health{api.Health_HEALTH_DOWN, api.Health_HEALTH_UP}[n%2]
+		if _, err := l.verdicts(t.Context(), detected("web2", h, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.pending) != 0 {
+		t.Errorf("no switch is connected, %d changes wait", len(l.pending))
+	}
+	l.status(t.Context(), l.views["leaf1"], "leaf1", &device.Status{State: device.Reconciling, Connects: 1, Applied: l.sequence})
+	if _, err := l.verdicts(t.Context(), down("web1")); err != nil || len(l.pending) != 1 {
+		t.Errorf("a switch is connected, %d changes wait, want 1: %v", len(l.pending), err)
+	}
+	for range 2 * changesPending {
+		l.follow(newChange(l.sequence, cause{}, time.Now(), plan.Report{}, l.views))
+	}
+	if len(l.pending) != changesPending {
+		t.Errorf("%d changes wait, want %d", len(l.pending), changesPending)
+	}
+	if _, _, err := l.applyFile(t.Context(), parse("test.yaml", strings.ReplaceAll(testIntent, "leaf1", "leaf2"))); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.pending) != 0 {
+		t.Errorf("the switch is given up, %d changes wait", len(l.pending))
+	}
 }

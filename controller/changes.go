@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	changesKept = 32
+	changesKept    = 32
+	changesPending = 1024 // a switch that is connected and never done keeps no more
 	// latestCause is how long ago what caused a change may have been detected: the time from an earlier
 	// detection, reported by a healthd that was away, says nothing of how quick the change was.
 	latestCause = time.Minute

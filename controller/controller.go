@@ -171,7 +171,10 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 			}
 			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
 			if c.cfg.File != "" {
-				r.text, r.err = os.ReadFile(c.cfg.File)
+				var text []byte
+				if text, r.err = os.ReadFile(c.cfg.File); r.err == nil {
+					r.parsed = parse(c.cfg.File, string(text))
+				}
 			}
 			select {
 			case <-ctx.Done():
@@ -184,9 +187,9 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 }
 
 type fileRead struct {
-	file string
-	text []byte
-	err  error
+	file   string
+	parsed parsed
+	err    error // in reading
 }
 
 // running is a device at work.

@@ -38,7 +38,7 @@ func TestRemovedBackendDies(t *testing.T) {
 		lines := strings.SplitAfter(text, "\n")
 		without := strings.Join(slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, "web6") }), "")
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, "test.yaml", []byte(without)); err != nil {
+			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", without)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -96,7 +96,7 @@ func (l *loop) begin(file string, text []byte) error {
 	case file == "" || string(text) == stored.Loaded && stored.Revision > 0:
 		return nil
 	}
-	_, _, err := l.applyFile(context.Background(), file, text)
+	_, _, err := l.applyFile(context.Background(), parse(file, string(text)))
 	if err != nil && stored.Revision > 0 {
 		// The service matters more than the file: what ran goes on.
 		l.log.Error("the intent's file is refused, the stored intent stays", "revision", stored.Revision, "err", err)
@@ -151,7 +151,7 @@ func (l *loop) reloaded(ctx context.Context, r fileRead) {
 	err := r.err
 	changed := false
 	if err == nil {
-		_, changed, err = l.applyFile(ctx, r.file, r.text)
+		_, changed, err = l.applyFile(ctx, r.parsed)
 	}
 	if err != nil {
 		l.log.Error("the intent's file is refused, the running intent stays", "file", r.file, "err", err)
@@ -161,18 +161,31 @@ func (l *loop) reloaded(ctx context.Context, r fileRead) {
 }
 
 // applyFile applies the controller's own --config file.
-func (l *loop) applyFile(ctx context.Context, file string, text []byte) (int64, bool, error) {
-	return l.apply(ctx, file, string(text), func(st *store.State) { st.Intent.Loaded = string(text) })
+func (l *loop) applyFile(ctx context.Context, p parsed) (int64, bool, error) {
+	return l.apply(ctx, p, func(st *store.State) { st.Intent.Loaded = p.text })
 }
 
-// apply makes text the running intent, unless something is wrong with it. also may change more of the
+// parsed is the text of an intent and what it says.
+type parsed struct {
+	file, text string
+	intent     *config.Intent
+	err        error
+}
+
+// parse reads an intent. It is not for the loop: a long text with many faults takes seconds.
+func parse(file, text string) parsed {
+	intent, err := config.Parse(file, []byte(text))
+	return parsed{file, text, intent, err}
+}
+
+// apply makes p the running intent, unless something is wrong with it. also may change more of the
 // state in the same transaction.
-func (l *loop) apply(ctx context.Context, file, text string, also func(*store.State)) (revision int64, changed bool, err error) {
+func (l *loop) apply(ctx context.Context, p parsed, also func(*store.State)) (revision int64, changed bool, err error) {
 	next := l.st
 	if also != nil {
 		also(&next)
 	}
-	if next.Intent.Revision > 0 && text == next.Intent.YAML {
+	if next.Intent.Revision > 0 && p.text == next.Intent.YAML {
 		if next.Intent != l.st.Intent {
 			if err := l.save(ctx, next, errFrozen); err != nil {
 				return 0, false, err
@@ -180,11 +193,11 @@ func (l *loop) apply(ctx context.Context, file, text string, also func(*store.St
 		}
 		return next.Intent.Revision, false, nil
 	}
-	intent, err := config.Parse(file, []byte(text))
-	if err != nil {
-		return 0, false, err
+	if p.err != nil {
+		return 0, false, p.err
 	}
-	next.Intent.YAML, next.Intent.File, next.Intent.AppliedAt = text, file, time.Now()
+	intent := p.intent
+	next.Intent.YAML, next.Intent.File, next.Intent.AppliedAt = p.text, p.file, time.Now()
 	next.Intent.Revision++
 	next.VIPAge = vipAges(intent, l.st.VIPAge, next.Intent.Revision)
 	next.Admin = prune(intent, l.st.Admin)
@@ -291,7 +304,7 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 	}
 	l.sequence++
 	if len(report.Moves) > 0 || always {
-		l.pending = append(l.pending, newChange(l.sequence, why, now, report, l.views))
+		l.follow(newChange(l.sequence, why, now, report, l.views))
 	}
 	l.tell()
 	return nil
@@ -330,6 +343,7 @@ func (l *loop) syncDevices() error {
 			d.cancel()
 			delete(l.devices, name)
 			delete(l.views, name)
+			l.pass(name, &device.Status{}) // nobody waits for it
 		}
 	}
 	tables := plan.Build(l.intent, l.st.Plan)

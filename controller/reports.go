@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/device"
@@ -45,6 +46,26 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	} else if before == device.Disconnected {
 		l.told = l.st.Plan // it has been wanted since the last decision
 	}
+	l.pass(name, s)
+	if len(l.waiting) > 0 && !hold(l.views, l.sequence) {
+		l.goOn(ctx)
+	}
+	l.tellDrained()
+}
+
+// follow waits for switches to have the change, if there are any to wait for.
+func (l *loop) follow(c *change) {
+	if len(c.waiting) == 0 {
+		return
+	}
+	if len(l.pending) == changesPending {
+		l.pending = slices.Delete(l.pending, 0, 1)
+	}
+	l.pending = append(l.pending, c)
+}
+
+// pass holds a switch's status against the changes that are waited for.
+func (l *loop) pass(name string, s *device.Status) {
 	kept := l.pending[:0]
 	for _, c := range l.pending {
 		over, reached := c.take(name, s)
@@ -58,10 +79,6 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	}
 	clear(l.pending[len(kept):])
 	l.pending = kept
-	if len(l.waiting) > 0 && !hold(l.views, l.sequence) {
-		l.goOn(ctx)
-	}
-	l.tellDrained()
 }
 
 func (l *loop) reprogrammed(c *change) {

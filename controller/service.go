@@ -45,13 +45,13 @@ func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*
 	if file == "" {
 		file = "intent"
 	}
-	m := new(api.ApplyIntentResponse)
+	m, p := new(api.ApplyIntentResponse), parse(file, r.Yaml)
 	return m, s.call(ctx, func() error {
 		if running := s.loop.st.Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
 			return connect.NewError(connect.CodeAborted, fmt.Errorf("revision %d is running, not %d", running, r.IfRevision))
 		}
 		var err error
-		m.Revision, m.Changed, err = s.loop.apply(ctx, file, r.Yaml, nil)
+		m.Revision, m.Changed, err = s.loop.apply(ctx, p, nil)
 		return refusal(err)
 	})
 }

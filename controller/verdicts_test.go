@@ -90,7 +90,7 @@ func TestVerdictsOfOtherChecks(t *testing.T) {
 		t.Error("the older verdict counts")
 	}
 	text := strings.Replace(testIntent, "port: 80}]", "port: 81}]", 1)
-	if _, _, err := l.applyFile(t.Context(), "test.yaml", []byte(text)); err != nil {
+	if _, _, err := l.applyFile(t.Context(), parse("test.yaml", text)); err != nil {
 		t.Fatal(err)
 	}
 	if say(api.Health_HEALTH_UP, time.Minute) != plan.Up {

@@ -287,10 +287,13 @@ func (c *counter) Digest(*Digest) {}
 // Actions that read and write a register count every packet, whoever runs it.
 func TestRegisterActionsAreAtomic(t *testing.T) {
 	register := object{"type": "register_array", "value": "r"}
-	prog := base(
-		primitive("register_read", pkt("d"), register, hexstr("0x0")),
+	body := []any{primitive("register_read", pkt("d"), register, hexstr("0x0"))}
+	for range 300 { // time for another runner to come between
+		body = append(body, assign("c", infix("+", pkt("c"), hexstr("0x1"))))
+	}
+	prog := base(append(body,
 		assign("d", infix("+", pkt("d"), hexstr("0x1"))),
-		primitive("register_write", register, hexstr("0x0"), pkt("d")))
+		primitive("register_write", register, hexstr("0x0"), pkt("d")))...)
 	prog["register_arrays"] = array{object{"name": "r", "size": 1, "bitwidth": 64}}
 	p := mustLoad(t, prog)
 	var wg sync.WaitGroup

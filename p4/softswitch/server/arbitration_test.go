@@ -200,7 +200,7 @@ func TestTakeoverWaitsForWrites(t *testing.T) {
 	}
 	select {
 	case m := <-next.answers:
-		t.Errorf("the new primary was told %s while a write ran", text(m))
+		t.Fatalf("the new primary was told %s while a write ran", text(m))
 	case <-time.After(50 * time.Millisecond): // time to do it wrong; nothing waits for it
 	}
 	refused := make(chan error)

@@ -39,7 +39,7 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
     apply {
         if (hdr.packet_out.isValid()) {
             // A packet-out leaves by the port it names; no table sees it.
-            if (hdr.packet_out.egress_port < (bit<16>) CPU_PORT) {
+            if (hdr.packet_out.egress_port <= (bit<16>) CPU_PORT) {
                 standard_metadata.egress_spec = (bit<9>) hdr.packet_out.egress_port;
                 hdr.packet_out.setInvalid();
             } else {

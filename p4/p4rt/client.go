@@ -13,7 +13,6 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -51,14 +50,8 @@ type Client struct {
 type Option func(*options)
 
 type options struct {
-	credentials credentials.TransportCredentials
-	dial        func(ctx context.Context, address string) (net.Conn, error)
-	maxBatch    int
-}
-
-// WithCredentials secures the connection; the default is plain text.
-func WithCredentials(c credentials.TransportCredentials) Option {
-	return func(o *options) { o.credentials = c }
+	dial     func(ctx context.Context, address string) (net.Conn, error)
+	maxBatch int
 }
 
 // WithDialer replaces the TCP dialer. It also keeps gRPC from resolving the target's name.
@@ -74,7 +67,7 @@ func WithMaxBatch(n int) Option {
 // Dial connects to target, a host:port, and returns when it has answered a first call; ctx bounds the
 // wait. Whether the target has the device shows in the next call.
 func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (*Client, error) {
-	o := options{credentials: insecure.NewCredentials(), maxBatch: DefaultMaxBatch}
+	o := options{maxBatch: DefaultMaxBatch}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -85,7 +78,7 @@ func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (
 		o.dial = dialTCP
 	}
 	conn, err := grpc.NewClient(address,
-		grpc.WithTransportCredentials(o.credentials),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(once(o.dial)),
 		grpc.WithNoProxy(),
 		grpc.WithIdleTimeout(0), // an idle connection is still the connection

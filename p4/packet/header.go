@@ -159,9 +159,6 @@ func (t TCP) Acknowledgement() uint32 { return binary.BigEndian.Uint32(t[8:]) }
 // Flags returns the low eight flags, FIN lowest.
 func (t TCP) Flags() uint8 { return t[13] }
 
-// Checksum returns the checksum of pseudo-header and segment.
-func (t TCP) Checksum() uint16 { return binary.BigEndian.Uint16(t[16:]) }
-
 // Payload returns the bytes behind the options.
 func (t TCP) Payload() []byte { return t[t.headerLen():] }
 

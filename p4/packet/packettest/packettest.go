@@ -89,20 +89,6 @@ func TCP(src, dst netip.AddrPort) Check {
 	}
 }
 
-// SamePayload wants the bytes behind the Ethernet header to equal those of another frame.
-func SamePayload(other []byte) Check {
-	return func(frame []byte) string {
-		got, want := packet.Ethernet(frame), packet.Ethernet(other)
-		if !got.IsValid() || !want.IsValid() {
-			return "not an Ethernet frame"
-		}
-		if diff := cmp.Diff(hex.Dump(want.Payload()), hex.Dump(got.Payload())); diff != "" {
-			return "payload (-want +got):\n" + diff
-		}
-		return ""
-	}
-}
-
 // Describe prints a frame: one line per header it can decode, then all bytes.
 func Describe(frame []byte) string {
 	var b strings.Builder

@@ -163,7 +163,8 @@ func (d *device) out(port uint16, frame []byte) {
 		if d.fences == nil {
 			d.fences = map[uint16]uint32{}
 		}
-		d.fences[port] = binary.BigEndian.Uint32(frame[14:])
+		// The second fence of a burst is awaited on one port only: its other copies may come after the next one's.
+		d.fences[port] = max(d.fences[port], binary.BigEndian.Uint32(frame[14:]))
 	} else {
 		if d.frames == nil {
 			d.frames = map[uint16][]string{}

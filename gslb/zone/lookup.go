@@ -1,0 +1,128 @@
+package zone
+
+import "github.com/miekg/dns"
+
+// node is a name that exists: it has records or rules, or is above one that has (an empty non-terminal), or is the apex
+// of a zone.
+type node struct {
+	zone *Zone // nil outside all zones
+	// cover is the zone cut or DNAME in the same zone that the name is below. Of names that are occluded, only those
+	// above the apex of another zone have nodes.
+	cover *node
+	// wild is the wildcard right below.
+	wild *node
+	// parentSide, at the apex of a zone, is the same name in the zone above, where that is whole: DS is there
+	// (RFC 4035, section 3.1.4.1).
+	parentSide *node
+	rrsets     []RRset
+	dname      *RRset
+	cname      *RRset
+	ns         *RRset // of a zone cut, which the apex is not
+	any        *RRset // what ANY gets (RFC 8482, section 4.1): the one with the fewest bytes
+	set        int32  // -1: none
+	every      bool   // rules answer every type
+	length     uint8  // of the name
+}
+
+// Lookup finds what there is of qtype at name, which is in lower-case wire format. It does not allocate.
+func (z *Zones) Lookup(name []byte, qtype uint16) Result {
+	n := z.nodes[string(name)]
+	if n != nil && n.cover == nil {
+		if qtype == dns.TypeDS && n.parentSide != nil {
+			r := n.parentSide.answer(qtype)
+			r.Miss = false
+			return r
+		}
+		if n.ns != nil && qtype != dns.TypeDS {
+			return Result{Kind: Delegation, Set: -1, Zone: n.zone, RRset: n.ns}
+		}
+		return n.answer(qtype)
+	}
+	if n == nil {
+		n = z.encloser(name)
+	}
+	if n.cover != nil {
+		n = n.cover
+	}
+	owner := uint8(len(name) - int(n.length))
+	switch {
+	case n.ns != nil:
+		return Result{Kind: Delegation, Owner: owner, Set: -1, Zone: n.zone, RRset: n.ns}
+	case n.dname != nil:
+		return Result{Kind: DNAME, Owner: owner, Set: -1, Zone: n.zone, RRset: n.dname}
+	case n.wild != nil:
+		r := n.wild.answer(qtype)
+		r.Wildcard, r.Owner = true, owner
+		return r
+	}
+	r := Result{Kind: NotOurs, Miss: true, Owner: owner, Set: -1, Zone: n.zone}
+	if n.zone != nil && n.zone.nxdomain {
+		r.Kind = NXDomain
+	}
+	return r
+}
+
+// answer is what the node's own data says of the type, the name being its own or matched by wildcard.
+func (n *node) answer(qtype uint16) Result {
+	r := Result{Kind: NoData, Set: n.set, Zone: n.zone}
+	if n.set >= 0 && (n.every || qtype == dns.TypeA || qtype == dns.TypeAAAA) {
+		r.Kind = ByRules
+		return r
+	}
+	if len(n.rrsets) == 0 {
+		switch {
+		case n.set < 0:
+			r.Miss = true
+			if n.zone == nil || !n.zone.Whole && !n.zone.nxdomain {
+				r.Kind = NotOurs // who knows what its owner has there
+			}
+		case qtype == dns.TypeANY:
+			r.Kind = ByRules
+		}
+		return r
+	}
+	if qtype == dns.TypeANY {
+		r.Kind, r.RRset = Positive, n.any
+		return r
+	}
+	for i := range n.rrsets {
+		if n.rrsets[i].Type == qtype {
+			r.Kind, r.RRset = Positive, &n.rrsets[i]
+			return r
+		}
+	}
+	if n.cname != nil {
+		r.Kind, r.RRset = CNAME, n.cname
+	}
+	return r
+}
+
+// encloser finds the closest encloser of a name that has no node: its longest ancestor that has one. All ancestors of
+// a node are nodes, so that their number of labels can be searched for by halves: a name of 127 labels costs little more
+// than one of three.
+func (z *Zones) encloser(name []byte) *node {
+	var starts [maxLabels + 1]uint8 // of the name's suffixes, longest first
+	count := 0
+	for at := 0; name[at] != 0; at += 1 + int(name[at]) {
+		starts[count] = uint8(at)
+		count++
+	}
+	starts[count] = uint8(len(name) - 1)
+
+	// starts[low:high] may be the first that is a node; what is at high, the root in the end, is one.
+	low, high := max(1, count-z.depth), count
+	try := low
+	var found *node
+	for low < high {
+		if n := z.nodes[string(name[starts[try]:])]; n != nil {
+			found, high = n, try
+		} else {
+			low = try + 1
+		}
+		try = (low + high) / 2
+	}
+	if found == nil {
+		found = z.nodes[string(name[starts[high]:])]
+	}
+	return found
+}

@@ -1,0 +1,117 @@
+// Package responder is the full path of the name server: the bytes of one query in, the bytes of one response out, or
+// what else is to be done with it. It reads and writes every kind of message that Sluice understands, asks package
+// zone what is authoritative and package selection which of a rule's answers are given, and is the oracle that package
+// fastpath is held to. Sockets, rate limits, forwarding and waiting are package server's, which calls it; nothing in
+// it blocks, starts goroutines or reads a clock.
+//
+// Layout, which the fast path shares: the question is the client's bytes; names are compressed against the whole
+// message as if it had been lower case; OPT is the last record; its options are in ascending order of their codes.
+package responder
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/selection"
+	"github.com/sluicelb/sluice/gslb/zone"
+)
+
+// View is all that answers depend on beside the query: one immutable snapshot that the daemon replaces as a whole.
+type View struct {
+	Config *config.Config
+	Zones  *zone.Zones
+	Rules  *selection.Rules
+	States *selection.States
+	// Sticky remembers which answer a client had. Views share it. nil: nothing sticks.
+	Sticky *selection.StickyTable
+	// Negative has the SOA records of zones whose SOA is fetched. nil: of none.
+	Negative NegativeSource
+}
+
+// NegativeSource hands out SOA records that were fetched from the servers that own a zone (config.Zone.SOAFrom).
+type NegativeSource interface {
+	// SOA returns the record of the zone with that canonical name, its TTL counted down to now, or nil where none is
+	// held whose time has not run out. Nobody changes what it returns.
+	SOA(zone string, now time.Time) *dns.SOA
+}
+
+// Client is who asks, and when.
+type Client struct {
+	Addr netip.AddrPort
+	TCP  bool
+	Core *Core
+	Now  int64 // Unix time in nanoseconds
+}
+
+// Disposition says what becomes of a query.
+type Disposition uint8
+
+const (
+	Reply   Disposition = iota + 1 // send Response.Wire
+	Drop                           // send nothing
+	Forward                        // relay the query to Response.Forward and the reply to the client; Fail with SERVFAIL without one
+	Wait                           // ask again when states change, at most for Response.MaxWait; then Fail with SERVFAIL
+)
+
+// Kind is the kind of a response, for rate limits and metrics.
+type Kind uint8
+
+const (
+	Answer Kind = iota + 1
+	NoData
+	NXDomain
+	Referral
+	Refused
+	Error // any other RCODE
+
+	Kinds = iota + 1 // one more than the last
+)
+
+// CookieState says what a query's COOKIE option was worth (RFC 7873).
+type CookieState uint8
+
+const (
+	NoCookie CookieState = iota
+	ClientCookie
+	BadCookie  // a client cookie and a server cookie that none of our secrets made, or an old one
+	GoodCookie // this client had an answer from us: it did not forge its address
+)
+
+// Response is what becomes of one query.
+type Response struct {
+	Disposition Disposition
+	Wire        []byte           // Reply: the message
+	Forward     []netip.AddrPort // Forward: servers, to be tried in order
+	MaxWait     time.Duration    // Wait
+
+	Kind   Kind
+	Rcode  int // with the extended bits
+	Cookie CookieState
+	// Limit is the name that rate limits count the response under, in wire format and lower case: the name that was
+	// asked for where it exists; the wildcard, or the zone, where names could be made up; empty where there is none.
+	Limit []byte
+	// Rule, Clause and Answer are the indices of the last selection, Clause within its rule and Answer the first of
+	// those that were given; None where there was none.
+	Rule, Clause, Answer int32
+	Scope                uint8 // RFC 7871 scope of the answer
+}
+
+// Respond answers the query req. It keeps nothing of req.
+func Respond(v *View, c *Client, req []byte) Response {
+	return Response{Disposition: Drop}
+}
+
+// Fail is the response with rcode and no records to the query req: SERVFAIL for one that was to be forwarded or to
+// wait. The disposition is Drop where even Respond would not answer.
+func Fail(v *View, c *Client, req []byte, rcode int) Response {
+	return Response{Disposition: Drop}
+}
+
+// Slip is the response to the query req that says no more than that it is truncated (TC), so that an honest client comes
+// back over TCP.
+func Slip(v *View, c *Client, req []byte) Response {
+	return Response{Disposition: Drop}
+}

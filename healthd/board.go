@@ -9,11 +9,12 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/healthd/probe"
 )
 
 // verdict is what healthd says of one backend: up or down, never unknown.
 type verdict struct {
-	health     health
+	health     probe.Health
 	reason     string
 	since      time.Time // end of the first of the probes in a row that made the verdict
 	detectedAt time.Time // end of the last of them
@@ -101,7 +102,7 @@ func sorted(list []*api.Verdict) []*api.Verdict {
 
 func message(k backendKey, v verdict) *api.Verdict {
 	h := api.Health_HEALTH_UP
-	if v.health == down {
+	if v.health == probe.Down {
 		h = api.Health_HEALTH_DOWN
 	}
 	return &api.Verdict{

@@ -1,6 +1,6 @@
 // Package healthd decides which backends may receive traffic. It asks the controller what to check,
-// runs the checks of package check, and reports a verdict on each backend: at once when it changes,
-// and all of them again at intervals, so that a lost message heals. What a verdict does to the slots
+// has the engine of package probe run the checks, and reports a verdict on each backend: at once when it
+// changes, and all of them again at intervals, so that a lost message heals. What a verdict does to the slots
 // is the controller's business. Without a controller it goes on checking. `sluice healthd` runs it.
 package healthd
 
@@ -18,12 +18,13 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/healthd/probe"
 )
 
 // Defaults of Config.
 const (
 	DefaultReportInterval = 5 * time.Second
-	DefaultMaxProbes      = 4096
+	DefaultMaxProbes      = probe.DefaultMaxProbes
 )
 
 // Config is what a Daemon needs to know.

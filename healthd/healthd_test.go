@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/healthd/probe"
 )
 
 // patience is how long a test waits for what must come.
@@ -263,7 +264,7 @@ func TestControllerLostAndBack(t *testing.T) {
 	before := one.requests.Load()
 	two.ill.Store(true)
 	eventually(t, "checks without a controller", func() bool { return one.requests.Load() > before+10 })
-	eventually(t, "a verdict without a controller", func() bool { return d.verdictOn("web2").health == down })
+	eventually(t, "a verdict without a controller", func() bool { return d.verdictOn("web2").health == probe.Down })
 
 	c = newController(checks)
 	defer c.serve(t, address)()
@@ -290,7 +291,7 @@ func TestReportThatFails(t *testing.T) {
 	c.await(t, "up", says("web1 UP"))
 	c.refuse.Store(true)
 	one.ill.Store(true)
-	eventually(t, "the verdict", func() bool { return d.verdictOn("web1").health == down })
+	eventually(t, "the verdict", func() bool { return d.verdictOn("web1").health == probe.Down })
 	c.refuse.Store(false)
 	if r := c.await(t, "down", says("web1 DOWN")); !r.Full {
 		// It may have gone out as news if the verdict fell together with the end of the refusal.

@@ -1,18 +1,20 @@
 package healthd
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/healthd/probe"
 )
 
 // backendKey names a backend.
@@ -34,21 +36,20 @@ type question struct {
 	nth     int // of equal questions of this backend
 }
 
-// timing is when a check runs and how many results make a verdict.
-type timing struct {
-	interval time.Duration
-	fast     time.Duration // interval while a verdict is in the making
-	timeout  time.Duration
-	jitter   time.Duration // by which the interval is shortened at random, never lengthened
-	rise     int
-	fall     int
+// String is for logs: "web/web1 tcp 10.0.0.11:80".
+func (q question) String() string {
+	to := q.address
+	if q.port != 0 {
+		to = net.JoinHostPort(q.address, strconv.FormatUint(uint64(q.port), 10))
+	}
+	return fmt.Sprintf("%s %s %s", q.backend, q.kind, to)
 }
 
 // target is one check of one backend, as the controller wants it.
 type target struct {
 	question
-	timing
-	check check.Check
+	schedule probe.Schedule
+	check    check.Check
 }
 
 // expand makes the controller's message, which names checks per pool, into the checks of each backend.
@@ -74,9 +75,9 @@ func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []ta
 				q.nth = seen[q]
 				asked, err := newCheck(c, b.GetAddress(), n)
 				if err != nil {
-					asked = impossible{fmt.Errorf("%s check of %s: %w: %w", c.GetType(), key, check.ErrNotAsked, err)}
+					asked = check.Impossible{Name: fmt.Sprintf("%s check of %s", c.GetType(), key), Err: err}
 				}
-				targets = append(targets, target{q, newTiming(c), asked})
+				targets = append(targets, target{q, newSchedule(c), asked})
 			}
 		}
 	}
@@ -125,20 +126,21 @@ func ranges(codes []uint32) []check.StatusRange {
 	return all
 }
 
-// newTiming fills in what the message leaves out.
-func newTiming(c *api.Check) timing {
-	t := timing{
-		interval: positive(c.GetInterval(), 2*time.Second),
-		rise:     max(1, int(c.GetRise())),
-		fall:     max(1, int(c.GetFall())),
+// newSchedule fills in what the message leaves out.
+func newSchedule(c *api.Check) probe.Schedule {
+	s := probe.Schedule{
+		Interval: positive(c.GetInterval(), 2*time.Second),
+		Rise:     max(1, int(c.GetRise())),
+		Fall:     max(1, int(c.GetFall())),
 	}
-	t.fast = min(t.interval, positive(c.GetFastInterval(), t.interval))
-	t.timeout = positive(c.GetTimeout(), t.interval)
-	t.jitter = t.interval / 10
+	s.Fast = min(s.Interval, positive(c.GetFastInterval(), s.Interval))
+	s.Spread = s.Fast
+	s.Timeout = positive(c.GetTimeout(), s.Interval)
+	s.Jitter = s.Interval / 10
 	if c.Jitter != nil { // 0 is a wish
-		t.jitter = min(t.interval, max(0, c.Jitter.AsDuration()))
+		s.Jitter = min(s.Interval, max(0, c.Jitter.AsDuration()))
 	}
-	return t
+	return s
 }
 
 func positive(d *durationpb.Duration, otherwise time.Duration) time.Duration {
@@ -147,9 +149,3 @@ func positive(d *durationpb.Duration, otherwise time.Duration) time.Duration {
 	}
 	return otherwise
 }
-
-// impossible stands for a check that this healthd cannot run. It gives no result, so that the
-// backend's verdict comes from its other checks or stays as it is.
-type impossible struct{ err error }
-
-func (i impossible) Run(context.Context) error { return i.err }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/healthd/probe"
 )
 
 func onePool(address string, checks ...*api.Check) *api.Checks {
@@ -78,17 +79,17 @@ func TestTiming(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		c    *api.Check
-		want timing
+		want probe.Schedule
 	}{
-		{"all left out", &api.Check{}, timing{2 * s, 2 * s, 2 * s, s / 5, 1, 1}},
+		{"all left out", &api.Check{}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: s / 5, Spread: 2 * s, Rise: 1, Fall: 1}},
 		{"all given", &api.Check{
 			Interval: durationpb.New(4 * s), FastInterval: durationpb.New(s), Timeout: durationpb.New(2 * s),
 			Jitter: durationpb.New(s / 2), Rise: 2, Fall: 3,
-		}, timing{4 * s, s, 2 * s, s / 2, 2, 3}},
-		{"no jitter", &api.Check{Jitter: durationpb.New(0)}, timing{2 * s, 2 * s, 2 * s, 0, 1, 1}},
-		{"longer than the interval", &api.Check{FastInterval: durationpb.New(9 * s), Jitter: durationpb.New(9 * s)}, timing{2 * s, 2 * s, 2 * s, 2 * s, 1, 1}},
+		}, probe.Schedule{Interval: 4 * s, Fast: s, Timeout: 2 * s, Jitter: s / 2, Spread: s, Rise: 2, Fall: 3}},
+		{"no jitter", &api.Check{Jitter: durationpb.New(0)}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 0, Spread: 2 * s, Rise: 1, Fall: 1}},
+		{"longer than the interval", &api.Check{FastInterval: durationpb.New(9 * s), Jitter: durationpb.New(9 * s)}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 2 * s, Spread: 2 * s, Rise: 1, Fall: 1}},
 	} {
-		if got := newTiming(tt.c); got != tt.want {
+		if got := newSchedule(tt.c); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 	}

@@ -1,6 +1,7 @@
 // Package check asks one server one question: does it take a TCP connection, does it answer an HTTP
-// request, does it echo a ping. A check asks once and knows nothing of intervals or of earlier answers;
-// package healthd decides when to ask and what to make of it, and gslb asks with the same checks.
+// request, does it echo a ping, does it resolve a name, does an SNMP variable of it have a good value. A check
+// asks once and knows nothing of intervals or of earlier answers; package probe decides when to ask and what
+// to make of it. healthd and gslb ask with the same checks.
 package check
 
 import (
@@ -24,8 +25,9 @@ type Check interface {
 
 // Network is what checks ask through: Kernel, or a userland stack.
 type Network interface {
-	// DialContext connects to an address of the form 10.0.0.11:80. The connection may have a
-	// method SetLinger(int) error, as net.TCPConn has: without it no check can end by RST.
+	// DialContext connects over network, tcp or udp, to an address of the form 10.0.0.11:80. A connection
+	// over TCP may have the methods SetLinger(int) error and CloseWrite() error, as net.TCPConn has:
+	// without the first no check can end by RST, without the second none waits for the peer's FIN.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	// Ping sends one ICMP echo request and returns the time until its reply.
 	Ping(ctx context.Context, address netip.Addr) (time.Duration, error)
@@ -34,6 +36,17 @@ type Network interface {
 // ErrNotAsked says that the question never left this host: no file descriptors, no local port, no
 // permission, no route. It tells nothing of the server.
 var ErrNotAsked = errors.New("not asked")
+
+// Impossible stands for a check that cannot be made. It is never asked, so that it fails nobody.
+type Impossible struct {
+	Name string // "snmp check of web/web1"
+	Err  error
+}
+
+// Run returns ErrNotAsked and why.
+func (c Impossible) Run(context.Context) error {
+	return fmt.Errorf("%s: %w: %w", c.Name, ErrNotAsked, c.Err)
+}
 
 // Close is how a check ends its TCP connection.
 type Close uint8
@@ -56,8 +69,8 @@ func (c Close) end(conn net.Conn) {
 }
 
 // dial connects and makes the connection's reads and writes end with ctx. end closes it.
-func dial(ctx context.Context, n Network, to netip.AddrPort, c Close) (conn net.Conn, end func(), err error) {
-	conn, err = n.DialContext(ctx, "tcp", to.String())
+func dial(ctx context.Context, n Network, network string, to netip.AddrPort, c Close) (conn net.Conn, end func(), err error) {
+	conn, err = n.DialContext(ctx, network, to.String())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -125,7 +125,7 @@ func serverName(host string, address netip.AddrPort) string {
 // Run sends the request once.
 func (c *HTTP) Run(ctx context.Context) error {
 	q := ask(ctx, c.name)
-	conn, end, err := dial(ctx, c.network, c.address, c.close)
+	conn, end, err := dial(ctx, c.network, "tcp", c.address, c.close)
 	if err != nil {
 		return q.failed("connecting", err)
 	}

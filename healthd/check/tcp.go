@@ -15,7 +15,7 @@ type TCP struct {
 // Run connects once.
 func (c TCP) Run(ctx context.Context) error {
 	q := ask(ctx, "TCP "+c.Address.String())
-	_, end, err := dial(ctx, c.Network, c.Address, c.Close)
+	_, end, err := dial(ctx, c.Network, "tcp", c.Address, c.Close)
 	if err != nil {
 		return q.failed("connecting", err)
 	}

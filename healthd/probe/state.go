@@ -1,26 +1,27 @@
-package healthd
+package probe
 
-// health is what is known of one check, or of one backend.
-type health uint8
+// Health is what is known of one check, or of what several checks are of.
+type Health uint8
 
+// Unknown is the health before the first verdict.
 const (
-	unknown health = iota
-	up
-	down
+	Unknown Health = iota
+	Up
+	Down
 )
 
-func (h health) String() string {
+func (h Health) String() string {
 	switch h {
-	case up:
+	case Up:
 		return "up"
-	case down:
+	case Down:
 		return "down"
 	}
 	return "unknown"
 }
 
 // state is the rise/fall state machine of one check: it turns single results, each of which may be an
-// accident, into a verdict. It is a value without time; the scheduler keeps the clock.
+// accident, into a verdict. It is a value without time; the engine keeps the clock.
 //
 //	           rise passes in a row
 //	unknown ---------------------------> up
@@ -32,7 +33,7 @@ func (h health) String() string {
 //
 // A result that agrees with the verdict clears the count of those against it.
 type state struct {
-	health health
+	health Health
 	passes int // in a row, while not up
 	fails  int // in a row, while not down
 }
@@ -45,26 +46,26 @@ func (s state) next(passed bool, rise, fall int) state {
 		s.passes, s.fails = 0, s.fails+1
 	}
 	switch {
-	case s.health == up && passed, s.health != up && s.passes >= rise:
-		return state{health: up}
-	case s.health == down && !passed, s.health != down && s.fails >= fall:
-		return state{health: down}
+	case s.health == Up && passed, s.health != Up && s.passes >= rise:
+		return state{health: Up}
+	case s.health == Down && !passed, s.health != Down && s.fails >= fall:
+		return state{health: Down}
 	}
 	return s
 }
 
 // settled reports that nothing speaks against the verdict. Else the check runs at its fast interval.
 func (s state) settled() bool {
-	return s.health != unknown && s.passes == 0 && s.fails == 0
+	return s.health != Unknown && s.passes == 0 && s.fails == 0
 }
 
 // missing is how many more results could be needed for the next verdict: at least 1.
 func (s state) missing(rise, fall int) int {
 	need := 1
-	if s.health != up {
+	if s.health != Up {
 		need = max(need, rise-s.passes)
 	}
-	if s.health != down {
+	if s.health != Down {
 		need = max(need, fall-s.fails)
 	}
 	return need

@@ -1,4 +1,4 @@
-package healthd
+package probe
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 
 // judgeAll is what the state machine must agree with, said without states: the verdict is that of the last
 // run of results that was long enough.
-func judgeAll(results []bool, rise, fall int) health {
-	verdict, run := unknown, 0
+func judgeAll(results []bool, rise, fall int) Health {
+	verdict, run := Unknown, 0
 	for i, passed := range results {
 		if i > 0 && results[i-1] != passed {
 			run = 0
@@ -16,9 +16,9 @@ func judgeAll(results []bool, rise, fall int) health {
 		run++
 		switch {
 		case passed && run >= rise:
-			verdict = up
+			verdict = Up
 		case !passed && run >= fall:
-			verdict = down
+			verdict = Down
 		}
 	}
 	return verdict
@@ -37,11 +37,11 @@ func checkState(t *testing.T, results []bool, rise, fall int) {
 		if want := judgeAll(results[:i+1], rise, fall); s.health != want {
 			t.Fatalf("%s: want %v", at(), want)
 		}
-		agrees := s.health == up && passed || s.health == down && !passed
+		agrees := s.health == Up && passed || s.health == Down && !passed
 		if s.settled() != agrees {
 			t.Fatalf("%s: settled is %t", at(), s.settled())
 		}
-		if s.health != unknown && (s.passes > 0 && s.health == up || s.fails > 0 && s.health == down) {
+		if s.health != Unknown && (s.passes > 0 && s.health == Up || s.fails > 0 && s.health == Down) {
 			t.Fatalf("%s: counts what agrees", at())
 		}
 		// missing more results of either kind always lead to a verdict, and no fewer do for one kind.
@@ -49,16 +49,16 @@ func checkState(t *testing.T, results []bool, rise, fall int) {
 		if missing < 1 {
 			t.Fatalf("%s: missing is %d", at(), missing)
 		}
-		if s.health != up && after(s, true, missing, rise, fall) != up || s.health != down && after(s, false, missing, rise, fall) != down {
+		if s.health != Up && after(s, true, missing, rise, fall) != Up || s.health != Down && after(s, false, missing, rise, fall) != Down {
 			t.Fatalf("%s: %d more are not enough", at(), missing)
 		}
-		if missing > 1 && (s.health == up || after(s, true, missing-1, rise, fall) == up) && (s.health == down || after(s, false, missing-1, rise, fall) == down) {
+		if missing > 1 && (s.health == Up || after(s, true, missing-1, rise, fall) == Up) && (s.health == Down || after(s, false, missing-1, rise, fall) == Down) {
 			t.Fatalf("%s: %d more are too many", at(), missing)
 		}
 	}
 }
 
-func after(s state, passed bool, times, rise, fall int) health {
+func after(s state, passed bool, times, rise, fall int) Health {
 	for range times {
 		s = s.next(passed, rise, fall)
 	}

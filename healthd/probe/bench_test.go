@@ -1,9 +1,8 @@
-package healthd
+package probe
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -31,38 +30,37 @@ type passes struct{}
 
 func (passes) Run(context.Context) error { return nil }
 
-// run has the scheduler do b.N probes as fast as it can, of many checks that are always due.
+// run has the engine do b.N probes as fast as it can, of many checks that are always due.
 func run(b *testing.B, asked check.Check, checks, maxProbes int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	var left atomic.Int64
 	left.Store(int64(b.N))
-	s := newScheduler(slog.New(slog.DiscardHandler), newBoard(), maxProbes)
-	var want set
+	e := New(Config{MaxProbes: maxProbes})
+	var want []Target
 	for i := range checks {
-		key := backendKey{"web", fmt.Sprint(i)}
-		want.backends = append(want.backends, key)
-		want.targets = append(want.targets, target{
-			question{backend: key},
-			timing{interval: 1, fast: 1, timeout: time.Minute, rise: 1, fall: 1},
-			countdown{asked, &left, cancel},
+		want = append(want, Target{
+			Key:      name(fmt.Sprint(i)),
+			Schedule: Schedule{Interval: 1, Fast: 1, Spread: 1, Timeout: time.Minute, Rise: 1, Fall: 1},
+			Check:    countdown{asked, &left, cancel},
+			Report:   func(Status) {},
 		})
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- e.Run(ctx) }()
 	b.ReportAllocs()
 	b.ResetTimer()
-	s.replace(ctx, want)
+	e.Replace(ctx, want, nil)
 	if err := <-done; err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "checks/s")
 }
 
-// BenchmarkScheduler is what a probe costs beside the check itself.
-func BenchmarkScheduler(b *testing.B) { run(b, passes{}, 5000, DefaultMaxProbes) }
+// BenchmarkEngine is what a probe costs beside the check itself.
+func BenchmarkEngine(b *testing.B) { run(b, passes{}, 5000, DefaultMaxProbes) }
 
-// BenchmarkHTTPChecks is scheduler and check together, and the server in the same process.
+// BenchmarkHTTPChecks is engine and check together, and the server in the same process.
 func BenchmarkHTTPChecks(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

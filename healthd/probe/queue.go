@@ -1,4 +1,4 @@
-package healthd
+package probe
 
 import "container/heap"
 

@@ -1,0 +1,501 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicelb/sluice/healthd/check"
+)
+
+var usual = Schedule{Interval: 2 * time.Second, Fast: 500 * time.Millisecond, Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3}
+
+// server is a fake server, and the check that asks it. Without a set behaviour it passes at once.
+type server struct {
+	mu     sync.Mutex
+	behave func(ctx context.Context) error
+	starts []time.Time
+	open   int // probes under way
+	most   int // of open
+}
+
+func (s *server) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.starts = append(s.starts, time.Now())
+	s.open++
+	s.most = max(s.most, s.open)
+	behave := s.behave
+	s.mu.Unlock()
+	var err error
+	if behave != nil {
+		err = behave(ctx)
+	}
+	s.mu.Lock()
+	s.open--
+	s.mu.Unlock()
+	return err
+}
+
+func (s *server) set(behave func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behave = behave
+}
+
+func (s *server) probes() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Time(nil), s.starts...)
+}
+
+func refuses(context.Context) error { return errors.New("connection refused") }
+
+func swallows(ctx context.Context) error {
+	<-ctx.Done()
+	return fmt.Errorf("no answer: %w", ctx.Err())
+}
+
+func answersAfter(d time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// world is an engine that runs until its test ends, and what it reports. Make it inside a synctest bubble.
+type world struct {
+	*Engine
+	t *testing.T
+
+	mu     sync.Mutex
+	status map[name]Status
+}
+
+type name string
+
+func (n name) String() string { return string(n) }
+
+func newWorld(t *testing.T, maxProbes int, options ...func(*Config)) *world {
+	t.Helper()
+	c := Config{MaxProbes: maxProbes}
+	for _, o := range options {
+		o(&c)
+	}
+	w := &world{Engine: New(c), t: t, status: map[name]Status{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// asks is one check; its first probe is spread over the fast interval unless when says otherwise.
+func asks(n name, s check.Check, when Schedule) Target {
+	if when.Spread == 0 {
+		when.Spread = when.Fast
+	}
+	return Target{Key: n, Schedule: when, Check: s}
+}
+
+func (w *world) want(targets ...Target) {
+	w.t.Helper()
+	for i := range targets {
+		n := targets[i].Key.(name)
+		targets[i].Report = func(s Status) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.status[n] = s
+		}
+	}
+	if err := w.Replace(w.t.Context(), targets, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// verdict is what was last reported of n.
+func (w *world) verdict(n name) Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status[n]
+}
+
+// passes lets time pass until n is h, and returns how long that took.
+func (w *world) passes(n name, h Health, atMost time.Duration) time.Duration {
+	w.t.Helper()
+	start := time.Now()
+	for {
+		synctest.Wait()
+		if w.verdict(n).Health == h {
+			return time.Since(start)
+		}
+		if time.Since(start) > atMost {
+			w.t.Fatalf("%s is not %v after %v", n, h, atMost)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A verdict takes no longer than interval + fall x fast + timeout, however a server dies, at whatever
+// moment, and whichever of the three times is the longest.
+func TestDetectionTime(t *testing.T) {
+	ms := time.Millisecond
+	timings := []Schedule{
+		usual,
+		{Interval: 2000 * ms, Fast: 500 * ms, Timeout: 5000 * ms, Jitter: 200 * ms, Rise: 2, Fall: 3},
+		{Interval: 2000 * ms, Fast: 2000 * ms, Timeout: 1000 * ms, Jitter: 0, Rise: 1, Fall: 1},
+		{Interval: 1000 * ms, Fast: 100 * ms, Timeout: 3000 * ms, Jitter: 1000 * ms, Rise: 5, Fall: 5},
+		{Interval: 100 * ms, Fast: 50 * ms, Timeout: 20 * ms, Jitter: 10 * ms, Rise: 3, Fall: 2},
+	}
+	deaths := map[string]func(context.Context) error{"refuses": refuses, "swallows": swallows}
+	for i, when := range timings {
+		for how, dies := range deaths {
+			t.Run(fmt.Sprint(i, how), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, 100)
+					s := &server{}
+					latency := min(20*ms, when.Timeout/2)
+					s.set(answersAfter(latency))
+					w.want(asks("web1", s, when))
+					first := time.Duration(when.Rise)*when.Fast + latency + ms
+					if took := w.passes("web1", Up, first); took > first {
+						t.Errorf("first verdict after %v, want at most %v", took, first)
+					}
+					for range 50 {
+						time.Sleep(rand.N(3 * when.Interval))
+						s.set(dies)
+						// A probe that the server took before its death still passes.
+						bound := latency + when.Interval + time.Duration(when.Fall)*when.Fast + when.Timeout
+						if took := w.passes("web1", Down, bound); took > bound {
+							t.Errorf("down after %v, want at most %v", took, bound)
+						}
+						time.Sleep(rand.N(3 * when.Interval))
+						s.set(answersAfter(latency))
+						bound = when.Interval + time.Duration(when.Rise)*when.Fast + when.Timeout
+						if took := w.passes("web1", Up, bound); took > bound {
+							t.Errorf("up after %v, want at most %v", took, bound)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		s := &server{}
+		w.want(asks("web1", s, usual))
+		time.Sleep(10 * time.Minute)
+		shortest, longest := time.Hour, time.Duration(0)
+		starts := s.probes()
+		for i := usual.Rise; i < len(starts); i++ {
+			gap := starts[i].Sub(starts[i-1])
+			shortest, longest = min(shortest, gap), max(longest, gap)
+		}
+		if low, high := usual.Interval-usual.Jitter, usual.Interval; shortest < low || longest > high || longest-shortest < usual.Jitter/2 {
+			t.Errorf("probes come every %v to %v, want %v to %v, and spread", shortest, longest, low, high)
+		}
+	})
+}
+
+// First probes are spread over the fast interval, so that a start does not ask everybody at once.
+func TestFirstProbesAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 5000)
+		start := time.Now()
+		var (
+			mu     sync.Mutex
+			tenths [10]int
+			first  = map[name]bool{}
+		)
+		var targets []Target
+		for i := range 5000 {
+			n := name(fmt.Sprint("web", i))
+			targets = append(targets, asks(n, &server{behave: func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if !first[n] {
+					first[n] = true
+					tenths[min(9, time.Since(start)*10/usual.Fast)]++
+				}
+				return nil
+			}}, usual))
+		}
+		w.want(targets...)
+		time.Sleep(usual.Fast)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		for i, n := range tenths {
+			if n < 350 || n > 650 {
+				t.Errorf("tenth %d of the fast interval has %d of 5000 first probes, want about 500: %v", i, n, tenths)
+			}
+		}
+	})
+}
+
+func TestFlappingWithoutRunsChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		s := &server{}
+		w.want(asks("web1", s, usual))
+		w.passes("web1", Up, time.Minute)
+		var n atomic.Int64
+		s.set(func(context.Context) error { // two failures, then a pass
+			if n.Add(1)%3 == 0 {
+				return nil
+			}
+			return errors.New("status 503")
+		})
+		before := w.verdict("web1")
+		time.Sleep(10 * time.Minute)
+		got := w.verdict("web1")
+		got.Failure, got.Last = before.Failure, before.Last // of probes, not of the verdict
+		if got != before {
+			t.Errorf("got %v, want %v", got, before)
+		}
+	})
+}
+
+func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		s, never := &server{}, &server{}
+		noDescriptors := func(context.Context) error { return fmt.Errorf("%w: too many open files", check.ErrNotAsked) }
+		never.set(noDescriptors)
+		w.want(asks("web1", s, usual), asks("web2", never, usual))
+		w.passes("web1", Up, time.Minute)
+		s.set(noDescriptors)
+		time.Sleep(time.Minute)
+		for n, want := range map[name]Health{"web1": Up, "web2": Unknown} {
+			if got := w.verdict(n).Health; got != want {
+				t.Errorf("%s: got %v, want %v", n, got, want)
+			}
+		}
+		if n := len(never.probes()); n < 100 || n > 150 {
+			t.Errorf("%d attempts in a minute, want one per fast interval", n)
+		}
+	})
+}
+
+// The clock jumps while a probe waits, as it does when the process is stopped and goes on, and the probe's
+// timeout is over when it does.
+func TestLateProberFailsNobody(t *testing.T) {
+	var skew atomic.Int64
+	stopped := func(d time.Duration, then error) func(context.Context) error {
+		return func(context.Context) error {
+			skew.Add(int64(d))
+			return then
+		}
+	}
+	timeout := fmt.Errorf("no answer: %w", context.DeadlineExceeded)
+	for _, tt := range []struct {
+		name   string
+		behave func(context.Context) error
+		want   Health
+	}{
+		{"stopped past the timeout", stopped(3*time.Second, timeout), Up},
+		{"stopped for so long that the server gave up", stopped(3*time.Second, errors.New("connection reset by peer")), Up},
+		{"a pause in which the timeout ended", stopped(300*time.Millisecond, timeout), Up},
+		{"a pause, and refused", stopped(300*time.Millisecond, errors.New("connection refused")), Down},
+		{"a pause after nearly all of the timeout", func(ctx context.Context) error {
+			<-ctx.Done()
+			skew.Add(int64(50 * time.Millisecond))
+			return ctx.Err()
+		}, Down},
+		{"half of every second lost, and no answer", func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			time.Sleep(time.Until(deadline) / 2)
+			skew.Add(int64(time.Until(deadline)))
+			return timeout
+		}, Down},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 100, func(c *Config) {
+					c.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+				})
+				s := &server{}
+				w.want(asks("web1", s, usual))
+				w.passes("web1", Up, time.Minute)
+				s.set(tt.behave)
+				if tt.want == Up {
+					for range 20 { // one such pause after the other, each with one probe under way
+						var calls atomic.Int64
+						s.set(func(ctx context.Context) error {
+							if calls.Add(1) == 1 {
+								return tt.behave(ctx)
+							}
+							return answersAfter(100 * time.Millisecond)(ctx)
+						})
+						for calls.Load() < 2 {
+							time.Sleep(time.Millisecond)
+						}
+						if got := w.verdict("web1").Health; got != Up {
+							t.Fatalf("it is %v", got)
+						}
+					}
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if got := w.verdict("web1"); got.Health != tt.want {
+					t.Errorf("got %v: %s, want %v", got.Health, got.Failure, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// The reason of a verdict names the timeout as it was configured, even when the last probe had longer.
+func TestReasonNamesTheTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		late int // probes that come too late to tell anything, before the server is silent
+		want string
+	}{
+		{"in time", 0, "pinging: no answer within 1s"},
+		{"late once", 1, "pinging: no answer within 2s (timeout 1s, repeated with more time: this prober was late)"},
+		{"late for long", 5, "pinging: no answer within 8s (timeout 1s, repeated with more time: this prober was late)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var skew, calls atomic.Int64
+				w := newWorld(t, 100, func(c *Config) {
+					c.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+				})
+				s := &server{}
+				w.want(asks("web1", s, Schedule{Interval: 2 * time.Second, Fast: 2 * time.Second, Timeout: time.Second, Rise: 1, Fall: 1}))
+				w.passes("web1", Up, time.Minute)
+				s.set(func(ctx context.Context) error {
+					deadline, _ := ctx.Deadline()
+					silent := fmt.Errorf("pinging: %w", noAnswerWithin{time.Until(deadline)})
+					if calls.Add(1) <= int64(tt.late) {
+						skew.Add(int64(10 * time.Second)) // stopped past the timeout
+						return silent
+					}
+					<-ctx.Done()
+					return silent
+				})
+				w.passes("web1", Down, time.Minute)
+				if got := w.verdict("web1").Failure; got != tt.want {
+					t.Errorf("got %q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// noAnswerWithin is what the checks return when the time they were given is over.
+type noAnswerWithin struct{ given time.Duration }
+
+func (e noAnswerWithin) Error() string { return fmt.Sprintf("no answer within %v", e.given) }
+func (e noAnswerWithin) Unwrap() error { return context.DeadlineExceeded }
+
+func TestBoundOnProbesUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 10)
+		dead := &server{behave: swallows}
+		var targets []Target
+		for i := range 40 {
+			targets = append(targets, asks(name(fmt.Sprint("dead", i)), dead, usual))
+		}
+		w.want(append(targets, asks("web1", &server{}, usual))...)
+		w.passes("web1", Up, time.Minute) // in its turn
+		for i := range 40 {
+			w.passes(name(fmt.Sprint("dead", i)), Down, time.Minute)
+		}
+		if dead.most != 10 {
+			t.Errorf("%d probes at a time, want 10", dead.most)
+		}
+	})
+}
+
+// A server that answers within its timeout but not within the fast interval is Up, and is not asked
+// all the time for it.
+func TestSlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 10)
+		s := &server{behave: answersAfter(800 * time.Millisecond)}
+		w.want(asks("web1", s, usual))
+		w.passes("web1", Up, time.Minute)
+		asked := len(s.probes())
+		time.Sleep(time.Minute)
+		if got := w.verdict("web1").Health; got != Up {
+			t.Errorf("got %v", got)
+		}
+		if n := len(s.probes()) - asked; n > 60 {
+			t.Errorf("asked %d times in a minute at an interval of %v", n, usual.Interval)
+		}
+		if s.most > 2 {
+			t.Errorf("asked %d times at once", s.most)
+		}
+	})
+}
+
+// No more than one probe per interval goes to a server that is known to be down.
+func TestDeadServerIsAskedAtItsInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 10)
+		s := &server{behave: swallows}
+		w.want(asks("web1", s, usual))
+		w.passes("web1", Down, time.Minute)
+		asked := len(s.probes())
+		time.Sleep(time.Minute)
+		if n := len(s.probes()) - asked; n > 35 {
+			t.Errorf("asked %d times in a minute at an interval of %v", n, usual.Interval)
+		}
+	})
+}
+
+func TestQueueOrder(t *testing.T) {
+	var q queue
+	epoch := time.Unix(0, 0)
+	var all []*job
+	for i := range 200 {
+		j := &job{place: nowhere, due: epoch.Add(rand.N(time.Hour))}
+		j.Key = name(fmt.Sprint(i))
+		all = append(all, j)
+		q.set(j)
+	}
+	for _, j := range all {
+		switch rand.IntN(3) {
+		case 0:
+			q.remove(j)
+			q.remove(j) // gone is gone
+		case 1:
+			j.due = epoch.Add(rand.N(time.Hour))
+			q.set(j)
+		}
+	}
+	last := epoch
+	var late []string
+	for len(q) > 0 {
+		j := q[0]
+		q.remove(j)
+		if j.due.Before(last) {
+			late = append(late, j.Key.String())
+		}
+		last = j.due
+	}
+	if late != nil {
+		t.Errorf("out of order: %s", strings.Join(late, " "))
+	}
+}

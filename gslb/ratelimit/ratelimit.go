@@ -19,10 +19,10 @@ import (
 type Category uint8
 
 const (
-	Answer   Category = iota // records or a referral; by the name asked
-	NoData                   // by the name asked
-	NXDomain                 // by the zone, so that random names below it share one credit
-	Error                    // FORMERR, REFUSED, SERVFAIL and the like; one for all names
+	Answer   Category = iota // records or a referral
+	NoData                   // the name, but nothing of the type
+	NXDomain                 // no such name; at the rate of errors
+	Error                    // FORMERR, REFUSED, SERVFAIL and the like: one credit for all names
 )
 
 // Verdict says what to do with a response.
@@ -118,14 +118,14 @@ func (t *Table) Set(c config.RateLimit) {
 // On reports whether anything is limited. Callers that are told no need not form a key.
 func (t *Table) On() bool { return t.limits.Load().responses > 0 }
 
-// Name hashes a name for Allow: in wire format, in any case. An NXDOMAIN is counted for its zone's name, an answer from a
-// wildcard for the wildcard's: whoever invents names gets no credit for each.
+// Name hashes a name for Allow: in wire format, in any case. That is the name asked for where it exists; for an NXDOMAIN the
+// zone's and for an answer from a wildcard the wildcard's, so that whoever invents names gets no credit for each.
 func (t *Table) Name(wire []byte) uint64 {
 	var lower [256]byte
 	n := copy(lower[:], wire)
 	for i, c := range lower[:n] {
 		if 'A' <= c && c <= 'Z' {
-			lower[i] = c | 0x20 // also inside of binary labels and length bytes up to 63: the hash need not tell these apart
+			lower[i] = c | 0x20 // never a length, which is at most 63
 		}
 	}
 	return maphash.Bytes(t.seed, lower[:n])

@@ -9,6 +9,7 @@
 package responder
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
@@ -101,17 +102,96 @@ type Response struct {
 
 // Respond answers the query req. It keeps nothing of req.
 func Respond(v *View, c *Client, req []byte) Response {
-	return Response{Disposition: Drop}
+	r, rcode := start(v, c, req)
+	if r == nil {
+		return dropped
+	}
+	return r.respond(rcode)
 }
 
 // Fail is the response with rcode and no records to the query req: SERVFAIL for one that was to be forwarded or to
 // wait. The disposition is Drop where even Respond would not answer.
 func Fail(v *View, c *Client, req []byte, rcode int) Response {
-	return Response{Disposition: Drop}
+	r, fault := start(v, c, req)
+	switch {
+	case r == nil:
+		return dropped
+	case fault != dns.RcodeSuccess:
+		rcode = fault
+	}
+	return r.fail(rcode)
 }
 
 // Slip is the response to the query req that says no more than that it is truncated (TC), so that an honest client comes
 // back over TCP.
 func Slip(v *View, c *Client, req []byte) Response {
-	return Response{Disposition: Drop}
+	r, rcode := start(v, c, req)
+	if r == nil {
+		return dropped
+	}
+	r.msg.Truncated = rcode == dns.RcodeSuccess
+	return r.fail(rcode)
+}
+
+// dropped is what becomes of messages that must not be answered.
+var dropped = Response{Disposition: Drop, Rule: config.None, Clause: config.None, Answer: config.None}
+
+// start reads a query. The reply is nil if there must be none: to what has no header to echo, and to responses, so
+// that two servers cannot keep answering each other. rcode is as of read.
+func start(v *View, c *Client, req []byte) (r *reply, rcode int) {
+	if len(req) < headerSize || req[2]&0x80 != 0 {
+		return nil, 0
+	}
+	q, rcode := read(req)
+	return newReply(v, c, q), rcode
+}
+
+// respond answers a query that was read with that rcode.
+func (r *reply) respond(rcode int) Response {
+	q := r.q
+	switch {
+	case rcode != dns.RcodeSuccess:
+		return r.fail(rcode)
+	case q.tsig != nil: // no key is known (RFC 8945 section 5.2.1)
+		return r.fail(dns.RcodeNotAuth)
+	case q.opcode != dns.OpcodeQuery:
+		return r.change()
+	case q.question == nil:
+		return r.onlyCookie()
+	case q.class == dns.ClassCHAOS:
+		return r.chaos()
+	case q.class != dns.ClassINET:
+		return r.fail(dns.RcodeRefused)
+	}
+	switch q.qtype {
+	case dns.TypeAXFR, dns.TypeIXFR:
+		return r.fail(dns.RcodeRefused)
+	case dns.TypeOPT, dns.TypeTSIG, dns.TypeNXNAME: // never asked for: RFC 6891 section 6.1.1, RFC 8945 section 4.2, RFC 9824 section 3.4
+		return r.fail(dns.RcodeFormatError)
+	case dns.TypeTKEY, dns.TypeMAILA, dns.TypeMAILB:
+		return r.fail(dns.RcodeNotImplemented)
+	}
+	return r.resolve()
+}
+
+// change refuses NOTIFY (RFC 1996) and UPDATE (RFC 2136 section 3.1): nobody tells this server what is in its zones, and
+// for others it is the wrong one to tell.
+func (r *reply) change() Response {
+	if r.q.question == nil {
+		return r.fail(dns.RcodeFormatError)
+	}
+	z := r.v.Zones.Lookup(r.q.name, dns.TypeSOA).Zone
+	if r.q.class == dns.ClassINET && z != nil && bytes.Equal(z.Wire, r.q.name) {
+		return r.fail(dns.RcodeRefused)
+	}
+	return r.fail(dns.RcodeNotAuth)
+}
+
+// onlyCookie answers who has no question but wants a server cookie, or to know whether its own is good (RFC 7873
+// section 5.4).
+func (r *reply) onlyCookie() Response {
+	if r.Cookie == BadCookie {
+		return r.fail(dns.RcodeBadCookie)
+	}
+	return r.done()
 }

@@ -64,37 +64,34 @@ func (z *Zones) Lookup(name []byte, qtype uint16) Result {
 
 // answer is what the node's own data says of the type, the name being its own or matched by wildcard.
 func (n *node) answer(qtype uint16) Result {
-	r := Result{Kind: NoData, Set: n.set, Zone: n.zone}
-	if n.set >= 0 && (n.every || qtype == dns.TypeA || qtype == dns.TypeAAAA) {
+	r := Result{Kind: NoData, Set: n.set, Zone: n.zone, RRset: n.records(qtype)}
+	switch {
+	case n.set >= 0 && (n.every || qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeANY && r.RRset == nil):
 		r.Kind = ByRules
-		return r
-	}
-	if len(n.rrsets) == 0 {
-		switch {
-		case n.set < 0:
-			r.Miss = true
-			if n.zone == nil || !n.zone.Whole && !n.zone.nxdomain {
-				r.Kind = NotOurs // who knows what its owner has there
-			}
-		case qtype == dns.TypeANY:
-			r.Kind = ByRules
+	case r.RRset != nil && r.RRset == n.cname && qtype != dns.TypeCNAME && qtype != dns.TypeANY:
+		r.Kind = CNAME
+	case r.RRset != nil:
+		r.Kind = Positive
+	case n.set < 0 && len(n.rrsets) == 0:
+		r.Miss = true
+		if n.zone == nil || !n.zone.Whole && !n.zone.nxdomain {
+			r.Kind = NotOurs // who knows what its owner has there
 		}
-		return r
 	}
+	return r
+}
+
+// records is the RRset that answers a question for the type, or the CNAME that stands for it; nil if there is none.
+func (n *node) records(qtype uint16) *RRset {
 	if qtype == dns.TypeANY {
-		r.Kind, r.RRset = Positive, n.any
-		return r
+		return n.any
 	}
 	for i := range n.rrsets {
 		if n.rrsets[i].Type == qtype {
-			r.Kind, r.RRset = Positive, &n.rrsets[i]
-			return r
+			return &n.rrsets[i]
 		}
 	}
-	if n.cname != nil {
-		r.Kind, r.RRset = CNAME, n.cname
-	}
-	return r
+	return n.cname
 }
 
 // encloser finds the closest encloser of a name that has no node: its longest ancestor that has one. All ancestors of

@@ -14,7 +14,13 @@ const maxLabels = (maxName - 1) / 2
 
 // Name turns the presentation of an absolute name into wire format, in lower case, with the root's zero byte.
 func Name(s string) ([]byte, error) {
-	buf := make([]byte, maxName+1)
+	name, err := pack(s)
+	return lower(name), err
+}
+
+// pack turns the presentation of an absolute name into wire format, as it is written.
+func pack(s string) ([]byte, error) {
+	buf := make([]byte, len(s)+1) // each dot is a length byte there, and the root's is added
 	n, err := dns.PackDomainName(s, buf, 0, nil, false)
 	if err != nil {
 		return nil, fmt.Errorf("name %q: %w", s, err)
@@ -22,7 +28,7 @@ func Name(s string) ([]byte, error) {
 	if n == 0 || n > maxName {
 		return nil, fmt.Errorf("name %q: has %d bytes in wire format, must be 1..%d", s, n, maxName)
 	}
-	return lower(buf[:n:n]), nil
+	return buf[:n:n], nil
 }
 
 // lower turns ASCII letters of a name in wire format to lower case, in place (RFC 4343). Bytes that are lengths are

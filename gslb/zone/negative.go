@@ -53,32 +53,24 @@ func NewNegative(zone []byte, soa *dns.SOA) (*Negative, error) {
 	return n, nil
 }
 
-func (s *soaName) set(name string, zone []byte) error {
-	buf := make([]byte, maxName+1)
-	end, err := dns.PackDomainName(name, buf, 0, nil, false)
-	if err != nil {
-		return fmt.Errorf("name %q: %w", name, err)
+func (s *soaName) set(name string, zone []byte) (err error) {
+	if s.wire, err = pack(name); err != nil {
+		return err
 	}
-	if end == 0 || end > maxName {
-		return fmt.Errorf("name %q: has %d bytes in wire format, must be 1..%d", name, end, maxName)
-	}
-	s.wire = buf[:end]
 	for i := 0; s.wire[i] != 0; i += 1 + int(s.wire[i]) {
 		s.starts[i] = true
 	}
-	s.shared = end - 1
+	s.shared = len(s.wire) - 1
+	s.inZone = len(zone) == 1
 	if at, ok := s.longest(zone, 1); ok {
-		s.shared = end - (len(zone) - at)
+		s.shared = len(s.wire) - (len(zone) - at)
 		s.inZone = at == 0
-	}
-	if len(zone) == 1 {
-		s.inZone = true
 	}
 	return nil
 }
 
-// longest finds the longest suffix of name that is one of s too, and is longer than what both end in. It returns
-// where in name that suffix begins.
+// longest finds the longest suffix of name that is one of s too and has more bytes than that. It returns where in name
+// it begins.
 func (s *soaName) longest(name []byte, than int) (at int, ok bool) {
 	for len(name)-at > than {
 		if from := len(s.wire) - (len(name) - at); from >= 0 && s.starts[from] && string(s.wire[from:]) == string(name[at:]) {

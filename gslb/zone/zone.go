@@ -83,7 +83,8 @@ type Result struct {
 	Set int32
 	// Zone is that whose data this is; nil for names outside all zones. A balanced name may be outside.
 	Zone *Zone
-	// RRset is what Positive, CNAME, DNAME and Delegation are about, else nil.
+	// RRset is what Positive, CNAME, DNAME and Delegation are about. With ByRules it is the records beside the rules, of
+	// that type or a CNAME, that count for clients whom no rule has; nil if there are none. Else nil.
 	RRset *RRset
 }
 

@@ -55,7 +55,7 @@ func checkOrigin(r *http.Request) error {
 func (m limits) hurry(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case ControllerServiceWatchEventsProcedure, HealthServiceWatchChecksProcedure:
+		case ControllerServiceWatchEventsProcedure, ControllerServiceWatchVIPsProcedure, HealthServiceWatchChecksProcedure:
 			if r.ProtoMajor == 1 {
 				break
 			}

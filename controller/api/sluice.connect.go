@@ -56,6 +56,9 @@ const (
 	// ControllerServiceWatchEventsProcedure is the fully-qualified name of the ControllerService's
 	// WatchEvents RPC.
 	ControllerServiceWatchEventsProcedure = "/sluice.v1.ControllerService/WatchEvents"
+	// ControllerServiceWatchVIPsProcedure is the fully-qualified name of the ControllerService's
+	// WatchVIPs RPC.
+	ControllerServiceWatchVIPsProcedure = "/sluice.v1.ControllerService/WatchVIPs"
 	// HealthServiceWatchChecksProcedure is the fully-qualified name of the HealthService's WatchChecks
 	// RPC.
 	HealthServiceWatchChecksProcedure = "/sluice.v1.HealthService/WatchChecks"
@@ -79,6 +82,9 @@ type ControllerServiceClient interface {
 	SetBackendAdmin(context.Context, *SetBackendAdminRequest) (*SetBackendAdminResponse, error)
 	// WatchEvents streams what happens until the caller leaves. A caller that reads too slowly gets RESOURCE_EXHAUSTED.
 	WatchEvents(context.Context, *WatchEventsRequest) (*connect.ServerStreamForClient[Event], error)
+	// WatchVIPs streams the full set of VIPs: at once, after every change, and at least every second, so that a silent
+	// stream is a dead one. A caller that reads slowly misses states in between, never the last one. It is for gslb.
+	WatchVIPs(context.Context, *WatchVIPsRequest) (*connect.ServerStreamForClient[VIPs], error)
 }
 
 // NewControllerServiceClient constructs a client for the sluice.v1.ControllerService service. By
@@ -131,6 +137,12 @@ func NewControllerServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithSchema(controllerServiceMethods.ByName("WatchEvents")),
 			connect.WithClientOptions(opts...),
 		),
+		watchVIPs: connect.NewClient[WatchVIPsRequest, VIPs](
+			httpClient,
+			baseURL+ControllerServiceWatchVIPsProcedure,
+			connect.WithSchema(controllerServiceMethods.ByName("WatchVIPs")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -142,6 +154,7 @@ type controllerServiceClient struct {
 	listBackends    *connect.Client[ListBackendsRequest, ListBackendsResponse]
 	setBackendAdmin *connect.Client[SetBackendAdminRequest, SetBackendAdminResponse]
 	watchEvents     *connect.Client[WatchEventsRequest, Event]
+	watchVIPs       *connect.Client[WatchVIPsRequest, VIPs]
 }
 
 // GetStatus calls sluice.v1.ControllerService.GetStatus.
@@ -194,6 +207,11 @@ func (c *controllerServiceClient) WatchEvents(ctx context.Context, req *WatchEve
 	return c.watchEvents.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// WatchVIPs calls sluice.v1.ControllerService.WatchVIPs.
+func (c *controllerServiceClient) WatchVIPs(ctx context.Context, req *WatchVIPsRequest) (*connect.ServerStreamForClient[VIPs], error) {
+	return c.watchVIPs.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // ControllerServiceHandler is an implementation of the sluice.v1.ControllerService service.
 type ControllerServiceHandler interface {
 	// GetStatus returns what the controller knows now.
@@ -209,6 +227,9 @@ type ControllerServiceHandler interface {
 	SetBackendAdmin(context.Context, *SetBackendAdminRequest) (*SetBackendAdminResponse, error)
 	// WatchEvents streams what happens until the caller leaves. A caller that reads too slowly gets RESOURCE_EXHAUSTED.
 	WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[Event]) error
+	// WatchVIPs streams the full set of VIPs: at once, after every change, and at least every second, so that a silent
+	// stream is a dead one. A caller that reads slowly misses states in between, never the last one. It is for gslb.
+	WatchVIPs(context.Context, *WatchVIPsRequest, *connect.ServerStream[VIPs]) error
 }
 
 // NewControllerServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -257,6 +278,12 @@ func NewControllerServiceHandler(svc ControllerServiceHandler, opts ...connect.H
 		connect.WithSchema(controllerServiceMethods.ByName("WatchEvents")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controllerServiceWatchVIPsHandler := connect.NewServerStreamHandlerSimple(
+		ControllerServiceWatchVIPsProcedure,
+		svc.WatchVIPs,
+		connect.WithSchema(controllerServiceMethods.ByName("WatchVIPs")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/sluice.v1.ControllerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ControllerServiceGetStatusProcedure:
@@ -271,6 +298,8 @@ func NewControllerServiceHandler(svc ControllerServiceHandler, opts ...connect.H
 			controllerServiceSetBackendAdminHandler.ServeHTTP(w, r)
 		case ControllerServiceWatchEventsProcedure:
 			controllerServiceWatchEventsHandler.ServeHTTP(w, r)
+		case ControllerServiceWatchVIPsProcedure:
+			controllerServiceWatchVIPsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -302,6 +331,10 @@ func (UnimplementedControllerServiceHandler) SetBackendAdmin(context.Context, *S
 
 func (UnimplementedControllerServiceHandler) WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[Event]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("sluice.v1.ControllerService.WatchEvents is not implemented"))
+}
+
+func (UnimplementedControllerServiceHandler) WatchVIPs(context.Context, *WatchVIPsRequest, *connect.ServerStream[VIPs]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("sluice.v1.ControllerService.WatchVIPs is not implemented"))
 }
 
 // HealthServiceClient is a client for the sluice.v1.HealthService service.

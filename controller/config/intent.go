@@ -42,6 +42,8 @@ type VIP struct {
 	Pool     string
 	MAC      packet.MAC // what the switch answers ARP with; one per address
 	Enabled  bool       // a disabled VIP is silent
+	Tags     []string   // other names that load reports may ask by; several VIPs may share one
+	Capacity int        // packets per second that all of its backends can take; 0: not known
 }
 
 // AllDown says what becomes of new flows when no backend of a pool is up.

@@ -67,13 +67,15 @@ func (p *parser) usable(path string) bool { return p.Has(path) && !p.Bad(path) }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
+const nameRule = `must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`
+
 // name checks a name that must be the only one of its kind; seen has the paths of those before it.
 func (p *parser) name(path, name string, seen map[string]string) {
 	if !p.usable(path) {
 		return
 	}
 	if !nameForm.MatchString(name) {
-		p.Add(path, `must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`, strict.Quote(name))
+		p.Add(path, nameRule, strict.Quote(name))
 		return
 	}
 	unique(p, path, name, seen, "must be unique, %q is the name of %s too", name)

@@ -218,6 +218,16 @@ func TestParseProblems(t *testing.T) {
 			[]string{`f:12: vips[0].persistence: must be none, is "cookie": under Direct Server Return the balancer never sees a reply and reads no request beyond addresses and ports, so it cannot know cookies, URLs, headers or TLS sessions`}},
 		{"source persistence", "pool: web}", "pool: web, persistence: source_ip}",
 			[]string{`f:12: vips[0].persistence: must be none, is "source_ip": persistence by source address is not supported yet`}},
+		{"tags and capacity", "pool: web}", "pool: web, tags: [shop, shop.tls], capacity: 1000000000}", nil},
+		{"tags that are none", "pool: web}", "pool: web, tags: [shop, a b, shop, \"\"]}", []string{
+			`f:12: vips[0].tags[1]: must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is "a b"`,
+			`f:12: vips[0].tags[2]: must be unique, shop is in the list before`,
+			`f:12: vips[0].tags[3]: must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is ""`}},
+		{"too many tags", "pool: web}", "pool: web, tags: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]}",
+			[]string{`f:12: vips[0].tags: must be at most 16, are 17`}},
+		{"one tag as text", "pool: web}", "pool: web, tags: shop}", []string{`f:12: vips[0].tags: must be a list, is "shop"`}},
+		{"no capacity at all", "pool: web}", "pool: web, capacity: 0}", []string{`f:12: vips[0].capacity: must be 1..1000000000, is 0`}},
+		{"too much capacity", "pool: web}", "pool: web, capacity: 1000000001}", []string{`f:12: vips[0].capacity: must be 1..1000000000, is 1000000001`}},
 		{"no persistence", "pool: web}", "pool: web, persistence: none}", nil},
 		{"one address, two MACs", "vips:", "vips:\n  - {name: tls, address: 10.0.0.100, port: 80, pool: web, mac: \"02:53:4c:00:00:02\", protocol: udp}", []string{
 			`f:12: vips[0].protocol: must be tcp, is udp, which is not supported yet`,
@@ -349,7 +359,10 @@ func TestReferenceParses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := len(intent.VIPs); got != 1 {
-		t.Errorf("the reference has %d VIPs, want 1", got)
+		t.Fatalf("the reference has %d VIPs, want 1", got)
+	}
+	if v := intent.VIPs[0]; v.Capacity != 200000 || !slices.Equal(v.Tags, []string{"shop"}) {
+		t.Errorf("the reference's VIP has capacity %d and tags %q", v.Capacity, v.Tags)
 	}
 }
 

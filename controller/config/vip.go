@@ -12,15 +12,22 @@ import (
 )
 
 type rawVIP struct {
-	Name        string  `yaml:"name,required"`
-	Address     string  `yaml:"address,required"`
-	Protocol    *string `yaml:"protocol"`
-	Port        string  `yaml:"port,required"`
-	Pool        string  `yaml:"pool,required"`
-	MAC         string  `yaml:"mac"`
-	Persistence *string `yaml:"persistence"`
-	Enabled     *bool   `yaml:"enabled"`
+	Name        string   `yaml:"name,required"`
+	Address     string   `yaml:"address,required"`
+	Protocol    *string  `yaml:"protocol"`
+	Port        string   `yaml:"port,required"`
+	Pool        string   `yaml:"pool,required"`
+	MAC         string   `yaml:"mac"`
+	Persistence *string  `yaml:"persistence"`
+	Enabled     *bool    `yaml:"enabled"`
+	Tags        []string `yaml:"tags"`
+	Capacity    *int     `yaml:"capacity"`
 }
+
+const (
+	maxTags     = 16
+	maxCapacity = 1_000_000_000
+)
 
 func (p *parser) vips(raw []rawVIP, vipMAC packet.MAC) []VIP {
 	if len(raw) > maxVIPs {
@@ -45,6 +52,8 @@ func (p *parser) vips(raw []rawVIP, vipMAC packet.MAC) []VIP {
 			Pool:     r.Pool,
 			MAC:      vipMAC,
 			Enabled:  orTrue(r.Enabled),
+			Tags:     p.tags(path+".tags", r.Tags),
+			Capacity: p.number(path+".capacity", r.Capacity, 0, 1, maxCapacity),
 		}
 		if p.Has(path + ".mac") {
 			v.MAC = p.stationMAC(path+".mac", r.MAC)
@@ -94,6 +103,24 @@ func (p Protocol) String() string {
 		return "tcp"
 	}
 	return strconv.Itoa(int(p))
+}
+
+// tags reads the names under which load reports ask for the VIP.
+func (p *parser) tags(path string, tags []string) []string {
+	if len(tags) > maxTags {
+		p.Add(path, "must be at most %d, are %d", maxTags, len(tags))
+	}
+	for i, tag := range tags {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case !p.usable(at):
+		case !nameForm.MatchString(tag):
+			p.Add(at, nameRule, strict.Quote(tag))
+		case slices.Contains(tags[:i], tag):
+			p.Add(at, "must be unique, %s is in the list before", tag)
+		}
+	}
+	return tags
 }
 
 func (p *parser) servicePort(path, text string) uint16 {

@@ -39,6 +39,9 @@ func NewKey(secret []byte) (Key, error) {
 // ID returns the key's id, which is no secret.
 func (k Key) ID() uint32 { return k.id }
 
+// Secret returns what NewKey made the key of.
+func (k Key) Secret() []byte { return bytes.Clone(k.secret) }
+
 // String prints the id and not the secret.
 func (k Key) String() string { return fmt.Sprintf("%08x", k.id) }
 

@@ -559,6 +559,9 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: got %s, error %q; want %s, error %q", test.name, got, errorText(err), test.want, test.err)
 		}
 	}
+	if got, want := string(testKey(t).Secret()), "sixteen bytes or more"; got != want {
+		t.Errorf("secret: got %q, want %q", got, want)
+	}
 	if got, want := fmt.Sprintf("%#v %v", testKey(t), testKey(t)), "loadreport.Key(418cb865) 418cb865"; got != want {
 		t.Errorf("printed: got %s, want %s", got, want)
 	}

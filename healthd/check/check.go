@@ -48,26 +48,6 @@ func (c Impossible) Run(context.Context) error {
 	return fmt.Errorf("%s: %w: %w", c.Name, ErrNotAsked, c.Err)
 }
 
-// Close is how a check ends its TCP connection.
-type Close uint8
-
-const (
-	// CloseRST resets the connection: neither side is left with one in TIME_WAIT, so that thousands of
-	// checks a second do not use up local ports.
-	CloseRST Close = iota
-	// CloseFIN closes in the orderly way, for servers that log a reset as an error.
-	CloseFIN
-)
-
-func (c Close) end(conn net.Conn) {
-	if c == CloseRST {
-		if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
-			l.SetLinger(0)
-		}
-	}
-	conn.Close()
-}
-
 // dial connects and makes the connection's reads and writes end with ctx. end closes it.
 func dial(ctx context.Context, n Network, network string, to netip.AddrPort, c Close) (conn net.Conn, end func(), err error) {
 	conn, err = n.DialContext(ctx, network, to.String())

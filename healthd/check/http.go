@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // How much of a response is read. A server that sends more before the check has its answer fails.
@@ -42,6 +43,8 @@ type HTTPOptions struct {
 	Body    string        // must occur in the first 64 KiB of the body; empty: the body is not read
 	TLS     *tls.Config   // nil: plain HTTP. An empty ServerName is set from Host or the address
 	Close   Close
+	Wait    time.Duration // for the server's FIN, see TCP
+	Agent   string        // of the User-Agent header; default sluice-healthd
 }
 
 // HTTP passes when the server answers a request with an expected status. Every run has a connection
@@ -56,6 +59,7 @@ type HTTP struct {
 	body    []byte
 	tls     *tls.Config
 	close   Close
+	wait    time.Duration
 }
 
 // NewHTTP prepares the request. It refuses what would not be one request.
@@ -73,12 +77,18 @@ func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
 	if len(o.Expect) == 0 {
 		o.Expect = []StatusRange{{200, 299}}
 	}
+	if o.Agent == "" {
+		o.Agent = "sluice-healthd"
+	}
 	var problems []error
 	if !printable(o.Method) {
 		problems = append(problems, fmt.Errorf("method: must be printable ASCII without spaces, is %q", o.Method))
 	}
 	if !printable(o.Path) || o.Path[0] != '/' {
 		problems = append(problems, fmt.Errorf("path: must begin with / and be printable ASCII without spaces, is %q", o.Path))
+	}
+	if !printable(o.Agent) {
+		problems = append(problems, fmt.Errorf("agent: must be printable ASCII without spaces, is %q", o.Agent))
 	}
 	if !printable(hostHeader) {
 		problems = append(problems, fmt.Errorf("host: must be printable ASCII without spaces, is %q", o.Host))
@@ -92,10 +102,11 @@ func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
 		address: o.Address,
 		name:    fmt.Sprintf("HTTP %s http://%s%s", o.Method, o.Address, o.Path),
 		method:  o.Method,
-		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice-healthd\r\nAccept: */*\r\nConnection: close\r\n\r\n", o.Method, o.Path, hostHeader),
+		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n", o.Method, o.Path, hostHeader, o.Agent),
 		expect:  o.Expect,
 		body:    []byte(o.Body),
 		close:   o.Close,
+		wait:    o.Wait,
 	}
 	if o.TLS != nil {
 		c.name = fmt.Sprintf("HTTPS %s https://%s%s", o.Method, o.Address, o.Path)
@@ -130,16 +141,29 @@ func (c *HTTP) Run(ctx context.Context) error {
 		return q.failed("connecting", err)
 	}
 	defer end()
-	if c.tls != nil {
+	if c.tls == nil {
+		err = c.exchange(q, conn)
+	} else {
 		secured := tls.Client(conn, c.tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return q.failed("TLS handshake", err)
 		}
+		err = c.exchange(q, secured)
 		if c.close == CloseFIN {
-			defer secured.CloseWrite() // close_notify, before the FIN
+			secured.CloseWrite() // close_notify, before the FIN
 		}
-		conn = secured
 	}
+	if err != nil || c.close == CloseRST {
+		return err
+	}
+	if err := hangUp(ctx, conn, c.wait); err != nil {
+		return q.failed("closing", err)
+	}
+	return nil
+}
+
+// exchange sends the request and judges the response.
+func (c *HTTP) exchange(q question, conn net.Conn) error {
 	if _, err := conn.Write(c.request); err != nil {
 		return q.failed("sending the request", err)
 	}

@@ -31,6 +31,7 @@ type Document struct {
 //
 // Fields carry `yaml:"key"` or `yaml:"key,required"`, and may be structs, slices, strings, bools,
 // ints, uint64s, durations, types that unmarshal text, and pointers to these, which stay nil without a key.
+// The fields of an embedded struct count as those of the struct around it.
 // A scalar is taken as it is written: name: 010 is the text "010".
 func Decode(file string, data []byte, into any) *Document {
 	d := &Document{file: file, lines: make(map[string]int), bad: make(map[string]bool)}
@@ -269,7 +270,7 @@ func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
 			continue
 		}
 		d.lines[at] = key.Line // of a list or a mapping, the node has the line of what is in it
-		d.value(at, value, v.Field(known))
+		d.value(at, value, v.FieldByIndex(fields[known].index))
 	}
 	for _, f := range fields {
 		if _, ok := seen[f.key]; f.required && !ok {
@@ -296,13 +297,17 @@ var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,60}$`)
 type field struct {
 	key      string
 	required bool
+	index    []int // as reflect.Value.FieldByIndex takes it
 }
 
 func fieldsOf(t reflect.Type) []field {
-	fields := make([]field, t.NumField())
-	for i := range fields {
-		key, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		fields[i] = field{key: key, required: option == "required"}
+	var fields []field
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Anonymous {
+			continue
+		}
+		key, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		fields = append(fields, field{key: key, required: option == "required", index: f.Index})
 	}
 	return fields
 }
@@ -369,10 +374,10 @@ var index = regexp.MustCompile(`\[\d+\]`)
 // keys returns the paths of all keys of t's fields.
 func keys(path string, t reflect.Type) []string {
 	var all []string
-	for i, f := range fieldsOf(t) {
+	for _, f := range fieldsOf(t) {
 		at := Join(path, f.key)
 		all = append(all, at)
-		inner := t.Field(i).Type
+		inner := t.FieldByIndex(f.index).Type
 		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}

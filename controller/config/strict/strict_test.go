@@ -75,6 +75,31 @@ f:5: has a list for a key: must be one of name, count, wait, level, items`
 	}
 }
 
+func TestDecodeTakesEmbeddedFields(t *testing.T) {
+	type shape struct {
+		Size *int   `yaml:"size,required"`
+		Mark []item `yaml:"mark"`
+	}
+	type box struct {
+		Name string `yaml:"name"`
+		shape
+	}
+	var got box
+	if err := Decode("f", []byte("{size: 3, name: a, mark: [{on: true}]}"), &got).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != "a" || *got.Size != 3 || len(got.Mark) != 1 || !got.Mark[0].On {
+		t.Errorf("Decode = %+v", got)
+	}
+	want := "f:1: sizes: is not a known key: did you mean size?\nf:1: size: is missing"
+	if diff := cmp.Diff(want, fmt.Sprint(Decode("f", []byte("{sizes: 3}"), &got).Err())); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"mark", "mark.on", "name"}, Missing([]byte("size: 1"), box{})); diff != "" {
+		t.Errorf("Missing (-want +got):\n%s", diff)
+	}
+}
+
 func TestProblems(t *testing.T) {
 	a, b := &Problem{File: "f", Line: 1, Path: "a", Message: "is wrong"}, &Problem{File: "f", Message: "is unreadable"}
 	err := fmt.Errorf("applying: %w", errors.Join(a, errors.New("another"), b))

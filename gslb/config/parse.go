@@ -1,15 +1,150 @@
 package config
 
-import "errors"
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 
-// Load reads the configuration file and what it names. It returns the files it read or tried to, file itself first, whatever else
-// it returns: who waits for a change watches these.
-func Load(file string) (*Config, []string, error) {
-	return nil, []string{file}, errors.New("not written")
+	"github.com/sluicelb/sluice/controller/config/strict"
+)
+
+// raw is the file as it is written.
+type raw struct {
+	Server      rawServer       `yaml:"server"`
+	Timing      *rawTiming      `yaml:"timing"`
+	Regions     []rawRegion     `yaml:"regions"`
+	DataCenters []rawDataCenter `yaml:"data_centers"`
+	Owners      []rawOwner      `yaml:"owners"`
+	SourceLists []rawSourceList `yaml:"source_lists"`
+	DomainLists []rawDomainList `yaml:"domain_lists"`
+	Keepalives  []rawKeepalive  `yaml:"keepalives"`
+	Answers     []rawAnswer     `yaml:"answers"`
+	Groups      []rawGroup      `yaml:"groups"`
+	Rules       []rawRule       `yaml:"rules"`
+	Zones       []rawZone       `yaml:"zones"`
 }
 
-// Parse reads a configuration; the files that it names are relative to the directory of file. The error
-// joins one *strict.Problem for everything that is wrong.
+// Load reads the configuration in file. It also returns the files that were read or should have been, file first,
+// whether or not they are good: a change of any of them is a reason to load again.
+func Load(file string) (*Config, []string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, []string{file}, &strict.Problem{File: file, Message: unreadable(err)}
+	}
+	return parse(file, data, readFile)
+}
+
+// Parse reads a configuration. Paths in it are relative to the directory of file. The error joins one
+// *strict.Problem for everything that is wrong, in data and in the files that it names.
 func Parse(file string, data []byte) (*Config, error) {
-	return nil, errors.New("not written")
+	c, _, err := parse(file, data, readFile)
+	return c, err
+}
+
+func parse(file string, data []byte, read reader) (*Config, []string, error) {
+	var r raw
+	p := &parser{
+		Document: strict.Decode(file, data, &r),
+		dir:      filepath.Dir(file),
+		read:     read,
+		files:    []string{file},
+		zoneAt:   make(map[string]*zone),
+		probes:   make(map[string]int),
+	}
+	c := new(Config)
+	c.Server = p.server(r.Server)
+	p.timing = p.timingOf("timing", r.Timing, standardTiming)
+	c.Regions = p.regions(r.Regions)
+	c.Owners = p.ownersOf(r.Owners)
+	c.DataCenters = p.dataCentersOf(r.DataCenters)
+	c.SourceLists = p.sourceListsOf(r.SourceLists)
+	c.DomainLists = p.domainListsOf(r.DomainLists)
+	p.domainLists = c.DomainLists
+	p.shared(r.Keepalives)
+	c.Answers = p.answersOf(r.Answers, c.DataCenters)
+	c.Keepalives = p.keepalives
+	c.Groups = p.groupsOf(r.Groups, c)
+	c.Rules = p.rulesOf(r.Rules, c)
+	c.Zones = p.zonesOf(r.Zones, c.Server)
+	p.balancedNames(c)
+	p.loops(c)
+	if err := errors.Join(append([]error{p.Err()}, p.elsewhere...)...); err != nil {
+		return nil, p.files, err
+	}
+	return c, p.files, nil
+}
+
+// parser turns raw values into valid ones. Its methods report what is wrong and return what they can, so that
+// one problem does not hide the next.
+type parser struct {
+	*strict.Document
+	dir       string // that the file's paths are relative to
+	read      reader
+	files     []string
+	elsewhere []error // problems in other files
+
+	regionNames, ownerNames, dataCenterNames, sourceNames, domainNames, keepaliveNames, answerNames, groupNames index
+
+	timing     Timing // what a keepalive without its own has
+	keepalives []Keepalive
+	probes     map[string]int // index in keepalives, by value
+	zones      []*zone        // as written
+	zoneAt     map[string]*zone
+	wire       []byte // scratch
+
+	domainLists []DomainList
+	listed      map[string]bool // their names, once somebody asked; "" if some are patterns
+}
+
+// place is where a value is: in the file itself, then path says where, or in another.
+type place struct {
+	file string // empty: the configuration
+	line int
+	path string
+}
+
+// fault reports a problem at a place.
+func (p *parser) fault(at place, format string, args ...any) {
+	if at.file == "" {
+		p.Add(at.path, format, args...)
+		return
+	}
+	p.elsewhere = append(p.elsewhere, problem(at, format, args...))
+}
+
+// where names a place in a message that is about another.
+func (p *parser) where(at place) string {
+	if at.file == "" {
+		return named(at.path, p.Line(at.path))
+	}
+	return named(filepath.Base(at.file), at.line)
+}
+
+// usable reports whether the value at path is there and has no problem yet.
+func (p *parser) usable(path string) bool { return p.Has(path) && !p.Bad(path) }
+
+// path makes a path of the file relative to the process instead of to the file.
+func (p *parser) path(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(p.dir, path)
+}
+
+// contents reads the file that the value at path names.
+func (p *parser) contents(path, name string, access access) ([]byte, string, bool) {
+	if !p.usable(path) || !p.pathForm(path, name) {
+		return nil, "", false
+	}
+	file := p.path(name)
+	if !slices.Contains(p.files, file) {
+		p.files = append(p.files, file)
+	}
+	data, err := p.read(file, access)
+	if err != nil {
+		p.Add(path, "must be a file that can be read: %v", err)
+		return nil, file, false
+	}
+	return data, file, true
 }

@@ -1,0 +1,289 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+)
+
+type rawRecord struct {
+	Name *string `yaml:"name,required"`
+	Type *string `yaml:"type,required"`
+	TTL  *int    `yaml:"ttl"`
+	Data *string `yaml:"data,required"`
+}
+
+// records reads the records of a zone, those of the configuration and those of its file.
+func (p *parser) records(z *zone, r rawZone) {
+	for i, rr := range r.Records {
+		if path := item(z.path+".records", i); p.Bad(path) || !p.record(z, path, rr) {
+			z.broken = true
+		}
+	}
+	path := z.path + ".file"
+	switch {
+	case p.Bad(path):
+		z.broken = true
+	case r.File != nil:
+		data, file, ok := p.contents(path, *r.File, public)
+		if !ok || !p.zoneFile(z, file, data) {
+			z.broken = true
+		}
+	}
+	if len(z.seen) > maxRecords {
+		p.Add(z.path, "must have at most %d records, has more", maxRecords)
+	}
+}
+
+// record reads one record of the configuration.
+func (p *parser) record(z *zone, path string, r rawRecord) bool {
+	ttl := p.number(path+".ttl", r.TTL, int(z.ttl), 0, maxRecordTTL)
+	if r.Name == nil || r.Type == nil || r.Data == nil || z.Name == "" {
+		return false
+	}
+	owner, ok := p.owner(z, path+".name", *r.Name)
+	if !ok || !p.typeOf(path+".type", *r.Type) {
+		return false
+	}
+	rr, err := parseRecord(owner, ttl, *r.Type, *r.Data, z.Name)
+	if err != nil {
+		p.Add(path+".data", "must be the data of one %s record as in a zone file, is %s: %v", *r.Type, strict.Quote(*r.Data), err)
+		return false
+	}
+	if doubled := z.Name + z.Name; z.Name != "." && strings.Contains(strings.TrimPrefix(rr.String(), rr.Header().String()), doubled) {
+		p.Add(path+".data", "must end absolute names in a dot, is %s: names without it are relative to the zone, which makes ...%s of it", strict.Quote(*r.Data), doubled)
+		return false
+	}
+	return p.add(z, rr, place{path: path})
+}
+
+// owner reads the name of a record: "@" for the zone's own, relative to the zone, or absolute with a last dot.
+func (p *parser) owner(z *zone, path, text string) (string, bool) {
+	name := text
+	switch {
+	case text == "@":
+		return z.Name, true
+	case dns.IsFqdn(text):
+	case z.Name == ".":
+		name += "."
+	default:
+		name += "." + z.Name
+	}
+	name, err := canonical(name)
+	if err == nil && z.Name != "." && within(name, z.Name+z.Name) {
+		err = fmt.Errorf("without a last dot it is relative to the zone, which makes %s of it", name)
+	}
+	if err != nil {
+		p.Add(path, "must be @, a name relative to the zone, or an absolute one with a last dot, is %s: %v", strict.Quote(text), err)
+		return "", false
+	}
+	return name, true
+}
+
+func (p *parser) typeOf(path, text string) bool {
+	t, ok := recordType(text)
+	if !ok {
+		p.Add(path, "must be the type of a record, such as A, MX or TYPE65280, is %s", strict.Quote(text))
+		return false
+	}
+	if why := refusedType(t); why != "" {
+		p.Add(path, "must not be %s: %s", text, why)
+		return false
+	}
+	return true
+}
+
+// refusedType says why zones may not have records of a type; empty if they may.
+func refusedType(t uint16) string {
+	switch t {
+	case dns.TypeSIG, dns.TypeNXT, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM:
+		return "signed zones are not served, as signatures made elsewhere would not cover answers that follow health"
+	}
+	if isMeta(t) {
+		return "no zone can have records of it"
+	}
+	return ""
+}
+
+// parseRecord reads the data of one record. Names in it are relative to origin.
+func parseRecord(owner string, ttl int, rrtype, data, origin string) (dns.RR, error) {
+	if strings.TrimSpace(data) == "" {
+		return nil, errors.New("it is empty")
+	}
+	text := owner + " " + strconv.Itoa(ttl) + " IN " + rrtype + " " + data + "\n"
+	zp := dns.NewZoneParser(strings.NewReader(text), origin, "")
+	rr, ok := zp.Next()
+	if err := zp.Err(); err != nil {
+		why, _ := parserProblem(err)
+		return nil, errors.New(why)
+	}
+	switch {
+	case !ok:
+		return nil, errors.New("it is empty")
+	case zp.Comment() != "":
+		return nil, errors.New("a semicolon outside of quotes begins a comment")
+	}
+	if _, more := zp.Next(); more || zp.Err() != nil {
+		return nil, errors.New("it goes on after the record: only parentheses continue it on another line")
+	}
+	return rr, nil
+}
+
+// parserMessage is how the zone parser words an error.
+var parserMessage = regexp.MustCompile(`(?s)^(?:.*?: )?dns: (.*) at line: (\d+):\d+$`)
+
+// parserProblem returns what the zone parser complains about, and the line.
+func parserProblem(err error) (string, int) {
+	m := parserMessage.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err.Error(), 0
+	}
+	line, _ := strconv.Atoi(m[2])
+	return m[1], line
+}
+
+// zoneFile reads a zone file (RFC 1035 section 5). It may not include others.
+func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
+	if z.Name == "" {
+		return false
+	}
+	lines := &lineReader{data: data}
+	zp := dns.NewZoneParser(lines, z.Name, "")
+	zp.SetDefaultTTL(z.ttl)
+	good := true
+	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
+		if len(z.seen) > maxRecords {
+			return false
+		}
+		at := place{file: file, line: lines.line}
+		switch h := rr.Header(); {
+		case h.Name == "":
+			p.fault(at, "must begin with a name: there is no record before it whose name it could have")
+			good = false
+		case h.Class != dns.ClassINET:
+			p.fault(at, "must be of class IN, is of %s", dns.Class(h.Class))
+			good = false
+		case refusedType(h.Rrtype) != "":
+			p.fault(at, "must not be of type %s: %s", dns.Type(h.Rrtype), refusedType(h.Rrtype))
+			good = false
+		default:
+			good = p.add(z, rr, at) && good
+		}
+	}
+	if err := zp.Err(); err != nil {
+		why, line := parserProblem(err)
+		p.fault(place{file: file, line: max(line, 1)}, "is not a zone file: %s", why)
+		return false
+	}
+	return good
+}
+
+// lineReader hands out a zone file byte by byte, as the zone parser takes it, and counts lines. The file ends
+// with a line end, whether it does or not: the parser forgets what is begun on a line that does not end.
+type lineReader struct {
+	data []byte
+	next int
+	line int // of the byte before next
+	ends bool
+}
+
+func (r *lineReader) ReadByte() (byte, error) {
+	if r.next > len(r.data) {
+		return 0, io.EOF
+	}
+	if r.ends || r.next == 0 {
+		r.line++
+	}
+	c := byte('\n')
+	if r.next < len(r.data) {
+		c = r.data[r.next]
+	}
+	r.next++
+	r.ends = c == '\n'
+	return c, nil
+}
+
+// Read is there for the parser's signature: it reads bytes from what can.
+func (r *lineReader) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c, err := r.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	b[0] = c
+	return 1, nil
+}
+
+// add puts a record into its zone, unless it is there. It reports whether the record is good.
+func (p *parser) add(z *zone, rr dns.RR, at place) bool {
+	h := rr.Header()
+	name, err := canonical(h.Name)
+	if err != nil {
+		name, err = normal(h.Name) // zone files may have any character
+	}
+	if err != nil {
+		p.fault(at, "must have a domain name, has %s: %v", strict.Quote(h.Name), err)
+		return false
+	}
+	h.Name = name
+	if !within(name, z.Name) {
+		p.fault(at, "must lie in the zone %s, is %s", z.Name, name)
+		return false
+	}
+	if h.Ttl > maxRecordTTL {
+		p.fault(at, "must have a TTL of 0..%d, has %d", uint32(maxRecordTTL), h.Ttl)
+		return false
+	}
+	wire, err := p.pack(rr)
+	if err != nil {
+		p.fault(at, "must have the data of a %s record: %v", dns.Type(h.Rrtype), err)
+		return false
+	}
+	if _, twice := z.seen[wire]; twice {
+		return true // RFC 2181 section 5
+	}
+	z.seen[wire] = struct{}{}
+	n := z.nodes[name]
+	if n == nil {
+		n = &node{name: name}
+		z.nodes[name] = n
+		z.order = append(z.order, n)
+	}
+	n.records = append(n.records, record{rr, at, len(wire)})
+	if h.Rrtype == dns.TypeDNAME || h.Rrtype == dns.TypeNS && name != z.Name {
+		z.cuts = true
+	}
+	return true
+}
+
+// pack returns the record as it is on the wire with TTL 0, once it is sure that it can be sent and read.
+func (p *parser) pack(rr dns.RR) (string, error) {
+	h := rr.Header()
+	ttl := h.Ttl
+	h.Ttl = 0
+	defer func() { h.Ttl = ttl }()
+	if p.wire == nil {
+		p.wire = make([]byte, 1<<16)
+	}
+	n, err := dns.PackRR(rr, p.wire, 0, nil, false)
+	if err != nil {
+		return "", errors.New(strings.TrimPrefix(err.Error(), "dns: "))
+	}
+	back, _, err := dns.UnpackRR(p.wire[:n], 0)
+	if err != nil {
+		return "", errors.New(strings.TrimPrefix(err.Error(), "dns: "))
+	}
+	if _, unknown := rr.(*dns.RFC3597); back.Header().Rdlength == 0 && !unknown && h.Rrtype != dns.TypeAPL && h.Rrtype != dns.TypeNULL {
+		return "", errors.New("it has none")
+	}
+	return string(p.wire[:n]), nil
+}

@@ -134,8 +134,17 @@ func parse(wire []byte, query *dns.Msg) (reply *dns.Msg, ours bool, err error) {
 	if len(reply.Question) != 1 || !sameQuestion(reply.Question[0], query.Question[0]) {
 		return nil, false, nil
 	}
-	if err != nil && !reply.Truncated {
+	if reply.Truncated {
+		return reply, true, nil
+	}
+	if err != nil {
 		return nil, true, fmt.Errorf("malformed reply: %w", err)
+	}
+	for i, section := range [][]dns.RR{reply.Answer, reply.Ns, reply.Extra} {
+		// Unpack takes a message that ends early for a short one.
+		if n := int(binary.BigEndian.Uint16(wire[6+2*i:])); n != len(section) {
+			return nil, true, fmt.Errorf("malformed reply: its header counts %d records in a section of %d", n, len(section))
+		}
 	}
 	return reply, true, nil
 }

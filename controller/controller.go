@@ -9,11 +9,13 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -37,7 +40,13 @@ type Config struct {
 	// ElectionHigh is the upper half of the P4Runtime election id; the lower one grows with every
 	// start, on a new store too.
 	ElectionHigh uint64
-	StationIdle  time.Duration      // silence after which a switch forgets a station; default 5m
+	StationIdle  time.Duration // silence after which a switch forgets a station; default 5m
+	// LoadReport is the UDP address at which load reports are answered, to those who have a key of the
+	// file LoadReportKeys. Empty: nowhere.
+	LoadReport, LoadReportKeys string
+	// LoadInterval is how often the switches' counters are read for the load of VIPs that have a capacity;
+	// default 5s.
+	LoadInterval time.Duration
 	Log          *slog.Logger       // default: none
 	Session      func(*p4rt.Config) // changes the settings of P4Runtime sessions; may be nil
 }
@@ -49,8 +58,9 @@ type Controller struct {
 	ready  chan struct{}
 	reload chan struct{} // capacity 1
 
-	mu       sync.Mutex // guards listener
+	mu       sync.Mutex // guards all below
 	listener net.Listener
+	reports  *loadreport.Server // nil: none
 }
 
 // New prepares a controller; Run starts it.
@@ -64,6 +74,7 @@ func New(cfg Config) *Controller {
 	if cfg.Store.Log == nil {
 		cfg.Store.Log = cfg.Log
 	}
+	cfg.LoadInterval = cmp.Or(cfg.LoadInterval, loadInterval)
 	return &Controller{
 		cfg:    cfg,
 		log:    cfg.Log,
@@ -85,7 +96,18 @@ func (c *Controller) Address() string {
 	return c.listener.Addr().String()
 }
 
-// Reload reads the intent's file again. A faulty one changes nothing and is reported in the log.
+// LoadReportAddress returns where load reports are answered, once Ready is closed; invalid when nowhere.
+func (c *Controller) LoadReportAddress() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reports == nil {
+		return netip.AddrPort{}
+	}
+	return c.reports.Addr()
+}
+
+// Reload reads the intent's file again, and that of the load report keys. A faulty one changes nothing and is
+// reported in the log.
 func (c *Controller) Reload() {
 	select {
 	case c.reload <- struct{}{}:
@@ -106,8 +128,15 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close()
+	reports, err := c.listenReports()
+	if err != nil {
+		return err
+	}
+	if reports != nil {
+		defer reports.Close()
+	}
 	c.mu.Lock()
-	c.listener = listener
+	c.listener, c.reports = listener, reports
 	c.mu.Unlock()
 
 	db, state, err := store.Open(ctx, c.cfg.Store)
@@ -146,10 +175,16 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := l.begin(file, text); err != nil {
 		return err
 	}
+	l.tellVIPs()
 	revision := l.st.Intent.Revision
 	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })
 	service := &service{loop: l}
 	group.Go(func() error { return api.Serve(ctx, listener, service, service) })
+	group.Go(func() error { return l.sampleRates(ctx, c.cfg.LoadInterval) })
+	if reports != nil {
+		group.Go(func() error { return reports.Run(ctx, l.loadReport) })
+		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
+	}
 	c.log.Info("controller started", "listen", c.Address(), "election", election, "revision", revision)
 	close(c.ready)
 	err = group.Wait()
@@ -169,6 +204,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 				return
 			case <-c.reload:
 			}
+			c.reloadKeys()
 			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
 			if c.cfg.File != "" {
 				var text []byte

@@ -36,6 +36,7 @@ type loop struct {
 	inbox  chan func()
 	events events
 	checks checks
+	vips   vips
 
 	started  time.Time
 	st       store.State // as decided; as stored too unless frozen
@@ -57,6 +58,9 @@ type loop struct {
 	claims   claims
 	drained  map[plan.BackendKey]bool // told to be
 	reported time.Time                // when healthd last reported
+	rates    map[plan.VIPKey]float64  // packets a second, of VIPs that switches have counted twice
+	rated    uint64                   // counts the rates that came in
+	vipsOf   vipFacts                 // what vips follows from
 	// rechecked is when a pool's checks last changed, by pool.
 	rechecked map[string]time.Time
 }
@@ -66,6 +70,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		log:     log,
 		db:      db,
 		events:  events{log: log},
+		vips:    newVIPs(),
 		inbox:   make(chan func(), 64),
 		started: time.Now(),
 		st:      st,
@@ -126,6 +131,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 		}
 		if l.fatal == nil {
 			l.limit(ctx, limit)
+			l.tellVIPs()
 		}
 	}
 	return l.fatal

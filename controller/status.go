@@ -79,8 +79,9 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 		live[p.Name] = pool.Unowned < pool.Slots
 		m.Pools = append(m.Pools, pool)
 	}
+	lacking := l.lacking()
 	for _, v := range l.intent.VIPs {
-		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool]))
+		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], lacking))
 	}
 	for _, k := range l.claims.keys() {
 		m.ArpClaims = append(m.ArpClaims, l.claims.message(k, l.ownerOf(k.MAC)))
@@ -123,28 +124,11 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	return m
 }
 
-func (l *loop) vipStatus(v config.VIP, live bool) *api.VIPStatus {
+func (l *loop) vipStatus(v config.VIP, live bool, lacking map[plan.VIPKey][]string) *api.VIPStatus {
 	m := &api.VIPStatus{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
-		State: api.VIPStatus_STATE_ACTIVE,
 	}
-	switch {
-	case !v.Enabled:
-		m.State = api.VIPStatus_STATE_DISABLED
-		return m
-	case !l.connected():
-		m.State, m.Reason = api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
-		return m
-	case !live:
-		m.State, m.Reason = api.VIPStatus_STATE_NO_BACKEND, "no backend of the pool may receive traffic"
-		return m
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.views)) {
-		if slices.Contains(l.views[name].status.LeftOut, vipKey(v)) {
-			m.State = api.VIPStatus_STATE_DEGRADED
-			m.Reason = fmt.Sprintf("switch %s does not take its rows", name)
-		}
-	}
+	m.State, m.Reason = l.vipState(v, live, lacking)
 	return m
 }
 
@@ -252,42 +236,53 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 	return nil
 }
 
-// addCounters asks all switches at once. One that does not answer in time is left out.
-func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
+// switchCounters are the counters of one switch at a time.
+type switchCounters struct {
+	device.Counters
+	at time.Time
+}
+
+// readCounters asks all switches at once. One that does not answer in time is left out.
+func readCounters(ctx context.Context, devices map[string]*running) map[string]switchCounters {
 	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
 	defer cancel()
-	counted := make([]*device.Counters, len(m.Switches))
+	var mu sync.Mutex // guards all
+	all := make(map[string]switchCounters)
 	var wait sync.WaitGroup
-	for i, s := range m.Switches {
-		if d := devices[s.Name]; d != nil {
-			wait.Go(func() {
-				if c, err := d.Counters(ctx); err == nil {
-					counted[i] = &c
-				}
-			})
-		}
+	for name, d := range devices {
+		wait.Go(func() {
+			if c, err := d.Counters(ctx); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				all[name] = switchCounters{c, time.Now()}
+			}
+		})
 	}
 	wait.Wait()
+	return all
+}
+
+func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
+	counted := readCounters(ctx, devices)
+	if len(counted) == 0 {
+		return
+	}
 	vips, backends := make(map[string]device.Count), make(map[uint32]device.Count)
-	some := false
-	for i, c := range counted {
-		if c == nil {
+	for _, sw := range m.Switches {
+		c, ok := counted[sw.Name]
+		if !ok {
 			continue
 		}
-		some = true
 		for k, n := range c.VIP {
 			vips[vipText(k)] = vips[vipText(k)].Add(n)
 		}
 		for id, n := range c.Backend {
 			backends[uint32(id)] = backends[uint32(id)].Add(n)
 		}
-		m.Switches[i].Tallies = make(map[string]*api.PacketCount)
+		sw.Tallies = make(map[string]*api.PacketCount)
 		for name, n := range c.Tally {
-			m.Switches[i].Tallies[name] = countMessage(n)
+			sw.Tallies[name] = countMessage(n)
 		}
-	}
-	if !some {
-		return
 	}
 	for _, v := range m.Vips {
 		v.Packets = countMessage(vips[fmt.Sprintf("%s %s %d", v.Address, v.Protocol, v.Port)])

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/controller/store"
 )
@@ -27,6 +29,8 @@ var controllerCommand = &cli.Command{
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
 		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated"},
 		&cli.StringFlag{Name: "listen", Value: api.DefaultAddress, Usage: "`ADDRESS` of the API: loopback, or unix:/path"},
+		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; without it, nowhere", loadreport.DefaultPort)},
+		&cli.PathFlag{Name: "load-report-key-file", Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},
 		logLevelFlag(),
 	},
 	Action: action(runController),
@@ -39,6 +43,9 @@ func runController(c *cli.Context, _ []string) error {
 	if err := checkAPIAddress(c.String("listen"), 0); err != nil {
 		return usageError(fmt.Errorf("--listen: %w", err))
 	}
+	if err := checkLoadReport(c.String("load-report"), c.Path("load-report-key-file")); err != nil {
+		return usageError(err)
+	}
 	log, err := newLogger(c, c.App.ErrWriter)
 	if err != nil {
 		return err
@@ -48,6 +55,9 @@ func runController(c *cli.Context, _ []string) error {
 		Store:  store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")},
 		Listen: c.String("listen"),
 		Log:    log,
+
+		LoadReport:     c.String("load-report"),
+		LoadReportKeys: c.Path("load-report-key-file"),
 	})
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -70,4 +80,23 @@ func runController(c *cli.Context, _ []string) error {
 		return usageError(fmt.Errorf("--config: %w", err))
 	}
 	return err
+}
+
+// checkLoadReport says what is wrong with the flags for load reports.
+func checkLoadReport(address, keyFile string) error {
+	switch {
+	case address == "" && keyFile == "":
+		return nil
+	case address == "":
+		return errors.New("--load-report-key-file: needs --load-report, to say where load reports are answered")
+	case keyFile == "":
+		return errors.New("--load-report: needs --load-report-key-file: load reports are for those who have a key")
+	}
+	if _, err := net.ResolveUDPAddr("udp", address); err != nil {
+		return fmt.Errorf("--load-report: %w", err)
+	}
+	if _, err := loadreport.ReadKeys(keyFile); err != nil {
+		return fmt.Errorf("--load-report-key-file: %w", err)
+	}
+	return nil
 }

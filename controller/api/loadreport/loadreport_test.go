@@ -55,22 +55,29 @@ func answers(i Item) Report {
 // serve runs a server until the test ends.
 func serve(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	if cfg.Answer == nil {
-		cfg.Answer = answers
-	}
 	s, err := Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Run(ctx, answers) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the server: %v", err)
 		}
 	})
+	return s
+}
+
+// holding is a server without a socket.
+func holding(t testing.TB, keys ...Key) *Server {
+	t.Helper()
+	s := new(Server)
+	if err := s.SetKeys(keys); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
@@ -194,7 +201,7 @@ func TestItems(t *testing.T) {
 // What a server must not answer, and why it does not.
 func TestHostileRequests(t *testing.T) {
 	k := testKey(t)
-	s := &Server{cfg: Config{Answer: answers}, keys: map[uint32]Key{k.id: k}}
+	s := holding(t, k)
 	good := func(t *testing.T, items ...Item) []byte {
 		b, err := encodeRequest(k, noon, [nonceSize]byte{1}, items)
 		if err != nil {
@@ -230,7 +237,7 @@ func TestHostileRequests(t *testing.T) {
 		{"cut off", func(t *testing.T) []byte { return good(t, www)[:headerSize+macSize-1] }, "not a load report of version 1"},
 		{"too big", func(*testing.T) []byte { return forgedSize(k, MaxSize+1) }, "not a load report of version 1"},
 		{"a reply, sent back", func(t *testing.T) []byte {
-			b, err := s.respond(good(t, www), noon)
+			b, err := s.respond(good(t, www), noon, answers)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -266,14 +273,14 @@ func TestHostileRequests(t *testing.T) {
 		{"padding that says something", forged(1, itemTag, 1, 'a', 0, 0, 1), "malformed: bytes after the items are not zero"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b, err := s.respond(test.data(t), noon)
+			b, err := s.respond(test.data(t), noon, answers)
 			if got := errorText(err); got != test.want || b != nil {
 				t.Errorf("got %d bytes and error %q, want %q", len(b), got, test.want)
 			}
 		})
 	}
 	t.Run("an item of a kind to come", func(t *testing.T) {
-		b, err := s.respond(forged(2, 200, 3, 1, 2, 3, itemTag, 4, 's', 'h', 'o', 'p', 0, 0, 0)(t), noon)
+		b, err := s.respond(forged(2, 200, 3, 1, 2, 3, itemTag, 4, 's', 'h', 'o', 'p', 0, 0, 0)(t), noon, answers)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +304,7 @@ func forgedSize(k Key, size int) []byte {
 
 func TestWindow(t *testing.T) {
 	k := testKey(t)
-	s := &Server{cfg: Config{Answer: answers}, keys: map[uint32]Key{k.id: k}}
+	s := holding(t, k)
 	for _, test := range []struct {
 		name string
 		at   time.Time
@@ -313,7 +320,7 @@ func TestWindow(t *testing.T) {
 	} {
 		h := header{kind: request, count: 1, key: k.id, millis: test.at.UnixMilli(), nonce: [nonceSize]byte{7}}
 		question := k.seal(append(www.append(h.append(nil)), 0))
-		b, err := s.respond(question, noon)
+		b, err := s.respond(question, noon, answers)
 		if err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
@@ -349,6 +356,14 @@ func TestAsk(t *testing.T) {
 	t.Run("while keys change", func(t *testing.T) {
 		s := serve(t, Config{Listen: "127.0.0.1:0", Keys: []Key{old, next}})
 		ask(t, new(Client), s.Addr().String(), old)
+		ask(t, new(Client), s.Addr().String(), next)
+		if err := s.SetKeys([]Key{next}); err != nil {
+			t.Fatal(err)
+		}
+		ask(t, new(Client), s.Addr().String(), next)
+		if err, want := s.SetKeys(nil), "load reports: no key is given: nobody could ask"; errorText(err) != want {
+			t.Errorf("no keys: got %v, want %s", err, want)
+		}
 		ask(t, new(Client), s.Addr().String(), next)
 	})
 	t.Run("IPv6", func(t *testing.T) {
@@ -414,11 +429,11 @@ func liar(t *testing.T, answer func(question []byte, send func([]byte))) netip.A
 // Of all that comes in, only the reply to this very question counts.
 func TestHostileReplies(t *testing.T) {
 	k := testKey(t)
-	s := &Server{cfg: Config{Answer: answers}, keys: map[uint32]Key{k.id: k}}
+	s := holding(t, k)
 	lie := []Report{{Known: true, Load: 1, Live: 9, Total: 9}}
 	var before []byte // the reply to the question before
 	at := liar(t, func(question []byte, send func([]byte)) {
-		truth, err := s.respond(question, noon)
+		truth, err := s.respond(question, noon, answers)
 		if err != nil {
 			t.Error(err)
 			return
@@ -645,8 +660,8 @@ func FuzzRequest(f *testing.F) {
 		if sealed { // by somebody who has the key: the fuzzer cannot find a MAC
 			data = k.seal(bytes.Clone(data))
 		}
-		s := &Server{cfg: Config{Answer: answers}, keys: map[uint32]Key{k.id: k}}
-		b, err := s.respond(data, noon)
+		s := holding(t, k)
+		b, err := s.respond(data, noon, answers)
 		if err != nil {
 			if b != nil {
 				t.Errorf("refused (%v) and answered", err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,16 +26,14 @@ type Config struct {
 	Listen string
 	// Keys are those that may ask: the one in use, and while keys change, the one before or after it.
 	Keys []Key
-	// Answer says how loaded what is asked for is. It is called by one goroutine and must not block.
-	Answer func(Item) Report
-	Log    *slog.Logger     // default: none
-	Now    func() time.Time // default time.Now
+	Log  *slog.Logger     // default: none
+	Now  func() time.Time // default time.Now
 }
 
 // Server answers requests. It sends nothing to who has no key, and never more than it was sent.
 type Server struct {
 	cfg    Config
-	keys   map[uint32]Key
+	keys   atomic.Pointer[map[uint32]Key]
 	socket *socket
 
 	// Of datagrams that were not answered, those after the last warning.
@@ -50,31 +49,42 @@ func Listen(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	s := &Server{cfg: cfg}
+	if err := s.SetKeys(cfg.Keys); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.socket, err = listen(cfg.Listen); err != nil {
+		return nil, fmt.Errorf("opening the load report socket: %w", err)
+	}
+	return s, nil
+}
+
+// SetKeys replaces the keys; with an error, those before stay. Any goroutine may call it.
+func (s *Server) SetKeys(list []Key) error {
 	keys := make(map[uint32]Key)
-	for _, k := range cfg.Keys {
+	for _, k := range list {
 		if len(k.secret) == 0 {
-			return nil, errors.New("load reports: a key is empty")
+			return errors.New("load reports: a key is empty")
 		}
 		keys[k.id] = k
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("load reports: no key is given: nobody could ask")
+		return errors.New("load reports: no key is given: nobody could ask")
 	}
-	socket, err := listen(cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("opening the load report socket: %w", err)
-	}
-	return &Server{cfg: cfg, keys: keys, socket: socket}, nil
+	s.keys.Store(&keys)
+	return nil
 }
 
 // Addr returns where the server listens.
 func (s *Server) Addr() netip.AddrPort { return s.socket.addr() }
 
-// Close closes the socket of a server that was never run.
+// Close closes the socket of a server that may never have run.
 func (s *Server) Close() error { return s.socket.conn.Close() }
 
-// Run answers until ctx ends, then closes the socket and returns nil.
-func (s *Server) Run(ctx context.Context) error {
+// Run answers until ctx ends, then closes the socket and returns nil. answer says how loaded what an item asks
+// for is; it is called by this goroutine and must not block.
+func (s *Server) Run(ctx context.Context, answer func(Item) Report) error {
 	defer s.socket.conn.Close()
 	defer context.AfterFunc(ctx, func() { s.socket.conn.SetReadDeadline(time.Unix(1, 0)) })()
 	buffer := make([]byte, MaxSize+1)
@@ -96,9 +106,9 @@ func (s *Server) Run(ctx context.Context) error {
 			continue
 		}
 		now := s.cfg.Now()
-		answer, err := s.respond(buffer[:n], now)
+		reply, err := s.respond(buffer[:n], now, answer)
 		if err == nil {
-			err = s.socket.write(answer, from, via)
+			err = s.socket.write(reply, from, via)
 		}
 		if err != nil {
 			s.refused(from, err, now)
@@ -107,7 +117,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // respond returns the reply to a datagram; with an error, nothing is sent.
-func (s *Server) respond(datagram []byte, now time.Time) ([]byte, error) {
+func (s *Server) respond(datagram []byte, now time.Time, answer func(Item) Report) ([]byte, error) {
 	h, err := parseHeader(datagram)
 	if err != nil {
 		return nil, err
@@ -115,7 +125,7 @@ func (s *Server) respond(datagram []byte, now time.Time) ([]byte, error) {
 	if h.kind != request {
 		return nil, errors.New("not a request")
 	}
-	key, ok := s.keys[h.key]
+	key, ok := (*s.keys.Load())[h.key]
 	if !ok {
 		return nil, fmt.Errorf("there is no key %08x here", h.key)
 	}
@@ -133,7 +143,7 @@ func (s *Server) respond(datagram []byte, now time.Time) ([]byte, error) {
 	reports := make([]Report, len(items))
 	for i, item := range items {
 		if item != (Item{}) { // of a kind that this version does not know
-			reports[i] = s.cfg.Answer(item)
+			reports[i] = answer(item)
 		}
 	}
 	return encodeReply(key, h, now, statusOK, reports), nil

@@ -1,0 +1,242 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+// vipsBeat is the longest silence of WatchVIPs.
+const vipsBeat = time.Second
+
+// vips holds the states of the VIPs, and wakes those who wait for the next ones.
+type vips struct {
+	mu      sync.Mutex // guards all below
+	current *vipStates
+	next    chan struct{} // closed when current is replaced
+}
+
+func newVIPs() vips { return vips{current: newVIPStates(), next: make(chan struct{})} }
+
+func (v *vips) set(s *vipStates) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.current = s
+	close(v.next)
+	v.next = make(chan struct{})
+}
+
+func (v *vips) get() (*vipStates, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.current, v.next
+}
+
+// vipStates is what the VIPs are at one moment, and where they are found. It is never modified once it is set.
+type vipStates struct {
+	message   *api.VIPs
+	keys      []plan.VIPKey // of the message's VIPs
+	pools     []string
+	byTag     map[string][]int // into the message's VIPs
+	byAddress map[netip.Addr][]int
+}
+
+func newVIPStates() *vipStates {
+	return &vipStates{message: new(api.VIPs), byTag: make(map[string][]int), byAddress: make(map[netip.Addr][]int)}
+}
+
+func (s *vipStates) add(v config.VIP, m *api.VIP) {
+	i := len(s.message.Vips)
+	s.message.Vips = append(s.message.Vips, m)
+	s.keys = append(s.keys, vipKey(v))
+	s.pools = append(s.pools, v.Pool)
+	s.byAddress[v.Address] = append(s.byAddress[v.Address], i)
+	for _, tag := range v.Tags {
+		s.byTag[tag] = append(s.byTag[tag], i)
+	}
+}
+
+// report answers one item of a load report. Several VIPs are as loaded as the most loaded of them, and so
+// offline when one of them is; the backends of a pool count once.
+func (s *vipStates) report(item loadreport.Item) loadreport.Report {
+	found := s.byTag[item.Tag]
+	if item.Tag == "" {
+		found = s.byAddress[item.Address]
+	}
+	var r loadreport.Report
+	var live, total uint32
+	seen := make(map[string]bool)
+	for _, i := range found {
+		k, m := s.keys[i], s.message.Vips[i]
+		if item.Protocol != 0 && item.Protocol != uint8(k.Protocol) || item.Port != 0 && item.Port != k.Port {
+			continue
+		}
+		r.Known = true
+		r.Load = max(r.Load, uint8(m.Load))
+		if !seen[s.pools[i]] {
+			seen[s.pools[i]] = true
+			live, total = live+m.LiveBackends, total+m.TotalBackends
+		}
+	}
+	r.Live, r.Total = uint16(min(live, math.MaxUint16)), uint16(min(total, math.MaxUint16))
+	return r
+}
+
+// liveShare is what of a pool takes new connections.
+type liveShare struct {
+	owned           bool // somebody does
+	backends, total uint32
+	weight, weights uint32
+}
+
+// liveShareOf counts the backends of the intent that own slots.
+func liveShareOf(pool config.Pool, st plan.State) liveShare {
+	census, _ := st.Census(pool.Name)
+	owners := make(map[string]bool)
+	for _, b := range census.Backends {
+		owners[b.Name] = !b.Removed && b.Slots > 0
+	}
+	s := liveShare{owned: census.Unowned < census.Slots}
+	for _, b := range pool.Backends {
+		s.total++
+		s.weights += uint32(b.Weight)
+		if owners[b.Name] {
+			s.backends++
+			s.weight += uint32(b.Weight)
+		}
+	}
+	return s
+}
+
+// vipFacts is what the states of the VIPs follow from.
+type vipFacts struct {
+	intent    *config.Intent
+	pools     map[string]*plan.Pool // never modified
+	connected map[string]bool       // switches
+	lacking   map[plan.VIPKey][]string
+	rated     uint64 // counts the rates that came in
+}
+
+func (l *loop) vipFacts() vipFacts {
+	connected := make(map[string]bool)
+	for name, v := range l.views {
+		connected[name] = v.connected()
+	}
+	return vipFacts{l.intent, l.st.Plan.Pools, connected, l.lacking(), l.rated}
+}
+
+func (f vipFacts) equal(g vipFacts) bool {
+	return f.intent == g.intent && f.rated == g.rated && maps.Equal(f.pools, g.pools) && maps.Equal(f.connected, g.connected) &&
+		maps.EqualFunc(f.lacking, g.lacking, slices.Equal)
+}
+
+// tellVIPs publishes the states of the VIPs, if they have changed.
+func (l *loop) tellVIPs() {
+	facts := l.vipFacts()
+	if facts.equal(l.vipsOf) {
+		return
+	}
+	shares := make(map[string]liveShare)
+	for _, pool := range l.intent.Pools {
+		shares[pool.Name] = liveShareOf(pool, l.st.Plan)
+	}
+	states := newVIPStates()
+	states.message.IntentRevision = l.st.Intent.Revision
+	for _, v := range l.intent.VIPs {
+		states.add(v, l.vipMessage(v, shares[v.Pool], facts.lacking))
+	}
+	l.vipsOf = facts
+	if current, _ := l.vips.get(); !proto.Equal(current.message, states.message) {
+		l.vips.set(states)
+	}
+}
+
+func (l *loop) vipMessage(v config.VIP, s liveShare, lacking map[plan.VIPKey][]string) *api.VIP {
+	state, reason := l.vipState(v, s.owned, lacking)
+	m := &api.VIP{
+		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Tags: v.Tags,
+		State: state, Reason: reason, Load: loadreport.Offline,
+		LiveBackends: s.backends, TotalBackends: s.total, LiveWeight: s.weight, TotalWeight: s.weights,
+	}
+	if state == api.VIPStatus_STATE_ACTIVE || state == api.VIPStatus_STATE_DEGRADED && l.heldSomewhere(lacking[vipKey(v)]) {
+		rate, known := l.rates[vipKey(v)]
+		m.Load = loadOf(v.Capacity, rate, known, int(s.weight), int(s.weights))
+	}
+	return m
+}
+
+// vipState is the one truth about a VIP. live says whether its pool takes new connections.
+func (l *loop) vipState(v config.VIP, live bool, lacking map[plan.VIPKey][]string) (api.VIPStatus_State, string) {
+	switch names := lacking[vipKey(v)]; {
+	case !v.Enabled:
+		return api.VIPStatus_STATE_DISABLED, ""
+	case !l.connected():
+		return api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
+	case !live:
+		return api.VIPStatus_STATE_NO_BACKEND, "no backend of the pool may receive traffic"
+	case len(names) > 0:
+		return api.VIPStatus_STATE_DEGRADED, fmt.Sprintf("switch %s does not take its rows", names[len(names)-1])
+	}
+	return api.VIPStatus_STATE_ACTIVE, ""
+}
+
+// lacking names the switches, ascending, that do not take the rows of VIPs.
+func (l *loop) lacking() map[plan.VIPKey][]string {
+	lacking := make(map[plan.VIPKey][]string)
+	for _, name := range slices.Sorted(maps.Keys(l.views)) {
+		for _, k := range l.views[name].status.LeftOut {
+			lacking[k] = append(lacking[k], name)
+		}
+	}
+	return lacking
+}
+
+// heldSomewhere says whether a switch is connected that is not among those that lack a VIP.
+func (l *loop) heldSomewhere(lacking []string) bool {
+	for name, v := range l.views {
+		if v.connected() && !slices.Contains(lacking, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// counting returns the devices whose counters a VIP's load needs.
+func (l *loop) counting() map[string]*running {
+	if !slices.ContainsFunc(l.intent.VIPs, func(v config.VIP) bool { return v.Capacity > 0 }) {
+		return nil
+	}
+	return maps.Clone(l.devices)
+}
+
+// WatchVIPs sends the latest states. A slow reader holds up nobody and misses states in between.
+func (s *service) WatchVIPs(ctx context.Context, _ *api.WatchVIPsRequest, stream *connect.ServerStream[api.VIPs]) error {
+	beat := time.NewTimer(vipsBeat)
+	defer beat.Stop()
+	for {
+		current, next := s.loop.vips.get()
+		if err := stream.Send(current.message); err != nil {
+			return err
+		}
+		beat.Reset(vipsBeat)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		case <-beat.C:
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -103,27 +102,17 @@ func newCheck(c *api.Check, address string, n check.Network) (check.Check, error
 		if err != nil {
 			return nil, fmt.Errorf("path: %w", err)
 		}
-		o := check.HTTPOptions{Address: to, Path: path.RequestURI(), Host: c.GetHost(), Expect: ranges(c.GetExpectStatus())}
+		statuses := make([]int, len(c.GetExpectStatus()))
+		for i, code := range c.GetExpectStatus() {
+			statuses[i] = int(code)
+		}
+		o := check.HTTPOptions{Address: to, Path: path.RequestURI(), Host: c.GetHost(), Expect: check.StatusRanges(statuses)}
 		if c.GetType() == "https" {
 			o.TLS = &tls.Config{InsecureSkipVerify: !c.GetVerifyCertificate()}
 		}
 		return check.NewHTTP(n, o)
 	}
 	return nil, fmt.Errorf("type: must be tcp, http, https or icmp, is %q", c.GetType())
-}
-
-// ranges joins neighbouring codes, for shorter reasons.
-func ranges(codes []uint32) []check.StatusRange {
-	var all []check.StatusRange
-	for _, code := range slices.Sorted(slices.Values(codes)) {
-		c := int(code)
-		if n := len(all); n > 0 && c <= all[n-1].High+1 {
-			all[n-1].High = c
-			continue
-		}
-		all = append(all, check.StatusRange{Low: c, High: c})
-	}
-	return all
 }
 
 // newSchedule fills in what the message leaves out.

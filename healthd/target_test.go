@@ -95,18 +95,6 @@ func TestTiming(t *testing.T) {
 	}
 }
 
-func TestRanges(t *testing.T) {
-	for want, codes := range map[string][]uint32{
-		"[]":                nil,
-		"[200]":             {200},
-		"[200-202 301 404]": {404, 201, 200, 202, 301, 301},
-	} {
-		if got := fmt.Sprint(ranges(codes)); got != want {
-			t.Errorf("%v: got %s, want %s", codes, got, want)
-		}
-	}
-}
-
 func TestPathIsEscaped(t *testing.T) {
 	_, targets := expand(onePool("127.0.0.1", &api.Check{Type: "http", Port: 1, Path: "/is it/ä?q=1"}), blackhole{})
 	ctx, cancel := timeoutContext(t, time.Millisecond)

@@ -5,10 +5,15 @@
 package keepalive
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
-	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/healthd/check"
@@ -16,17 +21,19 @@ import (
 )
 
 // Update tells of a keepalive whose verdict or load has changed: its index in what was last Set, and what
-// Snapshot says of it. load is 0 to 254, or -1 for none.
+// Snapshot says of it. load is 0 to 254, or NoLoad. When Set is called meanwhile the index may be that of
+// before: Snapshot always goes with the last Set.
 type Update func(index int, up bool, load int, reason string, at time.Time)
 
-// NoLoad is the load of a keepalive that reports none.
+// NoLoad is the load of a keepalive that reports none, or is not up.
 const NoLoad = -1
 
 // Result is what is known of one keepalive.
 type Result struct {
-	Health    probe.Health
-	Load      int       // 0 to 254, or NoLoad
-	Reason    string    // why it is down, or why it is not known
+	Health probe.Health
+	Load   int // 0 to 254, or NoLoad
+	// Reason says why it is down, why it is not known, or why an answer that is up was not asked last time.
+	Reason    string
 	Since     time.Time // end of the first of the probes in a row that made the verdict
 	LastProbe time.Time // end of the last probe that told anything
 }
@@ -36,27 +43,185 @@ type Deps struct {
 	Network   check.Network // default check.Kernel
 	Loads     Asker         // asks for load reports; without one they cannot be asked
 	Log       *slog.Logger  // default: discards
-	OnChange  Update        // called by Run, one at a time
+	OnChange  Update        // called by Run, one call at a time; it may call Set and Snapshot
 	MaxProbes int           // bounds the probes under way; default probe.DefaultMaxProbes
 }
 
-// Asker asks one load reporter for the load of one virtual IP, by tag or by address.
-type Asker interface {
-	Ask(ctx context.Context, to netip.AddrPort, key []byte, tag string, vip netip.AddrPort) (load uint8, err error)
+// Manager runs keepalives.
+type Manager struct {
+	network  check.Network
+	loads    Asker
+	log      *slog.Logger
+	onChange Update
+	engine   *probe.Engine
+	set      chan struct{} // one token while targets have not been handed over
+
+	mu      sync.Mutex // guards the rest
+	slots   map[question]*slot
+	order   []*slot // as they were set; one that is shared stands there several times
+	targets []probe.Target
 }
 
-// Manager runs keepalives.
-type Manager struct{}
+// slot is one keepalive that runs.
+type slot struct {
+	name    string
+	indices []int        // in what was set
+	heard   atomic.Int32 // the load that was last reported, or NoLoad
+	result  Result
+}
 
 // New prepares a manager; Run starts it.
-func New(d Deps) *Manager { return &Manager{} }
+func New(d Deps) *Manager {
+	if d.Network == nil {
+		d.Network = check.Kernel{}
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.OnChange == nil {
+		d.OnChange = func(int, bool, int, string, time.Time) {}
+	}
+	return &Manager{
+		network:  d.Network,
+		loads:    d.Loads,
+		log:      d.Log,
+		onChange: d.OnChange,
+		engine:   probe.New(probe.Config{MaxProbes: d.MaxProbes, Log: d.Log}),
+		set:      make(chan struct{}, 1),
+	}
+}
 
-// Set makes want all that is run. It waits for nobody. What is asked already keeps its verdict, wherever it
-// stands in want.
-func (m *Manager) Set(want []config.Keepalive) {}
+// Set makes want all that is run. It waits for nobody. What asks the same as before keeps its verdict, wherever it
+// stands in want, whatever its name, timing and secret; what asks the same as another, and at the same times, runs
+// once for both.
+func (m *Manager) Set(want []config.Keepalive) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.slots
+	m.slots = make(map[question]*slot, len(want))
+	m.order = make([]*slot, len(want))
+	m.targets = nil
+	variants := map[question][]variant{}
+	for i, k := range want {
+		q, v := questionOf(k), variant{k.Timing, string(k.Key)}
+		nth := slices.Index(variants[q], v)
+		if nth < 0 {
+			nth = len(variants[q])
+			variants[q] = append(variants[q], v)
+		}
+		q.nth = nth
+		s := m.slots[q]
+		if s == nil {
+			if s = before[q]; s == nil {
+				s = newSlot(k)
+			}
+			s.name, s.indices = k.Name, nil
+			m.slots[q] = s
+			if k.Kind != config.Always {
+				m.targets = append(m.targets, m.target(k, q, s))
+			}
+		}
+		s.indices = append(s.indices, i)
+		m.order[i] = s
+	}
+	select {
+	case m.set <- struct{}{}:
+	default: // the token is there
+	}
+}
+
+func newSlot(k config.Keepalive) *slot {
+	s := &slot{result: Result{Load: NoLoad, Reason: "not asked yet"}}
+	s.heard.Store(NoLoad)
+	if k.Kind == config.Always {
+		s.result = Result{Health: probe.Up, Load: NoLoad, Since: time.Now()}
+	}
+	return s
+}
+
+// target is what the engine runs for s.
+func (m *Manager) target(k config.Keepalive, q question, s *slot) probe.Target {
+	when, tries := schedule(k)
+	asked := m.check(k, func(load uint8) { s.heard.Store(int32(load)) })
+	if len(tries) > 0 {
+		asked = repeated{asked, tries}
+	}
+	return probe.Target{Key: q, Schedule: when, Check: asked, Report: func(now probe.Status) { m.report(q, s, now) }}
+}
+
+// report puts what the engine says of s where Snapshot finds it, and passes a change on.
+func (m *Manager) report(q question, s *slot, now probe.Status) {
+	next := Result{Health: now.Health, Load: NoLoad, Reason: reason(now), Since: now.Since, LastProbe: now.Last}
+	if next.Health == probe.Up {
+		next.Load = int(s.heard.Load())
+	}
+	m.mu.Lock()
+	before := s.result
+	if m.slots[q] != s || before.Health != probe.Unknown && next.Health == probe.Unknown {
+		m.mu.Unlock()
+		return // it is gone, or the engine has yet to take over what is set
+	}
+	s.result = next
+	name, indices := s.name, s.indices
+	m.mu.Unlock()
+	if next.Health == before.Health && next.Load == before.Load {
+		return
+	}
+	at := now.Last
+	if next.Health != before.Health {
+		at = now.DetectedAt
+		m.log.Info("keepalive is "+next.Health.String(), "keepalive", cmp.Or(name, q.String()), "reason", next.Reason)
+	}
+	for _, i := range indices {
+		m.onChange(i, next.Health == probe.Up, next.Load, next.Reason, at)
+	}
+}
+
+func reason(s probe.Status) string {
+	switch {
+	case s.Health == probe.Down:
+		return s.Failure
+	case s.NotAsked != nil:
+		return s.NotAsked.Error()
+	case s.Health == probe.Up:
+		return ""
+	case s.Failure != "":
+		return "no verdict yet: " + s.Failure
+	case s.Last.IsZero():
+		return "not asked yet"
+	}
+	return "no verdict yet"
+}
 
 // Snapshot is what is known of each of what was last Set, in its order.
-func (m *Manager) Snapshot() []Result { return nil }
+func (m *Manager) Snapshot() []Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]Result, len(m.order))
+	for i, s := range m.order {
+		all[i] = s.result
+	}
+	return all
+}
 
 // Run asks until ctx ends, and returns when no probe is left.
-func (m *Manager) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (m *Manager) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.engine.Run(ctx) })
+	g.Go(func() error { // ends with ctx
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-m.set:
+			}
+			m.mu.Lock()
+			targets := m.targets
+			m.mu.Unlock()
+			if m.engine.Replace(ctx, targets, nil) != nil {
+				return nil // ctx has ended
+			}
+		}
+	})
+	return g.Wait()
+}

@@ -82,16 +82,18 @@ func (q question) failed(doing string, err error) error {
 	case errors.Is(q.ctx.Err(), context.Canceled):
 		err = context.Canceled
 	case q.ctx.Err() != nil, limited && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)):
-		err = noAnswer(deadline.Sub(q.start).Round(time.Millisecond))
+		err = NoAnswer(deadline.Sub(q.start).Round(time.Millisecond))
 	}
 	return fmt.Errorf("%s: %s: %w", q.name, doing, plain(err))
 }
 
-// noAnswer is context.DeadlineExceeded with the time that was given.
-type noAnswer time.Duration
+// NoAnswer is context.DeadlineExceeded with the time that was given.
+type NoAnswer time.Duration
 
-func (e noAnswer) Error() string        { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
-func (e noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
+func (e NoAnswer) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
+
+// Is makes it context.DeadlineExceeded.
+func (e NoAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // plain strips what the net package says about the operation and the addresses, which question has
 // said already, down to "connection refused".

@@ -258,6 +258,18 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+func TestStatusRanges(t *testing.T) {
+	for want, codes := range map[string][]int{
+		"[]":                nil,
+		"[200]":             {200},
+		"[200-202 301 404]": {404, 201, 200, 202, 301, 301},
+	} {
+		if got := fmt.Sprint(check.StatusRanges(codes)); got != want {
+			t.Errorf("%v: got %s, want %s", codes, got, want)
+		}
+	}
+}
+
 func TestHTTPRequest(t *testing.T) {
 	requests := make(chan *http.Request, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { requests <- r }))

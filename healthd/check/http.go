@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,19 @@ func (r StatusRange) String() string {
 		return strconv.Itoa(r.Low)
 	}
 	return fmt.Sprintf("%d-%d", r.Low, r.High)
+}
+
+// StatusRanges joins neighbouring codes, for shorter reasons.
+func StatusRanges(codes []int) []StatusRange {
+	var all []StatusRange
+	for _, c := range slices.Sorted(slices.Values(codes)) {
+		if n := len(all); n > 0 && c <= all[n-1].High+1 {
+			all[n-1].High = c
+			continue
+		}
+		all = append(all, StatusRange{Low: c, High: c})
+	}
+	return all
 }
 
 // HTTPOptions is one HTTP or HTTPS question.

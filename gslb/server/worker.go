@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
@@ -64,17 +65,65 @@ func (w *worker) handle(request []byte, from netip.AddrPort, at local, out []byt
 	}
 	client := responder.Client{Addr: from, Core: &w.responder, Now: w.now}
 	r := w.s.respond(w.view, &client, request)
+	return w.finish(&r, request, from, at, out)
+}
+
+// finish does with a query what r says.
+func (w *worker) finish(r *responder.Response, request []byte, from netip.AddrPort, at local, out []byte) int {
 	switch r.Disposition {
+	case responder.Reply:
+		switch w.s.verdict(w.core, from.Addr(), r, w.now) {
+		case ratelimit.Pass:
+			return copy(out, r.Wire)
+		case ratelimit.Slip:
+			return copy(out, w.s.slipped(w.core, &query{request: request, from: from, view: w.view, now: w.now}))
+		}
 	case responder.Forward, responder.Wait:
-		q := &query{view: w.view, now: w.now, request: append([]byte(nil), request...), from: from}
-		w.s.later(q, r, func(c *core, r responder.Response) {
-			if wire := w.s.limit(c, q, r); len(wire) > 0 {
-				w.send(wire, from, at)
-			}
-		})
-		return 0
+		w.later(*r, request, from, at)
+	default:
+		w.counts.event(DroppedMalformed)
 	}
-	return copy(out, w.s.limit(w.core, &query{request: request, from: from, view: w.view, now: w.now}, r))
+	return 0
+}
+
+// later answers a query from another goroutine.
+func (w *worker) later(r responder.Response, request []byte, from netip.AddrPort, at local) {
+	q := &query{request: bytes.Clone(request), from: from, view: w.view, now: w.now}
+	w.s.later(q, r, func(c *core, r responder.Response) {
+		if r.Disposition != responder.Reply {
+			c.counts.event(DroppedMalformed)
+			return
+		}
+		switch w.s.verdict(c, from.Addr(), &r, q.now) {
+		case ratelimit.Pass:
+			w.send(r.Wire, from, at)
+		case ratelimit.Slip:
+			w.send(w.s.slipped(c, q), from, at)
+		}
+	})
+}
+
+// verdict says whether a response may be sent over UDP, and counts it.
+func (s *Server) verdict(c *core, to netip.Addr, r *responder.Response, now int64) ratelimit.Verdict {
+	if r.Cookie == responder.GoodCookie {
+		c.counts.event(ValidCookies)
+	} else if s.limiter.On() {
+		switch v := s.limiter.Allow(to, category(r.Kind), s.limiter.Name(r.Limit), now); v {
+		case ratelimit.Drop:
+			c.counts.event(LimitedDropped)
+			return v
+		case ratelimit.Slip:
+			c.counts.event(LimitedSlipped)
+			return v
+		}
+	}
+	c.counts.response(UDP, r.Kind, r.Rcode, r.Rule, r.Clause, r.Answer)
+	return ratelimit.Pass
+}
+
+// slipped is the response that sends a client to TCP.
+func (s *Server) slipped(c *core, q *query) []byte {
+	return s.slip(q.view, &responder.Client{Addr: q.from, Core: &c.responder, Now: q.now}, q.request).Wire
 }
 
 // mitigate says whether a datagram is dropped because no honest client sends such.
@@ -95,27 +144,3 @@ func mitigate(m *config.Mitigation, request []byte, port uint16) (drop bool, why
 func privileged(port uint16) bool { return port < 1024 && port != 53 }
 
 const headerSize = 12
-
-// limit returns what is sent of a response over UDP: all of it, the message that sends the client to TCP, or nothing. It counts
-// what is sent.
-func (s *Server) limit(c *core, q *query, r responder.Response) []byte {
-	if r.Disposition != responder.Reply {
-		c.counts.event(DroppedMalformed)
-		return nil
-	}
-	if r.Cookie == responder.GoodCookie {
-		c.counts.event(ValidCookies)
-	} else if s.limiter.On() {
-		switch s.limiter.Allow(q.from.Addr(), category(r.Kind), s.limiter.Name(r.Limit), q.now) {
-		case ratelimit.Drop:
-			c.counts.event(LimitedDropped)
-			return nil
-		case ratelimit.Slip:
-			c.counts.event(LimitedSlipped)
-			client := responder.Client{Addr: q.from, Core: &c.responder, Now: q.now}
-			return s.slip(q.view, &client, q.request).Wire
-		}
-	}
-	c.counts.response(UDP, r.Kind, r.Rcode, r.Rule, r.Clause, r.Answer)
-	return r.Wire
-}

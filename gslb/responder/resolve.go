@@ -84,12 +84,13 @@ func withoutRules(found zone.Result) zone.Result {
 	return found
 }
 
-// rules is the rule set that answers at a name, -1 where records do.
+// rules is the rule set that answers at a name, -1 where records do. Expressions are tried last, and only against names
+// of our zones: one that matches everything makes nobody an authority for everything.
 func (r *reply) rules(name []byte, found zone.Result) int32 {
 	switch {
 	case found.Kind == zone.ByRules:
 		return found.Set
-	case found.Miss:
+	case found.Miss && found.Zone != nil:
 		return r.v.Rules.MatchRegexp(name)
 	}
 	return config.None

@@ -62,6 +62,7 @@ func (s *Server) fail(q *query, e Event) (r responder.Response) {
 
 // wait answers the query anew for each new view until that can be done without waiting, or for longest.
 func (s *Server) wait(ctx context.Context, q *query, longest time.Duration) (r responder.Response) {
+	s.count(Waited)
 	if s.waiting.Add(1) > maxWaiting {
 		s.waiting.Add(-1)
 		return s.fail(q, WaitFailed)

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sluicelb/sluice/gslb/fastpath"
 	"github.com/sluicelb/sluice/gslb/ratelimit"
 	"github.com/sluicelb/sluice/gslb/relay"
 	"github.com/sluicelb/sluice/gslb/responder"
@@ -57,6 +58,7 @@ type Server struct {
 	waiting  atomic.Int64
 
 	// What answers; tests put others in their place.
+	fast    func(*responder.View, *fastpath.Scratch, []byte, netip.AddrPort, int64, []byte) (*responder.Response, bool)
 	respond func(*responder.View, *responder.Client, []byte) responder.Response
 	failed  func(*responder.View, *responder.Client, []byte, int) responder.Response
 	slip    func(*responder.View, *responder.Client, []byte) responder.Response
@@ -86,6 +88,7 @@ func New(c Config) *Server {
 		views:   newViews(),
 		cores:   newCorePool(c.Cores, t),
 		clients: newClients(),
+		fast:    fastpath.Answer,
 		respond: responder.Respond,
 		failed:  responder.Fail,
 		slip:    responder.Slip,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/fastpath"
 	"github.com/sluicelb/sluice/gslb/ratelimit"
 	"github.com/sluicelb/sluice/gslb/responder"
 )
@@ -27,8 +28,9 @@ type local struct {
 //	for { read a batch; w.begin(); for each { n := w.handle(request, from, at, out); queue out[:n] if n > 0 }; write the batch }
 type worker struct {
 	*core
-	s    *Server
-	send func(wire []byte, to netip.AddrPort, at local)
+	s       *Server
+	scratch *fastpath.Scratch
+	send    func(wire []byte, to netip.AddrPort, at local)
 
 	view *responder.View // of this batch
 	now  int64           // of this batch
@@ -37,7 +39,8 @@ type worker struct {
 // newWorker makes the worker of one loop. send is for answers that come later, from other goroutines, until the
 // socket's close is called; it does not keep wire, and an error is nobody's business.
 func (s *Server) newWorker(send func(wire []byte, to netip.AddrPort, at local)) *worker {
-	return &worker{core: &core{counts: s.tally.add()}, s: s, send: send}
+	c := &core{counts: s.tally.add()}
+	return &worker{core: c, s: s, scratch: fastpath.NewScratch(&c.responder), send: send}
 }
 
 // begin is called before each batch: it takes the newest view and reads the clock.
@@ -63,6 +66,15 @@ func (w *worker) handle(request []byte, from netip.AddrPort, at local, out []byt
 		w.counts.event(why)
 		return 0
 	}
+	if r, ok := w.s.fast(w.view, w.scratch, request, from, w.now, out); ok {
+		w.counts.event(FastAnswers)
+		return w.finish(r, request, from, at, out)
+	}
+	return w.full(request, from, at, out)
+}
+
+// full answers what the fast path does not understand.
+func (w *worker) full(request []byte, from netip.AddrPort, at local, out []byte) int {
 	client := responder.Client{Addr: from, Core: &w.responder, Now: w.now}
 	r := w.s.respond(w.view, &client, request)
 	return w.finish(&r, request, from, at, out)
@@ -74,7 +86,7 @@ func (w *worker) finish(r *responder.Response, request []byte, from netip.AddrPo
 	case responder.Reply:
 		switch w.s.verdict(w.core, from.Addr(), r, w.now) {
 		case ratelimit.Pass:
-			return copy(out, r.Wire)
+			return copy(out, r.Wire) // onto itself, from the fast path
 		case ratelimit.Slip:
 			return copy(out, w.s.slipped(w.core, &query{request: request, from: from, view: w.view, now: w.now}))
 		}

@@ -228,3 +228,44 @@ func TestNames(t *testing.T) {
 		t.Errorf("transports are called %v and %v", UDP, TCP)
 	}
 }
+
+// The fast path, mitigation, limits and counters together allocate nothing.
+func TestNoAllocations(t *testing.T) {
+	c := configuration(t)
+	c.Server.RateLimit = config.RateLimit{Responses: 1_000_000, Window: time.Second, Slip: 2}
+	w := alone(t, c)
+	out := make([]byte, maxUDP)
+	for _, name := range []string{"www.example.com.", "a.example.com.", "none.example.com.", "example.org."} {
+		request := ask(t, 1, name, dns.TypeA)
+		before := w.s.Counts().Events[FastAnswers]
+		if n := testing.AllocsPerRun(100, func() {
+			w.begin()
+			if w.handle(request, resolver, local{}, out) == 0 {
+				t.Fatal("no answer")
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations, want none", name, n)
+		}
+		if n := w.s.Counts().Events[FastAnswers] - before; n != 101 {
+			t.Errorf("%s: %d fast answers, want 101", name, n)
+		}
+	}
+}
+
+func BenchmarkHandle(b *testing.B) {
+	for name, responses := range map[string]int{"unlimited": 0, "limited": 1_000_000} {
+		b.Run(name, func(b *testing.B) {
+			c := configuration(b)
+			c.Server.RateLimit = config.RateLimit{Responses: responses, Window: time.Second, Slip: 2}
+			w := alone(b, c)
+			request, out := ask(b, 1, "www.example.com.", dns.TypeA), make([]byte, maxUDP)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if i%32 == 0 {
+					w.begin()
+				}
+				w.handle(request, resolver, local{}, out)
+			}
+		})
+	}
+}

@@ -56,6 +56,7 @@ func (p *parser) groupsOf(raw []rawGroup, c *Config) []Group {
 				first, g.Kind = j, answer.Kind
 			case answer.Kind != g.Kind:
 				p.Add(at+".answer", "must be of kind %s as %s, is of kind %s: a group has answers of one kind", g.Kind, p.is(item(path+".members", first)), answer.Kind)
+				continue
 			}
 			g.Members = append(g.Members, member)
 		}

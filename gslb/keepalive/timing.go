@@ -113,7 +113,7 @@ func (r repeated) Run(ctx context.Context) error {
 	}
 	err := r.check.Run(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w, nor before when asked %d times", err, len(r.tries))
+		return fmt.Errorf("%w, the last of %d tries", err, len(r.tries)+1)
 	}
 	return err
 }

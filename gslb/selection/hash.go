@@ -45,16 +45,3 @@ func draw(key uint64, id AnswerID) uint64 {
 func race(lot uint64, weight uint32) float64 {
 	return -math.Log((float64(lot>>11)+0.5)/(1<<53)) / float64(weight)
 }
-
-// stride is a step through w turns that meets each once and jumps by about the golden ratio, so that the turns of any
-// run of neighbours are spread over the cycle.
-func stride(w uint32) uint32 {
-	if w < 3 {
-		return 1
-	}
-	s := uint32(float64(w)*0.6180339887498949 + 0.5)
-	for gcd(w, s) != 1 {
-		s++
-	}
-	return s
-}

@@ -31,8 +31,8 @@ const (
 // Deps is what a Watcher needs.
 type Deps struct {
 	DataCenters []config.DataCenter
-	// OnChange is called when what VIP or Controller return has changed, and again at intervals. It must not block,
-	// nor call the Watcher.
+	// OnChange is called when what VIP or Controller return has changed, and again at intervals, by several goroutines
+	// at once if need be. It must not block.
 	OnChange func()
 	Hold     time.Duration // default DefaultHold
 	Log      *slog.Logger  // default: none

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+	gslbconfig "github.com/sluicelb/sluice/gslb/config"
+)
+
+var gslbCheckCommand = &cli.Command{
+	Name:      "check",
+	Usage:     "say everything that is wrong with a configuration file",
+	ArgsUsage: "FILE",
+	Description: "Nothing but FILE and the zone files that it names is looked at. Problems are printed to standard error,\n" +
+		"one on a line, the first hundred, and the exit code is 2. With --json prints one object: file, ok,\n" +
+		"rules, answers, zones, records (how many), and problems, a list of all with file, line, path and message.",
+	Flags:  []cli.Flag{jsonFlag()},
+	Action: action(gslbCheck, "FILE"),
+}
+
+// gslbChecked is what `sluice gslb check --json` prints.
+type gslbChecked struct {
+	File     string           `json:"file"`
+	OK       bool             `json:"ok"`
+	Rules    int              `json:"rules"`
+	Answers  int              `json:"answers"`
+	Zones    int              `json:"zones"`
+	Records  int              `json:"records"`
+	Problems []checkedProblem `json:"problems"`
+}
+
+func gslbCheck(c *cli.Context, args []string) error {
+	if len(args) == 0 {
+		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
+	}
+	cfg, _, err := gslbconfig.Load(args[0])
+	problems := strict.Problems(err)
+	result := gslbChecked{File: args[0], OK: err == nil, Problems: []checkedProblem{}}
+	if err == nil {
+		result.Rules, result.Answers, result.Zones = len(cfg.Rules), len(cfg.Answers), len(cfg.Zones)
+		for _, z := range cfg.Zones {
+			result.Records += len(z.Records)
+		}
+	}
+	for _, p := range problems {
+		result.Problems = append(result.Problems, checkedProblem(*p))
+	}
+	if err != nil {
+		if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(err.Error())); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Bool("json"):
+		err = writeJSON(c.App.Writer, result)
+	case result.OK:
+		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", args[0], count(result.Rules, "rule", "rules"),
+			count(result.Answers, "answer", "answers"), count(result.Zones, "zone", "zones"), count(result.Records, "record", "records"))
+	default:
+		err = nil
+	}
+	if err == nil && !result.OK {
+		return usageError(fmt.Errorf("%s: %s", args[0], count(len(problems), "problem", "problems")))
+	}
+	return err
+}

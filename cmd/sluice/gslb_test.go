@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/gslb/control"
+)
+
+// The example of the documents, served as it is, and the commands that ask it.
+func TestGSLBCommands(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sluice") // the path of a unix socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket := filepath.Join(dir, "socket")
+	started := make(chan struct{}, 1)
+	logs := &watcher{want: "gslb started", then: func() {
+		select {
+		case started <- struct{}{}:
+		default:
+		}
+	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"sluice", "gslb", "--config", "../../docs/examples/gslb.yaml", "--listen", "127.0.0.1:0", "--socket", socket}, logs, logs)
+	}()
+	defer func() {
+		cancel()
+		if code := <-done; code != 0 {
+			t.Errorf("gslb's exit code is %d:\n%s", code, logs.text.String())
+		}
+	}()
+	select {
+	case <-started:
+	case code := <-done:
+		done <- code
+		t.Fatalf("gslb has ended:\n%s", logs.text.String())
+	}
+	check := func(wantCode int, wantOut, wantErr []string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := sluice(t, append(args, "--socket", socket)...)
+		if code != wantCode {
+			t.Errorf("%v: exit code %d, want %d", args, code, wantCode)
+		}
+		for what, list := range map[string]struct {
+			got  string
+			want []string
+		}{"stdout": {stdout, wantOut}, "stderr": {stderr, wantErr}} {
+			for _, text := range list.want {
+				if !strings.Contains(list.got, text) {
+					t.Errorf("%v: %s\n%s\nhas not %q", args, what, list.got, text)
+				}
+			}
+			if len(list.want) == 0 && list.got != "" {
+				t.Errorf("%v: %s %q, want none", args, what, list.got)
+			}
+		}
+	}
+	check(0, []string{"docs/examples/gslb.yaml, loaded ", "DATA CENTER", "berlin", "www-berlin", "ANSWER", "ZONE", "example.com."}, nil, "gslb", "status")
+	check(0, []string{"www-berlin", "up"}, nil, "gslb", "status", "--data-center", "berlin")
+	check(0, []string{`"name": "www-boston"`}, nil, "gslb", "status", "--json", "--region", "america")
+	check(0, []string{"rule www", "www-berlin"}, nil, "gslb", "explain", "www.example.com", "--from", "203.0.113.1")
+	check(0, []string{"www.example.com.\t30\tIN\tA\t"}, nil, "gslb", "query", "www.example.com")
+	check(0, []string{"NXDOMAIN", "SOA"}, nil, "gslb", "query", "nothing.example.com", "AAAA")
+	check(0, []string{"NAME", "www.example.com", "legacy.example.com"}, nil, "gslb", "query")
+	check(0, []string{"shop-boston"}, nil, "gslb", "query", "--answer", "shop-boston")
+	check(0, []string{"www-boston is suspended\n"}, nil, "gslb", "suspend", "--answer", "www-boston")
+	check(0, []string{"nothing to do: 1 answer is already suspended\n"}, nil, "gslb", "suspend", "--answer", "www-boston")
+	check(0, []string{"suspended by an operator"}, nil, "gslb", "status", "--answer", "www-boston")
+	check(0, []string{`"changed": [`, `"www-boston"`}, nil, "gslb", "activate", "--region", "america", "--json")
+	check(2, nil, []string{`sluice: no owner "nobody": there are mail-team, web-team` + "\n"}, "gslb", "suspend", "--owner", "nobody")
+	check(2, nil, []string{"sluice: which answers? --answer, --data-center, --region, --owner or --rule choose"}, "gslb", "activate")
+	check(2, nil, []string{"sluice: which NAME? `sluice gslb explain --help` tells the usage\n"}, "gslb", "explain")
+	check(2, nil, []string{`sluice: type: must be a record type, as A, AAAA or HTTPS, is "BLA"`}, "gslb", "query", "www.example.com", "BLA")
+	check(2, nil, []string{"sluice: --answer, --data-center, --region and --owner list what leads to answers"}, "gslb", "query", "www.example.com", "--owner", "web-team")
+	code, stdout, _ := sluice(t, "gslb", "explain", "--json", "www.example.com", "--socket", socket)
+	if code != 0 || !json.Valid([]byte(stdout)) {
+		t.Errorf("explain --json: exit code %d:\n%s", code, stdout)
+	}
+}
+
+func TestGSLBRefuses(t *testing.T) {
+	dir := t.TempDir()
+	faulty, none := filepath.Join(dir, "faulty.yaml"), filepath.Join(dir, "none")
+	if err := os.WriteFile(faulty, []byte("rules: 7\nzoness: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const example = "../../docs/examples/gslb.yaml"
+	for _, test := range []struct {
+		args []string
+		code int
+		want string // in stderr
+	}{
+		{[]string{"gslb"}, exitUsage, "sluice: --config is needed: a FILE with data centers, answers, rules and zones\n"},
+		{[]string{"gslb", "--config", none}, exitUsage, "sluice: " + none + ": cannot be read: no such file or directory\n"},
+		{[]string{"gslb", "--config", faulty}, exitUsage, faulty + ":2: zoness: is not a known key: did you mean zones?"},
+		{[]string{"gslb", "--config", example, "--listen", "here"}, exitUsage, `sluice: --listen: must be an address and a port, as 127.0.0.1:5300 or [::1]:5300, is "here"`},
+		{[]string{"gslb", "--config", example, "--cores", "0"}, exitUsage, "sluice: --cores: must be 1..1024, is 0"},
+		{[]string{"gslb", "statsu"}, exitUsage, "sluice: no command \"statsu\"; `sluice gslb --help` lists them"},
+		{[]string{"gslb", "check"}, exitUsage, "sluice: which FILE? `sluice gslb check --help` tells the usage"},
+		{[]string{"gslb", "check", none}, exitUsage, "no such file or directory"},
+		{[]string{"gslb", "check", faulty}, exitUsage, "sluice: " + faulty + ": "},
+		{[]string{"gslb", "status", "--socket", none}, exitUnreachable, "sluice: no gslb answers at " + none + " (dial unix " + none + ": connect: no such file or directory); --socket names another, `sluice gslb --config FILE` starts one\n"},
+	} {
+		code, stdout, stderr := sluice(t, test.args...)
+		if code != test.code || !strings.Contains(stderr, test.want) || stdout != "" {
+			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code, stdout, stderr, test.want)
+		}
+	}
+	code, stdout, stderr := sluice(t, "gslb", "check", "--json", faulty)
+	var result gslbChecked
+	if err := json.Unmarshal([]byte(stdout), &result); err != nil || code != exitUsage || result.OK || len(result.Problems) < 2 {
+		t.Errorf("check --json: exit code %d, %v, %s\n%s", code, err, stdout, stderr)
+	}
+	if code, stdout, _ := sluice(t, "gslb", "check", example); code != 0 || !strings.HasPrefix(stdout, example+": ok: ") {
+		t.Errorf("check of the example: exit code %d, %s", code, stdout)
+	}
+}
+
+func TestGSLBStatusText(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
+	m := &control.GetStatusResponse{
+		Time: timestamppb.New(now), ConfigFile: "gslb.yaml", ConfigLoadedAt: ago(time.Minute), Listeners: []string{"127.0.0.1:5300"},
+		ConfigError: "gslb.yaml:7: rules[0].ttl: must be 0..604800, is -1",
+		Responses:   []*control.Count{{Name: "udp NOERROR", Count: 12}}, Dropped: []*control.Count{{Name: "dropped_responses", Count: 3}},
+		DataCenters: []*control.DataCenterStatus{{Name: "fra", Region: "europe", Controller: "127.0.0.1:9680", Since: ago(time.Second), Error: "connection\nrefused", Answers: 2, AnswersUp: 1}},
+		Answers: []*control.AnswerStatus{
+			{Name: "fra-www", Kind: "vip", Values: []string{"192.0.2.1", "2001:db8::1"}, DataCenter: "fra", Owner: "shop", State: control.State_STATE_UP, Since: ago(time.Hour), HasLoad: true, Load: 20, Picked: 7},
+			{Name: "fra-api", Kind: "vip", Values: []string{"192.0.2.2"}, DataCenter: "fra", State: control.State_STATE_DOWN, Since: ago(time.Minute), Reason: "icmp 192.0.2.2: no answer"},
+		},
+		Rules: []*control.RuleStatus{{Name: "www", Sources: "anywhere", DomainList: "www", Domains: []string{"www.example.com"}, DomainsTotal: 3, Ttl: 30, Suspended: true, Queries: 12,
+			Clauses: []*control.ClauseStatus{{Group: "web", Balance: "ordered", Live: 1, Answers: 2, Answered: 12, Members: []string{"fra-www", "fra-api"}}}}},
+		Zones: []*control.ZoneStatus{{Name: "example.com.", Records: 14, Whole: true, Soa: "ns1 hostmaster 1 2 3 4 5"}, {Name: "example.net.", Error: "no SOA"}},
+	}
+	var b strings.Builder
+	if err := writeGSLBStatus(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	if err := gslbNameTable(m).write(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `configuration  gslb.yaml, loaded 1m0s ago
+listens        127.0.0.1:5300
+REFUSED        the file as it is now; what ran before runs on:
+gslb.yaml:7: rules[0].ttl: must be 0..604800, is -1
+responses      udp NOERROR 12
+dropped        dropped_responses 3
+
+DATA CENTER  REGION  ANSWERS  UP  CONTROLLER      STATE          SINCE   ERROR
+fra          europe        2   1  127.0.0.1:9680  not connected  1s ago  connection refused
+
+ANSWER   KIND  VALUE                  DATA CENTER  OWNER  STATE  SINCE       LOAD  PICKED  REASON
+fra-www  vip   192.0.2.1 2001:db8::1  fra          shop   up     1h0m0s ago    20       7  -
+fra-api  vip   192.0.2.2              fra          -      down   1m0s ago       -       0  icmp 192.0.2.2: no answer
+
+RULE             OWNER  SOURCES   DOMAINS  TTL  QUERIES  CLAUSES (GROUP METHOD LIVE/ALL ANSWERED)
+www (suspended)  -      anywhere  www       30       12  web ordered 1/2 12
+
+ZONE          RECORDS  AUTHORITY            SOA                       ERROR
+example.com.       14  whole                ns1 hostmaster 1 2 3 4 5  -
+example.net.        0  balanced names only  -                         no SOA
+NAME             RULE  SOURCES   CLAUSE  GROUP  METHOD   ANSWERS
+www.example.com  www   anywhere       1  web    ordered  fra-www up, fra-api down
+and 2 more       www   anywhere       1  web    ordered  fra-www up, fra-api down
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,175 @@
+package gslb
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/selection"
+)
+
+// verdict is what one probe says: a keepalive, or the data center's controller on a VIP.
+type verdict struct {
+	health selection.Health
+	load   int // 0-255; -1: none
+	reason string
+	since  time.Time
+	// lost: the controller's word is older than it may be. What it said last is in health.
+	lost bool
+}
+
+// answerState is what all that is known of an answer comes to.
+type answerState struct {
+	selection.State
+	reason string    // of the state, empty when it is up
+	since  time.Time // of the health or the suspension
+	probes []probeState
+}
+
+// probeState is one of the things that must pass for an answer to be up.
+type probeState struct {
+	text string
+	asks bool // it is a keepalive that asks the answer itself
+	verdict
+}
+
+// observed is all that was observed: by index of config.Keepalives, and by data center and VIP.
+type observed struct {
+	keepalive  func(index int) verdict
+	controller func(dataCenter int, vip string) verdict
+}
+
+// compose decides the state of every answer. It is pure: before is what it returned last, by answer name, and only
+// tells since when a state has been so.
+func compose(c *config.Config, o observed, s suspended, before map[string]answerState, now time.Time) []answerState {
+	all := make([]answerState, len(c.Answers))
+	for i := range c.Answers {
+		a := &c.Answers[i]
+		st := judge(probes(c, a, o))
+		if a.Suspended || s.answers[a.Name] {
+			st.Suspended, st.reason = true, suspendedReason(a.Suspended)
+		}
+		if old, ok := before[a.Name]; ok && old.Health == st.Health && old.Suspended == st.Suspended {
+			st.since = old.since
+		} else if st.since.IsZero() || st.Suspended || ok && st.since.Before(old.since) {
+			st.since = now
+		}
+		all[i] = st
+	}
+	return all
+}
+
+func suspendedReason(configured bool) string {
+	if configured {
+		return "suspended by the configuration"
+	}
+	return "suspended by an operator"
+}
+
+// probes lists what must pass for an answer.
+func probes(c *config.Config, a *config.Answer, o observed) []probeState {
+	var list []probeState
+	for _, k := range a.Keepalives {
+		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Kind != config.Always, o.keepalive(k)})
+	}
+	if a.ControllerVIP != "" && a.DataCenter != config.None {
+		list = append(list, probeState{
+			fmt.Sprintf("VIP %s at the controller of %s", a.ControllerVIP, c.DataCenters[a.DataCenter].Name), false,
+			o.controller(a.DataCenter, a.ControllerVIP),
+		})
+	}
+	return list
+}
+
+// judge: all must pass. One that failed decides, whatever the others do not know yet. The controller's word, once
+// it is too old, is left out where keepalives vouch for the answer themselves, and else counts as down: who lost
+// a data center from sight for so long does not send clients there while it can send them elsewhere.
+func judge(list []probeState) answerState {
+	st := answerState{State: selection.State{Health: selection.Up}, probes: list}
+	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.asks })
+	decide := func(h selection.Health, p probeState, reason string) {
+		st.Health, st.reason = h, p.text+": "+reason
+		st.since = p.since
+	}
+	for _, p := range list {
+		if p.lost && vouched {
+			continue
+		}
+		switch {
+		case p.lost:
+			decide(selection.Down, p, p.verdict.reason)
+		case p.health == selection.Down && st.Health != selection.Down:
+			decide(selection.Down, p, p.verdict.reason)
+		case p.health == selection.Unknown && st.Health == selection.Up:
+			decide(selection.Unknown, p, "no verdict yet")
+		}
+		if st.Health == selection.Up && p.since.After(st.since) {
+			st.since = p.since
+		}
+		if p.load >= 0 && !p.lost {
+			st.HasLoad, st.Load = true, max(st.Load, uint8(min(p.load, 255)))
+		}
+	}
+	return st
+}
+
+// keepaliveText names a keepalive for people.
+func keepaliveText(k *config.Keepalive) string {
+	words := []string{keepaliveKind(k)}
+	if k.Kind != config.Always {
+		words = append(words, target(k.Address, k.Kind == config.ICMP))
+	}
+	switch k.Kind {
+	case config.HTTPHead:
+		words = append(words, k.Path)
+	case config.NameServerQuery:
+		words = append(words, k.QueryName)
+	case config.SNMP:
+		words = append(words, k.OID)
+	case config.LoadReport:
+		if k.Tag != "" {
+			words = append(words, "tag "+k.Tag)
+		} else {
+			words = append(words, "VIP "+k.VIP.String())
+		}
+	}
+	text := strings.Join(words, " ")
+	if k.Name != "" {
+		text = k.Name + " (" + text + ")"
+	}
+	return text
+}
+
+func keepaliveKind(k *config.Keepalive) string {
+	switch k.Kind {
+	case config.ICMP:
+		return "icmp"
+	case config.TCP:
+		return "tcp"
+	case config.HTTPHead:
+		if k.TLS {
+			return "https head"
+		}
+		return "http head"
+	case config.NameServerQuery:
+		return "name server"
+	case config.SNMP:
+		return "snmp"
+	case config.LoadReport:
+		return "load report"
+	case config.Always:
+		return "none"
+	}
+	return "keepalive " + strconv.Itoa(int(k.Kind))
+}
+
+func target(a netip.AddrPort, withoutPort bool) string {
+	if withoutPort {
+		return a.Addr().String()
+	}
+	return a.String()
+}

@@ -1,0 +1,107 @@
+package gslb
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/selection"
+)
+
+var (
+	t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	t1 = t0.Add(time.Minute)
+	t2 = t0.Add(2 * time.Minute)
+)
+
+func TestComposeAnAnswer(t *testing.T) {
+	c := &config.Config{
+		DataCenters: []config.DataCenter{{Name: "fra", Region: config.None, Controller: "127.0.0.1:9680"}},
+		Keepalives: []config.Keepalive{
+			{Kind: config.ICMP, Address: netip.MustParseAddrPort("192.0.2.1:0")},
+			{Name: "web", Kind: config.HTTPHead, Address: netip.MustParseAddrPort("192.0.2.1:80"), Path: "/ok"},
+			{Kind: config.Always},
+		},
+	}
+	up := verdict{health: selection.Up, load: -1, since: t0}
+	down := verdict{health: selection.Down, load: -1, reason: "no answer", since: t1}
+	unknown := verdict{load: -1}
+	lost := verdict{health: selection.Up, load: -1, reason: "no word for 30s", since: t1, lost: true}
+	loaded := func(load int) verdict { return verdict{health: selection.Up, load: load, since: t0} }
+	type keepalives = []int
+	for _, tt := range []struct {
+		name       string
+		keepalives keepalives
+		vip        string
+		suspend    bool
+		verdicts   []verdict // of the keepalives in the configuration
+		controller verdict
+		want       selection.State
+		reason     string
+		since      time.Time
+	}{
+		{"nothing asked is up", nil, "", false, []verdict{down, down, down}, down, selection.State{Health: selection.Up}, "", t2},
+		{"all pass", keepalives{0, 1}, "", false, []verdict{up, loaded(7), down}, down, selection.State{Health: selection.Up, HasLoad: true, Load: 7}, "", t0},
+		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web (http head 192.0.2.1:80 /ok): no answer", t1},
+		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web (http head 192.0.2.1:80 /ok): no answer", t1},
+		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
+		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
+		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254), selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},
+		{"a lost controller is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Up}, "", t0},
+		{"a lost controller is down where nothing else asks", nil, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
+		{"that it is always up vouches for nothing", keepalives{2}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
+		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up}, verdict{health: selection.Up, load: 200, lost: true}, selection.State{Health: selection.Up}, "", t0},
+		{"suspended", keepalives{0}, "", true, []verdict{up, up, up}, up, selection.State{Health: selection.Up, Suspended: true}, "suspended by an operator", t2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c.Answers = []config.Answer{{Name: "a", Kind: config.VIP, DataCenter: 0, Keepalives: tt.keepalives, ControllerVIP: tt.vip}}
+			s := suspended{}
+			if tt.suspend {
+				s = s.with([]string{"a"}, nil, true)
+			}
+			o := observed{
+				keepalive:  func(i int) verdict { return tt.verdicts[i] },
+				controller: func(int, string) verdict { return tt.controller },
+			}
+			got := compose(c, o, s, nil, t2)[0]
+			if got.State != tt.want || got.reason != tt.reason || !got.since.Equal(tt.since) {
+				t.Errorf("got %+v %q since %v\nwant %+v %q since %v", got.State, got.reason, got.since, tt.want, tt.reason, tt.since)
+			}
+		})
+	}
+}
+
+func TestComposeKeepsSince(t *testing.T) {
+	c := &config.Config{Answers: []config.Answer{{Name: "a", DataCenter: config.None}}}
+	before := map[string]answerState{"a": {State: selection.State{Health: selection.Up}, since: t0}}
+	if got := compose(c, observed{}, suspended{}, before, t1)[0]; !got.since.Equal(t0) {
+		t.Errorf("what goes on is since %v, want %v", got.since, t0)
+	}
+	before["a"] = answerState{State: selection.State{Health: selection.Up, Suspended: true}, since: t0}
+	if got := compose(c, observed{}, suspended{}, before, t1)[0]; !got.since.Equal(t1) {
+		t.Errorf("activated since %v, want %v", got.since, t1)
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	up, down, unknown := selection.State{Health: selection.Up}, selection.State{Health: selection.Down}, selection.State{}
+	before := map[string]answerState{"dies": {State: up}, "stays": {State: up}, "leaves": {State: up}, "returns": {State: down}, "stops": {State: up}}
+	after := map[string]answerState{
+		"dies": {State: down, reason: "no answer"}, "stays": {State: up}, "returns": {State: up}, "new": {State: up}, "newer": {State: unknown},
+		"stops": {State: selection.State{Health: selection.Up, Suspended: true}, reason: "suspended by an operator"},
+	}
+	got := transitions(before, after)
+	want := []transition{
+		{"dies", "up", "down", "no answer"}, {"new", "unknown", "up", ""}, {"returns", "down", "up", ""}, {"stops", "up", "suspended", "suspended by an operator"},
+	}
+	if diff := diffTransitions(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func diffTransitions(want, got []transition) string {
+	return cmp.Diff(want, got, cmp.AllowUnexported(transition{}))
+}

@@ -1,0 +1,357 @@
+// Package gslb is the global site selector: a DNS server that sends clients to a data center that can serve them.
+// It puts the parts together: it loads the configuration (config) and compiles it (zone, selection), learns what is
+// alive from keepalives (keepalive) and from the data centers' controllers (watch), and publishes both as one
+// immutable View, from which the sockets (server) answer; it obeys operators (control) and tells what it did
+// (Prometheus, the log). What an answer to a query is, it leaves to responder and fastpath. `sluice gslb` runs it.
+//
+//	file ──▶ load ──▶ compiled ─┐
+//	keepalive, watch ──▶ compose ──▶ View ──▶ server
+//	control ──▶ suspended ──────┘
+package gslb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/control"
+	"github.com/sluicelb/sluice/gslb/keepalive"
+	"github.com/sluicelb/sluice/gslb/relay"
+	"github.com/sluicelb/sluice/gslb/responder"
+	"github.com/sluicelb/sluice/gslb/selection"
+	"github.com/sluicelb/sluice/gslb/server"
+	"github.com/sluicelb/sluice/gslb/watch"
+	"github.com/sluicelb/sluice/gslb/zone"
+	"github.com/sluicelb/sluice/healthd/check"
+)
+
+// Config is what a Daemon needs to know beside its configuration file.
+type Config struct {
+	File    string           // the configuration
+	Listen  []netip.AddrPort // in place of the file's
+	Socket  string           // of control, in place of the file's
+	Cores   int              // that serve UDP; default: all
+	Network check.Network    // that keepalives ask through; default check.Kernel
+	Log     *slog.Logger     // default: discards
+}
+
+// stickyClients is how many clients are remembered by sticky rules, all of them together.
+const stickyClients = 1 << 20
+
+// Daemon is one name server.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+
+	server     *server.Server
+	relay      *relay.Relay
+	negatives  *relay.Negatives
+	keepalives *keepalive.Manager
+	watches    *watch.Watcher
+	control    *net.UnixListener
+	metrics    net.Listener // nil without
+
+	changed chan struct{} // holds a token when what is observed may have changed
+	reloads chan struct{} // holds a token when the file is to be read again
+	orders  chan *order   // of operators
+	files   chan []string // to the watcher of files: what the configuration was read from
+	now     atomic.Pointer[published]
+	sticky  *selection.StickyTable // lives through reloads: its keys are names
+
+	// Owned by loop.
+	stateFile string // config.Server.State
+	suspended suspended
+	before    map[string]answerState
+	watched   map[string]time.Time // since when the controllers of data centers are watched
+}
+
+// published is one state of things; immutable.
+type published struct {
+	view        *responder.View
+	compiled    *compiled
+	answers     []answerState // by index of Config.Answers
+	configError string
+}
+
+// compiled is what a configuration comes to.
+type compiled struct {
+	config   *config.Config
+	files    []string // that it was read from
+	loadedAt time.Time
+	zones    *zone.Zones
+	rules    *selection.Rules
+}
+
+// New loads the configuration and opens the sockets. The error joins one *strict.Problem for everything that is
+// wrong with the configuration. Run must be called, to close them.
+func New(c Config) (_ *Daemon, err error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{
+		cfg: c, log: c.Log, started: time.Now(),
+		sticky:  selection.NewStickyTable(stickyClients),
+		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), orders: make(chan *order), files: make(chan []string, 1),
+	}
+	first, err := load(c.File)
+	if err != nil {
+		return nil, err
+	}
+	d.stateFile = first.config.Server.State
+	if d.suspended, err = loadSuspended(d.stateFile); err != nil {
+		return nil, err
+	}
+	d.relay = relay.New(relayConfig(first.config))
+	d.negatives = relay.NewNegatives(d.relay, c.Log)
+	d.keepalives = keepalive.New(keepalive.Deps{
+		Network: c.Network, Loads: loadReports{new(loadreport.Client)}, Log: c.Log,
+		OnChange: func(int, bool, int, string, time.Time) { d.poke() },
+	})
+	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Log: c.Log})
+	if err := d.listen(first.config); err != nil {
+		return nil, err
+	}
+	d.adopt(first, "")
+	return d, nil
+}
+
+func relayConfig(c *config.Config) relay.Config {
+	return relay.Config{Timeout: c.Server.ForwardTimeout, Max: c.Server.ForwardMax, UDPSize: c.Server.UDPSize}
+}
+
+// load reads and compiles a configuration.
+func load(file string) (*compiled, error) {
+	cfg, files, err := config.Load(file)
+	if err != nil {
+		return &compiled{files: files}, err
+	}
+	rules := selection.Compile(cfg)
+	zones, err := zone.Build(cfg.Zones, rules.Balanced())
+	if err != nil {
+		return &compiled{files: files}, fmt.Errorf("building the zones of %s: %w", file, err)
+	}
+	return &compiled{config: cfg, files: files, loadedAt: time.Now(), zones: zones, rules: rules}, nil
+}
+
+// listen opens all sockets, or none.
+func (d *Daemon) listen(c *config.Config) (err error) {
+	addresses := d.cfg.Listen
+	if len(addresses) == 0 {
+		addresses = c.Server.Listen
+	}
+	if len(addresses) == 0 {
+		return fmt.Errorf("%s: listen: must name at least one address, or --listen must", d.cfg.File)
+	}
+	d.server = server.New(server.Config{Listen: addresses, Cores: d.cfg.Cores, Relay: d.relay, Log: d.log})
+	if err := d.server.Listen(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			over, cancel := context.WithCancel(context.Background())
+			cancel()
+			err = errors.Join(err, d.server.Run(over)) // which closes its sockets
+		}
+	}()
+	socket := d.cfg.Socket
+	if socket == "" {
+		socket = c.Server.Control.Socket
+	}
+	if socket == "" {
+		socket = control.DefaultSocket()
+	}
+	if d.control, err = control.Listen(socket); err != nil {
+		return err
+	}
+	if a := c.Server.Metrics; a.IsValid() {
+		if d.metrics, err = net.Listen("tcp", a.String()); err != nil {
+			d.control.Close()
+			return fmt.Errorf("opening the socket for Prometheus: %w", err)
+		}
+	}
+	return nil
+}
+
+// view is what queries are answered from now.
+func (d *Daemon) view() *responder.View { return d.now.Load().view }
+
+// Addrs returns the addresses at which DNS is served.
+func (d *Daemon) Addrs() []netip.AddrPort { return d.server.Addrs() }
+
+// Socket returns the path of the control socket.
+func (d *Daemon) Socket() string { return d.control.Addr().String() }
+
+// Metrics returns the address of the metrics, nil without.
+func (d *Daemon) Metrics() net.Addr {
+	if d.metrics == nil {
+		return nil
+	}
+	return d.metrics.Addr()
+}
+
+// Reload reads the configuration again, soon.
+func (d *Daemon) Reload() {
+	select {
+	case d.reloads <- struct{}{}:
+	default:
+	}
+}
+
+// poke has what is observed looked at again, soon.
+func (d *Daemon) poke() {
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run serves until ctx ends, and closes the sockets.
+func (d *Daemon) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.server.Run(ctx) })
+	g.Go(func() error { return d.keepalives.Run(ctx) })
+	g.Go(func() error { return d.watches.Run(ctx) })
+	g.Go(func() error { return d.negatives.Run(ctx) })
+	g.Go(func() error { return d.watchFiles(ctx) })
+	g.Go(func() error { return d.loop(ctx) })
+	g.Go(func() error {
+		roles := d.now.Load().compiled.config.Server.Control
+		return control.Serve(ctx, d.control, &control.Roles{Operators: roles.Operators, Viewers: roles.Viewers}, service{d})
+	})
+	if d.metrics != nil {
+		g.Go(func() error { return serveMetrics(ctx, d.metrics, d) })
+	}
+	now := d.now.Load()
+	d.log.Info("gslb started", "file", d.cfg.File, "listen", d.Addrs(), "socket", d.Socket(),
+		"rules", len(now.view.Config.Rules), "answers", len(now.view.Config.Answers), "zones", len(now.view.Config.Zones))
+	return g.Wait()
+}
+
+// loop owns all decisions: every change of the file, of what is observed and of what operators say comes
+// through it, and each becomes one new View.
+func (d *Daemon) loop(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.changed:
+			d.publish(d.now.Load().compiled, d.now.Load().configError)
+		case <-d.reloads:
+			d.reload()
+		case o := <-d.orders:
+			o.done <- d.obey(o)
+		}
+	}
+}
+
+// reload makes the file as it is now the running configuration, or says why not.
+func (d *Daemon) reload() {
+	running := d.now.Load()
+	next, err := load(d.cfg.File)
+	if err != nil {
+		d.watchAlso(next.files)
+		if running.configError != err.Error() {
+			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", err)
+			d.publish(running.compiled, err.Error())
+		}
+		return
+	}
+	for _, what := range needRestart(running.view.Config, next.config) {
+		d.log.Warn("configuration change takes a restart", "file", d.cfg.File, "key", what)
+	}
+	d.adopt(next, "")
+	d.log.Info("configuration loaded", "file", d.cfg.File, "rules", len(next.config.Rules), "answers", len(next.config.Answers), "zones", len(next.config.Zones))
+}
+
+// needRestart names what sockets and files were opened by, and changed.
+func needRestart(have, want *config.Config) []string {
+	var keys []string
+	for _, k := range []struct {
+		key  string
+		same bool
+	}{
+		{"listen", equalLists(have.Server.Listen, want.Server.Listen)},
+		{"control", have.Server.Control.Socket == want.Server.Control.Socket &&
+			equalLists(have.Server.Control.Operators, want.Server.Control.Operators) &&
+			equalLists(have.Server.Control.Viewers, want.Server.Control.Viewers)},
+		{"metrics", have.Server.Metrics == want.Server.Metrics},
+		{"state", have.Server.State == want.Server.State},
+	} {
+		if !k.same {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
+
+func equalLists[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// adopt makes a configuration the running one: what it asks for is observed, and answers follow it.
+func (d *Daemon) adopt(next *compiled, configError string) {
+	d.relay.Set(relayConfig(next.config))
+	d.negatives.Set(next.config.Zones)
+	d.keepalives.Set(next.config.Keepalives)
+	d.watches.Set(next.config.DataCenters)
+	watched := map[string]time.Time{}
+	for _, dc := range next.config.DataCenters {
+		if since, ok := d.watched[dc.Name]; ok && dc.Controller != "" {
+			watched[dc.Name] = since
+		} else if dc.Controller != "" {
+			watched[dc.Name] = time.Now()
+		}
+	}
+	d.watched = watched
+	d.watchAlso(next.files)
+	d.publish(next, configError)
+}
+
+// publish composes what is known into one View, and tells of transitions.
+func (d *Daemon) publish(c *compiled, configError string) {
+	now := time.Now()
+	results := d.keepalives.Snapshot()
+	answers := compose(c.config, observed{
+		keepalive: func(i int) verdict { return keepaliveVerdict(results[i]) },
+		controller: func(dataCenter int, vip string) verdict {
+			name := c.config.DataCenters[dataCenter].Name
+			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now)
+		},
+	}, d.suspended, d.before, now)
+	states := &selection.States{Answers: make([]selection.State, len(answers)), RulesSuspended: make([]bool, len(c.config.Rules))}
+	after := make(map[string]answerState, len(answers))
+	for i, a := range answers {
+		states.Answers[i] = a.State
+		after[c.config.Answers[i].Name] = a
+	}
+	for i := range c.config.Rules {
+		states.RulesSuspended[i] = c.config.Rules[i].Suspended || d.suspended.rules[c.config.Rules[i].Name]
+	}
+	view := &responder.View{
+		Config: c.config, Zones: c.zones, Rules: c.rules, States: states, Sticky: d.sticky, Negative: d.negatives,
+	}
+	d.now.Store(&published{view: view, compiled: c, answers: answers, configError: configError})
+	d.server.Publish(view)
+	for _, t := range transitions(d.before, after) {
+		d.log.Info("answer "+t.to, "answer", t.answer, "was", t.from, "reason", t.reason)
+	}
+	d.before = after
+}

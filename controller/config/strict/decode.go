@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -159,7 +160,7 @@ func (d *Document) value(path string, n *yaml.Node, v reflect.Value) {
 		}
 		v.Set(reflect.MakeSlice(t, len(n.Content), len(n.Content)))
 		for i, item := range n.Content {
-			d.value(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i))
+			d.value(path+"["+strconv.Itoa(i)+"]", item, v.Index(i))
 		}
 	default:
 		d.scalar(path, n, v)
@@ -300,7 +301,19 @@ type field struct {
 	index    []int // as reflect.Value.FieldByIndex takes it
 }
 
+// fieldsByType has the []field of each type that was decoded: long lists have the same over and over.
+var fieldsByType sync.Map
+
 func fieldsOf(t reflect.Type) []field {
+	if fields, ok := fieldsByType.Load(t); ok {
+		return fields.([]field)
+	}
+	fields := readFields(t)
+	fieldsByType.Store(t, fields)
+	return fields
+}
+
+func readFields(t reflect.Type) []field {
 	var fields []field
 	for _, f := range reflect.VisibleFields(t) {
 		if f.Anonymous {

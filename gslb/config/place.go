@@ -95,15 +95,16 @@ func (p *parser) controller(path string, text *string) string {
 // sourceListsOf reads the source lists, and puts the one that every client is in before them.
 func (p *parser) sourceListsOf(raw []rawSourceList) []SourceList {
 	p.atMost("source_lists", len(raw), maxSourceLists)
-	p.sourceNames.what = "a source list"
+	p.sourceNames.what, p.sourceNames.names = "a source list", []string{Anywhere}
 	all := make([]SourceList, len(raw)+1)
 	all[0] = SourceList{Name: Anywhere, Owner: None, Prefixes: []netip.Prefix{
 		netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}}
 	for i, r := range raw {
 		path := item("source_lists", i)
-		p.name(&p.sourceNames, "source_lists", i, r.Name)
 		if r.Name == Anywhere {
 			p.Add(path+".name", "must not be %s: that is the list that every client is in, and is always there", Anywhere)
+		} else {
+			p.name(&p.sourceNames, "source_lists", i, r.Name)
 		}
 		p.atLeastOne(path+".prefixes", len(r.Prefixes), "prefix")
 		p.atMost(path+".prefixes", len(r.Prefixes), maxPrefixes)

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	gslbconfig "github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 )
 
@@ -176,5 +178,34 @@ and 2 more       www   anywhere       1  web    ordered  fra-www up, fra-api dow
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The example asks nobody outside of this machine, or trying it would.
+func TestGSLBExampleStaysHere(t *testing.T) {
+	cfg, _, err := gslbconfig.Load("../../docs/examples/gslb.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := slices.Clone(cfg.Server.Forward)
+	for _, k := range cfg.Keepalives {
+		asks = append(asks, k.Address, k.Secondary)
+	}
+	for _, a := range cfg.Answers {
+		asks = append(asks, a.Servers...)
+	}
+	for _, r := range cfg.Rules {
+		asks = append(asks, r.Forward...)
+	}
+	for _, z := range cfg.Zones {
+		asks = append(asks, append(z.SOAFrom, z.Forward...)...)
+	}
+	for _, a := range asks {
+		if a.IsValid() && !a.Addr().IsLoopback() {
+			t.Errorf("%v is not of this machine", a)
+		}
+	}
+	if len(asks) < 15 {
+		t.Errorf("only %d addresses were looked at", len(asks))
 	}
 }

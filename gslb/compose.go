@@ -33,7 +33,8 @@ type answerState struct {
 // probeState is one of the things that must pass for an answer to be up.
 type probeState struct {
 	text string
-	asks bool // it is a keepalive that asks the answer itself
+	name string // before its reason, which says who was asked; empty where that is enough
+	asks bool   // it is a keepalive that asks the answer itself
 	verdict
 }
 
@@ -74,11 +75,12 @@ func suspendedReason(configured bool) string {
 func probes(c *config.Config, a *config.Answer, o observed) []probeState {
 	var list []probeState
 	for _, k := range a.Keepalives {
-		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Kind != config.Always, o.keepalive(k)})
+		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Name, c.Keepalives[k].Kind != config.Always, o.keepalive(k)})
 	}
 	if a.ControllerVIP != "" && a.DataCenter != config.None {
+		text := fmt.Sprintf("VIP %s at the controller of %s", a.ControllerVIP, c.DataCenters[a.DataCenter].Name)
 		list = append(list, probeState{
-			fmt.Sprintf("VIP %s at the controller of %s", a.ControllerVIP, c.DataCenters[a.DataCenter].Name), false,
+			text, text, false,
 			o.controller(a.DataCenter, a.ControllerVIP),
 		})
 	}
@@ -92,7 +94,10 @@ func judge(list []probeState) answerState {
 	st := answerState{State: selection.State{Health: selection.Up}, probes: list}
 	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.asks })
 	decide := func(h selection.Health, p probeState, reason string) {
-		st.Health, st.reason = h, p.text+": "+reason
+		st.Health, st.reason = h, reason
+		if p.name != "" {
+			st.reason = p.name + ": " + reason
+		}
 		st.since = p.since
 	}
 	for _, p := range list {
@@ -105,7 +110,8 @@ func judge(list []probeState) answerState {
 		case p.health == selection.Down && st.Health != selection.Down:
 			decide(selection.Down, p, p.verdict.reason)
 		case p.health == selection.Unknown && st.Health == selection.Up:
-			decide(selection.Unknown, p, "no verdict yet")
+			st.Health, st.reason = selection.Unknown, p.text+": no verdict yet"
+			st.since = p.since
 		}
 		if st.Health == selection.Up && p.since.After(st.since) {
 			st.since = p.since

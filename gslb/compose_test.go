@@ -45,8 +45,8 @@ func TestComposeAnAnswer(t *testing.T) {
 	}{
 		{"nothing asked is up", nil, "", false, []verdict{down, down, down}, down, selection.State{Health: selection.Up}, "", t2},
 		{"all pass", keepalives{0, 1}, "", false, []verdict{up, loaded(7), down}, down, selection.State{Health: selection.Up, HasLoad: true, Load: 7}, "", t0},
-		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web (http head 192.0.2.1:80 /ok): no answer", t1},
-		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web (http head 192.0.2.1:80 /ok): no answer", t1},
+		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
+		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
 		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
 		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254), selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},

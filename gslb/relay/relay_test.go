@@ -211,7 +211,7 @@ func TestNextServer(t *testing.T) {
 				t.Errorf("alone: %+v, want 1 retry", s)
 			}
 
-			r.Set(Config{Timeout: max(timeout, time.Second)}) // the good one may be slow here
+			r.Set(Config{Timeout: max(timeout, 3*time.Second)}) // the good one may be slow here
 			got, err = r.Forward(t.Context(), ask("example.com.", dns.TypeMX), []netip.AddrPort{bad.addr, good.addr})
 			if err != nil {
 				t.Fatalf("with another: %v", err)
@@ -326,7 +326,7 @@ func TestTCPRepliesAreChecked(t *testing.T) {
 			})
 			timeout := long
 			if row.name == "silent" {
-				timeout = time.Second
+				timeout = 2 * time.Second
 			}
 			r := New(Config{Timeout: timeout})
 			_, err := r.Forward(t.Context(), ask("example.com.", dns.TypeMX), []netip.AddrPort{o.addr})

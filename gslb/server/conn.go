@@ -19,11 +19,11 @@ import (
 // takes time is answered when it is done, in whatever order. One goroutine reads, one writes.
 type conn struct {
 	s    *Server
-	tcp  *net.TCPConn
+	tcp  net.Conn
 	from netip.AddrPort
 
 	busy atomic.Int32 // queries whose answers are not written yet
-	last atomic.Int64 // when busy became 0, or the connection came; nanoseconds since started
+	last atomic.Int64 // when it last had an answer to write, or came; nanoseconds since started
 }
 
 // started is what conn.last counts from: a clock that nobody sets.
@@ -145,6 +145,7 @@ func (c *conn) write(answers <-chan []byte, slots <-chan struct{}, limit time.Du
 				}
 			}
 		}
+		c.touch()
 		if len(buf) > 0 && !lost {
 			c.tcp.SetWriteDeadline(time.Now().Add(limit))
 			if _, err := c.tcp.Write(buf); err != nil {
@@ -152,16 +153,22 @@ func (c *conn) write(answers <-chan []byte, slots <-chan struct{}, limit time.Du
 				if errors.Is(err, os.ErrDeadlineExceeded) {
 					c.s.count(TCPTimedOut)
 				}
-				c.tcp.SetLinger(0) // what it did not read is not kept for it
-				c.tcp.Close()
+				c.abort()
 			}
 		}
-		c.touch()
 		c.busy.Add(int32(-n))
 		for range n {
 			<-slots
 		}
 	}
+}
+
+// abort closes the connection by RST: what the client did not read is not kept for it, and its port is free at once.
+func (c *conn) abort() {
+	if tcp, ok := c.tcp.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	c.tcp.Close()
 }
 
 // countEnd counts the end of a connection that is the client's fault.

@@ -75,9 +75,7 @@ func (s *Server) accept(ctx context.Context, l *net.TCPListener) error {
 		remote := c.RemoteAddr().(*net.TCPAddr).AddrPort()
 		client := &conn{s: s, tcp: c, from: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())}
 		if !s.admit(client) {
-			// RST, not FIN: the port is free again at once, however many of them come.
-			c.SetLinger(0)
-			c.Close()
+			client.abort()
 			continue
 		}
 		conns.Go(func() {

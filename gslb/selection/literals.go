@@ -192,8 +192,10 @@ func (x *literalIndex) step(at int32, c byte) int32 {
 // literals are strings of which a text must contain at least one to match.
 type literals []string
 
-// maxLiterals bounds how many strings an alternative or a character class is written out to.
-const maxLiterals = 16
+const (
+	maxLiterals = 16 // that an expression is written out to
+	maxClass    = 4  // that a character class is
+)
 
 func (l literals) shortest() int {
 	return len(slices.MinFunc(l, func(a, b string) int { return len(a) - len(b) }))
@@ -258,7 +260,7 @@ func analyse(re *syntax.Regexp) (exact literals, wants []literals) {
 func class(ranges []rune) (l literals) {
 	for i := 0; i < len(ranges); i += 2 {
 		for c := ranges[i]; c <= ranges[i+1]; c++ {
-			if len(l) == maxLiterals {
+			if len(l) == maxClass {
 				return nil
 			}
 			l = append(l, string(c))

@@ -78,6 +78,12 @@ func (s *syncBuffer) String() string {
 
 func start(t *testing.T) *rig {
 	t.Helper()
+	return startWith(t, func(text string) string { return text })
+}
+
+// startWith starts a daemon whose configuration is twoSites as change leaves it.
+func startWith(t *testing.T, change func(string) string) *rig {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "gslb") // the path of a unix socket must be short
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +95,7 @@ func start(t *testing.T) *rig {
 	}
 	t.Cleanup(func() { r.web.Close() })
 	go accept(r.web)
-	r.write(r.config())
+	r.write(change(r.config()))
 	r.Daemon, err = New(Config{
 		File: r.file, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Socket: filepath.Join(dir, "socket"), Cores: 1,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)),

@@ -57,7 +57,7 @@ func (s *Scratch) step(at step, cursors []uint32) bool {
 	switch {
 	case found.Kind == zone.ByRules:
 		set = found.Set
-	case found.Miss:
+	case found.Miss && found.Zone != nil: // expressions are of names of our zones
 		set = s.view.Rules.MatchRegexp(at.name)
 	}
 	if set < 0 {

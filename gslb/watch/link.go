@@ -132,8 +132,11 @@ func (w *Watcher) linkLost(l *link, err error) {
 // lost is linkLost with w.mu held. It starts the hold.
 func (w *Watcher) lost(s *site, err error, now time.Time) bool {
 	first, different := s.lose(err, now)
-	if first {
+	switch {
+	case first && s.heard && !s.lost:
 		w.log.Warn("no controller: what it said last stands for a while", "data_center", s.name, "controller", s.link.address, "hold", w.hold, "err", err)
+	case first:
+		w.log.Warn("no controller: nothing is known of its VIPs", "data_center", s.name, "controller", s.link.address, "err", err)
 	}
 	if left, holds := s.left(w.hold, now); holds && s.timer == nil {
 		s.timer = time.AfterFunc(left, func() { w.expire(s) })

@@ -27,6 +27,7 @@ func TestImports(t *testing.T) {
 		{"healthd", "controller/store", "healthd reaches the controller through its API only"},
 		{"healthd", "p4/p4rt", "healthd never talks to a switch"},
 		{"healthd", "p4/softswitch", "healthd never talks to a switch"},
+		{"healthd", "gslb", "checks and their engine serve gslb and know nothing of it"},
 		{"controller/plan", "google.golang.org/grpc", "the plan is a pure function"},
 		{"controller/plan", "net/http", "the plan is a pure function"},
 		{"controller/config", "google.golang.org/grpc", "the schema is values, not messages"},

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"net"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -123,48 +123,72 @@ func TestSNMP(t *testing.T) {
 	}
 }
 
+// startSNMPD runs net-snmp's agent until the test ends, and returns once answers says that it is there. An agent
+// whose port was taken by somebody else in the meantime ends by itself, and another one is started.
+func startSNMPD(t *testing.T, program, configuration string, answers func(netip.AddrPort) bool) netip.AddrPort {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "snmpd.conf")
+	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late := time.Now().Add(3 * patience)
+	for {
+		port := closedUDP(t)
+		var log bytes.Buffer
+		daemon := exec.Command(program, "-f", "-Lo", "-C", "-c", file, "-p", filepath.Join(dir, "pid"), "udp:"+port.String())
+		daemon.Env = append(os.Environ(), "SNMP_PERSISTENT_DIR="+dir)
+		daemon.Stdout, daemon.Stderr = &log, &log
+		if err := daemon.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			daemon.Wait()
+			close(ended)
+		}()
+		t.Cleanup(func() {
+			daemon.Process.Kill()
+			<-ended
+		})
+		for again := true; again; {
+			if answers(port) {
+				return port
+			}
+			select {
+			case <-ended:
+				again = false
+			case <-time.After(10 * time.Millisecond):
+			}
+			if time.Now().After(late) {
+				daemon.Process.Kill()
+				<-ended
+				t.Fatalf("snmpd does not answer: %s", log.String())
+			}
+		}
+	}
+}
+
 // net-snmp's agent, as it comes with a distribution, understands what is asked.
 func TestSNMPAgentOfNetSNMP(t *testing.T) {
-	snmpd, err := exec.LookPath("snmpd")
+	program, err := exec.LookPath("snmpd")
 	if err != nil {
-		if snmpd, err = exec.LookPath("/usr/sbin/snmpd"); err != nil {
+		if program, err = exec.LookPath("/usr/sbin/snmpd"); err != nil {
 			t.Skip("snmpd is not installed")
 		}
 	}
-	port := closedUDP(t)
-	dir := t.TempDir()
-	configuration := filepath.Join(dir, "snmpd.conf")
-	if err := os.WriteFile(configuration, []byte("rocommunity sesame 127.0.0.1\nsysServices 72\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	daemon := exec.Command(snmpd, "-f", "-Lo", "-C", "-c", configuration, "-p", filepath.Join(dir, "pid"), "-x", filepath.Join(dir, "agentx"), "udp:"+port.String())
-	daemon.Env = append(os.Environ(), "SNMP_PERSISTENT_DIR="+dir)
-	daemon.Stdout, daemon.Stderr = &log, &log
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		daemon.Process.Kill()
-		daemon.Wait()
-		if t.Failed() {
-			t.Logf("snmpd: %s", log.String())
-		}
-	}()
-	ask := func(oid, community string, low, high int64, timeout time.Duration) string {
+	const services = "1.3.6.1.2.1.1.7.0"
+	ask := func(port netip.AddrPort, oid, community string, low, high int64, timeout time.Duration) string {
 		return message(run(t, check.SNMP{Network: check.Kernel{}, Address: port, Community: community, OID: oid, Min: low, Max: high}, timeout), port)
 	}
-	const services = "1.3.6.1.2.1.1.7.0"
-	for late := time.Now().Add(2 * patience); ask(services, "sesame", 72, 72, time.Second) != "passed"; {
-		if time.Now().After(late) {
-			t.Fatal("snmpd does not answer")
-		}
-	}
+	port := startSNMPD(t, program, "rocommunity sesame 127.0.0.1\nsysServices 72\n", func(port netip.AddrPort) bool {
+		return ask(port, services, "sesame", 72, 72, time.Second) == "passed"
+	})
 	for _, tt := range []struct{ got, want string }{
-		{ask(uptime, "sesame", 0, math.MaxInt64, patience), "passed"},
-		{ask(services, "sesame", 0, 71, patience), fmt.Sprintf("SNMP .%s at ADDR: value 72, want 0 to 71", services)},
-		{ask("1.3.6.1.2.1.1.99.0", "sesame", 0, 71, patience), "SNMP .1.3.6.1.2.1.1.99.0 at ADDR: the agent has no such object"},
-		{ask(services, "wrong", 72, 72, 50*time.Millisecond), fmt.Sprintf("SNMP .%s at ADDR: asking: no answer within 50ms", services)},
+		{ask(port, uptime, "sesame", 0, math.MaxInt64, patience), "passed"},
+		{ask(port, services, "sesame", 0, 71, patience), fmt.Sprintf("SNMP .%s at ADDR: value 72, want 0 to 71", services)},
+		{ask(port, "1.3.6.1.2.1.1.99.0", "sesame", 0, 71, patience), "SNMP .1.3.6.1.2.1.1.99.0 at ADDR: the agent has no such object"},
+		{ask(port, services, "wrong", 72, 72, 50*time.Millisecond), fmt.Sprintf("SNMP .%s at ADDR: asking: no answer within 50ms", services)},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got  %q\nwant %q", tt.got, tt.want)

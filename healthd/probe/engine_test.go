@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,12 @@ func (s *server) probes() []time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]time.Time(nil), s.starts...)
+}
+
+func (s *server) underWay() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
 }
 
 func refuses(context.Context) error { return errors.New("connection refused") }
@@ -498,4 +505,83 @@ func TestQueueOrder(t *testing.T) {
 	if late != nil {
 		t.Errorf("out of order: %s", strings.Join(late, " "))
 	}
+}
+
+// What stays is told what is known of it when it is taken over, then nothing of what is gone is told any more, and its
+// probes end.
+func TestReplace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		var told []string // by Run, which Replace waits for
+		target := func(n name, s check.Check) Target {
+			a := asks(n, s, usual)
+			a.Report = func(s Status) { told = append(told, fmt.Sprint(n, " ", s.Health)) }
+			return a
+		}
+		replace := func(targets ...Target) string {
+			t.Helper()
+			if err := w.Replace(t.Context(), targets, func() { told = append(told, "taken") }); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return strings.Join(told, ", ")
+		}
+		stays, goes := &server{}, &server{behave: swallows}
+		if got, want := replace(target("stays", stays), target("goes", goes)), "stays unknown, goes unknown, taken"; got != want {
+			t.Errorf("told %s, want %s", got, want)
+		}
+		time.Sleep(time.Minute)
+		for len(goes.probes()) == 0 || goes.underWay() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		told = nil
+		if got, want := replace(target("new", &server{}), target("stays", stays)), "new unknown, stays up, taken"; got != want {
+			t.Errorf("told %s, want %s", got, want)
+		}
+		if n := goes.underWay(); n != 0 {
+			t.Errorf("%d probes of what is gone go on", n)
+		}
+		asked := len(goes.probes())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(goes.probes()); n != asked {
+			t.Errorf("what is gone was asked %d times", n-asked)
+		}
+		if slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "goes") }) {
+			t.Errorf("told of what is gone: %v", told)
+		}
+	})
+}
+
+// A short spread is for quick first verdicts; the second probes even out over the interval.
+func TestShortSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 4000
+		w := newWorld(t, n)
+		when := Schedule{Interval: 40 * time.Second, Fast: 40 * time.Second, Timeout: 20 * time.Second, Spread: 2 * time.Second, Rise: 1, Fall: 1}
+		s := &server{}
+		var targets []Target
+		for i := range n {
+			targets = append(targets, asks(name(fmt.Sprint("web", i)), s, when))
+		}
+		start := time.Now()
+		w.want(targets...)
+		time.Sleep(when.Spread)
+		synctest.Wait()
+		if asked := len(s.probes()); asked < n {
+			t.Errorf("%d of %d were asked within %v", asked, n, when.Spread)
+		}
+		time.Sleep(10 * time.Minute)
+		var tenths [10]int
+		for _, at := range s.probes() {
+			if since := at.Sub(start); since >= 10*when.Interval && since < 11*when.Interval {
+				tenths[(since-10*when.Interval)*10/when.Interval]++
+			}
+		}
+		for i, got := range tenths {
+			if got < n/10*7/10 || got > n/10*13/10 {
+				t.Errorf("tenth %d of an interval has %d of %d probes, want about %d: %v", i, got, n, n/10, tenths)
+			}
+		}
+	})
 }

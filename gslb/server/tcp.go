@@ -44,6 +44,10 @@ func orDefault[T int | time.Duration](v *T, d T) {
 // acceptPause is the time between tries when no connection can be accepted, for want of file descriptors.
 const acceptPause = 50 * time.Millisecond
 
+// socketBuffer is how much the kernel keeps for a connection in each direction. It would take megabytes of answers for a
+// client that does not read.
+const socketBuffer = 64 << 10
+
 // accept serves the connections of one listener until ctx ends and all of them have.
 func (s *Server) accept(ctx context.Context, l *net.TCPListener) error {
 	var conns sync.WaitGroup
@@ -78,6 +82,8 @@ func (s *Server) accept(ctx context.Context, l *net.TCPListener) error {
 			client.abort()
 			continue
 		}
+		c.SetReadBuffer(socketBuffer)
+		c.SetWriteBuffer(socketBuffer)
 		conns.Go(func() {
 			defer s.clients.remove(client)
 			client.serve(ctx)

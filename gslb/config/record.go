@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -118,7 +117,7 @@ func parseRecord(owner string, ttl int, rrtype, data, origin string) (dns.RR, er
 		return nil, errors.New("it is empty")
 	}
 	text := owner + " " + strconv.Itoa(ttl) + " IN " + rrtype + " " + data + "\n"
-	zp := dns.NewZoneParser(strings.NewReader(text), origin, "")
+	zp := dns.NewZoneParser(&lineReader{data: []byte(text)}, origin, "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil {
 		why, _ := parserProblem(err)
@@ -127,7 +126,7 @@ func parseRecord(owner string, ttl int, rrtype, data, origin string) (dns.RR, er
 	switch {
 	case !ok:
 		return nil, errors.New("it is empty")
-	case zp.Comment() != "":
+	case zp.Comment() != "" && !strings.Contains(data, "("):
 		return nil, errors.New("a semicolon outside of quotes begins a comment")
 	}
 	if _, more := zp.Next(); more || zp.Err() != nil {
@@ -158,12 +157,17 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 	zp := dns.NewZoneParser(lines, z.Name, "")
 	zp.SetDefaultTTL(z.ttl)
 	good := true
+	refused := 0 // the last line with such a directive
 	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
 		if len(z.seen) > maxRecords {
 			return false
 		}
 		at := place{file: file, line: lines.line}
 		switch h := rr.Header(); {
+		case lines.line == refused:
+		case generatesWithoutTTL(lines.current()):
+			p.fault(at, "must give a TTL after the name: records of $GENERATE take it from nowhere else")
+			refused, good = lines.line, false
 		case h.Name == "":
 			p.fault(at, "must begin with a name: there is no record before it whose name it could have")
 			good = false
@@ -185,42 +189,18 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 	return good
 }
 
-// lineReader hands out a zone file byte by byte, as the zone parser takes it, and counts lines. The file ends
-// with a line end, whether it does or not: the parser forgets what is begun on a line that does not end.
-type lineReader struct {
-	data []byte
-	next int
-	line int // of the byte before next
-	ends bool
-}
-
-func (r *lineReader) ReadByte() (byte, error) {
-	if r.next > len(r.data) {
-		return 0, io.EOF
+// generatesWithoutTTL reports whether a line has $GENERATE for records without a TTL. The zone parser knows neither $TTL nor
+// a default in these.
+func generatesWithoutTTL(line string) bool {
+	fields := strings.Fields(line)
+	if len(fields) < 5 || !strings.EqualFold(fields[0], "$GENERATE") { // range, name, type, data
+		return false
 	}
-	if r.ends || r.next == 0 {
-		r.line++
+	after := fields[3]
+	if _, class := dns.StringToClass[strings.ToUpper(after)]; class {
+		after = fields[4]
 	}
-	c := byte('\n')
-	if r.next < len(r.data) {
-		c = r.data[r.next]
-	}
-	r.next++
-	r.ends = c == '\n'
-	return c, nil
-}
-
-// Read is there for the parser's signature: it reads bytes from what can.
-func (r *lineReader) Read(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	c, err := r.ReadByte()
-	if err != nil {
-		return 0, err
-	}
-	b[0] = c
-	return 1, nil
+	return after[0] < '0' || after[0] > '9'
 }
 
 // add puts a record into its zone, unless it is there. It reports whether the record is good.

@@ -1,0 +1,329 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
+)
+
+// parseZone reads a configuration with the zone example.com, whose SOA and NS are on line 3 and whose other records begin
+// on line 4, and with other zones after it.
+func parseZone(records, more string) (*Config, error) {
+	text := "zones:\n- name: example.com\n  records: [{name: \"@\", type: SOA, data: ns.example.net. h 1 2 3 4 5}, {name: \"@\", type: NS, data: ns.example.net.}," +
+		"\n" + records + "]\n" + more
+	return Parse("f", []byte(text))
+}
+
+// texts returns the records of the zone with the name but for its SOA and NS, as text.
+func texts(c *Config, name string) []string {
+	var all []string
+	for _, z := range c.Zones {
+		if z.Name == name {
+			for _, rr := range z.Records {
+				if text := strings.ReplaceAll(rr.String(), "\t", " "); !strings.Contains(text, "IN SOA") && !strings.HasPrefix(text, name+" 3600 IN NS") {
+					all = append(all, text)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Every type that operators ask for, and those that nobody has named.
+func TestRecordTypes(t *testing.T) {
+	for _, tt := range []struct{ name, record, want string }{
+		{"A", "{name: www, type: A, data: 192.0.2.1}", "www.example.com. 3600 IN A 192.0.2.1"},
+		{"AAAA", "{name: www, type: AAAA, ttl: 0, data: '2001:db8::1'}", "www.example.com. 0 IN AAAA 2001:db8::1"},
+		{"MX", "{name: '@', type: MX, data: 10 mail}", "example.com. 3600 IN MX 10 mail.example.com."},
+		{"TXT", `{name: txt, type: TXT, data: '"v=DKIM1; k=rsa" two'}`, `txt.example.com. 3600 IN TXT "v=DKIM1; k=rsa" "two"`},
+		{"SRV", "{name: _sip._tcp, type: SRV, data: 0 5 5060 sip}", "_sip._tcp.example.com. 3600 IN SRV 0 5 5060 sip.example.com."},
+		{"CAA", `{name: '@', type: CAA, data: '0 issue "ca.example.net"'}`, `example.com. 3600 IN CAA 0 issue "ca.example.net"`},
+		{"SVCB", "{name: _dns, type: SVCB, data: 1 ns alpn=dot}", `_dns.example.com. 3600 IN SVCB 1 ns.example.com. alpn="dot"`},
+		{"HTTPS", "{name: www, type: HTTPS, data: 1 . alpn=h2 ipv4hint=192.0.2.1}", `www.example.com. 3600 IN HTTPS 1 . alpn="h2" ipv4hint="192.0.2.1"`},
+		{"PTR", "{name: '1', type: PTR, data: www}", "1.example.com. 3600 IN PTR www.example.com."},
+		{"CNAME", "{name: ftp, type: CNAME, data: WWW.example.net.}", "ftp.example.com. 3600 IN CNAME WWW.example.net."},
+		{"DNAME", "{name: old, type: DNAME, data: '@'}", "old.example.com. 3600 IN DNAME example.com."},
+		{"unknown type", `{name: x, type: TYPE65280, data: '\# 4 C0000201'}`, `x.example.com. 3600 CLASS1 TYPE65280 \# 4 C0000201`},
+		{"known type in the unknown form", `{name: x, type: TYPE1, data: '\# 4 C0000201'}`, "x.example.com. 3600 IN A 192.0.2.1"},
+		{"no data in the unknown form", `{name: x, type: TYPE65280, data: '\# 0'}`, `x.example.com. 3600 CLASS1 TYPE65280 \# 0 `},
+		{"absolute owner", "{name: WWW.Example.COM., type: A, data: 192.0.2.1}", "www.example.com. 3600 IN A 192.0.2.1"},
+		{"wildcard", "{name: '*', type: A, data: 192.0.2.1}", "*.example.com. 3600 IN A 192.0.2.1"},
+		{"escaped owner", `{name: 'a\.b\032c', type: A, data: 192.0.2.1}`, `a\.b\ c.example.com. 3600 IN A 192.0.2.1`},
+		{"data on several lines", "{name: x, type: TXT, data: \"( a\\nb ; (c\\n)\"}", `x.example.com. 3600 IN TXT "a" "b"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parseZone(tt.record, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{tt.want}, texts(c, "example.com.")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRecordProblems(t *testing.T) {
+	data := func(rrtype, data, why string) string {
+		return fmt.Sprintf("f:4: zones[0].records[2].data: must be the data of one %s record as in a zone file, is %s: %s", rrtype, strict.Quote(data), why)
+	}
+	const name = "f:4: zones[0].records[2].name: must be @, a name relative to the zone, or an absolute one with a last dot, is "
+	for _, tt := range []struct {
+		name, records string
+		want          []string
+	}{
+		{"no data", "{name: x, type: A, data: ' '}", []string{data("A", " ", "it is empty")}},
+		{"not an address", "{name: x, type: A, data: 192.0.2.256}", []string{data("A", "192.0.2.256", `bad A A: "192.0.2.256"`)}},
+		{"too much data", "{name: x, type: A, data: 192.0.2.1 192.0.2.2}", []string{data("A", "192.0.2.1 192.0.2.2", `garbage after rdata: "192.0.2.2"`)}},
+		{"a second record", `{name: x, type: A, data: "192.0.2.1\ny A 192.0.2.2"}`, []string{data("A", "192.0.2.1\ny A 192.0.2.2", "it goes on after the record: only parentheses continue it on another line")}},
+		{"a directive", `{name: x, type: A, data: "192.0.2.1\n$INCLUDE /etc/passwd"}`, []string{data("A", "192.0.2.1\n$INCLUDE /etc/passwd", "it goes on after the record: only parentheses continue it on another line")}},
+		{"a comment", "{name: x, type: TXT, data: v=DKIM1; k=rsa}", []string{data("TXT", "v=DKIM1; k=rsa", "a semicolon outside of quotes begins a comment")}},
+		{"only a comment", "{name: x, type: TXT, data: ; k=rsa}", []string{data("TXT", "; k=rsa", "a semicolon outside of quotes begins a comment")}},
+		{"none in the unknown form", `{name: x, type: A, data: '\# 0'}`, []string{"f:4: zones[0].records[2]: must have the data of a A record: it has none"}},
+		{"not base64", "{name: x, type: DNSKEY, data: '257 3 13 a*b'}", []string{"f:4: zones[0].records[2]: must have the data of a DNSKEY record: illegal base64 data at input byte 1"}},
+		{"unbalanced", "{name: x, type: TXT, data: ( a}", []string{data("TXT", "( a", `bad TXT Txt: "unbalanced brace"`)}},
+		{"a missing last dot", "{name: x, type: CNAME, data: www.example.com}",
+			[]string{`f:4: zones[0].records[2].data: must end absolute names in a dot, is "www.example.com": names without it are relative to the zone, which makes ...example.com.example.com. of it`}},
+		{"a missing last dot of the owner", "{name: www.example.com, type: A, data: 192.0.2.1}", []string{name + `"www.example.com": without a last dot it is relative to the zone, which makes www.example.com.example.com. of it`}},
+		{"no owner", "{name: '', type: A, data: 192.0.2.1}", []string{name + `"": it has an empty label`}},
+		{"a bad owner", "{name: a b, type: A, data: 192.0.2.1}", []string{name + `"a b": labels have letters, digits, "-", "_" and "/"; all else is escaped, as \. or \032`}},
+		{"outside", "{name: www.example.org., type: A, data: 192.0.2.1}", []string{"f:4: zones[0].records[2]: must lie in the zone example.com., is www.example.org."}},
+		{"unknown type", "{name: x, type: a, data: 192.0.2.1}", []string{`f:4: zones[0].records[2].type: must be the type of a record, such as A, MX or TYPE65280, is "a"`}},
+		{"unknown number", "{name: x, type: TYPE65536, data: 192.0.2.1}", []string{`f:4: zones[0].records[2].type: must be the type of a record, such as A, MX or TYPE65280, is "TYPE65536"`}},
+		{"no type of records", "{name: x, type: ANY, data: 192.0.2.1}", []string{"f:4: zones[0].records[2].type: must not be ANY: no zone can have records of it"}},
+		{"signatures", "{name: x, type: NSEC, data: y A}", []string{"f:4: zones[0].records[2].type: must not be NSEC: signed zones are not served, as signatures made elsewhere would not cover answers that follow health"}},
+		{"TTL", "{name: x, type: A, ttl: 2147483648, data: 192.0.2.1}", []string{"f:4: zones[0].records[2].ttl: must be 0..2147483647, is 2147483648"}},
+
+		{"a second SOA", "{name: '@', type: SOA, data: ns h 1 2 3 4 5}", []string{"f:4: zones[0].records[2]: must be the zone's only SOA, zones[0].records[0] (line 3) is one too"}},
+		{"a SOA below", "{name: sub, type: SOA, data: ns h 1 2 3 4 5}", []string{"f:4: zones[0].records[2]: must be at the zone's own name, example.com., is a SOA at sub.example.com."}},
+		{"a CNAME and more", "{name: x, type: A, data: 192.0.2.1},\n{name: x, type: CNAME, data: y}", []string{"f:5: zones[0].records[3]: must be alone at x.example.com., is beside A, zones[0].records[2] (line 4): a CNAME stands for all that the name has"}},
+		{"a CNAME for the zone", "{name: '@', type: CNAME, data: y}", []string{"f:4: zones[0].records[2]: must be alone at example.com., is beside SOA, zones[0].records[0] (line 3): a CNAME stands for all that the name has"}},
+		{"two CNAMEs", "{name: x, type: CNAME, data: y},\n{name: x, type: CNAME, data: z}", []string{"f:5: zones[0].records[3]: must be the only CNAME at x.example.com., zones[0].records[2] (line 4) is one too"}},
+		{"two DNAMEs", "{name: x, type: DNAME, data: y},\n{name: x, type: DNAME, data: z}", []string{"f:5: zones[0].records[3]: must be the only DNAME at x.example.com., zones[0].records[2] (line 4) is one too"}},
+		{"a record twice", "{name: x, type: A, data: 192.0.2.1},\n{name: X, type: A, ttl: 60, data: 192.0.2.1}", nil},
+		{"two TTLs", "{name: x, type: A, data: 192.0.2.1},\n{name: x, type: A, ttl: 60, data: 192.0.2.2}", []string{"f:5: zones[0].records[3]: must have the TTL 3600, as zones[0].records[2] (line 4) has for A of x.example.com., has 60"}},
+		{"below a DNAME", "{name: x, type: DNAME, data: y},\n{name: a.b.x, type: A, data: 192.0.2.1}",
+			[]string{"f:5: zones[0].records[3]: must not lie below a DNAME, a.b.x.example.com. lies below that of zones[0].records[2] (line 4): nobody could ask for it (RFC 6672 section 2.4)"}},
+		{"beside a DNAME", "{name: x, type: DNAME, data: y},\n{name: x, type: A, data: 192.0.2.1}", nil},
+		{"below the zone's DNAME", "{name: '@', type: DNAME, data: example.net.},\n{name: a, type: A, data: 192.0.2.1}",
+			[]string{"f:5: zones[0].records[3]: must not lie below a DNAME, a.example.com. lies below that of zones[0].records[2] (line 4): nobody could ask for it (RFC 6672 section 2.4)"}},
+		{"a delegation", "{name: x, type: NS, data: ns.x},\n{name: x, type: NS, data: ns.y.x},\n{name: x, type: DS, data: '1 13 2 00'},\n{name: ns.x, type: A, data: 192.0.2.1}, {name: ns.y.x, type: AAAA, data: '2001:db8::1'}", nil},
+		{"behind a delegation", "{name: x, type: NS, data: ns.example.net.},\n{name: x, type: MX, data: 10 y},\n{name: y.x, type: TXT, data: y}", []string{
+			"f:5: zones[0].records[3]: must be left out, is MX: all but NS, DS and addresses of x.example.com. is for the zone that zones[0].records[2] (line 4) delegates it to",
+			"f:6: zones[0].records[4]: must be an address, or be left out, is TXT: y.x.example.com. lies below the delegation of zones[0].records[2] (line 4)"}},
+		{"a delegation without glue", "{name: x, type: NS, data: ns.x}", []string{"f:4: zones[0].records[2]: must name a server with an address: ns.x.example.com. lies in this zone and has none"}},
+		{"a server in a delegation", "{name: x, type: NS, data: ns.example.net.},\n{name: '@', type: NS, data: ns.x}", nil},
+		{"a server without address", "{name: '@', type: NS, data: ns}", []string{"f:4: zones[0].records[2]: must name a server with an address: ns.example.com. lies in this zone and has none"}},
+		{"a server with an address", "{name: '@', type: NS, data: NS},\n{name: ns, type: AAAA, data: '2001:db8::1'}", nil},
+		{"a server by a wildcard", "{name: '@', type: NS, data: a.ns},\n{name: '*.ns', type: AAAA, data: '2001:db8::1'}", nil},
+		{"a server behind a DNAME", "{name: '@', type: NS, data: a.ns},\n{name: ns, type: DNAME, data: example.net.}", nil},
+		{"a server by its nickname", "{name: '@', type: NS, data: ns},\n{name: ns, type: CNAME, data: www.example.net.}",
+			[]string{"f:4: zones[0].records[2]: must name a server by its own name: ns.example.com. is a CNAME, zones[0].records[3] (line 5) (RFC 2181 section 10.3)"}},
+		{"a delegation of everything", "{name: '*', type: NS, data: ns.example.net.}", []string{"f:4: zones[0].records[2]: must not be at a wildcard, is at *.example.com.: what NS means there is not defined (RFC 4592 section 4)"}},
+		{"a DNAME of everything", "{name: '*', type: DNAME, data: example.net.}", []string{"f:4: zones[0].records[2]: must not be at a wildcard, is at *.example.com.: what DNAME means there is not defined (RFC 4592 section 4)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parseZone(tt.records, "")
+			checkProblems(t, tt.want, err)
+		})
+	}
+}
+
+func checkProblems(t *testing.T, want []string, err error) {
+	t.Helper()
+	var got []string
+	for _, p := range strict.Problems(err) {
+		got = append(got, p.Error())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestZoneProblems(t *testing.T) {
+	const soa, ns = "{name: '@', type: SOA, data: ns.example.net. h 1 2 3 4 5}", "{name: '@', type: NS, data: ns.example.net.}"
+	for _, tt := range []struct {
+		name, zones string
+		want        []string
+	}{
+		{"nothing", "- {name: example.com}", []string{"f:2: zones[0]: must have a SOA record at example.com., or soa_from: negative answers carry it",
+			"f:2: zones[0]: must have an NS record at example.com., or soa_from"}},
+		{"bad records may be those that are missing", "- {name: example.com, records: [{name: '@', type: SOA, data: ns h}]}",
+			[]string{`f:2: zones[0].records[0].data: must be the data of one SOA record as in a zone file, is "ns h": bad SOA zone parameter: "\n"`}},
+		{"twice", "- {name: example.com, soa_from: [192.0.2.1]}\n- {name: Example.com., soa_from: [192.0.2.1]}", []string{"f:3: zones[1].name: must be unique, example.com. is zones[0] (line 2) too"}},
+		{"bad name", "- {name: '*.example.com', soa_from: [192.0.2.1]}", []string{`f:2: zones[0].name: must be a domain name such as www.example.com, is "*.example.com": "*" may only be the whole first label`}},
+		{"the root", "- {name: ., records: [" + soa + ", {name: '@', type: NS, data: ns}, {name: ns, type: A, data: 192.0.2.1}]}", nil},
+		{"an own SOA, and a fetched one", "- {name: example.com, soa_from: [192.0.2.1], records: [" + soa + "]}", []string{"f:2: zones[0].records[0]: must be left out of a zone with soa_from: its SOA is fetched"}},
+		{"some records, and a fetched SOA", "- {name: example.com, soa_from: [192.0.2.1], records: [{name: www, type: TXT, data: x}]}", nil},
+		{"SOA from nobody", "- {name: example.com, soa_from: []}", []string{"f:2: zones[0].soa_from: must have at least one address"}},
+		{"no match", "- {name: example.com, soa_from: [192.0.2.1], no_match: drop}", []string{`f:2: zones[0].no_match: must be refused, forward or nxdomain, is "drop"`}},
+		{"forward to nobody", "- {name: example.com, soa_from: [192.0.2.1], no_match: forward}",
+			[]string{"f:2: zones[0].forward: is missing, as is server.forward: must be the name servers that no_match: forward forwards to"}},
+		{"forward never", "- {name: example.com, soa_from: [192.0.2.1], forward: [192.0.2.1]}", []string{"f:2: zones[0].forward: must be left out unless no_match is forward"}},
+		{"TTL", "- {name: example.com, soa_from: [192.0.2.1], ttl: -1}", []string{"f:2: zones[0].ttl: must be 0..2147483647, is -1"}},
+		{"a record of another zone", "- {name: example.com, records: [" + soa + ", " + ns + ", {name: www.sub, type: TXT, data: x}, {name: sub, type: TXT, data: x}]}\n- {name: sub.example.com, soa_from: [192.0.2.1]}", []string{
+			"f:2: zones[0].records[2]: must be in the zone that it belongs to, zones[1] (line 3), is in example.com.", "f:2: zones[0].records[3]: must be in the zone that it belongs to, zones[1] (line 3), is in example.com."}},
+		{"the delegation of another zone", "- {name: example.com, records: [" + soa + ", " + ns + ", {name: sub, type: NS, data: ns.sub}, {name: ns.sub, type: A, data: 192.0.2.1}]}\n- {name: sub.example.com, soa_from: [192.0.2.1]}", nil},
+		{"include", "- {name: example.com, file: include}", []string{"include:2: is not a zone file: $INCLUDE directive not allowed: \"/etc/passwd\""}},
+		{"file with problems", "- {name: example.com, file: problems}", []string{
+			"problems:8: must lie in the zone example.com., is www.example.org.", "problems:9: must be of class IN, is of CH",
+			"problems:10: must not be of type RRSIG: signed zones are not served, as signatures made elsewhere would not cover answers that follow health",
+			"problems:15: must have a TTL of 0..2147483647, has 3000000000", `problems:16: is not a zone file: bad AAAA AAAA: "192.0.2.1"`,
+			"problems:13: must have the TTL 60, as problems (line 12) has for A of x.example.com., has 61"}},
+		{"generated without TTL", "- {name: example.com, file: generate}", []string{"generate:2: must give a TTL after the name: records of $GENERATE take it from nowhere else",
+			"generate:4: must give a TTL after the name: records of $GENERATE take it from nowhere else"}},
+		{"no owner", "- {name: example.com, file: owner}", []string{"owner:1: must begin with a name: there is no record before it whose name it could have"}},
+		{"cut off", "- {name: example.com, file: cut}", []string{"cut:2: is not a zone file: expecting RR type or class, not this...: \"IN\""}},
+		{"no file", "- {name: example.com, file: absent}", []string{"f:2: zones[0].file: must be a file that can be read: file does not exist"}},
+		{"no path", "- {name: example.com, file: .}", []string{`f:2: zones[0].file: must be the path of a file, is "."`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := parse("f", []byte("zones:\n"+tt.zones), zoneFiles)
+			checkProblems(t, tt.want, err)
+		})
+	}
+}
+
+// zoneFiles are files for tests.
+func zoneFiles(name string, _ access) ([]byte, error) {
+	text, ok := map[string]string{
+		"include": "@ IN SOA ns.example.net. h 1 2 3 4 5\n$INCLUDE /etc/passwd\n",
+		"problems": `; a comment
+@ IN SOA ns.example.net. h (
+1
+2 ; in two lines
+3 4 5 )
+
+@ NS ns.example.net.
+www.example.org. A 192.0.2.1
+x CH TXT x
+x RRSIG A 13 2 60 20300101000000 20200101000000 1 example.com. AAAA
+; another
+x 60 A 192.0.2.1
+x 61 A 192.0.2.2
+
+y 3000000000 A 192.0.2.1
+y AAAA 192.0.2.1
+`,
+		"generate": "$TTL 60\n$GENERATE 1-3 a$ A 192.0.2.$\n$generate 1-3 b$ IN 60 A 192.0.2.$\n$GENERATE 1-3 c$ IN A 192.0.2.$\n",
+		"owner":    " IN SOA ns.example.net. h 1 2 3 4 5\n",
+		"cut":      "@ IN SOA ns.example.net. h 1 2 3 4 5\nwww 60 IN",
+		"good": "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\n$ORIGIN sub.example.com.\nwww 1h A 192.0.2.1\n\tAAAA 2001:db8::1\n" +
+			"$GENERATE 1-2 n$ 60 A 192.0.2.1$\nx!y TYPE65280 \\# 1 00",
+	}[name]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return []byte(text), nil
+}
+
+func TestZoneFile(t *testing.T) {
+	c, files, err := parse("f", []byte("zones: [{name: example.com, file: good, ttl: 5, records: [{name: extra, type: A, data: 192.0.2.9}]}]"), zoneFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"example.com. 60 IN NS ns.example.com.", "extra.example.com. 5 IN A 192.0.2.9", "ns.example.com. 60 IN A 192.0.2.53",
+		"n1.sub.example.com. 60 IN A 192.0.2.11", "n2.sub.example.com. 60 IN A 192.0.2.12", "www.sub.example.com. 3600 IN A 192.0.2.1", "www.sub.example.com. 60 IN AAAA 2001:db8::1",
+		`x!y.sub.example.com. 60 CLASS1 TYPE65280 \# 1 00`}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, texts(c, "example.com.")); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	if soa := c.Zones[0].Records[0].String(); !strings.Contains(soa, "SOA\tns.example.com. h.example.com. 1 2 3 4 5") {
+		t.Errorf("the first record is %s, want the SOA", soa)
+	}
+	if !slices.Equal(files, []string{"f", "good"}) {
+		t.Errorf("files %q", files)
+	}
+}
+
+// An RRset that no message can carry is refused.
+func TestRRsetSize(t *testing.T) {
+	records := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "{name: x, type: TXT, data: %s%04d},", strings.Repeat("x", 232), i) // 15 + 10 + 1 + 236 bytes
+		}
+		return b.String()
+	}
+	if _, err := parseZone(records(maxRRset/262), ""); err != nil {
+		t.Error(err)
+	}
+	_, err := parseZone(records(maxRRset/262+1), "")
+	checkProblems(t, []string{"f:4: zones[0].records[246]: must fit into one message with the other TXT records of x.example.com.: they have more than 64000 bytes together"}, err)
+}
+
+// Names that rules balance, against what their zone has.
+func TestBalancedNames(t *testing.T) {
+	const kinds = "answers: [{name: vip, kind: vip, ipv4: 192.0.2.1}, {name: cname, kind: cname, target: www.example.net}, {name: server, kind: name_server, servers: [192.0.2.1]}]\n" +
+		"groups: [{name: vip, members: [{answer: vip}]}, {name: cname, members: [{answer: cname}]}, {name: server, members: [{answer: server}]}]\n"
+	for _, tt := range []struct{ name, domain, clauses, record, want string }{
+		{"nothing there", "x", "{group: vip}", "", ""},
+		{"other types", "x", "{group: vip}", "{name: x, type: HTTPS, data: 1 .}, {name: x, type: MX, data: 10 y}", ""},
+		{"the zone's name", "@", "{group: vip}", "", ""},
+		{"an address", "x", "{group: vip}", "{name: x, type: A, data: 192.0.2.1}", "must have no A record in its zone, x.example.com. has that of zones[0].records[2] (line 4): rules[0] balances the name"},
+		{"an address of the other family", "x", "{group: vip}", "{name: x, type: AAAA, data: '2001:db8::1'}", "must have no AAAA record in its zone, x.example.com. has that of zones[0].records[2] (line 4): rules[0] balances the name"},
+		{"a CNAME", "x", "{group: vip}", "{name: x, type: CNAME, data: y}", "must have no CNAME record in its zone, x.example.com. has that of zones[0].records[2] (line 4): rules[0] balances the name"},
+		{"a wildcard's address", "'*.x", "{group: vip}", "{name: '*.x', type: A, data: 192.0.2.1}", "must have no A record in its zone, *.x.example.com. has that of zones[0].records[2] (line 4): rules[0] balances the name"},
+		{"a wildcard beside its parent", "'*.x", "{group: vip}", "{name: x, type: A, data: 192.0.2.1}", ""},
+		{"by CNAME, nothing there", "x", "{group: cname}", "", ""},
+		{"by CNAME, something there", "x", "{group: vip}, {group: cname}", "{name: x, type: MX, data: 10 y}",
+			"must have no records in its zone, x.example.com. has the MX of zones[0].records[2] (line 4): rules[0] may answer with a CNAME, which must be alone at its name"},
+		{"by CNAME, the zone's name", "@", "{group: cname}", "", "must not be the name of a zone, is that of zones[0] (line 2), while rules[0] may answer it with a CNAME, which must be alone at its name"},
+		{"by name server, something there", "x", "{group: server}", "{name: x, type: MX, data: 10 y}", ""},
+		{"by name server, the zone's name", "@", "{group: server}", "", ""},
+		{"by name server, an address there", "x", "{group: server}", "{name: x, type: A, data: 192.0.2.1}", "must have no A record in its zone, x.example.com. has that of zones[0].records[2] (line 4): rules[0] balances the name"},
+		{"delegated", "x", "{group: vip}", "{name: x, type: NS, data: ns.example.net.}", "must not be delegated, x.example.com. is at or below the delegation of zones[0].records[2] (line 4)"},
+		{"below a delegation", "a.b.x", "{group: vip}", "{name: x, type: NS, data: ns.example.net.}", "must not be delegated, a.b.x.example.com. is at or below the delegation of zones[0].records[2] (line 4)"},
+		{"below a DNAME", "'*.x", "{group: vip}", "{name: x, type: DNAME, data: y}", "must not lie below a DNAME, *.x.example.com. lies below that of zones[0].records[2] (line 4)"},
+		{"beside a DNAME", "x", "{group: vip}", "{name: x, type: DNAME, data: y}", ""},
+		{"a name server's address", "ns", "{group: vip}", "{name: '@', type: NS, data: ns}", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			domain := tt.domain + ".example.com"
+			if tt.domain == "@" {
+				domain = "example.com"
+			}
+			if strings.HasPrefix(domain, "'") {
+				domain += "'"
+			}
+			_, err := parseZone(tt.record, kinds+"domain_lists: [{name: d, domains: ["+domain+"]}]\nrules: [{name: r, domains: d, clauses: ["+tt.clauses+"]}]\n")
+			var want []string
+			if tt.want != "" {
+				want = []string{fmt.Sprintf("f:%d: domain_lists[0].domains[0]: %s", 7, tt.want)}
+			}
+			checkProblems(t, want, err)
+		})
+	}
+}
+
+// Names in their canonical form, by way of the fast path and of the wire, are the same.
+func FuzzCanonical(f *testing.F) {
+	for _, seed := range []string{"", ".", "a", "WWW.Example.com.", "*.a", `a\.b`, `\097`, "a..b", strings.Repeat("a.", 127), strings.Repeat("a", 64)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := canonical(text)
+		if err != nil {
+			return
+		}
+		want, err := normal(text)
+		if err != nil || got != want {
+			t.Errorf("canonical(%q) = %q; by the wire %q, %v", text, got, want, err)
+		}
+		if again, err := normal(got); err != nil || again != got {
+			t.Errorf("the canonical %q has the canonical form %q, %v", got, again, err)
+		}
+		for at, n := got, 0; at != ""; at, n = parent(at), n+1 {
+			if !within(got, at) || n > 128 {
+				t.Fatalf("%q does not lie in %q", got, at)
+			}
+		}
+	})
+}

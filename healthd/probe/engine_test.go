@@ -512,19 +512,34 @@ func TestQueueOrder(t *testing.T) {
 func TestReplace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 100)
-		var told []string // by Run, which Replace waits for
+		var (
+			mu   sync.Mutex // guards told
+			told []string
+		)
+		tell := func(what ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprint(what...))
+		}
+		take := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			all := told
+			told = nil
+			return all
+		}
 		target := func(n name, s check.Check) Target {
 			a := asks(n, s, usual)
-			a.Report = func(s Status) { told = append(told, fmt.Sprint(n, " ", s.Health)) }
+			a.Report = func(s Status) { tell(n, " ", s.Health) }
 			return a
 		}
 		replace := func(targets ...Target) string {
 			t.Helper()
-			if err := w.Replace(t.Context(), targets, func() { told = append(told, "taken") }); err != nil {
+			if err := w.Replace(t.Context(), targets, func() { tell("taken") }); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			return strings.Join(told, ", ")
+			return strings.Join(take(), ", ")
 		}
 		stays, goes := &server{}, &server{behave: swallows}
 		if got, want := replace(target("stays", stays), target("goes", goes)), "stays unknown, goes unknown, taken"; got != want {
@@ -534,7 +549,8 @@ func TestReplace(t *testing.T) {
 		for len(goes.probes()) == 0 || goes.underWay() == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		told = nil
+		synctest.Wait()
+		take()
 		if got, want := replace(target("new", &server{}), target("stays", stays)), "new unknown, stays up, taken"; got != want {
 			t.Errorf("told %s, want %s", got, want)
 		}
@@ -547,7 +563,7 @@ func TestReplace(t *testing.T) {
 		if n := len(goes.probes()); n != asked {
 			t.Errorf("what is gone was asked %d times", n-asked)
 		}
-		if slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "goes") }) {
+		if told := take(); slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "goes") }) {
 			t.Errorf("told of what is gone: %v", told)
 		}
 	})

@@ -84,6 +84,15 @@ func TestRFC2308FetchedSOACountsDown(t *testing.T) {
 	r.want(r.ask("fetched.test.", dns.TypeSOA), "REFUSED")
 }
 
+func TestFetchedSOAIsTheAnswerAtTheApex(t *testing.T) {
+	for _, policy := range []config.NoMatch{config.NoMatchDefault, config.NoMatchRefused, config.NoMatchNXDomain, config.NoMatchForward} {
+		r := newRig(t, func(c *config.Config) { zoneOf(c, "fetched.test.").NoMatch = policy })
+		soa := parse(t, "fetched.test. 400 IN SOA ns.owner.test. admin.owner.test. 7 7200 3600 1209600 300")[0].(*dns.SOA)
+		r.view.Negative = fetched{"fetched.test.", soa, r.now.Add(200 * time.Second)}
+		r.want(r.ask("fetched.test.", dns.TypeSOA), "NOERROR aa", "answer fetched.test. 200 IN SOA ns.owner.test. admin.owner.test. 7 7200 3600 1209600 300")
+	}
+}
+
 func TestRFC8020EmptyNonTerminalIsNoError(t *testing.T) {
 	r := newRig(t)
 	for _, name := range []string{"ent.example.com.", "_tcp.example.com.", "balanced.example.com.", "there.wild.example.com."} {

@@ -98,6 +98,9 @@ func (r *reply) rules(name []byte, found zone.Result) int32 {
 
 // byZone adds what static data say.
 func (r *reply) byZone(at hop, found zone.Result) (next []byte) {
+	if r.fetched(at, found.Zone) {
+		return nil
+	}
 	switch found.Kind {
 	case zone.NotOurs:
 		r.notOurs(at, found.Zone)
@@ -127,6 +130,21 @@ func (r *reply) byZone(at hop, found zone.Result) (next []byte) {
 	return nil
 }
 
+// fetched answers a question for the SOA of a zone that has none of its own with the one that its negative answers
+// carry, and reports whether it did.
+func (r *reply) fetched(at hop, z *zone.Zone) bool {
+	if z == nil || z.SOA != nil || r.q.qtype != dns.TypeSOA || !bytes.Equal(at.name, z.Wire) {
+		return false
+	}
+	soa := r.soa(z)
+	if soa == nil {
+		return false
+	}
+	r.authoritative(at)
+	r.answer = append(r.answer, []dns.RR{soa})
+	return true
+}
+
 // authoritative sets AA, which is about the first name (RFC 1035 section 4.1.1).
 func (r *reply) authoritative(at hop) {
 	if at.first {
@@ -136,13 +154,6 @@ func (r *reply) authoritative(at hop) {
 
 // notOurs is for names that nothing here covers: what the zone around them says, else the server.
 func (r *reply) notOurs(at hop, z *zone.Zone) {
-	if z != nil && r.q.qtype == dns.TypeSOA && bytes.Equal(at.name, z.Wire) {
-		if soa := r.soa(z); soa != nil {
-			r.authoritative(at)
-			r.answer = append(r.answer, []dns.RR{soa})
-			return
-		}
-	}
 	if !at.first {
 		return
 	}

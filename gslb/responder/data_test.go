@@ -164,6 +164,24 @@ func TestRFC9471ReferralWithoutAllGlueIsTruncated(t *testing.T) {
 	}
 }
 
+// Addresses of name servers that are elsewhere in the zone help, but the client can ask for them (RFC 9471 section 3.2).
+func TestRFC9471SiblingGlueIsLeftOutWithoutTC(t *testing.T) {
+	var file strings.Builder
+	file.WriteString("sib.test. 60 IN SOA a. b. 1 1 1 1 1\nchild.sib.test. 60 IN NS ns.child.sib.test.\nns.child.sib.test. 60 IN A 192.0.2.1\n")
+	for i := range 12 {
+		fmt.Fprintf(&file, "child.sib.test. 60 IN NS s%d.sib.test.\ns%d.sib.test. 60 IN A 192.0.2.%d\ns%d.sib.test. 60 IN AAAA 2001:db8::%d\n", i, i, 10+i, i, 10+i)
+	}
+	r := newRig(t, withZone(t, "sib.test.", file.String()))
+	m := r.ask("www.child.sib.test.", dns.TypeA) // 512 bytes
+	if m.Truncated || len(m.Ns) != 13 || len(m.Extra) == 0 || len(m.Extra) >= 25 || m.Extra[0].Header().Name != "ns.child.sib.test." {
+		t.Errorf("TC %v, %d name servers, %d additional: %v", m.Truncated, len(m.Ns), len(m.Extra), m)
+	}
+	r.tcp = true
+	if m := r.ask("www.child.sib.test.", dns.TypeA); len(m.Extra) != 25 {
+		t.Errorf("over TCP: %d additional, want all 25", len(m.Extra))
+	}
+}
+
 func TestRFC8482ANYIsMinimal(t *testing.T) {
 	r := newRig(t)
 	for _, name := range []string{"example.com.", "a.example.com.", "multi.example.com.", "www.example.com.", "four.example.com.", "turns.example.com.", "x.wild.example.com.", "named.example.com."} {

@@ -2,7 +2,7 @@
 // what else is to be done with it. It reads and writes every kind of message that Sluice understands, asks package
 // zone what is authoritative and package selection which of a rule's answers are given, and is the oracle that package
 // fastpath is held to. Sockets, rate limits, forwarding and waiting are package server's, which calls it; nothing in
-// it blocks, starts goroutines or reads a clock.
+// it blocks or starts goroutines, and but for [Explain] the time is what its caller says.
 //
 // Layout, which the fast path shares: the question is the client's bytes; names are compressed against the whole
 // message as if it had been lower case; OPT is the last record; its options are in ascending order of their codes.
@@ -77,7 +77,7 @@ type CookieState uint8
 const (
 	NoCookie CookieState = iota
 	ClientCookie
-	BadCookie  // a client cookie and a server cookie that none of our secrets made, or an old one
+	BadCookie  // a client cookie, and a server cookie that none of our secrets made or an old one: answered as if it were alone, with a new one
 	GoodCookie // this client had an answer from us: it did not forge its address
 )
 

@@ -196,6 +196,9 @@ type options struct {
 	election  uint64
 	station   time.Duration
 	log       *slog.Logger // default: shown when the test fails
+	reports   string       // where load reports are answered
+	keys      string       // their keys' file
+	interval  time.Duration
 }
 
 func startController(t testing.TB, o options) *daemon {
@@ -220,6 +223,10 @@ func tryController(t testing.TB, o options) (*daemon, error) {
 		StationIdle:  o.station,
 		ElectionHigh: o.election,
 		Log:          o.log,
+
+		LoadReport:     o.reports,
+		LoadReportKeys: o.keys,
+		LoadInterval:   o.interval,
 		Session: func(s *p4rt.Config) {
 			s.MinBackoff, s.MaxBackoff = 5*time.Millisecond, 50*time.Millisecond
 		},

@@ -1,0 +1,352 @@
+package controller
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+// Two pools on two switches: web has three backends of unequal weight, db one.
+const vipsIntent = `switches:
+  - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [1, 2, 3]}
+  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [1, 2, 3]}
+vip_mac: 02:53:4c:00:00:01
+pools:
+  - name: web
+    slots: 64
+    checks: [{type: tcp, port: 80}]
+    backends:
+      - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 1, weight: 200}
+      - {name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2, weight: 100}
+      - {name: web3, address: 10.0.0.13, mac: "02:00:00:00:00:13", switch_port: 3, weight: 100}
+  - name: db
+    slots: 64
+    checks: [{type: tcp, port: 80}]
+    backends:
+      - {name: db1, address: 10.0.0.21, mac: "02:00:00:00:00:21", switch_port: 1}
+vips:
+  - {name: www, address: 10.0.0.100, port: 80, pool: web, tags: [shop, all]}
+  - {name: tls, address: 10.0.0.100, port: 443, pool: web, tags: [shop, all], capacity: 1000}
+  - {name: db, address: 10.0.0.101, port: 5432, pool: db, tags: [all]}
+  - {name: off, address: 10.0.0.102, port: 80, pool: web, tags: [spare], enabled: false}
+`
+
+// told prints the VIPs as "www active 3/3 400/400 load 0".
+func told(l *loop) string {
+	l.tellVIPs()
+	states, _ := l.vips.get()
+	var b strings.Builder
+	for _, v := range states.message.Vips {
+		state := strings.ToLower(strings.TrimPrefix(v.State.String(), "STATE_"))
+		fmt.Fprintf(&b, "%s %s %d/%d %d/%d load %d", v.Name, state, v.LiveBackends, v.TotalBackends, v.LiveWeight, v.TotalWeight, v.Load)
+		if v.Reason != "" {
+			b.WriteString(": " + v.Reason)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func newVIPsLoop(t *testing.T) *loop {
+	t.Helper()
+	l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, store.State{})
+	l.start = startNothing
+	if err := l.begin("test.yaml", []byte(vipsIntent)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// switchIs tells the loop of a switch's state, and of the VIPs that it does not take.
+func (l *loop) switchIs(t *testing.T, name string, s device.State, leftOut ...plan.VIPKey) {
+	l.status(t.Context(), l.views[name], name, &device.Status{State: s, Connects: 1, Applied: l.sequence, LeftOut: leftOut})
+}
+
+// What a VIP is told to be follows from the intent, the verdicts, the operator and the switches.
+func TestVIPStates(t *testing.T) {
+	l := newVIPsLoop(t)
+	www := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
+	now := time.Now()
+	judge := func(pool, backend string, h api.Health) {
+		t.Helper()
+		now = now.Add(time.Millisecond)
+		list := detected(backend, h, now)
+		list[0].Pool = pool
+		if _, err := l.verdicts(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin := func(backend string, a plan.Admin) {
+		t.Helper()
+		if err := l.setAdmin(t.Context(), plan.BackendKey{Pool: "web", Backend: backend}, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		name string
+		do   func()
+		want string
+	}{
+		{"no switch yet", func() {}, `www unprogrammed 3/3 400/400 load 255: no switch is connected
+tls unprogrammed 3/3 400/400 load 255: no switch is connected
+db unprogrammed 1/1 100/100 load 255: no switch is connected
+off disabled 3/3 400/400 load 255
+`},
+		{"one switch", func() { l.switchIs(t, "leaf1", device.Synced) }, `www active 3/3 400/400 load 0
+tls active 3/3 400/400 load 0
+db active 1/1 100/100 load 0
+off disabled 3/3 400/400 load 255
+`},
+		{"half the weight dies", func() { judge("web", "web1", api.Health_HEALTH_DOWN) }, `www active 2/3 200/400 load 127
+tls active 2/3 200/400 load 127
+db active 1/1 100/100 load 0
+off disabled 2/3 200/400 load 255
+`},
+		{"half the capacity is half used", func() {
+			l.rates, l.rated = map[plan.VIPKey]float64{{Address: www.Address, Protocol: 6, Port: 443}: 250}, 1
+		}, `www active 2/3 200/400 load 127
+tls active 2/3 200/400 load 127
+db active 1/1 100/100 load 0
+off disabled 2/3 200/400 load 255
+`},
+		{"it returns: a quarter is used", func() {
+			judge("web", "web1", api.Health_HEALTH_UP)
+			l.switchIs(t, "leaf1", device.Synced)
+		}, `www active 3/3 400/400 load 0
+tls active 3/3 400/400 load 64
+db active 1/1 100/100 load 0
+off disabled 3/3 400/400 load 255
+`},
+		{"the last one dies", func() { judge("db", "db1", api.Health_HEALTH_DOWN) }, `www active 3/3 400/400 load 0
+tls active 3/3 400/400 load 64
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 3/3 400/400 load 255
+`},
+		{"the only switch does not take one", func() { l.switchIs(t, "leaf1", device.Degraded, www) }, `www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows
+tls active 3/3 400/400 load 64
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 3/3 400/400 load 255
+`},
+		{"another one does", func() { l.switchIs(t, "leaf2", device.Synced) }, `www degraded 3/3 400/400 load 0: switch leaf1 does not take its rows
+tls active 3/3 400/400 load 64
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 3/3 400/400 load 255
+`},
+		{"and goes", func() { l.switchIs(t, "leaf2", device.Disconnected) }, `www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows
+tls active 3/3 400/400 load 64
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 3/3 400/400 load 255
+`},
+		{"it is repaired", func() {
+			l.switchIs(t, "leaf1", device.Synced)
+			l.switchIs(t, "leaf2", device.Synced)
+		}, `www active 3/3 400/400 load 0
+tls active 3/3 400/400 load 64
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 3/3 400/400 load 255
+`},
+		{"one drains", func() { admin("web3", plan.Drain) }, `www active 2/3 300/400 load 64
+tls active 2/3 300/400 load 85
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 2/3 300/400 load 255
+`},
+		{"both switches are gone", func() {
+			l.switchIs(t, "leaf1", device.Disconnected)
+			l.switchIs(t, "leaf2", device.Disconnected)
+		}, `www unprogrammed 2/3 300/400 load 255: no switch is connected
+tls unprogrammed 2/3 300/400 load 255: no switch is connected
+db unprogrammed 0/1 0/100 load 255: no switch is connected
+off disabled 2/3 300/400 load 255
+`},
+	} {
+		step.do()
+		if diff := cmp.Diff(step.want, told(l)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+		for i, v := range l.statusMessage().Vips {
+			states, _ := l.vips.get()
+			if got := states.message.Vips[i]; got.State != v.State || got.Reason != v.Reason {
+				t.Errorf("%s: %s is %v (%s), the status says %v (%s)", step.name, v.Name, got.State, got.Reason, v.State, v.Reason)
+			}
+		}
+	}
+}
+
+// Watchers are woken by what changes, and by nothing else.
+func TestVIPsAreToldWhenTheyChange(t *testing.T) {
+	l := newVIPsLoop(t)
+	l.switchIs(t, "leaf1", device.Synced)
+	l.tellVIPs()
+	woken := func() bool {
+		before, next := l.vips.get()
+		l.tellVIPs()
+		after, _ := l.vips.get()
+		select {
+		case <-next:
+			if before == after {
+				t.Error("woken for nothing")
+			}
+			return true
+		default:
+			return false
+		}
+	}
+	rate := func(pps float64) {
+		l.rates, l.rated = map[plan.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: pps}, l.rated+1
+	}
+	for _, step := range []struct {
+		name string
+		do   func()
+		want bool
+	}{
+		{"nothing", func() {}, false},
+		{"the same state", func() { l.switchIs(t, "leaf1", device.Synced) }, false},
+		{"a second switch", func() { l.switchIs(t, "leaf2", device.Synced) }, false},
+		{"a load", func() { rate(500) }, true},
+		{"the same load", func() { rate(501) }, false},
+		{"another load", func() { rate(600) }, true},
+		{"another intent", func() {
+			if _, _, err := l.apply(t.Context(), parse("test.yaml", vipsIntent+"# more\n"), nil); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+	} {
+		step.do()
+		if got := woken(); got != step.want {
+			t.Errorf("%s: woken %v, want %v", step.name, got, step.want)
+		}
+	}
+}
+
+func TestReportsOfItems(t *testing.T) {
+	l := newVIPsLoop(t)
+	l.switchIs(t, "leaf1", device.Synced)
+	list := detected("web1", api.Health_HEALTH_DOWN, time.Now())
+	if _, err := l.verdicts(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	l.rates, l.rated = map[plan.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}, 1
+	l.tellVIPs()
+	vip := func(at string, protocol uint8) loadreport.Item {
+		return loadreport.VIP(netip.MustParseAddrPort(at), protocol)
+	}
+	report := func(load uint8, live, total uint16) loadreport.Report {
+		return loadreport.Report{Known: true, Load: load, Live: live, Total: total}
+	}
+	var none loadreport.Report
+	for _, test := range []struct {
+		name string
+		item loadreport.Item
+		want loadreport.Report
+	}{
+		{"a VIP", vip("10.0.0.100:80", 6), report(127, 2, 3)},
+		{"one with a capacity", vip("10.0.0.100:443", 6), report(203, 2, 3)},
+		{"any protocol", vip("10.0.0.100:80", 0), report(127, 2, 3)},
+		{"any port: the most loaded, the pool once", vip("10.0.0.100:0", 6), report(203, 2, 3)},
+		{"any at all", vip("10.0.0.101:0", 0), report(0, 1, 1)},
+		{"another protocol", vip("10.0.0.100:80", 17), none},
+		{"another port", vip("10.0.0.100:81", 6), none},
+		{"another address", vip("10.0.0.99:80", 6), none},
+		{"the other family", vip("[2001:db8::1]:80", 6), none},
+		{"disabled", vip("10.0.0.102:80", 6), report(255, 2, 3)},
+		{"a tag", loadreport.Tag("shop"), report(203, 2, 3)},
+		{"a tag of two pools", loadreport.Tag("all"), report(203, 3, 4)},
+		{"a tag of a disabled VIP", loadreport.Tag("spare"), report(255, 2, 3)},
+		{"a tag that nobody has", loadreport.Tag("www"), none},
+	} {
+		if diff := cmp.Diff(test.want, l.loadReport(test.item)); diff != "" {
+			t.Errorf("%s, %v (-want +got):\n%s", test.name, test.item, diff)
+		}
+	}
+	// A tag is offline when one of its VIPs is.
+	list = detected("db1", api.Health_HEALTH_DOWN, time.Now())
+	list[0].Pool = "db"
+	if _, err := l.verdicts(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	l.tellVIPs()
+	if diff := cmp.Diff(report(255, 2, 4), l.loadReport(loadreport.Tag("all"))); diff != "" {
+		t.Errorf("a tag of a VIP that died (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadOf(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		capacity    int
+		rate        float64
+		known       bool
+		live, total int
+		want        uint32
+	}{
+		{"idle", 0, 0, false, 400, 400, 0},
+		{"a quarter of the weight is gone", 0, 0, false, 300, 400, 64},
+		{"all but a thousandth", 0, 0, false, 1, 1000, 254},
+		{"without capacity the rate says nothing", 0, 1e9, true, 400, 400, 0},
+		{"no traffic", 1000, 0, true, 400, 400, 0},
+		{"half", 1000, 500, true, 400, 400, 127},
+		{"half of what is left", 1000, 250, true, 200, 400, 127},
+		{"all of it", 1000, 1000, true, 400, 400, 254},
+		{"more than that", 1000, 1e12, true, 1, 400, 254},
+		{"the rate is not known yet", 1000, 0, false, 300, 400, 64},
+		{"only servers that left the intent serve", 1000, 1, true, 0, 400, 254},
+		{"a pool of nobody", 0, 0, false, 0, 0, 254},
+	} {
+		if got := loadOf(test.capacity, test.rate, test.known, test.live, test.total); got != test.want {
+			t.Errorf("%s: got %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+func TestRates(t *testing.T) {
+	start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	a := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
+	b := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.101"), Protocol: 6, Port: 80}
+	type packets = map[plan.VIPKey]uint64
+	r := rates{keep: 15 * time.Second}
+	both := map[string]*running{"leaf1": nil, "leaf2": nil}
+	for _, step := range []struct {
+		name    string
+		at      int // seconds after the start
+		devices map[string]*running
+		news    map[string]packets
+		want    map[plan.VIPKey]float64
+	}{
+		{"one count is no rate", 0, both, map[string]packets{"leaf1": {a: 1000}}, nil},
+		{"the difference, a second", 5, both, map[string]packets{"leaf1": {a: 1500}, "leaf2": {a: 70}}, map[plan.VIPKey]float64{a: 100}},
+		{"switches add up; a new row begins at 0", 10, both, map[string]packets{"leaf1": {a: 1500, b: 50}, "leaf2": {a: 120}}, map[plan.VIPKey]float64{a: 10, b: 10}},
+		{"a row began anew", 15, both, map[string]packets{"leaf1": {a: 20, b: 50}, "leaf2": {a: 120}}, map[plan.VIPKey]float64{a: 4, b: 0}},
+		{"a row is gone", 20, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 170}}, map[plan.VIPKey]float64{a: 14}},
+		{"one does not answer: its rate stands", 30, both, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 10}},
+		{"for a while", 35, both, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 10}},
+		{"and no longer", 36, both, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 0}},
+		{"back, it has a count and no rate", 40, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 99}}, map[plan.VIPKey]float64{a: 0}},
+		{"and a rate again", 50, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 199}}, map[plan.VIPKey]float64{a: 10}},
+		{"one that is let go counts no more", 51, map[string]*running{"leaf1": nil}, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 0}},
+		{"nobody is asked", 60, nil, nil, nil},
+	} {
+		at := start.Add(time.Duration(step.at) * time.Second)
+		news := make(map[string]counted)
+		for name, p := range step.news {
+			news[name] = counted{at, p}
+		}
+		got := r.take(at, step.devices, news)
+		if len(got) == 0 {
+			got = nil
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+	}
+}

@@ -15,6 +15,9 @@ check: ## what CI runs: vet, staticcheck, race tests
 	$(GO) tool staticcheck ./...
 	$(GO) test -race -p 1 ./... # one package at a time: the scenarios and the demo are whole systems
 
+fuzz: ## the fast path's answers to DNS queries against the full path's, for 60 s
+	$(GO) test -run '^$$' -fuzz '^FuzzFastEqualsFull$$' -fuzztime 60s ./gslb/fastpath
+
 bench: ## packets/s, ns/packet, allocations, slot-table updates; beside bmv2 where it is installed
 	$(GO) run ./bmv2-tests/bench
 
@@ -27,5 +30,5 @@ p4: ## recompile the pipeline (needs p4c-bm2-ss)
 build: ## build bin/sluice
 	$(GO) build -o bin/sluice ./cmd/sluice
 
-.PHONY: help demo test check bench bmv2 p4 build
+.PHONY: help demo test check fuzz bench bmv2 p4 build
 .DEFAULT_GOAL := help

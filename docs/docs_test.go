@@ -34,7 +34,6 @@ func TestImports(t *testing.T) {
 		{"gslb", "controller/plan", "gslb knows of a data center what its controller says through the API"},
 		{"gslb", "controller/store", "gslb reaches a controller through its API only"},
 		{"gslb", "p4", "DNS knows nothing of the data plane"},
-		{"healthd", "gslb", "the engine of checks does not know who uses it"},
 		{"gslb/selection", "net/http", "selection is a pure function"},
 		{"gslb/selection", "google.golang.org/grpc", "selection is a pure function"},
 		{"gslb/zone", "gslb/selection", "zones say what a name is, not which answer it gets"},

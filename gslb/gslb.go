@@ -98,6 +98,9 @@ func New(c Config) (_ *Daemon, err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Network == nil {
+		c.Network = check.Kernel{}
+	}
 	d := &Daemon{
 		cfg: c, log: c.Log, started: time.Now(),
 		sticky:  selection.NewStickyTable(stickyClients),
@@ -114,7 +117,7 @@ func New(c Config) (_ *Daemon, err error) {
 	d.relay = relay.New(relayConfig(first.config))
 	d.negatives = relay.NewNegatives(d.relay, c.Log)
 	d.keepalives = keepalive.New(keepalive.Deps{
-		Network: c.Network, Loads: loadReports{new(loadreport.Client)}, Log: c.Log,
+		Network: c.Network, Loads: loadReports{&loadreport.Client{Dial: c.Network.DialContext}}, Log: c.Log,
 		OnChange: func(int, bool, int, string, time.Time) { d.poke() },
 	})
 	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Log: c.Log})

@@ -1,6 +1,7 @@
 // Package config is the schema of `sluice gslb`: strict YAML in, valid values out, all faults at once with
-// file, line, path and what is allowed. Nothing past it validates again. It opens zone files and looks nothing
-// else up; what the values mean to a query is the business of packages zone and selection.
+// file, line, path and what is allowed. Nothing past it validates again. It reads the files that the configuration names
+// (zones, keys) and looks nothing else up; what the values mean to a query is the business of packages zone
+// and selection. Package gslb loads it; docs/examples/gslb.yaml shows every key.
 package config
 
 import (
@@ -63,8 +64,10 @@ type DomainList struct {
 type Domain struct {
 	// Name is canonical: lower case, absolute. For a wildcard it is the name with its "*." label.
 	// Empty for an expression.
-	Name   string
-	Regexp *regexp.Regexp // POSIX extended, leftmost-longest, matched against the lower-case name without the last dot
+	Name string
+	// Regexp is POSIX extended, leftmost-longest, and finds a part of the lower-case name without the last dot: ^ and $
+	// make it match the whole. It is tried on names inside of the zones that have neither data nor a rule.
+	Regexp *regexp.Regexp
 }
 
 // AnswerKind says what an answer is.
@@ -107,7 +110,7 @@ const (
 type Keepalive struct {
 	Name    string // empty for an inline one
 	Kind    KeepaliveKind
-	Address netip.AddrPort // Port 0 for ICMP
+	Address netip.AddrPort // Port 0 for ICMP; invalid for Always
 	FIN     bool           // TCP, HTTPHead: close in the orderly way; else by RST
 
 	TLS          bool   // HTTPHead
@@ -123,9 +126,9 @@ type Keepalive struct {
 	SNMPMax        int64
 
 	Tag       string         // LoadReport: by tag, else by VIP
-	VIP       netip.AddrPort // LoadReport: by VIP
+	VIP       netip.AddrPort // LoadReport: by VIP; port 0: any
 	Secondary netip.AddrPort // LoadReport: asked when the primary does not answer
-	Key       []byte         // LoadReport: shared secret
+	Key       []byte         // LoadReport: shared secret, as loadreport.NewKey takes it
 
 	Timing Timing
 }
@@ -139,7 +142,7 @@ type Keepalive struct {
 type Timing struct {
 	Fast              bool
 	Interval, Timeout time.Duration // standard: 40 s (40-255 s), 20 s (20-60 s); "custom" preset: from 100 ms
-	Response, Retry   time.Duration // fast: 2 s each
+	Response, Retry   time.Duration // fast: 2 s each (100 ms-1 m)
 	Retries           int           // fast: 0-10, 1
 	Successes         int           // consecutive successes before online again; 1
 	Failures          int           // standard: consecutive failures before offline; 1
@@ -211,7 +214,7 @@ type Rule struct {
 	TTL     uint32
 	Clauses []Clause // tried in order until one answers
 	Unknown UnknownPolicy
-	MaxWait time.Duration
+	MaxWait time.Duration    // 10 ms-30 s, default 2 s; 0 unless Unknown is Wait
 	Forward []netip.AddrPort // for Policy Forward
 	// ClientSubnet: RFC 7871 subnets count as the client's address in this rule: source list, hashes, sticky.
 	ClientSubnet bool
@@ -253,12 +256,12 @@ type Zone struct {
 	Records []dns.RR // canonical owner names, deduplicated, SOA first; one SOA, unless SOAFrom
 	SOAFrom []netip.AddrPort
 	NoMatch NoMatch
-	Forward []netip.AddrPort // for NoMatchForward
+	Forward []netip.AddrPort // for NoMatchForward; the server's unless it has its own
 }
 
 // Server is the process: sockets, limits, protocol options.
 type Server struct {
-	Listen         []netip.AddrPort // UDP and TCP both; default 127.0.0.1:53 is for nobody: required unless --listen
+	Listen         []netip.AddrPort // UDP and TCP both; empty: --listen must say where. Port 0: any
 	Control        Control
 	Metrics        netip.AddrPort // Prometheus over HTTP, loopback only; invalid: off
 	State          string         // file that keeps what was suspended by hand; empty: not kept

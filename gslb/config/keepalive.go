@@ -360,7 +360,7 @@ func (p *parser) oid(path string, r rawProbe) (oid, community string) {
 	}
 	community = "public"
 	if r.Community != nil {
-		community = p.line(path+".community", r.Community, 255)
+		community = p.line(path+".community", r.Community, maxCommunity)
 	}
 	return oid, community
 }

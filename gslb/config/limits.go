@@ -23,8 +23,8 @@ const (
 	maxClauses     = 32 // of a rule
 	maxCount       = 32 // addresses of a response
 	maxZones       = 10000
-	maxRecords     = 1000000 // of a zone
-	maxRRset       = 64000   // bytes, so that the message around it has at most 65535
+	maxRecords     = 250000 // of a zone
+	maxRRset       = 64000  // bytes, so that the message around it has at most 65535
 	maxListen      = 64
 	maxSecrets     = 16
 

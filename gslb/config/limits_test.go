@@ -189,8 +189,10 @@ func TestParseRefusesOneMore(t *testing.T) {
 		}, "server.cookie_secrets: must be at most 16, are 17"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Parse("f", []byte(tt.file(tt.most))); err != nil {
-				t.Errorf("%d: %v", tt.most, err)
+			if !raceDetector {
+				if _, err := Parse("f", []byte(tt.file(tt.most))); err != nil {
+					t.Errorf("%d: %v", tt.most, err)
+				}
 			}
 			_, err := Parse("f", []byte(tt.file(tt.most+1)))
 			_, message, _ := strings.Cut(strings.TrimPrefix(fmt.Sprint(err), "f:"), ": ") // without the line
@@ -198,5 +200,34 @@ func TestParseRefusesOneMore(t *testing.T) {
 				t.Errorf("one more (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestZoneRecordsLimit(t *testing.T) {
+	if raceDetector {
+		t.Skip("a quarter of a million records are read without the race detector")
+	}
+	zone := func(n int) reader { // of n records
+		return func(string, access) ([]byte, error) {
+			var b strings.Builder
+			b.WriteString("@ SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n")
+			for i := 2; i < n; {
+				last := min(n-1, i+65535)
+				fmt.Fprintf(&b, "$GENERATE %d-%d $ 60 A 192.0.2.1\n", i, last)
+				i = last + 1
+			}
+			return []byte(b.String()), nil
+		}
+	}
+	c, _, err := parse("f", []byte("zones: [{name: example, file: z}]"), zone(maxRecords))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(c.Zones[0].Records); got != maxRecords {
+		t.Errorf("%d records, want %d", got, maxRecords)
+	}
+	_, _, err = parse("f", []byte("zones: [{name: example, file: z}]"), zone(maxRecords+1))
+	if want := "f:1: zones[0]: must have at most 250000 records, has more"; fmt.Sprint(err) != want {
+		t.Errorf("one more: %v, want %s", err, want)
 	}
 }

@@ -155,6 +155,27 @@ func TestListsOfFiveHundred(t *testing.T) {
 	}
 }
 
+// TestNameInManyLists: a name of 4,000 lists costs no more than its 4,000 rules.
+func TestNameInManyLists(t *testing.T) {
+	w := newWorld(t)
+	w.vips("a")
+	group := w.group("g", "a")
+	for i := range 4000 {
+		w.rule(config.Rule{Domains: w.domains(fmt.Sprint(i), "www.example.", "www.example."), Clauses: []config.Clause{{Group: group}}})
+	}
+	w.rule(config.Rule{Domains: 17, Clauses: []config.Clause{{Group: group}}})
+	r := w.compile()
+	if len(r.sets) != 1 || len(r.sets[0].rules) != 4001 {
+		t.Fatalf("%d sets", len(r.sets))
+	}
+	q := query(t)
+	var out Choice
+	s := w.states("rule0:suspended")
+	if r.Select(s, &q, &out); out.Rule != 1 {
+		t.Errorf("rule %d, want 1", out.Rule)
+	}
+}
+
 func BenchmarkSelect(b *testing.B) {
 	run := func(name string, r *Rules, s *States, q Query) {
 		b.Run(name, func(b *testing.B) {

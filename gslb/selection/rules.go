@@ -185,12 +185,27 @@ func gcd(a, b uint32) uint32 {
 
 // nameSets forms the sets of all names and expressions.
 func (r *Rules) nameSets(s *setMaker) {
-	byName := make(map[string][]int32)
-	byExpr := make(map[string]*expression)
+	ofList := make([][]int32, len(r.config.DomainLists)) // rules
 	for i := range r.config.Rules {
-		for _, d := range r.config.DomainLists[r.config.Rules[i].Domains].Domains {
+		list := r.config.Rules[i].Domains
+		ofList[list] = append(ofList[list], int32(i))
+	}
+	// There may be a million names, so that each is kept with a number for the lists that have it.
+	var names []string
+	byName := make(map[string]int32)
+	byExpr := make(map[string]*expression)
+	combined := newListSets()
+	for list, rules := range ofList {
+		if len(rules) == 0 {
+			continue
+		}
+		for _, d := range r.config.DomainLists[list].Domains {
 			if d.Regexp == nil {
-				byName[d.Name] = appendNew(byName[d.Name], int32(i))
+				before, ok := byName[d.Name]
+				if !ok {
+					names = append(names, d.Name)
+				}
+				byName[d.Name] = combined.with(before, int32(list))
 				continue
 			}
 			e := byExpr[d.Regexp.String()]
@@ -198,28 +213,65 @@ func (r *Rules) nameSets(s *setMaker) {
 				e = &expression{Regexp: d.Regexp}
 				byExpr[d.Regexp.String()] = e
 			}
-			e.rules = appendNew(e.rules, int32(i))
+			e.rules = append(e.rules, rules...)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		rules := byName[name]
-		r.balanced = append(r.balanced, zone.Balanced{Name: name, Set: s.set(rules), CNAME: r.answersEveryType(rules)})
+
+	r.balanced = make([]zone.Balanced, len(names))
+	made := make(map[int32]zone.Balanced)
+	for i, name := range names {
+		n := byName[name]
+		b, ok := made[n]
+		if !ok {
+			var rules []int32
+			for at := n; at > 0; at = combined.all[at].set {
+				rules = append(rules, ofList[combined.all[at].list]...)
+			}
+			slices.Sort(rules)
+			b = zone.Balanced{Set: s.set(rules), CNAME: r.answersEveryType(rules)}
+			made[n] = b
+		}
+		b.Name = name
+		r.balanced[i] = b
 	}
+
 	var exprs []expression
 	for _, text := range slices.Sorted(maps.Keys(byExpr)) {
 		e := byExpr[text]
+		slices.Sort(e.rules)
+		e.rules = slices.Compact(e.rules)
 		e.set = s.set(e.rules)
 		exprs = append(exprs, *e)
 	}
 	r.matcher = newMatcher(exprs, len(r.sets))
 }
 
-// appendNew appends to an ascending list what is not its last.
-func appendNew(list []int32, i int32) []int32 {
-	if n := len(list); n > 0 && list[n-1] == i {
-		return list
+// listSets numbers the sets of domain lists that names are in. 0 is the empty one.
+type listSets struct {
+	all    []listAdded // what each was made of
+	number map[listAdded]int32
+}
+
+// listAdded is a set with one more list.
+type listAdded struct{ set, list int32 }
+
+func newListSets() *listSets {
+	return &listSets{all: make([]listAdded, 1), number: make(map[listAdded]int32)}
+}
+
+// with is the set with a list, which comes after all that are in it, or is the last of them.
+func (l *listSets) with(set, list int32) int32 {
+	if set > 0 && l.all[set].list == list {
+		return set
 	}
-	return append(list, i)
+	key := listAdded{set, list}
+	n, ok := l.number[key]
+	if !ok {
+		n = int32(len(l.all))
+		l.all = append(l.all, key)
+		l.number[key] = n
+	}
+	return n
 }
 
 // answersEveryType reports whether one of the rules may say CNAME or ask a name server.
@@ -291,7 +343,7 @@ func listKey(list []int32) string {
 	return string(key)
 }
 
-// Balanced returns the names that the rules balance, each once and in order, with their rule sets.
+// Balanced returns the names that the rules balance, each once, with their rule sets.
 func (r *Rules) Balanced() []zone.Balanced { return r.balanced }
 
 // Cursors is how many round robins there are: the length of Query.Cursors.

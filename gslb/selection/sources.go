@@ -48,10 +48,6 @@ func (a address) less(b address) bool {
 	return a.hi < b.hi || a.hi == b.hi && a.lo < b.lo
 }
 
-func (a address) compare(b address) int {
-	return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo))
-}
-
 // common is how many leading bits two addresses share.
 func (a address) common(b address) int {
 	if x := a.hi ^ b.hi; x != 0 {

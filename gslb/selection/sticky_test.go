@@ -123,9 +123,9 @@ func TestSticky(t *testing.T) {
 
 // TestStickyUnknownAnswer: an answer that the rule does not have any more is no answer.
 func TestStickyUnknownAnswer(t *testing.T) {
-	w, r := balanced(t, config.Ordered, "a")
+	w, _ := balanced(t, config.Ordered, "a")
 	w.Rules[0].Sticky = config.Sticky{By: config.StickyDomain, Inactivity: time.Minute}
-	r = w.compile()
+	r := w.compile()
 	q := query(t)
 	q.Stuck = newAnswerID("gone")
 	var out Choice

@@ -371,6 +371,8 @@ func TestParseKeepalives(t *testing.T) {
 			`f:15: keepalives[1].query_type: must be the type of a record, such as A, NS or SOA, is "ANY"`),
 		row("SNMP", "{name: k, kind: snmp, address: 192.0.2.1, oid: sysUpTime, snmp_min: 3, snmp_max: 2}",
 			`f:15: keepalives[1].oid: must be numbers and dots, such as 1.3.6.1.2.1.1.3.0, is "sysUpTime"`, "f:15: keepalives[1].snmp_max: must be at least snmp_min, 3, is 2"),
+		row("a long community", "{name: k, kind: snmp, address: 192.0.2.1, oid: 1.3, community: "+strings.Repeat("x", 128)+"}",
+			`f:15: keepalives[1].community: must be 1..127 printable ASCII characters, is "`+strings.Repeat("x", 60)+`"...`),
 		row("no OID", "{name: k, kind: snmp, address: 192.0.2.1}", "f:15: keepalives[1].oid: is missing: must be the object to get, such as 1.3.6.1.2.1.1.3.0"),
 		row("load report", "{name: k, kind: load_report}",
 			"f:15: keepalives[1]: must have a tag, or a vip: there is no answer with an address of which the load could be asked",

@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 	"regexp"
 	"slices"
-	"sync"
 	"sync/atomic"
 )
 
@@ -69,21 +68,26 @@ func (m *matcher) match(name []byte) (found *matched, place int) {
 	return found, place
 }
 
-// search tries the expressions that may match. It returns nil if there are none.
+// maxText is no less than the longest text of a name between its marks: 4 bytes for each of 255.
+const maxText = 1024
+
+// search tries the expressions that may match. It returns nil, and allocates nothing, if there are none.
 func (m *matcher) search(name []byte) *matched {
-	b := attempts.Get().(*attempt)
-	defer attempts.Put(b)
-	b.text = append(b.text[:0], beginMark)
-	b.text = appendText(b.text, name)
-	b.text = append(b.text, endMark)
-	b.exprs = append(m.find(b.exprs[:0], b.text), m.always...)
-	if len(b.exprs) == 0 {
+	var textSpace [maxText]byte
+	var exprSpace [32]int32
+	text := append(textSpace[:0], beginMark)
+	text = appendText(text, name)
+	text = append(text, endMark)
+	exprs := append(m.find(exprSpace[:0], text), m.always...)
+	if len(exprs) == 0 {
 		return nil
 	}
-	slices.Sort(b.exprs)
+	slices.Sort(exprs)
+	// The expressions take what they are given to the heap.
+	plain := string(text[1 : len(text)-1])
 	found := &matched{name: string(name)}
-	for _, i := range slices.Compact(b.exprs) {
-		if e := &m.exprs[i]; e.Match(b.text[1 : len(b.text)-1]) {
+	for _, i := range slices.Compact(exprs) {
+		if e := &m.exprs[i]; e.MatchString(plain) {
 			found.sets = append(found.sets, e.set)
 		}
 	}
@@ -91,14 +95,6 @@ func (m *matcher) search(name []byte) *matched {
 	found.sets = slices.Compact(found.sets)
 	return found
 }
-
-// attempt is scratch space of search.
-type attempt struct {
-	text  []byte
-	exprs []int32
-}
-
-var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
 // MatchRegexp returns the rule set of all expressions that match a name, which is in wire format and lower case; -1 if none
 // does. It is meant for names that package zone has no node for. The set holds for this name alone; it may be used

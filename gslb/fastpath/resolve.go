@@ -2,6 +2,7 @@ package fastpath
 
 import (
 	"bytes"
+	"math"
 
 	"github.com/miekg/dns"
 
@@ -101,7 +102,7 @@ func (s *Scratch) byChoice(at step, z *zone.Zone, cursors []uint32) bool {
 		to, ok := s.cname(at.name, c.TTL, target)
 		return ok && (s.qtype == dns.TypeCNAME || s.follow(at.name, target, to, cursors))
 	case selection.NoData:
-		return s.negative(at, z, dns.RcodeSuccess)
+		return s.negative(at, z, dns.RcodeSuccess, c.TTL)
 	case selection.Refused:
 		if at.first {
 			s.rcode = dns.RcodeRefused
@@ -178,9 +179,9 @@ func (s *Scratch) byZone(at step, found zone.Result, cursors []uint32) bool {
 	case zone.CNAME:
 		return at.first && s.alias(at, found.RRset, cursors)
 	case zone.NoData:
-		return s.negative(at, found.Zone, dns.RcodeSuccess)
+		return s.negative(at, found.Zone, dns.RcodeSuccess, math.MaxUint32)
 	case zone.NXDomain:
-		return s.negative(at, found.Zone, dns.RcodeNameError)
+		return s.negative(at, found.Zone, dns.RcodeNameError, math.MaxUint32)
 	}
 	return false // Delegation, DNAME
 }
@@ -249,8 +250,9 @@ func (s *Scratch) follow(name, target []byte, at int, cursors []uint32) bool {
 	return len(target) > 1 && s.step(step{target, at, false}, cursors)
 }
 
-// negative says that there is no such type, or no such name, with the SOA that says for how long (RFC 2308).
-func (s *Scratch) negative(at step, z *zone.Zone, rcode byte) bool {
+// negative says that there is no such type, or no such name, with the SOA that says for how long (RFC 2308): at
+// most that.
+func (s *Scratch) negative(at step, z *zone.Zone, rcode byte, most uint32) bool {
 	if !at.first {
 		return false
 	}
@@ -258,7 +260,7 @@ func (s *Scratch) negative(at step, z *zone.Zone, rcode byte) bool {
 	switch {
 	case z == nil:
 	case z.Negative != nil:
-		s.buf = z.AppendNegative(s.buf, at.name)
+		s.buf = z.Negative.Append(s.buf, at.name, min(z.NegativeTTL, most))
 		s.authority++
 		return s.fits(0)
 	default:

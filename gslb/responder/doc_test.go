@@ -38,5 +38,5 @@ package responder
 //	record types                                  TestRecordTypes
 //	SVCB and HTTPS hints follow live health       TestSVCBAndHTTPSHintsFollowHealth
 //	a health flip is in the next answer           TestHealthFlipIsInTheNextAnswer, TestPoliciesWhenAllIsDown
-//	TTLs of answers never exceed the rule's       TestTTLsNeverExceedTheRules
+//	TTLs never exceed the rule's                  TestTTLsNeverExceedTheRules
 //	hostile packets                               TestMalformedBodyIsFormErr, TestNothingIsSaidToWhatIsNoQuery, TestHostilePackets, FuzzRespond

@@ -44,12 +44,12 @@ func (r *reply) liveService(at hop, s *dns.SVCB, ttl *uint32) bool {
 	cursors := r.c.Core.hintCursors(r.v.Rules)
 	live := func(qtype uint16) (hint []net.IP, ruled bool) {
 		c := r.choose(set, target, qtype, cursors)
-		switch c.Outcome {
-		case selection.NoRule:
+		if c.Outcome == selection.NoRule {
 			return nil, false
-		case selection.Addresses:
+		}
+		*ttl = min(*ttl, c.TTL)
+		if c.Outcome == selection.Addresses {
 			r.take(c, cursors)
-			*ttl = min(*ttl, c.TTL)
 			for _, a := range chosen(r.v.Config, c, qtype) {
 				hint = append(hint, a.AsSlice())
 			}

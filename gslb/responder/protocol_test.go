@@ -162,7 +162,7 @@ func TestExpressionsAreTriedOnAMissOnly(t *testing.T) {
 	r.want(r.ask("web7.expression.example.com.", dns.TypeA), "NOERROR aa", "answer web7.expression.example.com. 30 IN A 203.0.113.10")
 	r.want(r.ask("WEB7.expression.example.com.", dns.TypeAAAA), "NOERROR aa", "answer WEB7.expression.example.com. 30 IN AAAA 2001:db8:e::10")
 	r.want(r.ask("nowhere.example.com.", dns.TypeA), "NOERROR aa", "answer nowhere.example.com. 30 IN A 203.0.113.10")
-	r.want(r.ask("nowhere.example.com.", dns.TypeMX), "NOERROR aa", negativeSOA)
+	r.want(r.ask("nowhere.example.com.", dns.TypeMX), "NOERROR aa", ruledSOA)
 	r.want(r.ask("ent.example.com.", dns.TypeA), "NOERROR aa", "answer ent.example.com. 30 IN A 203.0.113.10")
 	r.want(r.ask("a.example.com.", dns.TypeA), "NOERROR aa", "answer a.example.com. 3600 IN A 192.0.2.10")
 	r.want(r.ask("x.wild.example.com.", dns.TypeA), "NOERROR aa", "answer x.wild.example.com. 3600 IN A 192.0.2.40")
@@ -205,7 +205,7 @@ func TestHealthFlipIsInTheNextAnswer(t *testing.T) {
 	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", west4)
 	r.want(r.ask("torule.example.com.", dns.TypeA), "NOERROR aa", "answer torule.example.com. 3600 IN CNAME www.example.com.", west4)
 	r.health(west, selection.Down)
-	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", negativeSOA)
+	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", ruledSOA)
 	r.health(east, selection.Up)
 	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", east4)
 }
@@ -220,7 +220,7 @@ func TestNameServerAnswersAreForwarded(t *testing.T) {
 		}
 	}
 	r.health(toServer, selection.Down)
-	r.want(r.ask("asked.example.com.", dns.TypeA), "NOERROR aa", negativeSOA)
+	r.want(r.ask("asked.example.com.", dns.TypeA), "NOERROR aa", ruledSOA)
 }
 
 func TestStickyClientsStay(t *testing.T) {
@@ -241,7 +241,7 @@ func TestStickyClientsStay(t *testing.T) {
 	}
 	r.health(east, selection.Down)
 	r.health(west, selection.Down)
-	r.want(r.ask("stays.example.com.", dns.TypeA), "NOERROR aa", negativeSOA)
+	r.want(r.ask("stays.example.com.", dns.TypeA), "NOERROR aa", ruledSOA)
 	r.health(west, selection.Up)
 	if got := ask(r); got != "answer stays.example.com. 30 IN A 203.0.113.20" {
 		t.Errorf("%s, want the one that is up", got)
@@ -257,10 +257,19 @@ func TestTTLsNeverExceedTheRules(t *testing.T) {
 		{"www.example.com.", dns.TypeA}, {"www.example.com.", dns.TypeAAAA}, {"www.example.com.", dns.TypeHTTPS}, {"named.example.com.", dns.TypeCNAME},
 		{"x.balanced.example.com.", dns.TypeA}, {"svc.example.com.", dns.TypeSVCB}, {"turns.example.com.", dns.TypeANY}, {"web1.expression.example.com.", dns.TypeA},
 	} {
-		for _, rr := range r.ask(q.name, q.qtype).Answer {
-			if rr.Header().Ttl > 30 {
-				t.Errorf("%v: TTL above the rule's 30", rr)
+		for range 2 { // with all up, and with all down
+			m := r.ask(q.name, q.qtype)
+			for _, rr := range append(m.Answer, m.Ns...) {
+				if rr.Header().Ttl > 30 && rr.Header().Name != "a.example.com." {
+					t.Errorf("%v: TTL above the rule's 30", rr)
+				}
 			}
+			for _, answer := range []int{east, west, toCNAME} {
+				r.health(answer, selection.Down)
+			}
+		}
+		for _, answer := range []int{east, west, toCNAME} {
+			r.health(answer, selection.Up)
 		}
 	}
 }
@@ -282,7 +291,7 @@ func TestSVCBAndHTTPSHintsFollowHealth(t *testing.T) {
 	r.health(east, selection.Down)
 	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3" ipv4hint="203.0.113.20" ipv6hint="2001:db8:f::20"`)
 	r.health(west, selection.Down)
-	want("web.example.com.", dns.TypeHTTPS, `3600 IN HTTPS 1 www.example.com. alpn="h2,h3"`)
+	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3"`)
 	// Not balanced, or written without hints, or in alias mode: as written.
 	want("still.example.com.", dns.TypeHTTPS, `3600 IN HTTPS 1 a.example.com. ipv4hint="203.0.113.1"`)
 	want("nohint.example.com.", dns.TypeHTTPS, `3600 IN HTTPS 1 www.example.com. alpn="h2"`)

@@ -2,6 +2,7 @@ package responder
 
 import (
 	"bytes"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -123,9 +124,9 @@ func (r *reply) byZone(at hop, found zone.Result) (next []byte) {
 		r.authority = append(r.authority, found.RRset.RRs)
 		r.glue(found.RRset)
 	case zone.NoData:
-		r.negative(at, found.Zone, dns.RcodeSuccess)
+		r.negative(at, found.Zone, dns.RcodeSuccess, math.MaxUint32)
 	case zone.NXDomain:
-		r.negative(at, found.Zone, dns.RcodeNameError)
+		r.negative(at, found.Zone, dns.RcodeNameError, math.MaxUint32)
 	}
 	return nil
 }
@@ -208,8 +209,9 @@ func sameRRset(a, b dns.RR) bool {
 }
 
 // negative says that there is no such type, or no such name, with the SOA that says for how long (RFC 2308). It
-// goes without where the SOA is another server's and has not been fetched: such an answer is not cached.
-func (r *reply) negative(at hop, z *zone.Zone, rcode int) {
+// goes without where the SOA is another server's and has not been fetched: such an answer is not cached. It is not to be
+// cached for longer than most either.
+func (r *reply) negative(at hop, z *zone.Zone, rcode int, most uint32) {
 	r.authoritative(at)
 	r.msg.Rcode = rcode
 	r.Kind = NoData
@@ -220,7 +222,7 @@ func (r *reply) negative(at hop, z *zone.Zone, rcode int) {
 		return
 	}
 	if soa := r.soa(z); soa != nil {
-		r.authority = append(r.authority, []dns.RR{soa})
+		r.authority = append(r.authority, records([]dns.RR{soa}, soa.Hdr.Name, min(soa.Hdr.Ttl, most)))
 	}
 }
 

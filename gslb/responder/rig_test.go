@@ -403,6 +403,7 @@ func (r *rig) want(m *dns.Msg, lines ...string) {
 
 const (
 	negativeSOA = "authority example.com. 300 IN SOA ns1.example.com. hostmaster.example.com. 2026010101 7200 3600 1209600 300"
+	ruledSOA    = "authority example.com. 30 IN SOA ns1.example.com. hostmaster.example.com. 2026010101 7200 3600 1209600 300" // by rules, whose TTL is 30
 	orgSOA      = "authority example.org. 600 IN SOA ns1.example.com. hostmaster.example.com. 1 7200 3600 1209600 7200"
 )
 

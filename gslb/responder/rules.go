@@ -70,7 +70,8 @@ func (r *reply) byRules(at hop, z *zone.Zone, set int32) (next []byte, ok bool) 
 			next = mustName(target)
 		}
 	case selection.NoData:
-		r.negative(at, z, dns.RcodeSuccess)
+		// What is down may be up again: the rule's TTL is for how long nobody must know.
+		r.negative(at, z, dns.RcodeSuccess, c.TTL)
 	case selection.Refused:
 		if at.first {
 			r.msg.Rcode = dns.RcodeRefused

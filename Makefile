@@ -21,6 +21,9 @@ fuzz: ## the fast path's answers to DNS queries against the full path's, for 60 
 bench: ## packets/s, ns/packet, allocations, slot-table updates; beside bmv2 where it is installed
 	$(GO) run ./bmv2-tests/bench
 
+bench-dns: ## DNS: CPU per query, qps, p99 and loss beside gdnsd, Knot, NSD, CoreDNS, miekg/dns
+	$(GO) run ./gslb/bench
+
 bmv2: ## run the scenarios on real bmv2 (root, simple_switch_grpc on PATH)
 	$(GO) test -count=1 -v -run 'TestScenarios' ./bmv2-tests
 
@@ -30,5 +33,5 @@ p4: ## recompile the pipeline (needs p4c-bm2-ss)
 build: ## build bin/sluice
 	$(GO) build -o bin/sluice ./cmd/sluice
 
-.PHONY: help demo test check fuzz bench bmv2 p4 build
+.PHONY: help demo test check fuzz bench bench-dns bmv2 p4 build
 .DEFAULT_GOAL := help

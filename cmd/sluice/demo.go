@@ -16,17 +16,18 @@ import (
 
 var demoCommand = &cli.Command{
 	Name:  "demo",
-	Usage: "show the whole at work, without root: a server dies under load, returns, another drains",
-	Description: "Runs switch, controller and health daemon, a client, a router and three servers in this\n" +
-		"process, sends real HTTP through them and proves what it claims by captures. Takes half a\n" +
-		"minute; exits 1 if a claim does not hold, or if it cannot go on.\n\n" +
+	Usage: "show the whole at work, without root: servers die under load, drain and return, a data center dies",
+	Description: "Runs two data centers, each with switch, controller, health daemon and servers, gslb in front of\n" +
+		"them, and a client that asks gslb over DNS where to go, all in this process; sends real HTTP\n" +
+		"through them and proves what it claims by captures and by every DNS answer. Takes half a minute;\n" +
+		"exits 1 if a claim does not hold, or if it cannot go on.\n\n" +
 		"With --json the last and only line on stdout is one object, of what there is when the demo fails\n" +
 		"midway; progress goes to stderr.",
 	Flags: []cli.Flag{
 		jsonFlag(),
 		&cli.BoolFlag{Name: "hold", Usage: "keep everything running afterwards, for other commands to look at"},
-		&cli.StringFlag{Name: "pcap", Usage: "write a capture of each switch port into `DIR`, for tcpdump -r"},
-		&cli.StringFlag{Name: "log", Usage: "write the log of switch, controller and healthd to `FILE`"},
+		&cli.StringFlag{Name: "pcap", Usage: "write a capture of each port of both switches into `DIR`, for tcpdump -r"},
+		&cli.StringFlag{Name: "log", Usage: "write the log of switches, controllers, healthd and gslb to `FILE`"},
 	},
 	Action: action(runDemo),
 }

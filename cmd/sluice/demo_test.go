@@ -50,8 +50,12 @@ func TestDemo(t *testing.T) {
 	if ms := number("reprogram_ms"); ms <= 0 || ms > 5000 {
 		t.Errorf("reprogram_ms: %v", ms)
 	}
+	if ms := number("gslb_failover_ms"); ms <= 0 || ms > 40000 {
+		t.Errorf("gslb_failover_ms: %v", ms)
+	}
 	want := map[string]any{
 		"requests": got["requests"], "ok": got["ok"], "detection_ms": got["detection_ms"], "reprogram_ms": got["reprogram_ms"],
+		"gslb_failover_ms": got["gslb_failover_ms"], "gslb_wrong_answers": 0.0,
 		"failed_on_live_backends": 0.0, "surplus_slot_moves": 0.0, "dsr_verified": true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -65,7 +69,10 @@ func TestDemo(t *testing.T) {
 	if strings.Contains(stderr.String(), "✗") || strings.Contains(stderr.String(), "\x1b") {
 		t.Error("progress has a failed claim, or colour for a pipe")
 	}
-	for _, name := range []string{"port1-router", "port2-web1", "port3-web2", "port4-web3", "port5-mgmt"} {
+	for _, name := range []string{
+		"fra-port1-router", "fra-port2-web1", "fra-port3-web2", "fra-port4-web3", "fra-port5-mgmt",
+		"ams-port1-router", "ams-port2-web4", "ams-port3-web5", "ams-port4-mgmt",
+	} {
 		content, err := os.ReadFile(filepath.Join(captures, name+".pcap"))
 		if err != nil {
 			t.Error(err)
@@ -82,7 +89,7 @@ func TestDemoUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Not even root can write captures here.
-	taken := filepath.Join(directory, "port1-router.pcap")
+	taken := filepath.Join(directory, "fra-port1-router.pcap")
 	if err := os.Mkdir(taken, 0o700); err != nil {
 		t.Fatal(err)
 	}

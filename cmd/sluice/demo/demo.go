@@ -1,8 +1,8 @@
-// Package demo shows Sluice at work in one process and proves what it shows: real net/http through
-// a router and the switch to three real servers, one of which dies under load and returns, another
-// drains. Switch, controller and health daemon run as in production and talk over their sockets; the
-// demo watches from outside, through the controller's API, P4Runtime and captures at the switch's
-// ports. `sluice demo` runs it.
+// Package demo shows Sluice at work in one process and proves what it shows: two data centers, each
+// with a switch in front of real servers, real net/http from a client that asks gslb over DNS where to go. One server
+// dies under load and returns, another drains, and at last all of a data center dies. Switches,
+// controllers, health daemons and gslb run as in production and talk over their sockets; the demo watches from outside,
+// through the controllers' APIs, P4Runtime, DNS and captures at the switches' ports. `sluice demo` runs it.
 package demo
 
 import (
@@ -11,13 +11,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/p4/p4rt"
-	"github.com/sluicelb/sluice/p4/packet"
+	"golang.org/x/sync/errgroup"
 )
 
 // Config says how to run the demo.
@@ -25,12 +25,14 @@ type Config struct {
 	Out      io.Writer    // progress, for people
 	Captures string       // directory, made if need be, for one capture file per port; "": none
 	Hold     bool         // keep everything running afterwards, until ctx ends
-	Log      *slog.Logger // of switch, controller and health daemon; nil: none
+	Log      *slog.Logger // of switches, controllers, health daemons and gslb; nil: none
 	// Report gets the result: before the hold, or what there is of it when the demo fails midway. It
 	// may be nil.
 	Report func(Result) error
 
 	tamper tamper        // of tests
+	script []step        // of tests; nil: all
+	places []place       // of tests; nil: all. fra is the first
 	watch  time.Duration // how long to look at each state of things; 0: long enough for people
 }
 
@@ -43,6 +45,8 @@ type Result struct {
 	DetectionMS          float64 `json:"detection_ms"` // from the death of a server to healthd's verdict
 	ReprogramMS          float64 `json:"reprogram_ms"` // from the verdict to the last slot written
 	DSRVerified          bool    `json:"dsr_verified"`
+	GSLBFailoverMS       float64 `json:"gslb_failover_ms"` // from the death of a data center's last server to the first DNS answer that names the other
+	GSLBWrongAnswers     int     `json:"gslb_wrong_answers"`
 }
 
 // limit ends a demo that hangs; one that does not takes less than half of it.
@@ -63,9 +67,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Report == nil {
 		cfg.Report = func(Result) error { return nil }
 	}
+	if cfg.script == nil {
+		cfg.script = wholeScript
+	}
+	if cfg.places == nil {
+		cfg.places = []place{fra, ams}
+	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	d := &demo{cfg: cfg, screen: newScreen(cfg.Out, stop), events: newEventLog(), names: make(map[packet.MAC]string)}
+	d := &demo{cfg: cfg, screen: newScreen(cfg.Out, stop)}
 	err := d.run(running)
 	if _, idle := errors.AsType[*CaptureError](err); idle {
 		return err
@@ -78,68 +88,123 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	if !d.reported { // what there is; a DSR that was not watched to the end is not verified
 		d.countRequests()
+		d.judgeAnswers()
 		err = errors.Join(err, cfg.Report(d.result))
 	}
 	return err
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
-	began := time.Now()
-	if d.net, err = newNetwork(d.cfg.Captures, d.cfg.tamper); err != nil {
+	d.began = time.Now()
+	if d.world, err = newWorld(d.cfg.Captures, d.cfg.tamper, d.cfg.places...); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.net.close()) }()
+	defer func() { err = errors.Join(err, d.world.close()) }()
 	d.screen.paragraph("Sluice: the switch balances, the servers answer the client directly.\n" + picture)
-	s, err := startSystem(ctx, d.cfg, d.net)
+	directory, err := os.MkdirTemp("", "sluice-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	if err := d.connect(ctx, s); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
+	sites, err := d.startSites(ctx, directory)
+	defer func() {
+		for _, s := range sites {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err != nil {
 		return err
 	}
-	defer d.api.Close()
-	defer d.p4rt.Close()
-	following, stop := context.WithCancel(ctx)
-	followed := make(chan struct{})
-	go func() { defer close(followed); d.events.follow(following, d.api) }()
-	defer func() { stop(); <-followed }()
-	d.screen.line("Ready after %.1f s", time.Since(began).Seconds())
-	d.screen.note("P4Runtime on %s, controller on %s", s.target, s.api)
+	d.selector, err = startSelector(ctx, sites, directory, d.cfg.Hold, d.cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.selector.close()) }()
+	d.screen.line("Ready after %.1f s", time.Since(d.began).Seconds())
+	for _, s := range sites {
+		d.screen.note("%s: P4Runtime on %s, controller on %s", s.name, s.system.target, s.system.api)
+	}
+	d.screen.note("gslb: DNS on %v", d.selector.dns)
+	return d.show(ctx)
+}
 
-	d.load = newLoad(d.net.client, clientAddress.Addr(), vip, d.net.proof, d.net.offDuring)
+// startSites starts all data centers at once. Those that it returns have to be closed even if there is an error.
+func (d *demo) startSites(ctx context.Context, directory string) (sites []*site, err error) {
+	started := make([]*site, len(d.world.networks))
+	var starting errgroup.Group
+	for i, n := range d.world.networks {
+		starting.Go(func() (err error) {
+			started[i], err = startSite(ctx, n, directory, d.cfg.Hold && i == 0, d.cfg.Log)
+			return err
+		})
+	}
+	err = starting.Wait()
+	for _, s := range started {
+		if s != nil {
+			sites = append(sites, s)
+		}
+	}
+	if err == nil {
+		d.fra = sites[0]
+		if len(sites) > 1 {
+			d.ams = sites[1]
+		}
+	}
+	return sites, err
+}
+
+// show plays the script under load and reports.
+func (d *demo) show(ctx context.Context) error {
+	d.resolver = newResolver(d.selector.dns, d.cfg.tamper.dns)
+	d.era(time.Now(), d.fra)
+	watching, stopWatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { d.resolver.watch(watching) })
+	defer func() { stopWatch(); watch.Wait() }()
+
+	d.load = newLoad(d.world.client, clientAddress.Addr(), d.where)
 	loading, stopLoad := context.WithCancel(ctx)
 	defer func() { d.load.stop() }() // the one of then
 	defer stopLoad()
-	playing, cancel := context.WithDeadline(ctx, began.Add(limit))
+	playing, cancel := context.WithDeadline(ctx, d.began.Add(limit))
 	defer cancel()
 	if err := d.play(playing, loading); err != nil {
 		return err
 	}
 	d.load.stop()
+	stopWatch()
+	watch.Wait()
 	failed := d.report()
 	d.reported = true
 	if err := d.cfg.Report(d.result); err != nil {
 		return err
 	}
 	if d.cfg.Hold {
-		d.hold(ctx, s)
+		d.hold(ctx)
 	}
 	return failed
 }
 
-// connect opens the demo's own eyes: the API, and the switch as any client may read it.
-func (d *demo) connect(ctx context.Context, s *system) (err error) {
-	for _, s := range d.net.servers {
-		d.names[s.mac] = s.name
+// where asks DNS for the data center of a new connection.
+func (d *demo) where(ctx context.Context) (*network, error) {
+	vip, err := d.resolver.lookup(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if d.api, err = api.Dial(s.api); err != nil {
-		return err
+	if n := d.world.at(vip); n != nil {
+		return n, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	d.p4rt, err = p4rt.Dial(ctx, s.target, device)
-	return err
+	return nil, fmt.Errorf("DNS sends us to %v, which is no VIP", vip)
+}
+
+// judgeAnswers puts into the result how many DNS answers were wrong.
+func (d *demo) judgeAnswers() (all int, examples []string) {
+	if d.resolver == nil {
+		return 0, nil
+	}
+	exchanges := d.resolver.exchanges.all()
+	d.result.GSLBWrongAnswers, examples = judge(exchanges, d.eras)
+	return len(exchanges), examples
 }
 
 // countRequests puts what became of the requests into the result.
@@ -155,78 +220,78 @@ func (d *demo) countRequests() tally {
 // served counts the pages that servers have sent, as they say.
 func (d *demo) served() map[string]int {
 	n := make(map[string]int)
-	for _, s := range d.net.servers {
-		n[s.name] = int(s.served.Load())
+	for _, s := range d.sites() {
+		for _, h := range s.hosts {
+			n[h.name] = int(h.served.Load())
+		}
 	}
 	return n
+}
+
+func (d *demo) sites() []*site {
+	if d.ams == nil {
+		return []*site{d.fra}
+	}
+	return []*site{d.fra, d.ams}
 }
 
 // report prints what holds and what does not, and returns an error that names the latter.
 func (d *demo) report() error {
 	t := d.countRequests()
-	frames, broken := d.net.proof.verdict()
-	d.result.DSRVerified = len(broken) == 0
-
-	requests := append(t.claims(d.served()), check{len(d.uneven) == 0,
+	claims := append(t.claims(d.served(), d.early), check{len(d.uneven) == 0,
 		"new connections were shared as the slots, and slots evenly, at each step"})
-	times := check{d.result.DetectionMS > 0 && d.result.ReprogramMS > 0, fmt.Sprintf(
-		"%.0f ms from death to detection, %.1f ms more to the last slot written", d.result.DetectionMS, d.result.ReprogramMS)}
-	dsr := []check{
-		{d.result.DSRVerified, fmt.Sprintf(
-			"%s reached one server each, changed in the destination MAC alone; %s came straight back "+
-				"by the router's port alone, changed in nothing (%s flooded before the switch knew the router)",
-			count(frames.RequestsOut, "request frame"), count(frames.RepliesOut, "reply frame"), copies(frames.Flooded))},
-		{frames.ARPAnswers > 0 && frames.ARPClaims == 0, fmt.Sprintf(
-			"ARP for the VIP: the switch answered %s, others %d times", often(frames.ARPAnswers), frames.ARPClaims)},
+	claims = append(claims, d.checks...)
+	asked, details := d.judgeAnswers()
+	claims = append(claims, check{asked > 0 && d.result.GSLBWrongAnswers == 0, fmt.Sprintf(
+		"%s, %d wrong: each named the data center that it had to, with TTL %d and AA", count(asked, "DNS answer"), d.result.GSLBWrongAnswers, webTTL)})
+	d.result.DSRVerified = true
+	for _, s := range d.sites() {
+		dsr, broken := s.claims()
+		d.result.DSRVerified = d.result.DSRVerified && len(broken) == 0
+		claims = append(claims, dsr...)
+		details = append(details, broken...)
 	}
-	d.checks = append(append(requests, d.checks...), append([]check{times}, dsr...)...)
 
 	d.screen.title("What was claimed, and what holds")
 	var failed []string
-	for _, c := range d.checks {
+	for _, c := range claims {
 		d.screen.claim(c.holds, "%s", c.text)
 		if !c.holds {
 			failed = append(failed, c.text)
 		}
 	}
-	for _, text := range slices.Concat(d.uneven, broken, t.failures) {
+	for _, text := range slices.Concat(d.uneven, details, t.failures) {
 		d.screen.note("  %s", text)
 	}
 	if len(failed) > 0 {
 		if t.stall > 300*time.Millisecond {
 			d.screen.note("  The demo itself stood still for up to %.1f s: this machine is very busy.", t.stall.Seconds())
 		}
-		return fmt.Errorf("%d of %d claims do not hold:\n  %s", len(failed), len(d.checks), strings.Join(failed, "\n  "))
+		return fmt.Errorf("%d of %d claims do not hold:\n  %s", len(failed), len(claims), strings.Join(failed, "\n  "))
 	}
 	return nil
 }
 
 // hold keeps everything running, under a light load, until ctx ends.
-func (d *demo) hold(ctx context.Context, s *system) {
+func (d *demo) hold(ctx context.Context) {
 	d.load.start(ctx, holdRate)
-	controllerFlag, targetFlag := s.flags()
+	controllerFlag, targetFlag := d.fra.system.flags()
+	name, socketFlag := strings.TrimSuffix(webName, "."), " --socket "+d.selector.socket
 	d.screen.title("Everything stays up; Ctrl-C ends it")
+	d.screen.note("all is well in both data centers, but for %s, which is drained: clients are sent to fra", drained)
 	for _, command := range []string{
 		"sluice status" + controllerFlag,
 		"sluice backend list" + controllerFlag,
 		"sluice backend undrain " + drained + controllerFlag,
 		"sluice table dump vip" + targetFlag,
+		"sluice status --controller " + d.ams.system.api,
+		"sluice table dump vip --target " + d.ams.system.target,
+		"sluice gslb status" + socketFlag,
+		"sluice gslb explain " + name + socketFlag,
+		"sluice gslb query " + name + socketFlag,
+		fmt.Sprintf("dig @%v -p %d %s", d.selector.dns.Addr(), d.selector.dns.Port(), name),
 	} {
 		d.screen.line("%s", command)
 	}
 	<-ctx.Done()
-}
-
-func copies(n int) string {
-	if n == 1 {
-		return "1 copy"
-	}
-	return thousands(n) + " copies"
-}
-
-func often(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return thousands(n) + " times"
 }

@@ -3,11 +3,14 @@ package demo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -47,11 +50,11 @@ func TestDemoFindsLies(t *testing.T) {
 			var out strings.Builder
 			var result Result
 			err := Run(t.Context(), Config{
-				Out: &out, tamper: test.tamper, watch: 300 * time.Millisecond,
+				Out: &out, tamper: test.tamper, places: []place{fra}, watch: 300 * time.Millisecond,
 				Report: func(r Result) error { result = r; return nil },
 			})
 			t.Log(out.String())
-			if err == nil || !strings.Contains(err.Error(), "of 15 claims do not hold:\n") || !strings.Contains(err.Error(), test.claim) {
+			if err == nil || !strings.Contains(err.Error(), "of 16 claims do not hold:\n") || !strings.Contains(err.Error(), test.claim) {
 				t.Fatalf("error %v, want the claim that %s", err, test.claim)
 			}
 			if result.DSRVerified {
@@ -59,7 +62,7 @@ func TestDemoFindsLies(t *testing.T) {
 			}
 			// Only where the machine itself held the demo up may a second claim, about time, fail too.
 			if starved := strings.Contains(out.String(), "stood still"); !starved {
-				if !strings.HasPrefix(err.Error(), "1 of 15 claims do not hold:\n") {
+				if !strings.HasPrefix(err.Error(), "1 of 16 claims do not hold:\n") {
 					t.Errorf("error %v, want that claim alone", err)
 				}
 				if result.FailedOnLiveBackends != 0 || result.SurplusSlotMoves != 0 || result.DetectionMS <= 0 {
@@ -73,17 +76,76 @@ func TestDemoFindsLies(t *testing.T) {
 	}
 }
 
+// A gslb that goes on sending clients to a dead data center is found out, and so is a switch that lies in the other.
+func TestDemoFindsLiesAfterFailover(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		tamper tamper
+		claims []string
+		detail string
+		right  func(Result) bool
+	}{
+		{
+			"DNS goes on naming the dead data center",
+			tamper{dns: func(response *dns.Msg) {
+				response.Answer[0].(*dns.A).A = fra.vip.Addr().AsSlice()
+			}},
+			[]string{
+				"fra dead: DNS named ams", "wrong: each named the data center that it had to",
+				"ams: 0 request frames", "ams: ARP for the VIP: the switch answered 0 times", // nobody came
+			},
+			"s: it names 10.0.0.100",
+			func(r Result) bool { return r.GSLBFailoverMS == 0 && r.GSLBWrongAnswers >= mostWrong },
+		},
+		{
+			"the switch of the other changes an IP byte",
+			tamper{place: ams.name, inside: at(2, changed{out: decrementTTL})},
+			[]string{"ams: "},
+			"ams: a frame of 192.0.2.10",
+			func(r Result) bool { return r.GSLBFailoverMS > 0 && r.GSLBWrongAnswers == 0 && !r.DSRVerified },
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			var result Result
+			err := Run(t.Context(), Config{
+				Out: &out, tamper: test.tamper, script: []step{(*demo).baseline, (*demo).failover}, watch: 300 * time.Millisecond,
+				Report: func(r Result) error { result = r; return nil },
+			})
+			t.Log(out.String())
+			if err == nil {
+				t.Fatal("nothing was found")
+			}
+			for _, claim := range test.claims {
+				if !strings.Contains(err.Error(), claim) {
+					t.Errorf("error %v, want the claim %s", err, claim)
+				}
+			}
+			// As in TestDemoFindsLies.
+			if starved := strings.Contains(out.String(), "stood still"); !starved && !strings.HasPrefix(err.Error(), fmt.Sprintf("%d of ", len(test.claims))) {
+				t.Errorf("error %v, want those %d claims alone", err, len(test.claims))
+			}
+			if !test.right(result) {
+				t.Errorf("result: %+v", result)
+			}
+			if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), test.detail) {
+				t.Errorf("the output does not say %q", test.detail)
+			}
+		})
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out notifier
-	out.on, out.do = "Power cut", cancel
-	began := time.Now()
+	var interrupted time.Time
+	out.on, out.do = "Power cut", func() { interrupted = time.Now(); cancel() }
 	if err := Run(ctx, Config{Out: &out, watch: 100 * time.Millisecond}); !errors.Is(err, ErrInterrupted) {
 		t.Errorf("error %v, want %v", err, ErrInterrupted)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(interrupted); took > 10*time.Second {
 		t.Errorf("ended after %v", took)
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
@@ -106,7 +168,7 @@ func TestResultOfHalfADemo(t *testing.T) {
 			var results []Result
 			out := &closing{on: test.on}
 			err := Run(t.Context(), Config{
-				Out: out, watch: 100 * time.Millisecond,
+				Out: out, places: []place{fra}, watch: 100 * time.Millisecond,
 				Report: func(r Result) error { results = append(results, r); return nil },
 			})
 			if err == nil || err.Error() != test.want {

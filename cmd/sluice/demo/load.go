@@ -22,7 +22,7 @@ import (
 const (
 	sessions     = 48                                // connections that live across the changes
 	sessionPause = 250 * time.Millisecond * slowdown // between two requests of a session
-	mostInFlight = 250                               // beyond this, new connections wait for old ones to end
+	mostInFlight = 1000                              // beyond this, new connections wait for old ones to end
 
 	// A SYN lost to a dead server is sent again after 1 s and 3 s. Much longer than that, so that a
 	// machine that is busy with other things breaks nothing.
@@ -31,28 +31,42 @@ const (
 	firstPort, ports = 16384, 49152 // of the client
 )
 
-// load sends HTTP requests to the VIP: many on a connection of their own, at a steady rate, and some
+// load sends HTTP requests to the web site: many on a connection of their own, at a steady rate, and some
 // on connections that live long. Every request that fails is charged to the server that its
 // connection was on, by the evidence of the captures.
 type load struct {
 	client  *netstack.Host
-	address netip.Addr // the client's
-	vip     netip.AddrPort
-	proof   *proof
-	dead    func(port uint16, from, to time.Time) bool // was the server without power at any time between?
+	address netip.Addr                                  // the client's
+	where   func(ctx context.Context) (*network, error) // the data center for a new connection
 
 	timeout  time.Duration // of a request
 	rate     int           // new connections per second
 	stopping chan struct{} // closed: no new requests
 	stop     func()        // lets the requests under way end, and waits for them
 	running  sync.WaitGroup
-	port     atomic.Uint32
 	order    []int // of client ports: all of them before any a second time, as if at random
 
 	mu       sync.Mutex // guards what follows
 	tally    tally
+	ports    map[uint16]bool // of the client, in use
+	nextPort int             // into order
 	sessions map[*session]bool
-	sample   *sample // takes in the new connections, if not nil
+	underWay map[*session]context.CancelCauseFunc // requests
+	sample   *sample                              // takes in the new connections, if not nil
+	awaited  *awaited
+}
+
+// awaited is an answer that somebody waits for.
+type awaited struct {
+	from   *network
+	opened time.Time // at the earliest
+	answer chan arrived
+}
+
+// arrived is an answer that came.
+type arrived struct {
+	at     time.Time
+	server string
 }
 
 // tally is what became of requests: issued is counted when a request starts, the others when it ends.
@@ -66,8 +80,9 @@ type tally struct {
 }
 
 // claims says what must hold of all requests, when none is under way. served is how many pages each
-// server says it sent.
-func (t tally) claims(served map[string]int) []check {
+// server says it sent. early is what had become of requests before all of a data center died, nil if none did: of
+// those hardly any may have failed.
+func (t tally) claims(served map[string]int, early *tally) []check {
 	ended := t.ok + t.failedDead + t.failedLive
 	sent, unsent := 0, 0 // pages; answers that no server knows of
 	for _, n := range served {
@@ -83,13 +98,18 @@ func (t tally) claims(served map[string]int) []check {
 	for server, n := range served {
 		unsent += max(0, t.fresh[server]+t.kept[server]-n)
 	}
-	text := fmt.Sprintf("%s sent: %s answered, %s failed on %s when it was dead",
-		count(t.issued, "request"), thousands(t.ok), thousands(t.failedDead), killed)
+	text := fmt.Sprintf("%s sent: %s answered, %s failed on dead servers",
+		count(t.issued, "request"), thousands(t.ok), thousands(t.failedDead))
+	if early == nil {
+		early = &t
+	} else {
+		text += fmt.Sprintf(", %s of them since all of a data center died", thousands(t.failedDead-early.failedDead))
+	}
 	if ended != t.issued {
 		text += fmt.Sprintf(", %s with any end", thousands(ended))
 	}
 	return []check{
-		{ended == t.issued && t.ok >= leastAnswers && t.failedDead*10 <= t.issued, text},
+		{ended == t.issued && t.ok >= leastAnswers && early.failedDead*10 <= early.issued, text},
 		{unsent == 0 && t.ok <= sent && sent <= ended, fmt.Sprintf(
 			"servers sent %s: all that were answered, no more than asked for", count(sent, "page"))},
 		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request"))},
@@ -117,14 +137,16 @@ func (t tally) since(before tally) tally {
 	return t
 }
 
-func newLoad(client *netstack.Host, address netip.Addr, vip netip.AddrPort, proof *proof, dead func(uint16, time.Time, time.Time) bool) *load {
+func newLoad(client *netstack.Host, address netip.Addr, where func(context.Context) (*network, error)) *load {
 	return &load{
-		client: client, address: address, vip: vip, proof: proof, dead: dead,
+		client: client, address: address, where: where,
 		timeout:  requestTimeout,
 		order:    rand.Perm(ports),
 		stop:     func() {},
 		tally:    tally{fresh: make(map[string]int), kept: make(map[string]int)},
+		ports:    make(map[uint16]bool),
 		sessions: make(map[*session]bool),
+		underWay: make(map[*session]context.CancelCauseFunc),
 	}
 }
 
@@ -218,14 +240,9 @@ func (l *load) newConnections(ctx context.Context) {
 }
 
 func (l *load) once(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
 	counted := l.issue()
-	s, err := l.connect(ctx, false)
-	if err == nil {
-		err = s.get(ctx)
-	}
-	l.done(ctx, s, err)
+	s := &session{load: l}
+	err := l.request(ctx, s)
 	if counted != nil {
 		counted.done(s.server, err == nil)
 	}
@@ -251,9 +268,17 @@ func (l *load) longConnections(ctx context.Context) {
 }
 
 func (l *load) longConnection(ctx context.Context) {
-	s, err := l.tryLong(ctx, nil)
-	for err == nil && !s.last.Load() && l.pause(ctx, sessionPause) {
-		s, err = l.tryLong(ctx, s)
+	s := &session{load: l, keep: true}
+	var err error
+	for more := true; more; more = err == nil && !s.last.Load() && l.pause(ctx, sessionPause) {
+		l.mu.Lock()
+		l.tally.issued++
+		l.mu.Unlock()
+		if err = l.request(ctx, s); err == nil {
+			l.mu.Lock()
+			l.sessions[s] = true
+			l.mu.Unlock()
+		}
 	}
 	l.mu.Lock()
 	delete(l.sessions, s)
@@ -261,69 +286,115 @@ func (l *load) longConnection(ctx context.Context) {
 	s.close(err == nil)
 }
 
-// tryLong sends one request on a session, opening it first when there is none.
-func (l *load) tryLong(ctx context.Context, s *session) (*session, error) {
+// errGivenUp is what a request gets that its client waits for no longer.
+var errGivenUp = errors.New("the client gave up")
+
+// request sends one request, on a connection that it opens if the session has none, and counts what becomes of it.
+func (l *load) request(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	l.mu.Lock()
-	l.tally.issued++
+	l.underWay[s] = giveUp
 	l.mu.Unlock()
 	var err error
-	fresh := s == nil
-	if fresh {
-		s, err = l.connect(ctx, true)
+	if s.conn == nil {
+		err = s.open(ctx)
 	}
 	if err == nil {
 		err = s.get(ctx)
 	}
-	if err == nil && fresh {
-		l.mu.Lock()
-		l.sessions[s] = true
-		l.mu.Unlock()
-	}
 	l.done(ctx, s, err)
-	return s, err
+	return err
+}
+
+// giveUp ends the requests to a data center that are under way, as people do who have waited long enough.
+func (l *load) giveUp(n *network) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s, giveUp := range l.underWay {
+		if s.net == n {
+			giveUp(errGivenUp)
+		}
+	}
+}
+
+// await returns a channel that gets the next answer from a data center on a connection that is opened from now on.
+// Whoever waited before waits no more.
+func (l *load) await(n *network) <-chan arrived {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awaited = &awaited{n, time.Now(), make(chan arrived, 1)}
+	return l.awaited.answer
 }
 
 // done counts what became of a request.
 func (l *load) done(ctx context.Context, s *session, err error) {
-	if err != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.tally.cutOff++
+	if err == nil {
+		l.answered(s)
 		return
 	}
+	cutOff := errors.Is(context.Cause(ctx), context.Canceled)
 	var flow flow
 	dead := false
-	if err != nil {
-		flow = l.proof.on(s.local)
-		dead = flow.server() != 0 && l.dead(flow.server(), flow.opened, time.Now())
+	if s.net != nil {
+		flow = s.net.proof.on(s.local)
+		dead = s.net.deadDuring(flow.server(), flow.opened, time.Now())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.underWay, s)
 	switch {
-	case err == nil && s.keep:
-		l.tally.ok++
-		l.tally.kept[s.server]++
-	case err == nil:
-		l.tally.ok++
-		l.tally.fresh[s.server]++
+	case cutOff:
+		l.tally.cutOff++
 	case dead:
 		l.tally.failedDead++
 	default:
 		l.tally.failedLive++
 		if len(l.tally.failures) < 5 {
-			l.tally.failures = append(l.tally.failures, fmt.Sprintf("%v, to port %d, accepted by port %d: %v", s.local, flow.to, flow.answered, err))
+			l.tally.failures = append(l.tally.failures, s.failure(flow, err))
 		}
 	}
 }
 
-// session is one connection to the VIP.
+func (l *load) answered(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.underWay, s)
+	l.tally.ok++
+	if s.keep {
+		l.tally.kept[s.server]++
+	} else {
+		l.tally.fresh[s.server]++
+	}
+	if a := l.awaited; a != nil && a.from == s.net && s.opened.After(a.opened) {
+		a.answer <- arrived{time.Now(), s.server}
+		l.awaited = nil
+	}
+}
+
+// takePort returns a port of the client that no connection uses.
+func (l *load) takePort() uint16 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		port := uint16(firstPort + l.order[l.nextPort%ports])
+		if l.nextPort++; !l.ports[port] {
+			l.ports[port] = true
+			return port
+		}
+	}
+}
+
+// session is one connection to the web site.
 type session struct {
-	load   *load
+	load *load
+	keep bool
+
+	net    *network // nil until it is known; set under load.mu
 	local  netip.AddrPort
 	opened time.Time
-	keep   bool
 	conn   net.Conn // nil when it could not be opened
 	http   *http.Client
 	server string      // who answered; "" before
@@ -334,20 +405,23 @@ type session struct {
 // open another, and a broken connection would go unseen.
 var errReopened = errors.New("the connection is gone")
 
-// connect opens a connection. It returns a session in any case, for the account.
-func (l *load) connect(ctx context.Context, keep bool) (*session, error) {
-	s := &session{load: l, opened: time.Now(), keep: keep}
-	for open := false; !open; open = l.proof.open(s.local, s.opened) {
-		n := l.order[l.port.Add(1)%ports]
-		s.local = netip.AddrPortFrom(l.address, uint16(firstPort+n))
+// open finds out where the web site is and connects to it.
+func (s *session) open(ctx context.Context) error {
+	n, err := s.load.where(ctx)
+	if err != nil {
+		return err
 	}
-	var err error
-	if s.conn, err = l.client.DialFrom(ctx, s.local, l.vip); err != nil {
-		return s, err
+	s.local, s.opened = netip.AddrPortFrom(s.load.address, s.load.takePort()), time.Now()
+	n.proof.open(s.local, s.opened)
+	s.load.mu.Lock()
+	s.net = n
+	s.load.mu.Unlock()
+	if s.conn, err = s.load.client.DialFrom(ctx, s.local, n.vip); err != nil {
+		return err
 	}
 	var used atomic.Bool
 	s.http = &http.Client{Transport: &http.Transport{
-		DisableKeepAlives:  !keep,
+		DisableKeepAlives:  !s.keep,
 		DisableCompression: true,
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			if used.Swap(true) {
@@ -356,12 +430,12 @@ func (l *load) connect(ctx context.Context, keep bool) (*session, error) {
 			return s.conn, nil
 		},
 	}}
-	return s, nil
+	return nil
 }
 
 // get sends one request and checks the answer: the whole page, of one and the same server.
 func (s *session) get(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.load.vip.String()+"/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+strings.TrimSuffix(webName, ".")+"/", nil)
 	if err != nil {
 		return err
 	}
@@ -387,12 +461,25 @@ func (s *session) get(ctx context.Context) error {
 	return nil
 }
 
+func (s *session) failure(f flow, err error) string {
+	if s.net == nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v to %s, to port %d, accepted by port %d: %v", s.local, s.net.name, f.to, f.answered, err)
+}
+
 func (s *session) close(answered bool) {
 	if s.http != nil {
 		s.http.CloseIdleConnections()
 		s.conn.Close()
 	}
-	s.load.proof.finish(s.local, answered)
+	if s.net == nil {
+		return
+	}
+	s.net.proof.finish(s.local, answered)
+	s.load.mu.Lock()
+	defer s.load.mu.Unlock()
+	delete(s.load.ports, s.local.Port())
 }
 
 // page is what a server answers: its name, and enough to fill more than one segment.

@@ -3,13 +3,9 @@ package demo
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluicelb/sluice/p4/packet"
@@ -19,118 +15,194 @@ import (
 
 // picture is the demo's network; the values below are its other half.
 const picture = `
-     client 192.0.2.10                              healthd
-          |                                            |
-     router 192.0.2.1 / 10.0.0.1                mgmt 10.0.0.250
-          |                                            |
-   +------1--------------------------------------------5------+
-   |  switch: sluice.p4 on softswitch    VIP 10.0.0.100:80    |--- P4Runtime
-   +------2--------------------3-----------------------4------+        |
-          |                    |                       |          controller
-     web1 10.0.0.11       web2 10.0.0.12          web3 10.0.0.13
-     VIP on lo            VIP on lo               VIP on lo
+     client 192.0.2.10 <--------- DNS over UDP ---------> gslb
+          |                                                 |
+     router 192.0.2.1                            watches both controllers
+       |            |
+       | 10.0.0.1   +----------------------------+ 10.1.0.1
+       |                                         |
+   +---1------------------------------+      +---1-----------------------+
+   |  fra: sluice.p4 on softswitch    |      |  ams: the same            |
+   |  VIP 10.0.0.100:80               |      |  VIP 10.1.0.100:80        |
+   +---2--------3--------4--------5---+      +---2--------3--------4-----+
+       |        |        |        |              |        |        |
+      web1     web2     web3     mgmt           web4     web5     mgmt
+      .11      .12      .13      .250           .11      .12      .250
+
+   The VIP is on every server's loopback. In each data center a controller
+   programs the switch over P4Runtime, and healthd checks from mgmt.
 `
 
 const (
-	routerPort     = 1
-	managementPort = 5
+	routerPort  = 1
+	firstServer = 2 // port of the first of the servers
 )
 
-var (
-	vip             = netip.MustParseAddrPort("10.0.0.100:80")
-	vipMAC          = packet.MAC{0x02, 0x53, 0x4c, 0, 0, 0x01}
-	clientAddress   = netip.MustParsePrefix("192.0.2.10/24")
-	clientGateway   = netip.MustParsePrefix("192.0.2.1/24")
-	serverGateway   = netip.MustParsePrefix("10.0.0.1/24")
-	managementHost  = netip.MustParsePrefix("10.0.0.250/24")
-	clientMAC       = packet.MAC{0x02, 0, 0, 0, 0x02, 0x10}
-	routerClientMAC = packet.MAC{0x02, 0, 0, 0, 0x02, 0x01}
-	routerMAC       = packet.MAC{0x02, 0, 0, 0, 0, 0x01}
-	managementMAC   = packet.MAC{0x02, 0, 0, 0, 0, 0xfa}
-)
-
-// network is everything at the switch's ports.
-type network struct {
-	servers    []*server // by name
-	client     *netstack.Host
-	management *netstack.Host
-	proof      *proof
-	ports      map[uint16]port.Port // for the switch, taps on
-	closers    []func() error       // undone from last to first
+// place is one data center, as the picture has it.
+type place struct {
+	name       string
+	vip        netip.AddrPort
+	vipMAC     packet.MAC
+	router     netip.Prefix // the router's leg into it
+	routerMAC  packet.MAC
+	management netip.Prefix // the host that healthd checks through
+	mgmtMAC    packet.MAC
+	servers    []string // names
 }
 
-// newNetwork builds the hosts and their wires. With a directory, what passes each port is recorded
-// there, or the error is a CaptureError. tamper, in tests, gets to falsify what happens between a tap and the host's wire, or between
-// the switch and the tap.
-func newNetwork(captures string, tamper tamper) (*network, error) {
-	n := &network{ports: make(map[uint16]port.Port)}
-	macs := make(map[uint16]packet.MAC)
-	for i := range 3 {
-		s := &server{
-			name:    fmt.Sprintf("web%d", i+1),
-			address: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(11 + i)}), 24),
-			mac:     packet.MAC{0x02, 0, 0, 0, 0, byte(0x11 + i)},
-			port:    uint16(2 + i),
-		}
-		n.servers = append(n.servers, s)
-		macs[s.port] = s.mac
+// newPlace numbers a data center: 10.n.0.0/24 is its network.
+func newPlace(n byte, name string, servers ...string) place {
+	host := func(last byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, last}), 24) }
+	return place{
+		name:       name,
+		vip:        netip.AddrPortFrom(host(100).Addr(), 80),
+		vipMAC:     packet.MAC{0x02, 0x53, 0x4c, 0, n, 0x01},
+		router:     host(1),
+		routerMAC:  packet.MAC{0x02, 0, 0, 0, n, 0x01},
+		management: host(250),
+		mgmtMAC:    packet.MAC{0x02, 0, 0, 0, n, 0xfa},
+		servers:    servers,
 	}
-	n.proof = newProof(vip, vipMAC, routerPort, macs)
+}
+
+// managementPort is the last one.
+func (p place) managementPort() uint16 { return uint16(firstServer + len(p.servers)) }
+
+var (
+	fra = newPlace(0, "fra", "web1", "web2", "web3")
+	ams = newPlace(1, "ams", "web4", "web5")
+
+	clientAddress   = netip.MustParsePrefix("192.0.2.10/24")
+	clientGateway   = netip.MustParsePrefix("192.0.2.1/24")
+	clientMAC       = packet.MAC{0x02, 0, 0, 0, 0x02, 0x10}
+	routerClientMAC = packet.MAC{0x02, 0, 0, 0, 0x02, 0x01}
+)
+
+// world is all that is beside Sluice: the networks of the data centers, and the client, whose router has a leg in
+// each.
+type world struct {
+	client   *netstack.Host
+	networks []*network
+	closers  closers
+}
+
+// newWorld builds the hosts and their wires. With a directory, what passes each port of a switch is
+// recorded there, or the error is a CaptureError. tamper, in tests, gets to falsify what happens.
+func newWorld(captures string, tamper tamper, places ...place) (*world, error) {
 	if captures != "" {
 		if err := os.MkdirAll(captures, 0o777); err != nil {
 			return nil, &CaptureError{err}
 		}
 	}
-	if err := n.build(captures, tamper); err != nil {
-		return nil, errors.Join(err, n.close())
+	w := new(world)
+	if err := w.build(captures, tamper, places); err != nil {
+		return nil, errors.Join(err, w.close())
 	}
-	return n, nil
+	return w, nil
 }
 
-// CaptureError says that the directory for captures cannot be used.
-type CaptureError struct{ err error }
-
-func (e *CaptureError) Error() string { return e.err.Error() }
-func (e *CaptureError) Unwrap() error { return e.err }
-
-func (n *network) build(captures string, tamper tamper) error {
+func (w *world) build(captures string, tamper tamper, places []place) error {
+	for _, p := range places {
+		n := newNetwork(p)
+		w.networks = append(w.networks, n)
+		if err := n.build(captures, tamper); err != nil {
+			return err
+		}
+	}
 	inner, outer, stop := netstack.Cable()
-	n.closers = append(n.closers, func() error { stop(); return nil })
-	routerEnd, err := n.wire(routerPort, "router", captures, tamper)
+	w.closers.add(func() error { stop(); return nil })
+	legs := []netstack.Interface{{Link: outer, MAC: routerClientMAC, Address: clientGateway}}
+	for _, n := range w.networks {
+		legs = append(legs, netstack.Interface{Link: n.uplink, MAC: n.routerMAC, Address: n.router})
+	}
+	router, err := netstack.NewRouter("router", legs...)
 	if err != nil {
 		return err
 	}
-	router, err := netstack.NewRouter("router",
-		netstack.Interface{Link: outer, MAC: routerClientMAC, Address: clientGateway},
-		netstack.Interface{Link: routerEnd, MAC: routerMAC, Address: serverGateway})
-	if err != nil {
-		return err
-	}
-	n.closers = append(n.closers, func() error { router.Close(); return nil })
-	n.client, err = netstack.New(netstack.Config{
+	w.closers.add(func() error { router.Close(); return nil })
+	w.client, err = netstack.New(netstack.Config{
 		Name: "client", MAC: clientMAC, Address: clientAddress, Gateway: clientGateway.Addr(),
 	}, inner)
 	if err != nil {
 		return err
 	}
-	n.closers = append(n.closers, func() error { n.client.Close(); return nil })
-	managementEnd, err := n.wire(managementPort, "mgmt", captures, tamper)
+	w.closers.add(func() error { w.client.Close(); return nil })
+	return nil
+}
+
+func (w *world) close() error {
+	err := w.closers.close()
+	for _, n := range w.networks {
+		err = errors.Join(err, n.closers.close())
+	}
+	return err
+}
+
+// at returns the data center whose VIP has an address, or nil.
+func (w *world) at(vip netip.Addr) *network {
+	for _, n := range w.networks {
+		if n.vip.Addr() == vip {
+			return n
+		}
+	}
+	return nil
+}
+
+// network is everything at the ports of one data center's switch.
+type network struct {
+	place
+	hosts   []*server // by name
+	mgmt    *netstack.Host
+	uplink  *port.End // the router's
+	proof   *proof
+	ports   map[uint16]port.Port // for the switch, taps on
+	closers closers
+}
+
+func newNetwork(p place) *network {
+	n := &network{place: p, ports: make(map[uint16]port.Port)}
+	macs := make(map[uint16]packet.MAC)
+	for i, name := range p.servers {
+		s := &server{
+			name:    name,
+			vip:     p.vip,
+			address: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, p.router.Addr().As4()[1], 0, byte(11 + i)}), 24),
+			gateway: p.router.Addr(),
+			mac:     packet.MAC{0x02, 0, 0, 0, p.routerMAC[4], byte(0x11 + i)},
+			port:    uint16(firstServer + i),
+		}
+		n.hosts = append(n.hosts, s)
+		macs[s.port] = s.mac
+	}
+	n.proof = newProof(p.vip, p.vipMAC, routerPort, p.managementPort(), macs)
+	return n
+}
+
+// build makes all but the router.
+func (n *network) build(captures string, tamper tamper) (err error) {
+	if tamper.place != n.name && !(tamper.place == "" && n.name == fra.name) {
+		tamper.wire, tamper.inside = nil, nil
+	}
+	if n.uplink, err = n.wire(routerPort, "router", captures, tamper); err != nil {
+		return err
+	}
+	managementEnd, err := n.wire(n.managementPort(), "mgmt", captures, tamper)
 	if err != nil {
 		return err
 	}
-	n.management, err = netstack.New(netstack.Config{Name: "mgmt", MAC: managementMAC, Address: managementHost}, managementEnd)
+	n.mgmt, err = netstack.New(netstack.Config{Name: "mgmt", MAC: n.mgmtMAC, Address: n.management}, managementEnd)
 	if err != nil {
 		return err
 	}
-	n.closers = append(n.closers, func() error { n.management.Close(); return nil })
-	for _, s := range n.servers {
+	n.closers.add(func() error { n.mgmt.Close(); return nil })
+	for _, s := range n.hosts {
 		if s.end, err = n.wire(s.port, s.name, captures, tamper); err != nil {
 			return err
 		}
 		if err := s.powerOn(); err != nil {
 			return err
 		}
-		n.closers = append(n.closers, func() error { s.powerOff(); return nil })
+		n.closers.add(func() error { s.powerOff(); return nil })
 	}
 	return nil
 }
@@ -138,12 +210,12 @@ func (n *network) build(captures string, tamper tamper) error {
 // wire makes a port of the switch with its taps, and returns the host's end.
 func (n *network) wire(id uint16, name, captures string, tamper tamper) (*port.End, error) {
 	p, end := port.NewLink()
-	n.closers = append(n.closers, end.Close)
+	n.closers.add(end.Close)
 	if tamper.wire != nil {
 		p = tamper.wire(id, p)
 	}
 	if captures != "" {
-		file, err := os.Create(filepath.Join(captures, fmt.Sprintf("port%d-%s.pcap", id, name)))
+		file, err := os.Create(filepath.Join(captures, fmt.Sprintf("%s-port%d-%s.pcap", n.name, id, name)))
 		if err != nil {
 			return nil, &CaptureError{err}
 		}
@@ -151,7 +223,7 @@ func (n *network) wire(id uint16, name, captures string, tamper tamper) (*port.E
 		if err != nil {
 			return nil, &CaptureError{errors.Join(err, file.Close())}
 		}
-		n.closers = append(n.closers, func() error { return errors.Join(pcap.Err(), file.Close()) })
+		n.closers.add(func() error { return errors.Join(pcap.Err(), file.Close()) })
 		p = port.Capture(p, pcap)
 	}
 	p = port.Tap(p, n.proof.tap(id))
@@ -162,16 +234,8 @@ func (n *network) wire(id uint16, name, captures string, tamper tamper) (*port.E
 	return end, nil
 }
 
-func (n *network) close() error {
-	var err error
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, n.closers[i]())
-	}
-	return err
-}
-
 func (n *network) server(name string) *server {
-	for _, s := range n.servers {
+	for _, s := range n.hosts {
 		if s.name == name {
 			return s
 		}
@@ -179,9 +243,36 @@ func (n *network) server(name string) *server {
 	panic("no server " + name)
 }
 
-// offDuring reports whether the server at a port was without power at any time between two.
-func (n *network) offDuring(id uint16, from, to time.Time) bool {
-	for _, s := range n.servers {
+// powerOff cuts the power of all servers at once, and returns when the last one died.
+func (n *network) powerOff() time.Time {
+	var last time.Time
+	died := make(chan time.Time, len(n.hosts))
+	for _, s := range n.hosts {
+		go func() { died <- s.powerOff() }()
+	}
+	for range n.hosts {
+		if at := <-died; at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+func (n *network) powerOn() error {
+	var err error
+	for _, s := range n.hosts {
+		err = errors.Join(err, s.powerOn())
+	}
+	return err
+}
+
+// deadDuring reports whether the server at a port was without power at any time between two. For port
+// 0, which stands for whoever would have taken the flow, it reports whether all servers were, at once.
+func (n *network) deadDuring(id uint16, from, to time.Time) bool {
+	if id == 0 {
+		return n.darkDuring(from, to)
+	}
+	for _, s := range n.hosts {
 		if s.port == id {
 			return s.offDuring(from, to)
 		}
@@ -189,94 +280,52 @@ func (n *network) offDuring(id uint16, from, to time.Time) bool {
 	return false
 }
 
-// tamper makes the network lie, so that a test can see the proof fail. Each function may replace a
-// port; nil leaves it.
-type tamper struct {
-	wire   func(id uint16, p port.Port) port.Port // beyond the taps: what servers send
-	inside func(id uint16, p port.Port) port.Port // before the taps: what the switch sends
-}
-
-// server is one real server: a host with the VIP on its loopback and net/http on the VIP.
-type server struct {
-	name    string
-	address netip.Prefix
-	mac     packet.MAC
-	port    uint16
-	end     *port.End
-
-	host    *netstack.Host // nil while it has no power
-	http    *http.Server
-	serving sync.WaitGroup
-
-	served atomic.Int64 // pages sent for clients, over all its lives
-
-	mu      sync.Mutex // guards outages
-	outages []outage
-}
-
-// outage is a time without power; still on while to is zero.
-type outage struct{ from, to time.Time }
-
-// powerOn boots the server and plugs it in. Nothing is left of the time before.
-func (s *server) powerOn() error {
-	var err error
-	s.host, err = netstack.New(netstack.Config{
-		Name: s.name, MAC: s.mac, Address: s.address, Gateway: serverGateway.Addr(),
-		VIPs: []netip.Addr{vip.Addr()},
-	}, s.end)
-	if err != nil {
-		return err
-	}
-	pages := http.NewServeMux()
-	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(time.Duration(2+rand.IntN(20)) * time.Millisecond) // what a page takes to make
-		s.served.Add(1)
-		fmt.Fprint(w, page(s.name))
-	})
-	pages.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	s.http = &http.Server{Handler: pages}
-	for _, address := range []netip.AddrPort{vip, netip.AddrPortFrom(s.address.Addr(), vip.Port())} {
-		l, err := s.host.Listen(address)
-		if err != nil {
-			s.powerOff()
-			return err
+// darkDuring reports whether at any time between two no server had power. Such a time begins with from, or
+// when the last server dies.
+func (n *network) darkDuring(from, to time.Time) bool {
+	moments := []time.Time{from}
+	for _, s := range n.hosts {
+		for _, o := range s.history() {
+			if o.from.After(from) && o.from.Before(to) {
+				moments = append(moments, o.from)
+			}
 		}
-		s.serving.Go(func() { s.http.Serve(l) }) // until powerOff
 	}
-	s.end.SetUp(true)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.outages); n > 0 {
-		s.outages[n-1].to = time.Now()
-	}
-	return nil
-}
-
-// powerOff cuts the power: frames vanish at once, and the host never closes anything. It returns
-// when that was.
-func (s *server) powerOff() time.Time {
-	if s.host == nil {
-		return time.Time{}
-	}
-	s.mu.Lock()
-	now := time.Now()
-	s.outages = append(s.outages, outage{from: now})
-	s.mu.Unlock()
-	s.end.SetUp(false)
-	s.host.Close()
-	s.http.Close()
-	s.serving.Wait()
-	s.host = nil
-	return now
-}
-
-func (s *server) offDuring(from, to time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, o := range s.outages {
-		if o.from.Before(to) && (o.to.IsZero() || o.to.After(from)) {
+	for _, moment := range moments {
+		dark := true
+		for _, s := range n.hosts {
+			dark = dark && s.offAt(moment)
+		}
+		if dark {
 			return true
 		}
 	}
 	return false
+}
+
+// tamper makes the world lie, so that a test can see the proof fail. Each function may be nil.
+type tamper struct {
+	place  string                                 // whose network; "" is fra's
+	wire   func(id uint16, p port.Port) port.Port // may replace a port beyond the taps: what servers send
+	inside func(id uint16, p port.Port) port.Port // may replace one before the taps: what the switch sends
+	dns    dnsTamper
+}
+
+// CaptureError says that the directory for captures cannot be used.
+type CaptureError struct{ err error }
+
+func (e *CaptureError) Error() string { return e.err.Error() }
+func (e *CaptureError) Unwrap() error { return e.err }
+
+// closers are undone from last to first.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+func (c closers) close() error {
+	var err error
+	for i := len(c) - 1; i >= 0; i-- {
+		err = errors.Join(err, c[i]())
+	}
+	return err
 }

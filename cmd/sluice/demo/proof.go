@@ -11,7 +11,7 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-// proof watches every frame that enters or leaves the switch and holds Direct Server Return to its
+// proof watches every frame that enters or leaves the switch of a data center and holds Direct Server Return to its
 // word, for all flows and all frames:
 //
 //	client -> VIP   enters at the router's port for the VIP's MAC; leaves once, at one server's
@@ -24,10 +24,11 @@ import (
 // From the same frames it knows which server a flow was on, so that a failed request is charged to
 // a dead server or a live one by evidence.
 type proof struct {
-	vip     netip.AddrPort
-	vipMAC  packet.MAC
-	router  uint16                // port
-	servers map[uint16]packet.MAC // by port
+	vip        netip.AddrPort
+	vipMAC     packet.MAC
+	router     uint16                // port
+	management uint16                // port
+	servers    map[uint16]packet.MAC // by port
 
 	mu       sync.Mutex               // guards what follows
 	requests map[string][]time.Time   // when frames entered that have not left yet, by all but the destination MAC
@@ -79,9 +80,9 @@ const (
 	synACK     = packet.SYN | packet.ACK
 )
 
-func newProof(vip netip.AddrPort, vipMAC packet.MAC, router uint16, servers map[uint16]packet.MAC) *proof {
+func newProof(vip netip.AddrPort, vipMAC packet.MAC, router, management uint16, servers map[uint16]packet.MAC) *proof {
 	return &proof{
-		vip: vip, vipMAC: vipMAC, router: router, servers: servers,
+		vip: vip, vipMAC: vipMAC, router: router, management: management, servers: servers,
 		requests: make(map[string][]time.Time),
 		replies:  make(map[string]int),
 		early:    make(map[copied]int),
@@ -189,7 +190,7 @@ func (p *proof) reply(id uint16, d port.Direction, e packet.Ethernet, ip packet.
 					p.early[copied{string(e), other}]++
 				}
 			}
-			p.early[copied{string(e), managementPort}]++
+			p.early[copied{string(e), p.management}]++
 		}
 		if f != nil && tcp.Flags()&synACK == synACK {
 			f.answered = id
@@ -245,16 +246,11 @@ func (p *proof) breach(format string, args ...any) {
 	}
 }
 
-// open starts a flow's record, before the client sends its first frame. It reports false when the
-// client's end is in use.
-func (p *proof) open(client netip.AddrPort, at time.Time) bool {
+// open starts a flow's record, before the client sends its first frame.
+func (p *proof) open(client netip.AddrPort, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.flows[client] != nil {
-		return false
-	}
 	p.flows[client] = &flow{opened: at}
-	return true
 }
 
 // on returns what the captures say of an open flow.

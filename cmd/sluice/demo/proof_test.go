@@ -23,6 +23,12 @@ type handSwitch struct {
 	net      *network
 }
 
+var (
+	vip, vipMAC    = fra.vip, fra.vipMAC
+	routerMAC      = fra.routerMAC
+	managementPort = fra.managementPort()
+)
+
 // run switches frames until the test ends.
 func (h *handSwitch) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -50,7 +56,7 @@ func (h *handSwitch) forward(in uint16, frame []byte) {
 		return
 	}
 	if ip := packet.IPv4(e.Payload()); e.Type() == packet.TypeIPv4 && ip.Dst() == vip.Addr() {
-		s := h.net.servers[packet.TCP(ip.Payload()).SrcPort()%3]
+		s := h.net.hosts[packet.TCP(ip.Payload()).SrcPort()%3]
 		e.SetDst(s.mac)
 		out = s.port
 	}
@@ -65,19 +71,21 @@ func (h *handSwitch) forward(in uint16, frame []byte) {
 	}
 }
 
-func handNetwork(t *testing.T, tamper tamper) *network {
+// handNetwork returns a data center with such a switch, and a load that goes there.
+func handNetwork(t *testing.T, tamper tamper) (*network, *load) {
 	t.Helper()
-	n, err := newNetwork("", tamper)
+	w, err := newWorld("", tamper, fra)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := n.close(); err != nil {
+		if err := w.close(); err != nil {
 			t.Error(err)
 		}
 	})
+	n := w.networks[0]
 	(&handSwitch{stations: make(map[packet.MAC]uint16), net: n}).run(t)
-	return n
+	return n, newLoad(w.client, clientAddress.Addr(), func(context.Context) (*network, error) { return n, nil })
 }
 
 // changed is a port whose frames are changed on their way.
@@ -226,15 +234,14 @@ func TestProof(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := handNetwork(t, test.tamper)
-			l := newLoad(n.client, clientAddress.Addr(), vip, n.proof, n.offDuring)
+			n, l := handNetwork(t, test.tamper)
 			l.once(t.Context())
 			n.proof.routerIsLearned()
 			l.start(t.Context(), 300)
 			// Somebody asks each server for its own MAC, as health checks do.
-			for _, s := range n.servers {
+			for _, s := range n.hosts {
 				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				n.management.Ping(ctx, s.address.Addr()) // may fail: where a server lies in ARP
+				n.mgmt.Ping(ctx, s.address.Addr()) // may fail: where a server lies in ARP
 				cancel()
 			}
 			eventually(t, func() bool {
@@ -251,7 +258,7 @@ func TestProof(t *testing.T) {
 				if done.ok != done.issued {
 					t.Errorf("%d of %d requests answered: %q", done.ok, done.issued, done.failures)
 				}
-				for _, s := range n.servers {
+				for _, s := range n.hosts {
 					if answers := done.fresh[s.name] + done.kept[s.name]; answers == 0 || int(s.served.Load()) != answers {
 						t.Errorf("%s answered %d requests and sent %d pages", s.name, answers, s.served.Load())
 					}
@@ -283,8 +290,7 @@ func TestProof(t *testing.T) {
 
 // A request that fails is charged to the server that its connection was on.
 func TestBlame(t *testing.T) {
-	n := handNetwork(t, tamper{})
-	l := newLoad(n.client, clientAddress.Addr(), vip, n.proof, n.offDuring)
+	n, l := handNetwork(t, tamper{})
 	l.timeout = 4 * time.Second // for requests that the server had taken and never answered
 	l.start(t.Context(), 200)
 	eventually(t, func() bool { return len(l.openBefore(time.Now())) == 3 })
@@ -312,6 +318,66 @@ func TestBlame(t *testing.T) {
 	}
 }
 
+// Requests to a data center that is dead as a whole are charged to it; when their clients give up they end, and who
+// asks after its return is answered.
+func TestBlackout(t *testing.T) {
+	n, l := handNetwork(t, tamper{})
+	l.timeout = 4 * time.Second // for those who do not give up
+	l.start(t.Context(), 200)
+	eventually(t, func() bool { return len(l.openBefore(time.Now())) == 3 })
+	died := n.powerOff()
+	before := l.now()
+	eventually(t, func() bool {
+		left, _ := n.proof.lastRequest(firstServer)
+		return left.After(died)
+	})
+	eventually(t, func() bool { l.giveUp(n); return l.now().failedDead >= before.failedDead+sessions })
+	back := l.await(n)
+	if err := n.powerOn(); err != nil {
+		t.Fatal(err)
+	}
+	if page := <-back; page.at.Before(died) || !slices.Contains(n.servers, page.server) {
+		t.Errorf("the first page after the return: %+v", page)
+	}
+	l.stop()
+	done := l.now()
+	if done.failedLive != 0 {
+		t.Errorf("%d requests charged to live servers: %q", done.failedLive, done.failures)
+	}
+	if done.ok+done.failedDead != done.issued {
+		t.Errorf("%+v", done)
+	}
+}
+
+func TestDeadDuring(t *testing.T) {
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	n := newNetwork(ams)
+	n.hosts[0].outages = []outage{{at(10), at(20)}, {at(40), at(50)}}
+	n.hosts[1].outages = []outage{{at(20), at(30)}, {at(45), time.Time{}}}
+	for _, test := range []struct {
+		name     string
+		port     uint16
+		from, to int64
+		want     bool
+	}{
+		{"before", 2, 0, 10, false},
+		{"into its outage", 2, 0, 11, true},
+		{"within", 2, 12, 13, true},
+		{"after", 2, 20, 40, false},
+		{"without end", 3, 60, 70, true},
+		{"nobody's", 0, 0, 9, false},
+		{"nobody's, one after the other dead", 0, 0, 45, false},
+		{"nobody's, all dead", 0, 41, 46, true},
+		{"nobody's, since all are dead", 0, 46, 47, true},
+		{"nobody's, since one is back", 0, 50, 70, false},
+		{"a stranger's", 9, 0, 100, false},
+	} {
+		if got := n.deadDuring(test.port, at(test.from), at(test.to)); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
 // A reply may be flooded, once per port, if it came in before the switch knew the router.
 func TestProofOfFloods(t *testing.T) {
 	web1, web2 := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x12}
@@ -319,7 +385,7 @@ func TestProofOfFloods(t *testing.T) {
 	reply := func(seq byte) []byte {
 		return packet.NewTCP(packet.Segment{SrcMAC: web1, DstMAC: routerMAC, Src: vip, Dst: client, Flags: packet.ACK, Sequence: uint32(seq)})
 	}
-	p := newProof(vip, vipMAC, routerPort, map[uint16]packet.MAC{2: web1, 3: web2})
+	p := newProof(vip, vipMAC, routerPort, managementPort, map[uint16]packet.MAC{2: web1, 3: web2})
 	see := func(id uint16, d port.Direction, frame []byte) { p.tap(id)(d, time.Time{}, frame) }
 	var got []int
 	note := func() { got = append(got, p.breaches) }
@@ -348,7 +414,7 @@ func TestProofOfFloods(t *testing.T) {
 func TestLastRequest(t *testing.T) {
 	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11}
 	client := netip.MustParseAddrPort("192.0.2.10:20000")
-	p := newProof(vip, vipMAC, routerPort, map[uint16]packet.MAC{2: web1})
+	p := newProof(vip, vipMAC, routerPort, managementPort, map[uint16]packet.MAC{2: web1})
 	if left, entered := p.lastRequest(2); !left.IsZero() || !entered.IsZero() {
 		t.Errorf("before any: %v, %v", left, entered)
 	}
@@ -379,7 +445,7 @@ func TestFlowServer(t *testing.T) {
 		return packet.NewTCP(packet.Segment{SrcMAC: srcMAC, DstMAC: dstMAC, Src: src, Dst: dst, Flags: flags})
 	}
 	web1, web2 := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x12}
-	p := newProof(vip, vipMAC, 1, map[uint16]packet.MAC{2: web1, 3: web2})
+	p := newProof(vip, vipMAC, 1, managementPort, map[uint16]packet.MAC{2: web1, 3: web2})
 	see := func(id uint16, d port.Direction, frame []byte) { p.tap(id)(d, time.Time{}, frame) }
 	to := func(id uint16, mac packet.MAC, flags uint8) {
 		see(1, port.In, segment(client, vip, routerMAC, vipMAC, flags))

@@ -50,25 +50,30 @@ func TestClaimsOnRequests(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(t *tally, served map[string]int)
+		early  *tally
 		want   []bool
 	}{
-		{"whole", func(*tally, map[string]int) {}, []bool{true, true, true}},
-		{"a request without end", func(t *tally, _ map[string]int) { t.issued++ }, []bool{false, true, true}},
+		{"whole", func(*tally, map[string]int) {}, nil, []bool{true, true, true}},
+		{"a request without end", func(t *tally, _ map[string]int) { t.issued++ }, nil, []bool{false, true, true}},
 		{"hardly any", func(t *tally, served map[string]int) {
 			*t = tally{issued: 299, ok: 299, fresh: map[string]int{"web1": 299}}
 			served["web1"], served["web2"] = 299, 0
-		}, []bool{false, true, true}},
-		{"a long outage", func(t *tally, _ map[string]int) { t.issued += 100; t.failedDead += 100 }, []bool{false, true, true}},
-		{"an answer that nobody sent", func(_ *tally, served map[string]int) { served["web1"]-- }, []bool{true, false, true}},
-		{"an answer by a stranger", func(t *tally, _ map[string]int) { t.fresh["web9"] = 1 }, []bool{true, false, true}},
-		{"pages that nobody asked for", func(_ *tally, served map[string]int) { served["web2"] += 100 }, []bool{true, false, true}},
-		{"a failure on a live server", func(t *tally, _ map[string]int) { t.failedDead--; t.failedLive++ }, []bool{true, true, false}},
+		}, nil, []bool{false, true, true}},
+		{"a long outage", func(t *tally, _ map[string]int) { t.issued += 100; t.failedDead += 100 }, nil, []bool{false, true, true}},
+		{"an answer that nobody sent", func(_ *tally, served map[string]int) { served["web1"]-- }, nil, []bool{true, false, true}},
+		{"an answer by a stranger", func(t *tally, _ map[string]int) { t.fresh["web9"] = 1 }, nil, []bool{true, false, true}},
+		{"pages that nobody asked for", func(_ *tally, served map[string]int) { served["web2"] += 100 }, nil, []bool{true, false, true}},
+		{"a failure on a live server", func(t *tally, _ map[string]int) { t.failedDead--; t.failedLive++ }, nil, []bool{true, true, false}},
+		{"a long outage of a whole data center", func(t *tally, _ map[string]int) { t.issued += 500; t.failedDead += 500 },
+			&tally{issued: 1000, failedDead: 20}, []bool{true, true, true}},
+		{"a long outage before", func(t *tally, _ map[string]int) { t.issued += 500; t.failedDead += 500 },
+			&tally{issued: 1000, failedDead: 101}, []bool{false, true, true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			all, sent := whole.since(tally{}), map[string]int{"web1": served["web1"], "web2": served["web2"]}
 			test.change(&all, sent)
 			var got []bool
-			for _, c := range all.claims(sent) {
+			for _, c := range all.claims(sent, test.early) {
 				got = append(got, c.holds)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {

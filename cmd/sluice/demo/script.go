@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/p4/p4rt"
-	"github.com/sluicelb/sluice/p4/packet"
 )
 
 const (
@@ -24,20 +22,22 @@ const (
 
 // demo is one run.
 type demo struct {
-	cfg    Config
-	screen *screen
-	events *eventLog
-	net    *network
-	load   *load
-	api    *api.Client
-	p4rt   *p4rt.Client
-	names  map[packet.MAC]string
+	cfg      Config
+	screen   *screen
+	world    *world
+	fra, ams *site // ams is nil without
+	selector *selector
+	resolver *resolver
+	load     *load
 
+	began           time.Time
 	killed          time.Time
 	share           int            // slots of the server that dies, before
 	sessionsAtDeath map[string]int // by server
 	answersBefore   int            // of the server that dies, of a sample before
 	uneven          []string       // where new connections were not shared as the slots were
+	early           *tally         // what had become of requests before all of fra died; nil if it did not
+	eras            []era          // what DNS had to say when
 
 	result   Result
 	checks   []check
@@ -54,80 +54,65 @@ func (d *demo) check(holds bool, format string, args ...any) {
 	d.checks = append(d.checks, check{holds, fmt.Sprintf(format, args...)})
 }
 
+// step is a part of the script.
+type step func(d *demo, ctx context.Context) error
+
+var wholeScript = []step{(*demo).baseline, (*demo).kill, (*demo).bringBack, (*demo).drain, (*demo).failover}
+
 // play runs the script, from the first request to the last change.
 // The load that it starts goes on until loading ends.
 func (d *demo) play(ctx, loading context.Context) error {
-	if err := d.greet(ctx); err != nil {
-		return err
+	d.load.once(ctx) // the first request, from which the switch of fra learns where the router is
+	for _, s := range d.sites() {
+		if err := s.learnRouter(ctx); err != nil {
+			return err
+		}
 	}
 	d.load.start(loading, rate)
-	for _, step := range []func(context.Context) error{d.baseline, d.kill, d.bringBack, d.drain} {
-		if err := step(ctx); err != nil {
+	for _, step := range d.cfg.script {
+		if err := step(d, ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// greet sends the first request, and waits until the switch has learned from it where the router is.
-func (d *demo) greet(ctx context.Context) error {
-	waiting, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	d.load.once(ctx)
-	for {
-		known, err := knows(waiting, d.p4rt, routerMAC, routerPort)
-		if err == nil && known {
-			break
-		}
-		if err == nil {
-			err = receive(waiting, time.After(10*time.Millisecond))
-		}
-		if err != nil {
-			return fmt.Errorf("waiting until the switch knows where the router is: %w", err)
-		}
-	}
-	d.net.proof.routerIsLearned()
-	return nil
-}
-
-// showShares watches new connections for a while, prints how they are shared, beside the slots behind
-// them, and returns the answers by server.
-func (d *demo) showShares(ctx context.Context, when string) (map[string]int, error) {
+// showShares watches new connections to a data center for a while, prints how they are shared, beside the
+// slots behind them, and returns the answers by server.
+func (d *demo) showShares(ctx context.Context, s *site, when string) (map[string]int, error) {
 	fresh, _, err := d.load.draw(ctx, d.cfg.watch)
 	if err != nil {
 		return nil, err
 	}
-	table, err := d.slots(ctx)
+	table, err := s.slots(ctx)
 	if err != nil {
 		return nil, err
 	}
 	share, open := table.share(), d.load.openBefore(time.Now())
 	answers := 0
-	var names []string
-	for _, s := range d.net.servers {
-		answers += fresh[s.name]
-		names = append(names, s.name)
+	for _, server := range s.servers {
+		answers += fresh[server]
 	}
-	for _, text := range uneven(names, share, fresh) {
+	for _, text := range uneven(s.servers, share, fresh) {
 		d.uneven = append(d.uneven, when+": "+text)
 	}
 	d.screen.head("%-*s  %9s %7s %7s %9s", 6+barWidth, "share of new connections", "", "answers", "slots", "sessions")
-	for _, s := range d.net.servers {
-		n := fresh[s.name]
+	for _, server := range s.servers {
+		n := fresh[server]
 		percent := 100 * float64(n) / float64(max(answers, 1))
-		d.screen.line("%-6s%s  %7.1f %% %7s %7s %9s", s.name, d.screen.bar(n, answers), percent,
-			thousands(n), thousands(share[s.name]), thousands(open[s.name]))
+		d.screen.line("%-6s%s  %7.1f %% %7s %7s %9s", server, d.screen.bar(n, answers), percent,
+			thousands(n), thousands(share[server]), thousands(open[server]))
 	}
 	return fresh, nil
 }
 
 func (d *demo) baseline(ctx context.Context) error {
 	d.screen.title("Three servers share the load")
-	d.screen.note("%d new connections per second, and %d sessions that stay open", rate, sessions)
+	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open", d.fra.name, rate, sessions)
 	if err := receive(ctx, time.After(2*sessionPause)); err != nil { // until the sessions are open
 		return err
 	}
-	answers, err := d.showShares(ctx, "three servers")
+	answers, err := d.showShares(ctx, d.fra, "three servers")
 	d.answersBefore = answers[killed]
 	return err
 }
@@ -135,18 +120,18 @@ func (d *demo) baseline(ctx context.Context) error {
 func (d *demo) kill(ctx context.Context) error {
 	d.screen.title("Power cut at " + killed)
 	d.screen.note("its frames vanish from one moment to the next; it closes nothing")
-	victim := d.net.server(killed)
-	before, err := d.slots(ctx)
+	victim := d.fra.server(killed)
+	before, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
 	d.share = before.share()[killed]
-	load, from := d.load.now(), d.events.next()
+	load, from := d.load.now(), d.fra.events.next()
 	d.killed = victim.powerOff()
 	d.sessionsAtDeath = d.load.openBefore(d.killed)
 	d.screen.at(0, "%s is dead", killed)
 
-	e, err := d.events.wait(ctx, from, changeTimeout, killed+" is called down", verdict(killed, api.Health_HEALTH_DOWN))
+	e, err := d.fra.events.wait(ctx, from, changeTimeout, killed+" is called down", verdict(killed, api.Health_HEALTH_DOWN))
 	if err != nil {
 		return err
 	}
@@ -158,7 +143,7 @@ func (d *demo) kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := d.slots(ctx)
+	after, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -168,10 +153,10 @@ func (d *demo) kill(ctx context.Context) error {
 	moved := before.movesTo(after)
 	d.showMoves(moved)
 	d.moved("death of "+killed, report, moved, moved.surplusLeaving(killed), d.share)
-	if _, err := d.showShares(ctx, killed+" dead"); err != nil {
+	if _, err := d.showShares(ctx, d.fra, killed+" dead"); err != nil {
 		return err
 	}
-	left, entered := d.net.proof.lastRequest(victim.port)
+	left, entered := d.fra.proof.lastRequest(victim.port)
 	if left.IsZero() {
 		d.screen.line("No request frame ever left for %s.", killed)
 	} else {
@@ -179,6 +164,8 @@ func (d *demo) kill(ctx context.Context) error {
 	}
 	t := d.load.now().since(load)
 	d.screen.line("%s failed on the dead server, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
+	d.check(d.result.DetectionMS > 0 && d.result.ReprogramMS > 0,
+		"%.0f ms from death to detection, %.1f ms more to the last slot written", d.result.DetectionMS, d.result.ReprogramMS)
 	d.check(!entered.IsZero() && !entered.After(written),
 		"%s got requests, and none that came in after the last slot was written", killed)
 	return nil
@@ -186,16 +173,16 @@ func (d *demo) kill(ctx context.Context) error {
 
 func (d *demo) bringBack(ctx context.Context) error {
 	d.screen.title(killed + " returns")
-	before, err := d.slots(ctx)
+	before, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
-	from, began := d.events.next(), time.Now()
-	if err := d.net.server(killed).powerOn(); err != nil {
+	from, began := d.fra.events.next(), time.Now()
+	if err := d.fra.server(killed).powerOn(); err != nil {
 		return err
 	}
 	d.screen.at(0, "%s has power again, and has forgotten everything", killed)
-	e, err := d.events.wait(ctx, from, changeTimeout, killed+" is called up", verdict(killed, api.Health_HEALTH_UP))
+	e, err := d.fra.events.wait(ctx, from, changeTimeout, killed+" is called up", verdict(killed, api.Health_HEALTH_UP))
 	if err != nil {
 		return err
 	}
@@ -204,7 +191,7 @@ func (d *demo) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := d.slots(ctx)
+	after, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,7 +199,7 @@ func (d *demo) bringBack(ctx context.Context) error {
 	moved := before.movesTo(after)
 	d.showMoves(moved)
 	d.moved("return of "+killed, report, moved, moved.surplusReturning(killed, d.share), d.share)
-	answers, err := d.showShares(ctx, killed+" back")
+	answers, err := d.showShares(ctx, d.fra, killed+" back")
 	if err != nil {
 		return err
 	}
@@ -222,7 +209,7 @@ func (d *demo) bringBack(ctx context.Context) error {
 	// Sessions that were with a live server then must be the same ones still.
 	was, is := 0, 0
 	open := d.load.openBefore(d.killed)
-	for _, s := range d.net.servers {
+	for _, s := range d.fra.hosts {
 		if s.name != killed {
 			was += d.sessionsAtDeath[s.name]
 			is += min(open[s.name], d.sessionsAtDeath[s.name])
@@ -236,19 +223,19 @@ func (d *demo) bringBack(ctx context.Context) error {
 func (d *demo) drain(ctx context.Context) error {
 	d.screen.title("Drain " + drained)
 	d.screen.note("new connections go elsewhere; open ones stay until they end")
-	before, err := d.slots(ctx)
+	before, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
-	from, began := d.events.next(), time.Now()
-	if err := d.setAdmin(ctx, drained, api.Admin_ADMIN_DRAIN); err != nil {
+	from, began := d.fra.events.next(), time.Now()
+	if err := d.fra.setAdmin(ctx, drained, api.Admin_ADMIN_DRAIN); err != nil {
 		return err
 	}
 	report, err := d.reprogrammed(ctx, from, leaving(drained))
 	if err != nil {
 		return err
 	}
-	after, err := d.slots(ctx)
+	after, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -256,14 +243,14 @@ func (d *demo) drain(ctx context.Context) error {
 	moved := before.movesTo(after)
 	d.showMoves(moved)
 	d.moved("drain of "+drained, report, moved, moved.surplusLeaving(drained), before.share()[drained])
-	was, opened := d.load.openBefore(began)[drained], d.net.proof.opened(d.net.server(drained).port)
+	was, opened := d.load.openBefore(began)[drained], d.fra.proof.opened(d.fra.server(drained).port)
 	load := d.load.now()
-	if _, err := d.showShares(ctx, drained+" draining"); err != nil {
+	if _, err := d.showShares(ctx, d.fra, drained+" draining"); err != nil {
 		return err
 	}
 	t := d.load.now().since(load)
 	is := d.load.openBefore(began)[drained]
-	opened = d.net.proof.opened(d.net.server(drained).port) - opened
+	opened = d.fra.proof.opened(d.fra.server(drained).port) - opened
 	d.screen.line("%d of its %s went on, with %s meanwhile.", is, count(was, "session"), count(t.kept[drained], "answer"))
 	d.check(opened == 0 && is == was && t.kept[drained] > 0,
 		"while draining, %s got %d new connections and kept %d of %s", drained, opened, is, count(was, "session"))
@@ -271,13 +258,13 @@ func (d *demo) drain(ctx context.Context) error {
 	ended := time.Now()
 	d.load.release(drained)
 	d.screen.at(0, "its sessions end")
-	e, err := d.events.wait(ctx, from, changeTimeout, drained+" is drained", func(e *api.Event) bool {
+	e, err := d.fra.events.wait(ctx, from, changeTimeout, drained+" is drained", func(e *api.Event) bool {
 		return e.GetDrainDone().GetBackend() == drained
 	})
 	if err != nil {
 		return err
 	}
-	settled, err := d.slots(ctx)
+	settled, err := d.fra.slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -314,25 +301,9 @@ func explained(change string, report *api.Reprogrammed, seen moves, surplus, sha
 		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus), count(share, "slot"), surplus)}
 }
 
-func (d *demo) slots(ctx context.Context) (slotTable, error) {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	return readSlots(ctx, d.p4rt, slots, d.names)
-}
-
-func (d *demo) setAdmin(ctx context.Context, server string, admin api.Admin) error {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	_, err := d.api.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Pool: pool, Backend: server, Admin: admin})
-	if err != nil {
-		return fmt.Errorf("setting %s to %v: %w", server, admin, err)
-	}
-	return nil
-}
-
 // reprogrammed waits for the controller's report that moves of some kind are in the switch.
 func (d *demo) reprogrammed(ctx context.Context, from int, kind func(*api.SlotMoves) bool) (*api.Reprogrammed, error) {
-	e, err := d.events.wait(ctx, from, changeTimeout, "the switch is reprogrammed", func(e *api.Event) bool {
+	e, err := d.fra.events.wait(ctx, from, changeTimeout, "the switch is reprogrammed", func(e *api.Event) bool {
 		return slices.ContainsFunc(e.GetReprogrammed().GetMoves(), kind)
 	})
 	return e.GetReprogrammed(), err

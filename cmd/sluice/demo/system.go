@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 const (
 	defaultTarget = "127.0.0.1:9559" // where the commands look for a switch
 	device        = 1
+	vipName       = "www"
 	pool          = "web"
 	slots         = 4096
 
@@ -30,14 +33,18 @@ const (
 	drainIdle = 2 * time.Second * slowdown
 )
 
-// intent is the operator's configuration for the demo.
-func intent(target string, servers []*server) string {
+// intent is the operator's configuration for one data center.
+func intent(target string, n *network) string {
+	var ports []string
+	for id := routerPort; id <= int(n.managementPort()); id++ {
+		ports = append(ports, strconv.Itoa(id))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `switches:
-  - {name: leaf1, address: %q, device_id: %d, ports: [1, 2, 3, 4, 5]}
+  - {name: %s-leaf1, address: %q, device_id: %d, ports: [%s]}
 vip_mac: %v
 vips:
-  - {name: www, address: %v, port: %d, pool: %s}
+  - {name: %s, address: %v, port: %d, pool: %s}
 pools:
   - name: %s
     slots: %d
@@ -45,42 +52,41 @@ pools:
     checks:
       - {type: http, path: /healthz, interval: 500ms, fast_interval: 100ms, timeout: 400ms, rise: 2, fall: 3}
     backends:
-`, target, device, vipMAC, vip.Addr(), vip.Port(), pool, pool, slots, drainIdle)
-	for _, s := range servers {
+`, n.name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool, slots, drainIdle)
+	for _, s := range n.hosts {
 		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.name, s.address.Addr(), s.mac, s.port)
 	}
 	return b.String()
 }
 
-// system is the three roles of Sluice, each as it runs in production: they share nothing but sockets.
+// system is the three roles of Sluice in one data center, each as it runs in production: they share nothing but
+// sockets.
 type system struct {
 	target, api string // where switch and controller listen
+	standard    bool   // they prefer the addresses where the commands look
+	directory   string // of configuration and store
+	log         *slog.Logger
 	running     *errgroup.Group
 	stop        context.CancelFunc
-	directory   string // configuration and store
 }
 
 // startSystem starts the switch over the network's ports, the controller, and healthd, which checks
 // through the management host. It returns when every server is up and can be reached.
-func startSystem(ctx context.Context, cfg Config, n *network) (*system, error) {
-	directory, err := os.MkdirTemp("", "sluice-demo-")
-	if err != nil {
-		return nil, err
-	}
-	s := &system{directory: directory}
+func startSystem(ctx context.Context, n *network, directory string, standard bool, log *slog.Logger) (*system, error) {
+	s := &system{directory: directory, standard: standard, log: log}
 	ctx, s.stop = context.WithCancel(ctx)
 	s.running, ctx = errgroup.WithContext(ctx)
-	if err := s.start(ctx, cfg, n); err != nil {
+	if err := s.start(ctx, n); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *system) start(ctx context.Context, cfg Config, n *network) error {
-	if err := s.startSwitch(ctx, cfg, n); err != nil {
+func (s *system) start(ctx context.Context, n *network) error {
+	if err := s.startSwitch(ctx, n); err != nil {
 		return err
 	}
-	if err := s.startController(ctx, cfg, n); err != nil {
+	if err := s.startController(ctx, n); err != nil {
 		return err
 	}
 	client, err := api.Dial(s.api)
@@ -92,7 +98,7 @@ func (s *system) start(ctx context.Context, cfg Config, n *network) error {
 	if err := until(ctx, client, switchSynced); err != nil {
 		return err
 	}
-	h, err := healthd.New(healthd.Config{Controller: s.api, Network: n.management, Log: cfg.Log.With("role", "healthd")})
+	h, err := healthd.New(healthd.Config{Controller: s.api, Network: n.mgmt, Log: s.log.With("role", "healthd")})
 	if err != nil {
 		return err
 	}
@@ -100,14 +106,14 @@ func (s *system) start(ctx context.Context, cfg Config, n *network) error {
 	return until(ctx, client, allUp)
 }
 
-func (s *system) startSwitch(ctx context.Context, cfg Config, n *network) error {
-	sw := softswitch.New(softswitch.Config{DeviceID: device, Log: cfg.Log.With("role", "switch")})
+func (s *system) startSwitch(ctx context.Context, n *network) error {
+	sw := softswitch.New(softswitch.Config{DeviceID: device, Log: s.log.With("role", "switch")})
 	for id, p := range n.ports {
 		if err := sw.AddPort(id, p); err != nil {
 			return err
 		}
 	}
-	listener, err := listen(defaultTarget, cfg.Hold)
+	listener, err := listen(defaultTarget, s.standard)
 	if err != nil {
 		return err
 	}
@@ -116,20 +122,20 @@ func (s *system) startSwitch(ctx context.Context, cfg Config, n *network) error 
 	return nil
 }
 
-func (s *system) startController(ctx context.Context, cfg Config, n *network) error {
+func (s *system) startController(ctx context.Context, n *network) error {
 	file := filepath.Join(s.directory, "sluice.yaml")
-	if err := os.WriteFile(file, []byte(intent(s.target, n.servers)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(intent(s.target, n)), 0o600); err != nil {
 		return err
 	}
 	address := "127.0.0.1:0"
-	if cfg.Hold && free(api.DefaultAddress) {
+	if s.standard && free(api.DefaultAddress) {
 		address = api.DefaultAddress
 	}
 	c := controller.New(controller.Config{
 		File:   file,
 		Store:  store.Config{Dir: filepath.Join(s.directory, "store")},
 		Listen: address,
-		Log:    cfg.Log.With("role", "controller"),
+		Log:    s.log.With("role", "controller"),
 	})
 	failed := make(chan error, 1)
 	s.running.Go(func() error {
@@ -148,10 +154,10 @@ func (s *system) startController(ctx context.Context, cfg Config, n *network) er
 	return nil
 }
 
-// close stops all roles, waits for them, and removes what they wrote.
+// close stops all roles and waits for them.
 func (s *system) close() error {
 	s.stop()
-	return errors.Join(s.running.Wait(), os.RemoveAll(s.directory))
+	return s.running.Wait()
 }
 
 // listen opens the standard address if asked to and possible, else any on the loopback.

@@ -1,0 +1,149 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// site is one data center at work, and the demo's own eyes on it: the API, and the switch as any client may
+// read it.
+type site struct {
+	*network
+	system *system
+	api    *api.Client
+	p4rt   *p4rt.Client
+	events *journal[*api.Event]
+	names  map[packet.MAC]string // of servers
+
+	running sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+// startSite starts Sluice over a network, with its files in a directory of its own below the given one.
+func startSite(ctx context.Context, n *network, directory string, standard bool, log *slog.Logger) (*site, error) {
+	directory = filepath.Join(directory, n.name)
+	if err := os.Mkdir(directory, 0o700); err != nil {
+		return nil, err
+	}
+	system, err := startSystem(ctx, n, directory, standard, log.With("data_center", n.name))
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", n.name, err)
+	}
+	s := &site{network: n, system: system, events: newJournal[*api.Event](), names: make(map[packet.MAC]string)}
+	for _, h := range n.hosts {
+		s.names[h.mac] = h.name
+	}
+	ctx, s.stop = context.WithCancel(ctx)
+	if err := s.connect(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.running.Go(func() { followEvents(ctx, s.api, s.events) })
+	return s, nil
+}
+
+func (s *site) connect(ctx context.Context) (err error) {
+	if s.api, err = api.Dial(s.system.api); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	s.p4rt, err = p4rt.Dial(ctx, s.system.target, device)
+	return err
+}
+
+func (s *site) close() error {
+	s.stop()
+	s.running.Wait()
+	if s.p4rt != nil {
+		s.p4rt.Close()
+	}
+	if s.api != nil {
+		s.api.Close()
+	}
+	return s.system.close()
+}
+
+// learnRouter waits until the switch knows where the router is: from then on nothing that goes there has a reason
+// to be flooded. So that the router says something, it is pinged from inside.
+func (s *site) learnRouter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	for {
+		known, err := knows(ctx, s.p4rt, s.routerMAC, routerPort)
+		if err == nil && known {
+			s.proof.routerIsLearned()
+			return nil
+		}
+		if err == nil {
+			err = s.ping(ctx, s.router.Addr())
+		}
+		if err != nil {
+			return fmt.Errorf("waiting until the switch of %s knows where the router is: %w", s.name, err)
+		}
+	}
+}
+
+// ping sends one ping, and waits for the reply or a while.
+func (s *site) ping(ctx context.Context, to netip.Addr) error {
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	s.mgmt.Ping(waiting, to) // may well be lost
+	return receive(ctx, waiting.Done())
+}
+
+func (s *site) slots(ctx context.Context) (slotTable, error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	return readSlots(ctx, s.p4rt, slots, s.names)
+}
+
+func (s *site) setAdmin(ctx context.Context, server string, admin api.Admin) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	_, err := s.api.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Pool: pool, Backend: server, Admin: admin})
+	if err != nil {
+		return fmt.Errorf("setting %s to %v: %w", server, admin, err)
+	}
+	return nil
+}
+
+// claims says what the captures come to.
+func (s *site) claims() (claims []check, broken []string) {
+	frames, broken := s.proof.verdict()
+	for i := range broken {
+		broken[i] = s.name + ": " + broken[i]
+	}
+	return []check{
+		{len(broken) == 0, fmt.Sprintf(
+			"%s: %s reached one server each, changed in the destination MAC alone; %s came straight back "+
+				"by the router's port alone, changed in nothing (%s flooded before the switch knew the router)",
+			s.name, count(frames.RequestsOut, "request frame"), count(frames.RepliesOut, "reply frame"), copies(frames.Flooded))},
+		{frames.ARPAnswers > 0 && frames.ARPClaims == 0, fmt.Sprintf(
+			"%s: ARP for the VIP: the switch answered %s, others %d times", s.name, often(frames.ARPAnswers), frames.ARPClaims)},
+	}, broken
+}
+
+func copies(n int) string {
+	if n == 1 {
+		return "1 copy"
+	}
+	return thousands(n) + " copies"
+}
+
+func often(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return thousands(n) + " times"
+}

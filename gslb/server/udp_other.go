@@ -1,3 +1,5 @@
+//go:build !linux
+
 package server
 
 import (
@@ -7,15 +9,20 @@ import (
 	"time"
 )
 
-// udpSocket is one UDP socket and its loop.
+// udpSocket is one UDP socket and its loop. What makes it fast, and have answers leave from the address asked where a
+// host has many, is there on Linux only.
 type udpSocket struct {
 	conn *net.UDPConn
 	s    *Server
 }
 
-// openUDP opens n sockets that share an address, or on error none.
-func openUDP(s *Server, a netip.AddrPort, n int) ([]*udpSocket, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(a))
+// openUDP opens one socket, however many are asked for.
+func openUDP(s *Server, a netip.AddrPort, _ int) ([]*udpSocket, error) {
+	network := "udp4"
+	if a.Addr().Is6() {
+		network = "udp6"
+	}
+	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(a))
 	if err != nil {
 		return nil, err
 	}

@@ -137,7 +137,7 @@ func (s *Server) listenAt(a netip.AddrPort) error {
 			return fmt.Errorf("listening on UDP %v: %w", a, err)
 		}
 		bound := sockets[0].addr()
-		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(bound))
+		l, err := net.ListenTCP(tcpNetwork(bound.Addr()), net.TCPAddrFromAddrPort(bound))
 		if err == nil {
 			s.udp = append(s.udp, sockets...)
 			s.tcp = append(s.tcp, l)
@@ -150,6 +150,15 @@ func (s *Server) listenAt(a netip.AddrPort) error {
 			return fmt.Errorf("listening on TCP %v: %w", bound, err)
 		}
 	}
+}
+
+// tcpNetwork is the network that listens at an address and no others: "tcp" would take all addresses of one family for those
+// of both, and 0.0.0.0 and [::] could not be listened at together.
+func tcpNetwork(a netip.Addr) string {
+	if a.Is4() {
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // Addrs returns the addresses that Listen opened, in the order of Config.Listen.

@@ -560,7 +560,7 @@ func TestListen(t *testing.T) {
 	defer taken.Close()
 	addr := taken.Addr().(*net.TCPAddr).AddrPort()
 	s := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0"), addr}})
-	want := "listening on TCP " + addr.String() + ": listen tcp " + addr.String() + ": bind: address already in use"
+	want := "listening on TCP " + addr.String() + ": listen tcp4 " + addr.String() + ": bind: address already in use"
 	if err := s.Listen(); err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
@@ -570,4 +570,36 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	pc.Close()
+}
+
+// All addresses of one family are not those of the other: one port can be listened at on both.
+func TestListenAtAllAddressesOfBothFamilies(t *testing.T) {
+	if l, err := net.Listen("tcp6", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 on this machine: %v", err)
+	} else {
+		l.Close()
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var err error
+	for range portTries { // what is free for IPv6 may be another's for IPv4
+		six := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("[::]:0")}})
+		if err := six.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		want := netip.AddrPortFrom(netip.IPv4Unspecified(), six.Addrs()[0].Port())
+		four := New(Config{Listen: []netip.AddrPort{want}})
+		if err = four.Listen(); err == nil && four.Addrs()[0] != want {
+			t.Errorf("listens at %v, want %v", four.Addrs()[0], want)
+		}
+		for _, s := range []*Server{four, six} {
+			if err := s.Run(over); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}
+		if err == nil {
+			return
+		}
+	}
+	t.Errorf("no port can be listened at on both: %v", err)
 }

@@ -32,7 +32,7 @@ type Scratch struct {
 	question
 	message
 
-	targets  targets
+	answers  answers
 	turns    turns
 	query    selection.Query
 	choice   selection.Choice
@@ -56,6 +56,7 @@ func Answer(v *responder.View, s *Scratch, req []byte, from netip.AddrPort, now 
 	if !s.message.begin(&s.question, req, out, int(v.Config.Server.UDPSize)) {
 		return nil, false
 	}
+	s.answers.follow(v.Config)
 	s.turns.n = 0
 	cursors := s.core.Cursors(v.Rules)
 	if !s.resolve(cursors) {

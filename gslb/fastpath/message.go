@@ -2,7 +2,6 @@ package fastpath
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"github.com/miekg/dns"
 
@@ -16,7 +15,7 @@ type message struct {
 	size      int // UDP size that the server advertises
 	rcode     byte
 	aa        bool
-	answers   uint16
+	count     uint16 // of answers
 	authority uint16
 	scope     uint8             // RFC 7871
 	newCookie [cookie.Size]byte // for the COOKIE option
@@ -44,7 +43,7 @@ func (m *message) begin(q *question, msg, out []byte, udpSize int) bool {
 		}
 	}
 	m.size = udpSize
-	m.rcode, m.aa, m.answers, m.authority, m.scope = dns.RcodeSuccess, false, 0, 0, 0
+	m.rcode, m.aa, m.count, m.authority, m.scope = dns.RcodeSuccess, false, 0, 0, 0
 	m.buf = append(out[:0], msg[:q.end]...)
 	return true
 }
@@ -58,18 +57,16 @@ func (m *message) owner(at int, rrtype uint16, ttl uint32) {
 	m.buf = binary.BigEndian.AppendUint32(m.buf, ttl)
 }
 
-func (m *message) a(at int, ttl uint32, addr netip.Addr) {
+func (m *message) a(at int, ttl uint32, addr [4]byte) {
 	m.owner(at, dns.TypeA, ttl)
-	a := addr.As4()
-	m.buf = append(append(m.buf, 0, 4), a[:]...)
-	m.answers++
+	m.buf = append(append(m.buf, 0, 4), addr[:]...)
+	m.count++
 }
 
-func (m *message) aaaa(at int, ttl uint32, addr netip.Addr) {
+func (m *message) aaaa(at int, ttl uint32, addr [16]byte) {
 	m.owner(at, dns.TypeAAAA, ttl)
-	a := addr.As16()
-	m.buf = append(append(m.buf, 0, 16), a[:]...)
-	m.answers++
+	m.buf = append(append(m.buf, 0, 16), addr[:]...)
+	m.count++
 }
 
 // Sizes of address records with a compressed owner.
@@ -98,7 +95,7 @@ func (m *message) cname(name []byte, ttl uint32, target []byte) (at int, ok bool
 		m.buf = append(m.buf, target[:keep]...)
 		m.buf = append(m.buf, 0xC0|byte(pointer>>8), byte(pointer))
 	}
-	m.answers++
+	m.count++
 	return at, true
 }
 
@@ -143,7 +140,7 @@ func (m *message) end(q *question) []byte {
 		h[2] |= 4
 	}
 	h[3] = m.rcode
-	binary.BigEndian.PutUint16(h[6:], m.answers)
+	binary.BigEndian.PutUint16(h[6:], m.count)
 	binary.BigEndian.PutUint16(h[8:], m.authority)
 	return m.buf
 }

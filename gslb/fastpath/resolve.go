@@ -42,7 +42,7 @@ func (s *Scratch) kind() responder.Kind {
 		return responder.NXDomain
 	case s.rcode == dns.RcodeRefused:
 		return responder.Refused
-	case s.answers > 0:
+	case s.count > 0:
 		return responder.Answer
 	}
 	return responder.NoData
@@ -98,7 +98,7 @@ func (s *Scratch) byChoice(at step, z *zone.Zone, cursors []uint32) bool {
 		}
 		s.authoritative(at)
 		s.take()
-		target := s.targets.of(s.view.Config, c.Answers[0])
+		target := s.answers.targets[c.Answers[0]]
 		to, ok := s.cname(at.name, c.TTL, target)
 		return ok && (s.qtype == dns.TypeCNAME || s.follow(at.name, target, to, cursors))
 	case selection.NoData:
@@ -133,13 +133,13 @@ func (s *Scratch) take() {
 
 // addresses adds the records of the VIPs that were chosen.
 func (s *Scratch) addresses(at step) bool {
-	c, answers := &s.choice, s.view.Config.Answers
+	c := &s.choice
 	if s.qtype == dns.TypeA {
 		if !s.fits(c.N * sizeA) {
 			return false
 		}
 		for _, i := range c.Answers[:c.N] {
-			s.a(at.at, c.TTL, answers[i].IPv4)
+			s.a(at.at, c.TTL, s.answers.a[i])
 		}
 		return true
 	}
@@ -147,7 +147,7 @@ func (s *Scratch) addresses(at step) bool {
 		return false
 	}
 	for _, i := range c.Answers[:c.N] {
-		s.aaaa(at.at, c.TTL, answers[i].IPv6)
+		s.aaaa(at.at, c.TTL, s.answers.aaaa[i])
 	}
 	return true
 }
@@ -214,7 +214,7 @@ func (s *Scratch) records(at step, set *zone.RRset) bool {
 	}
 	if at.first {
 		s.buf = append(s.buf, set.Tail...)
-		s.message.answers += set.Count
+		s.count += set.Count
 		return true
 	}
 	size := 0
@@ -228,7 +228,7 @@ func (s *Scratch) records(at step, set *zone.RRset) bool {
 	}
 	for tail := set.Tail; len(tail) > 0; tail = tail[size:] {
 		s.buf = append(append(s.buf, 0xC0|byte(at.at>>8), byte(at.at)), tail[2:size]...)
-		s.message.answers++
+		s.count++
 	}
 	return true
 }
@@ -274,28 +274,4 @@ func (s *Scratch) authoritative(at step) {
 	if at.first {
 		s.aa = true
 	}
-}
-
-// targets are where the CNAME answers of a configuration lead, in wire format.
-type targets struct {
-	config *config.Config
-	names  [][]byte // by answer
-}
-
-// of returns where an answer leads. It allocates at the first question to a configuration.
-func (t *targets) of(c *config.Config, answer int32) []byte {
-	if t.config != c {
-		t.config, t.names = c, make([][]byte, len(c.Answers))
-		for i := range c.Answers {
-			if c.Answers[i].Kind != config.CNAME {
-				continue
-			}
-			name, err := zone.Name(c.Answers[i].Target)
-			if err != nil {
-				panic("fastpath: " + err.Error()) // package config lets no such name through
-			}
-			t.names[i] = name
-		}
-	}
-	return t.names[answer]
 }

@@ -116,7 +116,7 @@ func (d *decision) look(v *view, client netip.Addr, bits int, subnet bool) (bloc
 		n := &v.nodes[node]
 		best := int32(config.None)
 		for _, list := range n.lists {
-			for _, i := range v.rules[list] {
+			for _, i := range v.of(list) {
 				if best >= 0 && i >= best {
 					break
 				}

@@ -23,15 +23,17 @@ type Rules struct {
 	cursors  int
 }
 
-// rule is a rule as a query needs it.
+// rule is a rule as a query needs it. Of thousands, few are in a processor's cache: what most queries need is close
+// together and behind as few pointers as may be.
 type rule struct {
 	clauses          []clause
-	forward          []netip.AddrPort
 	ttl              uint32
 	unknown          config.UnknownPolicy
 	subnet           bool
 	prefix4, prefix6 uint8
 	sticky           config.StickyBy
+	single           [1]clause // what clauses is, when there is one
+	forward          []netip.AddrPort
 	list             uint64 // hash of the domain list's name, for sticky by list
 	inactivity       time.Duration
 	maxWait          time.Duration
@@ -39,7 +41,7 @@ type rule struct {
 
 // clause is one attempt of a rule.
 type clause struct {
-	*group
+	group
 	balance config.Balance
 	policy  config.Policy
 	count   int
@@ -70,11 +72,11 @@ func questionOf(qtype uint16) question {
 
 // group is an answer group.
 type group struct {
-	kind    config.AnswerKind
 	members []member
 	divisor uint32 // greatest common one of all weights
 	// same, by question: members have an address in common, so that giving one of them rules out others.
 	same [2]bool
+	kind config.AnswerKind
 }
 
 // member is an answer in a group.
@@ -89,16 +91,25 @@ type member struct {
 
 // set is the rules of one name, or of one expression.
 type set struct {
-	rules []int32 // in file order
 	// all has every rule's source list; it is used while there is no client subnet. With one, subnet has those of the
 	// rules that look at it, and others those of the rest. sources is nil where there are no such rules.
 	all, subnet, others view
+	rules               []int32 // in file order
 }
 
 // view is some rules of a set by their source lists.
 type view struct {
 	*sources
-	rules [][]int32 // by position in sources.lists, in file order
+	single [1]int32  // the one rule that there is; else
+	rules  [][]int32 // by position in sources.lists, in file order
+}
+
+// of is the rules of a list, by its position.
+func (v *view) of(list int32) []int32 {
+	if v.rules == nil {
+		return v.single[:]
+	}
+	return v.rules[list]
 }
 
 // Compile prepares the rules of a configuration, which must not change any more.
@@ -109,7 +120,12 @@ func Compile(c *config.Config) *Rules {
 		groups[i] = newGroup(c, &c.Groups[i])
 	}
 	for i := range c.Rules {
-		r.rules[i] = r.newRule(&c.Rules[i], groups)
+		rule := &r.rules[i]
+		*rule = r.newRule(&c.Rules[i], groups)
+		if len(rule.clauses) == 1 {
+			rule.single[0] = rule.clauses[0]
+			rule.clauses = rule.single[:]
+		}
 	}
 	s := setMaker{Rules: r, sets: make(map[string]int32), tables: make(map[string]*sources)}
 	r.nameSets(&s)
@@ -130,7 +146,7 @@ func (r *Rules) newRule(c *config.Rule, groups []group) rule {
 	}
 	for _, cl := range c.Clauses {
 		out.clauses = append(out.clauses, clause{
-			group:   &groups[cl.Group],
+			group:   groups[cl.Group],
 			balance: cl.Balance,
 			policy:  cl.AllDown,
 			count:   min(max(cl.Count, 1), MaxAnswers),
@@ -328,6 +344,10 @@ func (s *setMaker) view(rules []int32) view {
 		s.tables[key] = t
 	}
 	v := view{sources: t}
+	if len(rules) == 1 {
+		v.single[0] = rules[0]
+		return v
+	}
 	for _, list := range lists {
 		v.rules = append(v.rules, byList[list])
 	}

@@ -5,23 +5,25 @@ import "github.com/miekg/dns"
 // node is a name that exists: it has records or rules, or is above one that has (an empty non-terminal), or is the apex
 // of a zone.
 type node struct {
+	// What most questions need comes first: names are many, and few are in a processor's cache.
+
 	zone *Zone // nil outside all zones
 	// cover is the zone cut or DNAME in the same zone that the name is below. Of names that are occluded, only those
 	// above the apex of another zone have nodes.
-	cover *node
-	// wild is the wildcard right below.
-	wild *node
+	cover  *node
+	ns     *RRset // of a zone cut, which the apex is not
+	rrsets []RRset
+	cname  *RRset
+	set    int32 // -1: none
+	every  bool  // rules answer every type
+	length uint8 // of the name
+
 	// parentSide, at the apex of a zone, is the same name in the zone above, where that is whole: DS is there
 	// (RFC 4035, section 3.1.4.1).
 	parentSide *node
-	rrsets     []RRset
+	wild       *node // the wildcard right below
 	dname      *RRset
-	cname      *RRset
-	ns         *RRset // of a zone cut, which the apex is not
 	any        *RRset // what ANY gets (RFC 8482, section 4.1): the one with the fewest bytes
-	set        int32  // -1: none
-	every      bool   // rules answer every type
-	length     uint8  // of the name
 }
 
 // Lookup finds what there is of qtype at name, which is in lower-case wire format. It does not allocate.

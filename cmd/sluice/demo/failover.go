@@ -19,9 +19,11 @@ type moment struct {
 	reason string // ""; else the text ends in a colon
 }
 
+func (m moment) compare(other moment) int { return m.at.Compare(other.at) }
+
 // showMoments prints what happened in order, by the time since.
 func (d *demo) showMoments(since time.Time, moments []moment) {
-	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(moments, moment.compare)
 	for _, m := range moments {
 		d.screen.at(m.at.Sub(since), "%s", m.text)
 		if m.reason != "" {
@@ -43,74 +45,95 @@ func (d *demo) failover(ctx context.Context) error {
 
 func (d *demo) cutPower(ctx context.Context) error {
 	d.screen.title("Power cut at the whole pool of " + d.fra.name)
-	d.screen.note("%s so far, all with the VIP of %s; clients keep an answer for its TTL of %d s",
-		count(d.resolver.exchanges.next(), "DNS answer"), d.fra.name, webTTL)
+	d.screen.note("DNS has named %s %d times; clients keep an answer for its TTL of %d s", d.fra.name, d.named(d.fra), webTTL)
+	first := d.load.await(d.ams.network)
+	early := d.load.now()
+	d.early = &early
+	b, err := d.blackOut(ctx)
+	if err != nil {
+		return err
+	}
+	d.showMoments(b.died, b.moments)
+	if !b.failedOver {
+		d.screen.line("DNS does not name %s: it still says %v.", d.ams.name, b.answer.vip)
+		d.check(false, "%s dead: DNS named %s", d.fra.name, d.ams.name)
+		d.load.giveUp(d.fra.network)
+		return nil
+	}
+	d.result.GSLBFailoverMS = milliseconds(b.answer.received.Sub(b.died))
+	page, err := d.clientsMove(ctx, d.ams, first)
+	if err != nil {
+		return err
+	}
+	d.screen.at(page.at.Sub(b.died), "the first page from %s: %s sent it", d.ams.name, page.server)
+	if err := d.showReason(ctx); err != nil {
+		return err
+	}
+	if _, err := d.showShares(ctx, d.ams, d.fra.name+" dead"); err != nil {
+		return err
+	}
+	t := d.load.now().since(early)
+	d.screen.line("%s failed on the dead servers, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
+	took := b.answer.received.Sub(b.died)
+	d.check(took < changeTimeout && b.answer.received.After(b.detected),
+		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from there after %.0f ms",
+		d.fra.name, milliseconds(b.noBackend.Sub(b.died)), milliseconds(b.answer.received.Sub(b.noBackend)), d.ams.name, milliseconds(page.at.Sub(b.died)))
+	return nil
+}
+
+// blackout is the death of all servers of fra and what followed from it.
+type blackout struct {
+	died       time.Time // the last of the servers
+	detected   time.Time // the first of them
+	noBackend  time.Time // the controller said so
+	answer     exchange  // the first that named ams
+	failedOver bool      // there was one; else answer is one that should have
+	moments    []moment
+}
+
+// blackOut cuts the power and waits until DNS names ams.
+func (d *demo) blackOut(ctx context.Context) (b blackout, err error) {
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer func() { stop(); watch.Wait() }()
 	vip := newJournal[vipSeen]()
 	watch.Go(func() { followVIP(watching, d.fra.api, vip) })
 	if _, err := vip.wait(ctx, 0, changeTimeout, "the VIP is active", inState(api.VIPStatus_STATE_ACTIVE)); err != nil {
-		return err
+		return b, err
 	}
-
 	events, notices, asked := d.fra.events.next(), d.selector.notices.next(), d.resolver.exchanges.next()
-	first := d.load.await(d.ams.network)
-	early := d.load.now()
-	d.early = &early
 	d.era(time.Now(), d.fra, d.ams)
-	died := d.fra.powerOff()
+	b.died = d.fra.powerOff()
 	d.screen.at(0, "%s are dead", list(d.fra.servers))
 
-	moments, err := d.verdicts(ctx, events, api.Health_HEALTH_DOWN, "down")
-	if err != nil {
-		return err
+	if b.moments, err = d.verdicts(ctx, events, api.Health_HEALTH_DOWN, "down"); err != nil {
+		return b, err
 	}
-	lost, err := vip.wait(ctx, 1, changeTimeout, "the VIP has no backend", inState(api.VIPStatus_STATE_NO_BACKEND))
+	b.detected = slices.MinFunc(b.moments, moment.compare).at
+	lost, err := vip.wait(ctx, 0, changeTimeout, "the VIP has no backend", inState(api.VIPStatus_STATE_NO_BACKEND))
 	if err != nil {
-		return err
+		return b, err
 	}
 	gone, err := d.noticed(ctx, notices, "down")
 	if err != nil {
-		return err
+		return b, err
 	}
-	answer, err := d.awaitAnswer(ctx, asked, d.ams, gone.at)
-	if err != nil {
-		return err
+	if b.answer, err = d.awaitAnswer(ctx, asked, d.ams, gone.at); err != nil {
+		return b, err
 	}
-	moved := earliest(gone.at, answer.received)
-	noBackend := earliest(lost.at, moved) // who reads it later than gslb, learns that it was so
-	moments = append(moments,
-		moment{at: noBackend, text: fmt.Sprintf("the controller of %s has no backend left for the VIP", d.fra.name)},
-		moment{moved, "gslb, which watches it, calls answer " + gone.answer + " down:", gone.reason})
-	if answer.vip != d.ams.vip.Addr() {
-		d.era(gone.at, d.ams) // all the same
-		d.showMoments(died, moments)
-		d.screen.line("DNS does not name %s: it still says %v.", d.ams.name, answer.vip)
-		d.check(false, "%s dead: DNS named %s", d.fra.name, d.ams.name)
-		d.load.giveUp(d.fra.network)
-		return nil
+	moved := gone.at
+	if b.failedOver = b.answer.vip == d.ams.vip.Addr(); b.failedOver {
+		moved = earliest(moved, b.answer.received)
 	}
 	d.era(moved, d.ams)
-	d.result.GSLBFailoverMS = milliseconds(answer.received.Sub(died))
-	d.showMoments(died, append(moments, moment{at: answer.received, text: fmt.Sprintf("the first DNS answer names %s: %v", d.ams.name, answer.vip)}))
-	page, err := d.clientsMove(ctx, d.fra, d.ams, first)
-	if err != nil {
-		return err
+	b.noBackend = earliest(lost.at, moved) // who hears of it later than gslb, learns that it was so
+	b.moments = append(b.moments,
+		moment{at: b.noBackend, text: fmt.Sprintf("the controller of %s has no backend left for the VIP", d.fra.name)},
+		moment{moved, "gslb, which watches it, calls answer " + gone.answer + " down:", gone.reason})
+	if b.failedOver {
+		b.moments = append(b.moments, d.firstAnswer(d.ams, b.answer))
 	}
-	d.screen.at(page.at.Sub(died), "the first page from %s: %s sent it", d.ams.name, page.server)
-	if err := d.showReason(ctx); err != nil {
-		return err
-	}
-	t := d.load.now().since(early)
-	if _, err := d.showShares(ctx, d.ams, d.fra.name+" dead"); err != nil {
-		return err
-	}
-	d.screen.line("%s failed on the dead servers, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
-	d.check(d.result.GSLBFailoverMS > 0 && answer.received.Sub(died) < changeTimeout,
-		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from there after %.0f ms",
-		d.fra.name, milliseconds(noBackend.Sub(died)), milliseconds(answer.received.Sub(noBackend)), d.ams.name, milliseconds(page.at.Sub(died)))
-	return nil
+	return b, nil
 }
 
 func (d *demo) returnPower(ctx context.Context) error {
@@ -139,12 +162,15 @@ func (d *demo) returnPower(ctx context.Context) error {
 	}
 	moved := back.at
 	if failedOver {
-		moved = earliest(back.at, answer.received)
-		moments = append(moments, moment{at: answer.received, text: fmt.Sprintf("the first DNS answer names %s: %v", d.fra.name, answer.vip)})
+		moved = earliest(moved, answer.received)
 	}
-	d.showMoments(began, append(moments, moment{at: moved, text: "gslb calls answer " + back.answer + " up"}))
 	d.era(moved, d.fra)
-	page, err := d.clientsMove(ctx, nil, d.fra, first)
+	moments = append(moments, moment{at: moved, text: "gslb calls answer " + back.answer + " up"})
+	if failedOver {
+		moments = append(moments, d.firstAnswer(d.fra, answer))
+	}
+	d.showMoments(began, moments)
+	page, err := d.clientsMove(ctx, d.fra, first)
 	if err != nil {
 		return err
 	}
@@ -156,6 +182,21 @@ func (d *demo) returnPower(ctx context.Context) error {
 			d.fra.name, milliseconds(answer.received.Sub(began)), is, count(was, "session"), d.ams.name)
 	}
 	return nil
+}
+
+func (d *demo) firstAnswer(s *site, e exchange) moment {
+	return moment{at: e.received, text: fmt.Sprintf("the first DNS answer names %s: %v", s.name, e.vip)}
+}
+
+// named counts the DNS answers that named a data center.
+func (d *demo) named(s *site) int {
+	n := 0
+	for _, e := range d.resolver.exchanges.all() {
+		if e.vip == s.vip.Addr() {
+			n++
+		}
+	}
+	return n
 }
 
 // verdicts waits for healthd's verdicts on all servers of fra.
@@ -194,8 +235,8 @@ func (d *demo) awaitAnswer(ctx context.Context, from int, s *site, published tim
 }
 
 // clientsMove waits until clients have heard where to go, and for the first page from there. They give up on what they
-// wanted of a dead data center.
-func (d *demo) clientsMove(ctx context.Context, dead, to *site, first <-chan arrived) (arrived, error) {
+// wanted of a data center that is dead.
+func (d *demo) clientsMove(ctx context.Context, to *site, first <-chan arrived) (arrived, error) {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	for {
@@ -207,8 +248,8 @@ func (d *demo) clientsMove(ctx context.Context, dead, to *site, first <-chan arr
 			return arrived{}, fmt.Errorf("waiting until clients hear of %s: %w", to.name, err)
 		}
 	}
-	if dead != nil {
-		d.load.giveUp(dead.network)
+	if to == d.ams {
+		d.load.giveUp(d.fra.network)
 	}
 	select {
 	case page := <-first:

@@ -48,6 +48,7 @@ func (s sample) String() string {
 const (
 	patience = 20 * time.Second // for a server to start, and to know what is alive
 	warmUp   = 0.3              // seconds
+	late     = time.Second      // then an answer is lost
 )
 
 // measure starts a server, sees that it answers right, measures, and ends it.
@@ -86,6 +87,9 @@ func (b *bench) asked(ctx context.Context, e *entrant, p *process, at netip.Addr
 	if err := b.workload.check(ctx, at, e.vips, e.want, patience); err != nil {
 		return err
 	}
+	if err := p.level(); err != nil {
+		return err
+	}
 	if _, err := b.ask(ctx, at, warmUp, 100); err != nil {
 		return err
 	}
@@ -115,7 +119,7 @@ func (b *bench) asked(ctx context.Context, e *entrant, p *process, at netip.Addr
 		return err
 	}
 	s.Sent, s.Lost = a.sent, a.lost
-	l, err := b.workload.probe(ctx, at, b.rate, b.seconds/2)
+	l, err := b.workload.probe(ctx, at, b.rate, b.seconds/2, late)
 	s.P50, s.P99, s.Late = micro(l.p50), micro(l.p99), l.lost
 	return err
 }

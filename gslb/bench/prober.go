@@ -17,9 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// late is how long the last answers of a probe are waited for. What is not there by then is lost.
-const late = 500 * time.Millisecond
-
 // prober asks at a fixed rate, whatever the answers do, from one socket and one thread that never sleeps.
 type prober struct {
 	fd      int
@@ -36,8 +33,9 @@ type latency struct {
 	lost     int
 }
 
-// probe asks for a time. The calling goroutine's thread should have a processor of its own.
-func (w *workload) probe(ctx context.Context, server netip.AddrPort, rate int, seconds float64) (l latency, err error) {
+// probe asks for a time, and waits for the last answers until they are late. The calling goroutine's thread should have a
+// processor of its own.
+func (w *workload) probe(ctx context.Context, server netip.AddrPort, rate int, seconds float64, late time.Duration) (l latency, err error) {
 	// A collection would run on the server's processor.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	p := &prober{sent: make([]int64, 1<<16), data: make([]byte, 4096), control: make([]byte, 128)}
@@ -68,7 +66,7 @@ func (w *workload) probe(ctx context.Context, server netip.AddrPort, rate int, s
 		if err := p.send(n); err != nil {
 			return l, err
 		}
-		if n++; n%rate == 0 && ctx.Err() != nil {
+		if n++; n%128 == 0 && ctx.Err() != nil {
 			return l, context.Cause(ctx)
 		}
 	}

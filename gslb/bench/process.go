@@ -149,3 +149,27 @@ func (p *process) used() (total cpu, err error) {
 	}
 	return total, err
 }
+
+// level takes away the priority that a server has given itself (gdnsd does, where it may): none goes before the others.
+func (p *process) level() error {
+	all, err := members(p.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	for pid := range all {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if err != nil {
+			return err
+		}
+		for _, t := range threads {
+			tid, err := strconv.Atoi(t.Name())
+			if err != nil {
+				return err
+			}
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, tid, 0); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("setting the priority of thread %d: %w", tid, err)
+			}
+		}
+	}
+	return nil
+}

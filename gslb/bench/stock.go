@@ -19,9 +19,17 @@ type stock struct {
 }
 
 func serveStock(address, file string) error {
-	f, err := os.Open(file)
+	s, err := newStock(file)
 	if err != nil {
 		return err
+	}
+	return (&dns.Server{Addr: address, Net: "udp", Handler: s}).ListenAndServe()
+}
+
+func newStock(file string) (*stock, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	s := &stock{records: map[string][]dns.RR{}}
@@ -33,11 +41,7 @@ func serveStock(address, file string) error {
 			s.soa = rr
 		}
 	}
-	if err := zone.Err(); err != nil {
-		return err
-	}
-	server := &dns.Server{Addr: address, Net: "udp", Handler: s}
-	return server.ListenAndServe()
+	return s, zone.Err()
 }
 
 func (s *stock) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {

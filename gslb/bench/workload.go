@@ -76,17 +76,15 @@ func (w *workload) check(ctx context.Context, server netip.AddrPort, vips int, w
 	for i := existing; i < vips; i++ {
 		queries = append(queries, name(i))
 	}
-	ctx, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	for {
+	for begin := time.Now(); ; {
 		err := checkOnce(ctx, server, queries, want)
-		if err == nil {
-			return nil
+		if err == nil || time.Since(begin) > patience {
+			return err
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return err
+			return context.Cause(ctx)
 		}
 	}
 }

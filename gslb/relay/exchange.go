@@ -90,6 +90,9 @@ func (r *Relay) overTCP(ctx context.Context, timeout time.Duration, query *dns.M
 		r.mismatch.Add(1)
 		return nil, errors.New("over TCP: the reply is to another query")
 	}
+	if err == nil && reply.Truncated {
+		return nil, errors.New("over TCP: the reply is truncated")
+	}
 	return reply, err
 }
 

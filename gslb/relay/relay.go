@@ -114,7 +114,7 @@ type flight struct {
 // usable while another is left. request has one question, which is all that is passed on of it, with the bits RD, CD and AD
 // and, if it has an OPT record, an OPT record of our own with its DO bit and client subnet.
 //
-// The reply has request's id and question to the letter, and the answering server's AA bit, code and records. It has an
+// The reply has request's id, bits RD and CD, and question to the letter, and the answering server's AA bit, code and records. It has an
 // OPT record, with no option but the client subnet, if the server sent one: the caller is to replace it by its
 // own. Equal queries under way at the same time share one reply: its records must not be modified.
 func (r *Relay) Forward(ctx context.Context, request *dns.Msg, servers []netip.AddrPort) (*dns.Msg, error) {
@@ -156,6 +156,8 @@ func (r *Relay) Forward(ctx context.Context, request *dns.Msg, servers []netip.A
 	reply := *f.reply
 	reply.Id = request.Id
 	reply.Question = request.Question
+	// The owner should have copied these (RFC 1035 section 4.1.1, RFC 4035 section 3.2.2).
+	reply.RecursionDesired, reply.CheckingDisabled = request.RecursionDesired, request.CheckingDisabled
 	return &reply, nil
 }
 
@@ -240,6 +242,10 @@ func (r *Relay) try(ctx context.Context, c *Config, request *dns.Msg, server net
 		if reply, err = r.exchange(ctx, c, query, server); err != nil {
 			return nil, err
 		}
+	}
+	switch reply.Rcode {
+	case dns.RcodeBadVers, dns.RcodeBadCookie: // about our OPT record, not the client's
+		return nil, fmt.Errorf("the server does not take our OPT record (RCODE %d)", reply.Rcode)
 	}
 	stripOPT(reply)
 	return reply, nil

@@ -110,6 +110,13 @@ func says(rcode int) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(new(dns.Msg).SetRcode(q, rcode)) }
 }
 
+// saysByOPT is says for an RCODE that takes an OPT record.
+func saysByOPT(rcode int) func(dns.ResponseWriter, *dns.Msg) {
+	return func(w dns.ResponseWriter, q *dns.Msg) {
+		w.WriteMsg(new(dns.Msg).SetRcode(q, rcode).SetEdns0(1232, false))
+	}
+}
+
 func silent(dns.ResponseWriter, *dns.Msg) {}
 
 const mx = "example.com. 300 IN MX 10 mail.example.com."
@@ -123,7 +130,11 @@ const (
 )
 
 func TestReplyIsTheOwners(t *testing.T) {
-	o := serve(t, answers(t, mx))
+	answer := answers(t, mx)
+	o := serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		q.RecursionDesired, q.CheckingDisabled = false, true // not what a reply should echo
+		answer(w, q)
+	})
 	r := New(Config{Timeout: long})
 	q := ask("eXample.COM.", dns.TypeMX)
 	q.Id = 4711
@@ -131,8 +142,8 @@ func TestReplyIsTheOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Id != 4711 || !got.Authoritative || got.Rcode != dns.RcodeSuccess {
-		t.Errorf("header = %+v, want id 4711, AA, NOERROR", got.MsgHdr)
+	if got.Id != 4711 || !got.Authoritative || got.Rcode != dns.RcodeSuccess || !got.RecursionDesired || got.CheckingDisabled {
+		t.Errorf("header = %+v, want id 4711, AA, RD, not CD, NOERROR", got.MsgHdr)
 	}
 	if diff := cmp.Diff(q.Question, got.Question); diff != "" {
 		t.Errorf("question (-want +got):\n%s", diff)
@@ -185,6 +196,8 @@ func TestNextServer(t *testing.T) {
 		{"query for reply", query, "no reply in time"},
 		{"wrong port", wrongPort, "no reply in time"},
 		{"malformed", malformed, "malformed reply"},
+		{"badvers", saysByOPT(dns.RcodeBadVers), "the server does not take our OPT record (RCODE 16)"},
+		{"badcookie", saysByOPT(dns.RcodeBadCookie), "the server does not take our OPT record (RCODE 23)"},
 		{"servfail", says(dns.RcodeServerFailure), "SERVFAIL"},
 		{"refused", says(dns.RcodeRefused), "REFUSED"},
 		{"not implemented", says(dns.RcodeNotImplemented), "NOTIMP"},
@@ -308,6 +321,11 @@ func TestTCPRepliesAreChecked(t *testing.T) {
 		{"wrong id", "over TCP: the reply is to another query", func(w dns.ResponseWriter, q *dns.Msg) {
 			m := new(dns.Msg).SetReply(q)
 			m.Id++
+			w.WriteMsg(m)
+		}},
+		{"truncated", "over TCP: the reply is truncated", func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetReply(q)
+			m.Truncated = true
 			w.WriteMsg(m)
 		}},
 		{"closed", "over TCP: EOF", func(w dns.ResponseWriter, q *dns.Msg) { w.Close() }},

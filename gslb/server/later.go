@@ -102,6 +102,9 @@ func (s *Server) forward(ctx context.Context, q *query, r responder.Response) re
 		}
 		return s.fail(q, ForwardFailed)
 	}
+	if r.Rule >= 0 {
+		limitTTLs(reply, chosen.Rules[r.Rule].TTL)
+	}
 	relayed, err := s.relayed(q, request, reply)
 	if err != nil {
 		s.log.Debug("relayed reply cannot be sent", "name", request.Question[0].Name, slog.Any("error", err))
@@ -111,6 +114,22 @@ func (s *Server) forward(ctx context.Context, q *query, r responder.Response) re
 		relayed.Rule, relayed.Clause, relayed.Answer = r.Rule, r.Clause, r.Answer
 	}
 	return relayed
+}
+
+// limitTTLs lowers the TTLs of a reply to what a rule forwarded for: no longer than the rule says may the client not ask, or
+// it would miss that the rule has another answer by now. The records are shared with other queries.
+func limitTTLs(reply *dns.Msg, most uint32) {
+	for _, section := range []*[]dns.RR{&reply.Answer, &reply.Ns, &reply.Extra} {
+		limited := make([]dns.RR, len(*section))
+		for i, rr := range *section {
+			if h := rr.Header(); h.Ttl > most && h.Rrtype != dns.TypeOPT { // whose TTL is none
+				rr = dns.Copy(rr)
+				rr.Header().Ttl = most
+			}
+			limited[i] = rr
+		}
+		*section = limited
+	}
 }
 
 // relayed makes the response to a client of another server's reply. Its OPT record is what this server says to the

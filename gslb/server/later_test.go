@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -141,6 +142,41 @@ func TestForward(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]uint64{"ns": 1}, counts.Answers); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+}
+
+// Of what a rule has forwarded no TTL is above the rule's; what no rule has a say in keeps its own.
+func TestForwardTTLs(t *testing.T) {
+	addr := owner(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		name := q.Question[0].Name
+		m.Answer = []dns.RR{record(t, name+" 86400 IN A 203.0.113.1"), record(t, name+" 5 IN A 203.0.113.2")}
+		m.Ns = []dns.RR{record(t, "foreign.test. 86400 IN SOA ns1 host 1 2 3 4 86400")}
+		m.Extra = []dns.RR{record(t, "ns1.foreign.test. 4294967295 IN A 203.0.113.3")}
+		m.SetEdns0(4096, true)
+		w.WriteMsg(m)
+	})
+	_, ours := start(t, configuration(t, addr))
+	for name, want := range map[string][]uint32{
+		"ns.example.com.":   {30, 5, 30, 30},
+		"www.foreign.test.": {86400, 5, 86400, 4294967295},
+	} {
+		q := new(dns.Msg).SetQuestion(name, dns.TypeA)
+		q.SetEdns0(1232, true)
+		c := dns.Client{Timeout: hang}
+		m, _, err := c.Exchange(q, ours.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint32
+		for _, rr := range slices.Concat(m.Answer, m.Ns, m.Extra) {
+			if rr.Header().Rrtype != dns.TypeOPT {
+				got = append(got, rr.Header().Ttl)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" || m.IsEdns0() == nil || !m.IsEdns0().Do() {
+			t.Errorf("%s: %v\nTTLs (-want +got):\n%s", name, m, diff)
+		}
 	}
 }
 

@@ -34,9 +34,9 @@ type udpSocket struct {
 const (
 	// bufferSize is how many bytes wait in the kernel each way: enough for what comes while a core is busy elsewhere.
 	bufferSize = 4 << 20
-	// yieldEvery is after how many batches the loop yields. For the runtime it else runs, uninterrupted, since it
-	// began, so that it would be looked after all the time: processors taken away and threads signalled.
-	yieldEvery = 64
+	// yieldEvery is how often the loop yields, in nanoseconds. The runtime takes the processor from, and signals the thread of,
+	// who has not for 10 ms, again and again, though the loop blocks thousands of times a second.
+	yieldEvery = int64(5 * time.Millisecond)
 	// pause is how long the loop waits when the kernel is out of memory.
 	pause = 10 * time.Millisecond
 )
@@ -161,7 +161,8 @@ func (u *udpSocket) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, u.end)()
 	w := u.s.newWorker(u.send)
 	handle, b := w.handle, newBatch(u.fd, u.bound.Addr().IsUnspecified())
-	for round := 1; ; round++ {
+	yielded := int64(0)
+	for {
 		n, err := b.receive()
 		if u.ended.Load() {
 			return nil
@@ -181,8 +182,9 @@ func (u *udpSocket) run(ctx context.Context) error {
 			b.answer(i, handle)
 		}
 		b.flush(n)
-		if round%yieldEvery == 0 {
+		if w.now-yielded >= yieldEvery {
 			runtime.Gosched()
+			yielded = w.now
 		}
 	}
 }

@@ -247,6 +247,9 @@ func responses(c server.Counts) []*control.Count {
 
 // rcodeName is the name of an RCODE as the server counts them.
 func rcodeName(rcode int) string {
+	if rcode == dns.RcodeBadVers { // package dns calls it BADSIG, as TSIG records do
+		return "BADVERS"
+	}
 	if name, ok := dns.RcodeToString[rcode]; ok {
 		return name
 	}

@@ -2,18 +2,22 @@ package gslb
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"github.com/sluicelb/sluice/gslb/config"
 )
 
-// settle is how long files must be left alone before they are read: editors and deployment tools write in steps.
-const settle = 250 * time.Millisecond
+const (
+	// look is how often the files of the configuration are looked at. That they are, and no notices of the kernel are
+	// waited for, sees every change: links among their directories, directories that were away, network file systems.
+	look = time.Second
+	// settle is how long they must be left alone before they are read: editors and deployment tools write in steps.
+	settle = 250 * time.Millisecond
+)
 
 // watchAlso has the files of the configuration watched from now on.
-func (d *Daemon) watchAlso(files []string) {
+func (d *Daemon) watchAlso(files []config.File) {
 	select {
 	case <-d.files: // not taken yet, and outdated
 	default:
@@ -21,65 +25,40 @@ func (d *Daemon) watchAlso(files []string) {
 	d.files <- files
 }
 
-// watchFiles asks for a reload when one of the files changes. It watches their directories: files are replaced by
-// renaming, and links (as Kubernetes makes them) change their targets.
+// watchFiles asks for a reload when one of the files is no more what was read.
 func (d *Daemon) watchFiles(ctx context.Context) error {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		d.log.Warn("files are not watched: changes take a SIGHUP", "error", err)
-		<-ctx.Done()
-		return nil
-	}
-	defer w.Close()
-	watched := map[string]bool{} // directories
-	var files []string
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	if !timer.Stop() {
-		<-timer.C
-	}
+	var read []config.File // as they were read; none while a reload that was asked for is under way
+	var seen []config.File // as they were when looked at last, once they are others than those
 	for {
+		pause := look
+		if seen != nil {
+			pause = settle
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case files = <-d.files:
-			wanted := map[string]bool{}
-			for _, f := range files {
-				wanted[filepath.Dir(f)] = true
+		case read = <-d.files:
+			seen = nil
+		case <-time.After(pause):
+			switch {
+			case !changed(read):
+				seen = nil
+			case seen == nil || changed(seen):
+				seen = lookAt(read)
+			default:
+				read, seen = nil, nil
+				d.Reload()
 			}
-			for dir := range watched {
-				if !wanted[dir] {
-					_ = w.Remove(dir) // it is gone, or was not watched
-					delete(watched, dir)
-				}
-			}
-			for dir := range wanted {
-				if watched[dir] {
-					continue
-				}
-				if err := w.Add(dir); err != nil {
-					d.log.Warn("directory is not watched: changes in it take a SIGHUP", "directory", dir, "error", err)
-					continue
-				}
-				watched[dir] = true
-			}
-		case e := <-w.Events:
-			if e.Op != fsnotify.Chmod && concerns(files, e.Name) {
-				timer.Reset(settle)
-			}
-		case err := <-w.Errors:
-			d.log.Warn("watching files", "error", err)
-			timer.Reset(settle) // something may have been missed
-		case <-timer.C:
-			d.Reload()
 		}
 	}
 }
 
-// concerns reports whether a change of name is one of the files: itself, or the link "..data" by which Kubernetes switches
-// all files of a volume at once.
-func concerns(files []string, name string) bool {
-	return slices.ContainsFunc(files, func(f string) bool {
-		return filepath.Clean(f) == filepath.Clean(name) || filepath.Join(filepath.Dir(f), "..data") == filepath.Clean(name)
-	})
+func changed(files []config.File) bool { return slices.ContainsFunc(files, config.File.Changed) }
+
+func lookAt(files []config.File) []config.File {
+	now := make([]config.File, len(files))
+	for i, f := range files {
+		now[i] = config.Look(f.Path)
+	}
+	return now
 }

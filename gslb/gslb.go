@@ -61,10 +61,12 @@ type Daemon struct {
 	control    *net.UnixListener
 	metrics    net.Listener // nil without
 
-	changed chan struct{} // holds a token when what is observed may have changed
-	reloads chan struct{} // holds a token when the file is to be read again
-	orders  chan *order   // of operators
-	files   chan []string // to the watcher of files: what the configuration was read from
+	changed chan struct{}      // holds a token when what is observed may have changed
+	reloads chan struct{}      // holds a token when the file is to be read again
+	orders  chan *order        // of operators
+	loaded  chan loaded        // what a reload came to
+	files   chan []config.File // to the watcher of files: what the configuration was read from
+	load    func(file string) (*compiled, error)
 	now     atomic.Pointer[published]
 	sticky  *selection.StickyTable // lives through reloads: its keys are names
 
@@ -86,7 +88,7 @@ type published struct {
 // compiled is what a configuration comes to.
 type compiled struct {
 	config   *config.Config
-	files    []string // that it was read from
+	files    []config.File // that it was read from
 	loadedAt time.Time
 	zones    *zone.Zones
 	rules    *selection.Rules
@@ -104,9 +106,10 @@ func New(c Config) (_ *Daemon, err error) {
 	d := &Daemon{
 		cfg: c, log: c.Log, started: time.Now(),
 		sticky:  selection.NewStickyTable(stickyClients),
-		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), orders: make(chan *order), files: make(chan []string, 1),
+		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), orders: make(chan *order), loaded: make(chan loaded), files: make(chan []config.File, 1),
+		load: load,
 	}
-	first, err := load(c.File)
+	first, err := d.load(c.File)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +229,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.watches.Run(ctx) })
 	g.Go(func() error { return d.negatives.Run(ctx) })
 	g.Go(func() error { return d.watchFiles(ctx) })
+	g.Go(func() error { return d.readFiles(ctx) })
 	g.Go(func() error { return d.loop(ctx) })
 	g.Go(func() error {
 		roles := d.now.Load().compiled.config.Server.Control
@@ -249,18 +253,40 @@ func (d *Daemon) loop(ctx context.Context) error {
 			return nil
 		case <-d.changed:
 			d.publish(d.now.Load().compiled, d.now.Load().configError)
-		case <-d.reloads:
-			d.reload()
+		case l := <-d.loaded:
+			d.reload(l.next, l.err)
 		case o := <-d.orders:
 			o.done <- d.obey(o)
 		}
 	}
 }
 
-// reload makes the file as it is now the running configuration, or says why not.
-func (d *Daemon) reload() {
+// loaded is what the file came to when it was read again.
+type loaded struct {
+	next *compiled
+	err  error
+}
+
+// readFiles loads the configuration whenever that is asked for. A large one takes seconds, in which loop goes on.
+func (d *Daemon) readFiles(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.reloads:
+		}
+		next, err := d.load(d.cfg.File)
+		select {
+		case <-ctx.Done():
+			return nil
+		case d.loaded <- loaded{next, err}:
+		}
+	}
+}
+
+// reload makes what was loaded the running configuration, or says why not.
+func (d *Daemon) reload(next *compiled, err error) {
 	running := d.now.Load()
-	next, err := load(d.cfg.File)
 	if err != nil {
 		d.watchAlso(next.files)
 		if running.configError != err.Error() {

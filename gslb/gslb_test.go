@@ -3,6 +3,7 @@ package gslb
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +59,7 @@ type rig struct {
 	log  *syncBuffer
 	web  net.Listener // what fra's keepalive asks
 	api  *control.Client
+	slow atomic.Pointer[func()] // what a reload waits for
 }
 
 type syncBuffer struct {
@@ -102,6 +105,13 @@ func startWith(t *testing.T, change func(string) string) *rig {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	read := r.load
+	r.load = func(file string) (*compiled, error) {
+		if slow := r.slow.Load(); slow != nil {
+			(*slow)()
+		}
+		return read(file)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -252,6 +262,58 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("the renamed file", func() bool { return r.address("www.example.com.") == "198.51.100.7" })
+}
+
+// Health and operators do not wait for a configuration that takes long to read.
+func TestReloadIsNotWaitedFor(t *testing.T) {
+	r := start(t)
+	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	r.slow.Store(new(func() { close(reading); <-goOn }))
+	defer close(goOn)
+	r.Reload()
+	<-reading
+	r.web.Close()
+	r.eventually("ams answers once fra is down", func() bool { return r.address("www.example.com.") == "192.0.2.2" })
+	if _, err := r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "ams-www"}, Suspended: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.address("www.example.com."); got != "192.0.2.3" {
+		t.Errorf("after the suspension the answer is %s", got)
+	}
+}
+
+// The file is followed through links to its directory, and through times when it or its directory is not there.
+func TestFileIsFollowed(t *testing.T) {
+	r := start(t)
+	text := r.config()
+	version := func(address string) string { return strings.Replace(text, "192.0.2.2,", address+",", 1) }
+	dir := filepath.Dir(r.file)
+	r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"}, Suspended: true})
+	answers := func(address string) {
+		t.Helper()
+		r.eventually(address, func() bool { return r.address("www.example.com.") == address })
+	}
+	do := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	answers("192.0.2.2")
+	do(os.MkdirAll(in("v1/conf"), 0o700), os.MkdirAll(in("v2/conf"), 0o700), os.Symlink("v1", in("current")),
+		os.WriteFile(in("v1/conf/gslb.yaml"), []byte(version("198.51.100.1")), 0o600), os.WriteFile(in("v2/conf/gslb.yaml"), []byte(version("198.51.100.2")), 0o600),
+		os.Symlink("current/conf/gslb.yaml", in("link")), os.Rename(in("link"), r.file))
+	answers("198.51.100.1")
+	do(os.Symlink("v2", in("next")), os.Rename(in("next"), in("current")))
+	answers("198.51.100.2")
+	do(os.WriteFile(in("v2/conf/gslb.yaml"), []byte(version("198.51.100.3")), 0o600))
+	answers("198.51.100.3")
+	do(os.RemoveAll(in("v2")))
+	r.eventually("the refusal", func() bool { return strings.Contains(r.log.String(), "no such file or directory") })
+	do(os.MkdirAll(in("v2/conf"), 0o700), os.WriteFile(in("v2/conf/gslb.yaml"), []byte(version("198.51.100.4")), 0o600))
+	answers("198.51.100.4")
 }
 
 func TestSuspendAndActivate(t *testing.T) {

@@ -10,6 +10,29 @@ import (
 	"github.com/sluicelb/sluice/controller/config/strict"
 )
 
+// File is a file that a configuration was read from, as it was then.
+type File struct {
+	Path string
+	info fs.FileInfo // nil: there was none
+}
+
+// Look returns the file at path as it is now. Links are followed, also those among the directories.
+func Look(path string) File {
+	info, _ := os.Stat(path) // what cannot be looked at is as good as not there
+	return File{path, info}
+}
+
+// Changed reports whether what is at the path now may read differently: it was written, replaced or removed, its mode
+// is another, or a link on the way to it leads elsewhere.
+func (f File) Changed() bool {
+	now := Look(f.Path)
+	if f.info == nil || now.info == nil {
+		return (f.info == nil) != (now.info == nil)
+	}
+	return !os.SameFile(f.info, now.info) || f.info.Size() != now.info.Size() || f.info.Mode() != now.info.Mode() ||
+		!f.info.ModTime().Equal(now.info.ModTime())
+}
+
 // access is who may read a file.
 type access uint8
 

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -27,12 +26,19 @@ type raw struct {
 
 // Load reads the configuration in file. It also returns the files that were read or should have been, file first,
 // whether or not they are good: a change of any of them is a reason to load again.
-func Load(file string) (*Config, []string, error) {
-	data, err := os.ReadFile(file)
+func Load(file string) (*Config, []File, error) {
+	files := []File{Look(file)}
+	data, err := readFile(file, public)
 	if err != nil {
-		return nil, []string{file}, &strict.Problem{File: file, Message: unreadable(err)}
+		return nil, files, &strict.Problem{File: file, Message: unreadable(err)}
 	}
-	return parse(file, data, readFile)
+	c, _, err := parse(file, data, func(path string, access access) ([]byte, error) {
+		if !slices.ContainsFunc(files, func(f File) bool { return f.Path == path }) {
+			files = append(files, Look(path)) // before it is read: what is written meanwhile is a change
+		}
+		return readFile(path, access)
+	})
+	return c, files, err
 }
 
 // Parse reads a configuration. Paths in it are relative to the directory of file. The error joins one

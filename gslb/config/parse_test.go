@@ -632,7 +632,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, files); diff != "" {
+	if diff := cmp.Diff(want, paths(files)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	if len(c.Server.CookieSecrets) != 2 || string(c.Keepalives[0].Key) != "0123456789abcdef" || len(c.Zones[0].Records) != 2 || c.Server.State != in("state") {
@@ -670,14 +670,72 @@ func TestLoad(t *testing.T) {
 			if c != nil || fmt.Sprint(err) != tt.want {
 				t.Errorf("Load = %v, %v\nwant %s", c, err, tt.want)
 			}
-			if diff := cmp.Diff(want, files); diff != "" {
+			if diff := cmp.Diff(want, paths(files)); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
 		})
 	}
 	_, files, err = Load(in("absent"))
-	if want := in("absent") + ": cannot be read: no such file or directory"; fmt.Sprint(err) != want || !slices.Equal(files, []string{in("absent")}) {
+	if want := in("absent") + ": cannot be read: no such file or directory"; fmt.Sprint(err) != want || !slices.Equal(paths(files), []string{in("absent")}) {
 		t.Errorf("Load of nothing = %v, %v, want %s", files, err, want)
+	}
+	// Neither waits for ever nor takes all memory.
+	if _, _, err := Load(os.DevNull); fmt.Sprint(err) != os.DevNull+": cannot be read: "+os.DevNull+" is not a regular file" {
+		t.Errorf("Load of a device: %v", err)
+	}
+}
+
+func paths(files []File) (list []string) {
+	for _, f := range files {
+		list = append(list, f.Path)
+	}
+	return list
+}
+
+// Whoever looks at a file again and again misses no change of it, whatever it is made by.
+func TestChanged(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(in func(string) string) error
+		want   bool
+	}{
+		{"nothing", func(in func(string) string) error { return nil }, false},
+		{"another file", func(in func(string) string) error { return os.WriteFile(in("one/other"), nil, 0o600) }, false},
+		{"written", func(in func(string) string) error { return os.WriteFile(in("one/file"), []byte("longer"), 0o600) }, true},
+		{"replaced by one of the same size and age", func(in func(string) string) error {
+			at := time.Unix(1e9, 0)
+			return errors.Join(os.WriteFile(in("one/new"), []byte("1"), 0o600), os.Chtimes(in("one/new"), at, at), os.Rename(in("one/new"), in("one/file")))
+		}, true},
+		{"removed", func(in func(string) string) error { return os.Remove(in("one/file")) }, true},
+		{"not for reading any more", func(in func(string) string) error { return os.Chmod(in("one/file"), 0) }, true},
+		{"its directory removed", func(in func(string) string) error { return os.RemoveAll(in("one")) }, true},
+		{"its directory replaced", func(in func(string) string) error {
+			return errors.Join(os.Rename(in("one"), in("gone")), os.Rename(in("two"), in("one")))
+		}, true},
+		{"a link to its directory led elsewhere", func(in func(string) string) error {
+			return errors.Join(os.Symlink("two", in("new")), os.Rename(in("new"), in("link")))
+		}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			in := func(name string) string { return filepath.Join(dir, name) }
+			at := time.Unix(1e9, 0)
+			if err := errors.Join(os.Mkdir(in("one"), 0o700), os.Mkdir(in("two"), 0o700), os.Symlink("one", in("link")),
+				os.WriteFile(in("one/file"), []byte("1"), 0o600), os.WriteFile(in("two/file"), []byte("1"), 0o600),
+				os.Chtimes(in("one/file"), at, at), os.Chtimes(in("two/file"), at, at)); err != nil {
+				t.Fatal(err)
+			}
+			file := Look(in("link/file"))
+			if err := tt.change(in); err != nil {
+				t.Fatal(err)
+			}
+			if got := file.Changed(); got != tt.want {
+				t.Errorf("changed: %v, want %v", got, tt.want)
+			}
+			if Look(in("link/file")).Changed() {
+				t.Error("it changes by being looked at")
+			}
+		})
 	}
 }
 

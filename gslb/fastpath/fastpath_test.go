@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluicelb/sluice/gslb/relay"
 	"github.com/sluicelb/sluice/gslb/responder"
 )
 
@@ -171,9 +172,10 @@ func rows() []row {
 		{"foreign", ask("www.foreign.test.", a), 0, 0, true, responder.Refused},
 		{"foreign, EDNS", ask("www.foreign.test.", a, opt(4096, cookies, "0102030405060708")), 0, 0, true, responder.Refused},
 		{"the root", ask(".", dns.TypeNS), 0, 0, false, responder.Refused},
-		{"SOA fetched", ask("app.fetched.test.", txt), 0, 0, false, responder.NoData},
+		{"SOA fetched", ask("app.fetched.test.", txt), 0, 0, true, responder.NoData},
+		{"SOA fetched, EDNS", ask("app.FETCHED.test.", txt, opt(1232)), 0, 0, true, responder.NoData},
 		{"SOA fetched, for itself", ask("fetched.test.", dns.TypeSOA), 0, 0, false, responder.Answer},
-		{"SOA not fetched", ask("nothing.denied.test.", a), 0, 0, false, responder.NXDomain},
+		{"SOA not fetched", ask("nothing.denied.test.", a), 0, 0, true, responder.NXDomain},
 		{"zone forwards", ask("nothing.unknown.test.", a), 0, 0, true, 0},
 		{"zone refuses", ask("nothing.fetched.test.", a), 0, 0, true, responder.Refused},
 
@@ -342,5 +344,17 @@ func BenchmarkAnswer(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The daemon's source of fetched SOA records is a fast one; another one is the full path's.
+var _ packedSource = (*relay.Negatives)(nil)
+
+func TestSOAUnpacked(t *testing.T) {
+	w := newWorld(t)
+	packed := w.views[0].Negative.(*fetched)
+	w.views[0].Negative = struct{ responder.NegativeSource }{packed}
+	if r, fast := w.check(t, ask("app.fetched.test.", dns.TypeTXT), clients[0], 0); fast || r.Kind != responder.NoData {
+		t.Errorf("fast %v, kind %d", fast, r.Kind)
 	}
 }

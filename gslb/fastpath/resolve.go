@@ -3,6 +3,7 @@ package fastpath
 import (
 	"bytes"
 	"math"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -257,16 +258,28 @@ func (s *Scratch) negative(at step, z *zone.Zone, rcode byte, most uint32) bool 
 		return false
 	}
 	s.aa, s.rcode = true, rcode
-	switch {
-	case z == nil:
-	case z.Negative != nil:
-		s.buf = z.Negative.Append(s.buf, at.name, min(z.NegativeTTL, most))
-		s.authority++
-		return s.fits(0)
-	default:
-		return s.view.Negative == nil
+	if z == nil {
+		return true
 	}
-	return true
+	soa, ttl := z.Negative, z.NegativeTTL
+	if soa == nil && s.view.Negative != nil {
+		source, ok := s.view.Negative.(packedSource)
+		if !ok {
+			return false
+		}
+		soa, ttl = source.Packed(z.Name, time.Unix(0, s.now))
+	}
+	if soa != nil {
+		s.buf = soa.Append(s.buf, at.name, min(ttl, most))
+		s.authority++
+	}
+	return s.fits(0)
+}
+
+// packedSource is a responder.NegativeSource that has the records packed, too.
+type packedSource interface {
+	// Packed is SOA, its record ready to be appended. The TTL is at most the record's minimum.
+	Packed(zone string, now time.Time) (soa *zone.Negative, ttl uint32)
 }
 
 // authoritative sets AA, which is about the first name (RFC 1035 section 4.1.1).

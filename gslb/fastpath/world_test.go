@@ -34,7 +34,17 @@ var clients = []netip.AddrPort{
 }
 
 // fetched is a source of SOA records that has one.
-type fetched struct{ soa dns.SOA }
+type fetched struct {
+	soa    dns.SOA
+	packed *zone.Negative
+}
+
+func (f *fetched) Packed(name string, now time.Time) (*zone.Negative, uint32) {
+	if name != f.soa.Hdr.Name {
+		return nil, 0
+	}
+	return f.packed, f.soa.Hdr.Ttl
+}
 
 func (f *fetched) SOA(name string, now time.Time) *dns.SOA {
 	if name != f.soa.Hdr.Name {
@@ -60,6 +70,10 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	soa, err := dns.NewRR("fetched.test. 100 IN SOA ns1.fetched.test. Hostmaster.Fetched.Test. 1 2 3 4 500")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := zone.NewNegative([]byte("\x07fetched\x04test\x00"), soa.(*dns.SOA))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +103,7 @@ func newWorld(t testing.TB) *world {
 		}
 		set(s, byName)
 		w.views = append(w.views, &responder.View{
-			Config: c, Zones: zones, Rules: rules, States: s, Negative: &fetched{*soa.(*dns.SOA)},
+			Config: c, Zones: zones, Rules: rules, States: s, Negative: &fetched{*soa.(*dns.SOA), packed},
 		})
 	}
 	return w

@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/zone"
 )
 
 // How Negatives keeps SOA records.
@@ -58,6 +59,7 @@ type negative struct {
 // fetched is a record as it came. It is not modified.
 type fetched struct {
 	soa     *dns.SOA
+	packed  *zone.Negative // the same
 	expires time.Time
 }
 
@@ -94,21 +96,38 @@ func (n *Negatives) Set(zones []config.Zone) {
 // SOA returns the record of a zone (its canonical name) for a negative answer at now. Its TTL is what is left of its own, at
 // most its minimum field (RFC 2308 section 5). It is nil if there is no record that is still good. The caller owns it.
 func (n *Negatives) SOA(zone string, now time.Time) *dns.SOA {
-	entry := (*n.zones.Load())[zone]
-	if entry == nil {
-		return nil
-	}
-	have := entry.record.Load()
+	have, ttl := n.held(zone, now)
 	if have == nil {
 		return nil
 	}
+	soa := *have.soa
+	soa.Hdr.Ttl = ttl
+	return &soa
+}
+
+// Packed returns the same as SOA without allocation: the record ready to be appended, and its TTL.
+func (n *Negatives) Packed(name string, now time.Time) (soa *zone.Negative, ttl uint32) {
+	have, ttl := n.held(name, now)
+	if have == nil {
+		return nil, 0
+	}
+	return have.packed, ttl
+}
+
+// held returns the record of a zone and the TTL that it has now; nil if there is none that is still good.
+func (n *Negatives) held(zone string, now time.Time) (have *fetched, ttl uint32) {
+	entry := (*n.zones.Load())[zone]
+	if entry == nil {
+		return nil, 0
+	}
+	if have = entry.record.Load(); have == nil {
+		return nil, 0
+	}
 	left := have.expires.Sub(now)
 	if left < time.Second {
-		return nil
+		return nil, 0
 	}
-	soa := *have.soa
-	soa.Hdr.Ttl = min(uint32(left/time.Second), soa.Minttl)
-	return &soa
+	return have, min(uint32(left/time.Second), have.soa.Minttl)
 }
 
 // Run keeps the records until ctx ends.
@@ -146,17 +165,18 @@ func (n *Negatives) Run(ctx context.Context) error {
 func (n *Negatives) keep(ctx context.Context, entry *negative) {
 	pause, fails := firstPause, false
 	for {
-		soa, err := n.fetch(ctx, entry)
+		got, err := n.fetch(ctx, entry)
 		if ctx.Err() != nil {
 			return
 		}
 		var next time.Duration
 		switch {
 		case err == nil:
-			life := min(time.Duration(soa.Hdr.Ttl)*time.Second, maxLife)
-			first := entry.record.Swap(&fetched{soa, time.Now().Add(life)}) == nil
+			life := min(time.Duration(got.soa.Hdr.Ttl)*time.Second, maxLife)
+			got.expires = time.Now().Add(life)
+			first := entry.record.Swap(got) == nil
 			if first || fails {
-				n.log.Info("SOA fetched", "zone", entry.zone, "serial", soa.Serial, "ttl", soa.Hdr.Ttl)
+				n.log.Info("SOA fetched", "zone", entry.zone, "serial", got.soa.Serial, "ttl", got.soa.Hdr.Ttl)
 			}
 			pause, fails = firstPause, false
 			next = max(life*3/4, firstPause)
@@ -176,7 +196,8 @@ func (n *Negatives) keep(ctx context.Context, entry *negative) {
 	}
 }
 
-func (n *Negatives) fetch(ctx context.Context, entry *negative) (*dns.SOA, error) {
+// fetch asks for a record. When it expires is left to the caller.
+func (n *Negatives) fetch(ctx context.Context, entry *negative) (*fetched, error) {
 	select {
 	case n.slots <- struct{}{}:
 		defer func() { <-n.slots }()
@@ -193,7 +214,15 @@ func (n *Negatives) fetch(ctx context.Context, entry *negative) (*dns.SOA, error
 	if err != nil {
 		return nil, fmt.Errorf("asking for the SOA of %s: %w", entry.zone, err)
 	}
-	return soa, nil
+	name, err := zone.Name(entry.zone)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := zone.NewNegative(name, soa)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the SOA of %s: %w", entry.zone, err)
+	}
+	return &fetched{soa: soa, packed: packed}, nil
 }
 
 // soaOf takes the zone's SOA record from the reply of a server that is authoritative for it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -88,9 +89,13 @@ func keeping(t *testing.T, reply func(*dns.Msg) (*dns.Msg, error), f func(n *Neg
 	})
 }
 
-// ttl is that of the record that negative answers have now; -1 without one.
+// ttl is that of the record that negative answers have now, packed or not; -1 without one.
 func ttl(n *Negatives) int {
 	soa := n.SOA("example.com.", time.Now())
+	packed, ttl := n.Packed("example.com.", time.Now())
+	if (soa == nil) != (packed == nil) || soa != nil && soa.Hdr.Ttl != ttl {
+		panic(fmt.Sprintf("SOA %v, packed %v with TTL %d", soa, packed, ttl))
+	}
 	if soa == nil {
 		return -1
 	}

@@ -553,12 +553,24 @@ func TestClientOf(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// A port that is taken over TCP, and over UDP is nobody's.
+	var addr netip.AddrPort
+	for try := 1; ; try++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addr = l.Addr().(*net.TCPAddr).AddrPort()
+		pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+		if err == nil {
+			pc.Close()
+			break
+		}
+		if try == portTries {
+			t.Fatal(err)
+		}
 	}
-	defer taken.Close()
-	addr := taken.Addr().(*net.TCPAddr).AddrPort()
 	s := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0"), addr}})
 	want := "listening on TCP " + addr.String() + ": listen tcp4 " + addr.String() + ": bind: address already in use"
 	if err := s.Listen(); err == nil || err.Error() != want {

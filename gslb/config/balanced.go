@@ -113,8 +113,12 @@ func (p *parser) loops(c *Config) {
 	check := func(path string, servers []netip.AddrPort) {
 		for _, server := range servers {
 			for _, own := range c.Server.Listen {
-				if server == own && own.Port() != 0 {
+				switch all := own.Addr().IsUnspecified(); {
+				case own.Port() == 0 || server.Port() != own.Port():
+				case server == own:
 					p.Add(path, "must be other servers, %s is one that this server listens on", own)
+				case all && server.Addr().IsLoopback() && server.Addr().Is4() == own.Addr().Is4():
+					p.Add(path, "must be other servers, %s is one that this server listens on, as it does at %s", server, own)
 				}
 			}
 		}

@@ -268,6 +268,8 @@ func TestParseServer(t *testing.T) {
 			"f:19: answers[3].servers: must be other servers, 192.0.2.54:53 is one that this server listens on",
 			"f:32: rules[1].forward: must be other servers, 192.0.2.55:53 is one that this server listens on",
 			"f:40: zones[1].soa_from: must be other servers, 192.0.2.54:53 is one that this server listens on"),
+		row("forward to itself by the loopback", "{listen: ['0.0.0.0:5300'], no_match: forward, forward: ['127.0.0.1:5301', '[::1]:5300', '192.0.2.1:5300', '127.0.0.1:5300']}",
+			"f:2: server.forward: must be other servers, 127.0.0.1:5300 is one that this server listens on, as it does at 0.0.0.0:5300"),
 	})
 }
 

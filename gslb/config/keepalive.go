@@ -269,8 +269,12 @@ func (p *parser) urlPath(path string, text *string) string {
 	if text == nil {
 		return "/"
 	}
-	if _, err := url.ParseRequestURI(*text); err != nil || !strings.HasPrefix(*text, "/") || strings.Contains(*text, "#") {
+	where, err := url.ParseRequestURI(*text)
+	switch {
+	case err != nil || !strings.HasPrefix(*text, "/") || strings.Contains(*text, "#"):
 		p.Add(path, "must be the path of a URL, such as /healthz, is %s", strict.Quote(*text))
+	case strings.ContainsFunc(where.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' }):
+		p.Add(path, "must have a query of printable ASCII without spaces, such as ?site=a%%20b, is %s", strict.Quote(*text))
 	}
 	return *text
 }

@@ -357,6 +357,8 @@ func TestParseKeepalives(t *testing.T) {
 			"f:15: keepalives[1].port: must be left out of icmp keepalives: it is for tcp, http_head, name_server, snmp and load_report",
 			"f:15: keepalives[1].close: must be left out of icmp keepalives: it is for tcp and http_head",
 			"f:15: keepalives[1].path: must be left out of icmp keepalives: it is for http_head", "f:15: keepalives[1].oid: must be left out of icmp keepalives: it is for snmp"),
+		row("a query that no request can have", "{name: k, kind: http_head, address: 192.0.2.1, path: '/up?site=a b'}",
+			`f:15: keepalives[1].path: must have a query of printable ASCII without spaces, such as ?site=a%20b, is "/up?site=a b"`),
 		row("none asks nobody", "{name: k, kind: none, address: 192.0.2.1, timing: {}}",
 			"f:15: keepalives[1].address: must be left out of none keepalives: it is for icmp, tcp, http_head, name_server, snmp and load_report",
 			"f:15: keepalives[1].timing: must be left out of none keepalives: it is for icmp, tcp, http_head, name_server, snmp and load_report"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -41,9 +42,19 @@ func (c SNMP) Run(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", q.name, err)
 	}
 	if value < c.Min || value > c.Max {
-		return fmt.Errorf("%s: value %d, want %d to %d", q.name, value, c.Min, c.Max)
+		return fmt.Errorf("%s: value %d, want %s", q.name, value, c.bounds())
 	}
 	return nil
+}
+
+func (c SNMP) bounds() string {
+	switch {
+	case c.Min == math.MinInt64:
+		return fmt.Sprintf("at most %d", c.Max)
+	case c.Max == math.MaxInt64:
+		return fmt.Sprintf("at least %d", c.Min)
+	}
+	return fmt.Sprintf("%d to %d", c.Min, c.Max)
 }
 
 // exchange sends the request and reads until its response. gosnmp puts messages together and takes them apart;

@@ -84,6 +84,8 @@ func TestSNMP(t *testing.T) {
 		{"negative", says(gosnmp.Integer, -1), -1, 1, "passed"},
 		{"gauge", says(gosnmp.Gauge32, uint32(math.MaxUint32)), 0, math.MaxUint32, "passed"},
 		{"time ticks", says(gosnmp.TimeTicks, uint32(100)), 1, math.MaxInt64, "passed"},
+		{"integer below the least", says(gosnmp.Integer, 9), 10, math.MaxInt64, "SNMP " + uptime + " at ADDR: value 9, want at least 10"},
+		{"integer above the most", says(gosnmp.Integer, 21), math.MinInt64, 20, "SNMP " + uptime + " at ADDR: value 21, want at most 20"},
 		{"counter", says(gosnmp.Counter32, uint32(5)), 6, 7, "SNMP " + uptime + " at ADDR: value 5, want 6 to 7"},
 		{"64 bits", says(gosnmp.Counter64, uint64(math.MaxInt64)), math.MaxInt64, math.MaxInt64, "passed"},
 		{"64 bits beyond", says(gosnmp.Counter64, uint64(math.MaxUint64)), 0, math.MaxInt64, "SNMP " + uptime + " at ADDR: value 18446744073709551615 is too large"},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -41,9 +42,12 @@ func Listen(path string) (*net.UnixListener, error) {
 		if info.Mode()&os.ModeSocket == 0 {
 			return fail(fmt.Errorf("%s exists and is no socket", path))
 		}
-		if c, err := net.Dial("unix", path); err == nil {
+		switch c, err := net.Dial("unix", path); {
+		case err == nil:
 			c.Close()
 			return fail(fmt.Errorf("another process listens on %s", path))
+		case !errors.Is(err, syscall.ECONNREFUSED): // somebody may listen
+			return fail(err)
 		}
 		if err := os.Remove(path); err != nil {
 			return fail(err)

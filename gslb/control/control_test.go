@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -79,6 +80,23 @@ func TestListenRefusesFiles(t *testing.T) {
 	}
 }
 
+// A socket that may be somebody's is left alone, whatever speaks through it.
+func TestListenRefusesSockets(t *testing.T) {
+	path := filepath.Join(shortDir(t), "socket")
+	log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if l, err := Listen(path); err == nil {
+		l.Close()
+		t.Error("the socket of another service is taken away")
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the other service has lost its socket: %v", err)
+	}
+}
+
 func TestPermit(t *testing.T) {
 	// Users that every system has, and one that none has.
 	daemon, err := user.Lookup("daemon")
@@ -102,13 +120,13 @@ func TestPermit(t *testing.T) {
 	}{
 		{"root operates", Roles{}, caller{}, Operator, ""},
 		{"the own user operates", Roles{}, caller{uid: uint32(os.Geteuid()), gid: 3999999999}, Operator, ""},
-		{"others do nothing", Roles{}, other, Viewer, "user daemon has the role nobody and this needs viewer: name the user, or a group as %GROUP, under control.viewers"},
+		{"others do nothing", Roles{}, other, Viewer, "user daemon has the role nobody and this needs viewer: name the user, or a group as %GROUP, under server.control.viewers"},
 		{"a viewer asks", Roles{Viewers: []string{"daemon"}}, other, Viewer, ""},
-		{"a viewer does not tell", Roles{Viewers: []string{"daemon"}}, other, Operator, "user daemon has the role viewer and this needs operator: name the user, or a group as %GROUP, under control.operators"},
+		{"a viewer does not tell", Roles{Viewers: []string{"daemon"}}, other, Operator, "user daemon has the role viewer and this needs operator: name the user, or a group as %GROUP, under server.control.operators"},
 		{"an operator asks and tells", Roles{Operators: []string{"daemon"}}, other, Operator, ""},
 		{"by group", Roles{Operators: []string{"%" + group.Name}}, other, Operator, ""},
-		{"a group is not a user", Roles{Operators: []string{"%no-such-" + group.Name}}, other, Viewer, "user daemon has the role nobody and this needs viewer: name the user, or a group as %GROUP, under control.viewers"},
-		{"without a name", Roles{Operators: []string{"daemon"}}, unknown, Viewer, "user 3999999999 has the role nobody and this needs viewer: name the user, or a group as %GROUP, under control.viewers"},
+		{"a group is not a user", Roles{Operators: []string{"%no-such-" + group.Name}}, other, Viewer, "user daemon has the role nobody and this needs viewer: name the user, or a group as %GROUP, under server.control.viewers"},
+		{"without a name", Roles{Operators: []string{"daemon"}}, unknown, Viewer, "user 3999999999 has the role nobody and this needs viewer: name the user, or a group as %GROUP, under server.control.viewers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""

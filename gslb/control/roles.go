@@ -84,7 +84,7 @@ func (r *Roles) permit(from caller, need Role) error {
 	if have >= need {
 		return nil
 	}
-	return fmt.Errorf("%s has the role %s and this needs %s: name the user, or a group as %%GROUP, under control.%ss", name, have, need, need)
+	return fmt.Errorf("%s has the role %s and this needs %s: name the user, or a group as %%GROUP, under server.control.%ss", name, have, need, need)
 }
 
 // of returns the caller's role, and what the caller is called.

@@ -1,6 +1,7 @@
 package gslb
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -110,7 +111,7 @@ func judge(list []probeState) answerState {
 		case p.health == selection.Down && st.Health != selection.Down:
 			decide(selection.Down, p, p.verdict.reason)
 		case p.health == selection.Unknown && st.Health == selection.Up:
-			st.Health, st.reason = selection.Unknown, p.text+": no verdict yet"
+			st.Health, st.reason = selection.Unknown, p.text+": "+cmp.Or(p.verdict.reason, "no verdict yet")
 			st.since = p.since
 		}
 		if st.Health == selection.Up && p.since.After(st.since) {

@@ -48,6 +48,7 @@ func TestComposeAnAnswer(t *testing.T) {
 		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
+		{"one cannot be asked", keepalives{0}, "", false, []verdict{{load: -1, reason: "not asked: operation not permitted"}, up, up}, up, selection.State{}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
 		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
 		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254), selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},
 		{"a lost controller is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Up}, "", t0},

@@ -117,6 +117,9 @@ func New(c Config) (_ *Daemon, err error) {
 	if d.suspended, err = loadSuspended(d.stateFile); err != nil {
 		return nil, err
 	}
+	if err := d.suspended.save(d.stateFile); err != nil {
+		c.Log.Warn("suspend and activate will be refused", "error", err) // better heard of now than when they are wanted
+	}
 	d.relay = relay.New(relayConfig(first.config))
 	d.negatives = relay.NewNegatives(d.relay, c.Log)
 	d.keepalives = keepalive.New(keepalive.Deps{
@@ -295,7 +298,7 @@ func (d *Daemon) reload(next *compiled, err error) {
 		}
 		return
 	}
-	for _, what := range needRestart(running.view.Config, next.config) {
+	for _, what := range d.needRestart(running.view.Config, next.config) {
 		d.log.Warn("configuration change takes a restart", "file", d.cfg.File, "key", what)
 	}
 	d.adopt(next, "")
@@ -303,14 +306,14 @@ func (d *Daemon) reload(next *compiled, err error) {
 }
 
 // needRestart names what sockets and files were opened by, and changed.
-func needRestart(have, want *config.Config) []string {
+func (d *Daemon) needRestart(have, want *config.Config) []string {
 	var keys []string
 	for _, k := range []struct {
 		key  string
 		same bool
 	}{
-		{"listen", equalLists(have.Server.Listen, want.Server.Listen)},
-		{"control", have.Server.Control.Socket == want.Server.Control.Socket &&
+		{"listen", len(d.cfg.Listen) > 0 || equalLists(have.Server.Listen, want.Server.Listen)},
+		{"control", (d.cfg.Socket != "" || have.Server.Control.Socket == want.Server.Control.Socket) &&
 			equalLists(have.Server.Control.Operators, want.Server.Control.Operators) &&
 			equalLists(have.Server.Control.Viewers, want.Server.Control.Viewers)},
 		{"metrics", have.Server.Metrics == want.Server.Metrics},

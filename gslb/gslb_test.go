@@ -372,6 +372,19 @@ func TestSuspendAndActivate(t *testing.T) {
 	}
 }
 
+// An operator hears at the start, not when it matters, that nothing can be suspended.
+func TestStateThatCannotBeKept(t *testing.T) {
+	r := startWith(t, func(text string) string {
+		return strings.Replace(text, "server: {", "server: {state: missing/state, ", 1)
+	})
+	if log := r.log.String(); !strings.Contains(log, "suspend and activate will be refused") || !strings.Contains(log, "missing/") {
+		t.Errorf("log:\n%s", log)
+	}
+	if _, err := r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"}, Suspended: true}); connect.CodeOf(err) != connect.CodeInternal {
+		t.Errorf("suspended all the same: %v", err)
+	}
+}
+
 func TestExplainAndQuery(t *testing.T) {
 	r := start(t)
 	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -185,7 +186,7 @@ func asked(name, qtype, from, subnet string) (question, error) {
 	q.name = dns.Fqdn(name)
 	if qtype != "" {
 		var ok bool
-		if q.qtype, ok = dns.StringToType[strings.ToUpper(qtype)]; !ok {
+		if q.qtype, ok = typeOf(strings.ToUpper(qtype)); !ok {
 			return fail("type: must be a record type, as A, AAAA or HTTPS, is %q", qtype)
 		}
 	}
@@ -204,6 +205,16 @@ func asked(name, qtype, from, subnet string) (question, error) {
 		q.subnet = p
 	}
 	return q, nil
+}
+
+// typeOf is the type of a record by its name, or by its number as RFC 3597 section 5 writes it.
+func typeOf(name string) (uint16, bool) {
+	if t, ok := dns.StringToType[name]; ok {
+		return t, true
+	}
+	number, ok := strings.CutPrefix(name, "TYPE")
+	t, err := strconv.ParseUint(number, 10, 16)
+	return uint16(t), ok && err == nil && t > 0
 }
 
 func (s service) Explain(_ context.Context, r *control.ExplainRequest) (*control.ExplainResponse, error) {

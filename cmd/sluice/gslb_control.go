@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -58,6 +59,17 @@ func socketFlag() cli.Flag {
 	return &cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: control.DefaultSocket(), Usage: "`PATH` of the control socket"}
 }
 
+// socketPath is what --socket says, behind the subcommand or before it: `sluice gslb --socket PATH status` must not ask
+// another process than PATH's.
+func socketPath(c *cli.Context) string {
+	for _, at := range c.Lineage() {
+		if slices.Contains(at.LocalFlagNames(), "socket") {
+			return at.Path("socket")
+		}
+	}
+	return c.Path("socket")
+}
+
 func fromFlag() cli.Flag {
 	return &cli.StringFlag{Name: "from", Value: "127.0.0.1", Usage: "`ADDRESS` of the client"}
 }
@@ -92,7 +104,7 @@ func selector(c *cli.Context) *control.Selector {
 
 // withGSLB runs f with a client, and turns what the client says into errors for people.
 func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client) error) error {
-	client := control.Dial(c.Path("socket"))
+	client := control.Dial(socketPath(c))
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
 	defer cancel()
@@ -200,7 +212,13 @@ func setSuspended(c *cli.Context, on bool) error {
 		for _, name := range m.Configured {
 			fmt.Fprintf(c.App.Writer, "%s stays suspended: the configuration says so\n", name)
 		}
-		if len(m.Changed)+len(m.Configured) == 0 {
+		switch {
+		case len(m.Changed)+len(m.Configured) > 0:
+		case m.Selected == 0:
+			fmt.Fprintln(c.App.Writer, "nothing to do: there is no such answer")
+		case selected.Rule != "":
+			fmt.Fprintf(c.App.Writer, "nothing to do: the rule is already %s\n", verb)
+		default:
 			fmt.Fprintf(c.App.Writer, "nothing to do: %s already %s\n", count(int(m.Selected), "answer is", "answers are"), verb)
 		}
 		return nil

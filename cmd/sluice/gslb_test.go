@@ -85,6 +85,17 @@ func TestGSLBCommands(t *testing.T) {
 	check(2, nil, []string{"sluice: which NAME? `sluice gslb explain --help` tells the usage\n"}, "gslb", "explain")
 	check(2, nil, []string{`sluice: type: must be a record type, as A, AAAA or HTTPS, is "BLA"`}, "gslb", "query", "www.example.com", "BLA")
 	check(2, nil, []string{"sluice: --answer, --data-center, --region and --owner list what leads to answers"}, "gslb", "query", "www.example.com", "--owner", "web-team")
+	check(0, []string{"nothing to do: there is no such answer\n"}, nil, "gslb", "suspend", "--region", "america", "--data-center", "berlin")
+	check(0, []string{"www is suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
+	check(0, []string{"nothing to do: the rule is already suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
+	check(0, []string{"www is activated\n"}, nil, "gslb", "activate", "--rule", "www")
+	check(0, []string{"TYPE65280\t\\# 4 c0000201\n"}, nil, "gslb", "query", "raw.example.com", "type65280")
+	if code, stdout, stderr := sluice(t, "gslb", "--socket", socket, "status"); code != 0 || !strings.Contains(stdout, "docs/examples/gslb.yaml, loaded ") {
+		t.Errorf("--socket before the subcommand: exit code %d, %s, %s", code, stdout, stderr)
+	}
+	if code, _, stderr := sluice(t, "gslb", "--socket", "elsewhere", "status", "--socket", socket); code != 0 {
+		t.Errorf("--socket before the subcommand and behind it: exit code %d, %s", code, stderr)
+	}
 	code, stdout, _ := sluice(t, "gslb", "explain", "--json", "www.example.com", "--socket", socket)
 	if code != 0 || !json.Valid([]byte(stdout)) {
 		t.Errorf("explain --json: exit code %d:\n%s", code, stdout)

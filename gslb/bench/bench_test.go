@@ -218,25 +218,27 @@ func TestPercentile(t *testing.T) {
 
 // The configurations say what the zone file says, whatever the number of rules.
 func TestRules(t *testing.T) {
-	for _, rules := range []int{1, existing, 4000} {
+	for _, tt := range []struct{ vips, rules, names int }{
+		{existing, existing, existing}, {4000, 1, existing}, {4000, 4000, 4000},
+	} {
 		file := filepath.Join(t.TempDir(), "gslb.yaml")
-		text := "server: {listen: [127.0.0.1]}\n" + sources{vips: 4711}.rules(rules)
+		text := "server: {listen: [127.0.0.1]}\n" + sources{vips: 4711}.rules(tt.vips, tt.rules)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c, _, err := config.Load(file)
 		if err != nil {
-			t.Fatalf("%d rules: %v", rules, err)
+			t.Fatalf("%+v: %v", tt, err)
 		}
 		names := 0
 		for _, d := range c.DomainLists {
 			names += len(d.Domains)
 		}
-		if len(c.Rules) != rules || len(c.Answers) != rules || len(c.Keepalives) != rules || names != max(rules, existing) {
-			t.Errorf("%d rules: %d rules, %d answers, %d keepalives, %d names", rules, len(c.Rules), len(c.Answers), len(c.Keepalives), names)
+		if len(c.Rules) != tt.rules || len(c.Answers) != tt.vips || len(c.Keepalives) != tt.vips || names != tt.names {
+			t.Errorf("%+v: %d rules, %d answers, %d keepalives, %d names", tt, len(c.Rules), len(c.Answers), len(c.Keepalives), names)
 		}
-		if k := c.Keepalives[rules-1]; k.Address != netip.AddrPortFrom(address(rules-1), 4711) {
-			t.Errorf("%d rules: the last keepalive asks %v", rules, k.Address)
+		if k := c.Keepalives[tt.vips-1]; k.Address != netip.AddrPortFrom(address(tt.vips-1), 4711) {
+			t.Errorf("%+v: the last keepalive asks %v", tt, k.Address)
 		}
 	}
 }
@@ -274,22 +276,56 @@ func TestCheck(t *testing.T) {
 	w, at := served(t)
 	for _, tt := range []struct {
 		name string
-		vips int
 		want func(int) netip.Addr
 		err  string
 	}{
-		{"right", existing, address, ""},
-		{"a name too few", existing + 1, address, "wrong answer for w0910.example.com.: NXDOMAIN, 0 answers, want NOERROR and 1"},
-		{"another address", 0, func(i int) netip.Addr { return address(i + 1) }, "wrong answer for " + w.queries[0] + ": "},
+		{"right", address, ""},
+		{"another address", func(i int) netip.Addr { return address(i + 1) }, "wrong answer for " + w.queries[0] + ": "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			patience := time.Minute
 			if tt.err != "" {
 				patience = time.Nanosecond // the first verdict is the last
 			}
-			err := w.check(t.Context(), at, tt.vips, tt.want, patience)
+			err := w.check(t.Context(), at, tt.want, patience)
 			if got := message(err); (got == "") != (tt.err == "") || !strings.HasPrefix(got, tt.err) {
 				t.Errorf("got %q, want %q", got, tt.err)
+			}
+		})
+	}
+}
+
+func TestRight(t *testing.T) {
+	answer := func(change func(*dns.Msg)) *dns.Msg {
+		m := new(dns.Msg)
+		m.Authoritative = true
+		m.SetEdns0(1232, false)
+		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Rrtype: dns.TypeA, Ttl: ttl}, A: net.IPv4(127, 53, 0, 3)}}
+		change(m)
+		return m
+	}
+	denial := func(m *dns.Msg) {
+		m.Rcode, m.Answer, m.Ns = dns.RcodeNameError, nil, []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Rrtype: dns.TypeSOA}}}
+	}
+	for _, tt := range []struct {
+		name   string
+		of     int
+		change func(*dns.Msg)
+		want   string
+	}{
+		{"an address", 2, func(*dns.Msg) {}, ""},
+		{"no such name", -1, denial, ""},
+		{"not authoritative", 2, func(m *dns.Msg) { m.Authoritative = false }, "authoritative false, truncated false, EDNS true"},
+		{"no EDNS", 2, func(m *dns.Msg) { m.Extra = nil }, "authoritative true, truncated false, EDNS false"},
+		{"another address", 1, func(*dns.Msg) {}, "address 127.53.0.3 with a TTL of 20, want 127.53.0.2 with one of 20"},
+		{"another TTL", 2, func(m *dns.Msg) { m.Answer[0].Header().Ttl = 1 }, "address 127.53.0.3 with a TTL of 1, want 127.53.0.3 with one of 20"},
+		{"nothing for a name", 2, func(m *dns.Msg) { m.Answer = nil }, "NOERROR, 0 answers, want NOERROR and an A record"},
+		{"something for no name", -1, func(*dns.Msg) {}, "NOERROR, 1 answers, 0 authorities, want NXDOMAIN with the SOA"},
+		{"no SOA", -1, func(m *dns.Msg) { denial(m); m.Ns = nil }, "NXDOMAIN, 0 answers, 0 authorities, want NXDOMAIN with the SOA"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := message(right(answer(tt.change), tt.of, address)); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -21,8 +21,8 @@ import (
 // Set-ups that the report looks for.
 const (
 	stockSetup = "as it comes"
-	oneRule    = "1 rule"
-	manyRules  = "4,000 rules"
+	oneRule    = "4,000 VIPs and 1 rule"
+	manyRules  = "4,000 VIPs and rules"
 )
 
 // entrant is one server in one set-up.
@@ -32,7 +32,7 @@ type entrant struct {
 	setup   string // what is special about it
 	threads int
 	full    bool                   // loss and latency are measured, too
-	vips    int                    // that it has to find alive when it starts, which takes a while
+	probes  bool                   // it has keepalives: they begin within settling, all of them
 	want    func(i int) netip.Addr // address of the i-th name
 	// command writes configuration into dir, an empty directory, and returns what serves it at an address.
 	command func(dir string, at netip.AddrPort) (*exec.Cmd, error)
@@ -116,23 +116,23 @@ func (s sources) entrants(ctx context.Context, only []string) ([]*entrant, error
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", sluice, "github.com/sluicelb/sluice/cmd/sluice").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building sluice: %w\n%s", err, out)
 	}
-	gslb := func(setup string, rules, threads int, full bool) {
-		e := &entrant{name: "sluice gslb", setup: setup, threads: threads, full: full, vips: rules}
+	gslb := func(setup string, vips, rules, threads int, full bool) {
+		e := &entrant{name: "sluice gslb", setup: setup, threads: threads, full: full, probes: true}
 		if rules == 1 {
 			e.want = func(int) netip.Addr { return address(0) }
 		}
 		e.command = func(dir string, at netip.AddrPort) (*exec.Cmd, error) {
-			return s.sluice(sluice, dir, at, rules, threads)
+			return s.sluice(sluice, dir, at, vips, rules, threads)
 		}
 		add(e)
 	}
-	gslb("", existing, 1, true)
-	gslb(oneRule, 1, 1, false)
-	gslb(manyRules, 4000, 1, false)
+	gslb("", existing, existing, 1, true)
+	gslb(oneRule, 4000, 1, 1, false)
+	gslb(manyRules, 4000, 4000, 1, false)
 
 	packaged("gdnsd", "gdnsd", "gdnsd", false, 2, s.gdnsd)
 	packaged("Knot", "knotd", "knot", false, 2, s.knot)
-	gslb("", existing, 2, false)
+	gslb("", existing, existing, 2, false)
 	return all, ctx.Err()
 }
 

@@ -32,7 +32,7 @@ func main() {
 	flag.IntVar(&p.runs, "runs", 5, "how often each server is measured; medians are printed")
 	flag.Float64Var(&p.seconds, "seconds", 5, "how long each run at saturation takes; those for loss and latency take half of it")
 	flag.IntVar(&p.rate, "rate", 20_000, "queries per second for the latency")
-	flag.BoolVar(&p.pin, "pin", true, "one processor for the server, the others for who asks")
+	flag.BoolVar(&p.pin, "pin", false, "bind the server to a processor for each of its threads, and who asks to the others, where some are left")
 	quick := flag.Bool("quick", false, "one run of a second: a look, not a measurement")
 	only := flag.String("only", "", "measure only the servers whose names contain one of these words, separated by commas")
 	coredns := flag.String("coredns", "", "`FILE`: CoreDNS; default: from PATH, else built from the Go proxy and kept in the user's cache")
@@ -138,8 +138,8 @@ func (p plan) estimate(entrants []*entrant) (total time.Duration) {
 		if e.full {
 			run += p.seconds
 		}
-		if e.vips > 0 {
-			run += 2
+		if e.probes {
+			run += settling.Seconds()
 		}
 		total += time.Duration(run * float64(p.runs) * float64(time.Second))
 	}

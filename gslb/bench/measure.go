@@ -47,6 +47,7 @@ func (s sample) String() string {
 
 const (
 	patience = 20 * time.Second // for a server to start, and to know what is alive
+	settling = 3 * time.Second  // from the start, in which first probes come thick and fast
 	warmUp   = 0.3              // seconds
 	late     = time.Second      // then an answer is lost
 )
@@ -84,8 +85,16 @@ func (b *bench) measure(ctx context.Context, e *entrant) (s sample, err error) {
 
 // asked fills in the sample of a server that is starting.
 func (b *bench) asked(ctx context.Context, e *entrant, p *process, at netip.AddrPort, s *sample) error {
-	if err := b.workload.check(ctx, at, e.vips, e.want, patience); err != nil {
+	begin := time.Now()
+	if err := b.workload.check(ctx, at, e.want, patience); err != nil {
 		return err
+	}
+	if e.probes {
+		select {
+		case <-time.After(settling - time.Since(begin)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	if err := p.level(); err != nil {
 		return err

@@ -104,18 +104,18 @@ func (s sources) coreDNS(program, dir string, at netip.AddrPort) (*exec.Cmd, err
 `, dir, at, 1)
 }
 
-// sluice serves the addresses by rules: for each a VIP, a group and a rule, or one rule for the names of all queries. An
-// address is given only once a keepalive has found it alive.
-func (s sources) sluice(program, dir string, at netip.AddrPort, rules, threads int) (*exec.Cmd, error) {
+// sluice serves the addresses by rules: one for each VIP, or a single one that gives the first VIP for the names of all queries.
+// An address is given only once a keepalive has found it alive.
+func (s sources) sluice(program, dir string, at netip.AddrPort, vips, rules, threads int) (*exec.Cmd, error) {
 	file := filepath.Join(dir, "gslb.yaml")
-	if err := os.WriteFile(file, []byte(s.rules(rules)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(s.rules(vips, rules)), 0o644); err != nil {
 		return nil, err
 	}
 	return exec.Command(program, "gslb", "--config", file, "--listen", at.String(), "--socket", filepath.Join(dir, "socket"),
 		"--cores", fmt.Sprint(threads), "--log-level", "warn"), nil
 }
 
-func (s sources) rules(rules int) string {
+func (s sources) rules(vips, rules int) string {
 	names := func(rule int) string { // that it balances
 		if rules > 1 {
 			return name(rule)
@@ -127,16 +127,16 @@ func (s sources) rules(rules int) string {
 		return strings.Join(all, ", ")
 	}
 	text := new(strings.Builder)
-	section := func(title, format string, values func(i int) []any) {
+	section := func(title string, n int, format string, values func(i int) []any) {
 		fmt.Fprintf(text, "%s:\n", title)
-		for i := range rules {
-			fmt.Fprintf(text, format, values(i)...)
+		for i := range n {
+			fmt.Fprintf(text, "  - {"+format+"}\n", values(i)...)
 		}
 	}
-	section("answers", "  - {name: a%d, kind: vip, ipv4: %v, keepalives: [{kind: tcp, port: %d}]}\n", func(i int) []any { return []any{i, address(i), s.vips} })
-	section("groups", "  - {name: g%d, members: [{answer: a%d}]}\n", func(i int) []any { return []any{i, i} })
-	section("domain_lists", "  - {name: d%d, domains: [%s]}\n", func(i int) []any { return []any{i, names(i)} })
-	section("rules", "  - {name: r%d, domains: d%d, ttl: %d, clauses: [{group: g%d}], unknown: down, all_down: no_data}\n", func(i int) []any { return []any{i, i, ttl, i} })
+	section("answers", vips, "name: a%d, kind: vip, ipv4: %v, keepalives: [{kind: tcp, port: %d}]", func(i int) []any { return []any{i, address(i), s.vips} })
+	section("groups", rules, "name: g%d, members: [{answer: a%d}]", func(i int) []any { return []any{i, i} })
+	section("domain_lists", rules, "name: d%d, domains: [%s]", func(i int) []any { return []any{i, names(i)} })
+	section("rules", rules, "name: r%d, domains: d%d, ttl: %d, clauses: [{group: g%d}], unknown: down, all_down: no_data", func(i int) []any { return []any{i, i, ttl, i} })
 	fmt.Fprintf(text, "zones:\n  - name: %s\n    records:\n", origin)
 	for _, r := range apex {
 		fmt.Fprintf(text, "      - {name: %q, type: %s, data: %s}\n", r.name, r.kind, r.data)

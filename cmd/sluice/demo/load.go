@@ -22,7 +22,7 @@ import (
 const (
 	sessions     = 48                                // connections that live across the changes
 	sessionPause = 250 * time.Millisecond * slowdown // between two requests of a session
-	mostInFlight = 1000                              // beyond this, new connections wait for old ones to end
+	mostInFlight = 250                               // beyond this, new connections wait for old ones to end
 
 	// A SYN lost to a dead server is sent again after 1 s and 3 s. Much longer than that, so that a
 	// machine that is busy with other things breaks nothing.

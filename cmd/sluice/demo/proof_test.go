@@ -71,6 +71,10 @@ func (h *handSwitch) forward(in uint16, frame []byte) {
 	}
 }
 
+// gentle is a rate of new connections, per second, that a busy machine bears: requests must not fail for want of a
+// processor.
+const gentle = 100 / slowdown
+
 // handNetwork returns a data center with such a switch, and a load that goes there.
 func handNetwork(t *testing.T, tamper tamper) (*network, *load) {
 	t.Helper()
@@ -129,7 +133,7 @@ func decrementTTL(frame []byte) {
 // eventually waits for a condition that only the passing of real packets brings about.
 func eventually(t *testing.T, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the condition did not come about")
 		}
@@ -237,7 +241,7 @@ func TestProof(t *testing.T) {
 			n, l := handNetwork(t, test.tamper)
 			l.once(t.Context())
 			n.proof.routerIsLearned()
-			l.start(t.Context(), 300)
+			l.start(t.Context(), gentle)
 			// Somebody asks each server for its own MAC, as health checks do.
 			for _, s := range n.hosts {
 				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -291,8 +295,7 @@ func TestProof(t *testing.T) {
 // A request that fails is charged to the server that its connection was on.
 func TestBlame(t *testing.T) {
 	n, l := handNetwork(t, tamper{})
-	l.timeout = 4 * time.Second // for requests that the server had taken and never answered
-	l.start(t.Context(), 200)
+	l.start(t.Context(), gentle)
 	eventually(t, func() bool { return len(l.openBefore(time.Now())) == 3 })
 	sessions := l.openBefore(time.Now())
 	web2 := n.server("web2")
@@ -318,34 +321,43 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// Requests to a data center that is dead as a whole are charged to it; when their clients give up they end, and who
-// asks after its return is answered.
+// Requests to a data center that is dead as a whole are charged to it, and end when their clients give up; who asks
+// after its return is answered.
 func TestBlackout(t *testing.T) {
 	n, l := handNetwork(t, tamper{})
-	l.timeout = 4 * time.Second // for those who do not give up
-	l.start(t.Context(), 200)
+	l.start(t.Context(), gentle)
 	eventually(t, func() bool { return len(l.openBefore(time.Now())) == 3 })
 	died := n.powerOff()
-	before := l.now()
 	eventually(t, func() bool {
 		left, _ := n.proof.lastRequest(firstServer)
 		return left.After(died)
 	})
-	eventually(t, func() bool { l.giveUp(n); return l.now().failedDead >= before.failedDead+sessions })
-	back := l.await(n)
+	stopped := make(chan struct{})
+	go func() { l.stop(); close(stopped) }()
+	eventually(t, func() bool {
+		l.giveUp(n)
+		select {
+		case <-stopped:
+			return true
+		default:
+			return false
+		}
+	})
+	dark := l.now()
+	if dark.failedDead == 0 || dark.failedLive != 0 || dark.ok+dark.failedDead != dark.issued {
+		t.Errorf("of requests in the dark: %+v", dark)
+	}
 	if err := n.powerOn(); err != nil {
 		t.Fatal(err)
 	}
-	if page := <-back; page.at.Before(died) || !slices.Contains(n.servers, page.server) {
+	back := l.await(n)
+	l.start(t.Context(), gentle)
+	if page := <-back; !slices.Contains(n.servers, page.server) {
 		t.Errorf("the first page after the return: %+v", page)
 	}
 	l.stop()
-	done := l.now()
-	if done.failedLive != 0 {
-		t.Errorf("%d requests charged to live servers: %q", done.failedLive, done.failures)
-	}
-	if done.ok+done.failedDead != done.issued {
-		t.Errorf("%+v", done)
+	if light := l.now().since(dark); light.ok == 0 || light.ok != light.issued {
+		t.Errorf("of requests after the return: %+v", light)
 	}
 }
 

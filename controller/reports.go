@@ -131,9 +131,8 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 	}
 	l.sequence++
 	l.tell()
-	if len(l.waiting) > 0 {
-		l.goOn(ctx)
-	}
+	// What waited may move now; and a slot may have settled on a backend that has died with nobody to take over.
+	l.goOn(ctx)
 }
 
 // idleMaxAge says for how long a switch's report that a slot is silent counts, by pool: a switch reports

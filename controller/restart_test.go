@@ -113,3 +113,21 @@ func someChange(t *testing.T, d *daemon, random *rand.Rand) {
 	}
 	_, _ = d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: backend, Admin: admin})
 }
+
+// Slots that moved from a draining backend to one that then died, with nobody else alive, stay as they are while old flows
+// live. When those are gone, the slots leave the dead one; nobody has to tell anything for that.
+func TestSettledOntoTheDead(t *testing.T) {
+	tg := newTarget(t)
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
+	d.synced()
+	d.admin("web1", api.Admin_ADMIN_DRAIN)
+	d.until("web1's slots move", func(m *api.GetStatusResponse) bool { return m.Pools[0].Moving > 0 })
+	d.verdict("web3", api.Health_HEALTH_DOWN)
+	d.verdict("web2", api.Health_HEALTH_DOWN)
+	d.atRest()
+	d.until("nobody has a slot, and the VIP says so", func(m *api.GetStatusResponse) bool {
+		return m.Pools[0].Unowned == m.Pools[0].Slots && m.Vips[0].State == api.VIPStatus_STATE_NO_BACKEND
+	})
+	d.kill()
+}

@@ -107,7 +107,7 @@ func (w *Watcher) word(l *link, m *api.VIPs) {
 		return
 	}
 	connected := !s.controller.Connected
-	different := s.take(m, w.hold, time.Now())
+	different := s.take(m, w.hold, w.account())
 	s.stopTimer()
 	w.mu.Unlock()
 	if connected {
@@ -122,7 +122,7 @@ func (w *Watcher) word(l *link, m *api.VIPs) {
 func (w *Watcher) linkLost(l *link, err error) {
 	w.mu.Lock()
 	s := l.site
-	different := s.link == l && w.sites[s.name] == s && w.lost(s, err, time.Now())
+	different := s.link == l && w.sites[s.name] == s && w.lost(s, err, w.account())
 	w.mu.Unlock()
 	if different {
 		w.onChange()
@@ -144,14 +144,18 @@ func (w *Watcher) lost(s *site, err error, now time.Time) bool {
 	return different
 }
 
-// expire ends a hold, unless the controller has come back.
+// expire ends a hold, unless the controller has come back, or there is time left: that in which the process did not run.
 func (w *Watcher) expire(s *site) {
 	w.mu.Lock()
-	now := time.Now()
+	now := w.account()
 	left, holds := s.left(w.hold, now)
-	due := holds && left == 0 && w.sites[s.name] == s
-	if due {
+	holds = holds && w.sites[s.name] == s
+	due := holds && left == 0
+	switch {
+	case due:
 		s.lost, s.lostSince, s.timer = true, now, nil
+	case holds:
+		s.timer = time.AfterFunc(left, func() { w.expire(s) })
 	}
 	w.mu.Unlock()
 	if due {

@@ -23,7 +23,8 @@ type site struct {
 	controller Controller
 	heard      bool
 	lost       bool
-	word       time.Time // when the last word came
+	word       time.Time     // when the last word came
+	asleep     time.Duration // for how long the process did not run since
 	lostSince  time.Time
 	named      time.Time // since when there are these VIPs and no others
 	vips       map[string]entry
@@ -74,7 +75,7 @@ func (s *site) take(m *api.VIPs, hold time.Duration, now time.Time) bool {
 		s.controller = Controller{Connected: true, Since: now}
 	}
 	s.controller.Revision = m.IntentRevision
-	s.heard, s.lost, s.word, s.vips = true, false, now, next
+	s.heard, s.lost, s.word, s.asleep, s.vips = true, false, now, 0, next
 	return different
 }
 
@@ -137,7 +138,18 @@ func (s *site) left(hold time.Duration, now time.Time) (time.Duration, bool) {
 	if !s.heard || s.lost || s.controller.Connected {
 		return 0, false
 	}
-	return max(s.word.Add(hold).Sub(now), 0), true
+	return max(s.word.Add(s.asleep+hold).Sub(now), 0), true
+}
+
+// overslept has the holds go on for as much longer.
+func (s *site) overslept(d time.Duration) {
+	s.asleep += d
+	for name, e := range s.vips {
+		if !e.unsure.IsZero() {
+			e.unsure = e.unsure.Add(d)
+			s.vips[name] = e
+		}
+	}
 }
 
 func (s *site) stopTimer() {

@@ -23,6 +23,7 @@ type rig struct {
 	t       *testing.T
 	w       *Watcher
 	started time.Time
+	frozen  atomic.Int64 // nanoseconds in which the process did not run
 	changes atomic.Int32
 	log     strings.Builder
 	stop    func()
@@ -72,6 +73,7 @@ func newRig(t *testing.T) *rig {
 	}})
 	r.w = New(Deps{DataCenters: centers("dc1", "one"), OnChange: func() { r.changes.Add(1) }, Log: slog.New(handler)})
 	r.w.open = r.open
+	r.w.now = func() time.Time { return time.Now().Add(time.Duration(r.frozen.Load())) }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.w.Run(ctx) }()
@@ -340,6 +342,63 @@ func TestSilence(t *testing.T) {
 		if v := r.w.VIP("dc1", "www"); v.Known() {
 			t.Errorf("33 s after the last word: %+v", v)
 		}
+	})
+}
+
+// A process that was stopped for longer than the hold has nobody lost for it, whatever it notices first when it goes on.
+func TestFrozen(t *testing.T) {
+	freeze := func(r *rig) { r.frozen.Add(int64(time.Minute)) }
+	for _, test := range []struct {
+		name string
+		do   func(r *rig)
+	}{
+		{"a word", func(r *rig) { r.say("one", active("www", 5)) }},
+		{"that it goes on", func(r *rig) { r.pass(time.Second) }},
+		{"the loss of the stream", func(r *rig) { r.cut("one", errRefused) }},
+		{"the loss of a stream that was lost before", func(r *rig) {
+			r.cut("one", errRefused)
+			r.pass(10 * time.Second)
+			freeze(r)
+			r.pass(15 * time.Second)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				defer r.stop()
+				r.say("one", active("www", 5))
+				r.pass(10*time.Second, "one")
+				freeze(r)
+				test.do(r)
+				r.want("www", live(5, r.started))
+				// The hold ends all the same.
+				if r.w.Controller("dc1").Connected {
+					r.cut("one", errRefused)
+				}
+				r.refuse("one", errRefused)
+				r.pass(32 * time.Second)
+				if v := r.w.VIP("dc1", "www"); v.Known() {
+					t.Errorf("32 s after the stream: %+v", v)
+				}
+			})
+		})
+	}
+	t.Run("a controller without its switches", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			defer r.stop()
+			r.say("one", active("www", 5))
+			r.say("one", unprogrammed("www", 2))
+			r.pass(10*time.Second, "one")
+			freeze(r)
+			r.say("one", unprogrammed("www", 2))
+			r.pass(18*time.Second, "one")
+			r.want("www", live(5, r.started))
+			r.pass(4*time.Second, "one")
+			if v := r.w.VIP("dc1", "www"); v.Live {
+				t.Errorf("32 s without a switch: %+v", v)
+			}
+		})
 	})
 }
 

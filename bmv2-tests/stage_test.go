@@ -56,7 +56,7 @@ vip_mac: 02:53:4c:00:00:01
 pools:
   - name: web
     slots: 256
-    drain_idle: 2s
+    drain_idle: 6s
     checks:
       - {type: http, port: 8080, path: /healthz, interval: 1s, fast_interval: 300ms, timeout: 1s, rise: 2, fall: 2}
     backends:

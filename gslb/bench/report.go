@@ -135,9 +135,10 @@ func (r *report) judge() {
 		x := many.CPU / one.CPU
 		r.Aims = append(r.Aims, aim{"4,000 rules as fast as one (within 10 %)", x, x <= 1.1})
 	}
-	if two := r.find("sluice gslb", "", 2); two != nil {
-		x := two.CPU / ours.CPU
-		r.Aims = append(r.Aims, aim{"2 threads as thrifty as one (within 10 %)", x, x <= 1.1})
+	// Threads that share processors with each other and with dnsperf are dearer for everybody.
+	if two := r.find("sluice gslb", "", 2); two != nil && ours.Ratio > 0 && two.Ratio > 0 {
+		x := two.Ratio / ours.Ratio
+		r.Aims = append(r.Aims, aim{"2 threads add no more CPU than gdnsd's (within 10 %)", x, x <= 1.1})
 	}
 }
 
@@ -150,12 +151,13 @@ func (r *report) writeJSON(w io.Writer) error {
 func (r *report) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %s, %d x %s\n", r.Go, r.Kernel, r.Processors, r.Model)
 	fmt.Fprintf(w, "1,000 names, 9 %% NXDOMAIN, EDNS, UDP on the loopback; medians of %d runs of %g s\n", r.Runs, r.Seconds)
+	fmt.Fprintf(w, "p50, p99 at %d queries/s; lost with 400 outstanding at once\n", r.Rate)
 	if r.Pinned {
 		fmt.Fprintf(w, "One processor for the server, the others for dnsperf; with more threads than that leaves, all share all.\n")
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "CPU us/query\tof it user\tx gdnsd\tqps\tp50 us\tp99 us\tlost of 400\t server\n")
+	fmt.Fprintf(t, "CPU us/query\tof it user\tx gdnsd\tqps\tp50 us\tp99 us\tlost/run\t server\n")
 	for _, s := range r.Servers {
 		if s.Skipped != "" {
 			continue
@@ -165,7 +167,7 @@ func (r *report) write(w io.Writer) error {
 			ratio = fmt.Sprintf("%.2f", s.Ratio)
 		}
 		if s.full {
-			p50, p99, lost = fmt.Sprintf("%.0f", s.P50), fmt.Sprintf("%.0f", s.P99), fmt.Sprintf("%.3f %%", 100*float64(s.Lost)/float64(max(1, s.Sent)))
+			p50, p99, lost = fmt.Sprintf("%.0f", s.P50), fmt.Sprintf("%.0f", s.P99), fmt.Sprintf("%.0f", float64(s.Lost)/float64(len(s.Samples)))
 		}
 		fmt.Fprintf(t, "%.2f\t%.2f\t%s\t%.0f\t%s\t%s\t%s\t %s\n", s.CPU, s.User, ratio, s.QPS, p50, p99, lost, s.title)
 	}
@@ -183,7 +185,7 @@ func (r *report) write(w io.Writer) error {
 		if !a.Met {
 			verdict = "missed"
 		}
-		fmt.Fprintf(w, "%-50s %8.4g  %s\n", a.What, a.Value, verdict)
+		fmt.Fprintf(w, "%-52s %8.4g  %s\n", a.What, a.Value, verdict)
 	}
 	return nil
 }

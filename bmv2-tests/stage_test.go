@@ -58,7 +58,7 @@ pools:
     slots: 256
     drain_idle: 6s
     checks:
-      - {type: http, port: 8080, path: /healthz, interval: 1s, fast_interval: 300ms, timeout: 1s, rise: 2, fall: 2}
+      - {type: http, port: 8080, path: /healthz, interval: 2s, fast_interval: 300ms, timeout: 2s, rise: 2, fall: 2}
     backends:
       - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 3}
       - {name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 4}

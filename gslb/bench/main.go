@@ -99,7 +99,7 @@ func run(ctx context.Context, p plan, only []string, from sources, progress io.W
 		return nil, fmt.Errorf("no server has a name with %s in it", strings.Join(only, " or "))
 	}
 	b := &bench{plan: p, dir: dir, workload: w, dnsperf: dnsperf}
-	fmt.Fprintf(progress, "%d runs of each of %d servers, about %v in all\n", p.runs, ready(entrants), p.estimate(entrants).Round(10*time.Second))
+	fmt.Fprintf(progress, "%d runs of each of %d servers, about %v in all\n", p.runs, ready(entrants), p.estimate(entrants).Round(time.Second))
 	for n := range p.runs {
 		for _, e := range entrants {
 			if e.skipped != "" {

@@ -33,7 +33,11 @@ type Health int32
 const (
 	Health_HEALTH_UNSPECIFIED Health = 0 // no verdict yet: treated as up
 	Health_HEALTH_UP          Health = 1
-	Health_HEALTH_DOWN        Health = 2
+	Health_HEALTH_DOWN        Health = 2 // nothing answers where the service should be
+	// It answers, wrongly: a status that was not expected, a certificate that has expired.
+	Health_HEALTH_FAILING Health = 3
+	// It cannot be asked from where healthd is, or not as the check says. Nothing is known, and what was decided stands.
+	Health_HEALTH_UNCHECKED Health = 4
 )
 
 // Enum value maps for Health.
@@ -42,11 +46,15 @@ var (
 		0: "HEALTH_UNSPECIFIED",
 		1: "HEALTH_UP",
 		2: "HEALTH_DOWN",
+		3: "HEALTH_FAILING",
+		4: "HEALTH_UNCHECKED",
 	}
 	Health_value = map[string]int32{
 		"HEALTH_UNSPECIFIED": 0,
 		"HEALTH_UP":          1,
 		"HEALTH_DOWN":        2,
+		"HEALTH_FAILING":     3,
+		"HEALTH_UNCHECKED":   4,
 	}
 )
 
@@ -1030,6 +1038,9 @@ type PoolStatus struct {
 	Backends      []*BackendStatus       `protobuf:"bytes,9,rep,name=backends,proto3" json:"backends,omitempty"`
 	Waiting       uint32                 `protobuf:"varint,10,opt,name=waiting,proto3" json:"waiting,omitempty"`                                 // slots that should move and cannot yet
 	WaitingReason string                 `protobuf:"bytes,11,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"` // why; empty when none waits
+	// Why the open flows of backends that are down stay where they are, beyond their grace: so much fell at once that the
+	// checks themselves are suspect. Empty when that is not so.
+	Held          string `protobuf:"bytes,30,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1141,27 +1152,41 @@ func (x *PoolStatus) GetWaitingReason() string {
 	return ""
 }
 
+func (x *PoolStatus) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
 type BackendStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Id            uint32                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
-	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	Mac           string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
-	SwitchPort    uint32                 `protobuf:"varint,6,opt,name=switch_port,json=switchPort,proto3" json:"switch_port,omitempty"`
-	Weight        uint32                 `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
-	Enabled       bool                   `protobuf:"varint,8,opt,name=enabled,proto3" json:"enabled,omitempty"` // by the intent
-	Admin         Admin                  `protobuf:"varint,9,opt,name=admin,proto3,enum=sluice.v1.Admin" json:"admin,omitempty"`
-	Health        Health                 `protobuf:"varint,10,opt,name=health,proto3,enum=sluice.v1.Health" json:"health,omitempty"`
-	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`                                    // of the verdict
-	Since         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=since,proto3" json:"since,omitempty"`                                      // of the verdict
-	Slots         uint32                 `protobuf:"varint,13,opt,name=slots,proto3" json:"slots,omitempty"`                                     // new flows of these slots come here
-	MovingIn      uint32                 `protobuf:"varint,14,opt,name=moving_in,json=movingIn,proto3" json:"moving_in,omitempty"`               // of these, how many still have old flows elsewhere
-	MovingOut     uint32                 `protobuf:"varint,15,opt,name=moving_out,json=movingOut,proto3" json:"moving_out,omitempty"`            // slots that moved away but whose old flows are still served here
-	Drained       bool                   `protobuf:"varint,16,opt,name=drained,proto3" json:"drained,omitempty"`                                 // draining, and nothing left here
-	Packets       *PacketCount           `protobuf:"bytes,17,opt,name=packets,proto3" json:"packets,omitempty"`                                  // summed over the switches
-	Waiting       uint32                 `protobuf:"varint,18,opt,name=waiting,proto3" json:"waiting,omitempty"`                                 // slots that should go elsewhere and cannot yet
-	WaitingReason string                 `protobuf:"bytes,19,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"` // why; empty when none waits
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Pool            string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Id              uint32                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
+	Address         string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	Mac             string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
+	SwitchPort      uint32                 `protobuf:"varint,6,opt,name=switch_port,json=switchPort,proto3" json:"switch_port,omitempty"`
+	Weight          uint32                 `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
+	Enabled         bool                   `protobuf:"varint,8,opt,name=enabled,proto3" json:"enabled,omitempty"` // by the intent
+	Admin           Admin                  `protobuf:"varint,9,opt,name=admin,proto3,enum=sluice.v1.Admin" json:"admin,omitempty"`
+	Health          Health                 `protobuf:"varint,10,opt,name=health,proto3,enum=sluice.v1.Health" json:"health,omitempty"`
+	Reason          string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`                                          // of the verdict
+	Since           *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=since,proto3" json:"since,omitempty"`                                            // of the verdict
+	Slots           uint32                 `protobuf:"varint,13,opt,name=slots,proto3" json:"slots,omitempty"`                                           // new flows of these slots come here
+	MovingIn        uint32                 `protobuf:"varint,14,opt,name=moving_in,json=movingIn,proto3" json:"moving_in,omitempty"`                     // of these, how many still have old flows elsewhere
+	MovingOut       uint32                 `protobuf:"varint,15,opt,name=moving_out,json=movingOut,proto3" json:"moving_out,omitempty"`                  // slots that moved away but whose old flows are still served here
+	Drained         bool                   `protobuf:"varint,16,opt,name=drained,proto3" json:"drained,omitempty"`                                       // draining, and nothing left here
+	Packets         *PacketCount           `protobuf:"bytes,17,opt,name=packets,proto3" json:"packets,omitempty"`                                        // summed over the switches
+	Waiting         uint32                 `protobuf:"varint,18,opt,name=waiting,proto3" json:"waiting,omitempty"`                                       // slots that should go elsewhere and cannot yet
+	WaitingReason   string                 `protobuf:"bytes,19,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"`       // why; empty when none waits
+	Healthd         string                 `protobuf:"bytes,30,opt,name=healthd,proto3" json:"healthd,omitempty"`                                        // who gave the verdict
+	Reported        *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=reported,proto3" json:"reported,omitempty"`                                      // when it was last heard; old: see health_stale
+	HealthStale     bool                   `protobuf:"varint,32,opt,name=health_stale,json=healthStale,proto3" json:"health_stale,omitempty"`            // nobody has repeated the verdict for a while: it stands, and may be wrong
+	UncheckedReason string                 `protobuf:"bytes,33,opt,name=unchecked_reason,json=uncheckedReason,proto3" json:"unchecked_reason,omitempty"` // why the backend cannot be asked now; empty when it can
+	// Slots whose new flows go elsewhere because this backend is down, while its open flows have their grace.
+	GraceSlots    uint32                 `protobuf:"varint,34,opt,name=grace_slots,json=graceSlots,proto3" json:"grace_slots,omitempty"`
+	GraceUntil    *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=grace_until,json=graceUntil,proto3" json:"grace_until,omitempty"` // when that ends; unset while it does not end by itself, see PoolStatus.held
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,6 +1352,48 @@ func (x *BackendStatus) GetWaitingReason() string {
 		return x.WaitingReason
 	}
 	return ""
+}
+
+func (x *BackendStatus) GetHealthd() string {
+	if x != nil {
+		return x.Healthd
+	}
+	return ""
+}
+
+func (x *BackendStatus) GetReported() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Reported
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetHealthStale() bool {
+	if x != nil {
+		return x.HealthStale
+	}
+	return false
+}
+
+func (x *BackendStatus) GetUncheckedReason() string {
+	if x != nil {
+		return x.UncheckedReason
+	}
+	return ""
+}
+
+func (x *BackendStatus) GetGraceSlots() uint32 {
+	if x != nil {
+		return x.GraceSlots
+	}
+	return 0
+}
+
+func (x *BackendStatus) GetGraceUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GraceUntil
+	}
+	return nil
 }
 
 // ARPClaim counts the times somebody else answered for a VIP: a real server that does not suppress ARP.
@@ -3379,7 +3446,12 @@ type ReportVerdictsRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Verdicts []*Verdict             `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
 	// These are all the verdicts there are. A backend left out keeps the one it has.
-	Full          bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	Full bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	// Who reports: the name of this healthd, which stays over its restarts, and one that each start has anew. What a
+	// healthd has said is void once another session of the same name reports, and lapses when it falls silent while
+	// another healthd reports. Without a name the caller counts as one healthd named "healthd".
+	Healthd       string `protobuf:"bytes,3,opt,name=healthd,proto3" json:"healthd,omitempty"`
+	Session       string `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3426,6 +3498,20 @@ func (x *ReportVerdictsRequest) GetFull() bool {
 		return x.Full
 	}
 	return false
+}
+
+func (x *ReportVerdictsRequest) GetHealthd() string {
+	if x != nil {
+		return x.Healthd
+	}
+	return ""
+}
+
+func (x *ReportVerdictsRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
 }
 
 type ReportVerdictsResponse struct {
@@ -3564,7 +3650,7 @@ const file_sluice_proto_rawDesc = "" +
 	" \x01(\rR\n" +
 	"liveWeight\x12!\n" +
 	"\ftotal_weight\x18\v \x01(\rR\vtotalWeight\x12\x12\n" +
-	"\x04load\x18\f \x01(\rR\x04load\"\xbb\x02\n" +
+	"\x04load\x18\f \x01(\rR\x04load\"\xcf\x02\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -3580,7 +3666,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\bbackends\x18\t \x03(\v2\x18.sluice.v1.BackendStatusR\bbackends\x12\x18\n" +
 	"\awaiting\x18\n" +
 	" \x01(\rR\awaiting\x12%\n" +
-	"\x0ewaiting_reason\x18\v \x01(\tR\rwaitingReason\"\xc2\x04\n" +
+	"\x0ewaiting_reason\x18\v \x01(\tR\rwaitingReason\x12\x12\n" +
+	"\x04held\x18\x1e \x01(\tR\x04held\"\xc0\x06\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -3603,7 +3690,15 @@ const file_sluice_proto_rawDesc = "" +
 	"\adrained\x18\x10 \x01(\bR\adrained\x120\n" +
 	"\apackets\x18\x11 \x01(\v2\x16.sluice.v1.PacketCountR\apackets\x12\x18\n" +
 	"\awaiting\x18\x12 \x01(\rR\awaiting\x12%\n" +
-	"\x0ewaiting_reason\x18\x13 \x01(\tR\rwaitingReason\"\xfb\x01\n" +
+	"\x0ewaiting_reason\x18\x13 \x01(\tR\rwaitingReason\x12\x18\n" +
+	"\ahealthd\x18\x1e \x01(\tR\ahealthd\x126\n" +
+	"\breported\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\breported\x12!\n" +
+	"\fhealth_stale\x18  \x01(\bR\vhealthStale\x12)\n" +
+	"\x10unchecked_reason\x18! \x01(\tR\x0funcheckedReason\x12\x1f\n" +
+	"\vgrace_slots\x18\" \x01(\rR\n" +
+	"graceSlots\x12;\n" +
+	"\vgrace_until\x18# \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"graceUntil\"\xfb\x01\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -3758,16 +3853,20 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12;\n" +
 	"\vdetected_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"detectedAt\"[\n" +
+	"detectedAt\"\x8f\x01\n" +
 	"\x15ReportVerdictsRequest\x12.\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x12.sluice.v1.VerdictR\bverdicts\x12\x12\n" +
-	"\x04full\x18\x02 \x01(\bR\x04full\"2\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\x12\x18\n" +
+	"\ahealthd\x18\x03 \x01(\tR\ahealthd\x12\x18\n" +
+	"\asession\x18\x04 \x01(\tR\asession\"2\n" +
 	"\x16ReportVerdictsResponse\x12\x18\n" +
-	"\aunknown\x18\x01 \x03(\tR\aunknown*@\n" +
+	"\aunknown\x18\x01 \x03(\tR\aunknown*j\n" +
 	"\x06Health\x12\x16\n" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tHEALTH_UP\x10\x01\x12\x0f\n" +
-	"\vHEALTH_DOWN\x10\x02*A\n" +
+	"\vHEALTH_DOWN\x10\x02\x12\x12\n" +
+	"\x0eHEALTH_FAILING\x10\x03\x12\x14\n" +
+	"\x10HEALTH_UNCHECKED\x10\x04*A\n" +
 	"\x05Admin\x12\x15\n" +
 	"\x11ADMIN_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fADMIN_ACTIVE\x10\x01\x12\x0f\n" +
@@ -3872,68 +3971,70 @@ var file_sluice_proto_depIdxs = []int32{
 	0,  // 19: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
 	47, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
 	8,  // 21: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	47, // 22: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	47, // 23: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	47, // 24: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	47, // 25: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 26: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	16, // 27: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	47, // 28: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	14, // 29: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 30: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	14, // 31: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	47, // 32: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	29, // 33: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	30, // 34: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	17, // 35: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	15, // 36: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	32, // 37: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	33, // 38: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	34, // 39: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	35, // 40: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	31, // 41: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	36, // 42: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	37, // 43: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	0,  // 44: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	47, // 45: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	16, // 46: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 47: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 48: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	40, // 49: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	41, // 50: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	42, // 51: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	48, // 52: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	48, // 53: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	48, // 54: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	48, // 55: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 56: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	47, // 57: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	47, // 58: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	43, // 59: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 60: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 61: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	18, // 62: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	20, // 63: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	23, // 64: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	25, // 65: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	27, // 66: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 67: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	38, // 68: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	44, // 69: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 70: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	19, // 71: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	21, // 72: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	24, // 73: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	26, // 74: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	28, // 75: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 76: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	39, // 77: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	45, // 78: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	70, // [70:79] is the sub-list for method output_type
-	61, // [61:70] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	47, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	47, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	47, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	47, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	47, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	47, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	47, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	16, // 29: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	47, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	14, // 31: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 32: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	14, // 33: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	47, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	29, // 35: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	30, // 36: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	17, // 37: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	15, // 38: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	32, // 39: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	33, // 40: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	34, // 41: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	35, // 42: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	31, // 43: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	36, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	37, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	0,  // 46: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	47, // 47: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	16, // 48: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	2,  // 49: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 50: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	40, // 51: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	41, // 52: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	42, // 53: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	48, // 54: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	48, // 55: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	48, // 56: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	48, // 57: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 58: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	47, // 59: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	47, // 60: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	43, // 61: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	8,  // 62: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	4,  // 63: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	18, // 64: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	20, // 65: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	23, // 66: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	25, // 67: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	27, // 68: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	10, // 69: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	38, // 70: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	44, // 71: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	5,  // 72: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	19, // 73: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	21, // 74: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	24, // 75: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	26, // 76: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	28, // 77: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	11, // 78: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	39, // 79: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	45, // 80: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	72, // [72:81] is the sub-list for method output_type
+	63, // [63:72] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }

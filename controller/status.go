@@ -73,10 +73,10 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, s := range l.intent.Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
 	}
-	live := make(map[string]bool)
+	live, health := make(map[string]bool), l.health(l.st)
 	for _, p := range l.intent.Pools {
 		pool := l.poolStatus(p)
-		live[p.Name] = pool.Unowned < pool.Slots
+		live[p.Name] = liveShareOf(p, l.st.Plan, health).owned
 		m.Pools = append(m.Pools, pool)
 	}
 	lacking := l.lacking()
@@ -139,6 +139,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
 	m.Waiting, m.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name })
+	m.Held = l.heldReason(p)
 	for _, v := range l.intent.VIPs {
 		if v.Pool == p.Name {
 			m.Vips = append(m.Vips, v.Name)
@@ -150,7 +151,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			shares[s.Name] = s
 		}
 	}
-	health := effectiveHealth(l.intent, l.st)
+	health, now := effectiveHealth(l.intent, l.st), time.Now()
 	for _, b := range p.Backends {
 		key := plan.BackendKey{Pool: p.Name, Backend: b.Name}
 		share, verdict := shares[b.Name], l.st.Verdicts[key]
@@ -165,6 +166,13 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			bm.Since = timestamppb.New(verdict.Since)
 		} else if health[key] == plan.Down {
 			bm.Reason = "waits for its first verdict"
+		}
+		if len(p.Checks) > 0 {
+			l.authorship(bm, verdict, now)
+			bm.UncheckedReason = l.uncheckedReason(key, verdict)
+		}
+		if bm.GraceSlots = uint32(share.Grace); share.Grace > 0 {
+			bm.GraceUntil = l.graceUntil(p, b.Name)
 		}
 		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0
 		m.Backends = append(m.Backends, bm)

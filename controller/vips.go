@@ -102,14 +102,17 @@ type liveShare struct {
 	weight, weights uint32
 }
 
-// liveShareOf counts the backends of the intent that own slots.
-func liveShareOf(pool config.Pool, st plan.State) liveShare {
+// liveShareOf counts the backends of the intent that own slots and may take new connections.
+func liveShareOf(pool config.Pool, st plan.State, health map[plan.BackendKey]plan.Health) liveShare {
 	census, _ := st.Census(pool.Name)
+	var s liveShare
 	owners := make(map[string]bool)
 	for _, b := range census.Backends {
-		owners[b.Name] = !b.Removed && b.Slots > 0
+		h := health[plan.BackendKey{Pool: pool.Name, Backend: b.Name}]
+		takes := b.Slots > 0 && (h != plan.Down && h != plan.Failing || pool.AllDown == config.Forward)
+		s.owned = s.owned || takes
+		owners[b.Name] = !b.Removed && takes
 	}
-	s := liveShare{owned: census.Unowned < census.Slots}
 	for _, b := range pool.Backends {
 		s.total++
 		s.weights += uint32(b.Weight)
@@ -128,6 +131,7 @@ type vipFacts struct {
 	connected map[string]bool       // switches
 	lacking   map[plan.VIPKey][]string
 	rated     uint64 // counts the rates that came in
+	steps     uint64 // counts the times that the plan was asked
 }
 
 func (l *loop) vipFacts() vipFacts {
@@ -135,11 +139,11 @@ func (l *loop) vipFacts() vipFacts {
 	for name, v := range l.views {
 		connected[name] = v.connected()
 	}
-	return vipFacts{l.intent, l.st.Plan.Pools, connected, l.lacking(), l.rated}
+	return vipFacts{l.intent, l.st.Plan.Pools, connected, l.lacking(), l.rated, l.steps}
 }
 
 func (f vipFacts) equal(g vipFacts) bool {
-	return f.intent == g.intent && f.rated == g.rated && maps.Equal(f.pools, g.pools) && maps.Equal(f.connected, g.connected) &&
+	return f.intent == g.intent && f.rated == g.rated && f.steps == g.steps && maps.Equal(f.pools, g.pools) && maps.Equal(f.connected, g.connected) &&
 		maps.EqualFunc(f.lacking, g.lacking, slices.Equal)
 }
 
@@ -149,9 +153,9 @@ func (l *loop) tellVIPs() {
 	if facts.equal(l.vipsOf) {
 		return
 	}
-	shares := make(map[string]liveShare)
+	shares, health := make(map[string]liveShare), l.health(l.st)
 	for _, pool := range l.intent.Pools {
-		shares[pool.Name] = liveShareOf(pool, l.st.Plan)
+		shares[pool.Name] = liveShareOf(pool, l.st.Plan, health)
 	}
 	states := newVIPStates()
 	states.message.IntentRevision = l.st.Intent.Revision

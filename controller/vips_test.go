@@ -25,6 +25,7 @@ vip_mac: 02:53:4c:00:00:01
 pools:
   - name: web
     slots: 64
+    grace: 0s
     checks: [{type: tcp, port: 80}]
     backends:
       - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 1, weight: 200}
@@ -83,7 +84,7 @@ func TestVIPStates(t *testing.T) {
 		now = now.Add(time.Millisecond)
 		list := detected(backend, h, now)
 		list[0].Pool = pool
-		if _, err := l.verdicts(t.Context(), list); err != nil {
+		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -233,7 +234,7 @@ func TestReportsOfItems(t *testing.T) {
 	l := newVIPsLoop(t)
 	l.switchIs(t, "leaf1", device.Synced)
 	list := detected("web1", api.Health_HEALTH_DOWN, time.Now())
-	if _, err := l.verdicts(t.Context(), list); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	l.rates, l.rated = map[plan.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}, 1
@@ -272,7 +273,7 @@ func TestReportsOfItems(t *testing.T) {
 	// A tag is offline when one of its VIPs is.
 	list = detected("db1", api.Health_HEALTH_DOWN, time.Now())
 	list[0].Pool = "db"
-	if _, err := l.verdicts(t.Context(), list); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	l.tellVIPs()

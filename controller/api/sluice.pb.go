@@ -2234,6 +2234,7 @@ type Event struct {
 	//	*Event_SlotsSettled
 	//	*Event_Store
 	//	*Event_Station
+	//	*Event_PoolHeld
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2396,6 +2397,15 @@ func (x *Event) GetStation() *StationMoved {
 	return nil
 }
 
+func (x *Event) GetPoolHeld() *PoolHeld {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_PoolHeld); ok {
+			return x.PoolHeld
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2444,6 +2454,10 @@ type Event_Station struct {
 	Station *StationMoved `protobuf:"bytes,14,opt,name=station,proto3,oneof"`
 }
 
+type Event_PoolHeld struct {
+	PoolHeld *PoolHeld `protobuf:"bytes,30,opt,name=pool_held,json=poolHeld,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2465,6 +2479,8 @@ func (*Event_SlotsSettled) isEvent_Detail() {}
 func (*Event_Store) isEvent_Detail() {}
 
 func (*Event_Station) isEvent_Detail() {}
+
+func (*Event_PoolHeld) isEvent_Detail() {}
 
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2672,6 +2688,60 @@ func (x *SlotsSettled) GetForced() bool {
 	return false
 }
 
+// PoolHeld says that the open flows of a pool's backends that are down stay where they are beyond their grace, because
+// so much fell at once; without a reason, that this is over.
+type PoolHeld struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolHeld) Reset() {
+	*x = PoolHeld{}
+	mi := &file_sluice_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolHeld) ProtoMessage() {}
+
+func (x *PoolHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolHeld.ProtoReflect.Descriptor instead.
+func (*PoolHeld) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PoolHeld) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *PoolHeld) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type SwitchChanged struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Switch         string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
@@ -2685,7 +2755,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2767,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2780,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -2757,7 +2827,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +2839,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +2852,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -2803,7 +2873,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +2885,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +2898,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -2862,7 +2932,7 @@ type DrainDone struct {
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +2944,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +2957,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -2914,7 +2984,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +2996,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3009,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -2968,7 +3038,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3050,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3063,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3032,7 +3102,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3114,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3127,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 // Checks is everything healthd has to watch.
@@ -3071,7 +3141,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3153,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3166,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3125,7 +3195,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3207,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3220,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3184,7 +3254,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3266,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3279,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3246,7 +3316,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3328,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3341,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Check) GetType() string {
@@ -3372,7 +3442,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3454,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3467,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3458,7 +3528,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3540,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3553,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3524,7 +3594,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3606,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3619,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3760,7 +3830,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xda\x05\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\x8e\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -3778,7 +3848,8 @@ const file_sluice_proto_rawDesc = "" +
 	"drain_done\x18\v \x01(\v2\x14.sluice.v1.DrainDoneH\x00R\tdrainDone\x12>\n" +
 	"\rslots_settled\x18\f \x01(\v2\x17.sluice.v1.SlotsSettledH\x00R\fslotsSettled\x12/\n" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
-	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astationB\b\n" +
+	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x122\n" +
+	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeldB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -3796,7 +3867,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\rR\x05slots\x12\x16\n" +
 	"\x06moving\x18\x03 \x01(\rR\x06moving\x12\x16\n" +
-	"\x06forced\x18\x04 \x01(\bR\x06forced\"\xc1\x01\n" +
+	"\x06forced\x18\x04 \x01(\bR\x06forced\"6\n" +
+	"\bPoolHeld\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc1\x01\n" +
 	"\rSwitchChanged\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.sluice.v1.SwitchStatus.StateR\x05state\x12\x14\n" +
@@ -3896,7 +3970,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -3930,38 +4004,39 @@ var file_sluice_proto_goTypes = []any{
 	(*VerdictChanged)(nil),          // 29: sluice.v1.VerdictChanged
 	(*SlotsMoved)(nil),              // 30: sluice.v1.SlotsMoved
 	(*SlotsSettled)(nil),            // 31: sluice.v1.SlotsSettled
-	(*SwitchChanged)(nil),           // 32: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 33: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 34: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 35: sluice.v1.DrainDone
-	(*StoreChanged)(nil),            // 36: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 37: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 38: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 39: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 40: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 41: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 42: sluice.v1.Check
-	(*Verdict)(nil),                 // 43: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 44: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 45: sluice.v1.ReportVerdictsResponse
-	nil,                             // 46: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 47: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 48: google.protobuf.Duration
+	(*PoolHeld)(nil),                // 32: sluice.v1.PoolHeld
+	(*SwitchChanged)(nil),           // 33: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 34: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 35: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 36: sluice.v1.DrainDone
+	(*StoreChanged)(nil),            // 37: sluice.v1.StoreChanged
+	(*StationMoved)(nil),            // 38: sluice.v1.StationMoved
+	(*WatchChecksRequest)(nil),      // 39: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 40: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 41: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 42: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 43: sluice.v1.Check
+	(*Verdict)(nil),                 // 44: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 45: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 46: sluice.v1.ReportVerdictsResponse
+	nil,                             // 47: sluice.v1.SwitchStatus.TalliesEntry
+	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 49: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	47, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	47, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	47, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	47, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	48, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	48, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	48, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	48, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
 	15, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
 	17, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
 	2,  // 9: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	47, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	48, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
 	7,  // 11: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	46, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	47, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	3,  // 13: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
 	8,  // 14: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
 	12, // 15: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
@@ -3969,72 +4044,73 @@ var file_sluice_proto_depIdxs = []int32{
 	14, // 17: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 18: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
 	0,  // 19: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	47, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	48, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
 	8,  // 21: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	47, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	47, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	47, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	47, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	47, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	47, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	48, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	48, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	48, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	48, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	48, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	48, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	48, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
 	16, // 29: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	47, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	48, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
 	14, // 31: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 32: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
 	14, // 33: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	47, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	48, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
 	29, // 35: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
 	30, // 36: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
 	17, // 37: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
 	15, // 38: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	32, // 39: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	33, // 40: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	34, // 41: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	35, // 42: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	33, // 39: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	34, // 40: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	35, // 41: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	36, // 42: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
 	31, // 43: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	36, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	37, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	0,  // 46: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	47, // 47: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	16, // 48: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 49: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 50: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	40, // 51: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	41, // 52: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	42, // 53: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	48, // 54: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	48, // 55: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	48, // 56: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	48, // 57: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 58: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	47, // 59: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	47, // 60: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	43, // 61: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 62: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 63: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	18, // 64: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	20, // 65: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	23, // 66: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	25, // 67: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	27, // 68: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 69: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	38, // 70: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	44, // 71: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 72: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	19, // 73: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	21, // 74: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	24, // 75: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	26, // 76: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	28, // 77: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 78: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	39, // 79: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	45, // 80: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	72, // [72:81] is the sub-list for method output_type
-	63, // [63:72] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	37, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	38, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	32, // 46: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	0,  // 47: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	48, // 48: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	16, // 49: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	2,  // 50: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 51: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	41, // 52: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	42, // 53: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	43, // 54: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	49, // 55: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	49, // 56: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	49, // 57: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	49, // 58: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 59: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	48, // 60: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	48, // 61: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	44, // 62: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	8,  // 63: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	4,  // 64: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	18, // 65: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	20, // 66: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	23, // 67: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	25, // 68: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	27, // 69: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	10, // 70: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	39, // 71: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	45, // 72: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	5,  // 73: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	19, // 74: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	21, // 75: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	24, // 76: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	26, // 77: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	28, // 78: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	11, // 79: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	40, // 80: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	46, // 81: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	73, // [73:82] is the sub-list for method output_type
+	64, // [64:73] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4054,6 +4130,7 @@ func file_sluice_proto_init() {
 		(*Event_SlotsSettled)(nil),
 		(*Event_Store)(nil),
 		(*Event_Station)(nil),
+		(*Event_PoolHeld)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4061,7 +4138,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -77,6 +77,23 @@ func (st State) Leavers(pool string) (members []Member, shares []Share) {
 	return members, shares
 }
 
+// Former returns the members that keep old flows of slots which are others' by now, in the order of their ids.
+func (p *Pool) Former() []Member {
+	keeps := make(map[BackendID]bool)
+	for _, slot := range p.Slots {
+		if former := slot.former(); former != 0 {
+			keeps[former] = true
+		}
+	}
+	var members []Member
+	for _, m := range p.Members {
+		if keeps[m.ID] {
+			members = append(members, m)
+		}
+	}
+	return members
+}
+
 // Kept returns the moving slots whose new flows somebody takes and whose old flows old keeps.
 func (p *Pool) Kept(old BackendID) []SlotRef {
 	var refs []SlotRef

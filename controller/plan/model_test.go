@@ -28,7 +28,7 @@ import (
 //
 // The marks are those of p4/include/balance.p4, but for collisions: each flow has cells of its own.
 //
-// Nor does a blip break a flow while the controller cannot reach the switch.
+// While the controller cannot reach the switch, nobody is called dead.
 //
 // What is not promised: a flow that is silent for the drain time when its slot settles; a flow that was
 // opened at a backend after it was declared dead and before the switch knew; a slot of a table that
@@ -46,12 +46,11 @@ type model struct {
 	grace    bool // who is called dead lives
 
 	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
-	lose                bool // the controller loses the switch and finds it again; failures are blips meanwhile
+	lose                bool // the controller loses the switch and finds it again
 
 	// Faults, to see that the model notices.
 	noHold      bool // gradual moves begin while the switch is behind
 	settleAlive bool // slots settle while their old flows live
-	noUndo      bool // what the switch has not heard of is not taken back
 	endAlive    bool // a grace ends though the backend lives
 }
 
@@ -63,8 +62,7 @@ type node struct {
 	draining uint8
 	absent   uint8
 	grown    bool
-	away     bool             // the switch, with what it has
-	left     map[string]*Pool // what it was told last
+	away     bool // the switch, with what it has
 
 	flow  BackendID // where the flow is; 0: not open
 	marks [banks]uint32
@@ -113,9 +111,6 @@ func (m *model) want(n *node) Tables { return Build(m.intent(n), n.st) }
 func (m *model) step(n *node, behind bool) {
 	in := m.input(n)
 	in.Hold = (behind || n.away) && !m.noHold
-	if !m.noUndo {
-		in.Left = n.left
-	}
 	st, report, err := Step(n.st, in)
 	if err == nil {
 		err = st.Check()
@@ -225,7 +220,7 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			next.flow = 0 // opened while its slot moved, to a backend that fell then
 		}
 		for i := range m.backends {
-			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !next.away && !m.grace {
+			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !m.grace {
 				next.flow = 0 // its backend is dead
 			}
 		}
@@ -243,16 +238,12 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 		}
 	}
 	if m.lose && (n.away || len(batches) == 0) {
-		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) {
-			if n.away, n.left = !n.away, nil; n.away {
-				n.left = n.st.Pools
-			}
-		})
+		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) { n.away = !n.away })
 	}
 	for i := range m.backends {
 		bit := uint8(1) << i
 		name := fmt.Sprintf(" b%d", i+1)
-		if m.fail {
+		if m.fail && (!n.away || n.down&bit != 0) {
 			event(pick(n.down&bit == 0, "fail", "recover")+name, func(n *node) { n.down ^= bit })
 		}
 		if m.drain {
@@ -356,11 +347,6 @@ func (m *model) key(n *node) [16]byte {
 	for _, s := range p.Slots {
 		note(s)
 	}
-	if n.away {
-		for _, s := range n.left[modelPool].Slots {
-			note(s)
-		}
-	}
 	for _, t := range n.have.Slots {
 		for _, s := range t.Rows {
 			note(s)
@@ -405,11 +391,7 @@ func (m *model) key(n *node) [16]byte {
 		b = append(b, byte(at))
 	}
 	slots(p.Slots)
-	if n.away {
-		slots(n.left[modelPool].Slots)
-	} else {
-		b = append(b, 0xff)
-	}
+	b = append(b, pick(n.away, "-", "+")...)
 	tables := slices.SortedFunc(maps.Keys(n.have.Slots), compareSlotTables)
 	for _, key := range tables {
 		b = append(b, p.Generation-key.Generation)
@@ -555,10 +537,9 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 // The model sees what it is there for.
 func TestModelNoticesFaults(t *testing.T) {
 	for name, m := range map[string]model{
-		"gradual moves begin while the switch is behind":         {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
-		"slots go elsewhere for a blip while the switch is away": {backends: 2, slots: 1, fail: true, lose: true, noUndo: true},
-		"slots settle while their old flows live":                {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
-		"a grace ends though the backend lives":                  {backends: 2, slots: 1, fail: true, grace: true, endAlive: true},
+		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
+		"slots settle while their old flows live":        {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+		"a grace ends though the backend lives":          {backends: 2, slots: 1, fail: true, grace: true, endAlive: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := m.search(20000)

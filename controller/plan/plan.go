@@ -51,10 +51,6 @@ type Input struct {
 	// backends lose their slots as ever, but no gradual move begins: a slot must not move on from
 	// a place that the switch has never heard of. Call Step again when the writes are done.
 	Hold bool
-	// Left is given, with Hold, while no switch is to be reached: the pools as the last one was told.
-	// The switches forward by them. A slot that has left a dead backend since goes back as it was when
-	// that lives again, for no flow was ever sent elsewhere.
-	Left map[string]*Pool
 }
 
 // Slot is one bucket of a pool, and at the same time its rows in the switch.

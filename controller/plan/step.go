@@ -46,9 +46,6 @@ func Step(st State, in Input) (State, Report, error) {
 		if err != nil {
 			return st, Report{}, err
 		}
-		if in.Hold {
-			w.undo(in.Left[cfg.Name])
-		}
 		works[i] = w
 	}
 	s.takeStock(works)
@@ -84,18 +81,9 @@ type bank struct {
 	grace bool   // slots of a dead backend are in it
 }
 
-// takeStock finds the banks and rows that moves have taken. What a switch that is away goes on by may come back.
+// takeStock finds the banks and rows that moves have taken.
 func (s *stepper) takeStock(works []*work) {
 	s.room = maxMoving
-	if s.in.Hold {
-		for _, p := range s.in.Left {
-			for _, slot := range p.Slots {
-				if slot.Epoch != 0 {
-					s.banks[slot.Bank].epoch = slot.Epoch
-				}
-			}
-		}
-	}
 	for _, w := range works {
 		for _, slot := range w.pool.Slots {
 			if slot.Old != 0 {
@@ -335,8 +323,8 @@ func (s *stepper) moves(w *work) {
 		}
 	}
 	from := w.before
-	if w.undone != nil {
-		from = w.undone // who returns to flows that were never sent elsewhere is no surplus
+	if w.regained != nil {
+		from = w.regained // who returns to flows that were never sent elsewhere is no surplus
 	}
 	s.report.Surplus += w.surplus(from, w.pool.Slots)
 	for k, n := range counts {

@@ -20,8 +20,10 @@ type work struct {
 	cfg    *config.Pool
 	was    *Pool // nil: the pool is new
 	before []Slot
-	undone []Slot // before, with what went back to flows that were never sent elsewhere; nil when nothing did
 	pool   Pool
+	// regained is before, with what went back to flows that were never sent elsewhere; nil when nothing did.
+	regained []Slot
+
 	roster roster
 	cloned bool // pool.Slots is the work's own
 	copied bool // pool.Entered is
@@ -121,30 +123,16 @@ func (w *work) enter(slot int, epoch uint32) {
 // back gives a slot to a backend whose flows were never sent elsewhere: that is no surplus.
 func (w *work) back(slot int, to Slot) {
 	w.set(slot, to)
-	if w.undone == nil {
-		w.undone = slices.Clone(w.before)
+	if w.regained == nil {
+		w.regained = slices.Clone(w.before)
 	}
-	w.undone[slot] = to
+	w.regained[slot] = to
 }
 
 // lives says whether the backend is there and not dead.
 func (w *work) lives(id BackendID) bool {
 	i := w.roster.at(id)
 	return i >= 0 && w.status[i] != dead
-}
-
-// undo gives slots back what the switches still have for them, where a part of it lives that they have
-// lost; what is dead of it leaves again in rescue. left may be nil.
-func (w *work) undo(left *Pool) {
-	if left == nil || left.ID != w.pool.ID || left.Generation != w.pool.Generation {
-		return
-	}
-	for i, slot := range left.Slots {
-		now, former := w.pool.Slots[i], slot.former()
-		if w.lives(slot.Backend) && now.Backend != slot.Backend || w.lives(former) && now.former() != former && now.Backend != former {
-			w.back(i, slot)
-		}
-	}
 }
 
 // lacks returns, by member, how many slots each is short of its share; below 0: how many above it.

@@ -99,7 +99,7 @@ func milliseconds(d time.Duration) float64 { return float64(max(d, 0)) / float64
 func moves(r plan.Report) []*api.SlotMoves {
 	var out []*api.SlotMoves
 	for _, m := range r.Moves {
-		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual})
+		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual, Grace: m.Grace})
 	}
 	return out
 }

@@ -1505,6 +1505,7 @@ type SlotMoves struct {
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // empty: to nobody
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Gradual       bool                   `protobuf:"varint,5,opt,name=gradual,proto3" json:"gradual,omitempty"` // old flows stay at from until they end
+	Grace         bool                   `protobuf:"varint,30,opt,name=grace,proto3" json:"grace,omitempty"`    // from is down: its old flows stay for the grace of the pool
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1570,6 +1571,13 @@ func (x *SlotMoves) GetSlots() uint32 {
 func (x *SlotMoves) GetGradual() bool {
 	if x != nil {
 		return x.Gradual
+	}
+	return false
+}
+
+func (x *SlotMoves) GetGrace() bool {
+	if x != nil {
+		return x.Grace
 	}
 	return false
 }
@@ -3778,13 +3786,14 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x05 \x01(\tR\abackend\x12\x14\n" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
-	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"s\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"\x89\x01\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12\x18\n" +
-	"\agradual\x18\x05 \x01(\bR\agradual\"\xab\x03\n" +
+	"\agradual\x18\x05 \x01(\bR\agradual\x12\x14\n" +
+	"\x05grace\x18\x1e \x01(\bR\x05grace\"\xab\x03\n" +
 	"\fReprogrammed\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05cause\x18\x02 \x01(\tR\x05cause\x12;\n" +

@@ -48,7 +48,7 @@ func Step(st State, in Input) (State, Report, error) {
 		}
 		works[i] = w
 	}
-	s.takeStock(works)
+	s.works = works
 	for _, w := range works {
 		s.rescue(w)
 	}
@@ -69,6 +69,8 @@ type stepper struct {
 	next   State // with the pools of before, until the end
 	report Report
 
+	works []*work
+	stock bool        // whether banks and room have been counted
 	banks [banks]bank // those that are in use
 	room  int         // rows that slot_old has yet
 
@@ -81,10 +83,13 @@ type bank struct {
 	grace bool   // slots of a dead backend are in it
 }
 
-// takeStock finds the banks and rows that moves have taken.
-func (s *stepper) takeStock(works []*work) {
-	s.room = maxMoving
-	for _, w := range works {
+// takeStock finds the banks and rows that moves have taken, when they are needed first.
+func (s *stepper) takeStock() {
+	if s.stock {
+		return
+	}
+	s.stock, s.room = true, maxMoving
+	for _, w := range s.works {
 		for _, slot := range w.pool.Slots {
 			if slot.Old != 0 {
 				s.room--
@@ -105,6 +110,7 @@ func (s *stepper) free() int {
 // leaving returns the bank for a slot that leaves a dead backend and has entered the epoch `entered` last: that of
 // others who do so, or a new one, or any whose epoch is younger. Below 0: there is none.
 func (s *stepper) leaving(entered uint32) int {
+	s.takeStock()
 	best := -1
 	for i, b := range s.banks {
 		if b.epoch > entered && (best < 0 || b.grace && !s.banks[best].grace ||
@@ -273,6 +279,7 @@ func (s *stepper) move(works []*work) error {
 		s.stopped = Behind
 		return nil
 	}
+	s.takeStock()
 	bank := s.free()
 	if bank < 0 {
 		s.stopped = EpochsUsed

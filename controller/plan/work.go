@@ -148,7 +148,17 @@ func (w *work) lacks() []int {
 func (s *stepper) rescue(w *work) {
 	w.held = make([]int, len(w.pool.Members))
 	var orphans []int
+	graces := false
 	for i, slot := range w.pool.Slots {
+		if slot.Epoch == 0 {
+			if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
+				w.held[b]++
+			} else {
+				orphans = append(orphans, i)
+			}
+			continue
+		}
+		graces = graces || slot.Grace != 0
 		if !w.keep && slot.former() != 0 && !w.lives(slot.former()) && w.anybody {
 			slot = Slot{Backend: slot.Backend}
 			w.set(i, slot)
@@ -171,7 +181,9 @@ func (s *stepper) rescue(w *work) {
 	default:
 		s.close(w)
 	}
-	s.regain(w)
+	if graces {
+		s.regain(w)
+	}
 }
 
 // close drops the new flows of a pool in which nobody may take them. The open ones stay where they are, and a slot
@@ -249,6 +261,7 @@ func (s *stepper) adopt(w *work, orphans []int) {
 
 // regain turns the grace of backends that live after all into moves as any other.
 func (s *stepper) regain(w *work) {
+	s.takeStock()
 	full := make(map[BackendID]int)
 	for i, slot := range w.pool.Slots {
 		if slot.Grace == 0 || slot.Backend == 0 || !w.lives(slot.Grace) {

@@ -121,10 +121,10 @@ func TestSettledOntoTheDead(t *testing.T) {
 	d.until("web1's slots move", func(m *api.GetStatusResponse) bool { return m.Pools[0].Moving > 0 })
 	d.verdict("web3", api.Health_HEALTH_DOWN)
 	d.verdict("web2", api.Health_HEALTH_DOWN)
+	d.verdict("web1", api.Health_HEALTH_DOWN)
 	d.atRest()
 	d.until("nobody takes new flows, and the VIP says so", func(m *api.GetStatusResponse) bool {
-		p := m.Pools[0]
-		return p.Moving == p.Slots && p.Held != "" && p.Backends[0].MovingOut == 0 && m.Vips[0].State == api.VIPStatus_STATE_NO_BACKEND
+		return m.Pools[0].Held != "" && m.Vips[0].State == api.VIPStatus_STATE_NO_BACKEND
 	})
 	d.kill()
 }

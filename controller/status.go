@@ -139,7 +139,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
 	m.Waiting, m.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name })
-	m.Held = l.heldReason(p)
+	m.Held = l.heldReason(p, census)
 	for _, v := range l.intent.VIPs {
 		if v.Pool == p.Name {
 			m.Vips = append(m.Vips, v.Name)

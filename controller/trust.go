@@ -320,8 +320,11 @@ func (l *loop) graceUntil(pool config.Pool, backend string) *timestamppb.Timesta
 }
 
 // heldReason says why the grace of a pool's backends does not end, empty when it does.
-func (l *loop) heldReason(pool config.Pool) string {
+func (l *loop) heldReason(pool config.Pool, census plan.Census) string {
 	var reasons []string
+	if census.Unowned > 0 && census.Moving > 0 && l.floors[pool.Name] == "" {
+		reasons = append(reasons, "no other backend may take slots of those that are down: their open connections stay where they are")
+	}
 	if text := l.floors[pool.Name]; text != "" {
 		reasons = append(reasons, text)
 	}

@@ -24,7 +24,7 @@ type codec struct {
 
 	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, station, l2 table
 
-	forwardToBackend, toBackend, move, leave, stay, toPool, refuse, claim, answer, known, forward action
+	forwardToBackend, toBackend, move, leave, back, stay, toPool, refuse, claim, answer, known, forward action
 }
 
 // table is a table whose keys are all exact: field ids in the order that the rows use.
@@ -99,6 +99,7 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	action(&c.toBackend, "to_backend", "backend_id")
 	action(&c.move, "move", "backend_id", "bank", "epoch")
 	action(&c.leave, "leave", "backend_id", "old_id", "bank", "epoch")
+	action(&c.back, "back", "backend_id", "old_id", "bank", "epoch")
 	action(&c.stay, "stay", "backend_id")
 	action(&c.toPool, "to_pool", "pool_id", "generation", "slot_mask")
 	action(&c.refuse, "refuse")
@@ -117,6 +118,8 @@ func (c *codec) row(row plan.Row) *v1.Entity {
 	case plan.SlotRow:
 		do := c.toBackend.with(number(r.Backend))
 		switch {
+		case r.Back:
+			do = c.back.with(number(r.Backend), number(r.Grace), number(r.Bank), number(r.Epoch))
 		case r.Grace != 0:
 			do = c.leave.with(number(r.Backend), number(r.Grace), number(r.Bank), number(r.Epoch))
 		case r.Epoch != 0:

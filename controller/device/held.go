@@ -96,6 +96,8 @@ func (c *codec) parseRow(e *v1.TableEntry) (plan.Row, bool) {
 			r.Backend, r.Bank, r.Epoch = plan.BackendID(a[0]), uint8(a[1]), uint32(a[2])
 		} else if a, ok := c.leave.of(e); ok && a[1] != 0 && a[3] != 0 {
 			r.Backend, r.Grace, r.Bank, r.Epoch = plan.BackendID(a[0]), plan.BackendID(a[1]), uint8(a[2]), uint32(a[3])
+		} else if a, ok := c.back.of(e); ok && a[0] != 0 && a[3] != 0 {
+			r.Backend, r.Grace, r.Bank, r.Epoch, r.Back = plan.BackendID(a[0]), plan.BackendID(a[1]), uint8(a[2]), uint32(a[3]), true
 		}
 		return r, ok && (r.Backend != 0 || r.Grace != 0)
 	case c.slotOld.id:
@@ -157,10 +159,10 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 	case plan.SlotRow:
 		key := oldKey{r.SlotTable, r.Slot}
 		if gone {
-			r.Backend, r.Epoch, r.Bank, r.Grace = 0, 0, 0, 0
+			r = plan.SlotRow{}
 		}
 		s := h.slot(key, ch.Op)
-		s.Backend, s.Epoch, s.Bank, s.Grace = r.Backend, r.Epoch, r.Bank, r.Grace
+		*s = plan.Slot{Backend: r.Backend, Old: s.Old, Grace: r.Grace, Epoch: r.Epoch, Bank: r.Bank, Back: r.Back}
 		if old, ok := h.old[key]; ok {
 			old.since = now
 			h.old[key] = old

@@ -61,11 +61,11 @@ func (p *Pool) check(members map[BackendID]Member, nextEpoch uint32, epochs map[
 		switch {
 		case !known(slot.Backend) || !known(slot.Old) || !known(slot.Grace) || !known(p.Home[i]):
 			return fmt.Errorf("slot %d names a backend that is not the pool's: %+v, home %d", i, slot, p.Home[i])
-		case (slot.former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0),
+		case (slot.former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0), slot.Back && slot.Backend == 0,
 			slot.former() != 0 && slot.Backend == slot.former():
 			return fmt.Errorf("slot %d is neither settled nor moving: %+v", i, slot)
 		case slot.Epoch == 0:
-			if slot.Bank != 0 {
+			if slot.Bank != 0 || slot.Back {
 				return fmt.Errorf("slot %d has a bank and does not move: %+v", i, slot)
 			}
 		case slot.Epoch >= nextEpoch || slot.Bank >= banks:

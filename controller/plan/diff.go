@@ -134,6 +134,13 @@ func (d *differ) slotTable(t SlotTable, have, want Slots) {
 }
 
 func (d *differ) slot(t SlotTable, i uint16, h, w Slot) {
+	if h.Old != 0 && w.Old != 0 && h.Old != w.Old && h.Epoch != 0 && h.Grace == 0 {
+		// While slot_old changes nobody may look at it: the slot's own row stands in.
+		bridge := w
+		bridge.Old, bridge.Grace = 0, w.Old
+		d.add(putLeaving, Modify, slotRow(t, i, bridge))
+		h = bridge
+	}
 	h.Old, w.Old = 0, 0
 	row, put := slotRow(t, i, w), putSettled
 	switch {
@@ -154,7 +161,7 @@ func (d *differ) slot(t SlotTable, i uint16, h, w Slot) {
 }
 
 func slotRow(t SlotTable, i uint16, s Slot) SlotRow {
-	return SlotRow{t, i, s.Backend, s.Epoch, s.Bank, s.Grace}
+	return SlotRow{t, i, s.Backend, s.Epoch, s.Bank, s.Grace, s.Back}
 }
 
 func (d *differ) old(t SlotTable, i uint16, h, w BackendID, haveIdle, wantIdle time.Duration) {

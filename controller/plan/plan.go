@@ -61,6 +61,8 @@ type Input struct {
 //	Old != 0:                 slot_old says stay(Old)
 //	Grace != 0:               slot says leave(Backend, Grace, Bank, Epoch): Grace is down, and keeps its open
 //	                          flows for now. New ones go to Backend, and are dropped while that is 0.
+//	Back:                     slot says back(Backend, Grace, Bank, Epoch): it has gone back to Backend in the
+//	                          epoch in which it had left it. Marked flows are those of Old or Grace.
 //
 // In a State a slot has Old or Grace, and never both, exactly when it has an Epoch, and Old never without
 // Backend; what is read back from a switch may be any mixture.
@@ -68,10 +70,23 @@ type Slot struct {
 	Backend, Old, Grace BackendID
 	Epoch               uint32
 	Bank                uint8
+	Back                bool
 }
 
-// former is the backend that keeps the slot's old flows; 0: nobody.
+// former is the backend that keeps the slot's other flows; 0: nobody.
 func (s Slot) former() BackendID { return cmp.Or(s.Old, s.Grace) }
+
+// flip lets new flows go to the former backend, and leaves everybody's flows where they are: a mark means the same as
+// before. alive says whether the backend that had the new flows is.
+func (s Slot) flip(alive bool) Slot {
+	to := Slot{Backend: s.former(), Epoch: s.Epoch, Bank: s.Bank, Back: !s.Back}
+	if alive {
+		to.Old = s.Backend
+	} else {
+		to.Grace = s.Backend
+	}
+	return to
+}
 
 // Report says what a Step did.
 type Report struct {

@@ -209,13 +209,18 @@ func TestDrainAndUndrain(t *testing.T) {
 	w.step()
 	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 32, Gradual: true}}}, w.admin("b1", Drain).step())
 	w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 64})
-	// The slots it had cannot move yet, others of b2 can.
+	// The slots that it had go back at once, in the epoch in which they left.
 	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.admin("b1", Active).step())
-	w.want(map[string]int{"b1": 32, "-b1": 32, "b2": 32, "-b2": 32})
-	// Now all are on their way.
-	wantReport(t, Report{Waiting: []Wait{{"web", "b2", 32, OldFlows}}}, w.admin("b2", Drain).step())
+	w.want(map[string]int{"b1": 32, "b2": 32, "-b2": 32})
+	for i, slot := range w.st.Pools["web"].Slots {
+		if slot.Old != 0 && slot != (Slot{Backend: 1, Old: 2, Epoch: 1, Back: true}) {
+			t.Fatalf("slot %d is %+v", i, slot)
+		}
+	}
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.admin("b2", Drain).step())
+	w.want(map[string]int{"b1": 64, "b2": 0, "-b2": 64})
 	w.settle()
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.step())
+	wantReport(t, Report{}, w.step())
 }
 
 func TestDisabledAndRemovedBackendsLeaveInPeace(t *testing.T) {
@@ -253,7 +258,7 @@ func TestRemovedBackendThatComesBackInTime(t *testing.T) {
 	w.step()
 	w.in.Intent.Pools[0].Backends = all
 	w.step()
-	w.want(map[string]int{"b1": 32, "-b1": 32, "b2": 32, "-b2": 32})
+	w.want(map[string]int{"b1": 32, "-b1": 32, "b2": 32})
 }
 
 func TestHardFailureDuringAMove(t *testing.T) {
@@ -577,8 +582,12 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				if slot.Epoch <= lastEpoch[i] {
 					t.Fatalf("%s: slot %d enters epoch %d and was in %d", event, i, slot.Epoch, lastEpoch[i])
 				}
-				if slot.former() == before.Backend && before.Epoch == 0 && dead(before.Backend) {
+				if slot.former() == before.Backend && (before.Epoch == 0 || before.Back && dead(before.former())) && dead(before.Backend) {
 					lastEpoch[i] = slot.Epoch
+					continue
+				}
+				if dead(before.Backend) && slot.Old == before.former() && slot.Old != 0 && !w.in.Hold {
+					lastEpoch[i] = slot.Epoch // it settled where its living flows are, and moves on
 					continue
 				}
 				if slot.Old != before.Backend || before.Old != 0 && !dead(before.Old) || w.in.Hold {
@@ -587,7 +596,10 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				lastEpoch[i] = slot.Epoch
 				continue
 			}
-			if before.Grace != 0 && (slot == Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank} ||
+			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.former() && slot.former() == before.Backend {
+				continue // it turns, and everybody keeps the flows that he has
+			}
+			if before.Grace != 0 && (slot == Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank, Back: before.Back} ||
 				slot == Slot{Backend: before.Grace} && before.Backend == 0) {
 				continue // it lives after all
 			}

@@ -54,7 +54,7 @@ type (
 		Forward
 	}
 	// SlotRow is to_backend(Backend), or move(Backend, Bank, Epoch) when Epoch is not 0, or leave(Backend,
-	// Grace, Bank, Epoch) when Grace is not 0 either.
+	// Grace, Bank, Epoch) when Grace is not 0 either, or with Back back(Backend, Grace, Bank, Epoch).
 	SlotRow struct {
 		SlotTable
 		Slot    uint16
@@ -62,6 +62,7 @@ type (
 		Epoch   uint32
 		Bank    uint8
 		Grace   BackendID
+		Back    bool
 	}
 	// SlotOldRow is stay(Backend).
 	SlotOldRow struct {
@@ -99,6 +100,10 @@ func (r BackendRow) String() string {
 func (r SlotRow) String() string {
 	if r.Epoch == 0 {
 		return fmt.Sprintf("slot %s slot %d: to_backend(%d)", r.SlotTable, r.Slot, r.Backend)
+	}
+	if r.Back {
+		return fmt.Sprintf("slot %s slot %d: back(%d, old %d, bank %d, epoch %d)",
+			r.SlotTable, r.Slot, r.Backend, r.Grace, r.Bank, r.Epoch)
 	}
 	if r.Grace != 0 {
 		return fmt.Sprintf("slot %s slot %d: leave(%d, old %d, bank %d, epoch %d)",

@@ -331,7 +331,7 @@ func (s *stepper) moves(w *work) {
 	}
 	from := w.before
 	if w.regained != nil {
-		from = w.regained // who returns to flows that were never sent elsewhere is no surplus
+		from = w.regained // who goes back to his flows is no surplus
 	}
 	s.report.Surplus += w.surplus(from, w.pool.Slots)
 	for k, n := range counts {

@@ -21,7 +21,7 @@ type work struct {
 	was    *Pool // nil: the pool is new
 	before []Slot
 	pool   Pool
-	// regained is before, with what went back to flows that were never sent elsewhere; nil when nothing did.
+	// regained is before, with what went back to those who have flows there; nil when nothing did.
 	regained []Slot
 
 	roster roster
@@ -120,7 +120,7 @@ func (w *work) enter(slot int, epoch uint32) {
 	w.pool.Entered[slot] = epoch
 }
 
-// back gives a slot to a backend whose flows were never sent elsewhere: that is no surplus.
+// back gives a slot to a backend that has flows there, whatever the shares say: that is no surplus.
 func (w *work) back(slot int, to Slot) {
 	w.set(slot, to)
 	if w.regained == nil {
@@ -148,7 +148,7 @@ func (w *work) lacks() []int {
 func (s *stepper) rescue(w *work) {
 	w.held = make([]int, len(w.pool.Members))
 	var orphans []int
-	graces := false
+	moving := false
 	for i, slot := range w.pool.Slots {
 		if slot.Epoch == 0 {
 			if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
@@ -158,7 +158,7 @@ func (s *stepper) rescue(w *work) {
 			}
 			continue
 		}
-		graces = graces || slot.Grace != 0
+		moving = true
 		if !w.keep && slot.former() != 0 && !w.lives(slot.former()) && w.anybody {
 			slot = Slot{Backend: slot.Backend}
 			w.set(i, slot)
@@ -181,7 +181,11 @@ func (s *stepper) rescue(w *work) {
 	default:
 		s.close(w)
 	}
-	if graces {
+	if moving && w.anybody {
+		s.takeStock()
+		s.turn(w)
+	}
+	if moving {
 		s.regain(w)
 	}
 }
@@ -221,15 +225,16 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		id, was := w.pool.Members[member].ID, w.pool.Slots[slot]
 		w.held[member]++
 		lacks[member]--
+		there := w.roster.at(was.Backend) >= 0 // dead, that is
 		switch former := was.former(); {
 		case former == id:
 			w.set(slot, Slot{Backend: id})
 			return
-		case former != 0:
+		case former != 0 && !was.Back:
 			was.Backend = id
 			w.set(slot, was)
 			return
-		case w.keep && w.roster.at(was.Backend) >= 0:
+		case w.keep && there:
 			if bank := s.leaving(w.entered(slot)); bank >= 0 {
 				w.leave(slot, id, uint8(bank), s.banks[bank].epoch)
 				return
@@ -237,10 +242,20 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		}
 		w.set(slot, Slot{Backend: id})
 	}
-	// The old backend of a broken-off move first: it has flows there. Then the one at home.
+	// The other backend of a slot that moves first, if it lives: then everybody keeps the flows that he has, and it has
+	// the new ones too, be it for the time of the grace alone. Then the one at home.
 	free, left := make([]bool, len(w.pool.Slots)), 0
 	for _, i := range orphans {
-		if old := w.roster.at(w.pool.Slots[i].former()); old >= 0 && lacks[old] > 0 {
+		if slot := w.pool.Slots[i]; (w.keep || slot.Back) && slot.Backend != 0 && w.lives(slot.former()) {
+			old := w.roster.at(slot.former())
+			if to := slot.flip(false); w.keep {
+				w.back(i, to)
+			} else {
+				w.back(i, Slot{Backend: to.Backend})
+			}
+			w.held[old]++
+			lacks[old]--
+		} else if old := w.roster.at(w.pool.Slots[i].former()); old >= 0 && lacks[old] > 0 {
 			place(i, old)
 		} else if home := w.roster.at(w.pool.Home[i]); home >= 0 && lacks[home] > 0 {
 			place(i, home)
@@ -257,6 +272,35 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		place(slot, member)
 		return true
 	})
+}
+
+// turn lets slots go back at once to those who had them, as far as the shares want it: that needs no epoch, and
+// nobody waits for anybody's flows.
+func (s *stepper) turn(w *work) {
+	lacks := w.lacks()
+	for i, slot := range w.pool.Slots {
+		if slot.Epoch == 0 || slot.Backend == 0 {
+			continue
+		}
+		from, to := w.roster.at(slot.Backend), w.roster.at(slot.former())
+		if from < 0 || to < 0 || lacks[from] >= 0 || lacks[to] <= 0 || w.status[from] == dead || w.status[to] == dead {
+			continue
+		}
+		w.set(i, slot.flip(true))
+		if slot.Old == 0 {
+			s.room-- // below 0: what cannot be in slot_old stands in the slot's row
+		}
+		w.held[from]--
+		lacks[from]++
+		w.held[to]++
+		lacks[to]--
+		if s.room < 0 {
+			slot = w.pool.Slots[i]
+			slot.Old, slot.Grace = 0, slot.Old
+			w.set(i, slot)
+			s.room = 0
+		}
+	}
 }
 
 // regain turns the grace of backends that live after all into moves as any other.

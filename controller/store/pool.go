@@ -42,13 +42,10 @@ func encodePool(p *plan.Pool) ([]byte, error) {
 	for _, id := range p.Home {
 		b = binary.AppendUvarint(b, uint64(id))
 	}
-	for _, column := range slotColumns {
+	for _, column := range slices.Concat(slotColumns, laterColumns) {
 		for i := range p.Slots {
 			b = binary.AppendUvarint(b, column.get(&p.Slots[i]))
 		}
-	}
-	for i := range p.Slots {
-		b = binary.AppendUvarint(b, uint64(p.Slots[i].Grace))
 	}
 	for i := range p.Slots {
 		entered := uint32(0)
@@ -70,14 +67,27 @@ func encodePool(p *plan.Pool) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-var slotColumns = []struct {
+type slotColumn struct {
 	get func(*plan.Slot) uint64
 	set func(*plan.Slot, uint64)
-}{
+}
+
+var slotColumns = []slotColumn{
 	{func(s *plan.Slot) uint64 { return uint64(s.Backend) }, func(s *plan.Slot, x uint64) { s.Backend = plan.BackendID(x) }},
 	{func(s *plan.Slot) uint64 { return uint64(s.Old) }, func(s *plan.Slot, x uint64) { s.Old = plan.BackendID(x) }},
 	{func(s *plan.Slot) uint64 { return uint64(s.Epoch) }, func(s *plan.Slot, x uint64) { s.Epoch = uint32(x) }},
 	{func(s *plan.Slot) uint64 { return uint64(s.Bank) }, func(s *plan.Slot, x uint64) { s.Bank = uint8(x) }},
+}
+
+// laterColumns are absent from what programs wrote that knew no graces.
+var laterColumns = []slotColumn{
+	{func(s *plan.Slot) uint64 { return uint64(s.Grace) }, func(s *plan.Slot, x uint64) { s.Grace = plan.BackendID(x) }},
+	{func(s *plan.Slot) uint64 {
+		if s.Back {
+			return 1
+		}
+		return 0
+	}, func(s *plan.Slot, x uint64) { s.Back = x != 0 }},
 }
 
 func decodePool(doc []byte) (*plan.Pool, error) {
@@ -127,8 +137,10 @@ func decodePool(doc []byte) (*plan.Pool, error) {
 		return nil, fmt.Errorf("the slots are cut short: %w", err)
 	}
 	if r.Len() > 0 { // written by a program that knows graces
-		for i := range p.Slots {
-			p.Slots[i].Grace = plan.BackendID(number())
+		for _, column := range laterColumns {
+			for i := range p.Slots {
+				column.set(&p.Slots[i], number())
+			}
 		}
 		entered := make([]uint32, slots)
 		for i := range entered {

@@ -11,6 +11,10 @@
 // A slot that leaves a backend which is called dead works the same way, but for the old backend standing in
 // the slot's own row: it must be a single write, and no timeout ends it. Where nobody takes its place, the
 // new backend is 0, and packets that open a flow are dropped: they leave no mark.
+//
+// A slot that goes back to A, because A lives after all or is wanted again, keeps its epoch: marked flows
+// stay with B, all others are A's, and a packet that opens a flow takes back the mark that an earlier flow
+// of the same addresses and ports may have left.
 
 control Balance(inout headers_t hdr, inout metadata_t meta,
                 inout standard_metadata_t standard_metadata) {
@@ -81,6 +85,16 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
         meta.epoch = epoch;
     }
 
+    @name(".back")
+    action back(bit<32> backend_id, bit<32> old_id, bit<2> bank, bit<32> epoch) {
+        meta.backend_id = backend_id;
+        meta.old_id = old_id;
+        meta.moving = 1;
+        meta.back = 1;
+        meta.bank = bank;
+        meta.epoch = epoch;
+    }
+
     @name(".slot")
     table slot {
         key = {
@@ -88,7 +102,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
             meta.generation: exact @name("generation");
             meta.slot: exact @name("slot");
         }
-        actions = { to_backend; move; leave; @defaultonly NoAction; }
+        actions = { to_backend; move; leave; back; @defaultonly NoAction; }
         const default_action = NoAction();
         size = SLOT_SIZE;
     }
@@ -102,8 +116,8 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
         slot_old_packets.count();
     }
 
-    // The old backend of a moving slot. Idle here means that the flows which were open when the move
-    // began are gone.
+    // The other backend of a moving slot, to which no new flows go. Idle here means that those which it
+    // has are gone.
     @name(".slot_old")
     table slot_old {
         key = {
@@ -156,7 +170,8 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
                          32w0x10000);
                     bit<32> cell_1 = 14w0 ++ meta.bank ++ meta.flow_hash[31:16];
                     bit<32> cell_2 = 14w0 ++ meta.bank ++ meta.flow_hash_2;
-                    if (hdr.tcp.syn == 1 && hdr.tcp.ack == 0) {
+                    bool opens = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
+                    if (opens && meta.back == 0) {
                         if (meta.backend_id != 0) {
                             mark_1.write(cell_1, meta.epoch);
                             mark_2.write(cell_2, meta.epoch);
@@ -164,7 +179,15 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
                     } else {
                         mark_1.read(meta.mark_1, cell_1);
                         mark_2.read(meta.mark_2, cell_2);
-                        if (meta.mark_1 != meta.epoch || meta.mark_2 != meta.epoch) {
+                        bit<1> marked = 0;
+                        if (meta.mark_1 == meta.epoch && meta.mark_2 == meta.epoch) {
+                            marked = 1;
+                        }
+                        if (opens) {
+                            if (marked == 1) {
+                                mark_2.write(cell_2, 0);
+                            }
+                        } else if (marked == meta.back) { // a flow of the other backend
                             if (meta.old_id != 0) {
                                 meta.backend_id = meta.old_id;
                             } else {

@@ -139,6 +139,7 @@ struct metadata_t {
     bit<1>  done;           // the packet's way is decided: L2 forwarding must not touch it
     bit<1>  claim;          // ARP that claims a VIP: never learned from
     bit<1>  moving;         // the slot is on its way from one backend to another
+    bit<1>  back;           // it goes back: marked flows are the other backend's
     bit<2>  bank;
     bit<8>  generation;
     bit<16> slot_mask;

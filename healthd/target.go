@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -98,15 +97,11 @@ func newCheck(c *api.Check, address string, n check.Network) (check.Check, error
 	case "icmp":
 		return check.ICMP{Network: n, Address: addr}, nil
 	case "http", "https":
-		path, err := url.ParseRequestURI(c.GetPath())
-		if err != nil {
-			return nil, fmt.Errorf("path: %w", err)
-		}
 		statuses := make([]int, len(c.GetExpectStatus()))
 		for i, code := range c.GetExpectStatus() {
 			statuses[i] = int(code)
 		}
-		o := check.HTTPOptions{Address: to, Path: path.RequestURI(), Host: c.GetHost(), Expect: check.StatusRanges(statuses)}
+		o := check.HTTPOptions{Address: to, Path: c.GetPath(), Host: c.GetHost(), Expect: check.StatusRanges(statuses)}
 		if c.GetType() == "https" {
 			o.TLS = &tls.Config{InsecureSkipVerify: !c.GetVerifyCertificate()}
 		}

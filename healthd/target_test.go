@@ -63,8 +63,8 @@ func TestImpossibleChecks(t *testing.T) {
 		{"10.0.0.11", &api.Check{Type: "snmp"}, `snmp check of web/web1: not asked: type: must be tcp, http, https or icmp, is "snmp"`},
 		{"web1.example.org", &api.Check{Type: "tcp", Port: 80}, `tcp check of web/web1: not asked: address of the backend: ParseAddr("web1.example.org"): unexpected character (at "web1.example.org")`},
 		{"10.0.0.11", &api.Check{Type: "tcp", Port: 65536}, "tcp check of web/web1: not asked: port: must be 1..65535, is 65536"},
-		{"10.0.0.11", &api.Check{Type: "http", Port: 80, Path: "healthz"}, `http check of web/web1: not asked: path: parse "healthz": invalid URI for request`},
-		{"10.0.0.11", &api.Check{Type: "http", Port: 80, Path: "/", Host: "a b"}, `http check of web/web1: not asked: host: must be printable ASCII without spaces, is "a b"`},
+		{"10.0.0.11", &api.Check{Type: "http", Port: 80, Path: "healthz"}, `http check of web/web1: not asked: path: must be the path of a URL, such as /healthz, is "healthz"`},
+		{"10.0.0.11", &api.Check{Type: "http", Port: 80, Path: "/", Host: "a b"}, `http check of web/web1: not asked: host: must be a host name, such as www.example.com, is "a b"`},
 	} {
 		_, targets := expand(onePool(tt.address, tt.check), check.Kernel{})
 		err := targets[0].check.Run(t.Context())

@@ -294,7 +294,7 @@ func TestImpossible(t *testing.T) {
 		go func() { done <- m.Run(ctx) }()
 		time.Sleep(time.Minute)
 		want := []string{
-			`unknown: http_head 10.0.0.11:80/: not asked: host: must be printable ASCII without spaces, is "a b"`,
+			`unknown: http_head 10.0.0.11:80/: not asked: host: must be a host name, such as www.example.com, is "a b"`,
 			"unknown: load_report 10.0.0.11:9681 tag web: not asked: nobody here asks for load reports",
 			"unknown: 99 invalid AddrPort: not asked: kind 99 is not known",
 		}

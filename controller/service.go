@@ -199,7 +199,7 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, st
 
 func (s *service) ReportVerdicts(ctx context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
 	for i, v := range r.Verdicts {
-		if v.Health != api.Health_HEALTH_UP && v.Health != api.Health_HEALTH_DOWN {
+		if v.Health < api.Health_HEALTH_UP || v.Health > api.Health_HEALTH_UNCHECKED {
 			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts[%d].health: must be HEALTH_UP or HEALTH_DOWN, is %v", i, v.Health))
 		}
 	}

@@ -29,6 +29,9 @@ func (l *loop) verdicts(ctx context.Context, list []*api.Verdict) (unknown []str
 			unknown = append(unknown, key.String())
 			continue
 		}
+		if m.Health == api.Health_HEALTH_UNCHECKED {
+			continue // what was decided stands
+		}
 		v, before := verdictOf(m, now), next.Verdicts[key]
 		if outdated(v, before, now) && !before.DetectedAt.Before(l.rechecked[key.Pool]) {
 			l.log.Debug("a verdict is older than the one that stands", "backend", key,
@@ -61,7 +64,7 @@ func (l *loop) verdicts(ctx context.Context, list []*api.Verdict) (unknown []str
 // machine may be ahead.
 func verdictOf(m *api.Verdict, now time.Time) store.Verdict {
 	v := store.Verdict{Health: plan.Up, Reason: m.Reason, Since: timeOf(m.Since, now), DetectedAt: timeOf(m.DetectedAt, now)}
-	if m.Health == api.Health_HEALTH_DOWN {
+	if m.Health == api.Health_HEALTH_DOWN || m.Health == api.Health_HEALTH_FAILING {
 		v.Health = plan.Down
 	}
 	return v

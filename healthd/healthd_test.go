@@ -122,7 +122,7 @@ func (c *controller) await(t *testing.T, what string, want func(*api.ReportVerdi
 	}
 }
 
-// says reports that r has these verdicts and no others: "web1 UP, web2 DOWN".
+// says reports that r has these verdicts and no others: "web1 UP, web2 FAILING".
 func says(want string) func(*api.ReportVerdictsRequest) bool {
 	return func(r *api.ReportVerdictsRequest) bool { return text(r) == want }
 }
@@ -218,7 +218,7 @@ func TestVerdictsReachTheController(t *testing.T) {
 	}
 	want := map[string]string{
 		"web1": "HEALTH_UP all checks pass",
-		"web2": fmt.Sprintf("HEALTH_DOWN HTTP GET http://127.0.0.1:%d/healthz: status 503, want 200-299", two.port()),
+		"web2": fmt.Sprintf("HEALTH_FAILING HTTP GET http://127.0.0.1:%d/healthz: status 503, want 200-299", two.port()),
 	}
 	for name, w := range want {
 		if seen[name] != w {
@@ -227,14 +227,14 @@ func TestVerdictsReachTheController(t *testing.T) {
 	}
 
 	one.ill.Store(true)
-	r := c.await(t, "the change", says("web1 DOWN"))
+	r := c.await(t, "the change", says("web1 FAILING"))
 	if v := r.Verdicts[0]; v.Since.AsTime().After(v.DetectedAt.AsTime()) || time.Since(v.DetectedAt.AsTime()) > patience {
 		t.Errorf("since %v, detected at %v", v.Since.AsTime(), v.DetectedAt.AsTime())
 	}
 
 	// Another set: web1 goes, web3 comes.
 	c.checks <- checked(two.backend("web2"), one.backend("web3"))
-	c.await(t, "the new backend", says("web3 DOWN"))
+	c.await(t, "the new backend", says("web3 FAILING"))
 }
 
 func TestFullReportsAtIntervals(t *testing.T) {
@@ -264,11 +264,11 @@ func TestControllerLostAndBack(t *testing.T) {
 	before := one.requests.Load()
 	two.ill.Store(true)
 	eventually(t, "checks without a controller", func() bool { return one.requests.Load() > before+10 })
-	eventually(t, "a verdict without a controller", func() bool { return d.verdictOn("web2").health == probe.Down })
+	eventually(t, "a verdict without a controller", func() bool { return d.verdictOn("web2").health == probe.Failing })
 
 	c = newController(checks)
 	defer c.serve(t, address)()
-	if r := <-c.reports; !r.Full || text(r) != "web1 UP, web2 DOWN" {
+	if r := <-c.reports; !r.Full || text(r) != "web1 UP, web2 FAILING" {
 		t.Errorf("first report to the new controller: full %t, %s", r.Full, text(r))
 	}
 	for message, times := range map[string]int{"controller connected": 1, "no controller: the checks go on and the verdicts stand": 1} {
@@ -291,9 +291,9 @@ func TestReportThatFails(t *testing.T) {
 	c.await(t, "up", says("web1 UP"))
 	c.refuse.Store(true)
 	one.ill.Store(true)
-	eventually(t, "the verdict", func() bool { return d.verdictOn("web1").health == probe.Down })
+	eventually(t, "the verdict", func() bool { return d.verdictOn("web1").health == probe.Failing })
 	c.refuse.Store(false)
-	if r := c.await(t, "down", says("web1 DOWN")); !r.Full {
+	if r := c.await(t, "down", says("web1 FAILING")); !r.Full {
 		// It may have gone out as news if the verdict fell together with the end of the refusal.
 		t.Logf("reported as news")
 	}
@@ -359,13 +359,13 @@ func TestStoppedProcessFailsNobody(t *testing.T) {
 		asked = server.requests.Load()
 		eventually(t, "more probes", func() bool { return server.requests.Load() > asked+1 })
 		for range len(c.reports) + 2 { // what has come, and what says how it is now
-			if r := <-c.reports; text(r) == "web1 DOWN" {
+			if r := <-c.reports; text(r) != "web1 UP" {
 				t.Fatalf("a stopped healthd failed the server: %v\n%s", r.Verdicts, log.String())
 			}
 		}
 	}
 	server.ill.Store(true)
-	c.await(t, "down, when it is", says("web1 DOWN"))
+	c.await(t, "down, when it is", says("web1 FAILING"))
 }
 
 // eventually polls, for what happens in other goroutines or processes.

@@ -281,6 +281,33 @@ func TestNotAsked(t *testing.T) {
 	}
 }
 
+// One that answers wrongly is down like one that is dead, from the first of either kind on.
+func TestFailingIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &lab{}, 0)
+		w.Set([]config.Keepalive{keepalives(standard)["HEAD-RST"]})
+		w.nextIs(true)
+		w.be(overloaded)
+		down := w.nextIs(false)
+		w.settle()
+		w.is("down: HTTP HEAD http://10.0.0.11:80/: status 503, want 200")
+		w.be(refuses)
+		w.settle()
+		w.is("down: HTTP HEAD http://10.0.0.11:80/: connecting: connection refused")
+		if got := w.Snapshot()[0].Since; !got.Equal(down.at) {
+			t.Errorf("down since %v, want %v", got, down.at)
+		}
+		w.be(overloaded)
+		w.settle()
+		w.is("down: HTTP HEAD http://10.0.0.11:80/: status 503, want 200")
+		if len(w.changes) != 0 {
+			t.Errorf("changed: %+v", w.next())
+		}
+		w.be(answers)
+		w.nextIs(true)
+	})
+}
+
 // What cannot be a check is told, and fails nobody.
 func TestImpossible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

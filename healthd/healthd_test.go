@@ -305,6 +305,90 @@ func (d *Daemon) verdictOn(name string) verdict {
 	return d.board.verdicts[backendKey{name, name}]
 }
 
+// Reports say who reports: a name that stays over restarts, and a word that each start has anew.
+func TestIdentity(t *testing.T) {
+	one := newWeb(t, 0)
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c := newController(checked(one.backend("web1")))
+	stop := c.serve(t, address)
+	from := func(c *controller, name, session string) string {
+		t.Helper()
+		r := c.await(t, "a report of "+name, func(r *api.ReportVerdictsRequest) bool { return r.Healthd == name && text(r) == "web1 UP" })
+		if len(r.Session) < 16 || (session != "") != (r.Session == session) {
+			t.Errorf("session %q of %s, before %q", r.Session, name, session)
+		}
+		return r.Session
+	}
+	start(t, Config{Controller: address, Name: "a.example_1-2", ReportInterval: 100 * time.Millisecond})
+	session := from(c, "a.example_1-2", "")
+	from(c, "a.example_1-2", session)
+	stop()
+	c = newController(checked(one.backend("web1")))
+	c.serve(t, address)
+	from(c, "a.example_1-2", session)
+
+	// A restart, and one that goes by the name of its host.
+	start(t, Config{Controller: address, Name: "a.example_1-2", ReportInterval: 100 * time.Millisecond})
+	r := c.await(t, "another session", func(r *api.ReportVerdictsRequest) bool { return r.Session != session })
+	if r.Healthd != "a.example_1-2" || len(r.Session) < 16 {
+		t.Errorf("after a restart: %q, session %q", r.Healthd, r.Session)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
+	from(c, host, "")
+}
+
+func TestNames(t *testing.T) {
+	const rule = `must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is `
+	host := func(name string, err error) func() (string, error) {
+		return func() (string, error) { return name, err }
+	}
+	for _, tt := range []struct {
+		name     string
+		hostName func() (string, error)
+		want     string
+	}{
+		{"health1", host("h", nil), "health1"},
+		{"", host("h.example", nil), "h.example"},
+		{"a b", host("h", nil), "name: " + rule + `"a b"`},
+		{"", host("(none)", nil), "name: it would be the host's, and " + rule + `"(none)"`},
+		{"", host("", errors.New("no such file")), "name: it would be the host's: no such file"},
+	} {
+		got, err := nameOr(tt.name, tt.hostName)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
+
+// A set of checks that is too large is not taken, and the former goes on.
+func TestTooLargeASet(t *testing.T) {
+	one := newWeb(t, 0)
+	c := newController(checked(one.backend("web1")))
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c.serve(t, address)
+	var log lines
+	start(t, Config{Controller: address, ReportInterval: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	c.await(t, "up", says("web1 UP"))
+	huge := &api.PoolChecks{Pool: "huge"}
+	for i := range maxBackends + 1 {
+		huge.Backends = append(huge.Backends, &api.CheckedBackend{Name: fmt.Sprint(i)})
+	}
+	c.checks <- checked(huge)
+	c.checks <- checked(huge)
+	c.checks <- checked(one.backend("web1"), one.backend("web2"))
+	c.await(t, "the next set, beside what went on", says("web1 UP, web2 UP"))
+	if n := log.count("the controller wants too much: the former checks go on"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, log.String())
+	}
+}
+
 func TestNewRefusesOtherHosts(t *testing.T) {
 	_, err := New(Config{Controller: "http://192.0.2.1:9680"})
 	if want := `address "http://192.0.2.1:9680": must be a loopback address`; err == nil || !strings.HasPrefix(err.Error(), want) {

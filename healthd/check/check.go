@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -58,7 +59,7 @@ type Impossible struct {
 
 // Run returns ErrNotAsked and why.
 func (c Impossible) Run(context.Context) error {
-	return fmt.Errorf("%s: %w: %w", c.Name, ErrNotAsked, c.Err)
+	return fmt.Errorf("%s: %w: %s", c.Name, ErrNotAsked, strings.ReplaceAll(c.Err.Error(), "\n", "; "))
 }
 
 // dial connects and makes the connection's reads and writes end with the question's context. end closes it.

@@ -45,16 +45,20 @@ func (s *scheduler) replace(ctx context.Context, want set) error {
 	for _, k := range want.backends {
 		backends[k] = &backend{key: k}
 	}
+	taken := false // belongs to the engine's goroutine
 	targets := make([]probe.Target, len(want.targets))
 	for i, t := range want.targets {
 		b, c := backends[t.question.backend], &checkStatus{host: t.question.kind == "icmp"}
 		b.checks = append(b.checks, c)
 		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Check: t.check, Report: func(now probe.Status) {
 			c.Status = now
-			s.judge(b)
+			if taken { // until then some checks have not told what they know
+				s.judge(b)
+			}
 		}}
 	}
 	return s.Engine.Replace(ctx, targets, func() {
+		taken = true
 		s.board.retain(backends)
 		for _, b := range backends {
 			s.judge(b)
@@ -109,15 +113,26 @@ func (b *backend) verdict(now time.Time, fallen bool) (verdict, bool) {
 	return verdict{probe.Up, "all checks pass", since, detectedAt}, true
 }
 
-// health is what c says of the backend.
+// health is what c says of the backend. A host that does not answer to a ping says nothing until the checks of the
+// service have spoken.
 func (b *backend) health(c *checkStatus) probe.Health {
 	switch {
 	case c.Unchecked:
 		return probe.Unchecked
-	case c.Health == probe.Down && c.host && slices.ContainsFunc(b.checks, func(other *checkStatus) bool { return !other.host }):
-		return probe.Failing
+	case !c.host || c.Health != probe.Down:
+		return c.Health
 	}
-	return c.Health
+	h := probe.Down
+	for _, other := range b.checks {
+		switch {
+		case other.host:
+		case other.Health == probe.Unknown && !other.Unchecked:
+			return probe.Unknown
+		default:
+			h = probe.Failing
+		}
+	}
+	return h
 }
 
 // fell reports that c failed when it was last asked.

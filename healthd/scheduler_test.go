@@ -250,7 +250,7 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 		{"silent to pings, and that is all there is", false, []*checkStatus{icmp(is(down, "no echo", 1))}, "down: no echo 1 2"},
 		{"silent to pings, and answers", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(up, "", 2)}, "failing: no echo 1 2"},
 		{"silent to pings, and answers wrongly", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(failing, "503", 2)}, "failing: no echo; 503 1 2"},
-		{"silent to pings, and not decided", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(unknown, "", 2)}, "failing: no echo 1 2"},
+		{"silent to pings, and not decided", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(unknown, "", 2)}, ""},
 		{"silent to pings, and cannot be asked", false, []*checkStatus{icmp(is(down, "no echo", 1)), unasked(down, 2)}, "failing: no echo 1 2"},
 		{"silent to pings, and dead", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(down, "refused", 2)}, "down: no echo; refused 2 3"},
 		{"dead, and echoes", false, []*checkStatus{icmp(is(up, "", 1)), is(down, "refused", 2)}, "down: refused 2 3"},
@@ -313,6 +313,42 @@ func TestFallenAndPartlyUnchecked(t *testing.T) {
 		synctest.Wait()
 		if v := w.verdict("web1"); v.health != probe.Up || v.reason != "all checks pass" {
 			t.Errorf("got %v", v)
+		}
+	})
+}
+
+// A set that is taken over changes no verdict on the way, whatever each of its checks would say alone.
+func TestReplaceJudgesTheWholeSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		noRight := func(context.Context) error { return fmt.Errorf("pinging: %w: no right", check.ErrNotAsked) }
+		var targets []target
+		for _, b := range []struct {
+			name       string
+			icmp, http func(context.Context) error
+		}{{"web1", refuses, refuses}, {"web2", noRight, refuses}, {"web3", noRight, nil}} {
+			icmp, http := asks(b.name, &server{behave: b.icmp}, usual), asks(b.name, &server{behave: b.http}, usual)
+			icmp.kind = "icmp"
+			targets = append(targets, icmp, http)
+		}
+		w.want(targets...)
+		says := func() string {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			return fmt.Sprint(w.verdict("web1").health, w.verdict("web2").health, w.verdict("web3").health)
+		}
+		if got, want := says(), "down down unchecked"; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		w.board.takeNews()
+		for range 3 {
+			w.want(targets...)
+			if news := w.board.takeNews(); len(news) != 0 {
+				t.Errorf("news of the same set: %v", news)
+			}
+		}
+		if got, want := says(), "down down unchecked"; got != want {
+			t.Errorf("later: got %s, want %s", got, want)
 		}
 	})
 }

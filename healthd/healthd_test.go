@@ -237,6 +237,65 @@ func TestVerdictsReachTheController(t *testing.T) {
 	c.await(t, "the new backend", says("web3 FAILING"))
 }
 
+// A controller that does not know better sends a check that cannot be asked. The server, which answers 503, is not
+// called up, and the report says why.
+func TestUncheckedIsTold(t *testing.T) {
+	one := newWeb(t, 0)
+	one.ill.Store(true)
+	b := one.backend("web1")
+	b.Checks[0].Path = "/health z?x=ä"
+	c := newController(checked(b))
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c.serve(t, address)
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
+	const why = `http check of web1/web1: not asked: path: must have a query of printable ASCII without spaces, such as ?site=a%20b, is "/health z?x=ä"`
+	for n := 0; n < 5; {
+		r := <-c.reports
+		switch got := text(r); {
+		case got == "web1 UNCHECKED" && r.Verdicts[0].Reason == why:
+			n++
+		case got != "" || n > 0:
+			t.Fatalf("got %v, want unchecked: %s", r.Verdicts, why)
+		}
+	}
+	if n := one.requests.Load(); n != 0 {
+		t.Errorf("%d requests came", n)
+	}
+}
+
+// A server whose answer is a torrent of control characters gets one short line.
+func TestReasonsAreShort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed at the end
+			}
+			go func() {
+				defer c.Close()
+				c.Read(make([]byte, 1024))
+				c.Write([]byte("\x1b[2J\x00\xff" + strings.Repeat("garbage", 8000) + "\r\n\r\n"))
+				c.Read(make([]byte, 1)) // until the check resets
+			}()
+		}
+	}()
+	b := (&web{Server: &httptest.Server{Listener: l}}).backend("web1")
+	c := newController(checked(b))
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c.serve(t, address)
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
+	reason := c.await(t, "garbage", says("web1 FAILING")).Verdicts[0].Reason
+	want := fmt.Sprintf(`HTTP GET http://%s/healthz: reading the response: malformed HTTP response "\x1b[2J\x00\xffgarbagegarbage`, l.Addr())
+	if !strings.HasPrefix(reason, want) || !strings.HasSuffix(reason, "...") || len(reason) > probe.MaxLine {
+		t.Errorf("got %d bytes, want %s...:\n%s", len(reason), want, reason)
+	}
+}
+
 func TestFullReportsAtIntervals(t *testing.T) {
 	one := newWeb(t, 0)
 	c := newController(checked(one.backend("web1")))

@@ -56,6 +56,7 @@ type target struct {
 
 // What healthd takes from a controller at most. An intent has fewer, and no longer names.
 const (
+	maxPools    = 1 << 16
 	maxBackends = 1 << 16
 	maxTargets  = 1 << 18
 	maxName     = 63
@@ -64,6 +65,9 @@ const (
 // expand makes the controller's message, which names checks per pool, into the checks of each backend.
 // A backend without any check is in backends alone. What cannot be asked is a target that says so.
 func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []target, err error) {
+	if len(m.GetPools()) > maxPools {
+		return nil, nil, fmt.Errorf("checks of more than %d pools", maxPools)
+	}
 	known := map[backendKey]bool{}
 	for _, pool := range m.GetPools() {
 		checks := pool.GetChecks()

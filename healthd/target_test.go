@@ -126,6 +126,7 @@ func TestTooMuchToCheck(t *testing.T) {
 		{"one backend more", pools(1, 1<<16+1, 0), 0, 0, "checks of more than 65536 backends"},
 		{"one pool more", pools(5, 1<<14, 1), 0, 0, "checks of more than 65536 backends"},
 		{"more checks", pools(5, 1<<13, 7), 0, 0, "more than 262144 checks of backends"},
+		{"too many pools", pools(1<<16+1, 0, 1), 0, 0, "checks of more than 65536 pools"},
 		{"a long name", &api.Checks{Pools: []*api.PoolChecks{{Pool: "web", Backends: []*api.CheckedBackend{{Name: strings.Repeat("x", 64)}}}}}, 0, 0,
 			`a name of more than 63 bytes: "` + strings.Repeat("x", 60) + `"... of pool "web"`},
 		{"too many checks of each", pools(1, 1<<16, 1000), 1 << 16, 1 << 16, ""},

@@ -16,6 +16,9 @@ var healthdCommand = &cli.Command{
 	Description: "Gets the checks from the controller, runs them, and reports a verdict when it changes and\n" +
 		"all of them at intervals. Without the controller the checks go on and the verdicts stand;\n" +
 		"it is tried again until it is back. Ends on SIGINT or SIGTERM.\n\n" +
+		"A server that does not answer at all is down, one that does not answer as it should is\n" +
+		"failing. One that this host cannot ask, for want of a route, a right or a descriptor, is\n" +
+		"unchecked: what was said of it before stands.\n\n" +
 		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
 		"needs privileges. Every probe under way holds one file descriptor.",
 	Flags: []cli.Flag{

@@ -158,7 +158,7 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 			return nil
 		}
 		if connected || !lost {
-			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", err)
+			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", probe.Line(err.Error()))
 			pause = firstPause
 		}
 		lost = true

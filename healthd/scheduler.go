@@ -117,7 +117,7 @@ func (b *backend) verdict(now time.Time, fallen bool) (verdict, bool) {
 // service have spoken.
 func (b *backend) health(c *checkStatus) probe.Health {
 	switch {
-	case c.Unchecked:
+	case c.Unchecked != "":
 		return probe.Unchecked
 	case !c.host || c.Health != probe.Down:
 		return c.Health
@@ -126,7 +126,7 @@ func (b *backend) health(c *checkStatus) probe.Health {
 	for _, other := range b.checks {
 		switch {
 		case other.host:
-		case other.Health == probe.Unknown && !other.Unchecked:
+		case other.Health == probe.Unknown && other.Unchecked == "":
 			return probe.Unknown
 		default:
 			h = probe.Failing
@@ -143,7 +143,7 @@ func (b *backend) failed(h probe.Health) verdict {
 	v := verdict{health: h}
 	var failures []string
 	for _, c := range b.checks {
-		if c.Unchecked || !c.fell() {
+		if c.Unchecked != "" || !c.fell() {
 			continue
 		}
 		failures = append(failures, c.Failure)
@@ -160,10 +160,10 @@ func (b *backend) unchecked() verdict {
 	v := verdict{health: probe.Unchecked}
 	var reasons []string
 	for _, c := range b.checks {
-		if !c.Unchecked {
+		if c.Unchecked == "" {
 			continue
 		}
-		reasons = append(reasons, c.NotAsked)
+		reasons = append(reasons, c.Unchecked)
 		if v.detectedAt.IsZero() || c.UncheckedAt.Before(v.detectedAt) {
 			v.since, v.detectedAt = c.UncheckedSince, c.UncheckedAt
 		}

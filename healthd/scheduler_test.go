@@ -224,7 +224,7 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 	}
 	unasked := func(h probe.Health, t int) *checkStatus {
 		c := is(h, "what it said before", 0)
-		c.Unchecked, c.NotAsked, c.UncheckedSince, c.UncheckedAt = true, fmt.Sprint("not asked ", t), at(t), at(t+1)
+		c.Unchecked, c.UncheckedSince, c.UncheckedAt = fmt.Sprint("not asked ", t), at(t), at(t+1)
 		return c
 	}
 	once := func(h probe.Health) *checkStatus { // an accident

@@ -211,7 +211,7 @@ func (e *Engine) apply(ctx context.Context, w want) {
 // schedule sets when j's next probe starts, counted from the start of its last.
 func (e *Engine) schedule(j *job) {
 	pace := j.Schedule.Interval
-	if !j.state.settled(j.Schedule.Fall) {
+	if !j.state.settled() {
 		pace = j.Schedule.Fast
 	}
 	e.scheduleAfter(j, pace)
@@ -335,21 +335,26 @@ func (r result) failure() string {
 
 // count feeds a result to the state machine.
 func (j *job) count(r result) {
-	before, o, fall := j.state, r.outcome(), j.Schedule.Fall
-	j.state = before.next(o, j.Schedule.Rise, fall)
+	before, o := j.state, r.outcome()
+	j.state = before.next(o, j.Schedule.Rise, j.Schedule.Fall)
 	if o == notAsked {
 		j.status.NotAsked = r.failure()
 		if j.state.unasked == 1 {
 			j.began.unasked = r.end
 		}
-		if j.state.unchecked(fall) && !j.status.Unchecked {
-			j.status.Unchecked, j.status.UncheckedSince, j.status.UncheckedAt = true, j.began.unasked, r.end
+		if j.state.unchecked {
+			j.status.Unchecked = j.status.NotAsked
+		}
+		if j.state.unchecked && !before.unchecked {
+			j.status.UncheckedSince, j.status.UncheckedAt = j.began.unasked, r.end
 		}
 		return
 	}
 	j.began.note(j.state, r.end)
 	j.status.Last, j.status.NotAsked = r.end, ""
-	j.status.Unchecked, j.status.UncheckedSince, j.status.UncheckedAt = false, time.Time{}, time.Time{}
+	if !j.state.unchecked {
+		j.status.Unchecked, j.status.UncheckedSince, j.status.UncheckedAt = "", time.Time{}, time.Time{}
+	}
 	if o != passed {
 		j.said[o] = r.failure()
 		j.status.Failure = j.said[o]

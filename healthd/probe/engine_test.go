@@ -385,8 +385,8 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		time.Sleep(time.Minute)
 		for n, want := range map[name]Health{"web1": Up, "web2": Unknown} {
 			got := w.verdict(n)
-			if got.Health != want || !got.Unchecked || got.NotAsked != "not asked: too many open files" {
-				t.Errorf("%s: got %v, unchecked %t: %s; want %v, unchecked", n, got.Health, got.Unchecked, got.NotAsked, want)
+			if because := "not asked: too many open files"; got.Health != want || got.Unchecked != because || got.NotAsked != because {
+				t.Errorf("%s: got %+v; want %v, unchecked because %s", n, got, want, because)
 			}
 		}
 		if n := len(never.probes()); n < 100 || n > 150 {
@@ -404,16 +404,25 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		}
 		next(3, nil)
 		next(1, unreachable) // an accident
-		if got := w.verdict("web1"); got.Health != Up || got.Unchecked || got.NotAsked != "not asked: network is unreachable" {
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" || got.NotAsked != "not asked: network is unreachable" {
 			t.Errorf("not asked once: %+v", got)
 		}
 		next(1, nil)
-		if got := w.verdict("web1"); got.Health != Up || got.Unchecked || got.NotAsked != "" {
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" || got.NotAsked != "" {
 			t.Errorf("asked again: %+v", got)
 		}
 		at := next(usual.Fall, unreachable)
-		if got := w.verdict("web1"); got.Health != Up || !got.Unchecked || !got.UncheckedSince.Equal(at[0]) || !got.UncheckedAt.Equal(at[usual.Fall-1]) {
+		because := "not asked: network is unreachable"
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || !got.UncheckedSince.Equal(at[0]) || !got.UncheckedAt.Equal(at[usual.Fall-1]) {
 			t.Errorf("not asked %d times: %+v, want unchecked since %v, from %v on", usual.Fall, got, at[0], at[usual.Fall-1])
+		}
+		next(1, refuses) // it may be dead: what was up long ago is not called so again
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || got.NotAsked != "" {
+			t.Errorf("asked again, and refused: %+v", got)
+		}
+		next(1, nil)
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" {
+			t.Errorf("asked again: %+v", got)
 		}
 	})
 }

@@ -59,8 +59,8 @@ type Status struct {
 	DetectedAt time.Time // end of the last of them
 	Last       time.Time // end of the last probe that told anything
 	NotAsked   string    // why the last probe told nothing, see check.ErrNotAsked; empty when it did
-	// Unchecked is set while the check cannot be asked: the last probes told nothing. Health is what it was.
-	Unchecked      bool
-	UncheckedSince time.Time // end of the first of these probes
-	UncheckedAt    time.Time // when they were enough
+	// Unchecked says why the check cannot be asked, while that is so: Health is what it was. Empty when it can.
+	Unchecked      string
+	UncheckedSince time.Time // end of the first probe that told nothing
+	UncheckedAt    time.Time // end of the one that made them enough
 }

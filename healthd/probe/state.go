@@ -60,9 +60,10 @@ const (
 // gets better rise. So a server that fell silent is down after fall of them, whether it was up or failing before.
 //
 // An outcome that was not asked leaves health and counts as they are. After fall of them in a row, or after the first if
-// nothing was ever heard of the check, it is unchecked, until an outcome tells something again.
+// nothing was ever heard of the check, it is unchecked, until an outcome agrees with its health or gives it another.
 type state struct {
-	health Health
+	health    Health
+	unchecked bool // it cannot be asked: health is what it was
 	// Outcomes in a row, up to the last one that told something.
 	passes int // that pass
 	fails  int // that do not
@@ -76,8 +77,11 @@ type state struct {
 func (s state) next(o outcome, rise, fall int) state {
 	if o == notAsked {
 		s.unasked++
+		nothing := s.health == Unknown && s.passes+s.fails == 0
+		s.unchecked = s.unchecked || nothing || s.unasked >= fall
 		return s
 	}
+	before := s.health
 	s.unasked = 0
 	if o == passed {
 		s.passes, s.fails = s.passes+1, 0
@@ -97,20 +101,12 @@ func (s state) next(o outcome, rise, fall int) state {
 	case s.health == Down && s.alive >= rise, s.health != Down && s.fails >= fall:
 		s.health = Failing
 	}
+	s.unchecked = s.unchecked && s.health == before && !s.agrees()
 	return s
 }
 
-// unchecked reports that the check cannot be asked: its health is what it was.
-func (s state) unchecked(fall int) bool {
-	nothing := s.health == Unknown && s.passes+s.fails == 0
-	return s.unasked >= fall || nothing && s.unasked > 0
-}
-
-// settled reports that nothing speaks against the verdict. Else the check runs at its fast interval.
-func (s state) settled(fall int) bool {
-	if s.unasked > 0 && !s.unchecked(fall) {
-		return false
-	}
+// agrees reports that all that was heard last speaks for the verdict.
+func (s state) agrees() bool {
 	switch s.health {
 	case Up:
 		return s.fails == 0
@@ -120,6 +116,11 @@ func (s state) settled(fall int) bool {
 		return s.alive == 0
 	}
 	return false
+}
+
+// settled reports that no verdict is in the making. Else the check runs at its fast interval.
+func (s state) settled() bool {
+	return s.agrees() && (s.unasked == 0 || s.unchecked)
 }
 
 // missing is how many more outcomes could be needed for the next verdict: at least 1.

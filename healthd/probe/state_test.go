@@ -70,8 +70,8 @@ func checkState(t *testing.T, outcomes []outcome, rise, fall int) {
 		if s.health == Failing {
 			agrees = o == wrong
 		}
-		if s.settled(fall) != agrees {
-			t.Fatalf("%s: settled is %t", at(), s.settled(fall))
+		if s.settled() != agrees {
+			t.Fatalf("%s: settled is %t", at(), s.settled())
 		}
 		if h := after(s, dead, fall, rise, fall); h != Down {
 			t.Fatalf("%s: %v after %d that are dead", at(), h, fall)
@@ -138,15 +138,21 @@ func TestNotAsked(t *testing.T) {
 		{"up, and an accident", feed(passed, passed, notAsked, notAsked), Up, false, false},
 		{"up, and not asked", feed(passed, passed, notAsked, notAsked, notAsked), Up, true, true},
 		{"up, and asked again", feed(passed, passed, notAsked, notAsked, notAsked, passed), Up, false, true},
+		{"never heard of, then once", feed(notAsked, passed), Unknown, true, false},
+		{"never heard of, then up", feed(notAsked, passed, passed), Up, false, true},
+		{"up, and a failure when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead), Up, true, false},
+		{"up, and down when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead, dead), Down, false, true},
+		{"up, and both when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, passed), Up, false, true},
+		{"down, and failing when it is asked again", feed(dead, dead, dead, notAsked, notAsked, notAsked, wrong, wrong), Failing, false, true},
 		{"accidents one by one", feed(passed, passed, notAsked, notAsked, passed, notAsked, notAsked), Up, false, false},
 		{"down, and not asked", feed(dead, dead, dead, notAsked, notAsked, notAsked), Down, true, true},
 		{"failing, and not asked", feed(wrong, wrong, wrong, notAsked, notAsked, notAsked), Failing, true, true},
-		{"two of three that are dead", feed(passed, passed, dead, notAsked, notAsked, notAsked, dead), Up, false, false},
+		{"two of three that are dead", feed(passed, passed, dead, notAsked, notAsked, notAsked, dead), Up, true, false},
 		{"three that are dead", feed(passed, passed, dead, notAsked, notAsked, notAsked, dead, dead), Down, false, true},
 	} {
-		if s := tt.state; s.health != tt.health || s.unchecked(fall) != tt.unchecked || s.settled(fall) != tt.settled {
+		if s := tt.state; s.health != tt.health || s.unchecked != tt.unchecked || s.settled() != tt.settled {
 			t.Errorf("%s: %v, unchecked %t, settled %t; want %v, %t, %t: %+v", tt.name,
-				s.health, s.unchecked(fall), s.settled(fall), tt.health, tt.unchecked, tt.settled, s)
+				s.health, s.unchecked, s.settled(), tt.health, tt.unchecked, tt.settled, s)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 // MaxLine is how many bytes Line returns at most.
 const MaxLine = 256
 
-// Line makes text that servers may have had a hand in fit for one line of a log, a report and a screen: it is cut, valid
-// UTF-8, and what does not print is escaped as Go does it.
+// Line makes text that servers may have had a hand in fit for one line of a log, a report and a screen: it is cut,
+// valid UTF-8, and what does not print is escaped as Go does it.
 func Line(text string) string {
 	const cut = "..."
 	var b strings.Builder

@@ -1,7 +1,8 @@
 // Package probe asks again and again, and turns single outcomes into verdicts: it schedules checks of package
 // check, bounds how many are under way, tells a server that did not answer from a prober that came late, and
-// runs each check's rise/fall state machine. It cuts what servers say down to a line. What is asked is the business of package check; what a verdict
-// does is left to those who want it: healthd, for backends, and gslb/keepalive, for answers.
+// runs each check's rise/fall state machine. It cuts what servers say down to a line. What is asked is the
+// business of package check; what a verdict does is left to those who want it: healthd, for backends, and
+// gslb/keepalive, for answers.
 package probe
 
 import (

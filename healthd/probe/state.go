@@ -56,11 +56,11 @@ const (
 //	        |                    down                     |
 //	        +---------------------------------------------+
 //
-// All of that is in a row. A failure is a wrong answer or none, which is dead: what gets worse takes fall outcomes, what
-// gets better rise. So a server that fell silent is down after fall of them, whether it was up or failing before.
+// All of that is in a row. A failure is a wrong answer or none, which is dead: what gets worse takes fall outcomes,
+// what gets better rise. So a server that fell silent is down after fall of them, whether it was up or failing before.
 //
-// An outcome that was not asked leaves health and counts as they are. After fall of them in a row, or after the first if
-// nothing was ever heard of the check, it is unchecked, until an outcome agrees with its health or gives it another.
+// An outcome that was not asked leaves health and counts as they are. After fall of them in a row, or after the first
+// if nothing was ever heard of the check, it is unchecked, until an outcome agrees with its health or gives it another.
 type state struct {
 	health    Health
 	unchecked bool // it cannot be asked: health is what it was

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -46,8 +47,11 @@ const discard = 9 // the port of RFC 863; any would do
 
 // isOurs reports that err came about on this host, before anything left it or because of what was done to its
 // sockets here. A route that is a black hole gives EINVAL, one that is prohibited EACCES, a connection that was
-// killed on this side ECONNABORTED.
+// killed on this side ECONNABORTED. Who cannot read whom to trust cannot judge a certificate.
 func isOurs(err error) bool {
+	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return true
+	}
 	errno, _ := errors.AsType[syscall.Errno](err)
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,7 @@ func TestWhatErrorsOfTheNetworkTell(t *testing.T) {
 		{"no buffers", broken{dialError(syscall.ENOBUFS)}, "not asked", "not asked: no buffer space available"},
 		{"no memory", broken{dialError(syscall.ENOMEM)}, "not asked", "not asked: cannot allocate memory"},
 		{"no IPv6", broken{dialError(syscall.EAFNOSUPPORT)}, "not asked", "not asked: address family not supported by protocol"},
+		{"no roots of trust", broken{x509.SystemRootsError{}}, "not asked", "not asked: x509: failed to load system roots and no roots provided"},
 		{"killed on this side", broken{dialError(syscall.ECONNABORTED)}, "not asked", "not asked: software caused connection abort"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

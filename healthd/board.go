@@ -12,7 +12,7 @@ import (
 	"github.com/sluicelb/sluice/healthd/probe"
 )
 
-// verdict is what healthd says of one backend: up or down, never unknown.
+// verdict is what healthd says of one backend, which is never unknown.
 type verdict struct {
 	health     probe.Health
 	reason     string
@@ -28,6 +28,7 @@ type board struct {
 	mu       sync.Mutex // guards the rest
 	verdicts map[backendKey]verdict
 	news     map[backendKey]struct{} // changed since they were last taken
+	fallen   map[backendKey]struct{} // were failing or down at any time
 }
 
 func newBoard() *board {
@@ -35,6 +36,7 @@ func newBoard() *board {
 		changed:  make(chan struct{}, 1),
 		verdicts: map[backendKey]verdict{},
 		news:     map[backendKey]struct{}{},
+		fallen:   map[backendKey]struct{}{},
 	}
 }
 
@@ -49,6 +51,9 @@ func (b *board) set(k backendKey, v verdict) (isNew bool) {
 		return false
 	}
 	b.verdicts[k] = v
+	if v.health == probe.Failing || v.health == probe.Down {
+		b.fallen[k] = struct{}{}
+	}
 	b.news[k] = struct{}{}
 	select {
 	case b.changed <- struct{}{}:
@@ -65,8 +70,17 @@ func (b *board) retain(keep map[backendKey]*backend) {
 		if keep[k] == nil {
 			delete(b.verdicts, k)
 			delete(b.news, k)
+			delete(b.fallen, k)
 		}
 	}
+}
+
+// hasFallen reports that k has been called failing or down since it came.
+func (b *board) hasFallen(k backendKey) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.fallen[k]
+	return ok
 }
 
 // takeNews returns the verdicts that changed since they were last taken by either method.
@@ -101,12 +115,17 @@ func sorted(list []*api.Verdict) []*api.Verdict {
 }
 
 func message(k backendKey, v verdict) *api.Verdict {
-	h := api.Health_HEALTH_UP
-	if v.health == probe.Down {
-		h = api.Health_HEALTH_DOWN
-	}
 	return &api.Verdict{
-		Pool: k.pool, Backend: k.name, Health: h, Reason: v.reason,
+		Pool: k.pool, Backend: k.name, Health: words[v.health], Reason: v.reason,
 		Since: timestamppb.New(v.since), DetectedAt: timestamppb.New(v.detectedAt),
 	}
+}
+
+// words are the API's for what is known of a backend.
+var words = [...]api.Health{
+	probe.Unknown:   api.Health_HEALTH_UNSPECIFIED,
+	probe.Up:        api.Health_HEALTH_UP,
+	probe.Failing:   api.Health_HEALTH_FAILING,
+	probe.Down:      api.Health_HEALTH_DOWN,
+	probe.Unchecked: api.Health_HEALTH_UNCHECKED,
 }

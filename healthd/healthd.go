@@ -1,15 +1,19 @@
 // Package healthd decides which backends may receive traffic. It asks the controller what to check,
 // has the engine of package probe run the checks, and reports a verdict on each backend: at once when it
 // changes, and all of them again at intervals, so that a lost message heals. What a verdict does to the slots
-// is the controller's business. Without a controller it goes on checking. `sluice healthd` runs it.
+// is the controller's business. Its reports carry its name and a word that each start has anew, so that the controller
+// knows whose verdicts stand. Without a controller it goes on checking. `sluice healthd` runs it.
 package healthd
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
+	"os"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
 )
@@ -29,8 +34,11 @@ const (
 
 // Config is what a Daemon needs to know.
 type Config struct {
-	Controller string        // address, as api.Dial takes it; default api.DefaultAddress
-	Network    check.Network // default check.Kernel
+	Controller string // address, as api.Dial takes it; default api.DefaultAddress
+	// Name tells this healthd from others that report to the same controller, over restarts: what it said before one is
+	// void with its first report after it.
+	Name    string        // default the host's name
+	Network check.Network // default check.Kernel
 	// ReportInterval is the time between full reports, and the longest that a report may take.
 	ReportInterval time.Duration // default DefaultReportInterval
 	// MaxProbes bounds the probes under way. When it is reached verdicts come later, never wrong.
@@ -41,6 +49,7 @@ type Config struct {
 // Daemon is one health daemon.
 type Daemon struct {
 	client         *api.Client
+	name, session  string
 	network        check.Network
 	reportInterval time.Duration
 	log            *slog.Logger
@@ -67,6 +76,10 @@ func New(c Config) (*Daemon, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	name, err := nameOr(c.Name, os.Hostname)
+	if err != nil {
+		return nil, err
+	}
 	client, err := api.Dial(c.Controller)
 	if err != nil {
 		return nil, err
@@ -74,6 +87,8 @@ func New(c Config) (*Daemon, error) {
 	b := newBoard()
 	return &Daemon{
 		client:         client,
+		name:           name,
+		session:        rand.Text(),
 		network:        c.Network,
 		reportInterval: c.ReportInterval,
 		log:            c.Log,
@@ -81,6 +96,34 @@ func New(c Config) (*Daemon, error) {
 		scheduler:      newScheduler(c.Log, b, c.MaxProbes),
 		ready:          make(chan struct{}),
 	}, nil
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// ValidName says why a healthd cannot have a name.
+func ValidName(name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf(`must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`, strict.Quote(name))
+	}
+	return nil
+}
+
+// nameOr is the name, or else the host's.
+func nameOr(name string, hostName func() (string, error)) (string, error) {
+	if name != "" {
+		if err := ValidName(name); err != nil {
+			return "", fmt.Errorf("name: %w", err)
+		}
+		return name, nil
+	}
+	name, err := hostName()
+	if err != nil {
+		return "", fmt.Errorf("name: it would be the host's: %w", err)
+	}
+	if err := ValidName(name); err != nil {
+		return "", fmt.Errorf("name: it would be the host's, and %w", err)
+	}
+	return name, nil
 }
 
 // Ready is closed once the first set of checks has come from the controller and runs.
@@ -115,14 +158,14 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 			return nil
 		}
 		if connected || !lost {
-			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", err)
+			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", probe.Line(err.Error()))
 			pause = firstPause
 		}
 		lost = true
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-time.After(pause/2 + mathrand.N(pause/2)):
 		}
 		pause = min(2*pause, lastPause)
 	}
@@ -148,15 +191,24 @@ func (d *Daemon) watch(ctx context.Context, worked func()) error {
 		return fmt.Errorf("watching the checks: %w", err)
 	}
 	defer stream.Close()
+	refused := "" // what was last said of a set that was too large
 	for first := true; stream.Receive(); first = false {
-		backends, targets := expand(stream.Msg(), d.network)
+		if first {
+			worked()
+		}
+		backends, targets, err := expand(stream.Msg(), d.network)
+		if err != nil {
+			if text := err.Error(); text != refused {
+				d.log.Error("the controller wants too much: the former checks go on", "error", err)
+				refused = text
+			}
+			continue
+		}
+		refused = ""
 		if err := d.scheduler.replace(ctx, set{backends, targets}); err != nil {
 			return err
 		}
 		d.readyOnce.Do(func() { close(d.ready) })
-		if first {
-			worked()
-		}
 	}
 	if err := stream.Err(); err != nil {
 		return fmt.Errorf("watching the checks: %w", err)
@@ -193,6 +245,7 @@ func (d *Daemon) send(ctx context.Context, request *api.ReportVerdictsRequest) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.reportInterval)
 	defer cancel()
+	request.Healthd, request.Session = d.name, d.session
 	_, err := d.client.ReportVerdicts(ctx, request)
 	return err
 }

@@ -122,7 +122,7 @@ func (c *controller) await(t *testing.T, what string, want func(*api.ReportVerdi
 	}
 }
 
-// says reports that r has these verdicts and no others: "web1 UP, web2 DOWN".
+// says reports that r has these verdicts and no others: "web1 UP, web2 FAILING".
 func says(want string) func(*api.ReportVerdictsRequest) bool {
 	return func(r *api.ReportVerdictsRequest) bool { return text(r) == want }
 }
@@ -218,7 +218,7 @@ func TestVerdictsReachTheController(t *testing.T) {
 	}
 	want := map[string]string{
 		"web1": "HEALTH_UP all checks pass",
-		"web2": fmt.Sprintf("HEALTH_DOWN HTTP GET http://127.0.0.1:%d/healthz: status 503, want 200-299", two.port()),
+		"web2": fmt.Sprintf("HEALTH_FAILING HTTP GET http://127.0.0.1:%d/healthz: status 503, want 200-299", two.port()),
 	}
 	for name, w := range want {
 		if seen[name] != w {
@@ -227,14 +227,73 @@ func TestVerdictsReachTheController(t *testing.T) {
 	}
 
 	one.ill.Store(true)
-	r := c.await(t, "the change", says("web1 DOWN"))
+	r := c.await(t, "the change", says("web1 FAILING"))
 	if v := r.Verdicts[0]; v.Since.AsTime().After(v.DetectedAt.AsTime()) || time.Since(v.DetectedAt.AsTime()) > patience {
 		t.Errorf("since %v, detected at %v", v.Since.AsTime(), v.DetectedAt.AsTime())
 	}
 
 	// Another set: web1 goes, web3 comes.
 	c.checks <- checked(two.backend("web2"), one.backend("web3"))
-	c.await(t, "the new backend", says("web3 DOWN"))
+	c.await(t, "the new backend", says("web3 FAILING"))
+}
+
+// A controller that does not know better sends a check that cannot be asked. The server, which answers 503, is not
+// called up, and the report says why.
+func TestUncheckedIsTold(t *testing.T) {
+	one := newWeb(t, 0)
+	one.ill.Store(true)
+	b := one.backend("web1")
+	b.Checks[0].Path = "/health z?x=ä"
+	c := newController(checked(b))
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c.serve(t, address)
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
+	const why = `http check of web1/web1: not asked: path: must have a query of printable ASCII without spaces, such as ?site=a%20b, is "/health z?x=ä"`
+	for n := 0; n < 5; {
+		r := <-c.reports
+		switch got := text(r); {
+		case got == "web1 UNCHECKED" && r.Verdicts[0].Reason == why:
+			n++
+		case got != "" || n > 0:
+			t.Fatalf("got %v, want unchecked: %s", r.Verdicts, why)
+		}
+	}
+	if n := one.requests.Load(); n != 0 {
+		t.Errorf("%d requests came", n)
+	}
+}
+
+// A server whose answer is a torrent of control characters gets one short line.
+func TestReasonsAreShort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed at the end
+			}
+			go func() {
+				defer c.Close()
+				c.Read(make([]byte, 1024))
+				c.Write([]byte("\x1b[2J\x00\xff" + strings.Repeat("garbage", 8000) + "\r\n\r\n"))
+				c.Read(make([]byte, 1)) // until the check resets
+			}()
+		}
+	}()
+	b := (&web{Server: &httptest.Server{Listener: l}}).backend("web1")
+	c := newController(checked(b))
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c.serve(t, address)
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
+	reason := c.await(t, "garbage", says("web1 FAILING")).Verdicts[0].Reason
+	want := fmt.Sprintf(`HTTP GET http://%s/healthz: reading the response: malformed HTTP response "\x1b[2J\x00\xffgarbagegarbage`, l.Addr())
+	if !strings.HasPrefix(reason, want) || !strings.HasSuffix(reason, "...") || len(reason) > probe.MaxLine {
+		t.Errorf("got %d bytes, want %s...:\n%s", len(reason), want, reason)
+	}
 }
 
 func TestFullReportsAtIntervals(t *testing.T) {
@@ -264,11 +323,11 @@ func TestControllerLostAndBack(t *testing.T) {
 	before := one.requests.Load()
 	two.ill.Store(true)
 	eventually(t, "checks without a controller", func() bool { return one.requests.Load() > before+10 })
-	eventually(t, "a verdict without a controller", func() bool { return d.verdictOn("web2").health == probe.Down })
+	eventually(t, "a verdict without a controller", func() bool { return d.verdictOn("web2").health == probe.Failing })
 
 	c = newController(checks)
 	defer c.serve(t, address)()
-	if r := <-c.reports; !r.Full || text(r) != "web1 UP, web2 DOWN" {
+	if r := <-c.reports; !r.Full || text(r) != "web1 UP, web2 FAILING" {
 		t.Errorf("first report to the new controller: full %t, %s", r.Full, text(r))
 	}
 	for message, times := range map[string]int{"controller connected": 1, "no controller: the checks go on and the verdicts stand": 1} {
@@ -291,9 +350,9 @@ func TestReportThatFails(t *testing.T) {
 	c.await(t, "up", says("web1 UP"))
 	c.refuse.Store(true)
 	one.ill.Store(true)
-	eventually(t, "the verdict", func() bool { return d.verdictOn("web1").health == probe.Down })
+	eventually(t, "the verdict", func() bool { return d.verdictOn("web1").health == probe.Failing })
 	c.refuse.Store(false)
-	if r := c.await(t, "down", says("web1 DOWN")); !r.Full {
+	if r := c.await(t, "down", says("web1 FAILING")); !r.Full {
 		// It may have gone out as news if the verdict fell together with the end of the refusal.
 		t.Logf("reported as news")
 	}
@@ -303,6 +362,90 @@ func (d *Daemon) verdictOn(name string) verdict {
 	d.board.mu.Lock()
 	defer d.board.mu.Unlock()
 	return d.board.verdicts[backendKey{name, name}]
+}
+
+// Reports say who reports: a name that stays over restarts, and a word that each start has anew.
+func TestIdentity(t *testing.T) {
+	one := newWeb(t, 0)
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c := newController(checked(one.backend("web1")))
+	stop := c.serve(t, address)
+	from := func(c *controller, name, session string) string {
+		t.Helper()
+		r := c.await(t, "a report of "+name, func(r *api.ReportVerdictsRequest) bool { return r.Healthd == name && text(r) == "web1 UP" })
+		if len(r.Session) < 16 || (session != "") != (r.Session == session) {
+			t.Errorf("session %q of %s, before %q", r.Session, name, session)
+		}
+		return r.Session
+	}
+	start(t, Config{Controller: address, Name: "a.example_1-2", ReportInterval: 100 * time.Millisecond})
+	session := from(c, "a.example_1-2", "")
+	from(c, "a.example_1-2", session)
+	stop()
+	c = newController(checked(one.backend("web1")))
+	c.serve(t, address)
+	from(c, "a.example_1-2", session)
+
+	// A restart, and one that goes by the name of its host.
+	start(t, Config{Controller: address, Name: "a.example_1-2", ReportInterval: 100 * time.Millisecond})
+	r := c.await(t, "another session", func(r *api.ReportVerdictsRequest) bool { return r.Session != session })
+	if r.Healthd != "a.example_1-2" || len(r.Session) < 16 {
+		t.Errorf("after a restart: %q, session %q", r.Healthd, r.Session)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
+	from(c, host, "")
+}
+
+func TestNames(t *testing.T) {
+	const rule = `must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is `
+	host := func(name string, err error) func() (string, error) {
+		return func() (string, error) { return name, err }
+	}
+	for _, tt := range []struct {
+		name     string
+		hostName func() (string, error)
+		want     string
+	}{
+		{"health1", host("h", nil), "health1"},
+		{"", host("h.example", nil), "h.example"},
+		{"a b", host("h", nil), "name: " + rule + `"a b"`},
+		{"", host("(none)", nil), "name: it would be the host's, and " + rule + `"(none)"`},
+		{"", host("", errors.New("no such file")), "name: it would be the host's: no such file"},
+	} {
+		got, err := nameOr(tt.name, tt.hostName)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
+
+// A set of checks that is too large is not taken, and the former goes on.
+func TestTooLargeASet(t *testing.T) {
+	one := newWeb(t, 0)
+	c := newController(checked(one.backend("web1")))
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	c.serve(t, address)
+	var log lines
+	start(t, Config{Controller: address, ReportInterval: time.Hour, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	c.await(t, "up", says("web1 UP"))
+	huge := &api.PoolChecks{Pool: "huge"}
+	for i := range maxBackends + 1 {
+		huge.Backends = append(huge.Backends, &api.CheckedBackend{Name: fmt.Sprint(i)})
+	}
+	c.checks <- checked(huge)
+	c.checks <- checked(huge)
+	c.checks <- checked(one.backend("web1"), one.backend("web2"))
+	c.await(t, "the next set", says("web2 UP"))
+	if n := log.count("the controller wants too much: the former checks go on"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, log.String())
+	}
 }
 
 func TestNewRefusesOtherHosts(t *testing.T) {
@@ -359,13 +502,13 @@ func TestStoppedProcessFailsNobody(t *testing.T) {
 		asked = server.requests.Load()
 		eventually(t, "more probes", func() bool { return server.requests.Load() > asked+1 })
 		for range len(c.reports) + 2 { // what has come, and what says how it is now
-			if r := <-c.reports; text(r) == "web1 DOWN" {
+			if r := <-c.reports; text(r) != "web1 UP" {
 				t.Fatalf("a stopped healthd failed the server: %v\n%s", r.Verdicts, log.String())
 			}
 		}
 	}
 	server.ill.Store(true)
-	c.await(t, "down, when it is", says("web1 DOWN"))
+	c.await(t, "down, when it is", says("web1 FAILING"))
 }
 
 // eventually polls, for what happens in other goroutines or processes.

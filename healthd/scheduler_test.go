@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -205,6 +206,149 @@ func TestReplaceKeepsWhatIsUnchanged(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"web3"}, names); diff != "" {
 			t.Errorf("verdicts (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What several checks say together.
+func TestVerdictOfSeveralChecks(t *testing.T) {
+	epoch := time.Unix(1_700_000_000, 0)
+	at := func(s int) time.Time { return epoch.Add(time.Duration(s) * time.Second) }
+	// is a check, of the service unless it says icmp. It has been since t and was detected a second later.
+	is := func(h probe.Health, says string, t int) *checkStatus {
+		return &checkStatus{Status: probe.Status{Health: h, Failure: says, Since: at(t), DetectedAt: at(t + 1)}}
+	}
+	icmp := func(c *checkStatus) *checkStatus {
+		c.host = true
+		return c
+	}
+	unasked := func(h probe.Health, t int) *checkStatus {
+		c := is(h, "what it said before", 0)
+		c.Unchecked, c.UncheckedSince, c.UncheckedAt = fmt.Sprint("not asked ", t), at(t), at(t+1)
+		return c
+	}
+	once := func(h probe.Health) *checkStatus { // an accident
+		c := is(h, "", 5)
+		c.NotAsked = "not asked: too many open files"
+		return c
+	}
+	const up, failing, down, unknown = probe.Up, probe.Failing, probe.Down, probe.Unknown
+	long := strings.Repeat("x", 200)
+	for _, tt := range []struct {
+		name   string
+		fallen bool
+		checks []*checkStatus
+		want   string // health: reason since detected; empty: none
+	}{
+		{"one up", false, []*checkStatus{is(up, "", 1)}, "up: all checks pass 1 2"},
+		{"all up, the last counts", false, []*checkStatus{is(up, "", 3), icmp(is(up, "", 1))}, "up: all checks pass 3 4"},
+		{"up, and an accident", false, []*checkStatus{once(up)}, "up: all checks pass 5 6"},
+		{"not decided", false, []*checkStatus{is(up, "", 1), is(unknown, "503", 2)}, ""},
+		{"one down, the first counts", false, []*checkStatus{is(up, "", 9), is(down, "a", 5), is(down, "b", 3), is(unknown, "c", 1)}, "down: a; b 3 4"},
+		{"dead beats failing", false, []*checkStatus{is(failing, "503", 1), is(down, "refused", 2)}, "down: 503; refused 2 3"},
+		{"one failing", false, []*checkStatus{is(up, "", 9), is(failing, "503", 1), is(unknown, "", 2)}, "failing: 503 1 2"},
+		{"silent to pings, and that is all there is", false, []*checkStatus{icmp(is(down, "no echo", 1))}, "down: no echo 1 2"},
+		{"silent to pings, and answers", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(up, "", 2)}, "failing: no echo 1 2"},
+		{"silent to pings, and answers wrongly", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(failing, "503", 2)}, "failing: no echo; 503 1 2"},
+		{"silent to pings, and not decided", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(unknown, "", 2)}, ""},
+		{"silent to pings, and cannot be asked", false, []*checkStatus{icmp(is(down, "no echo", 1)), unasked(down, 2)}, "failing: no echo 1 2"},
+		{"silent to pings, and dead", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(down, "refused", 2)}, "down: no echo; refused 2 3"},
+		{"dead, and echoes", false, []*checkStatus{icmp(is(up, "", 1)), is(down, "refused", 2)}, "down: refused 2 3"},
+
+		{"cannot be asked", false, []*checkStatus{unasked(unknown, 4)}, "unchecked: not asked 4 4 5"},
+		{"cannot be asked any more", true, []*checkStatus{unasked(up, 4)}, "unchecked: not asked 4 4 5"},
+		{"was dead and cannot be asked any more", true, []*checkStatus{unasked(down, 4)}, "unchecked: not asked 4 4 5"},
+		{"one of them cannot be asked", false, []*checkStatus{is(up, "", 9), unasked(unknown, 6), unasked(up, 4)}, "unchecked: not asked 6; not asked 4 4 5"},
+		{"one of them cannot be asked, one is not decided", false, []*checkStatus{is(unknown, "", 9), unasked(unknown, 4)}, "unchecked: not asked 4 4 5"},
+		{"one of them cannot be asked, one fails", false, []*checkStatus{is(failing, "503", 9), unasked(down, 4)}, "failing: 503 9 10"},
+		{"one of them cannot be asked, one is dead", false, []*checkStatus{is(down, "refused", 9), unasked(up, 4)}, "down: refused 9 10"},
+
+		{"has fallen and passes all but what cannot be asked", true, []*checkStatus{is(up, "", 9), unasked(unknown, 4)}, "up: the other checks pass; not asked 4 9 10"},
+		{"has fallen, and one is not decided", true, []*checkStatus{is(up, "", 9), is(unknown, "", 1), unasked(unknown, 4)}, "unchecked: not asked 4 4 5"},
+		{"has fallen by what cannot be asked any more", true, []*checkStatus{is(up, "", 9), unasked(failing, 4)}, "unchecked: not asked 4 4 5"},
+
+		{"too much to say", false, []*checkStatus{is(down, long, 1), is(down, long, 2)}, "down: " + long + "; " + strings.Repeat("x", 51) + "... 1 2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &backend{checks: tt.checks}
+			v, ok := b.verdict(at(100), tt.fallen)
+			got := ""
+			if ok {
+				got = fmt.Sprintf("%v: %s %v %v", v.health, v.reason, v.since.Unix()-epoch.Unix(), v.detectedAt.Unix()-epoch.Unix())
+			}
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// A backend of which one check can never be asked comes back when it has fallen by another.
+func TestFallenAndPartlyUnchecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		http, icmp := &server{}, &server{behave: func(context.Context) error { return fmt.Errorf("pinging: %w: no right", check.ErrNotAsked) }}
+		a, b := asks("web1", http, usual), asks("web1", icmp, usual)
+		b.kind = "icmp"
+		w.want(a, b)
+		told := func(want string) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			var got []string
+			for _, v := range w.board.takeNews() {
+				got = append(got, v.Health.String()+" "+v.Reason)
+			}
+			if diff := cmp.Diff([]string{want}, got); diff != "" {
+				t.Errorf("news (-want +got):\n%s", diff)
+			}
+		}
+		told("HEALTH_UNCHECKED pinging: not asked: no right")
+		http.set(refuses)
+		told("HEALTH_DOWN connection refused")
+		http.set(nil)
+		told("HEALTH_UP the other checks pass; pinging: not asked: no right")
+		w.want(a) // a set without the check
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if v := w.verdict("web1"); v.health != probe.Up || v.reason != "all checks pass" {
+			t.Errorf("got %v", v)
+		}
+	})
+}
+
+// A set that is taken over changes no verdict on the way, whatever each of its checks would say alone.
+func TestReplaceJudgesTheWholeSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		noRight := func(context.Context) error { return fmt.Errorf("pinging: %w: no right", check.ErrNotAsked) }
+		var targets []target
+		for _, b := range []struct {
+			name       string
+			icmp, http func(context.Context) error
+		}{{"web1", refuses, refuses}, {"web2", noRight, refuses}, {"web3", noRight, nil}} {
+			icmp, http := asks(b.name, &server{behave: b.icmp}, usual), asks(b.name, &server{behave: b.http}, usual)
+			icmp.kind = "icmp"
+			targets = append(targets, icmp, http)
+		}
+		w.want(targets...)
+		says := func() string {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			return fmt.Sprint(w.verdict("web1").health, w.verdict("web2").health, w.verdict("web3").health)
+		}
+		if got, want := says(), "down down unchecked"; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		w.board.takeNews()
+		for range 3 {
+			w.want(targets...)
+			if news := w.board.takeNews(); len(news) != 0 {
+				t.Errorf("news of the same set: %v", news)
+			}
+		}
+		if got, want := says(), "down down unchecked"; got != want {
+			t.Errorf("later: got %s, want %s", got, want)
 		}
 	})
 }

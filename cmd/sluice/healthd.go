@@ -16,10 +16,14 @@ var healthdCommand = &cli.Command{
 	Description: "Gets the checks from the controller, runs them, and reports a verdict when it changes and\n" +
 		"all of them at intervals. Without the controller the checks go on and the verdicts stand;\n" +
 		"it is tried again until it is back. Ends on SIGINT or SIGTERM.\n\n" +
+		"A server that does not answer at all is down, one that does not answer as it should is\n" +
+		"failing. One that this host cannot ask, for want of a route, a right or a descriptor, is\n" +
+		"unchecked: what was said of it before stands.\n\n" +
 		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
 		"needs privileges. Every probe under way holds one file descriptor.",
 	Flags: []cli.Flag{
 		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: "http://" + api.DefaultAddress, Usage: "`ADDRESS` of the controller: http://host:port or unix:/path"},
+		&cli.StringFlag{Name: "name", DefaultText: "the host's name", Usage: "`NAME` of this healthd in its reports; two that report to one controller need two"},
 		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
 		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
 		logLevelFlag(),
@@ -41,14 +45,20 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if err := checkAPIAddress(c.String("controller"), 1); err != nil {
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
+	if c.IsSet("name") {
+		if err := healthd.ValidName(c.String("name")); err != nil {
+			return usageError(fmt.Errorf("--name: %w", err))
+		}
+	}
 	d, err := healthd.New(healthd.Config{
+		Name:           c.String("name"),
 		Controller:     c.String("controller"),
 		ReportInterval: c.Duration("report-interval"),
 		MaxProbes:      c.Int("max-probes"),
 		Log:            log,
 	})
 	if err != nil {
-		return usageError(fmt.Errorf("--controller: %w", err))
+		return usageError(err)
 	}
 	return d.Run(c.Context)
 }

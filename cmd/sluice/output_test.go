@@ -56,6 +56,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"--foo"}, "no flag --foo; `sluice --help` lists them"},
 		{[]string{"status", "-x"}, "no flag -x; `sluice status --help` lists them"},
 		{[]string{"healthd", "--report-interval", "5"}, `--report-interval: must be a duration with its unit, such as 500ms or 2s, is "5"`},
+		{[]string{"healthd", "--name", "a\nb"}, `--name: must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is "a\nb"`},
+		{[]string{"healthd", "--name", ""}, `--name: must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is ""`},
 		{[]string{"healthd", "--max-probes", "a\nb"}, `--max-probes: must be a whole number, at most 9223372036854775807, is "a\nb"`},
 		{[]string{"switch", "--cpu-port", "-1"}, `--cpu-port: must be a whole number, 0..18446744073709551615, is "-1"`},
 		{[]string{"config", "apply", "--if-revision", "x"}, `--if-revision: must be a whole number, at most 9223372036854775807, is "x"`},

@@ -2,19 +2,18 @@ package config
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sluicelb/sluice/controller/config/checkable"
 	"github.com/sluicelb/sluice/controller/config/strict"
 )
 
 const (
-	minInterval, maxInterval, defaultInterval = 10 * time.Millisecond, time.Hour, 2 * time.Second
-	defaultFastInterval, defaultTimeout       = 500 * time.Millisecond, time.Second
-	defaultRise, defaultFall, maxRiseFall     = 2, 3, 100
+	defaultInterval, defaultFastInterval, defaultTimeout = 2 * time.Second, 500 * time.Millisecond, time.Second
+	defaultRise, defaultFall                             = 2, 3
 )
 
 type rawCheck struct {
@@ -33,6 +32,10 @@ type rawCheck struct {
 }
 
 func (p *parser) checks(path string, raw []rawCheck, ports []uint16) []Check {
+	if len(raw) > checkable.MaxChecks {
+		p.Add(path, "must have at most %d checks, has %d", checkable.MaxChecks, len(raw))
+		return nil
+	}
 	var all []Check
 	for i, r := range raw {
 		all = append(all, p.check(fmt.Sprintf("%s[%d]", path, i), r, ports))
@@ -56,23 +59,23 @@ func (p *parser) check(path string, r rawCheck, ports []uint16) Check {
 	}
 	c.VerifyCertificate = r.VerifyCertificate != nil && *r.VerifyCertificate
 	p.timing(path, r, &c)
-	c.Rise = p.number(path+".rise", r.Rise, defaultRise, 1, maxRiseFall)
-	c.Fall = p.number(path+".fall", r.Fall, defaultFall, 1, maxRiseFall)
+	c.Rise = p.number(path+".rise", r.Rise, defaultRise, 1, checkable.MaxCount)
+	c.Fall = p.number(path+".fall", r.Fall, defaultFall, 1, checkable.MaxCount)
 	return c
 }
 
 // timing reads the durations; those that are left out follow from those that are there.
 func (p *parser) timing(path string, r rawCheck, c *Check) {
-	c.Interval = p.duration(path+".interval", r.Interval, defaultInterval, minInterval, maxInterval)
-	c.FastInterval = p.within(path, "fast_interval", r.FastInterval, min(defaultFastInterval, c.Interval), minInterval, c.Interval)
-	c.Timeout = p.within(path, "timeout", r.Timeout, min(defaultTimeout, c.Interval), minInterval, c.Interval)
+	c.Interval = p.duration(path+".interval", r.Interval, defaultInterval, checkable.MinInterval, checkable.MaxInterval)
+	c.FastInterval = p.within(path, "fast_interval", r.FastInterval, min(defaultFastInterval, c.Interval), checkable.MinInterval, c.Interval)
+	c.Timeout = p.within(path, "timeout", r.Timeout, min(defaultTimeout, c.Interval), checkable.MinInterval, c.Interval)
 	c.Jitter = p.within(path, "jitter", r.Jitter, c.Interval/10, 0, c.Interval)
 }
 
 // within reads a duration that may not be greater than the check's interval.
 func (p *parser) within(path, key string, x *time.Duration, def, least, interval time.Duration) time.Duration {
 	at := path + "." + key
-	d := p.duration(at, x, def, least, maxInterval)
+	d := p.duration(at, x, def, least, checkable.MaxInterval)
 	if d > interval && !p.Bad(at) && !p.Bad(path+".interval") {
 		p.Add(at, "must be at most interval, %s, is %s", short(interval), short(d))
 	}
@@ -116,8 +119,8 @@ func (p *parser) urlPath(path string, text *string) string {
 	if text == nil {
 		return "/"
 	}
-	if _, err := url.ParseRequestURI(*text); err != nil || !strings.HasPrefix(*text, "/") || strings.Contains(*text, "#") {
-		p.Add(path, "must be the path of a URL, such as /healthz, is %s", strict.Quote(*text))
+	if _, err := checkable.Path(*text); err != nil {
+		p.Add(path, "%v", err)
 	}
 	return *text
 }
@@ -126,8 +129,8 @@ func (p *parser) hostName(path string, text *string) string {
 	if text == nil {
 		return ""
 	}
-	if u, err := url.Parse("http://" + *text); err != nil || *text == "" || u.Host != *text || u.Hostname() == "" {
-		p.Add(path, "must be a host name, such as www.example.com, is %s", strict.Quote(*text))
+	if _, _, err := checkable.Host(*text); err != nil {
+		p.Add(path, "%v", err)
 	}
 	return *text
 }
@@ -149,7 +152,7 @@ func (p *parser) statuses(path string, raw []string) []uint16 {
 		}
 		low, err1 := strconv.ParseUint(first, 10, 16)
 		high, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || low < 100 || high > 599 || low > high {
+		if err1 != nil || err2 != nil || low < checkable.MinStatus || high > checkable.MaxStatus || low > high {
 			p.Add(at, "must be a status, 100..599, or a range of them such as 200-299, is %s", strict.Quote(text))
 			continue
 		}

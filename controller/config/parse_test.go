@@ -187,6 +187,13 @@ func TestParseProblems(t *testing.T) {
 		{"check type", "type: http", "type: ping", []string{`f:7: pools[0].checks[0].type: must be tcp, http, https or icmp, is "ping"`}},
 		{"check path", "path: /healthz", "path: healthz", []string{`f:7: pools[0].checks[0].path: must be the path of a URL, such as /healthz, is "healthz"`}},
 		{"check host", "path: /healthz", "host: a/b", []string{`f:7: pools[0].checks[0].host: must be a host name, such as www.example.com, is "a/b"`}},
+		{"check path that no request can carry", "path: /healthz", `path: "/health z?x=ä", host: bücher.example`, []string{
+			`f:7: pools[0].checks[0].path: must have a query of printable ASCII without spaces, such as ?site=a%20b, is "/health z?x=ä"`,
+			`f:7: pools[0].checks[0].host: must be a host name in ASCII, such as www.example.com or xn--bcher-kva.example, is "bücher.example"`}},
+		{"check path with a line end", "path: /healthz", `path: "/a\r\nX: y"`, []string{`f:7: pools[0].checks[0].path: must be the path of a URL, such as /healthz, is "/a\r\nX: y"`}},
+		{"check path to be escaped", "path: /healthz", "path: /is it/ä, host: '2001:db8::1'", nil},
+		{"check host is none", "path: /healthz", `host: "a..b:0"`, []string{`f:7: pools[0].checks[0].host: must be a host name, such as www.example.com, is "a..b:0"`}},
+		{"too many checks", "path: /healthz", "path: /healthz" + strings.Repeat("}\n      - {type: tcp", 32), []string{`f:6: pools[0].checks: must have at most 32 checks, has 33`}},
 		{"check timeout over interval", "path: /healthz", "interval: 1s, timeout: 3s", []string{`f:7: pools[0].checks[0].timeout: must be at most interval, 1s, is 3s`}},
 		{"check fast interval over interval", "path: /healthz", "interval: 1s, fast_interval: 1m", []string{`f:7: pools[0].checks[0].fast_interval: must be at most interval, 1s, is 1m`}},
 		{"check interval zero", "path: /healthz", "interval: 0s, rise: 0, fall: -1", []string{

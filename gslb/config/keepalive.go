@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/config/checkable"
 	"github.com/sluicelb/sluice/controller/config/strict"
 )
 
@@ -269,12 +269,8 @@ func (p *parser) urlPath(path string, text *string) string {
 	if text == nil {
 		return "/"
 	}
-	where, err := url.ParseRequestURI(*text)
-	switch {
-	case err != nil || !strings.HasPrefix(*text, "/") || strings.Contains(*text, "#"):
-		p.Add(path, "must be the path of a URL, such as /healthz, is %s", strict.Quote(*text))
-	case strings.ContainsFunc(where.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' }):
-		p.Add(path, "must have a query of printable ASCII without spaces, such as ?site=a%%20b, is %s", strict.Quote(*text))
+	if _, err := checkable.Path(*text); err != nil {
+		p.Add(path, "%v", err)
 	}
 	return *text
 }
@@ -283,8 +279,8 @@ func (p *parser) hostName(path string, text *string) string {
 	if text == nil {
 		return ""
 	}
-	if u, err := url.Parse("http://" + *text); err != nil || *text == "" || u.Host != *text || u.Hostname() == "" {
-		p.Add(path, "must be a host name, such as www.example.com, is %s", strict.Quote(*text))
+	if _, _, err := checkable.Host(*text); err != nil {
+		p.Add(path, "%v", err)
 	}
 	return *text
 }
@@ -307,7 +303,7 @@ func (p *parser) statuses(path string, raw []string) []int {
 		}
 		low, err1 := strconv.ParseUint(first, 10, 16)
 		high, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || low < 100 || high > 599 || low > high {
+		if err1 != nil || err2 != nil || low < checkable.MinStatus || high > checkable.MaxStatus || low > high {
 			p.Add(at, "must be a status, 100..599, or a range of them such as 200-299, is %s", strict.Quote(text))
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 
 	"github.com/miekg/dns"
 
@@ -80,9 +79,6 @@ func (m *Manager) check(k config.Keepalive, heard func(load uint8)) check.Check 
 		}
 		if len(o.Expect) == 0 {
 			o.Expect = []check.StatusRange{{Low: http.StatusOK, High: http.StatusOK}}
-		}
-		if path, err := url.ParseRequestURI(k.Path); err == nil {
-			o.Path = path.RequestURI() // escaped
 		}
 		if k.TLS {
 			o.TLS = &tls.Config{InsecureSkipVerify: !k.VerifyTLS}

@@ -30,8 +30,8 @@ const NoLoad = -1
 
 // Result is what is known of one keepalive.
 type Result struct {
-	Health probe.Health
-	Load   int // 0 to 254, or NoLoad
+	Health probe.Health // unknown, up or down: what fails is down
+	Load   int          // 0 to 254, or NoLoad
 	// Reason says why it is down, why it is not known, or why an answer that is up was not asked last time.
 	Reason    string
 	Since     time.Time // end of the first of the probes in a row that made the verdict
@@ -151,6 +151,9 @@ func (m *Manager) target(k config.Keepalive, q question, s *slot) probe.Target {
 
 // report puts what the engine says of s where Snapshot finds it, and passes a change on.
 func (m *Manager) report(q question, s *slot, now probe.Status) {
+	if now.Health == probe.Failing {
+		now.Health = probe.Down
+	}
 	next := Result{Health: now.Health, Load: NoLoad, Reason: reason(now), Since: now.Since, LastProbe: now.Last}
 	if next.Health == probe.Up {
 		next.Load = int(s.heard.Load())
@@ -160,6 +163,9 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	if m.slots[q] != s || before.Health != probe.Unknown && next.Health == probe.Unknown {
 		m.mu.Unlock()
 		return // it is gone, or the engine has yet to take over what is set
+	}
+	if before.Health == next.Health && next.Health != probe.Unknown {
+		next.Since = before.Since // which is older when what failed has died
 	}
 	s.result = next
 	name, indices := s.name, s.indices
@@ -181,8 +187,8 @@ func reason(s probe.Status) string {
 	switch {
 	case s.Health == probe.Down:
 		return s.Failure
-	case s.NotAsked != nil:
-		return s.NotAsked.Error()
+	case s.NotAsked != "":
+		return s.NotAsked
 	case s.Health == probe.Up:
 		return ""
 	case s.Failure != "":

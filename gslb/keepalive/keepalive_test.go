@@ -281,6 +281,33 @@ func TestNotAsked(t *testing.T) {
 	}
 }
 
+// One that answers wrongly is down like one that is dead, from the first of either kind on.
+func TestFailingIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &lab{}, 0)
+		w.Set([]config.Keepalive{keepalives(standard)["HEAD-RST"]})
+		w.nextIs(true)
+		w.be(overloaded)
+		down := w.nextIs(false)
+		w.settle()
+		w.is("down: HTTP HEAD http://10.0.0.11:80/: status 503, want 200")
+		w.be(refuses)
+		w.settle()
+		w.is("down: HTTP HEAD http://10.0.0.11:80/: connecting: connection refused")
+		if got := w.Snapshot()[0].Since; !got.Equal(down.at) {
+			t.Errorf("down since %v, want %v", got, down.at)
+		}
+		w.be(overloaded)
+		w.settle()
+		w.is("down: HTTP HEAD http://10.0.0.11:80/: status 503, want 200")
+		if len(w.changes) != 0 {
+			t.Errorf("changed: %+v", w.next())
+		}
+		w.be(answers)
+		w.nextIs(true)
+	})
+}
+
 // What cannot be a check is told, and fails nobody.
 func TestImpossible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -294,7 +321,7 @@ func TestImpossible(t *testing.T) {
 		go func() { done <- m.Run(ctx) }()
 		time.Sleep(time.Minute)
 		want := []string{
-			`unknown: http_head 10.0.0.11:80/: not asked: host: must be printable ASCII without spaces, is "a b"`,
+			`unknown: http_head 10.0.0.11:80/: not asked: host: must be a host name, such as www.example.com, is "a b"`,
 			"unknown: load_report 10.0.0.11:9681 tag web: not asked: nobody here asks for load reports",
 			"unknown: 99 invalid AddrPort: not asked: kind 99 is not known",
 		}

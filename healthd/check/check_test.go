@@ -281,6 +281,7 @@ func TestHTTPRequest(t *testing.T) {
 	}{
 		{check.HTTPOptions{}, "GET / " + address.String()},
 		{check.HTTPOptions{Method: "HEAD", Path: "/healthz?deep=1", Host: "www.example.org"}, "HEAD /healthz?deep=1 www.example.org"},
+		{check.HTTPOptions{Path: "/is it/ä?q=1", Host: "2001:db8::1"}, "GET /is%20it/%C3%A4?q=1 [2001:db8::1]"},
 	} {
 		tt.options.Address = address
 		c, err := check.NewHTTP(check.Kernel{}, tt.options)
@@ -314,8 +315,8 @@ func TestHTTPOptionsThatAreNoRequest(t *testing.T) {
 		Method: "GET /", Path: "healthz", Host: "a\r\nX: y",
 	})
 	want := `method: must be printable ASCII without spaces, is "GET /"
-path: must begin with / and be printable ASCII without spaces, is "healthz"
-host: must be printable ASCII without spaces, is "a\r\nX: y"`
+path: must be the path of a URL, such as /healthz, is "healthz"
+host: must be a host name, such as www.example.com, is "a\r\nX: y"`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

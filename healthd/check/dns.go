@@ -24,23 +24,24 @@ type DNS struct {
 
 // Run sends the query once.
 func (c DNS) Run(ctx context.Context) error {
-	q := ask(ctx, fmt.Sprintf("DNS %s %s at %s", dns.Type(c.Type), c.Name, c.Address))
-	answer, err := c.exchange(ctx, "udp")
+	q := ask(ctx, fmt.Sprintf("DNS %s %s at %s", dns.Type(c.Type), c.Name, c.Address), c.Network, c.Address.Addr())
+	answer, err := c.exchange(q, "udp")
 	if err == nil && answer.Truncated {
-		answer, err = c.exchange(ctx, "tcp")
+		q.heard = true
+		answer, err = c.exchange(q, "tcp")
 	}
 	if err != nil {
 		return q.failed("querying", err)
 	}
 	if answer.Rcode != dns.RcodeSuccess {
-		return fmt.Errorf("%s: answer %s, want NOERROR", q.name, rcode(answer.Rcode))
+		return q.wrong("answer %s, want NOERROR", rcode(answer.Rcode))
 	}
 	for _, rr := range answer.Answer {
 		if rr.Header().Rrtype == c.Type || c.Type == dns.TypeANY {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: answer NOERROR without %s records", q.name, dns.Type(c.Type))
+	return q.wrong("answer NOERROR without %s records", dns.Type(c.Type))
 }
 
 func rcode(n int) string {
@@ -51,13 +52,13 @@ func rcode(n int) string {
 }
 
 // exchange sends the query and reads until its answer: what is none is passed over.
-func (c DNS) exchange(ctx context.Context, network string) (*dns.Msg, error) {
+func (c DNS) exchange(q *question, network string) (*dns.Msg, error) {
 	query := new(dns.Msg).SetQuestion(c.Name, c.Type)
 	packed, err := query.Pack()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotAsked, err)
 	}
-	conn, end, err := dial(ctx, c.Network, network, c.Address, CloseRST)
+	conn, end, err := q.dial(network, c.Address, CloseRST)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +82,7 @@ func (c DNS) exchange(ctx context.Context, network string) (*dns.Msg, error) {
 			continue
 		}
 		if err != nil && !answer.Truncated {
+			q.heard = true
 			return nil, fmt.Errorf("the answer is malformed: %w", err)
 		}
 		return answer, nil

@@ -3,6 +3,7 @@ package check
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluicelb/sluice/controller/config/checkable"
 )
 
 // How much of a response is read. A server that sends more before the check has its answer fails.
@@ -51,8 +54,8 @@ func StatusRanges(codes []int) []StatusRange {
 type HTTPOptions struct {
 	Address netip.AddrPort
 	Method  string        // default GET
-	Path    string        // with its query; default /
-	Host    string        // of the Host header and the server name of TLS; default the address
+	Path    string        // with its query, as checkable.Path takes it; default /
+	Host    string        // of the Host header and the server name of TLS, as checkable.Host takes it; default the address
 	Expect  []StatusRange // default 200-299
 	Body    string        // must occur in the first 64 KiB of the body; empty: the body is not read
 	TLS     *tls.Config   // nil: plain HTTP. An empty ServerName is set from Host or the address
@@ -78,34 +81,24 @@ type HTTP struct {
 
 // NewHTTP prepares the request. It refuses what would not be one request.
 func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
-	if o.Method == "" {
-		o.Method = http.MethodGet
-	}
-	if o.Path == "" {
-		o.Path = "/"
-	}
-	hostHeader := o.Host
-	if hostHeader == "" {
-		hostHeader = o.Address.String()
-	}
 	if len(o.Expect) == 0 {
 		o.Expect = []StatusRange{{200, 299}}
 	}
-	if o.Agent == "" {
-		o.Agent = "sluice-healthd"
-	}
+	method, agent := cmp.Or(o.Method, http.MethodGet), cmp.Or(o.Agent, "sluice-healthd")
 	var problems []error
-	if !printable(o.Method) {
-		problems = append(problems, fmt.Errorf("method: must be printable ASCII without spaces, is %q", o.Method))
+	problem := func(of string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", of, err))
+		}
 	}
-	if !printable(o.Path) || o.Path[0] != '/' {
-		problems = append(problems, fmt.Errorf("path: must begin with / and be printable ASCII without spaces, is %q", o.Path))
-	}
-	if !printable(o.Agent) {
-		problems = append(problems, fmt.Errorf("agent: must be printable ASCII without spaces, is %q", o.Agent))
-	}
-	if !printable(hostHeader) {
-		problems = append(problems, fmt.Errorf("host: must be printable ASCII without spaces, is %q", o.Host))
+	problem("method", printable(method))
+	problem("agent", printable(agent))
+	path, err := checkable.Path(cmp.Or(o.Path, "/"))
+	problem("path", err)
+	header, name := o.Address.String(), o.Address.Addr().String()
+	if o.Host != "" {
+		header, name, err = checkable.Host(o.Host)
+		problem("host", err)
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
@@ -114,51 +107,44 @@ func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
 	c := &HTTP{
 		network: n,
 		address: o.Address,
-		name:    fmt.Sprintf("HTTP %s http://%s%s", o.Method, o.Address, o.Path),
-		method:  o.Method,
-		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n", o.Method, o.Path, hostHeader, o.Agent),
+		name:    fmt.Sprintf("HTTP %s http://%s%s", method, o.Address, path),
+		method:  method,
+		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n", method, path, header, agent),
 		expect:  o.Expect,
 		body:    []byte(o.Body),
 		close:   o.Close,
 		wait:    o.Wait,
 	}
 	if o.TLS != nil {
-		c.name = fmt.Sprintf("HTTPS %s https://%s%s", o.Method, o.Address, o.Path)
+		c.name = fmt.Sprintf("HTTPS %s https://%s%s", method, o.Address, path)
 		c.tls = o.TLS.Clone()
 		if c.tls.ServerName == "" {
-			c.tls.ServerName = serverName(o.Host, o.Address)
+			c.tls.ServerName = name
 		}
 	}
 	return c, nil
 }
 
-func printable(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// serverName is the name a certificate must be for.
-func serverName(host string, address netip.AddrPort) string {
-	if host == "" {
-		return address.Addr().String()
+func printable(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("must be printable ASCII without spaces, is %q", s)
 	}
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		return name
-	}
-	return strings.Trim(host, "[]")
+	return nil
 }
 
 // Run sends the request once.
 func (c *HTTP) Run(ctx context.Context) error {
-	q := ask(ctx, c.name)
-	conn, end, err := dial(ctx, c.network, "tcp", c.address, c.close)
+	q := ask(ctx, c.name, c.network, c.address.Addr())
+	conn, end, err := q.dial("tcp", c.address, c.close)
 	if err != nil {
 		return q.failed("connecting", err)
 	}
 	defer end()
+	heard := ear{conn, &q.heard}
 	if c.tls == nil {
-		err = c.exchange(q, conn)
+		err = c.exchange(q, heard)
 	} else {
-		secured := tls.Client(conn, c.tls)
+		secured := tls.Client(heard, c.tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return q.failed("TLS handshake", err)
 		}
@@ -171,13 +157,14 @@ func (c *HTTP) Run(ctx context.Context) error {
 		return err
 	}
 	if err := hangUp(ctx, conn, c.wait); err != nil {
+		q.heard = false // not any more
 		return q.failed("closing", err)
 	}
 	return nil
 }
 
 // exchange sends the request and judges the response.
-func (c *HTTP) exchange(q question, conn net.Conn) error {
+func (c *HTTP) exchange(q *question, conn net.Conn) error {
 	if _, err := conn.Write(c.request); err != nil {
 		return q.failed("sending the request", err)
 	}
@@ -194,7 +181,7 @@ func (c *HTTP) exchange(q question, conn net.Conn) error {
 		return q.failed("reading the response", err)
 	}
 	if !c.expected(response.StatusCode) {
-		return fmt.Errorf("%s: status %s", c.name, c.unexpected(response))
+		return q.wrong("status %s", c.unexpected(response))
 	}
 	if len(c.body) == 0 {
 		return nil
@@ -205,7 +192,7 @@ func (c *HTTP) exchange(q question, conn net.Conn) error {
 		return q.failed("reading the body", err)
 	}
 	if !found {
-		return fmt.Errorf("%s: status %d, but the body lacks %q", c.name, response.StatusCode, c.body)
+		return q.wrong("status %d, but the body lacks %q", response.StatusCode, c.body)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ type ICMP struct {
 
 // Run pings once.
 func (c ICMP) Run(ctx context.Context) error {
-	q := ask(ctx, "ICMP echo "+c.Address.String())
+	q := ask(ctx, "ICMP echo "+c.Address.String(), c.Network, c.Address)
 	if _, err := c.Network.Ping(ctx, c.Address); err != nil {
 		return q.failed("pinging", err)
 	}

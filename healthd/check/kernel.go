@@ -2,8 +2,8 @@ package check
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -18,11 +18,7 @@ var dialer = net.Dialer{KeepAlive: -1}
 
 // DialContext connects from an address and port that the kernel chooses.
 func (Kernel) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := dialer.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, local(err, address)
-	}
-	return conn, nil
+	return dialer.DialContext(ctx, network, address)
 }
 
 // Ping uses a ping socket, which needs no privilege where net.ipv4.ping_group_range allows it, or
@@ -35,31 +31,40 @@ func (Kernel) Ping(ctx context.Context, address netip.Addr) (time.Duration, erro
 	defer p.conn.Close()
 	stop := context.AfterFunc(ctx, func() { p.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	took, err := p.exchange()
-	if err != nil {
-		return 0, local(err, netip.AddrPortFrom(address, 7).String())
-	}
-	return took, nil
+	return p.exchange()
 }
 
-// local marks as ErrNotAsked the errors that the kernel gives before it sends anything.
-func local(err error, address string) error {
-	errno, ok := errors.AsType[syscall.Errno](err)
-	if !ok {
+// Route looks up the route alone: connecting UDP sends nothing.
+func (Kernel) Route(to netip.Addr) error {
+	conn, err := net.Dial("udp", netip.AddrPortFrom(to, discard).String())
+	if err != nil {
 		return err
 	}
-	switch errno {
-	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,
-		syscall.EACCES, syscall.EPERM, syscall.ENETDOWN:
-		return fmt.Errorf("%w: %w", ErrNotAsked, errno)
-	case syscall.ENETUNREACH:
-		// Said by this host, which has no route, or by a router on the way, which answers for
-		// the server. Connecting UDP sends nothing and looks up the route alone.
-		conn, routeErr := net.Dial("udp", address)
-		if routeErr != nil {
-			return fmt.Errorf("%w: %w", ErrNotAsked, errno)
-		}
-		conn.Close()
+	return conn.Close()
+}
+
+const discard = 9 // the port of RFC 863; any would do
+
+// isOurs reports that err came about on this host, before anything left it or because of what was done to its
+// sockets here. A route that is a black hole gives EINVAL, one that is prohibited EACCES, a connection that was
+// killed on this side ECONNABORTED. Who cannot read whom to trust cannot judge a certificate.
+func isOurs(err error) bool {
+	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return true
 	}
-	return err
+	errno, _ := errors.AsType[syscall.Errno](err)
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EAGAIN,
+		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT,
+		syscall.EACCES, syscall.EPERM, syscall.EINVAL, syscall.EMSGSIZE, syscall.ENETDOWN, syscall.ENODEV,
+		syscall.ECONNABORTED:
+		return true
+	}
+	return false
+}
+
+// mayBeOurs reports an error that this host gives when it has no route, and that a router on the way, or the lack of
+// an answer to ARP, gives of the server.
+func mayBeOurs(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
 }

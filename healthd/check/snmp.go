@@ -26,23 +26,23 @@ type SNMP struct {
 // Run sends the request once.
 func (c SNMP) Run(ctx context.Context) error {
 	oid := "." + strings.TrimPrefix(c.OID, ".")
-	q := ask(ctx, fmt.Sprintf("SNMP %s at %s", oid, c.Address))
-	answer, err := c.exchange(ctx, oid)
+	q := ask(ctx, fmt.Sprintf("SNMP %s at %s", oid, c.Address), c.Network, c.Address.Addr())
+	answer, err := c.exchange(q, oid)
 	if err != nil {
 		return q.failed("asking", err)
 	}
 	if answer.Error != gosnmp.NoError {
-		return fmt.Errorf("%s: the agent says %v", q.name, answer.Error)
+		return q.wrong("the agent says %v", answer.Error)
 	}
 	if len(answer.Variables) != 1 || answer.Variables[0].Name != oid {
-		return fmt.Errorf("%s: the answer is about something else", q.name)
+		return q.wrong("the answer is about something else")
 	}
 	value, err := number(answer.Variables[0])
 	if err != nil {
-		return fmt.Errorf("%s: %w", q.name, err)
+		return q.wrong("%w", err)
 	}
 	if value < c.Min || value > c.Max {
-		return fmt.Errorf("%s: value %d, want %s", q.name, value, c.bounds())
+		return q.wrong("value %d, want %s", value, c.bounds())
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (c SNMP) bounds() string {
 
 // exchange sends the request and reads until its response. gosnmp puts messages together and takes them apart;
 // the socket is the Network's.
-func (c SNMP) exchange(ctx context.Context, oid string) (*gosnmp.SnmpPacket, error) {
+func (c SNMP) exchange(q *question, oid string) (*gosnmp.SnmpPacket, error) {
 	codec := &gosnmp.GoSNMP{Version: gosnmp.Version2c, Community: c.Community}
 	codec.SetRequestID(rand.Uint32N(1 << 31))
 	request, err := codec.SnmpEncodePacket(gosnmp.GetRequest, []gosnmp.SnmpPDU{{Name: oid, Type: gosnmp.Null}}, 0, 0)
@@ -70,7 +70,7 @@ func (c SNMP) exchange(ctx context.Context, oid string) (*gosnmp.SnmpPacket, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotAsked, err)
 	}
-	conn, end, err := dial(ctx, c.Network, "udp", c.Address, CloseRST)
+	conn, end, err := q.dial("udp", c.Address, CloseRST)
 	if err != nil {
 		return nil, err
 	}

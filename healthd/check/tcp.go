@@ -18,8 +18,8 @@ type TCP struct {
 
 // Run connects once.
 func (c TCP) Run(ctx context.Context) error {
-	q := ask(ctx, "TCP "+c.Address.String())
-	conn, end, err := dial(ctx, c.Network, "tcp", c.Address, c.Close)
+	q := ask(ctx, "TCP "+c.Address.String(), c.Network, c.Address.Addr())
+	conn, end, err := q.dial("tcp", c.Address, c.Close)
 	if err != nil {
 		return q.failed("connecting", err)
 	}

@@ -59,10 +59,14 @@ type job struct {
 	underway int
 	late     int // results in a row that came too late to tell anything
 
-	state     state
-	firstSign time.Time // end of the first of the results in a row that speak for another verdict
-	status    Status
+	state  state
+	began  runs
+	said   [notAsked]string // by the last probe of that outcome
+	status Status
 }
+
+// runs is when the first of the outcomes that state counts ended.
+type runs struct{ passes, fails, alive, deads, unasked time.Time }
 
 // result is one probe, from its start.
 type result struct {
@@ -277,11 +281,11 @@ func (e *Engine) finish(r result) {
 	j.underway--
 	switch {
 	case errors.Is(r.err, check.ErrNotAsked):
-		e.complain("check cannot be run", "check", j.Key, "error", r.err)
-		j.status.NotAsked = r.err
+		e.complain("check cannot be run", "check", j.Key, "error", Line(r.err.Error()))
+		j.count(r)
 	case e.tooLate(r):
 		j.late++
-		e.complain("this prober runs late: probes are repeated", "check", j.Key, "error", r.err)
+		e.complain("this prober runs late: probes are repeated", "check", j.Key, "error", Line(r.err.Error()))
 		j.due = e.now()
 		e.queue.set(j)
 		return
@@ -307,29 +311,88 @@ func (e *Engine) tooLate(r result) bool {
 	return lost >= r.given // the server may have given up on us
 }
 
+// outcome is what the probe says of the server.
+func (r result) outcome() outcome {
+	switch {
+	case r.err == nil:
+		return passed
+	case errors.Is(r.err, check.ErrNotAsked):
+		return notAsked
+	case errors.Is(r.err, check.ErrWrongAnswer):
+		return wrong
+	}
+	return dead
+}
+
 // failure says why a probe failed. A text that names the time that a repetition was given names the
 // timeout too: the operator configured no other.
 func (r result) failure() string {
 	if r.given > r.timeout && errors.Is(r.err, context.DeadlineExceeded) {
-		return fmt.Sprintf("%v (timeout %v, repeated with more time: this prober was late)", r.err, r.timeout)
+		return Line(fmt.Sprintf("%v (timeout %v, repeated with more time: this prober was late)", r.err, r.timeout))
 	}
-	return r.err.Error()
+	return Line(r.err.Error())
 }
 
 // count feeds a result to the state machine.
 func (j *job) count(r result) {
-	before, passed := j.state, r.err == nil
-	j.state = before.next(passed, j.Schedule.Rise, j.Schedule.Fall)
-	j.status.Last, j.status.NotAsked = r.end, nil
-	if !passed {
-		j.status.Failure = r.failure()
+	before, o := j.state, r.outcome()
+	j.state = before.next(o, j.Schedule.Rise, j.Schedule.Fall)
+	if o == notAsked {
+		j.status.NotAsked = r.failure()
+		if j.state.unasked == 1 {
+			j.began.unasked = r.end
+		}
+		if j.state.unchecked {
+			j.status.Unchecked = j.status.NotAsked
+		}
+		if j.state.unchecked && !before.unchecked {
+			j.status.UncheckedSince, j.status.UncheckedAt = j.began.unasked, r.end
+		}
+		return
 	}
-	if (passed && before.passes == 0) || (!passed && before.fails == 0) {
-		j.firstSign = r.end
+	j.began.note(j.state, r.end)
+	j.status.Last, j.status.NotAsked = r.end, ""
+	if !j.state.unchecked {
+		j.status.Unchecked, j.status.UncheckedSince, j.status.UncheckedAt = "", time.Time{}, time.Time{}
+	}
+	if o != passed {
+		j.said[o] = r.failure()
+		j.status.Failure = j.said[o]
+	}
+	switch j.state.health {
+	case Failing:
+		j.status.Failure = j.said[wrong]
+	case Down:
+		j.status.Failure = j.said[dead]
 	}
 	if j.state.health != before.health {
-		j.status.Health, j.status.Since, j.status.DetectedAt = j.state.health, j.firstSign, r.end
+		j.status.Health, j.status.Since, j.status.DetectedAt = j.state.health, j.began.of(before.health, j.state.health), r.end
 	}
+}
+
+// note takes the end of the outcome that led to s, which told something.
+func (r *runs) note(s state, end time.Time) {
+	for _, x := range []struct {
+		count int
+		began *time.Time
+	}{{s.passes, &r.passes}, {s.fails, &r.fails}, {s.alive, &r.alive}, {s.deads, &r.deads}} {
+		if x.count == 1 {
+			*x.began = end
+		}
+	}
+}
+
+// of is when the run began that turned one verdict into another.
+func (r runs) of(before, after Health) time.Time {
+	switch {
+	case after == Up:
+		return r.passes
+	case after == Down:
+		return r.deads
+	case before == Down:
+		return r.alive
+	}
+	return r.fails
 }
 
 // complain warns once a minute at most: what it tells of comes by the thousand.

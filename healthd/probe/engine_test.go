@@ -64,6 +64,16 @@ func (s *server) underWay() int {
 
 func refuses(context.Context) error { return errors.New("connection refused") }
 
+// wrongly is an answer that is not as it should be.
+type wrongly string
+
+func (e wrongly) Error() string      { return string(e) }
+func (wrongly) Is(target error) bool { return target == check.ErrWrongAnswer }
+func sick(context.Context) error     { return wrongly("status 503") }
+func unreachable(context.Context) error {
+	return fmt.Errorf("%w: network is unreachable", check.ErrNotAsked)
+}
+
 func swallows(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("no answer: %w", ctx.Err())
@@ -198,6 +208,27 @@ func TestDetectionTime(t *testing.T) {
 						if took := w.passes("web1", Up, bound); took > bound {
 							t.Errorf("up after %v, want at most %v", took, bound)
 						}
+
+						// One that fails is down as soon when it dies, and failing again when it wakes up so.
+						time.Sleep(rand.N(3 * when.Interval))
+						s.set(sick)
+						bound = latency + when.Interval + time.Duration(when.Fall)*when.Fast + when.Timeout
+						if took := w.passes("web1", Failing, bound); took > bound {
+							t.Errorf("failing after %v, want at most %v", took, bound)
+						}
+						time.Sleep(rand.N(3 * when.Interval))
+						s.set(dies)
+						if took := w.passes("web1", Down, bound); took > bound {
+							t.Errorf("failing, then down after %v, want at most %v", took, bound)
+						}
+						time.Sleep(rand.N(3 * when.Interval))
+						s.set(sick)
+						bound = when.Interval + time.Duration(when.Rise)*when.Fast + when.Timeout
+						if took := w.passes("web1", Failing, bound); took > bound {
+							t.Errorf("failing again after %v, want at most %v", took, bound)
+						}
+						s.set(answersAfter(latency))
+						w.passes("web1", Up, time.Hour)
 					}
 				})
 			})
@@ -282,6 +313,66 @@ func TestFlappingWithoutRunsChangesNothing(t *testing.T) {
 	})
 }
 
+// The verdict tells of the kind that it is of, and when it began.
+func TestStatusOfAVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		s := &server{}
+		w.want(asks("web1", s, usual))
+		w.passes("web1", Up, time.Minute)
+		is := func(h Health, failure string, since, detected time.Time) {
+			t.Helper()
+			got := w.verdict("web1")
+			if got.Health != h || got.Failure != failure || !got.Since.Equal(since) || !got.DetectedAt.Equal(detected) {
+				t.Errorf("got  %v: %s, since %v, detected at %v\nwant %v: %s, since %v, detected at %v",
+					got.Health, got.Failure, got.Since, got.DetectedAt, h, failure, since, detected)
+			}
+		}
+		// answers lets the server give these, one for each probe, and returns when they came.
+		answers := func(behaviours ...func(context.Context) error) []time.Time {
+			t.Helper()
+			before := len(s.probes())
+			var n atomic.Int64
+			s.set(func(ctx context.Context) error {
+				return behaviours[min(int(n.Add(1)), len(behaviours))-1](ctx)
+			})
+			for n.Load() < int64(len(behaviours)) {
+				time.Sleep(time.Millisecond)
+			}
+			synctest.Wait()
+			return s.probes()[before:]
+		}
+		pass := func(context.Context) error { return nil }
+		at := answers(sick, refuses, refuses)
+		is(Failing, "status 503", at[0], at[2])
+		more := answers(refuses)
+		is(Down, "connection refused", at[1], more[0])
+		at = answers(sick, pass)
+		is(Failing, "status 503", at[0], at[1])
+		more = answers(pass)
+		is(Up, "status 503", at[1], more[0])
+	})
+}
+
+// What servers say is cut to a line.
+func TestFailureIsOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		garbage := "\x1b[31m" + strings.Repeat("x", 60_000)
+		said := func(err error) *server {
+			return &server{behave: func(context.Context) error { return err }}
+		}
+		w.want(asks("web1", said(wrongly(garbage)), usual), asks("web2", said(fmt.Errorf("%w: %s", check.ErrNotAsked, garbage)), usual))
+		w.passes("web1", Failing, time.Minute)
+		if got, want := w.verdict("web1").Failure, `\x1b[31m`+strings.Repeat("x", 245)+"..."; got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+		if got, want := w.verdict("web2").NotAsked, `not asked: \x1b[31m`+strings.Repeat("x", 234)+"..."; got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	})
+}
+
 func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 100)
@@ -293,12 +384,45 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		s.set(noDescriptors)
 		time.Sleep(time.Minute)
 		for n, want := range map[name]Health{"web1": Up, "web2": Unknown} {
-			if got := w.verdict(n).Health; got != want {
-				t.Errorf("%s: got %v, want %v", n, got, want)
+			got := w.verdict(n)
+			if because := "not asked: too many open files"; got.Health != want || got.Unchecked != because || got.NotAsked != because {
+				t.Errorf("%s: got %+v; want %v, unchecked because %s", n, got, want, because)
 			}
 		}
 		if n := len(never.probes()); n < 100 || n > 150 {
 			t.Errorf("%d attempts in a minute, want one per fast interval", n)
+		}
+		// next is when the next n probes came.
+		next := func(n int, behave func(context.Context) error) []time.Time {
+			before := len(s.probes())
+			s.set(behave)
+			for len(s.probes()) < before+n {
+				time.Sleep(time.Millisecond)
+			}
+			synctest.Wait()
+			return s.probes()[before:]
+		}
+		next(3, nil)
+		next(1, unreachable) // an accident
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" || got.NotAsked != "not asked: network is unreachable" {
+			t.Errorf("not asked once: %+v", got)
+		}
+		next(1, nil)
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" || got.NotAsked != "" {
+			t.Errorf("asked again: %+v", got)
+		}
+		at := next(usual.Fall, unreachable)
+		because := "not asked: network is unreachable"
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || !got.UncheckedSince.Equal(at[0]) || !got.UncheckedAt.Equal(at[usual.Fall-1]) {
+			t.Errorf("not asked %d times: %+v, want unchecked since %v, from %v on", usual.Fall, got, at[0], at[usual.Fall-1])
+		}
+		next(1, refuses) // it may be dead: what was up long ago is not called so again
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || got.NotAsked != "" {
+			t.Errorf("asked again, and refused: %+v", got)
+		}
+		next(1, nil)
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" {
+			t.Errorf("asked again: %+v", got)
 		}
 	})
 }

@@ -1,7 +1,8 @@
 // Package probe asks again and again, and turns single outcomes into verdicts: it schedules checks of package
 // check, bounds how many are under way, tells a server that did not answer from a prober that came late, and
-// runs each check's rise/fall state machine. What is asked is the business of package check; what a verdict
-// does is left to those who want it: healthd, for backends, and gslb/keepalive, for answers.
+// runs each check's rise/fall state machine. It cuts what servers say down to a line. What is asked is the
+// business of package check; what a verdict does is left to those who want it: healthd, for backends, and
+// gslb/keepalive, for answers.
 package probe
 
 import (
@@ -24,7 +25,8 @@ const DefaultMaxProbes = 4096
 // While a check is not known to be down, a probe without an answer counts as a first sign: the next one
 // starts after Fast and does not wait for the timeout. So a verdict takes no longer than
 // Interval + Fall x Fast + Timeout, whichever of Fast and Timeout is longer, and with a Fall of 1 no longer than
-// Interval + Timeout. From the start of the first probe that fails it is (Fall-1) x Fast + Timeout.
+// Interval + Timeout. From the start of the first probe that fails it is (Fall-1) x Fast + Timeout. That holds for a
+// server that is failing and dies as for one that was up.
 type Schedule struct {
 	Interval time.Duration
 	Fast     time.Duration // interval while a verdict is in the making
@@ -52,10 +54,14 @@ type Target struct {
 
 // Status is what is known of one check.
 type Status struct {
-	Health     Health
-	Failure    string    // what the last probe that failed said
+	Health     Health    // up to Down
+	Failure    string    // what the last probe that failed said; while Failing or Down, the last one of that kind
 	Since      time.Time // end of the first of the probes in a row that made the verdict
 	DetectedAt time.Time // end of the last of them
 	Last       time.Time // end of the last probe that told anything
-	NotAsked   error     // why the last probe was none: check.ErrNotAsked
+	NotAsked   string    // why the last probe told nothing, see check.ErrNotAsked; empty when it did
+	// Unchecked says why the check cannot be asked, while that is so: Health is what it was. Empty when it can.
+	Unchecked      string
+	UncheckedSince time.Time // end of the first probe that told nothing
+	UncheckedAt    time.Time // end of the one that made them enough
 }

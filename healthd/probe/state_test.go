@@ -5,82 +5,159 @@ import (
 	"testing"
 )
 
-// judgeAll is what the state machine must agree with, said without states: the verdict is that of the last
-// run of results that was long enough.
-func judgeAll(results []bool, rise, fall int) Health {
-	verdict, run := Unknown, 0
-	for i, passed := range results {
-		if i > 0 && results[i-1] != passed {
-			run = 0
+// judgeAll is what the state machine must agree with, said without states: the verdict is that of the last run of
+// outcomes that was long enough.
+func judgeAll(outcomes []outcome, rise, fall int) Health {
+	verdict := Unknown
+	for i := range outcomes {
+		run := func(belongs func(outcome) bool) int {
+			n := 0
+			for ; n <= i && belongs(outcomes[i-n]); n++ {
+			}
+			return n
 		}
-		run++
+		fell := run(func(o outcome) bool { return o != passed }) >= fall
+		died := run(func(o outcome) bool { return o == dead }) >= fall
+		rose := run(func(o outcome) bool { return o == passed }) >= rise
+		lives := run(func(o outcome) bool { return o != dead }) >= rise
 		switch {
-		case passed && run >= rise:
+		case rose:
 			verdict = Up
-		case !passed && run >= fall:
+		case died:
 			verdict = Down
+		case verdict == Down && lives, verdict != Down && fell:
+			verdict = Failing
 		}
 	}
 	return verdict
 }
 
-// checkState feeds results one by one and compares every state on the way.
-func checkState(t *testing.T, results []bool, rise, fall int) {
+// withoutKinds is the verdict of who knows two kinds of outcome, as gslb does: what fails is down.
+func withoutKinds(outcomes []outcome, rise, fall int) (isUp, isDown bool) {
+	run := 0
+	for i, o := range outcomes {
+		if i > 0 && (outcomes[i-1] == passed) != (o == passed) {
+			run = 0
+		}
+		run++
+		switch {
+		case o == passed && run >= rise:
+			isUp, isDown = true, false
+		case o != passed && run >= fall:
+			isUp, isDown = false, true
+		}
+	}
+	return isUp, isDown
+}
+
+// checkState feeds outcomes one by one and compares every state on the way.
+func checkState(t *testing.T, outcomes []outcome, rise, fall int) {
 	t.Helper()
 	var s state
-	for i, passed := range results {
+	for i, o := range outcomes {
 		before := s
-		s = s.next(passed, rise, fall)
+		s = s.next(o, rise, fall)
 		at := func() string {
-			return fmt.Sprintf("rise %d, fall %d, results %v: %+v -> %+v", rise, fall, results[:i+1], before, s)
+			return fmt.Sprintf("rise %d, fall %d, outcomes %v: %+v -> %+v", rise, fall, outcomes[:i+1], before, s)
 		}
-		if want := judgeAll(results[:i+1], rise, fall); s.health != want {
+		if want := judgeAll(outcomes[:i+1], rise, fall); s.health != want {
 			t.Fatalf("%s: want %v", at(), want)
 		}
-		agrees := s.health == Up && passed || s.health == Down && !passed
+		if isUp, isDown := withoutKinds(outcomes[:i+1], rise, fall); isUp != (s.health == Up) || isDown != (s.health == Down || s.health == Failing) {
+			t.Fatalf("%s: without kinds of failures it is up: %t, down: %t", at(), isUp, isDown)
+		}
+		agrees := s.health == Up && o == passed || s.health == Down && o == dead
+		if s.health == Failing {
+			agrees = o == wrong
+		}
 		if s.settled() != agrees {
 			t.Fatalf("%s: settled is %t", at(), s.settled())
 		}
-		if s.health != Unknown && (s.passes > 0 && s.health == Up || s.fails > 0 && s.health == Down) {
-			t.Fatalf("%s: counts what agrees", at())
+		if h := after(s, dead, fall, rise, fall); h != Down {
+			t.Fatalf("%s: %v after %d that are dead", at(), h, fall)
 		}
-		// missing more results of either kind always lead to a verdict, and no fewer do for one kind.
+		if h := after(s, passed, rise, rise, fall); h != Up {
+			t.Fatalf("%s: %v after %d passes", at(), h, rise)
+		}
+		// missing more outcomes of either kind always lead to a verdict, and no fewer do for one kind.
 		missing := s.missing(rise, fall)
 		if missing < 1 {
 			t.Fatalf("%s: missing is %d", at(), missing)
 		}
-		if s.health != Up && after(s, true, missing, rise, fall) != Up || s.health != Down && after(s, false, missing, rise, fall) != Down {
+		if s.health != Up && after(s, passed, missing, rise, fall) != Up || s.health != Down && after(s, dead, missing, rise, fall) != Down {
 			t.Fatalf("%s: %d more are not enough", at(), missing)
 		}
-		if missing > 1 && (s.health == Up || after(s, true, missing-1, rise, fall) == Up) && (s.health == Down || after(s, false, missing-1, rise, fall) == Down) {
+		if missing > 1 && (s.health == Up || after(s, passed, missing-1, rise, fall) == Up) && (s.health == Down || after(s, dead, missing-1, rise, fall) == Down) {
 			t.Fatalf("%s: %d more are too many", at(), missing)
 		}
 	}
 }
 
-func after(s state, passed bool, times, rise, fall int) Health {
+func after(s state, o outcome, times, rise, fall int) Health {
 	for range times {
-		s = s.next(passed, rise, fall)
+		s = s.next(o, rise, fall)
 	}
 	return s.health
 }
 
-func TestEverySequenceOfResults(t *testing.T) {
-	const length = 10
-	results := make([]bool, length)
-	for rise := 1; rise <= 4; rise++ {
+func TestEverySequenceOfOutcomes(t *testing.T) {
+	const length, all = 8, 6561 // 3^8
+	outcomes := make([]outcome, length)
+	for rise := 1; rise <= 3; rise++ {
 		for fall := 1; fall <= 4; fall++ {
-			for bits := range 1 << length {
-				for i := range results {
-					results[i] = bits>>i&1 == 1
+			for n := range all {
+				for i := range outcomes {
+					outcomes[i], n = outcome(n%3), n/3
 				}
-				checkState(t, results, rise, fall)
+				checkState(t, outcomes, rise, fall)
 			}
 		}
 	}
 }
 
-// FuzzFlapping takes longer sequences: a bit for a result.
+// What was not asked changes no verdict and no count; alone it is told, at once when nothing was ever heard, and else
+// after fall in a row.
+func TestNotAsked(t *testing.T) {
+	const rise, fall = 2, 3
+	feed := func(outcomes ...outcome) (s state) {
+		for _, o := range outcomes {
+			s = s.next(o, rise, fall)
+		}
+		return s
+	}
+	for _, tt := range []struct {
+		name      string
+		state     state
+		health    Health
+		unchecked bool
+		settled   bool
+	}{
+		{"never heard of", feed(notAsked), Unknown, true, false},
+		{"heard of once", feed(passed, notAsked, notAsked), Unknown, false, false},
+		{"heard of once, then never", feed(passed, notAsked, notAsked, notAsked), Unknown, true, false},
+		{"up, and an accident", feed(passed, passed, notAsked, notAsked), Up, false, false},
+		{"up, and not asked", feed(passed, passed, notAsked, notAsked, notAsked), Up, true, true},
+		{"up, and asked again", feed(passed, passed, notAsked, notAsked, notAsked, passed), Up, false, true},
+		{"never heard of, then once", feed(notAsked, passed), Unknown, true, false},
+		{"never heard of, then up", feed(notAsked, passed, passed), Up, false, true},
+		{"up, and a failure when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead), Up, true, false},
+		{"up, and down when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead, dead), Down, false, true},
+		{"up, and both when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, passed), Up, false, true},
+		{"down, and failing when it is asked again", feed(dead, dead, dead, notAsked, notAsked, notAsked, wrong, wrong), Failing, false, true},
+		{"accidents one by one", feed(passed, passed, notAsked, notAsked, passed, notAsked, notAsked), Up, false, false},
+		{"down, and not asked", feed(dead, dead, dead, notAsked, notAsked, notAsked), Down, true, true},
+		{"failing, and not asked", feed(wrong, wrong, wrong, notAsked, notAsked, notAsked), Failing, true, true},
+		{"two of three that are dead", feed(passed, passed, dead, notAsked, notAsked, notAsked, dead), Up, true, false},
+		{"three that are dead", feed(passed, passed, dead, notAsked, notAsked, notAsked, dead, dead), Down, false, true},
+	} {
+		if s := tt.state; s.health != tt.health || s.unchecked != tt.unchecked || s.settled() != tt.settled {
+			t.Errorf("%s: %v, unchecked %t, settled %t; want %v, %t, %t: %+v", tt.name,
+				s.health, s.unchecked, s.settled(), tt.health, tt.unchecked, tt.settled, s)
+		}
+	}
+}
+
+// FuzzFlapping takes longer sequences: two bits for an outcome.
 func FuzzFlapping(f *testing.F) {
 	f.Add(uint8(2), uint8(3), []byte{0xff, 0x55, 0x00, 0xaa})
 	f.Add(uint8(1), uint8(1), []byte{0x55})
@@ -89,12 +166,12 @@ func FuzzFlapping(f *testing.F) {
 		if rise == 0 || fall == 0 || len(bits) > 64 {
 			t.Skip()
 		}
-		var results []bool
+		var outcomes []outcome
 		for _, b := range bits {
-			for i := range 8 {
-				results = append(results, b>>i&1 == 1)
+			for i := range 4 {
+				outcomes = append(outcomes, outcome(b>>(2*i)&3)%notAsked)
 			}
 		}
-		checkState(t, results, int(rise), int(fall))
+		checkState(t, outcomes, int(rise), int(fall))
 	})
 }

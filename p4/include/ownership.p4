@@ -35,9 +35,9 @@ control Guard(inout headers_t hdr, inout metadata_t meta,
                 meta.tally = ARP_DISOWNED;
             } else {
                 // A reply or a gratuitous ARP. The controller gets it, the network does not.
+                mark_to_drop(standard_metadata);
                 meta.tally = DROP_ARP_CLAIM;
                 meta.reason = REASON_ARP_CLAIM;
-                standard_metadata.egress_spec = CPU_PORT;
                 meta.done = 1;
             }
         }
@@ -75,7 +75,7 @@ control Responder(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
-        if (meta.done == 0 && hdr.arp.operation == ARP_REQUEST) {
+        if (hdr.arp.operation == ARP_REQUEST) {
             arp_responder.apply();
         }
     }

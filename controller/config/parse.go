@@ -14,14 +14,16 @@ const (
 	maxVIPs     = 8192
 	maxSlots    = 524288
 	maxBackends = 16384
+	maxStations = 1024
 	maxPort     = 509 // 510 is the CPU's, 511 drops
 )
 
 type rawIntent struct {
-	Switches []rawSwitch `yaml:"switches,required"`
-	VIPMAC   string      `yaml:"vip_mac,required"`
-	Pools    []rawPool   `yaml:"pools"`
-	VIPs     []rawVIP    `yaml:"vips"`
+	Switches []rawSwitch  `yaml:"switches,required"`
+	VIPMAC   string       `yaml:"vip_mac,required"`
+	Stations []rawStation `yaml:"stations"`
+	Pools    []rawPool    `yaml:"pools"`
+	VIPs     []rawVIP     `yaml:"vips"`
 }
 
 // Parse reads an intent. The error joins one *strict.Problem for everything that is wrong.
@@ -37,6 +39,7 @@ func Parse(file string, data []byte) (*Intent, error) {
 	intent.VIPMAC = p.stationMAC("vip_mac", raw.VIPMAC)
 	intent.Switches = p.switches(raw.Switches)
 	p.ports = intent.Switches
+	intent.Stations = p.stations(raw.Stations)
 	intent.VIPs = p.vips(raw.VIPs, intent.VIPMAC)
 	intent.Pools = p.pools(raw.Pools, intent.VIPs)
 	p.references(intent)

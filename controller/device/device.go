@@ -27,7 +27,6 @@ import (
 type Wanted struct {
 	Sequence uint64 // of the decision; grows
 	Tables   plan.Tables
-	VIPMACs  map[packet.MAC]bool // nobody is learned by these
 	// Age ranks VIPs, the oldest lowest: where a table cannot hold them all, the newest are left out.
 	Age map[plan.VIPKey]int64
 }

@@ -156,4 +156,3 @@ func TestMeterAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations for a packet, want none", n)
 	}
 }
-

@@ -56,6 +56,7 @@ type loop struct {
 	pending  []*change
 	done     []*change // reprogrammed, the latest first
 	claims   claims
+	spoofs   spoofs
 	drained  map[plan.BackendKey]bool // told to be
 	reported time.Time                // when healthd last reported
 	rates    map[plan.VIPKey]float64  // packets a second, of VIPs that switches have counted twice
@@ -77,6 +78,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		devices: make(map[string]*running),
 		views:   make(map[string]*view),
 		claims:  make(claims),
+		spoofs:  newSpoofs(),
 		drained: make(map[plan.BackendKey]bool),
 
 		rechecked: make(map[string]time.Time),

@@ -300,6 +300,7 @@ type GetStatusResponse struct {
 	Pools            []*PoolStatus          `protobuf:"bytes,10,rep,name=pools,proto3" json:"pools,omitempty"`
 	ArpClaims        []*ARPClaim            `protobuf:"bytes,11,rep,name=arp_claims,json=arpClaims,proto3" json:"arp_claims,omitempty"`
 	Reprogrammed     []*Reprogrammed        `protobuf:"bytes,12,rep,name=reprogrammed,proto3" json:"reprogrammed,omitempty"` // the last ones, newest first
+	Spoofs           []*Spoof               `protobuf:"bytes,60,rep,name=spoofs,proto3" json:"spoofs,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -418,6 +419,13 @@ func (x *GetStatusResponse) GetReprogrammed() []*Reprogrammed {
 	return nil
 }
 
+func (x *GetStatusResponse) GetSpoofs() []*Spoof {
+	if x != nil {
+		return x.Spoofs
+	}
+	return nil
+}
+
 type SwitchStatus struct {
 	state                 protoimpl.MessageState  `protogen:"open.v1"`
 	Name                  string                  `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -435,8 +443,10 @@ type SwitchStatus struct {
 	Failed                []*FailedUpdate         `protobuf:"bytes,13,rep,name=failed,proto3" json:"failed,omitempty"`                                                              // the first few
 	FailedTotal           uint64                  `protobuf:"varint,14,opt,name=failed_total,json=failedTotal,proto3" json:"failed_total,omitempty"`
 	Tallies               map[string]*PacketCount `protobuf:"bytes,15,rep,name=tallies,proto3" json:"tallies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went nowhere, from the pipeline's counter
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Why the switch does not meter what it sends up, so that a host can flood the controller. Empty: it does.
+	Unmetered     string `protobuf:"bytes,60,opt,name=unmetered,proto3" json:"unmetered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SwitchStatus) Reset() {
@@ -572,6 +582,13 @@ func (x *SwitchStatus) GetTallies() map[string]*PacketCount {
 		return x.Tallies
 	}
 	return nil
+}
+
+func (x *SwitchStatus) GetUnmetered() string {
+	if x != nil {
+		return x.Unmetered
+	}
+	return ""
 }
 
 // FailedUpdate is a row that the switch does not take. It is retried.
@@ -1497,6 +1514,108 @@ func (x *ARPClaim) GetLast() *timestamppb.Timestamp {
 	return nil
 }
 
+// Spoof counts frames under the MAC of a station that is pinned to another port: it has moved, or somebody wants its
+// traffic. The switch drops them all, counts them in the tally drop_spoof, and tells of a few.
+type Spoof struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"` // that they came in by
+	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
+	Station       string                 `protobuf:"bytes,4,opt,name=station,proto3" json:"station,omitempty"`                             // pool/backend, or the name in `stations`, that the MAC belongs to
+	StationPort   uint32                 `protobuf:"varint,5,opt,name=station_port,json=stationPort,proto3" json:"station_port,omitempty"` // 0: none, it is the VIPs' MAC
+	Frames        uint64                 `protobuf:"varint,6,opt,name=frames,proto3" json:"frames,omitempty"`                              // that the switch told of
+	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
+	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Spoof) Reset() {
+	*x = Spoof{}
+	mi := &file_sluice_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Spoof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Spoof) ProtoMessage() {}
+
+func (x *Spoof) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Spoof.ProtoReflect.Descriptor instead.
+func (*Spoof) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Spoof) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *Spoof) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Spoof) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *Spoof) GetStation() string {
+	if x != nil {
+		return x.Station
+	}
+	return ""
+}
+
+func (x *Spoof) GetStationPort() uint32 {
+	if x != nil {
+		return x.StationPort
+	}
+	return 0
+}
+
+func (x *Spoof) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *Spoof) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Spoof) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
 // SlotMoves says how many slots went from one backend to another.
 type SlotMoves struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1511,7 +1630,7 @@ type SlotMoves struct {
 
 func (x *SlotMoves) Reset() {
 	*x = SlotMoves{}
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1642,7 @@ func (x *SlotMoves) String() string {
 func (*SlotMoves) ProtoMessage() {}
 
 func (x *SlotMoves) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1655,7 @@ func (x *SlotMoves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotMoves.ProtoReflect.Descriptor instead.
 func (*SlotMoves) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{12}
+	return file_sluice_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SlotMoves) GetPool() string {
@@ -1595,7 +1714,7 @@ type Reprogrammed struct {
 
 func (x *Reprogrammed) Reset() {
 	*x = Reprogrammed{}
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1726,7 @@ func (x *Reprogrammed) String() string {
 func (*Reprogrammed) ProtoMessage() {}
 
 func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1739,7 @@ func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reprogrammed.ProtoReflect.Descriptor instead.
 func (*Reprogrammed) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{13}
+	return file_sluice_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reprogrammed) GetTime() *timestamppb.Timestamp {
@@ -1708,7 +1827,7 @@ type GetIntentRequest struct {
 
 func (x *GetIntentRequest) Reset() {
 	*x = GetIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1839,7 @@ func (x *GetIntentRequest) String() string {
 func (*GetIntentRequest) ProtoMessage() {}
 
 func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1852,7 @@ func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentRequest.ProtoReflect.Descriptor instead.
 func (*GetIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{14}
+	return file_sluice_proto_rawDescGZIP(), []int{15}
 }
 
 type GetIntentResponse struct {
@@ -1747,7 +1866,7 @@ type GetIntentResponse struct {
 
 func (x *GetIntentResponse) Reset() {
 	*x = GetIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1878,7 @@ func (x *GetIntentResponse) String() string {
 func (*GetIntentResponse) ProtoMessage() {}
 
 func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1891,7 @@ func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentResponse.ProtoReflect.Descriptor instead.
 func (*GetIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{15}
+	return file_sluice_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetIntentResponse) GetYaml() string {
@@ -1809,7 +1928,7 @@ type ApplyIntentRequest struct {
 
 func (x *ApplyIntentRequest) Reset() {
 	*x = ApplyIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1940,7 @@ func (x *ApplyIntentRequest) String() string {
 func (*ApplyIntentRequest) ProtoMessage() {}
 
 func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1953,7 @@ func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentRequest.ProtoReflect.Descriptor instead.
 func (*ApplyIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{16}
+	return file_sluice_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ApplyIntentRequest) GetYaml() string {
@@ -1868,7 +1987,7 @@ type ApplyIntentResponse struct {
 
 func (x *ApplyIntentResponse) Reset() {
 	*x = ApplyIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1999,7 @@ func (x *ApplyIntentResponse) String() string {
 func (*ApplyIntentResponse) ProtoMessage() {}
 
 func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2012,7 @@ func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentResponse.ProtoReflect.Descriptor instead.
 func (*ApplyIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{17}
+	return file_sluice_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ApplyIntentResponse) GetRevision() int64 {
@@ -1923,7 +2042,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2054,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2067,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{18}
+	return file_sluice_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Problem) GetFile() string {
@@ -1988,7 +2107,7 @@ type ListBackendsRequest struct {
 
 func (x *ListBackendsRequest) Reset() {
 	*x = ListBackendsRequest{}
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2119,7 @@ func (x *ListBackendsRequest) String() string {
 func (*ListBackendsRequest) ProtoMessage() {}
 
 func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2132,7 @@ func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
 func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{19}
+	return file_sluice_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListBackendsRequest) GetPool() string {
@@ -2032,7 +2151,7 @@ type ListBackendsResponse struct {
 
 func (x *ListBackendsResponse) Reset() {
 	*x = ListBackendsResponse{}
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2163,7 @@ func (x *ListBackendsResponse) String() string {
 func (*ListBackendsResponse) ProtoMessage() {}
 
 func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2176,7 @@ func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
 func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{20}
+	return file_sluice_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListBackendsResponse) GetBackends() []*BackendStatus {
@@ -2078,7 +2197,7 @@ type SetBackendAdminRequest struct {
 
 func (x *SetBackendAdminRequest) Reset() {
 	*x = SetBackendAdminRequest{}
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2209,7 @@ func (x *SetBackendAdminRequest) String() string {
 func (*SetBackendAdminRequest) ProtoMessage() {}
 
 func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2222,7 @@ func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminRequest.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{21}
+	return file_sluice_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetBackendAdminRequest) GetPool() string {
@@ -2136,7 +2255,7 @@ type SetBackendAdminResponse struct {
 
 func (x *SetBackendAdminResponse) Reset() {
 	*x = SetBackendAdminResponse{}
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2267,7 @@ func (x *SetBackendAdminResponse) String() string {
 func (*SetBackendAdminResponse) ProtoMessage() {}
 
 func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2280,7 @@ func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminResponse.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{22}
+	return file_sluice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetBackendAdminResponse) GetBackend() *BackendStatus {
@@ -2180,7 +2299,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2311,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2324,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{23}
+	return file_sluice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchEventsRequest) GetRecent() uint32 {
@@ -2234,6 +2353,7 @@ type Event struct {
 	//	*Event_SlotsSettled
 	//	*Event_Store
 	//	*Event_Station
+	//	*Event_Spoof
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2241,7 +2361,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2373,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2386,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{24}
+	return file_sluice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -2396,6 +2516,15 @@ func (x *Event) GetStation() *StationMoved {
 	return nil
 }
 
+func (x *Event) GetSpoof() *Spoof {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_Spoof); ok {
+			return x.Spoof
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2444,6 +2573,10 @@ type Event_Station struct {
 	Station *StationMoved `protobuf:"bytes,14,opt,name=station,proto3,oneof"`
 }
 
+type Event_Spoof struct {
+	Spoof *Spoof `protobuf:"bytes,60,opt,name=spoof,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2466,6 +2599,8 @@ func (*Event_Store) isEvent_Detail() {}
 
 func (*Event_Station) isEvent_Detail() {}
 
+func (*Event_Spoof) isEvent_Detail() {}
+
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -2479,7 +2614,7 @@ type VerdictChanged struct {
 
 func (x *VerdictChanged) Reset() {
 	*x = VerdictChanged{}
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2626,7 @@ func (x *VerdictChanged) String() string {
 func (*VerdictChanged) ProtoMessage() {}
 
 func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2639,7 @@ func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChanged.ProtoReflect.Descriptor instead.
 func (*VerdictChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{25}
+	return file_sluice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *VerdictChanged) GetPool() string {
@@ -2554,7 +2689,7 @@ type SlotsMoved struct {
 
 func (x *SlotsMoved) Reset() {
 	*x = SlotsMoved{}
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2701,7 @@ func (x *SlotsMoved) String() string {
 func (*SlotsMoved) ProtoMessage() {}
 
 func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2714,7 @@ func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsMoved.ProtoReflect.Descriptor instead.
 func (*SlotsMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{26}
+	return file_sluice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SlotsMoved) GetCause() string {
@@ -2616,7 +2751,7 @@ type SlotsSettled struct {
 
 func (x *SlotsSettled) Reset() {
 	*x = SlotsSettled{}
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2763,7 @@ func (x *SlotsSettled) String() string {
 func (*SlotsSettled) ProtoMessage() {}
 
 func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2776,7 @@ func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsSettled.ProtoReflect.Descriptor instead.
 func (*SlotsSettled) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{27}
+	return file_sluice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SlotsSettled) GetPool() string {
@@ -2685,7 +2820,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +2832,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +2845,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -2757,7 +2892,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +2904,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +2917,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -2803,7 +2938,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +2950,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +2963,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -2862,7 +2997,7 @@ type DrainDone struct {
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3009,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3022,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -2914,7 +3049,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3061,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3074,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -2962,13 +3097,14 @@ type StationMoved struct {
 	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	FromPort      uint32                 `protobuf:"varint,3,opt,name=from_port,json=fromPort,proto3" json:"from_port,omitempty"`
 	ToPort        uint32                 `protobuf:"varint,4,opt,name=to_port,json=toPort,proto3" json:"to_port,omitempty"`
+	Others        uint64                 `protobuf:"varint,60,opt,name=others,proto3" json:"others,omitempty"` // moves since the last event that had none of their own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3116,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3129,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3024,6 +3160,13 @@ func (x *StationMoved) GetToPort() uint32 {
 	return 0
 }
 
+func (x *StationMoved) GetOthers() uint64 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
 type WatchChecksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3032,7 +3175,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3187,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3200,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 // Checks is everything healthd has to watch.
@@ -3071,7 +3214,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3226,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3239,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3125,7 +3268,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3280,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3293,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3184,7 +3327,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3339,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3352,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3246,7 +3389,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3401,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3414,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Check) GetType() string {
@@ -3372,7 +3515,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3527,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3540,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3458,7 +3601,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3613,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3626,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3524,7 +3667,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3679,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3692,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3564,7 +3707,7 @@ var File_sluice_proto protoreflect.FileDescriptor
 const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"\fsluice.proto\x12\tsluice.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xf9\x04\n" +
+	"\x10GetStatusRequest\"\xa3\x05\n" +
 	"\x11GetStatusResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\n" +
@@ -3580,7 +3723,8 @@ const file_sluice_proto_rawDesc = "" +
 	" \x03(\v2\x15.sluice.v1.PoolStatusR\x05pools\x122\n" +
 	"\n" +
 	"arp_claims\x18\v \x03(\v2\x13.sluice.v1.ARPClaimR\tarpClaims\x12;\n" +
-	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\"\x8f\x06\n" +
+	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\x12(\n" +
+	"\x06spoofs\x18< \x03(\v2\x10.sluice.v1.SpoofR\x06spoofs\"\xad\x06\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -3597,7 +3741,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\bstations\x18\f \x01(\x04R\bstations\x12/\n" +
 	"\x06failed\x18\r \x03(\v2\x17.sluice.v1.FailedUpdateR\x06failed\x12!\n" +
 	"\ffailed_total\x18\x0e \x01(\x04R\vfailedTotal\x12>\n" +
-	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x1aR\n" +
+	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x12\x1c\n" +
+	"\tunmetered\x18< \x01(\tR\tunmetered\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\"s\n" +
@@ -3708,6 +3853,15 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x05 \x01(\tR\abackend\x12\x14\n" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"\xfc\x01\n" +
+	"\x05Spoof\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x10\n" +
+	"\x03mac\x18\x03 \x01(\tR\x03mac\x12\x18\n" +
+	"\astation\x18\x04 \x01(\tR\astation\x12!\n" +
+	"\fstation_port\x18\x05 \x01(\rR\vstationPort\x12\x16\n" +
+	"\x06frames\x18\x06 \x01(\x04R\x06frames\x120\n" +
+	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"s\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
@@ -3760,7 +3914,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xda\x05\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\x84\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -3778,7 +3932,8 @@ const file_sluice_proto_rawDesc = "" +
 	"drain_done\x18\v \x01(\v2\x14.sluice.v1.DrainDoneH\x00R\tdrainDone\x12>\n" +
 	"\rslots_settled\x18\f \x01(\v2\x17.sluice.v1.SlotsSettledH\x00R\fslotsSettled\x12/\n" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
-	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astationB\b\n" +
+	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x12(\n" +
+	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoofB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -3814,12 +3969,13 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x02 \x01(\tR\abackend\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"n\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x86\x01\n" +
 	"\fStationMoved\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1b\n" +
 	"\tfrom_port\x18\x03 \x01(\rR\bfromPort\x12\x17\n" +
-	"\ato_port\x18\x04 \x01(\rR\x06toPort\"\x14\n" +
+	"\ato_port\x18\x04 \x01(\rR\x06toPort\x12\x16\n" +
+	"\x06others\x18< \x01(\x04R\x06others\"\x14\n" +
 	"\x12WatchChecksRequest\"^\n" +
 	"\x06Checks\x12'\n" +
 	"\x0fintent_revision\x18\x01 \x01(\x03R\x0eintentRevision\x12+\n" +
@@ -3896,7 +4052,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -3914,127 +4070,132 @@ var file_sluice_proto_goTypes = []any{
 	(*PoolStatus)(nil),              // 13: sluice.v1.PoolStatus
 	(*BackendStatus)(nil),           // 14: sluice.v1.BackendStatus
 	(*ARPClaim)(nil),                // 15: sluice.v1.ARPClaim
-	(*SlotMoves)(nil),               // 16: sluice.v1.SlotMoves
-	(*Reprogrammed)(nil),            // 17: sluice.v1.Reprogrammed
-	(*GetIntentRequest)(nil),        // 18: sluice.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),       // 19: sluice.v1.GetIntentResponse
-	(*ApplyIntentRequest)(nil),      // 20: sluice.v1.ApplyIntentRequest
-	(*ApplyIntentResponse)(nil),     // 21: sluice.v1.ApplyIntentResponse
-	(*Problem)(nil),                 // 22: sluice.v1.Problem
-	(*ListBackendsRequest)(nil),     // 23: sluice.v1.ListBackendsRequest
-	(*ListBackendsResponse)(nil),    // 24: sluice.v1.ListBackendsResponse
-	(*SetBackendAdminRequest)(nil),  // 25: sluice.v1.SetBackendAdminRequest
-	(*SetBackendAdminResponse)(nil), // 26: sluice.v1.SetBackendAdminResponse
-	(*WatchEventsRequest)(nil),      // 27: sluice.v1.WatchEventsRequest
-	(*Event)(nil),                   // 28: sluice.v1.Event
-	(*VerdictChanged)(nil),          // 29: sluice.v1.VerdictChanged
-	(*SlotsMoved)(nil),              // 30: sluice.v1.SlotsMoved
-	(*SlotsSettled)(nil),            // 31: sluice.v1.SlotsSettled
-	(*SwitchChanged)(nil),           // 32: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 33: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 34: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 35: sluice.v1.DrainDone
-	(*StoreChanged)(nil),            // 36: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 37: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 38: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 39: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 40: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 41: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 42: sluice.v1.Check
-	(*Verdict)(nil),                 // 43: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 44: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 45: sluice.v1.ReportVerdictsResponse
-	nil,                             // 46: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 47: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 48: google.protobuf.Duration
+	(*Spoof)(nil),                   // 16: sluice.v1.Spoof
+	(*SlotMoves)(nil),               // 17: sluice.v1.SlotMoves
+	(*Reprogrammed)(nil),            // 18: sluice.v1.Reprogrammed
+	(*GetIntentRequest)(nil),        // 19: sluice.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),       // 20: sluice.v1.GetIntentResponse
+	(*ApplyIntentRequest)(nil),      // 21: sluice.v1.ApplyIntentRequest
+	(*ApplyIntentResponse)(nil),     // 22: sluice.v1.ApplyIntentResponse
+	(*Problem)(nil),                 // 23: sluice.v1.Problem
+	(*ListBackendsRequest)(nil),     // 24: sluice.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 25: sluice.v1.ListBackendsResponse
+	(*SetBackendAdminRequest)(nil),  // 26: sluice.v1.SetBackendAdminRequest
+	(*SetBackendAdminResponse)(nil), // 27: sluice.v1.SetBackendAdminResponse
+	(*WatchEventsRequest)(nil),      // 28: sluice.v1.WatchEventsRequest
+	(*Event)(nil),                   // 29: sluice.v1.Event
+	(*VerdictChanged)(nil),          // 30: sluice.v1.VerdictChanged
+	(*SlotsMoved)(nil),              // 31: sluice.v1.SlotsMoved
+	(*SlotsSettled)(nil),            // 32: sluice.v1.SlotsSettled
+	(*SwitchChanged)(nil),           // 33: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 34: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 35: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 36: sluice.v1.DrainDone
+	(*StoreChanged)(nil),            // 37: sluice.v1.StoreChanged
+	(*StationMoved)(nil),            // 38: sluice.v1.StationMoved
+	(*WatchChecksRequest)(nil),      // 39: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 40: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 41: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 42: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 43: sluice.v1.Check
+	(*Verdict)(nil),                 // 44: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 45: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 46: sluice.v1.ReportVerdictsResponse
+	nil,                             // 47: sluice.v1.SwitchStatus.TalliesEntry
+	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 49: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	47, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	47, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	47, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	47, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	48, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	48, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	48, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	48, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
 	15, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
-	17, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	2,  // 9: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	47, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
-	7,  // 11: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	46, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
-	3,  // 13: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	8,  // 14: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	12, // 15: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	3,  // 16: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	14, // 17: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 18: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 19: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	47, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	8,  // 21: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	47, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	47, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	47, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	47, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	47, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	47, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	16, // 29: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	47, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	14, // 31: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 32: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	14, // 33: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	47, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	29, // 35: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	30, // 36: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	17, // 37: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	15, // 38: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	32, // 39: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	33, // 40: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	34, // 41: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	35, // 42: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	31, // 43: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	36, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	37, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	0,  // 46: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	47, // 47: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	16, // 48: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 49: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 50: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	40, // 51: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	41, // 52: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	42, // 53: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	48, // 54: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	48, // 55: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	48, // 56: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	48, // 57: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 58: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	47, // 59: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	47, // 60: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	43, // 61: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 62: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 63: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	18, // 64: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	20, // 65: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	23, // 66: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	25, // 67: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	27, // 68: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 69: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	38, // 70: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	44, // 71: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 72: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	19, // 73: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	21, // 74: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	24, // 75: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	26, // 76: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	28, // 77: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 78: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	39, // 79: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	45, // 80: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	72, // [72:81] is the sub-list for method output_type
-	63, // [63:72] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	18, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	16, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
+	2,  // 10: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
+	48, // 11: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	7,  // 12: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
+	47, // 13: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	3,  // 14: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	8,  // 15: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	12, // 16: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	3,  // 17: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	14, // 18: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 19: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 20: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	48, // 21: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	8,  // 22: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	48, // 23: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	48, // 24: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	48, // 25: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	48, // 26: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	48, // 27: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	48, // 28: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	48, // 29: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	48, // 30: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	48, // 31: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	17, // 32: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	48, // 33: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	14, // 34: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 35: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	14, // 36: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	48, // 37: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	30, // 38: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	31, // 39: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	18, // 40: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	15, // 41: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	33, // 42: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	34, // 43: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	35, // 44: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	36, // 45: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	32, // 46: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	37, // 47: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	38, // 48: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	16, // 49: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
+	0,  // 50: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	48, // 51: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	17, // 52: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	2,  // 53: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 54: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	41, // 55: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	42, // 56: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	43, // 57: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	49, // 58: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	49, // 59: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	49, // 60: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	49, // 61: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 62: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	48, // 63: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	48, // 64: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	44, // 65: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	8,  // 66: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	4,  // 67: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	19, // 68: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	21, // 69: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	24, // 70: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	26, // 71: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	28, // 72: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	10, // 73: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	39, // 74: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	45, // 75: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	5,  // 76: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	20, // 77: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	22, // 78: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	25, // 79: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	27, // 80: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	29, // 81: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	11, // 82: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	40, // 83: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	46, // 84: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	76, // [76:85] is the sub-list for method output_type
+	67, // [67:76] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4042,7 +4203,7 @@ func file_sluice_proto_init() {
 	if File_sluice_proto != nil {
 		return
 	}
-	file_sluice_proto_msgTypes[24].OneofWrappers = []any{
+	file_sluice_proto_msgTypes[25].OneofWrappers = []any{
 		(*Event_Verdict)(nil),
 		(*Event_SlotsMoved)(nil),
 		(*Event_Reprogrammed)(nil),
@@ -4054,6 +4215,7 @@ func file_sluice_proto_init() {
 		(*Event_SlotsSettled)(nil),
 		(*Event_Store)(nil),
 		(*Event_Station)(nil),
+		(*Event_Spoof)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4061,7 +4223,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -63,6 +63,7 @@ type Status struct {
 	Held           int       // planned rows now
 	Failed         []Failure // a few
 	FailedTotal    int
+	Unmetered      string        // why it does not meter what it sends up; empty: it does
 	LeftOut        []plan.VIPKey // VIPs whose rows it does not hold because of failures
 
 	Applied   uint64    // the sequence of what it holds, failures apart
@@ -77,6 +78,7 @@ type Report struct {
 	Idle   []plan.SlotRef // moving slots whose old path is silent
 	Claim  *Claim
 	Moved  *Moved
+	Spoof  *Spoof
 }
 
 // Claim is an ARP reply or gratuitous ARP by which somebody else claims a VIP.
@@ -90,6 +92,7 @@ type Claim struct {
 type Moved struct {
 	MAC      packet.MAC
 	From, To uint16
+	Others   uint64 // moves since the last report that were not reported
 }
 
 // Config is what a Device needs.

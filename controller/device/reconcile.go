@@ -41,6 +41,8 @@ type reconciler struct {
 	held     *held
 	learner  *learn.Learner
 	failures *failures
+	spoofs   spoofs
+	moves    moves
 	acks     []*v1.DigestList // to acknowledge once their stations are written
 	retries  int              // passes in a row with failures
 	stale    bool             // the switch holds something else than held says
@@ -58,6 +60,9 @@ func (r *reconciler) run(ctx context.Context) error {
 	r.setState(Reconciling)
 	r.report(ctx)
 	if err := r.configureDigest(ctx); err != nil {
+		return err
+	}
+	if err := r.configureMeters(ctx); err != nil {
 		return err
 	}
 	if err := r.readBack(ctx); err != nil {

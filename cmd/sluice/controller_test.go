@@ -259,7 +259,7 @@ func TestStatusText(t *testing.T) {
 			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
 				Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use", Packets: &api.PacketCount{Packets: 77}},
 		}}},
-		ArpClaims:    []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
+		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
 		Spoofs: []*api.Spoof{
 			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64, Last: ago(time.Second)},
 			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1, Last: ago(time.Minute)},

@@ -40,7 +40,7 @@ import (
 //	forget NAME SERVER           the connections with that server died with it
 //	cut|mend HOST                pull the host's cable, put it back
 //	leak|suppress HOST           let the server answer ARP for the VIP, or not
-//	claim HOST reply|gratuitous  the host claims the VIP by ARP
+//	claim HOST reply|gratuitous|hidden  the host claims the VIP by ARP
 //	claimed MAC PORT BACKEND     the controller reports exactly that claim, once
 //	spoof HOST AS                from now on the host sends 500 frames a second under the MAC of AS, to all
 //	disown HOST ADDRESS          ask by ARP with the VIP as sender; stdout: the MACs that answered
@@ -258,8 +258,12 @@ func claim(s *stage, _ io.Writer, args []string) error {
 		return s.Host(n.Name).Inject(packet.NewARPReply(n.MAC, lab.VIP, router.MAC, lab.RouterInside.Addr()))
 	case "gratuitous":
 		return s.Host(n.Name).Inject(packet.NewARPRequest(n.MAC, lab.VIP, lab.VIP))
+	case "hidden": // hardware type 24, in SNAP, behind an 802.1ad tag
+		f := packet.NewARPReply(n.MAC, lab.VIP, router.MAC, lab.RouterInside.Addr())
+		f[15] = 24
+		return s.Host(n.Name).Inject(slices.Concat(f[:12], []byte{0x88, 0xa8, 0, 0, 0, 36, 0xaa, 0xaa, 3, 0, 0, 0}, f[12:]))
 	}
-	return fmt.Errorf("claim %s: want reply or gratuitous", args[1])
+	return fmt.Errorf("claim %s: want reply, gratuitous or hidden", args[1])
 }
 
 // claimed waits for the controller's report of one claim.

@@ -94,8 +94,19 @@ func TestRetiredMACIsKeptFromOthers(t *testing.T) {
 				t.Errorf("%s: nobody may have the VIP's MAC or address", name)
 			}
 		}
+		before := map[*loop]uint64{}
+		for _, l := range []limited{l, again} {
+			l.in(func() { before[l.loop] = l.sequence })
+		}
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
+		for _, l := range []limited{l, again} {
+			l.in(func() {
+				if l.sequence != before[l.loop]+1 {
+					t.Errorf("%d decisions were told when the time was up, want 1", l.sequence-before[l.loop])
+				}
+			})
+		}
 		for name, l := range map[string]limited{"the same controller": l, "restarted": again} {
 			if _, ok := in(l).PinnedL2[old]; ok {
 				t.Errorf("%s: the row is there for ever", name)

@@ -51,8 +51,8 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		log.Info("station moved", "mac", m.Mac, "from", m.FromPort, "to", m.ToPort, "switch", m.Switch, "others", m.Others)
 	case *api.Event_Spoof:
 		m := d.Spoof
-		log.Warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station, "station_port", m.StationPort,
-			"switch", m.Switch, "port", m.Port)
+		log.Warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station,
+			"station_port", m.StationPort, "switch", m.Switch, "port", m.Port)
 	}
 }
 

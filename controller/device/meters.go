@@ -72,7 +72,8 @@ func (r *reconciler) configureMeter(ctx context.Context, m *p4rt.MeterArray, rat
 }
 
 func sameRates(a, b *v1.MeterConfig) bool {
-	return a.GetCir() == b.GetCir() && a.GetCburst() == b.GetCburst() && a.GetPir() == b.GetPir() && a.GetPburst() == b.GetPburst()
+	return a.GetCir() == b.GetCir() && a.GetCburst() == b.GetCburst() &&
+		a.GetPir() == b.GetPir() && a.GetPburst() == b.GetPburst()
 }
 
 // broken says whether err is the session's end, and not the target's word on the request.

@@ -85,7 +85,9 @@ type encodedVerdicts struct {
 
 // encode returns the documents of st. What is the same as in the last call is not encoded again.
 func (s *Store) encode(st State) (map[string][]byte, error) {
-	doc := planDoc{NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch, Retired: st.Retired}
+	doc := planDoc{
+		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch, Retired: st.Retired,
+	}
 	for k, revision := range st.VIPAge {
 		doc.VIPAge = append(doc.VIPAge, ageDoc{k.Address, k.Protocol, k.Port, revision})
 	}

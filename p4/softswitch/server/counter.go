@@ -49,7 +49,9 @@ func (p *pipeline) directTable(d directResource, e *v1.TableEntry) (*table, erro
 }
 
 // directEntry finds the entry whose direct resource an update changes.
-func (p *pipeline) directEntry(d directResource, kind v1.Update_Type, e *v1.TableEntry) (*table, *engine.Installed, error) {
+func (p *pipeline) directEntry(d directResource, kind v1.Update_Type, e *v1.TableEntry) (
+	*table, *engine.Installed, error,
+) {
 	if kind != v1.Update_MODIFY {
 		return nil, nil, invalid("a %s takes MODIFY only, not %v", d.name, kind)
 	}
@@ -89,7 +91,9 @@ func (p *pipeline) readDirectCounters(shot *snapshot, ask *v1.DirectCounterEntry
 
 // readDirect selects direct resources: one entry's, a table's (no match), or all (table id 0). entity
 // makes the answer for a row, whose key it is given.
-func (p *pipeline) readDirect(d directResource, shot *snapshot, ask *v1.TableEntry, entity func(*v1.TableEntry, row) *v1.Entity) (result, error) {
+func (p *pipeline) readDirect(
+	d directResource, shot *snapshot, ask *v1.TableEntry, entity func(*v1.TableEntry, row) *v1.Entity,
+) (result, error) {
 	if ask == nil {
 		return nil, invalid("%s entry without table_entry", d.name)
 	}

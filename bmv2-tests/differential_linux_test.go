@@ -284,7 +284,7 @@ func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []str
 	}
 }
 
-// readCounters reads every direct counter and the tally, by name.
+// readCounters reads every direct counter, the tally and the rates of what goes up, by name.
 func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 	var got []string
 	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot_old", "backend"} {
@@ -319,6 +319,21 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 			return nil, err
 		}
 		got = append(got, fmt.Sprintf("tally[%d] %d packets %d bytes", cell.Index, cell.Packets, cell.Bytes))
+	}
+	meter, err := p.Info().Meter("report_meter")
+	if err != nil {
+		return nil, err
+	}
+	for entity, err := range p.Read(ctx, meter.Query()) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the meter: %w", err)
+		}
+		cell := entity.GetMeterEntry()
+		rates := "none"
+		if c := cell.GetConfig(); c != nil {
+			rates = fmt.Sprint(c.Cir, c.Cburst, c.Pir, c.Pburst)
+		}
+		got = append(got, fmt.Sprintf("report_meter[%d] %s", cell.GetIndex().GetIndex(), rates))
 	}
 	slices.Sort(got)
 	return got, nil

@@ -40,8 +40,9 @@ import (
 //	forget NAME SERVER           the connections with that server died with it
 //	cut|mend HOST                pull the host's cable, put it back
 //	leak|suppress HOST           let the server answer ARP for the VIP, or not
-//	claim HOST reply|gratuitous  the host claims the VIP by ARP
+//	claim HOST reply|gratuitous|hidden  the host claims the VIP by ARP
 //	claimed MAC PORT BACKEND     the controller reports exactly that claim, once
+//	spoof HOST AS                from now on the host sends 500 frames a second under the MAC of AS, to all
 //	disown HOST ADDRESS          ask by ARP with the VIP as sender; stdout: the MACs that answered
 //	arp HOST ADDRESS             ask by ARP; stdout: the MACs that answered
 //	frame FROM TO                a frame to TO, a host or MAC; stdout: the hosts that received it
@@ -91,6 +92,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	}),
 	"claim":   simple(2, claim),
 	"claimed": simple(3, claimed),
+	"spoof":   simple(2, spoof),
 	"disown":  simple(2, disown),
 	"arp":     simple(2, arp),
 	"frame":   simple(2, frame),
@@ -270,8 +272,12 @@ func claim(s *stage, _ io.Writer, args []string) error {
 		return s.Host(n.Name).Inject(packet.NewARPReply(n.MAC, lab.VIP, router.MAC, lab.RouterInside.Addr()))
 	case "gratuitous":
 		return s.Host(n.Name).Inject(packet.NewARPRequest(n.MAC, lab.VIP, lab.VIP))
+	case "hidden": // hardware type 24, in SNAP, behind an 802.1ad tag
+		f := packet.NewARPReply(n.MAC, lab.VIP, router.MAC, lab.RouterInside.Addr())
+		f[15] = 24
+		return s.Host(n.Name).Inject(slices.Concat(f[:12], []byte{0x88, 0xa8, 0, 0, 0, 36, 0xaa, 0xaa, 3, 0, 0, 0}, f[12:]))
 	}
-	return fmt.Errorf("claim %s: want reply or gratuitous", args[1])
+	return fmt.Errorf("claim %s: want reply, gratuitous or hidden", args[1])
 }
 
 // claimed waits for the controller's report of one claim.
@@ -289,6 +295,31 @@ func claimed(s *stage, _ io.Writer, args []string) error {
 		}
 		return fmt.Errorf("no such claim among %v", status.GetArpClaims())
 	})
+}
+
+// spoof goes on until the stage is closed.
+func spoof(s *stage, _ io.Writer, args []string) error {
+	as, err := node(args[1])
+	if err != nil {
+		return err
+	}
+	frame := append(packet.AppendEthernet(nil, packet.Broadcast, as.MAC, fenceType), make([]byte, 46)...)
+	host, stop, done := s.Host(args[0]), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = host.Inject(frame) // the scenario sees how many arrive
+			case <-stop:
+				return
+			}
+		}
+	}()
+	s.floods = append(s.floods, func() { close(stop); <-done })
+	return nil
 }
 
 // disown asks as a server does whose kernel takes the VIP for its own name, and sees to it that

@@ -284,7 +284,7 @@ func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []str
 	}
 }
 
-// readCounters reads every direct counter and the tally, by name.
+// readCounters reads every direct counter, the tally and the rates of what goes up, by name.
 func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 	var got []string
 	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot_old", "backend"} {
@@ -319,6 +319,21 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 			return nil, err
 		}
 		got = append(got, fmt.Sprintf("tally[%d] %d packets %d bytes", cell.Index, cell.Packets, cell.Bytes))
+	}
+	meter, err := p.Info().Meter("report_meter")
+	if err != nil {
+		return nil, err
+	}
+	for entity, err := range p.Read(ctx, meter.Query()) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the meter: %w", err)
+		}
+		cell := entity.GetMeterEntry()
+		rates := "none"
+		if c := cell.GetConfig(); c != nil {
+			rates = fmt.Sprint(c.Cir, c.Cburst, c.Pir, c.Pburst)
+		}
+		got = append(got, fmt.Sprintf("report_meter[%d] %s", cell.GetIndex().GetIndex(), rates))
 	}
 	slices.Sort(got)
 	return got, nil
@@ -360,6 +375,7 @@ func newSoftDevice(t *testing.T) (*device, func()) {
 var testVIP = netip.MustParseAddr("10.0.0.100")
 
 func fenceMAC(port uint16) packet.MAC { return packet.MAC{2, 0xff, 0, 0, 0, byte(port)} }
+func vipMAC(n int) packet.MAC         { return packet.MAC{2, 0x53, 0x4c, 0, 0, byte(n)} }
 func hostMAC(port uint16) packet.MAC  { return packet.MAC{2, 0, 0, 0, 0, byte(port)} }
 
 // differentialRows is a state with every kind of row, and every kind of hole.
@@ -387,6 +403,23 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		row("l2", "forward", fields(is("mac", p4rt.MACValue(hostMAC(p)))), fields(number("port", int(p))), 0)
 	}
 	batch = append(batch, p4rt.Insert(flood.Entity()))
+	// Pinned: host 4 to its port, host 5 to another than it is learned at, and two MACs of VIPs. The rates of
+	// what goes up let the first few through and no more, whenever they come.
+	for mac, port := range map[packet.MAC]int{hostMAC(4): 4, hostMAC(5): 1, vipMAC(0): p4.NoPort, vipMAC(1): p4.NoPort} {
+		row("pinned_station", "pinned", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
+		if port == p4.NoPort {
+			row("pinned_l2", "discard", fields(is("mac", p4rt.MACValue(mac))), nil, 0)
+		} else {
+			row("pinned_l2", "forward", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
+		}
+	}
+	meter, err := info.Meter("report_meter")
+	if err != nil {
+		panic(err)
+	}
+	for _, port := range []int64{2, 3, 4} {
+		batch = append(batch, p4rt.Modify(meter.Cell(port, &v1.MeterConfig{Cburst: 10 * port, Pburst: 20 * port})))
+	}
 	for id := 1; id <= 3; id++ {
 		row("backend", "forward_to_backend", fields(number("backend_id", id)),
 			fields(is("mac", p4rt.MACValue(packet.MAC{2, 0, 0, 0, 1, byte(id)})), number("port", id+2)), 0)
@@ -432,7 +465,7 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		row("arp_guard", "claim", fields(address("sender_address", a)), nil, 0)
 		if i < 2 {
 			row("arp_responder", "answer", fields(address("target_address", a)),
-				fields(is("mac", p4rt.MACValue(packet.MAC{2, 0x53, 0x4c, 0, 0, byte(i)}))), 0)
+				fields(is("mac", p4rt.MACValue(vipMAC(i)))), 0)
 		}
 	}
 	flush()
@@ -451,11 +484,28 @@ func (g *frames) mac() packet.MAC {
 	case 0:
 		return packet.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	case 1:
-		return packet.MAC{2, 0x53, 0x4c, 0, 0, 0}
+		return vipMAC(0)
 	case 2:
 		return packet.MAC{2, 9, byte(g.Uint32()), byte(g.Uint32()), 0, 1}
+	case 3:
+		if g.IntN(4) == 0 {
+			return packet.MAC{1, 0x80, 0xc2, 0, 0, byte(g.IntN(20))}
+		}
+		return hostMAC(4)
 	default:
 		return hostMAC(uint16(1 + g.IntN(differentialPorts)))
+	}
+}
+
+// src is mostly a station at its port, or what follows says little.
+func (g *frames) src() packet.MAC {
+	switch g.IntN(16) {
+	case 0:
+		return g.mac() // a group's or a VIP's, now and then
+	case 1:
+		return packet.MAC{}
+	default:
+		return hostMAC(uint16(1 + g.IntN(3)))
 	}
 }
 
@@ -464,26 +514,31 @@ func (g *frames) frame() []byte {
 	switch g.IntN(10) {
 	case 0, 1:
 		frame = packet.NewARP(packet.ARPFrame{
-			Dst: g.mac(), Src: g.mac(), Operation: uint16(g.IntN(4)),
+			Dst: g.mac(), Src: g.src(), Operation: uint16(g.IntN(4)),
 			SenderMAC: g.mac(), Sender: g.address(), TargetMAC: g.mac(), Target: g.address(),
 		})
+		if g.IntN(4) == 0 {
+			binary.BigEndian.PutUint16(frame[14:], []uint16{0, 6, 7, 24, 256}[g.IntN(5)])
+		}
 	case 2:
-		frame = packet.AppendEthernet(nil, g.mac(), g.mac(), uint16(g.Uint32()))
+		frame = packet.AppendEthernet(nil, g.mac(), g.src(), uint16(g.Uint32()))
 		for range g.IntN(80) {
 			frame = append(frame, byte(g.Uint32()))
 		}
 	default:
 		frame = g.ipv4()
 	}
+	if g.IntN(8) == 0 { // LLC and SNAP, of those that the pipeline looks into and of others
+		length := len(frame) - 14 + 8
+		oui := []byte{0, 0, []byte{0, 0, 0xf8, 1}[g.IntN(4)]}
+		frame = slices.Concat(frame[:12], []byte{byte(length >> 8), byte(length), 0xaa, 0xaa, byte(3 * g.IntN(2))}, oui, frame[12:])
+	}
 	switch g.IntN(12) {
 	case 0: // cut short; a packet socket sends no less than an Ethernet header
 		frame = frame[:14+g.IntN(len(frame)-13)]
 	case 2: // a tag, or two; the kernel between here and bmv2 drops tagged frames of next to nothing
 		for range min(1+g.IntN(2), len(frame)/24) {
-			tpid := []byte{0x81, 0x00}
-			if g.IntN(2) == 0 {
-				tpid = []byte{0x88, 0xa8}
-			}
+			tpid := [][]byte{{0x81, 0}, {0x88, 0xa8}, {0x91, 0}, {0x92, 0}, {0x93, 0}}[g.IntN(5)]
 			frame = slices.Concat(frame[:12], tpid, []byte{0, byte(g.IntN(2))}, frame[12:])
 		}
 	case 1: // a byte gone wrong
@@ -501,7 +556,7 @@ func (g *frames) ipv4() []byte {
 	if g.IntN(4) == 0 {
 		words = g.IntN(11)
 	}
-	frame := packet.AppendEthernet(nil, g.mac(), g.mac(), packet.TypeIPv4)
+	frame := packet.AppendEthernet(nil, g.mac(), g.src(), packet.TypeIPv4)
 	header := make([]byte, 20+4*words)
 	header[0] = byte(0x45 + words)
 	payload := g.IntN(60)
@@ -513,8 +568,11 @@ func (g *frames) ipv4() []byte {
 	header[8] = byte(g.Uint32())
 	header[9] = []byte{6, 6, 6, 6, 6, 17, 1}[g.IntN(7)]
 	src, dst := netip.AddrFrom4([4]byte{192, 0, 2, byte(g.IntN(8))}), g.address()
-	if g.IntN(8) == 0 {
+	switch g.IntN(16) {
+	case 0, 1:
 		src, dst = dst, src
+	case 2:
+		src = dst
 	}
 	copy(header[12:], src.AsSlice())
 	copy(header[16:], dst.AsSlice())

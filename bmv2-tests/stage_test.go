@@ -39,6 +39,7 @@ type stage struct {
 	captures *dsrCapture
 	frames   int      // sent by the command frame
 	ill      sync.Map // servers whose health page says 503, by name
+	floods   []func() // each ends one
 }
 
 func newStage(l lab.Lab, sluice, dir string) *stage {
@@ -54,6 +55,8 @@ func newStage(l lab.Lab, sluice, dir string) *stage {
 const intent = `switches:
   - {name: leaf1, address: %s, device_id: 1, ports: [1, 2, 3, 4, 5]}
 vip_mac: 02:53:4c:00:00:01
+stations:
+  - {name: router1, mac: "02:00:00:00:00:01", switch_port: 1}
 pools:
   - name: web
     slots: 256
@@ -104,6 +107,9 @@ func (s *stage) serve() error {
 
 func (s *stage) close() error {
 	var errs []error
+	for _, end := range s.floods {
+		end()
+	}
 	if s.captures != nil {
 		s.captures.stop()
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
-	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // effectiveHealth is what the plan goes by. A backend without a verdict is up, for a controller without
@@ -99,15 +98,6 @@ func vipAges(intent *config.Intent, before map[plan.VIPKey]int64, revision int64
 		}
 	}
 	return ages
-}
-
-// vipMACs are the addresses by which the switch itself is known.
-func vipMACs(intent *config.Intent) map[packet.MAC]bool {
-	macs := map[packet.MAC]bool{intent.VIPMAC: true}
-	for _, v := range intent.VIPs {
-		macs[v.MAC] = true
-	}
-	return macs
 }
 
 // view is what the loop knows of one switch.

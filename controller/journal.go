@@ -53,7 +53,12 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		}
 		log.Info("the store answers again")
 	case *api.Event_Station:
-		log.Debug("station moved", "text", ev.Text)
+		m := d.Station
+		log.Info("station moved", "mac", m.Mac, "from", m.FromPort, "to", m.ToPort, "switch", m.Switch, "others", m.Others)
+	case *api.Event_Spoof:
+		m := d.Spoof
+		log.Warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station,
+			"station_port", m.StationPort, "switch", m.Switch, "port", m.Port)
 	}
 }
 

@@ -61,6 +61,7 @@ type loop struct {
 	pending   []*change
 	done      []*change // reprogrammed, the latest first
 	claims    claims
+	spoofs    spoofs
 	drained   map[plan.BackendKey]bool // told to be
 	authors   authors
 	doubts    map[plan.BackendKey]doubt // backends that cannot be asked
@@ -84,6 +85,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		devices: make(map[string]*running),
 		views:   make(map[string]*view),
 		claims:  make(claims),
+		spoofs:  newSpoofs(),
 		drained: make(map[plan.BackendKey]bool),
 		authors: make(authors),
 		doubts:  make(map[plan.BackendKey]doubt),
@@ -136,6 +138,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			if l.frozen != nil {
 				_ = l.save(ctx, l.st, nil) // a failure shows in frozen
 			}
+			l.forgetRetired(ctx, time.Now())
 		case <-limit.C:
 		}
 		if l.fatal == nil {
@@ -214,6 +217,7 @@ func (l *loop) apply(ctx context.Context, p parsed, also func(*store.State)) (re
 	intent := p.intent
 	next.Intent.YAML, next.Intent.File, next.Intent.AppliedAt = p.text, p.file, time.Now()
 	next.Intent.Revision++
+	next.Retired = retired(l.st.Retired, l.intent, intent, next.Intent.AppliedAt)
 	next.VIPAge = vipAges(intent, l.st.VIPAge, next.Intent.Revision)
 	next.Admin = prune(intent, l.st.Admin)
 	next.Verdicts = judged(intent, l.st)
@@ -328,7 +332,7 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 
 // tell gives the devices what is wanted now.
 func (l *loop) tell() {
-	tables := plan.Build(l.intent, l.st.Plan)
+	tables := l.tables()
 	for name, d := range l.devices {
 		d.Set(l.wanted(tables, name))
 	}
@@ -341,7 +345,7 @@ func (l *loop) wanted(tables plan.Tables, name string) device.Wanted {
 			tables.Flood = slices.Sorted(slices.Values(s.Ports))
 		}
 	}
-	return device.Wanted{Sequence: l.sequence, Tables: tables, VIPMACs: vipMACs(l.intent), Age: l.st.VIPAge}
+	return device.Wanted{Sequence: l.sequence, Tables: tables, Age: l.st.VIPAge}
 }
 
 // syncDevices starts a device for every switch of the intent, and lets go of the others: their tables
@@ -359,7 +363,7 @@ func (l *loop) syncDevices() error {
 			l.pass(name, &device.Status{}) // nobody waits for it
 		}
 	}
-	tables := plan.Build(l.intent, l.st.Plan)
+	tables := l.tables()
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		if l.devices[name] != nil {
 			continue

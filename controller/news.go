@@ -97,10 +97,14 @@ func arpClaim(m *api.ARPClaim) *api.Event {
 }
 
 func stationMoved(name string, m *device.Moved) *api.Event {
+	text := fmt.Sprintf("%v moved from port %d to port %d of %s", m.MAC, m.From, m.To, name)
+	if m.Others > 0 {
+		text += fmt.Sprintf("; %d moves since the last that was told", m.Others)
+	}
 	return &api.Event{
-		Text: fmt.Sprintf("%v moved from port %d to port %d of %s", m.MAC, m.From, m.To, name),
+		Text: text,
 		Detail: &api.Event_Station{Station: &api.StationMoved{
-			Switch: name, Mac: m.MAC.String(), FromPort: uint32(m.From), ToPort: uint32(m.To),
+			Switch: name, Mac: m.MAC.String(), FromPort: uint32(m.From), ToPort: uint32(m.To), Others: m.Others,
 		}},
 	}
 }

@@ -25,6 +25,8 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 		if l.claims.add(key, now) {
 			l.events.publish(now, arpClaim(l.claims.message(key, l.ownerOf(key.MAC))))
 		}
+	case r.Spoof != nil:
+		l.spoofed(r.Switch, r.Spoof, now)
 	case r.Moved != nil:
 		l.events.publish(now, stationMoved(r.Switch, r.Moved))
 	default:

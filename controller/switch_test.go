@@ -21,7 +21,7 @@ import (
 )
 
 // allTables are those that the plan owns.
-var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old"}
+var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old", "pinned_station", "pinned_l2"}
 
 // write makes another primary write entries, and leave.
 func (tg *target) write(election uint64, updates ...*v1.Update) {
@@ -55,12 +55,14 @@ func insert(t *testing.T, table, action string, match, params []p4rt.Field) *v1.
 
 func field(name string, v p4rt.Value) p4rt.Field { return p4rt.Field{Name: name, Value: v} }
 
-// A switch that somebody else has filled ends up with the plan, and keeps what it had learned.
+// A switch that somebody else has filled ends up with the plan, and keeps what it had learned, but for
+// stations that the plan pins: those are found in the pinned tables alone.
 func TestForeignRows(t *testing.T) {
 	tg := newTarget(t)
 	vip := p4rt.AddrValue(netip.MustParseAddr("10.0.0.100"))
 	other := p4rt.AddrValue(netip.MustParseAddr("10.9.9.9"))
-	station := p4rt.MACValue(packet.MAC{2, 0, 0, 0, 0, 0x11})
+	station := p4rt.MACValue(packet.MAC{2, 0, 0, 0, 0, 0x77})
+	web1 := p4rt.MACValue(packet.MAC{2, 0, 0, 0, 0, 0x11})
 	number := p4rt.UintValue
 	slot := func(pool, generation, slot, backend uint64) *v1.Update {
 		return insert(t, "slot", "to_backend",
@@ -82,6 +84,12 @@ func TestForeignRows(t *testing.T) {
 			[]p4rt.Field{field("mac", station), field("port", number(1))}),
 		insert(t, "station", "known", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(3))}),
 		insert(t, "l2", "forward", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(3))}),
+		insert(t, "station", "known", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "l2", "forward", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "pinned_l2", "discard", []p4rt.Field{field("mac", web1)}, nil),
+		insert(t, "pinned_l2", "forward", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
 		p4rt.Insert(p4rt.MulticastGroup{ID: p4.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
 		p4rt.Insert(p4rt.MulticastGroup{ID: 9, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}}}.Entity()),
 	)
@@ -98,7 +106,11 @@ func TestForeignRows(t *testing.T) {
 	if diff := cmp.Diff(clean.dump(allTables...), tg.dump(allTables...)); diff != "" {
 		t.Errorf("against a switch that was empty (-want +got):\n%s", diff)
 	}
-	want := "station{mac=02:00:00:00:00:11} -> known(port=3)\nl2{mac=02:00:00:00:00:11} -> forward(port=3)\n"
+	const row = "pinned_station{mac=02:00:00:00:00:11} -> pinned(port=2)"
+	if got := tg.dump("pinned_station"); !strings.Contains(got, row) {
+		t.Errorf("no %s in\n%s", row, got)
+	}
+	want := "station{mac=02:00:00:00:00:77} -> known(port=3)\nl2{mac=02:00:00:00:00:77} -> forward(port=3)\n"
 	if diff := cmp.Diff(want, tg.dump("station", "l2")); diff != "" {
 		t.Errorf("learned before (-want +got):\n%s", diff)
 	}

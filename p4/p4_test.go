@@ -92,6 +92,9 @@ func TestConstants(t *testing.T) {
 		"CPU_PORT":         p4.CPUPort,
 		"FLOOD_GROUP":      p4.FloodGroup,
 		"REASON_ARP_CLAIM": p4.ReasonARPClaim,
+		"REASON_SPOOF":     p4.ReasonSpoof,
+		"PINNED_SIZE":      p4.PinnedSize,
+		"METER_SIZE":       p4.MeterSize,
 		"VIP_SIZE":         p4.VIPSize,
 		"SLOT_SIZE":        p4.SlotSize,
 		"MOVING_SIZE":      p4.MovingSize,
@@ -106,6 +109,12 @@ func TestConstants(t *testing.T) {
 		"DROP_HAIRPIN":     int(p4.DropHairpin),
 		"DROP_TAGS":        int(p4.DropTags),
 		"DROP_PACKET_OUT":  int(p4.DropPacketOut),
+		"DROP_SPOOF":       int(p4.DropSpoof),
+		"DROP_VIP_MAC":     int(p4.DropVIPMAC),
+		"DROP_RUNT":        int(p4.DropRunt),
+		"DROP_SOURCE":      int(p4.DropSource),
+		"DROP_RESERVED":    int(p4.DropReserved),
+		"DROP_LAND":        int(p4.DropLAND),
 	} {
 		m := regexp.MustCompile(`const bit<\d+>\s+` + name + `\s*=\s*(\d+);`).FindSubmatch(source)
 		if m == nil {
@@ -123,7 +132,8 @@ func TestEmbedded(t *testing.T) {
 	for _, table := range p4.P4Info().GetTables() {
 		tables[table.GetPreamble().GetName()] = true
 	}
-	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot", "slot_old", "backend", "station", "l2"} {
+	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot", "slot_old", "backend",
+		"pinned_station", "station", "pinned_l2", "l2"} {
 		if !tables[name] {
 			t.Errorf("the P4Info has no table %s", name)
 		}

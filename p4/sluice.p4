@@ -6,11 +6,14 @@
 // the real server, which carries the VIP on its loopback, answers the client directly.
 //
 //   packet-out -> its port
+//   all        -> frames that nobody honest sends stop here
 //   ARP        -> guard: a claim on a VIP stops here
+//   all        -> pins: a pinned station's MAC on another port stops here
 //   all        -> learning: where the source MAC lives
 //   ARP        -> responder: the VIP's MAC
 //   IPv4       -> VIP -> flow hash -> slot -> backend
 //   the rest   -> L2 forwarding
+//   what the controller should know of -> CPU, metered by the port that it came in by
 #include <core.p4>
 #include <v1model.p4>
 
@@ -28,6 +31,7 @@ control SluiceVerifyChecksum(inout headers_t hdr, inout metadata_t meta) {
 control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
                       inout standard_metadata_t standard_metadata) {
     Guard() guard;
+    Pins() pins;
     Learning() learning;
     Responder() responder;
     Balance() balance;
@@ -35,6 +39,11 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
 
     @name(".tally")
     counter(TALLY_SIZE, CounterType.packets_and_bytes) tally;
+
+    // Of each port, so that a flood on one does not hide what happens on another. Unset cells let
+    // everything through.
+    @name(".report_meter")
+    meter(METER_SIZE, MeterType.packets) report_meter;
 
     apply {
         if (hdr.packet_out.isValid()) {
@@ -46,22 +55,43 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
                 mark_to_drop(standard_metadata);
                 meta.tally = DROP_PACKET_OUT;
             }
+        } else if (!hdr.ethernet.isValid()
+                   || standard_metadata.parser_error != error.NoError && !hdr.ipv4.isValid()) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_RUNT;
         } else if (meta.tags == 1) {
             mark_to_drop(standard_metadata);
             meta.tally = DROP_TAGS;
-        } else if (hdr.ethernet.isValid()) {
+        } else if (hdr.ethernet.src == 0 || hdr.ethernet.src[40:40] == 1) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_SOURCE;
+        } else if (hdr.ethernet.dst[47:4] == RESERVED_GROUPS) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_RESERVED;
+        } else {
             if (hdr.arp_ipv4.isValid()) {
                 guard.apply(hdr, meta, standard_metadata);
             }
-            learning.apply(hdr, meta, standard_metadata); // from the source MAC as it came
-            if (hdr.arp_ipv4.isValid()) {
-                responder.apply(hdr, meta, standard_metadata);
-            } else if (hdr.ipv4.isValid()) {
-                balance.apply(hdr, meta, standard_metadata);
+            if (meta.done == 0) {
+                pins.apply(hdr, meta, standard_metadata);
             }
-            l2.apply(hdr, meta, standard_metadata);
-        } else {
-            mark_to_drop(standard_metadata);
+            if (meta.done == 0) {
+                learning.apply(hdr, meta, standard_metadata); // from the source MAC as it came
+                if (hdr.arp_ipv4.isValid()) {
+                    responder.apply(hdr, meta, standard_metadata);
+                } else if (hdr.ipv4.isValid()) {
+                    balance.apply(hdr, meta, standard_metadata);
+                }
+            }
+            if (meta.done == 0) {
+                l2.apply(hdr, meta, standard_metadata);
+            }
+            if (meta.reason != REASON_NONE) {
+                report_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
+                if (meta.color == GREEN) {
+                    standard_metadata.egress_spec = CPU_PORT;
+                }
+            }
         }
         if (meta.tally != TALLY_NONE) {
             tally.count(meta.tally);

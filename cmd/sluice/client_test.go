@@ -151,7 +151,7 @@ func TestConfigApplyLooksFirst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	setStdin(t, "colour: blue\n")
 	code, _, stderr := sluice(t, "config", "apply", "-")
-	if want := "sluice: the configuration is refused, what runs stays:\nstdin:1: colour: is not a known key: must be one of switches, vip_mac, pools, vips\n"; code != exitUsage || !strings.HasPrefix(stderr, want) {
+	if want := "sluice: the configuration is refused, what runs stays:\nstdin:1: colour: is not a known key: must be one of switches, vip_mac, stations, pools, vips\n"; code != exitUsage || !strings.HasPrefix(stderr, want) {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 	if err := os.WriteFile("huge.yaml", make([]byte, 17<<20), 0o600); err != nil {

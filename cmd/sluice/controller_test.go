@@ -250,7 +250,7 @@ func TestStatusText(t *testing.T) {
 			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute), RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
 				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted", Message: "table vip is\nfull", Attempts: 3}},
 				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}}},
-			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused"},
+			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused", Unmetered: "report_meter: no\nmeters"},
 		},
 		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web", State: api.VIPStatus_STATE_NO_BACKEND,
 			Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
@@ -259,7 +259,11 @@ func TestStatusText(t *testing.T) {
 			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
 				Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use", Packets: &api.PacketCount{Packets: 77}},
 		}}},
-		ArpClaims:    []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
+		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
+		Spoofs: []*api.Spoof{
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64, Last: ago(time.Second)},
+			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1, Last: ago(time.Minute)},
+		},
 		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
 	}
 	want := `configuration  revision 7, applied 1m30s ago
@@ -270,6 +274,7 @@ SWITCH  ADDRESS         STATE         SINCE     ROWS  STATIONS  WRITTEN  REFUSED
 leaf1   127.0.0.1:9559  degraded      1m0s ago  4104         4     4200       12  drop_arp_claim 2, drop_no_slot 9
 leaf2   127.0.0.1:9560  disconnected  -            0         0        0        0  -
 leaf2: connection refused
+leaf2: does not meter what it sends up, a host can flood the controller: report_meter: no meters
 
 VIP  ADDRESS     PORT    POOL  STATE       PACKETS  REASON
 www  10.0.0.100  80/tcp  web   no backend       77  no backend of the pool may receive traffic
@@ -288,6 +293,10 @@ leaf1   and 11 more                  -                         -  -
 
 VIP CLAIMED  BY                 BACKEND   SWITCH  PORT  TIMES  LAST
 10.0.0.100   02:00:00:00:00:12  web/web2  leaf1      4      8  1h0m0s ago
+
+SPOOFED            STATION   ITS PORT  SWITCH  FROM PORT  TIMES  LAST
+02:00:00:00:00:11  web/web1  3         leaf1           4     64  1s ago
+02:53:4c:00:00:01  the VIPs  none      leaf1           4      1  1m0s ago
 
 REPROGRAMMED  CAUSE                MOVED  SURPLUS  WRITES  MS   SWITCHES
 2s ago        verdict on web/web1     10        0      10  3.2  leaf1

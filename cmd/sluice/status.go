@@ -67,6 +67,7 @@ func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
 		{backendTable(backends), nil},
 		{failedTable(m.Switches), nil},
 		{claimTable(m.ArpClaims, now), nil},
+		{spoofTable(m.Spoofs, now), nil},
 		{reprogrammedTable(m.Reprogrammed, now), nil},
 	} {
 		if err := s.write(w); err != nil {
@@ -118,6 +119,9 @@ func switchErrors(list []*api.SwitchStatus) []string {
 	for _, s := range list {
 		if s.Error != "" {
 			lines = append(lines, s.Name+": "+oneLine(s.Error))
+		}
+		if s.Unmetered != "" {
+			lines = append(lines, s.Name+": does not meter what it sends up, a host can flood the controller: "+oneLine(s.Unmetered))
 		}
 	}
 	return lines
@@ -171,6 +175,18 @@ func claimTable(list []*api.ARPClaim, now time.Time) *textTable {
 	t := newTextTable("VIP CLAIMED", "BY", "BACKEND", "SWITCH", "PORT", "TIMES", "LAST")
 	for _, c := range list {
 		t.row(c.VipAddress, c.Mac, c.Backend, c.Switch, fmt.Sprint(c.Port), fmt.Sprint(c.Count), ago(now, c.Last))
+	}
+	return t
+}
+
+func spoofTable(list []*api.Spoof, now time.Time) *textTable {
+	t := newTextTable("SPOOFED", "STATION", "ITS PORT", "SWITCH", "FROM PORT", "TIMES", "LAST")
+	for _, s := range list {
+		port := "none"
+		if s.StationPort != 0 {
+			port = fmt.Sprint(s.StationPort)
+		}
+		t.row(s.Mac, s.Station, port, s.Switch, fmt.Sprint(s.Port), fmt.Sprint(s.Frames), ago(now, s.Last))
 	}
 	return t
 }

@@ -117,19 +117,21 @@ func filledSwitch(t *testing.T) (address string) {
 func TestTableList(t *testing.T) {
 	address := filledSwitch(t)
 	wantOutput(t, `
-TABLE          ENTRIES    SIZE  MATCH                                      COUNTS         IDLE TIMEOUT  A MISS DOES
-arp_guard            0    8192  sender_address:exact                       packets+bytes  -             NoAction()
-arp_responder        0    8192  target_address:exact                       packets+bytes  -             NoAction()
-backend              1   16384  backend_id:exact                           packets+bytes  -             NoAction()
-l2                   1   16384  mac:exact                                  -              -             flood()
-slot                 0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction()
-slot_old             0   65536  pool_id:exact generation:exact slot:exact  packets+bytes  yes           NoAction()
-station              0   16384  mac:exact                                  -              yes           NoAction()
-vip                  3    8192  address:exact protocol:exact port:exact    packets+bytes  -             NoAction()
-vip_address          0    8192  address:exact                              packets+bytes  -             NoAction()
+TABLE           ENTRIES    SIZE  MATCH                                      COUNTS         IDLE TIMEOUT  A MISS DOES
+arp_guard             0    8192  sender_address:exact                       packets+bytes  -             NoAction()
+arp_responder         0    8192  target_address:exact                       packets+bytes  -             NoAction()
+backend               1   16384  backend_id:exact                           packets+bytes  -             NoAction()
+l2                    1   16384  mac:exact                                  -              -             flood()
+pinned_l2             0   32768  mac:exact                                  -              -             NoAction()
+pinned_station        0   32768  mac:exact                                  -              -             NoAction()
+slot                  0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction()
+slot_old              0   65536  pool_id:exact generation:exact slot:exact  packets+bytes  yes           NoAction()
+station               0   16384  mac:exact                                  -              yes           NoAction()
+vip                   3    8192  address:exact protocol:exact port:exact    packets+bytes  -             NoAction()
+vip_address           0    8192  address:exact                              packets+bytes  -             NoAction()
 
 COUNTER  CELLS  COUNTS
-tally       16  packets+bytes
+tally       32  packets+bytes
 
 MULTICAST GROUP  PORTS
               1  1 2 3(instance 7)
@@ -164,7 +166,7 @@ address        protocol  port  ACTION                                           
 ]
 `, "table", "dump", "--json", "--target", address, "backend")
 	wantOutput(t, "[]\n", "table", "dump", "--target", address, "slot", "--json")
-	wantOutput(t, "counter tally: 0 of 16 cells have counted\n", "table", "dump", "tally", "--target", address)
+	wantOutput(t, "counter tally: 0 of 32 cells have counted\n", "table", "dump", "tally", "--target", address)
 }
 
 func TestTableDumpOfAll(t *testing.T) {
@@ -206,7 +208,7 @@ func TestTableErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitFailure,
-			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, slot, slot_old, station, vip, vip_address, tally (counter)`},
+			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},

@@ -300,6 +300,7 @@ type GetStatusResponse struct {
 	Pools            []*PoolStatus          `protobuf:"bytes,10,rep,name=pools,proto3" json:"pools,omitempty"`
 	ArpClaims        []*ARPClaim            `protobuf:"bytes,11,rep,name=arp_claims,json=arpClaims,proto3" json:"arp_claims,omitempty"`
 	Reprogrammed     []*Reprogrammed        `protobuf:"bytes,12,rep,name=reprogrammed,proto3" json:"reprogrammed,omitempty"` // the last ones, newest first
+	Spoofs           []*Spoof               `protobuf:"bytes,60,rep,name=spoofs,proto3" json:"spoofs,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -418,6 +419,13 @@ func (x *GetStatusResponse) GetReprogrammed() []*Reprogrammed {
 	return nil
 }
 
+func (x *GetStatusResponse) GetSpoofs() []*Spoof {
+	if x != nil {
+		return x.Spoofs
+	}
+	return nil
+}
+
 type SwitchStatus struct {
 	state                 protoimpl.MessageState  `protogen:"open.v1"`
 	Name                  string                  `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -435,8 +443,10 @@ type SwitchStatus struct {
 	Failed                []*FailedUpdate         `protobuf:"bytes,13,rep,name=failed,proto3" json:"failed,omitempty"`                                                              // the first few
 	FailedTotal           uint64                  `protobuf:"varint,14,opt,name=failed_total,json=failedTotal,proto3" json:"failed_total,omitempty"`
 	Tallies               map[string]*PacketCount `protobuf:"bytes,15,rep,name=tallies,proto3" json:"tallies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went nowhere, from the pipeline's counter
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Why the switch does not meter what it sends up, so that a host can flood the controller. Empty: it does.
+	Unmetered     string `protobuf:"bytes,60,opt,name=unmetered,proto3" json:"unmetered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SwitchStatus) Reset() {
@@ -572,6 +582,13 @@ func (x *SwitchStatus) GetTallies() map[string]*PacketCount {
 		return x.Tallies
 	}
 	return nil
+}
+
+func (x *SwitchStatus) GetUnmetered() string {
+	if x != nil {
+		return x.Unmetered
+	}
+	return ""
 }
 
 // FailedUpdate is a row that the switch does not take. It is retried.
@@ -1497,6 +1514,108 @@ func (x *ARPClaim) GetLast() *timestamppb.Timestamp {
 	return nil
 }
 
+// Spoof counts frames under the MAC of a station that is pinned to another port: it has moved, or somebody wants its
+// traffic. The switch drops them all, counts them in the tally drop_spoof, and tells of a few.
+type Spoof struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"` // that they came in by
+	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
+	Station       string                 `protobuf:"bytes,4,opt,name=station,proto3" json:"station,omitempty"`                             // pool/backend, or the name in `stations`, that the MAC belongs to
+	StationPort   uint32                 `protobuf:"varint,5,opt,name=station_port,json=stationPort,proto3" json:"station_port,omitempty"` // 0: none, it is the VIPs' MAC
+	Frames        uint64                 `protobuf:"varint,6,opt,name=frames,proto3" json:"frames,omitempty"`                              // that the switch told of
+	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
+	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Spoof) Reset() {
+	*x = Spoof{}
+	mi := &file_sluice_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Spoof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Spoof) ProtoMessage() {}
+
+func (x *Spoof) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Spoof.ProtoReflect.Descriptor instead.
+func (*Spoof) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Spoof) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *Spoof) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Spoof) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *Spoof) GetStation() string {
+	if x != nil {
+		return x.Station
+	}
+	return ""
+}
+
+func (x *Spoof) GetStationPort() uint32 {
+	if x != nil {
+		return x.StationPort
+	}
+	return 0
+}
+
+func (x *Spoof) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *Spoof) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Spoof) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
 // SlotMoves says how many slots went from one backend to another.
 type SlotMoves struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1512,7 +1631,7 @@ type SlotMoves struct {
 
 func (x *SlotMoves) Reset() {
 	*x = SlotMoves{}
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1643,7 @@ func (x *SlotMoves) String() string {
 func (*SlotMoves) ProtoMessage() {}
 
 func (x *SlotMoves) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1656,7 @@ func (x *SlotMoves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotMoves.ProtoReflect.Descriptor instead.
 func (*SlotMoves) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{12}
+	return file_sluice_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SlotMoves) GetPool() string {
@@ -1603,7 +1722,7 @@ type Reprogrammed struct {
 
 func (x *Reprogrammed) Reset() {
 	*x = Reprogrammed{}
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1734,7 @@ func (x *Reprogrammed) String() string {
 func (*Reprogrammed) ProtoMessage() {}
 
 func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1747,7 @@ func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reprogrammed.ProtoReflect.Descriptor instead.
 func (*Reprogrammed) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{13}
+	return file_sluice_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reprogrammed) GetTime() *timestamppb.Timestamp {
@@ -1716,7 +1835,7 @@ type GetIntentRequest struct {
 
 func (x *GetIntentRequest) Reset() {
 	*x = GetIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1847,7 @@ func (x *GetIntentRequest) String() string {
 func (*GetIntentRequest) ProtoMessage() {}
 
 func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1860,7 @@ func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentRequest.ProtoReflect.Descriptor instead.
 func (*GetIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{14}
+	return file_sluice_proto_rawDescGZIP(), []int{15}
 }
 
 type GetIntentResponse struct {
@@ -1755,7 +1874,7 @@ type GetIntentResponse struct {
 
 func (x *GetIntentResponse) Reset() {
 	*x = GetIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1886,7 @@ func (x *GetIntentResponse) String() string {
 func (*GetIntentResponse) ProtoMessage() {}
 
 func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1899,7 @@ func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentResponse.ProtoReflect.Descriptor instead.
 func (*GetIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{15}
+	return file_sluice_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetIntentResponse) GetYaml() string {
@@ -1817,7 +1936,7 @@ type ApplyIntentRequest struct {
 
 func (x *ApplyIntentRequest) Reset() {
 	*x = ApplyIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1948,7 @@ func (x *ApplyIntentRequest) String() string {
 func (*ApplyIntentRequest) ProtoMessage() {}
 
 func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1961,7 @@ func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentRequest.ProtoReflect.Descriptor instead.
 func (*ApplyIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{16}
+	return file_sluice_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ApplyIntentRequest) GetYaml() string {
@@ -1876,7 +1995,7 @@ type ApplyIntentResponse struct {
 
 func (x *ApplyIntentResponse) Reset() {
 	*x = ApplyIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +2007,7 @@ func (x *ApplyIntentResponse) String() string {
 func (*ApplyIntentResponse) ProtoMessage() {}
 
 func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +2020,7 @@ func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentResponse.ProtoReflect.Descriptor instead.
 func (*ApplyIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{17}
+	return file_sluice_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ApplyIntentResponse) GetRevision() int64 {
@@ -1931,7 +2050,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2062,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2075,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{18}
+	return file_sluice_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Problem) GetFile() string {
@@ -1996,7 +2115,7 @@ type ListBackendsRequest struct {
 
 func (x *ListBackendsRequest) Reset() {
 	*x = ListBackendsRequest{}
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2127,7 @@ func (x *ListBackendsRequest) String() string {
 func (*ListBackendsRequest) ProtoMessage() {}
 
 func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2140,7 @@ func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
 func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{19}
+	return file_sluice_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListBackendsRequest) GetPool() string {
@@ -2040,7 +2159,7 @@ type ListBackendsResponse struct {
 
 func (x *ListBackendsResponse) Reset() {
 	*x = ListBackendsResponse{}
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2171,7 @@ func (x *ListBackendsResponse) String() string {
 func (*ListBackendsResponse) ProtoMessage() {}
 
 func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2184,7 @@ func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
 func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{20}
+	return file_sluice_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListBackendsResponse) GetBackends() []*BackendStatus {
@@ -2086,7 +2205,7 @@ type SetBackendAdminRequest struct {
 
 func (x *SetBackendAdminRequest) Reset() {
 	*x = SetBackendAdminRequest{}
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2217,7 @@ func (x *SetBackendAdminRequest) String() string {
 func (*SetBackendAdminRequest) ProtoMessage() {}
 
 func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2230,7 @@ func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminRequest.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{21}
+	return file_sluice_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetBackendAdminRequest) GetPool() string {
@@ -2144,7 +2263,7 @@ type SetBackendAdminResponse struct {
 
 func (x *SetBackendAdminResponse) Reset() {
 	*x = SetBackendAdminResponse{}
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2275,7 @@ func (x *SetBackendAdminResponse) String() string {
 func (*SetBackendAdminResponse) ProtoMessage() {}
 
 func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2288,7 @@ func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminResponse.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{22}
+	return file_sluice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetBackendAdminResponse) GetBackend() *BackendStatus {
@@ -2188,7 +2307,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2319,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2332,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{23}
+	return file_sluice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchEventsRequest) GetRecent() uint32 {
@@ -2243,6 +2362,7 @@ type Event struct {
 	//	*Event_Store
 	//	*Event_Station
 	//	*Event_PoolHeld
+	//	*Event_Spoof
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2250,7 +2370,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2382,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2395,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{24}
+	return file_sluice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -2414,6 +2534,15 @@ func (x *Event) GetPoolHeld() *PoolHeld {
 	return nil
 }
 
+func (x *Event) GetSpoof() *Spoof {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_Spoof); ok {
+			return x.Spoof
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2466,6 +2595,10 @@ type Event_PoolHeld struct {
 	PoolHeld *PoolHeld `protobuf:"bytes,30,opt,name=pool_held,json=poolHeld,proto3,oneof"`
 }
 
+type Event_Spoof struct {
+	Spoof *Spoof `protobuf:"bytes,60,opt,name=spoof,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2490,6 +2623,8 @@ func (*Event_Station) isEvent_Detail() {}
 
 func (*Event_PoolHeld) isEvent_Detail() {}
 
+func (*Event_Spoof) isEvent_Detail() {}
+
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -2503,7 +2638,7 @@ type VerdictChanged struct {
 
 func (x *VerdictChanged) Reset() {
 	*x = VerdictChanged{}
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2650,7 @@ func (x *VerdictChanged) String() string {
 func (*VerdictChanged) ProtoMessage() {}
 
 func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2663,7 @@ func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChanged.ProtoReflect.Descriptor instead.
 func (*VerdictChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{25}
+	return file_sluice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *VerdictChanged) GetPool() string {
@@ -2578,7 +2713,7 @@ type SlotsMoved struct {
 
 func (x *SlotsMoved) Reset() {
 	*x = SlotsMoved{}
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2590,7 +2725,7 @@ func (x *SlotsMoved) String() string {
 func (*SlotsMoved) ProtoMessage() {}
 
 func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2603,7 +2738,7 @@ func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsMoved.ProtoReflect.Descriptor instead.
 func (*SlotsMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{26}
+	return file_sluice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SlotsMoved) GetCause() string {
@@ -2640,7 +2775,7 @@ type SlotsSettled struct {
 
 func (x *SlotsSettled) Reset() {
 	*x = SlotsSettled{}
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2787,7 @@ func (x *SlotsSettled) String() string {
 func (*SlotsSettled) ProtoMessage() {}
 
 func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2800,7 @@ func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsSettled.ProtoReflect.Descriptor instead.
 func (*SlotsSettled) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{27}
+	return file_sluice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SlotsSettled) GetPool() string {
@@ -2708,7 +2843,7 @@ type PoolHeld struct {
 
 func (x *PoolHeld) Reset() {
 	*x = PoolHeld{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2855,7 @@ func (x *PoolHeld) String() string {
 func (*PoolHeld) ProtoMessage() {}
 
 func (x *PoolHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2868,7 @@ func (x *PoolHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolHeld.ProtoReflect.Descriptor instead.
 func (*PoolHeld) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PoolHeld) GetPool() string {
@@ -2763,7 +2898,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +2910,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +2923,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -2835,7 +2970,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +2982,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +2995,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -2881,7 +3016,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2893,7 +3028,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2906,7 +3041,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -2940,7 +3075,7 @@ type DrainDone struct {
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3087,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2965,7 +3100,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -2992,7 +3127,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3139,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3152,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -3040,13 +3175,14 @@ type StationMoved struct {
 	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	FromPort      uint32                 `protobuf:"varint,3,opt,name=from_port,json=fromPort,proto3" json:"from_port,omitempty"`
 	ToPort        uint32                 `protobuf:"varint,4,opt,name=to_port,json=toPort,proto3" json:"to_port,omitempty"`
+	Others        uint64                 `protobuf:"varint,60,opt,name=others,proto3" json:"others,omitempty"` // moves since the last event that had none of their own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3194,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3207,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3102,6 +3238,13 @@ func (x *StationMoved) GetToPort() uint32 {
 	return 0
 }
 
+func (x *StationMoved) GetOthers() uint64 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
 type WatchChecksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3110,7 +3253,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3122,7 +3265,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3135,7 +3278,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 // Checks is everything healthd has to watch.
@@ -3149,7 +3292,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3161,7 +3304,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3174,7 +3317,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3203,7 +3346,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3358,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3371,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3262,7 +3405,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3417,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3430,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3324,7 +3467,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3479,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3492,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Check) GetType() string {
@@ -3450,7 +3593,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3605,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3618,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3536,7 +3679,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3548,7 +3691,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3561,7 +3704,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3602,7 +3745,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3614,7 +3757,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3627,7 +3770,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3642,7 +3785,7 @@ var File_sluice_proto protoreflect.FileDescriptor
 const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"\fsluice.proto\x12\tsluice.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xf9\x04\n" +
+	"\x10GetStatusRequest\"\xa3\x05\n" +
 	"\x11GetStatusResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\n" +
@@ -3658,7 +3801,8 @@ const file_sluice_proto_rawDesc = "" +
 	" \x03(\v2\x15.sluice.v1.PoolStatusR\x05pools\x122\n" +
 	"\n" +
 	"arp_claims\x18\v \x03(\v2\x13.sluice.v1.ARPClaimR\tarpClaims\x12;\n" +
-	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\"\x8f\x06\n" +
+	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\x12(\n" +
+	"\x06spoofs\x18< \x03(\v2\x10.sluice.v1.SpoofR\x06spoofs\"\xad\x06\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -3675,7 +3819,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\bstations\x18\f \x01(\x04R\bstations\x12/\n" +
 	"\x06failed\x18\r \x03(\v2\x17.sluice.v1.FailedUpdateR\x06failed\x12!\n" +
 	"\ffailed_total\x18\x0e \x01(\x04R\vfailedTotal\x12>\n" +
-	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x1aR\n" +
+	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x12\x1c\n" +
+	"\tunmetered\x18< \x01(\tR\tunmetered\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\"s\n" +
@@ -3786,6 +3931,15 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x05 \x01(\tR\abackend\x12\x14\n" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"\xfc\x01\n" +
+	"\x05Spoof\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x10\n" +
+	"\x03mac\x18\x03 \x01(\tR\x03mac\x12\x18\n" +
+	"\astation\x18\x04 \x01(\tR\astation\x12!\n" +
+	"\fstation_port\x18\x05 \x01(\rR\vstationPort\x12\x16\n" +
+	"\x06frames\x18\x06 \x01(\x04R\x06frames\x120\n" +
+	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"\x89\x01\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
@@ -3839,7 +3993,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\x8e\x06\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xb8\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -3858,7 +4012,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\rslots_settled\x18\f \x01(\v2\x17.sluice.v1.SlotsSettledH\x00R\fslotsSettled\x12/\n" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
 	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x122\n" +
-	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeldB\b\n" +
+	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeld\x12(\n" +
+	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoofB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -3897,12 +4052,13 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x02 \x01(\tR\abackend\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"n\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x86\x01\n" +
 	"\fStationMoved\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1b\n" +
 	"\tfrom_port\x18\x03 \x01(\rR\bfromPort\x12\x17\n" +
-	"\ato_port\x18\x04 \x01(\rR\x06toPort\"\x14\n" +
+	"\ato_port\x18\x04 \x01(\rR\x06toPort\x12\x16\n" +
+	"\x06others\x18< \x01(\x04R\x06others\"\x14\n" +
 	"\x12WatchChecksRequest\"^\n" +
 	"\x06Checks\x12'\n" +
 	"\x0fintent_revision\x18\x01 \x01(\x03R\x0eintentRevision\x12+\n" +
@@ -3979,7 +4135,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -3997,129 +4153,134 @@ var file_sluice_proto_goTypes = []any{
 	(*PoolStatus)(nil),              // 13: sluice.v1.PoolStatus
 	(*BackendStatus)(nil),           // 14: sluice.v1.BackendStatus
 	(*ARPClaim)(nil),                // 15: sluice.v1.ARPClaim
-	(*SlotMoves)(nil),               // 16: sluice.v1.SlotMoves
-	(*Reprogrammed)(nil),            // 17: sluice.v1.Reprogrammed
-	(*GetIntentRequest)(nil),        // 18: sluice.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),       // 19: sluice.v1.GetIntentResponse
-	(*ApplyIntentRequest)(nil),      // 20: sluice.v1.ApplyIntentRequest
-	(*ApplyIntentResponse)(nil),     // 21: sluice.v1.ApplyIntentResponse
-	(*Problem)(nil),                 // 22: sluice.v1.Problem
-	(*ListBackendsRequest)(nil),     // 23: sluice.v1.ListBackendsRequest
-	(*ListBackendsResponse)(nil),    // 24: sluice.v1.ListBackendsResponse
-	(*SetBackendAdminRequest)(nil),  // 25: sluice.v1.SetBackendAdminRequest
-	(*SetBackendAdminResponse)(nil), // 26: sluice.v1.SetBackendAdminResponse
-	(*WatchEventsRequest)(nil),      // 27: sluice.v1.WatchEventsRequest
-	(*Event)(nil),                   // 28: sluice.v1.Event
-	(*VerdictChanged)(nil),          // 29: sluice.v1.VerdictChanged
-	(*SlotsMoved)(nil),              // 30: sluice.v1.SlotsMoved
-	(*SlotsSettled)(nil),            // 31: sluice.v1.SlotsSettled
-	(*PoolHeld)(nil),                // 32: sluice.v1.PoolHeld
-	(*SwitchChanged)(nil),           // 33: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 34: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 35: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 36: sluice.v1.DrainDone
-	(*StoreChanged)(nil),            // 37: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 38: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 39: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 40: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 41: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 42: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 43: sluice.v1.Check
-	(*Verdict)(nil),                 // 44: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 45: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 46: sluice.v1.ReportVerdictsResponse
-	nil,                             // 47: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 49: google.protobuf.Duration
+	(*Spoof)(nil),                   // 16: sluice.v1.Spoof
+	(*SlotMoves)(nil),               // 17: sluice.v1.SlotMoves
+	(*Reprogrammed)(nil),            // 18: sluice.v1.Reprogrammed
+	(*GetIntentRequest)(nil),        // 19: sluice.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),       // 20: sluice.v1.GetIntentResponse
+	(*ApplyIntentRequest)(nil),      // 21: sluice.v1.ApplyIntentRequest
+	(*ApplyIntentResponse)(nil),     // 22: sluice.v1.ApplyIntentResponse
+	(*Problem)(nil),                 // 23: sluice.v1.Problem
+	(*ListBackendsRequest)(nil),     // 24: sluice.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 25: sluice.v1.ListBackendsResponse
+	(*SetBackendAdminRequest)(nil),  // 26: sluice.v1.SetBackendAdminRequest
+	(*SetBackendAdminResponse)(nil), // 27: sluice.v1.SetBackendAdminResponse
+	(*WatchEventsRequest)(nil),      // 28: sluice.v1.WatchEventsRequest
+	(*Event)(nil),                   // 29: sluice.v1.Event
+	(*VerdictChanged)(nil),          // 30: sluice.v1.VerdictChanged
+	(*SlotsMoved)(nil),              // 31: sluice.v1.SlotsMoved
+	(*SlotsSettled)(nil),            // 32: sluice.v1.SlotsSettled
+	(*PoolHeld)(nil),                // 33: sluice.v1.PoolHeld
+	(*SwitchChanged)(nil),           // 34: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 35: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 36: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 37: sluice.v1.DrainDone
+	(*StoreChanged)(nil),            // 38: sluice.v1.StoreChanged
+	(*StationMoved)(nil),            // 39: sluice.v1.StationMoved
+	(*WatchChecksRequest)(nil),      // 40: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 41: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 42: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 43: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 44: sluice.v1.Check
+	(*Verdict)(nil),                 // 45: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 46: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 47: sluice.v1.ReportVerdictsResponse
+	nil,                             // 48: sluice.v1.SwitchStatus.TalliesEntry
+	(*timestamppb.Timestamp)(nil),   // 49: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 50: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	48, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	48, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	48, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	48, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	49, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	49, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	49, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	49, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
 	15, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
-	17, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	2,  // 9: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	48, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
-	7,  // 11: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	47, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
-	3,  // 13: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	8,  // 14: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	12, // 15: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	3,  // 16: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	14, // 17: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 18: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 19: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	48, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	8,  // 21: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	48, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	48, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	48, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	48, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	48, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	48, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	48, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	16, // 29: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	48, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	14, // 31: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 32: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	14, // 33: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	48, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	29, // 35: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	30, // 36: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	17, // 37: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	15, // 38: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	33, // 39: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	34, // 40: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	35, // 41: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	36, // 42: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	31, // 43: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	37, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	38, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	32, // 46: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
-	0,  // 47: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	48, // 48: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	16, // 49: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 50: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 51: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	41, // 52: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	42, // 53: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	43, // 54: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	49, // 55: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	49, // 56: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	49, // 57: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	49, // 58: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 59: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	48, // 60: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	48, // 61: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	44, // 62: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 63: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 64: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	18, // 65: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	20, // 66: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	23, // 67: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	25, // 68: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	27, // 69: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 70: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	39, // 71: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	45, // 72: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 73: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	19, // 74: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	21, // 75: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	24, // 76: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	26, // 77: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	28, // 78: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 79: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	40, // 80: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	46, // 81: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	73, // [73:82] is the sub-list for method output_type
-	64, // [64:73] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	18, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	16, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
+	2,  // 10: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
+	49, // 11: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	7,  // 12: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
+	48, // 13: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	3,  // 14: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	8,  // 15: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	12, // 16: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	3,  // 17: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	14, // 18: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 19: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 20: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	49, // 21: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	8,  // 22: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	49, // 23: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	49, // 24: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	49, // 25: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	49, // 26: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	49, // 27: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	49, // 28: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	49, // 29: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	49, // 30: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	49, // 31: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	17, // 32: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	49, // 33: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	14, // 34: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 35: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	14, // 36: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	49, // 37: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	30, // 38: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	31, // 39: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	18, // 40: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	15, // 41: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	34, // 42: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	35, // 43: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	36, // 44: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	37, // 45: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	32, // 46: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	38, // 47: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	39, // 48: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	33, // 49: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	16, // 50: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
+	0,  // 51: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	49, // 52: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	17, // 53: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	2,  // 54: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 55: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	42, // 56: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	43, // 57: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	44, // 58: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	50, // 59: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	50, // 60: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	50, // 61: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	50, // 62: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 63: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	49, // 64: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	49, // 65: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	45, // 66: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	8,  // 67: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	4,  // 68: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	19, // 69: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	21, // 70: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	24, // 71: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	26, // 72: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	28, // 73: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	10, // 74: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	40, // 75: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	46, // 76: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	5,  // 77: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	20, // 78: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	22, // 79: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	25, // 80: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	27, // 81: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	29, // 82: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	11, // 83: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	41, // 84: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	47, // 85: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	77, // [77:86] is the sub-list for method output_type
+	68, // [68:77] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4127,7 +4288,7 @@ func file_sluice_proto_init() {
 	if File_sluice_proto != nil {
 		return
 	}
-	file_sluice_proto_msgTypes[24].OneofWrappers = []any{
+	file_sluice_proto_msgTypes[25].OneofWrappers = []any{
 		(*Event_Verdict)(nil),
 		(*Event_SlotsMoved)(nil),
 		(*Event_Reprogrammed)(nil),
@@ -4140,6 +4301,7 @@ func file_sluice_proto_init() {
 		(*Event_Store)(nil),
 		(*Event_Station)(nil),
 		(*Event_PoolHeld)(nil),
+		(*Event_Spoof)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4147,7 +4309,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -16,6 +16,7 @@ type Intent struct {
 	Switches []Switch
 	VIPMAC   packet.MAC // answers for every VIP that names no MAC of its own
 	Floor    Floor      // of all pools together
+	Stations []Station
 	Pools    []Pool
 	VIPs     []VIP
 }
@@ -33,6 +34,14 @@ type Switch struct {
 	Address  string // host:port of its P4Runtime server
 	DeviceID uint64
 	Ports    []uint16 // the flood domain: every port with a host or a network behind it
+}
+
+// Station is a host that is no backend and must keep its port in the switch, as backends do: a router,
+// or the host that healthd runs on. What sends under its MAC elsewhere is dropped.
+type Station struct {
+	Name       string
+	MAC        packet.MAC
+	SwitchPort uint16
 }
 
 // Protocol is an IP protocol number.

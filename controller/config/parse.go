@@ -14,6 +14,7 @@ const (
 	maxVIPs     = 8192
 	maxSlots    = 524288
 	maxBackends = 16384
+	maxStations = 1024
 	maxPort     = 509 // 510 is the CPU's, 511 drops
 )
 
@@ -21,8 +22,9 @@ type rawIntent struct {
 	Switches []rawSwitch `yaml:"switches,required"`
 	VIPMAC   string      `yaml:"vip_mac,required"`
 	rawFloor `yaml:",inline"`
-	Pools    []rawPool `yaml:"pools"`
-	VIPs     []rawVIP  `yaml:"vips"`
+	Stations []rawStation `yaml:"stations"`
+	Pools    []rawPool    `yaml:"pools"`
+	VIPs     []rawVIP     `yaml:"vips"`
 }
 
 // Parse reads an intent. The error joins one *strict.Problem for everything that is wrong.
@@ -39,6 +41,7 @@ func Parse(file string, data []byte) (*Intent, error) {
 	intent.Switches = p.switches(raw.Switches)
 	p.ports = intent.Switches
 	intent.Floor = p.floor("", raw.rawFloor)
+	intent.Stations = p.stations(raw.Stations)
 	intent.VIPs = p.vips(raw.VIPs, intent.VIPMAC)
 	intent.Pools = p.pools(raw.Pools, intent.VIPs)
 	p.references(intent)

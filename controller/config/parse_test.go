@@ -75,6 +75,7 @@ func TestParse(t *testing.T) {
 func TestParseProblems(t *testing.T) {
 	const web2 = `{name: web2, address: 10.0.0.12, mac: "02:00:00:00:00:12", switch_port: 2, weight: 50}`
 	const secondPool = "\n  - {name: other, backends: [{name: b, address: %s, mac: \"%s\", switch_port: %d}]}\nvips:"
+	const router1 = "stations:\n  - {name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}\n"
 	tests := []struct {
 		name     string
 		old, new string // in valid; old is empty: new is the file
@@ -88,7 +89,7 @@ func TestParseProblems(t *testing.T) {
 		{"a list", "", "- 1", []string{`f:1: must be a set of keys and values, is a list`}},
 		{"unknown key", "weight: 50", "wieght: 50", []string{`f:10: pools[0].backends[1].wieght: is not a known key: did you mean weight?`}},
 		{"unknown key, far from all", "vips:", "colour: red\nvips:",
-			[]string{`f:11: colour: is not a known key: must be one of switches, vip_mac, floor_percent, floor_within, pools, vips`}},
+			[]string{`f:11: colour: is not a known key: must be one of switches, vip_mac, floor_percent, floor_within, stations, pools, vips`}},
 		{"duplicate key", "weight: 50", "weight: 50, weight: 60", []string{`f:10: pools[0].backends[1].weight: is given twice: first on line 10`}},
 		{"duplicate section", "vips:", "pools: []\nvips:", []string{`f:11: pools: is given twice: first on line 4`}},
 		{"missing keys", "name: www, address: 10.0.0.100, port: 80, ", "", []string{
@@ -243,6 +244,21 @@ func TestParseProblems(t *testing.T) {
 		{"no capacity at all", "pool: web}", "pool: web, capacity: 0}", []string{`f:12: vips[0].capacity: must be 1..1000000000, is 0`}},
 		{"too much capacity", "pool: web}", "pool: web, capacity: 1000000001}", []string{`f:12: vips[0].capacity: must be 1..1000000000, is 1000000001`}},
 		{"no persistence", "pool: web}", "pool: web, persistence: none}", nil},
+		{"a router", "pools:", router1 + "pools:", nil},
+		{"no stations", "pools:", "stations: []\npools:", nil},
+		{"station without keys", "pools:", "stations: [{}]\npools:", []string{
+			`f:4: stations[0].name: is missing`, `f:4: stations[0].mac: is missing`, `f:4: stations[0].switch_port: is missing`}},
+		{"station twice", "pools:", router1 + "  - {name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}\npools:", []string{
+			`f:6: stations[1].name: must be unique, "router1" is the name of stations[0] (line 5) too`,
+			`f:6: stations[1].mac: must be unique, 02:00:00:00:00:01 is the MAC of stations[0] (line 5) too`}},
+		{"station at a port that is not there", "pools:", "stations:\n  - {name: r, mac: \"02:00:00:00:00:01\", switch_port: 4}\npools:", []string{
+			`f:5: stations[0].switch_port: must be one of the ports of switch leaf1, 1, 2, 3, is 4`}},
+		{"station with the VIPs' MAC", "pools:", "stations:\n  - {name: r, mac: \"02:53:4c:00:00:01\", switch_port: 3}\npools:", []string{
+			`f:5: stations[0].mac: must be the station's own, 02:53:4c:00:00:01 is vip_mac (line 3)`}},
+		{"station that is a backend", "pools:", "stations:\n  - {name: r, mac: \"02:00:00:00:00:12\", switch_port: 2}\npools:", []string{
+			`f:5: stations[0].mac: must not be a backend's, 02:00:00:00:00:12 is that of pools[0].backends[1] (line 12): backends keep their port without being named here`}},
+		{"station with a group address", "pools:", "stations:\n  - {name: r, mac: \"03:00:00:00:00:12\", switch_port: 2}\npools:", []string{
+			`f:5: stations[0].mac: must be the MAC address of one station (an even first byte), is the group address 03:00:00:00:00:12`}},
 		{"one address, two MACs", "vips:", "vips:\n  - {name: tls, address: 10.0.0.100, port: 80, pool: web, mac: \"02:53:4c:00:00:02\", protocol: udp}", []string{
 			`f:12: vips[0].protocol: must be tcp, is udp, which is not supported yet`,
 			`f:13: vips[1].address: must have the MAC that vips[0] (line 12) has for 10.0.0.100, 02:53:4c:00:00:02, has 02:53:4c:00:00:01: an address has one MAC`}},
@@ -353,6 +369,10 @@ func TestLimitsAreThePipelines(t *testing.T) {
 			t.Errorf("table %s has %d rows in the pipeline, %d here", table, sizes[table], size)
 		}
 	}
+	// vip_mac is one more, and the rest is for backends and MACs of VIPs that have just left the intent.
+	if most := int64(maxBackends + maxVIPs + 1 + maxStations); most > sizes["pinned_station"]*7/8 || most > sizes["pinned_l2"]*7/8 {
+		t.Errorf("%d stations can be pinned, the pipeline has %d and %d rows", most, sizes["pinned_station"], sizes["pinned_l2"])
+	}
 	if maxPort != p4.CPUPort-1 {
 		t.Errorf("maxPort is %d, the CPU port %d", maxPort, p4.CPUPort)
 	}
@@ -374,6 +394,9 @@ func TestReferenceParses(t *testing.T) {
 	}
 	if got := len(intent.VIPs); got != 1 {
 		t.Fatalf("the reference has %d VIPs, want 1", got)
+	}
+	if s := intent.Stations; len(s) != 1 || s[0] != (Station{Name: "router1", MAC: mac(t, "02:00:00:00:00:01"), SwitchPort: 1}) {
+		t.Errorf("the reference's stations are %v", s)
 	}
 	if v := intent.VIPs[0]; v.Capacity != 200000 || !slices.Equal(v.Tags, []string{"shop"}) {
 		t.Errorf("the reference's VIP has capacity %d and tags %q", v.Capacity, v.Tags)

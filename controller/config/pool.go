@@ -307,6 +307,7 @@ func (p *parser) references(intent *Intent) {
 			macs[v.MAC] = fmt.Sprintf("vips[%d].mac", i)
 		}
 	}
+	p.strangers(intent.Stations, macs)
 	for i, pool := range intent.Pools {
 		for j, b := range pool.Backends {
 			if at, ok := macs[b.MAC]; ok && !b.MAC.IsZero() {

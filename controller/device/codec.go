@@ -22,9 +22,10 @@ import (
 type codec struct {
 	info *p4rt.Info
 
-	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, station, l2 table
+	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, pinnedStation, station, pinnedL2, l2 table
 
-	forwardToBackend, toBackend, move, leave, back, stay, toPool, refuse, claim, answer, known, forward action
+	forwardToBackend, toBackend, move, leave, back, stay, toPool, refuse, claim, answer, pinned, known, forward,
+	discard action
 }
 
 // table is a table whose keys are all exact: field ids in the order that the rows use.
@@ -93,7 +94,9 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	table(&c.vipAddress, "vip_address", "address")
 	table(&c.arpGuard, "arp_guard", "sender_address")
 	table(&c.arpResponder, "arp_responder", "target_address")
+	table(&c.pinnedStation, "pinned_station", "mac")
 	table(&c.station, "station", "mac")
+	table(&c.pinnedL2, "pinned_l2", "mac")
 	table(&c.l2, "l2", "mac")
 	action(&c.forwardToBackend, "forward_to_backend", "mac", "port")
 	action(&c.toBackend, "to_backend", "backend_id")
@@ -105,8 +108,10 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	action(&c.refuse, "refuse")
 	action(&c.claim, "claim")
 	action(&c.answer, "answer", "mac")
+	action(&c.pinned, "pinned", "port")
 	action(&c.known, "known", "port")
 	action(&c.forward, "forward", "port")
+	action(&c.discard, "discard")
 	return c, errors.Join(errs...)
 }
 
@@ -139,6 +144,18 @@ func (c *codec) row(row plan.Row) *v1.Entity {
 		return c.arpGuard.entity(c.claim.with(), address(r.Address))
 	case plan.ARPResponderRow:
 		return c.arpResponder.entity(c.answer.with(mac(r.MAC)), address(r.Address))
+	case plan.PinnedStationRow:
+		port := r.Port
+		if port == plan.Nowhere {
+			port = p4.NoPort
+		}
+		return c.pinnedStation.entity(c.pinned.with(number(port)), mac(r.MAC))
+	case plan.PinnedL2Row:
+		do := c.forward.with(number(r.Port))
+		if r.Port == plan.Nowhere {
+			do = c.discard.with()
+		}
+		return c.pinnedL2.entity(do, mac(r.MAC))
 	case plan.FloodRow:
 		g := p4rt.MulticastGroup{ID: p4.FloodGroup}
 		for _, port := range r.Ports {

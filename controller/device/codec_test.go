@@ -2,6 +2,7 @@ package device
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,6 +47,10 @@ var rows = []plan.Row{
 	plan.VIPAddressRow{Address: vip1},
 	plan.ARPGuardRow{Address: netip.MustParseAddr("0.0.0.1")},
 	plan.ARPResponderRow{Address: vip1, MAC: mac1},
+	plan.PinnedStationRow{MAC: mac1, Port: 509},
+	plan.PinnedStationRow{MAC: mac1, Port: plan.Nowhere},
+	plan.PinnedL2Row{MAC: mac1, Port: 1},
+	plan.PinnedL2Row{MAC: mac1, Port: plan.Nowhere},
 }
 
 func TestRowsRoundTrip(t *testing.T) {
@@ -92,13 +97,16 @@ func TestForeignEntries(t *testing.T) {
 		return e
 	}
 	slot := plan.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1}
+	pinned := plan.PinnedStationRow{MAC: mac1, Port: 1}
 	for name, e := range map[string]*v1.TableEntry{
-		"slot to backend 0":     c.row(plan.SlotRow{SlotTable: slots1, Slot: 1}).GetTableEntry(),
-		"move of epoch 0":       entry(slot, func(e *v1.TableEntry) { e.Action = c.move.with(number(uint8(1)), number(uint8(1)), number(uint8(0))) }),
-		"an action of another":  entry(slot, func(e *v1.TableEntry) { e.Action = c.refuse.with() }),
-		"no action":             entry(slot, func(e *v1.TableEntry) { e.Action = nil }),
-		"stay at backend 0":     c.row(plan.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
-		"a table of no concern": {TableId: 1},
+		"station pinned to port 0":            entry(pinned, func(e *v1.TableEntry) { e.Action = c.pinned.with(number(uint8(0))) }),
+		"a pinned station's frames to port 0": entry(plan.PinnedL2Row{MAC: mac1, Port: 1}, func(e *v1.TableEntry) { e.Action = c.forward.with(number(uint8(0))) }),
+		"slot to backend 0":                   c.row(plan.SlotRow{SlotTable: slots1, Slot: 1}).GetTableEntry(),
+		"move of epoch 0":                     entry(slot, func(e *v1.TableEntry) { e.Action = c.move.with(number(uint8(1)), number(uint8(1)), number(uint8(0))) }),
+		"an action of another":                entry(slot, func(e *v1.TableEntry) { e.Action = c.refuse.with() }),
+		"no action":                           entry(slot, func(e *v1.TableEntry) { e.Action = nil }),
+		"stay at backend 0":                   c.row(plan.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
+		"a table of no concern":               {TableId: 1},
 	} {
 		h, l := newHeld(), learn.New()
 		h.add(c, l, e, time.Now())
@@ -116,7 +124,7 @@ func TestForeignEntries(t *testing.T) {
 // A pipeline that lacks a name is refused with that name.
 func TestCodecNeedsEveryName(t *testing.T) {
 	source := p4.P4Info()
-	source.Tables = source.Tables[:len(source.Tables)-1] // l2
+	source.Tables = slices.DeleteFunc(source.Tables, func(t *configv1.Table) bool { return t.Preamble.Alias == "l2" })
 	for _, a := range source.Actions {
 		if a.Preamble.Name == "move" {
 			a.Params = append(a.Params, &configv1.Action_Param{Id: 9, Name: "more", Bitwidth: 8})
@@ -127,7 +135,7 @@ func TestCodecNeedsEveryName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newCodec(info)
-	want := "no table \"l2\"; there is: arp_guard, arp_responder, backend, slot, slot_old, station, vip, vip_address\n" +
+	want := "no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address\n" +
 		"action move has 4 parameters, must have 3"
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %q, want %q", err, want)

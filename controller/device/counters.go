@@ -23,15 +23,21 @@ type Counters struct {
 
 // tallies names the cells of the counter `tally` (p4/include/headers.p4).
 var tallies = [...]string{
-	1: "drop_no_service",
-	2: "drop_fragment",
-	3: "drop_no_slot",
-	4: "drop_no_backend",
-	5: "drop_arp_claim",
-	6: "arp_disowned",
-	7: "drop_hairpin",
-	8: "drop_tags",
-	9: "drop_packet_out",
+	1:  "drop_no_service",
+	2:  "drop_fragment",
+	3:  "drop_no_slot",
+	4:  "drop_no_backend",
+	5:  "drop_arp_claim",
+	6:  "arp_disowned",
+	7:  "drop_hairpin",
+	8:  "drop_tags",
+	9:  "drop_packet_out",
+	10: "drop_spoof",
+	11: "drop_vip_mac",
+	12: "drop_runt",
+	13: "drop_source",
+	14: "drop_reserved",
+	15: "drop_land",
 }
 
 var errNoSession = errors.New("there is no session")

@@ -27,7 +27,6 @@ import (
 type Wanted struct {
 	Sequence uint64 // of the decision; grows
 	Tables   plan.Tables
-	VIPMACs  map[packet.MAC]bool // nobody is learned by these
 	// Age ranks VIPs, the oldest lowest: where a table cannot hold them all, the newest are left out.
 	Age map[plan.VIPKey]int64
 }
@@ -64,6 +63,7 @@ type Status struct {
 	Held           int       // planned rows now
 	Failed         []Failure // a few
 	FailedTotal    int
+	Unmetered      string        // why it does not meter what it sends up; empty: it does
 	LeftOut        []plan.VIPKey // VIPs whose rows it does not hold because of failures
 
 	Applied   uint64    // the sequence of what it holds, failures apart
@@ -78,6 +78,7 @@ type Report struct {
 	Idle   []plan.SlotRef // moving slots whose old path is silent
 	Claim  *Claim
 	Moved  *Moved
+	Spoof  *Spoof
 }
 
 // Claim is an ARP reply or gratuitous ARP by which somebody else claims a VIP.
@@ -91,6 +92,7 @@ type Claim struct {
 type Moved struct {
 	MAC      packet.MAC
 	From, To uint16
+	Others   uint64 // moves since the last report that were not reported
 }
 
 // Config is what a Device needs.

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // Failure is a change that the switch does not take. It is tried again.
@@ -39,6 +40,8 @@ func newFailures() *failures {
 type (
 	slotKey      oldKey
 	responderKey plan.ARPResponderRow
+	stationKey   packet.MAC
+	l2Key        packet.MAC
 	floodKey     struct{}
 )
 
@@ -55,6 +58,10 @@ func keyOf(row plan.Row) any {
 		return r.VIPKey
 	case plan.ARPResponderRow:
 		return responderKey{Address: r.Address}
+	case plan.PinnedStationRow:
+		return stationKey(r.MAC)
+	case plan.PinnedL2Row:
+		return l2Key(r.MAC)
 	case plan.FloodRow:
 		return floodKey{}
 	}

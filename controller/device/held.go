@@ -57,6 +57,9 @@ func newHeld() *held {
 			VIPAddress:   make(map[netip.Addr]struct{}),
 			ARPGuard:     make(map[netip.Addr]struct{}),
 			ARPResponder: make(map[netip.Addr]packet.MAC),
+
+			PinnedStation: make(map[packet.MAC]uint16),
+			PinnedL2:      make(map[packet.MAC]uint16),
 		},
 		old:    make(map[oldKey]oldRow),
 		tables: make(map[plan.SlotTable]*slotTable),
@@ -122,6 +125,23 @@ func (c *codec) parseRow(e *v1.TableEntry) (plan.Row, bool) {
 		k, ok := c.arpResponder.key(e)
 		a, ok2 := c.answer.of(e)
 		return plan.ARPResponderRow{Address: toAddr(k[0]), MAC: toMAC(a[0])}, ok && ok2
+	case c.pinnedStation.id:
+		k, ok := c.pinnedStation.key(e)
+		a, ok2 := c.pinned.of(e)
+		ok2 = ok2 && a[0] != uint64(plan.Nowhere)
+		r := plan.PinnedStationRow{MAC: toMAC(k[0]), Port: uint16(a[0])}
+		if r.Port == p4.NoPort {
+			r.Port = plan.Nowhere
+		}
+		return r, ok && ok2
+	case c.pinnedL2.id:
+		k, ok := c.pinnedL2.key(e)
+		r := plan.PinnedL2Row{MAC: toMAC(k[0]), Port: plan.Nowhere}
+		_, ok2 := c.discard.of(e)
+		if a, ok := c.forward.of(e); ok && a[0] != uint64(plan.Nowhere) {
+			r.Port, ok2 = uint16(a[0]), true
+		}
+		return r, ok && ok2
 	}
 	return nil, false
 }
@@ -199,6 +219,10 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 		set(h.ARPGuard, r.Address, struct{}{}, gone)
 	case plan.ARPResponderRow:
 		set(h.ARPResponder, r.Address, r.MAC, gone)
+	case plan.PinnedStationRow:
+		set(h.PinnedStation, r.MAC, r.Port, gone)
+	case plan.PinnedL2Row:
+		set(h.PinnedL2, r.MAC, r.Port, gone)
 	case plan.FloodRow:
 		h.Flood = slices.Clone(r.Ports)
 		if gone {

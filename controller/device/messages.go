@@ -74,7 +74,9 @@ func (r *reconciler) digest(ctx context.Context, list *v1.DigestList) error {
 	for _, fields := range decoded.Messages {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
 		if from, moved := r.learner.Seen(mac, port); moved {
-			r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Moved: &Moved{mac, from, port}})
+			if m := r.moves.add(Moved{MAC: mac, From: from, To: port}, time.Now()); m != nil {
+				r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Moved: m})
+			}
 		}
 	}
 	return nil
@@ -107,20 +109,15 @@ func (r *reconciler) packetIn(ctx context.Context, p *v1.PacketIn) error {
 	if err != nil {
 		return err
 	}
-	if in.Field("reason").Uint() != p4.ReasonARPClaim {
-		return nil
+	port := uint16(in.Field("ingress_port").Uint())
+	switch in.Field("reason").Uint() {
+	case p4.ReasonARPClaim:
+		if arp, ok := packet.FindARP(in.Payload); ok {
+			r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Claim: &Claim{VIP: arp.Sender(), Port: port, MAC: arp.SenderMAC()}})
+		}
+	case p4.ReasonSpoof:
+		r.spoofedBy(ctx, port, in.Payload)
 	}
-	frame := packet.Ethernet(in.Payload)
-	if !frame.IsValid() || frame.Type() != packet.TypeARP {
-		return nil
-	}
-	arp := packet.ARP(frame.Payload())
-	if !arp.IsValid() {
-		return nil
-	}
-	r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Claim: &Claim{
-		VIP: arp.Sender(), Port: uint16(in.Field("ingress_port").Uint()), MAC: arp.SenderMAC(),
-	}})
 	return nil
 }
 

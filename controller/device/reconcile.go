@@ -41,6 +41,8 @@ type reconciler struct {
 	held     *held
 	learner  *learn.Learner
 	failures *failures
+	spoofs   spoofs
+	moves    moves
 	acks     []*v1.DigestList // to acknowledge once their stations are written
 	retries  int              // passes in a row with failures
 	stale    bool             // the switch holds something else than held says
@@ -58,6 +60,9 @@ func (r *reconciler) run(ctx context.Context) error {
 	r.setState(Reconciling)
 	r.report(ctx)
 	if err := r.configureDigest(ctx); err != nil {
+		return err
+	}
+	if err := r.configureMeters(ctx); err != nil {
 		return err
 	}
 	if err := r.readBack(ctx); err != nil {
@@ -125,10 +130,10 @@ func (r *reconciler) drain(ctx context.Context) {
 // readBack learns from the switch what it holds.
 func (r *reconciler) readBack(ctx context.Context) error {
 	h, l := newHeld(), learn.New()
-	l.Ignore(r.get().VIPMACs)
+	l.Ignore(r.get().Tables.PinnedL2)
 	var query []*v1.Entity
 	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
-		r.codec.arpGuard, r.codec.arpResponder, r.codec.station, r.codec.l2} {
+		r.codec.arpGuard, r.codec.arpResponder, r.codec.pinnedStation, r.codec.station, r.codec.pinnedL2, r.codec.l2} {
 		query = append(query, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
 	}
 	query = append(query, p4rt.QueryMulticastGroups())
@@ -163,7 +168,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		default:
 		}
 		want := r.get()
-		r.learner.Ignore(want.VIPMACs)
+		r.learner.Ignore(want.Tables.PinnedL2)
 		n, newer, err := r.pass(ctx, want)
 		if n > 0 {
 			writes += n

@@ -66,7 +66,7 @@ type Learner struct {
 	want    map[packet.MAC]uint16
 	rows    [2]map[packet.MAC]uint16 // by Table, as read or written
 	changed map[packet.MAC]bool      // may differ from want
-	ours    map[packet.MAC]bool      // MACs that are no station's
+	pinned  map[packet.MAC]uint16    // not to be learned
 }
 
 // New returns a learner for a switch that holds nothing.
@@ -78,14 +78,15 @@ func New() *Learner {
 	}
 }
 
-// Ignore names the MACs of VIPs: nobody else may be learned by these.
-func (l *Learner) Ignore(macs map[packet.MAC]bool) {
-	if maps.Equal(l.ours, macs) {
+// Ignore names the MACs whose port the plan gives, or that have none, the VIPs': nobody is learned by
+// these, and who was before they were named is forgotten.
+func (l *Learner) Ignore(pinned map[packet.MAC]uint16) {
+	if maps.Equal(l.pinned, pinned) {
 		return
 	}
-	l.ours = macs
+	l.pinned = pinned
 	for mac := range l.want {
-		if macs[mac] {
+		if !l.learnable(mac) {
 			l.Aged(mac)
 		}
 	}
@@ -166,7 +167,8 @@ func (l *Learner) GiveUp(mac packet.MAC) { l.Aged(mac) }
 // Len counts the stations.
 func (l *Learner) Len() int { return len(l.want) }
 
-// learnable: a group address is nobody's source, and a VIP's MAC is the switch itself.
+// learnable: a group address is nobody's source, and a pinned station has its place from the plan.
 func (l *Learner) learnable(mac packet.MAC) bool {
-	return !mac.IsGroup() && !mac.IsZero() && !l.ours[mac]
+	_, pinned := l.pinned[mac]
+	return !mac.IsGroup() && !mac.IsZero() && !pinned
 }

@@ -44,11 +44,11 @@ func TestLearner(t *testing.T) {
 		{"aged before it was written: nothing", func(l *learn.Learner) { l.Seen(a, 1); l.Aged(a) }, ""},
 		{"aged and back before it was deleted: nothing", func(l *learn.Learner) { l.Seen(a, 1); flush(l); l.Aged(a); l.Seen(a, 1) }, ""},
 		{"group and zero addresses are nobody's", func(l *learn.Learner) { l.Seen(group, 1); l.Seen(packet.MAC{}, 1) }, ""},
-		{"a VIP's MAC is not learned", func(l *learn.Learner) { l.Ignore(map[packet.MAC]bool{vip: true}); l.Seen(vip, 3) }, ""},
+		{"a VIP's MAC is not learned", func(l *learn.Learner) { l.Ignore(map[packet.MAC]uint16{vip: 0}); l.Seen(vip, 3) }, ""},
 		{"a station whose MAC becomes a VIP's goes", func(l *learn.Learner) {
 			l.Seen(vip, 3)
 			flush(l)
-			l.Ignore(map[packet.MAC]bool{vip: true})
+			l.Ignore(map[packet.MAC]uint16{vip: 0})
 		}, "delete station 02:53:4c:00:00:01\ndelete l2 02:53:4c:00:00:01"},
 		{"rows read back are adopted", func(l *learn.Learner) {
 			l.Adopt(learn.L2, a, 1)
@@ -63,7 +63,7 @@ func TestLearner(t *testing.T) {
 		{"read back: l2 alone would never age", func(l *learn.Learner) { l.Adopt(learn.L2, a, 2) },
 			"delete l2 02:00:00:00:00:0a"},
 		{"read back: a VIP's MAC", func(l *learn.Learner) {
-			l.Ignore(map[packet.MAC]bool{vip: true})
+			l.Ignore(map[packet.MAC]uint16{vip: 0})
 			l.Adopt(learn.Station, vip, 1)
 		}, "delete station 02:53:4c:00:00:01"},
 		{"a failed write comes again", func(l *learn.Learner) { l.Seen(a, 1); l.Done(l.Changes()[0]) },

@@ -13,7 +13,7 @@ import (
 type phase int
 
 const (
-	putBackend phase = iota // backends, flood group
+	putBackend phase = iota // backends, pins, flood group
 	putSettled              // moves that end, before those that may take over their bank
 	putLeaving              // slots of backends that are down: new flows must not wait for the moves of others
 	putOld                  // until its slot says move, nobody looks at a slot_old row
@@ -37,6 +37,10 @@ func Diff(have, want Tables) []Batch {
 	var d differ
 	diffMap(&d, putBackend, dropBackend, have.Backend, want.Backend, cmp.Compare,
 		func(id BackendID, f Forward) Row { return BackendRow{id, f} })
+	diffMap(&d, putBackend, dropBackend, have.PinnedStation, want.PinnedStation, packet.MAC.Compare,
+		func(m packet.MAC, port uint16) Row { return PinnedStationRow{m, port} })
+	diffMap(&d, putBackend, dropBackend, have.PinnedL2, want.PinnedL2, packet.MAC.Compare,
+		func(m packet.MAC, port uint16) Row { return PinnedL2Row{m, port} })
 	d.flood(have.Flood, want.Flood)
 	d.slots(have.Slots, want.Slots)
 	diffMap(&d, putVIP, dropVIP, have.VIP, want.VIP, compareVIPKeys,

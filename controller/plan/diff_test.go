@@ -42,6 +42,12 @@ func TestDiffOverALife(t *testing.T) {
 		{"first", func() { w.step() }, `
 insert backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
 insert backend 2: forward_to_backend(02:00:00:00:00:02, port 3)
+insert pinned_station 02:00:00:00:00:01: pinned(port 2)
+insert pinned_station 02:00:00:00:00:02: pinned(port 3)
+insert pinned_station 02:53:4c:00:00:01: pinned(no port)
+insert pinned_l2 02:00:00:00:00:01: forward(port 2)
+insert pinned_l2 02:00:00:00:00:02: forward(port 3)
+insert pinned_l2 02:53:4c:00:00:01: discard()
 insert multicast_group: ports [1 2 3]
 --
 insert slot pool 1 generation 0 slot 0: to_backend(1)
@@ -72,10 +78,15 @@ delete slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
 			w.admin("b1", Active).step()
 		}, `
 modify backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
+insert pinned_station 02:09:00:00:00:00: pinned(port 3)
+insert pinned_l2 02:09:00:00:00:00: forward(port 3)
 --
 insert slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
 --
 modify slot pool 1 generation 0 slot 0: move(1, bank 0, epoch 2)
+--
+delete pinned_station 02:00:00:00:00:02: pinned(port 3)
+delete pinned_l2 02:00:00:00:00:02: forward(port 3)
 `},
 		{"more slots", func() {
 			w.settle()
@@ -122,7 +133,7 @@ insert slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
 modify slot pool 1 generation 1 slot 1: move(1, bank 0, epoch 3)
 modify slot pool 1 generation 1 slot 3: move(1, bank 0, epoch 3)
 `},
-		{"nothing left", func() { w.in.Intent = &config.Intent{}; w.step() }, `
+		{"nothing left but a MAC for VIPs", func() { w.in.Intent = &config.Intent{VIPMAC: w.in.Intent.VIPMAC}; w.step() }, `
 delete vip_address 192.0.2.1: refuse()
 delete arp_guard 192.0.2.1: claim()
 --
@@ -136,6 +147,10 @@ delete slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
 --
 delete backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
 delete backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
+delete pinned_station 02:00:00:00:00:01: pinned(port 2)
+delete pinned_station 02:09:00:00:00:00: pinned(port 3)
+delete pinned_l2 02:00:00:00:00:01: forward(port 2)
+delete pinned_l2 02:09:00:00:00:00: forward(port 3)
 delete multicast_group: ports [1 2 3]
 `},
 	}
@@ -235,7 +250,10 @@ func dangling(now, have, want Tables) string {
 			}
 		}
 	}
-	for a := range now.ARPResponder {
+	for a, m := range now.ARPResponder {
+		if _, ok := now.PinnedL2[m]; !ok {
+			return fmt.Sprintf("%v is answered for with %v, and what comes for it otherwise is flooded", a, m)
+		}
 		_, guarded := now.ARPGuard[a]
 		_, owned := now.VIPAddress[a]
 		if !guarded || !owned {
@@ -306,7 +324,8 @@ func TestDiffPrefixes(t *testing.T) {
 // Every row's table is one of the pipeline, and every table is a row's, but for those of the L2 switch.
 func TestRowsAreThePipelines(t *testing.T) {
 	got := make(map[string]bool)
-	for _, r := range []Row{BackendRow{}, SlotRow{}, SlotOldRow{}, VIPRow{}, VIPAddressRow{}, ARPGuardRow{}, ARPResponderRow{}, FloodRow{}} {
+	for _, r := range []Row{BackendRow{}, SlotRow{}, SlotOldRow{}, VIPRow{}, VIPAddressRow{}, ARPGuardRow{}, ARPResponderRow{},
+		PinnedStationRow{}, PinnedL2Row{}, FloodRow{}} {
 		got[r.Table()] = true
 	}
 	want := map[string]bool{"multicast_group": true}
@@ -336,5 +355,65 @@ func TestBuildOwnsAddressesWhateverTheVIPsState(t *testing.T) {
 	got := []int{len(tables.ARPResponder), len(tables.VIP), len(tables.ARPGuard), len(tables.VIPAddress)}
 	if diff := cmp.Diff([]int{0, 0, 1, 1}, got); diff != "" {
 		t.Errorf("rows of arp_responder, vip, arp_guard, vip_address (-want +got):\n%s", diff)
+	}
+}
+
+// Every station that the intent places is pinned once, whoever else has it.
+func TestBuildPinsStations(t *testing.T) {
+	w := newWorld(t, pool(64, 100, 100), pool(64, 100))
+	w.in.Intent.Pools[1].Name = "api"
+	shared := w.in.Intent.Pools[0].Backends[0] // of both pools
+	w.in.Intent.Pools[1].Backends[0].MAC, w.in.Intent.Pools[1].Backends[0].SwitchPort = shared.MAC, shared.SwitchPort
+	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: 9}}
+	own := w.in.Intent.VIPs[0]
+	own.MAC, own.Address, own.Enabled = packet.MAC{2, 0x53, 0x4c, 0, 0, 2}, netip.MustParseAddr("192.0.2.9"), false
+	w.in.Intent.VIPs = append(w.in.Intent.VIPs, own)
+	w.step()
+	b2 := w.in.Intent.Pools[0].Backends[1]
+	want := map[packet.MAC]uint16{
+		shared.MAC: shared.SwitchPort, b2.MAC: b2.SwitchPort, {2, 1}: 9, w.in.Intent.VIPMAC: Nowhere, own.MAC: Nowhere,
+	}
+	check := func(when string) {
+		t.Helper()
+		tables := Build(w.in.Intent, w.st)
+		if diff := cmp.Diff(want, tables.PinnedStation); diff != "" {
+			t.Errorf("%s: pinned_station (-want +got):\n%s", when, diff)
+		}
+		if diff := cmp.Diff(want, tables.PinnedL2); diff != "" {
+			t.Errorf("%s: pinned_l2 (-want +got):\n%s", when, diff)
+		}
+	}
+	check("first")
+
+	// b2 leaves the intent and keeps its old flows, and its port until they are over.
+	w.in.Intent.Pools[0].Backends = w.in.Intent.Pools[0].Backends[:1]
+	w.step()
+	check("a backend that leaves")
+	// Its place is taken by what the intent says of the same MAC.
+	w.in.Intent.Stations = append(w.in.Intent.Stations, config.Station{Name: "other", MAC: b2.MAC, SwitchPort: 5})
+	want[b2.MAC] = 5
+	check("another station of the same MAC")
+	w.in.Intent.Stations = w.in.Intent.Stations[:1]
+	w.settle()
+	w.step()
+	delete(want, b2.MAC)
+	check("old flows are over")
+}
+
+func TestRetire(t *testing.T) {
+	w := newWorld(t, pool(64, 100))
+	w.step()
+	tables := Build(w.in.Intent, w.st)
+	old, backend := packet.MAC{2, 0x53, 0x4c, 0, 0, 9}, w.in.Intent.Pools[0].Backends[0]
+	tables.Retire(old)
+	tables.Retire(backend.MAC)
+	if port, ok := tables.PinnedL2[old]; !ok || port != Nowhere {
+		t.Errorf("what is sent to the MAC of a VIP that is gone goes to port %d, %v", port, ok)
+	}
+	if _, ok := tables.PinnedStation[old]; ok {
+		t.Error("nobody may have the MAC of a VIP that is gone")
+	}
+	if port := tables.PinnedL2[backend.MAC]; port != backend.SwitchPort {
+		t.Errorf("a backend that has the MAC is at port %d, want %d", port, backend.SwitchPort)
 	}
 }

@@ -104,7 +104,12 @@ func (m *model) input(n *node) Input {
 	return in
 }
 
-func (m *model) want(n *node) Tables { return Build(m.intent(n), n.st) }
+// want leaves out who may send from where: it makes no difference to where flows go.
+func (m *model) want(n *node) Tables {
+	t := Build(m.intent(n), n.st)
+	t.PinnedStation, t.PinnedL2 = nil, nil
+	return t
+}
 
 // step is what the controller does after an event; behind: the switch does not hold yet what was
 // decided before.
@@ -185,6 +190,10 @@ func apply(t Tables, c Change) Tables {
 				s.OldIdle = r.Idle
 			}
 		})
+	case PinnedStationRow:
+		t.PinnedStation = with(t.PinnedStation, r.MAC, r.Port, gone)
+	case PinnedL2Row:
+		t.PinnedL2 = with(t.PinnedL2, r.MAC, r.Port, gone)
 	case FloodRow:
 		if t.Flood = r.Ports; gone {
 			t.Flood = nil

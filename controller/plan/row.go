@@ -41,7 +41,7 @@ func (c Change) String() string { return fmt.Sprintf("%s %s", c.Op, c.Row) }
 type Batch []Change
 
 // Row is one table entry: BackendRow, SlotRow, SlotOldRow, VIPRow, VIPAddressRow, ARPGuardRow,
-// ARPResponderRow or FloodRow. Rows are comparable, but for FloodRow.
+// ARPResponderRow, PinnedStationRow, PinnedL2Row or FloodRow. Rows are comparable, but for FloodRow.
 type Row interface {
 	// Table is the name of the P4 table; "multicast_group" for FloodRow.
 	Table() string
@@ -81,17 +81,29 @@ type (
 		Address netip.Addr
 		MAC     packet.MAC
 	}
+	// PinnedStationRow is pinned(Port), by source MAC; Port may be Nowhere.
+	PinnedStationRow struct {
+		MAC  packet.MAC
+		Port uint16
+	}
+	// PinnedL2Row is forward(Port), by destination MAC, or discard when Port is Nowhere.
+	PinnedL2Row struct {
+		MAC  packet.MAC
+		Port uint16
+	}
 	FloodRow struct{ Ports []uint16 }
 )
 
-func (BackendRow) Table() string      { return "backend" }
-func (SlotRow) Table() string         { return "slot" }
-func (SlotOldRow) Table() string      { return "slot_old" }
-func (VIPRow) Table() string          { return "vip" }
-func (VIPAddressRow) Table() string   { return "vip_address" }
-func (ARPGuardRow) Table() string     { return "arp_guard" }
-func (ARPResponderRow) Table() string { return "arp_responder" }
-func (FloodRow) Table() string        { return "multicast_group" }
+func (BackendRow) Table() string       { return "backend" }
+func (SlotRow) Table() string          { return "slot" }
+func (SlotOldRow) Table() string       { return "slot_old" }
+func (VIPRow) Table() string           { return "vip" }
+func (VIPAddressRow) Table() string    { return "vip_address" }
+func (ARPGuardRow) Table() string      { return "arp_guard" }
+func (ARPResponderRow) Table() string  { return "arp_responder" }
+func (PinnedStationRow) Table() string { return "pinned_station" }
+func (PinnedL2Row) Table() string      { return "pinned_l2" }
+func (FloodRow) Table() string         { return "multicast_group" }
 
 func (r BackendRow) String() string {
 	return fmt.Sprintf("backend %d: forward_to_backend(%s, port %d)", r.ID, r.MAC, r.Forward.Port)
@@ -125,6 +137,20 @@ func (r ARPGuardRow) String() string   { return fmt.Sprintf("arp_guard %s: claim
 
 func (r ARPResponderRow) String() string {
 	return fmt.Sprintf("arp_responder %s: answer(%s)", r.Address, r.MAC)
+}
+
+func (r PinnedStationRow) String() string {
+	if r.Port == Nowhere {
+		return fmt.Sprintf("pinned_station %s: pinned(no port)", r.MAC)
+	}
+	return fmt.Sprintf("pinned_station %s: pinned(port %d)", r.MAC, r.Port)
+}
+
+func (r PinnedL2Row) String() string {
+	if r.Port == Nowhere {
+		return fmt.Sprintf("pinned_l2 %s: discard()", r.MAC)
+	}
+	return fmt.Sprintf("pinned_l2 %s: forward(port %d)", r.MAC, r.Port)
 }
 
 func (r FloodRow) String() string { return fmt.Sprintf("multicast_group: ports %v", r.Ports) }

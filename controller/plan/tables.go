@@ -18,8 +18,16 @@ type Tables struct {
 	VIPAddress   map[netip.Addr]struct{}
 	ARPGuard     map[netip.Addr]struct{}
 	ARPResponder map[netip.Addr]packet.MAC
-	Flood        []uint16 // ports of the flood group, ascending; nil: no group
+	// Ports of stations that never move, by MAC: frames from one on another port are dropped, and frames
+	// to it go there. They are Nowhere for the MAC of a VIP: nobody sends by it, and what is sent to it
+	// and no service takes is dropped.
+	PinnedStation map[packet.MAC]uint16
+	PinnedL2      map[packet.MAC]uint16
+	Flood         []uint16 // ports of the flood group, ascending; nil: no group
 }
+
+// Nowhere is the port of who has none.
+const Nowhere uint16 = 0
 
 // Forward is the action of a backend row.
 type Forward struct {

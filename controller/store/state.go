@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // State is what the store holds. The zero State is that of a new store.
@@ -22,6 +23,8 @@ type State struct {
 	Verdicts map[plan.BackendKey]Verdict
 	// VIPAge is the intent's revision that each VIP came with.
 	VIPAge map[plan.VIPKey]int64
+	// Retired are MACs that VIPs had, and until when they are kept from being flooded.
+	Retired map[packet.MAC]time.Time
 }
 
 // Intent is the operator's configuration as committed.
@@ -64,6 +67,8 @@ type planDoc struct {
 	NextBackend plan.BackendID `json:"next_backend"`
 	NextEpoch   uint32         `json:"next_epoch"`
 	VIPAge      []ageDoc       `json:"vip_age"`
+
+	Retired map[packet.MAC]time.Time `json:"retired,omitempty"`
 }
 
 type ageDoc struct {
@@ -87,7 +92,9 @@ type encodedVerdicts struct {
 
 // encode returns the documents of st. What is the same as in the last call is not encoded again.
 func (s *Store) encode(st State) (map[string][]byte, error) {
-	doc := planDoc{NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch}
+	doc := planDoc{
+		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch, Retired: st.Retired,
+	}
 	for k, revision := range st.VIPAge {
 		doc.VIPAge = append(doc.VIPAge, ageDoc{k.Address, k.Protocol, k.Port, revision})
 	}
@@ -194,6 +201,7 @@ func decode(docs map[string][]byte) (State, error) {
 		}
 	}
 	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
+	st.Retired = doc.Retired
 	for _, a := range doc.VIPAge {
 		st.VIPAge[plan.VIPKey{Address: a.Address, Protocol: a.Protocol, Port: a.Port}] = a.Revision
 	}

@@ -41,6 +41,7 @@ func sample() State {
 		Admin:    map[plan.BackendKey]plan.Admin{web2: plan.Drain},
 		Verdicts: map[plan.BackendKey]Verdict{web1: {Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when}},
 		VIPAge:   map[plan.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
+		Retired:  map[packet.MAC]time.Time{{2, 0x53, 0x4c, 0, 0, 9}: when},
 	}
 }
 

@@ -157,7 +157,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
-        if (hdr.tcp.isValid() && vip.apply().hit) {
+        if (hdr.tcp.isValid() && hdr.ipv4.src != hdr.ipv4.dst && vip.apply().hit) {
             meta.done = 1;
             hash(meta.flow_hash, HashAlgorithm.crc32, 32w0,
                  { hdr.ipv4.src, hdr.ipv4.dst, hdr.ipv4.protocol, hdr.tcp.src_port, hdr.tcp.dst_port },
@@ -206,8 +206,10 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
             }
         } else {
             if (vip_address.apply().hit) {
-                if (hdr.ipv4.fragment_offset != 0) {
+                if (hdr.ipv4.fragment_offset != 0 || hdr.ipv4.flags[0:0] == 1) {
                     meta.tally = DROP_FRAGMENT;
+                } else if (hdr.ipv4.src == hdr.ipv4.dst) {
+                    meta.tally = DROP_LAND;
                 } else {
                     meta.tally = DROP_NO_SERVICE;
                 }

@@ -4,8 +4,15 @@
 const bit<9>  CPU_PORT = 510;
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP = 0x0806;
-const bit<16> ETHERTYPE_CTAG = 0x8100; // IEEE 802.1Q
-const bit<16> ETHERTYPE_STAG = 0x88a8; // 802.1ad
+const bit<16> ETHERTYPE_CTAG = 0x8100;  // IEEE 802.1Q
+const bit<16> ETHERTYPE_STAG = 0x88a8;  // 802.1ad
+const bit<16> ETHERTYPE_QINQ1 = 0x9100; // what equipment older than 802.1ad stacks tags with
+const bit<16> ETHERTYPE_QINQ2 = 0x9200;
+const bit<16> ETHERTYPE_QINQ3 = 0x9300;
+const bit<16> LENGTH_LAST = 0x05ff;     // up to here it is no EtherType: an 802.3 length, then LLC
+const bit<24> LLC_SNAP = 0xaaaa03;
+const bit<24> OUI_RFC1042 = 0x000000;   // an EtherType follows
+const bit<24> OUI_TUNNEL = 0x0000f8;    // IEEE 802.1H; wireless stations take it for the same
 const bit<8>  PROTOCOL_TCP = 6;
 const bit<16> ARP_REQUEST = 1;
 const bit<16> ARP_REPLY = 2;
@@ -17,11 +24,13 @@ const bit<32> SLOT_SIZE = 524288;
 const bit<32> MOVING_SIZE = 65536;
 const bit<32> BACKEND_SIZE = 16384;
 const bit<32> STATION_SIZE = 16384;
+const bit<32> PINNED_SIZE = 32768; // every backend, every MAC of a VIP, and the stations that are named
+const bit<32> METER_SIZE = 512;    // a cell for every port
 
 // Cells of the `tally` counter: why a packet that this pipeline owns went nowhere, or was mended.
 const bit<32> TALLY_NONE = 0;
 const bit<32> DROP_NO_SERVICE = 1; // for a VIP, but no such protocol and port, or a runt
-const bit<32> DROP_FRAGMENT = 2;   // non-first fragment: carries no ports to hash
+const bit<32> DROP_FRAGMENT = 2;   // fragment of a packet for a VIP: most carry no ports to hash
 const bit<32> DROP_NO_SLOT = 3;    // the pool has no live backend
 const bit<32> DROP_NO_BACKEND = 4; // a slot names a backend that is not there, or nobody takes new flows
 const bit<32> DROP_ARP_CLAIM = 5;  // ARP reply or gratuitous ARP that claims a VIP
@@ -29,12 +38,25 @@ const bit<32> ARP_DISOWNED = 6;    // ARP request with a VIP as sender: forwarde
 const bit<32> DROP_HAIRPIN = 7;    // for a station on the port that the frame came in by
 const bit<32> DROP_TAGS = 8;       // more than one 802.1Q tag: what is inside could be a VIP's
 const bit<32> DROP_PACKET_OUT = 9; // packet-out to a port that there cannot be
-const bit<32> TALLY_SIZE = 16;
+const bit<32> DROP_SPOOF = 10;     // source MAC of a pinned station, on a port that is not its own
+const bit<32> DROP_VIP_MAC = 11;   // for the MAC of a VIP, and no service takes it
+const bit<32> DROP_RUNT = 12;      // too short to say whose it is
+const bit<32> DROP_SOURCE = 13;    // source MAC that is zero or a group's
+const bit<32> DROP_RESERVED = 14;  // for a group address that no bridge passes on
+const bit<32> DROP_LAND = 15;      // for a VIP, and from it
+const bit<32> TALLY_SIZE = 32;
 
 // packet_in.reason
+const bit<16> REASON_NONE = 0;
 const bit<16> REASON_ARP_CLAIM = 1;
+const bit<16> REASON_SPOOF = 2;
+
+const bit<2> GREEN = 0; // what a meter says of a packet within its rate
 
 const bit<16> FLOOD_GROUP = 1;
+
+// IEEE 802.1Q table 8-1: 01:80:c2:00:00:00 to :0f concern one link (spanning tree, LACP, LLDP, 802.1X).
+const bit<44> RESERVED_GROUPS = 0x0180c200000;
 
 typedef bit<48> mac_t;
 typedef bit<32> ipv4_addr_t;
@@ -62,6 +84,17 @@ header tag_t {
     bit<3>  priority;
     bit<1>  drop_eligible;
     bit<12> vlan;
+    bit<16> type;
+}
+
+// IEEE 802.2.
+header llc_t {
+    bit<24> sap_control; // both service access points and the control field
+}
+
+// RFC 1042.
+header snap_t {
+    bit<24> oui;
     bit<16> type;
 }
 
@@ -127,6 +160,8 @@ struct headers_t {
     packet_out_t   packet_out;
     ethernet_t     ethernet;
     tag_t          tag;
+    llc_t          llc;
+    snap_t         snap;
     arp_t          arp;
     arp_ipv4_t     arp_ipv4;
     ipv4_t         ipv4;
@@ -136,6 +171,8 @@ struct headers_t {
 
 struct metadata_t {
     bit<1>  tags;           // more than one 802.1Q tag
+    bit<1>  pinned;         // the source MAC has its port from the intent
+    bit<2>  color;          // what the meter says of a report
     bit<1>  done;           // the packet's way is decided: L2 forwarding must not touch it
     bit<1>  claim;          // ARP that claims a VIP: never learned from
     bit<1>  moving;         // the slot is on its way from one backend to another
@@ -146,7 +183,7 @@ struct metadata_t {
     bit<16> slot;
     bit<16> reason;         // packet_in.reason, when the packet goes to the CPU
     bit<32> tally;
-    bit<9>  station_port;   // where the source MAC is known to live
+    bit<9>  station_port;   // where the source MAC lives
     bit<32> pool_id;
     bit<32> backend_id;
     bit<32> old_id;         // the backend of the old flows of a slot that leaves it; 0: slot_old knows

@@ -1,9 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything else: a learning switch. The controller learns from digests and ages by idle timeout.
+// Stations whose port the intent gives (backends, named routers, the VIPs' own MAC) are pinned: they
+// are never learned, and nobody takes their traffic by sending under their MAC from another port.
 
 struct learn_t {
     @format(MAC_ADDRESS) mac_t mac;
     bit<16> port;
+}
+
+control Pins(inout headers_t hdr, inout metadata_t meta,
+             inout standard_metadata_t standard_metadata) {
+    @name(".pinned")
+    action pinned(bit<9> port) {
+        meta.station_port = port;
+        meta.pinned = 1;
+    }
+
+    // The one port of each pinned source MAC; 511 is none.
+    @name(".pinned_station")
+    table pinned_station {
+        key = { hdr.ethernet.src: exact @name("mac") @format(MAC_ADDRESS); }
+        actions = { pinned; @defaultonly NoAction; }
+        const default_action = NoAction();
+        size = PINNED_SIZE;
+    }
+
+    apply {
+        pinned_station.apply();
+        if (meta.pinned == 1 && meta.station_port != standard_metadata.ingress_port) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_SPOOF;
+            meta.reason = REASON_SPOOF;
+            meta.done = 1;
+        }
+    }
 }
 
 control Learning(inout headers_t hdr, inout metadata_t meta,
@@ -23,14 +53,21 @@ control Learning(inout headers_t hdr, inout metadata_t meta,
         size = STATION_SIZE;
     }
 
+    // Of each port: a host that invents MACs has its own share of the controller's attention. Unset
+    // cells let everything through.
+    @name(".learn_meter")
+    meter(METER_SIZE, MeterType.packets) learn_meter;
+
     apply {
-        if (meta.claim == 0) {
+        if (meta.claim == 0 && meta.pinned == 0) {
             meta.station_port = 511;
             station.apply();
-            // Group addresses are nobody's source.
-            if (meta.station_port != standard_metadata.ingress_port && hdr.ethernet.src[40:40] == 0) {
-                learn_t report = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
-                digest<learn_t>(1, report);
+            if (meta.station_port != standard_metadata.ingress_port) {
+                learn_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
+                if (meta.color == GREEN) {
+                    learn_t report = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
+                    digest<learn_t>(1, report);
+                }
             }
         }
     }
@@ -56,14 +93,30 @@ control L2(inout headers_t hdr, inout metadata_t meta,
         size = STATION_SIZE;
     }
 
+    @name(".discard")
+    action discard() {
+        mark_to_drop(standard_metadata);
+        meta.tally = DROP_VIP_MAC;
+    }
+
+    // Where pinned stations live. Frames for the MAC of a VIP that no service took end here: flooded,
+    // everybody would read what clients send.
+    @name(".pinned_l2")
+    table pinned_l2 {
+        key = { hdr.ethernet.dst: exact @name("mac") @format(MAC_ADDRESS); }
+        actions = { forward; discard; @defaultonly NoAction; }
+        const default_action = NoAction();
+        size = PINNED_SIZE;
+    }
+
     apply {
-        if (meta.done == 0) {
+        if (!pinned_l2.apply().hit) {
             l2.apply();
-            if (standard_metadata.mcast_grp == 0
-                && standard_metadata.egress_spec == standard_metadata.ingress_port) {
-                mark_to_drop(standard_metadata);
-                meta.tally = DROP_HAIRPIN;
-            }
+        }
+        if (standard_metadata.mcast_grp == 0
+            && standard_metadata.egress_spec == standard_metadata.ingress_port) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_HAIRPIN;
         }
     }
 }

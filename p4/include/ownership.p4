@@ -25,21 +25,14 @@ control Guard(inout headers_t hdr, inout metadata_t meta,
 
     apply {
         arp_guard.apply();
-        if (meta.claim == 1) {
-            if (hdr.arp.operation == ARP_REQUEST
-                && hdr.arp_ipv4.target_address != hdr.arp_ipv4.sender_address) {
-                // The server wants a neighbour's MAC and uses the VIP as its own name. Forwarded as a
-                // probe, sender 0.0.0.0 (RFC 5227 section 1.1), it gets its answer and nobody learns
-                // the VIP from it.
-                hdr.arp_ipv4.sender_address = 0;
-                meta.tally = ARP_DISOWNED;
-            } else {
-                // A reply or a gratuitous ARP. The controller gets it, the network does not.
-                meta.tally = DROP_ARP_CLAIM;
-                meta.reason = REASON_ARP_CLAIM;
-                standard_metadata.egress_spec = CPU_PORT;
-                meta.done = 1;
-            }
+        // Reply or gratuitous ARP: the controller gets it, the network does not. A request for another
+        // goes on, see Responder.
+        if (meta.claim == 1 && (hdr.arp.operation != ARP_REQUEST
+                                || hdr.arp_ipv4.target_address == hdr.arp_ipv4.sender_address)) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_ARP_CLAIM;
+            meta.reason = REASON_ARP_CLAIM;
+            meta.done = 1;
         }
     }
 }
@@ -75,7 +68,13 @@ control Responder(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
-        if (meta.done == 0 && hdr.arp.operation == ARP_REQUEST) {
+        if (meta.claim == 1) {
+            // The server wants a neighbour's MAC and uses the VIP as its own name. Forwarded as a probe,
+            // sender 0.0.0.0 (RFC 5227 section 1.1), it gets its answer and nobody learns the VIP from it.
+            hdr.arp_ipv4.sender_address = 0;
+            meta.tally = ARP_DISOWNED;
+        }
+        if (hdr.arp.operation == ARP_REQUEST) {
             arp_responder.apply();
         }
     }

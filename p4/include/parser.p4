@@ -23,6 +23,10 @@ parser SluiceParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
             ETHERTYPE_IPV4: ipv4;
             ETHERTYPE_CTAG: tag;
             ETHERTYPE_STAG: tag;
+            ETHERTYPE_QINQ1: tag;
+            ETHERTYPE_QINQ2: tag;
+            ETHERTYPE_QINQ3: tag;
+            0 .. LENGTH_LAST: llc;
             default: accept;
         }
     }
@@ -34,6 +38,41 @@ parser SluiceParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
             ETHERTYPE_IPV4: ipv4;
             ETHERTYPE_CTAG: tags;
             ETHERTYPE_STAG: tags;
+            ETHERTYPE_QINQ1: tags;
+            ETHERTYPE_QINQ2: tags;
+            ETHERTYPE_QINQ3: tags;
+            0 .. LENGTH_LAST: llc;
+            default: accept;
+        }
+    }
+
+    state llc {
+        packet.extract(hdr.llc);
+        transition select(hdr.llc.sap_control) {
+            LLC_SNAP: snap;
+            default: accept;
+        }
+    }
+
+    // Hosts and access points take what is inside for plain Ethernet.
+    state snap {
+        packet.extract(hdr.snap);
+        transition select(hdr.snap.oui) {
+            OUI_RFC1042: snap_type;
+            OUI_TUNNEL: snap_type;
+            default: accept;
+        }
+    }
+
+    state snap_type {
+        transition select(hdr.snap.type) {
+            ETHERTYPE_ARP: arp;
+            ETHERTYPE_IPV4: ipv4;
+            ETHERTYPE_CTAG: tags; // a tag in SNAP form: nobody here sends it
+            ETHERTYPE_STAG: tags;
+            ETHERTYPE_QINQ1: tags;
+            ETHERTYPE_QINQ2: tags;
+            ETHERTYPE_QINQ3: tags;
             default: accept;
         }
     }
@@ -45,10 +84,9 @@ parser SluiceParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
 
     state arp {
         packet.extract(hdr.arp);
-        transition select(hdr.arp.hardware_type, hdr.arp.protocol_type,
-                          hdr.arp.hardware_length, hdr.arp.protocol_length) {
-            (1, ETHERTYPE_IPV4, 6, 4): arp_ipv4; // Ethernet
-            (6, ETHERTYPE_IPV4, 6, 4): arp_ipv4; // IEEE 802, which hosts take on Ethernet too
+        // Of any hardware type: hosts differ in which of them they take on Ethernet.
+        transition select(hdr.arp.protocol_type, hdr.arp.hardware_length, hdr.arp.protocol_length) {
+            (ETHERTYPE_IPV4, 6, 4): arp_ipv4;
             default: accept;
         }
     }
@@ -73,8 +111,9 @@ parser SluiceParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
     }
 
     state ipv4_payload {
-        transition select(hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
-            (0, PROTOCOL_TCP): tcp;
+        // No fragment, not even the first: the others cannot follow it.
+        transition select(hdr.ipv4.flags, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (0 &&& 1, 0, PROTOCOL_TCP): tcp;
             default: accept;
         }
     }
@@ -95,6 +134,8 @@ control SluiceDeparser(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
         packet.emit(hdr.tag);
+        packet.emit(hdr.llc);
+        packet.emit(hdr.snap);
         packet.emit(hdr.arp);
         packet.emit(hdr.arp_ipv4);
         packet.emit(hdr.ipv4);

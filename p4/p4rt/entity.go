@@ -99,6 +99,18 @@ func (c *CounterArray) Query() *v1.Entity {
 	return &v1.Entity{Entity: &v1.Entity_CounterEntry{CounterEntry: &v1.CounterEntry{CounterId: c.ID}}}
 }
 
+// Query asks for all cells of the meter.
+func (m *MeterArray) Query() *v1.Entity { return meterEntity(&v1.MeterEntry{MeterId: m.ID}) }
+
+// Cell makes the message for one cell and its rates; nil are the default: everything is green.
+func (m *MeterArray) Cell(index int64, rates *v1.MeterConfig) *v1.Entity {
+	return meterEntity(&v1.MeterEntry{MeterId: m.ID, Index: &v1.Index{Index: index}, Config: rates})
+}
+
+func meterEntity(e *v1.MeterEntry) *v1.Entity {
+	return &v1.Entity{Entity: &v1.Entity_MeterEntry{MeterEntry: e}}
+}
+
 // QueryMulticastGroups asks for all multicast groups.
 func QueryMulticastGroups() *v1.Entity { return multicastEntity(&v1.MulticastGroupEntry{}) }
 

@@ -18,6 +18,7 @@ type Info struct {
 	tables    index[Table]
 	actions   index[Action]
 	counters  index[CounterArray]
+	meters    index[MeterArray]
 	digests   index[Digest]
 	packetIn  *Header // nil when the program has none
 	packetOut *Header
@@ -66,6 +67,14 @@ type CounterArray struct {
 	ID   uint32
 	Name string
 	Unit Unit
+	Size int64
+}
+
+// MeterArray is an indirect meter: Size cells.
+type MeterArray struct {
+	ID   uint32
+	Name string
+	Unit Unit // Packets or Bytes
 	Size int64
 }
 
@@ -119,6 +128,7 @@ func NewInfo(source *configv1.P4Info) (*Info, error) {
 			tables:   newIndex[Table]("table"),
 			actions:  newIndex[Action]("action"),
 			counters: newIndex[CounterArray]("counter"),
+			meters:   newIndex[MeterArray]("meter"),
 			digests:  newIndex[Digest]("digest"),
 		},
 		types: source.GetTypeInfo(),
@@ -139,6 +149,18 @@ func NewInfo(source *configv1.P4Info) (*Info, error) {
 			Name: nameOf(c.GetPreamble()),
 			Unit: unitOf(c.GetSpec()),
 			Size: c.GetSize(),
+		}))
+	}
+	for _, m := range source.GetMeters() {
+		unit := Packets
+		if m.GetSpec().GetUnit() == configv1.MeterSpec_BYTES {
+			unit = Bytes
+		}
+		b.add(b.meters.add(m.GetPreamble(), &MeterArray{
+			ID:   m.GetPreamble().GetId(),
+			Name: nameOf(m.GetPreamble()),
+			Unit: unit,
+			Size: m.GetSize(),
 		}))
 	}
 	for _, d := range source.GetDigests() {
@@ -167,6 +189,9 @@ func (i *Info) Counter(name string) (*CounterArray, error) { return i.counters.n
 
 // Counters returns all indirect counters by name.
 func (i *Info) Counters() []*CounterArray { return slices.Clone(i.counters.list) }
+
+// Meter finds an indirect meter.
+func (i *Info) Meter(name string) (*MeterArray, error) { return i.meters.named(name) }
 
 // Digest finds a digest.
 func (i *Info) Digest(name string) (*Digest, error) { return i.digests.named(name) }
@@ -239,7 +264,7 @@ func unknown[T any](kind, name string, list []T, nameOf func(T) string) error {
 
 // named is what index holds.
 type named interface {
-	Table | Action | CounterArray | Digest
+	Table | Action | CounterArray | MeterArray | Digest
 }
 
 // index finds things of one kind by id, full name or alias.

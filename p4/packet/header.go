@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 )
@@ -11,12 +12,17 @@ type Ethernet []byte
 // EthernetLen is the length of an Ethernet header without tags.
 const EthernetLen = 14
 
-// IsValid reports whether the header is all there, its 802.1Q tag included when it announces one.
-func (e Ethernet) IsValid() bool {
-	if len(e) < EthernetLen {
-		return false
+// IsValid reports whether the header is all there, its tag included when it announces one.
+func (e Ethernet) IsValid() bool { return len(e) >= EthernetLen && len(e) >= e.headerLen() }
+
+// IsTag reports whether an EtherType announces a VLAN tag: 802.1Q, 802.1ad, or what older equipment
+// stacks tags with.
+func IsTag(etherType uint16) bool {
+	switch etherType {
+	case TypeVLAN, 0x88a8, 0x9100, 0x9200, 0x9300:
+		return true
 	}
-	return binary.BigEndian.Uint16(e[12:]) != TypeVLAN || len(e) >= EthernetLen+4
+	return false
 }
 
 // Dst returns the destination address.
@@ -25,10 +31,10 @@ func (e Ethernet) Dst() MAC { return MAC(e[0:6]) }
 // Src returns the source address.
 func (e Ethernet) Src() MAC { return MAC(e[6:12]) }
 
-// Type returns the EtherType of the payload, behind an 802.1Q tag if there is one.
+// Type returns the EtherType of the payload, behind a tag if there is one.
 func (e Ethernet) Type() uint16 { return binary.BigEndian.Uint16(e[e.headerLen()-2:]) }
 
-// VLAN returns the identifier in the 802.1Q tag, and whether there is a tag.
+// VLAN returns the identifier in the tag, and whether there is a tag.
 func (e Ethernet) VLAN() (id uint16, tagged bool) {
 	if e.headerLen() == EthernetLen {
 		return 0, false
@@ -40,7 +46,7 @@ func (e Ethernet) VLAN() (id uint16, tagged bool) {
 func (e Ethernet) Payload() []byte { return e[e.headerLen():] }
 
 func (e Ethernet) headerLen() int {
-	if binary.BigEndian.Uint16(e[12:]) == TypeVLAN {
+	if IsTag(binary.BigEndian.Uint16(e[12:])) {
 		return EthernetLen + 4
 	}
 	return EthernetLen
@@ -58,17 +64,46 @@ const (
 	ARPReply   = 2
 )
 
-// ARP is a view of an ARP packet for IPv4 over Ethernet (RFC 826).
+// ARP is a view of an ARP packet for IPv4 and addresses of 6 bytes (RFC 826).
 type ARP []byte
 
 // ARPLen is the length of an ARP packet for IPv4 over Ethernet.
 const ARPLen = 28
 
-// IsValid reports whether this is a whole ARP packet for IPv4 over Ethernet.
+// IsValid reports whether this is a whole ARP packet for IPv4 and addresses of 6 bytes. It may have any
+// hardware type: hosts differ in which of them they take on Ethernet.
 func (a ARP) IsValid() bool {
-	return len(a) >= ARPLen && binary.BigEndian.Uint16(a) == 1 &&
-		binary.BigEndian.Uint16(a[2:]) == TypeIPv4 && a[4] == 6 && a[5] == 4
+	return len(a) >= ARPLen && binary.BigEndian.Uint16(a[2:]) == TypeIPv4 && a[4] == 6 && a[5] == 4
 }
+
+// FindARP returns the ARP packet in a frame wherever the switch looks for one: behind a tag, and in
+// 802.3 frames, behind LLC and SNAP (RFC 1042, IEEE 802.1H). false: there is none.
+func FindARP(frame []byte) (ARP, bool) {
+	e := Ethernet(frame)
+	if !e.IsValid() {
+		return nil, false
+	}
+	etherType, payload := e.Type(), e.Payload()
+	if etherType <= lengthLast {
+		if len(payload) < snapLen || !bytes.HasPrefix(payload, snapRFC1042) && !bytes.HasPrefix(payload, snapTunnel) {
+			return nil, false
+		}
+		etherType, payload = binary.BigEndian.Uint16(payload[6:]), payload[snapLen:]
+	}
+	a := ARP(payload)
+	return a, etherType == TypeARP && a.IsValid()
+}
+
+// An EtherType field of lengthLast at most is the length of an 802.3 frame, which begins with LLC.
+const (
+	lengthLast = 0x05ff
+	snapLen    = 8 // LLC, OUI and EtherType
+)
+
+var (
+	snapRFC1042 = []byte{0xaa, 0xaa, 0x03, 0, 0, 0}
+	snapTunnel  = []byte{0xaa, 0xaa, 0x03, 0, 0, 0xf8}
+)
 
 // Operation returns ARPRequest, ARPReply or another operation.
 func (a ARP) Operation() uint16 { return binary.BigEndian.Uint16(a[6:]) }

@@ -10,7 +10,7 @@ package packet
 const (
 	TypeIPv4 = 0x0800
 	TypeARP  = 0x0806
-	TypeVLAN = 0x8100
+	TypeVLAN = 0x8100 // IEEE 802.1Q; IsTag knows the others
 
 	ProtocolICMP = 1
 	ProtocolTCP  = 6

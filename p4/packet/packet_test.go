@@ -3,6 +3,7 @@ package packet_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,11 +141,60 @@ func TestVLAN(t *testing.T) {
 	}
 }
 
+// FindARP finds a claim wherever the switch does (p4/include/parser.p4).
+func TestFindARP(t *testing.T) {
+	plain := packet.NewARPReply(hostMAC, vip, vipMAC, host)
+	insert := func(frame []byte, more ...byte) []byte { return slices.Concat(frame[:12], more, frame[12:]) }
+	snap := func(frame []byte, oui ...byte) []byte {
+		return insert(frame, slices.Concat([]byte{0, 36, 0xaa, 0xaa, 0x03}, oui)...)
+	}
+	hardware := func(hi, lo byte) []byte { f := slices.Clone(plain); f[14], f[15] = hi, lo; return f }
+	tests := []struct {
+		name  string
+		frame []byte
+		found bool
+	}{
+		{"plain", plain, true},
+		{"802.1Q", insert(plain, 0x81, 0, 0, 5), true},
+		{"802.1ad", insert(plain, 0x88, 0xa8, 0, 5), true},
+		{"tag 0x9100", insert(plain, 0x91, 0, 0, 5), true},
+		{"tag 0x9200", insert(plain, 0x92, 0, 0, 5), true},
+		{"tag 0x9300", insert(plain, 0x93, 0, 0, 5), true},
+		{"SNAP", snap(plain, 0, 0, 0), true},
+		{"SNAP of a bridge tunnel", snap(plain, 0, 0, 0xf8), true},
+		{"SNAP behind a tag", insert(snap(plain, 0, 0, 0), 0x81, 0, 0, 5), true},
+		{"SNAP of another", snap(plain, 0, 0, 1), false},
+		{"hardware type 0", hardware(0, 0), true},
+		{"hardware type 6", hardware(0, 6), true},
+		{"hardware type 256", hardware(1, 0), true},
+		{"two tags", insert(insert(plain, 0x81, 0, 0, 5), 0x81, 0, 0, 5), false},
+		{"cut", plain[:41], false},
+		{"SNAP that is cut", snap(plain, 0, 0, 0)[:21], false},
+		{"tag that is cut", insert(plain, 0x88, 0xa8, 0, 5)[:17], false},
+		{"IPv4", packet.NewTCP(packet.Segment{Src: netip.AddrPortFrom(host, 1), Dst: netip.AddrPortFrom(vip, 2)}), false},
+		{"nothing", nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a, ok := packet.FindARP(tt.frame)
+			if ok != tt.found {
+				t.Fatalf("FindARP says %v, want %v", ok, tt.found)
+			}
+			if ok && (a.Sender() != vip || a.SenderMAC() != hostMAC) {
+				t.Errorf("sender is %v at %v, want %v at %v", a.Sender(), a.SenderMAC(), vip, hostMAC)
+			}
+		})
+	}
+}
+
 // No bytes whatever make a getter behind IsValid panic.
 func FuzzViews(f *testing.F) {
 	f.Add(packet.NewARPRequest(hostMAC, host, vip))
 	f.Add(packet.NewTCP(packet.Segment{Src: netip.AddrPortFrom(host, 1), Dst: netip.AddrPortFrom(vip, 2)}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		packettest.Describe(frame)
+		if a, ok := packet.FindARP(frame); ok {
+			a.Target()
+		}
 	})
 }

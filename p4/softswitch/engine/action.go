@@ -181,7 +181,7 @@ func underLocks(run func(*Runner), locks []*sync.Mutex) func(*Runner) {
 // parameterCounts has the primitives and how many parameters each takes.
 var parameterCounts = map[string]int{
 	"assign": 2, "assign_VL": 2, "assign_header": 2, "add_header": 1, "remove_header": 1,
-	"mark_to_drop": 1, "count": 2, "register_read": 3, "register_write": 3,
+	"mark_to_drop": 1, "count": 2, "execute_meter": 3, "register_read": 3, "register_write": 3,
 	"modify_field_with_hash_based_offset": 4, "modify_field_rng_uniform": 3, "generate_digest": 2,
 	"exit": 0, "no_op": 0, "log_msg": 2, "_jump": 1, "_jump_if_zero": 2,
 }
@@ -319,6 +319,8 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 		return func(r *Runner) { drop(r); noGroup(r) }, nil
 	case "count":
 		return c.count(where, p)
+	case "execute_meter":
+		return c.executeMeter(where, p)
 	case "register_read", "register_write":
 		return c.registerAccess(where, p)
 	case "modify_field_with_hash_based_offset":

@@ -42,6 +42,9 @@ func (t *Table) take(r *Runner, e *Installed) *node {
 		if t.timeout {
 			s.lastHit.Store(r.now)
 		}
+		if t.meter != nil {
+			t.meter.mark(r, s.meter)
+		}
 	}
 	if e.call.run != nil {
 		r.args = e.words[t.argAt:]

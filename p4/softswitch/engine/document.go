@@ -20,7 +20,7 @@ type document struct {
 	Parsers           []parserJSON
 	ParseVsets        []json.RawMessage
 	Deparsers         []deparserJSON
-	MeterArrays       []json.RawMessage
+	MeterArrays       []meterJSON
 	CounterArrays     []counterJSON
 	RegisterArrays    []registerJSON
 	Calculations      []calculationJSON
@@ -95,6 +95,15 @@ type counterJSON struct {
 	Name     string `json:"name"`
 	Size     int    `json:"size"`
 	IsDirect bool   `json:"is_direct"`
+}
+
+type meterJSON struct {
+	Name         string          `json:"name"`
+	Size         int             `json:"size"`
+	IsDirect     bool            `json:"is_direct"`
+	Type         string          `json:"type"`
+	RateCount    int             `json:"rate_count"`
+	ResultTarget json.RawMessage `json:"result_target"`
 }
 
 type registerJSON struct {
@@ -246,7 +255,6 @@ func readDocument(data []byte) (*document, error) {
 		{"header_unions", doc.HeaderUnions},
 		{"header_union_stacks", doc.HeaderUnionStacks},
 		{"parse_vsets", doc.ParseVsets},
-		{"meter_arrays", doc.MeterArrays},
 		{"extern_instances", doc.ExternInstances},
 	} {
 		if len(s.rows) > 0 {

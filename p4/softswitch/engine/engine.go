@@ -8,7 +8,7 @@
 // written while packets run.
 //
 // What it does not run makes Load fail, with its place in the JSON: header stacks and unions,
-// action profiles, meters, parser value sets, externs other than v1model's, clone, resubmit and
+// action profiles, parser value sets, externs other than v1model's, clone, resubmit and
 // recirculate. Where bmv2's behaviour is undefined, this is what happens here: fields of headers
 // that were never valid read 0, division by zero gives 0, a lookahead beyond the packet is
 // PacketTooShort, and a parser that loops ends with ParserTimeout.
@@ -37,6 +37,7 @@ type Program struct {
 	tableBy   map[string]*Table
 	counters  map[string]*Counter
 	registers map[string]*Register
+	meters    map[string]*Meter
 	digests   map[int]string
 
 	groups   atomic.Pointer[map[uint16][]Replica]
@@ -65,6 +66,7 @@ type compiler struct {
 	actions      map[int]*action
 	digests      map[int]*digest
 	digestList   []*digest
+	directMeters map[string]*directMeter
 	params       []*param // of the action that is compiled
 
 	words, bytes, keyWords, bigs int
@@ -82,6 +84,7 @@ func Load(deviceConfig []byte) (*Program, error) {
 		tableBy:   make(map[string]*Table),
 		counters:  make(map[string]*Counter),
 		registers: make(map[string]*Register),
+		meters:    make(map[string]*Meter),
 		digests:   make(map[int]string),
 	}
 	p.groups.Store(&map[uint16][]Replica{})
@@ -93,9 +96,10 @@ func Load(deviceConfig []byte) (*Program, error) {
 		calculations: make(map[string]*calculation),
 		actions:      make(map[int]*action),
 		digests:      make(map[int]*digest),
+		directMeters: make(map[string]*directMeter),
 	}
 	for _, compile := range []func() error{
-		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileCalculations, c.compileDigests,
+		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileMeters, c.compileCalculations, c.compileDigests,
 		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums,
 	} {
 		if err := compile(); err != nil {
@@ -124,6 +128,9 @@ func (p *Program) Counter(name string) *Counter { return p.counters[name] }
 
 // Register returns a register array, nil when there is none of that name.
 func (p *Program) Register(name string) *Register { return p.registers[name] }
+
+// Meter returns an indirect meter array, nil when there is none of that name.
+func (p *Program) Meter(name string) *Meter { return p.meters[name] }
 
 // DigestName returns the name of the learn list with that id, "" when there is none.
 func (p *Program) DigestName(id int) string { return p.digests[id] }

@@ -18,7 +18,7 @@ func TestLoadSluice(t *testing.T) {
 			tables = append(tables, table.Name())
 		}
 	}
-	if got, want := strings.Join(tables, " "), "arp_guard station arp_responder vip slot slot_old backend vip_address l2"; got != want {
+	if got, want := strings.Join(tables, " "), "arp_guard pinned_station station arp_responder vip slot slot_old backend vip_address pinned_l2 l2"; got != want {
 		t.Errorf("tables = %s, want %s", got, want)
 	}
 	if p.bigs != 0 {
@@ -107,7 +107,16 @@ func TestLoadErrors(t *testing.T) {
 		}(), `parsers[0] (parser).parse_states[0] (start).transitions[0].value: hexstr 0x100 does not fit 1 bytes`},
 		{"header stack", section("header_stacks", object{"name": "vlan", "id": 0}), `header_stacks[0] (vlan): not supported`},
 		{"header union", section("header_unions", object{"name": "u"}), `header_unions[0] (u): not supported`},
-		{"meter", section("meter_arrays", object{"name": "m"}), `meter_arrays[0] (m): not supported`},
+		{"meter that counts neither packets nor bytes", section("meter_arrays", object{"name": "m", "size": 1, "rate_count": 2}),
+			`meter_arrays[0] (m): type must be packets or bytes, is ""`},
+		{"meter of one rate", section("meter_arrays", object{"name": "m", "size": 1, "type": "bytes", "rate_count": 1}),
+			`meter_arrays[0] (m): rate_count must be 2, is 1`},
+		{"meter size", section("meter_arrays", object{"name": "m", "size": -1, "type": "bytes", "rate_count": 2}),
+			`meter_arrays[0] (m): size must be 0..67108864, is -1`},
+		{"meter of an entry without a place for the color", section("meter_arrays", object{"name": "m", "is_direct": true, "type": "bytes",
+			"rate_count": 2, "result_target": array{"pkt", "x"}}), `meter_arrays[0] (m).result_target: header pkt has no field "x"`},
+		{"no such meter", base(primitive("execute_meter", object{"type": "meter_array", "value": "m"}, hexstr("0"), pkt("a"))),
+			`actions[0] (main).primitives[1] execute_meter.parameters[0]: no meter "m"`},
 		{"extern", section("extern_instances", object{"name": "x"}), `extern_instances[0] (x): not supported`},
 		{"algorithm", section("calculations", object{"name": "c", "algo": "md5", "input": array{}}),
 			`calculations[0] (c): unknown algorithm "md5"`},
@@ -141,7 +150,7 @@ func TestLoadErrors(t *testing.T) {
 		}(), `pipelines[0] (ingress).conditionals[0] (if).expression: must be boolean`},
 		{"table type", inTable("type", "indirect_ws"), `pipelines[0] (ingress).tables[0] (t): table type "indirect_ws" is not supported`},
 		{"match type", inTable("match_type", "fuzzy"), `pipelines[0] (ingress).tables[0] (t): unknown match_type "fuzzy"`},
-		{"direct meter", inTable("direct_meters", "m"), `pipelines[0] (ingress).tables[0] (t): direct meter m is not supported`},
+		{"direct meter", inTable("direct_meters", "m"), `pipelines[0] (ingress).tables[0] (t).direct_meters: no direct meter "m"`},
 		{"next table", inTable("next_tables", object{"answer": "gone"}),
 			`pipelines[0] (ingress).tables[0] (t).next_tables.answer: no table or conditional "gone"`},
 		{"key kind", withTable("exact", "a:selector"), `pipelines[0] (ingress).tables[0] (t).key[0] (a): unknown match_type "selector"`},

@@ -197,7 +197,9 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 		return where.errorf("table type %q is not supported", j.Type)
 	}
 	if j.DirectMeters != nil {
-		return where.errorf("direct meter %s is not supported", *j.DirectMeters)
+		if t.meter = c.directMeters[*j.DirectMeters]; t.meter == nil {
+			return where.member("direct_meters").errorf("no direct meter %q", *j.DirectMeters)
+		}
 	}
 	kind, ok := matchKinds[j.Match]
 	if !ok || kind == Valid {

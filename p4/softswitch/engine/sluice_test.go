@@ -20,12 +20,14 @@ import (
 //
 //	client (port 1) ---- switch ---- web1 (port 3), web2 (port 4)
 //	                       |
-//	                     other (port 2)
+//	                     other, router (port 2)
 //
-// 10.0.0.100:80 is a VIP, its pool has 64 slots, all on web1 (backend 1); web2 is backend 2.
+// 10.0.0.100:80 is a VIP, its pool has 64 slots, all on web1 (backend 1); web2 is backend 2. web1, the
+// router and the VIP's MAC are pinned, the others are learned.
 var (
 	clientMAC = packet.MAC{2, 0, 0, 0, 0, 0x01}
 	otherMAC  = packet.MAC{2, 0, 0, 0, 0, 0x02}
+	routerMAC = packet.MAC{2, 0, 0, 0, 0, 0x03}
 	web1MAC   = packet.MAC{2, 0, 0, 0, 0, 0x11}
 	web2MAC   = packet.MAC{2, 0, 0, 0, 0, 0x12}
 	vipMAC    = packet.MAC{2, 0x53, 0x4c, 0, 0, 0x01}
@@ -38,6 +40,7 @@ var (
 const (
 	clientPort = 1
 	otherPort  = 2
+	routerPort = 2
 	web1Port   = 3
 	web2Port   = 4
 	slots      = 64
@@ -107,9 +110,17 @@ func newSluice(t testing.TB) *Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for port, m := range map[uint64]packet.MAC{clientPort: clientMAC, otherPort: otherMAC, web1Port: web1MAC, web2Port: web2MAC} {
+	for port, m := range map[uint64]packet.MAC{clientPort: clientMAC, otherPort: otherMAC, web2Port: web2MAC} {
 		insert(t, p, "station", Entry{Match: exact(macBytes(m)), Call: call("known", bytesOf(port, 2))})
 		insert(t, p, "l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
+	}
+	for port, m := range map[uint64]packet.MAC{web1Port: web1MAC, routerPort: routerMAC, p4.NoPort: vipMAC} {
+		insert(t, p, "pinned_station", Entry{Match: exact(macBytes(m)), Call: call("pinned", bytesOf(port, 2))})
+		if m == vipMAC {
+			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("discard")})
+		} else {
+			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
+		}
 	}
 	insert(t, p, "arp_guard", Entry{Match: exact(addr(vip)), Call: call("claim")})
 	insert(t, p, "arp_responder", Entry{Match: exact(addr(vip)), Call: call("answer", macBytes(vipMAC))})
@@ -156,6 +167,8 @@ func withOptions(frame []byte, n int) []byte {
 
 func at6(m packet.MAC, frame []byte) []byte { return change(frame, 0, m[:]...) }
 
+func from(m packet.MAC, frame []byte) []byte { return change(frame, 6, m[:]...) }
+
 func packetIn(port, reason uint16, frame []byte) []byte {
 	return append([]byte{byte(port >> 8), byte(port), byte(reason >> 8), byte(reason)}, frame...)
 }
@@ -176,6 +189,16 @@ func TestSluicePackets(t *testing.T) {
 	tagged := func(frame []byte, tpid ...byte) []byte { // VID 0
 		return slices.Concat(frame[:12], tpid, []byte{0, 0}, frame[12:])
 	}
+	snap := func(frame []byte, oui ...byte) []byte { // RFC 1042
+		length := len(frame) - 14 + 8
+		return slices.Concat(frame[:12], []byte{byte(length >> 8), byte(length), 0xaa, 0xaa, 3}, oui, frame[12:])
+	}
+	claimed := func(frame []byte) []sent { return out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, frame)) }
+	spoofed := func(port uint16, frame []byte) []sent {
+		return out(p4.CPUPort, packetIn(port, p4.ReasonSpoof, frame))
+	}
+	toOther := change(syn, 30, 192, 0, 2, 2)
+	toVIPMAC := func(etherType ...byte) []byte { return change(syn, 12, etherType...) }
 
 	tests := []struct {
 		name    string
@@ -203,6 +226,36 @@ func TestSluicePackets(t *testing.T) {
 			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, tagged(claim, 0x81, 0))), tally: 5},
 		{name: "a claim behind an 802.1ad tag goes to the CPU", port: web1Port, frame: tagged(claim, 0x88, 0xa8),
 			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, tagged(claim, 0x88, 0xa8))), tally: 5},
+		{name: "a claim behind tag 0x9100 goes to the CPU", port: web1Port, frame: tagged(claim, 0x91, 0),
+			want: claimed(tagged(claim, 0x91, 0)), tally: 5},
+		{name: "a claim behind tag 0x9200 goes to the CPU", port: web1Port, frame: tagged(claim, 0x92, 0),
+			want: claimed(tagged(claim, 0x92, 0)), tally: 5},
+		{name: "a claim behind tag 0x9300 goes to the CPU", port: web1Port, frame: tagged(claim, 0x93, 0),
+			want: claimed(tagged(claim, 0x93, 0)), tally: 5},
+		{name: "a claim of hardware type 0 goes to the CPU", port: web1Port, frame: change(claim, 15, 0),
+			want: claimed(change(claim, 15, 0)), tally: 5},
+		{name: "a claim of hardware type 7 goes to the CPU", port: web1Port, frame: change(claim, 15, 7),
+			want: claimed(change(claim, 15, 7)), tally: 5},
+		{name: "a claim of hardware type 24 goes to the CPU", port: web1Port, frame: change(claim, 15, 24),
+			want: claimed(change(claim, 15, 24)), tally: 5},
+		{name: "a claim of hardware type 256 goes to the CPU", port: web1Port, frame: change(claim, 14, 1, 0),
+			want: claimed(change(claim, 14, 1, 0)), tally: 5},
+		{name: "a claim in SNAP goes to the CPU", port: web1Port, frame: snap(claim, 0, 0, 0),
+			want: claimed(snap(claim, 0, 0, 0)), tally: 5},
+		{name: "a claim in SNAP of a bridge tunnel goes to the CPU", port: web1Port, frame: snap(claim, 0, 0, 0xf8),
+			want: claimed(snap(claim, 0, 0, 0xf8)), tally: 5},
+		{name: "a claim in SNAP behind a tag goes to the CPU", port: web1Port, frame: tagged(snap(claim, 0, 0, 0), 0x81, 0),
+			want: claimed(tagged(snap(claim, 0, 0, 0), 0x81, 0)), tally: 5},
+		{name: "a claim behind a tag in SNAP is dropped", port: web1Port, frame: snap(tagged(claim, 0x81, 0), 0, 0, 0), tally: 8},
+		{name: "SNAP of others is none of ours", port: web2Port, frame: from(web2MAC, snap(claim, 0, 0, 1)),
+			want: out(clientPort, from(web2MAC, snap(claim, 0, 0, 1)))},
+		{name: "LLC without SNAP is none of ours", port: web2Port, frame: from(web2MAC, change(claim, 12, 0, 3, 0x42, 0x42, 3)),
+			want: out(clientPort, from(web2MAC, change(claim, 12, 0, 3, 0x42, 0x42, 3)))},
+		{name: "a request in SNAP for a VIP is answered in SNAP", port: clientPort, frame: snap(question, 0, 0, 0),
+			want: out(clientPort, snap(answer, 0, 0, 0))},
+		{name: "SYN in SNAP to a VIP", port: clientPort, frame: snap(syn, 0, 0, 0), want: out(web1Port, at6(web1MAC, snap(syn, 0, 0, 0)))},
+		{name: "SYN in SNAP to another port of the VIP: refused", port: clientPort, frame: snap(change(syn, 36, 0, 81), 0, 0, 0), tally: 1},
+		{name: "three tags", port: web1Port, frame: tagged(tagged(tagged(claim, 0x91, 0), 0x91, 0), 0x81, 0), tally: 8},
 		{name: "a claim behind two tags is dropped", port: web1Port, frame: tagged(tagged(claim, 0x81, 0), 0x88, 0xa8), tally: 8},
 		{name: "a claim is not learned from", port: web1Port, frame: change(claim, 6, newMAC[:]...),
 			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, change(claim, 6, newMAC[:]...))), tally: 5},
@@ -228,8 +281,33 @@ func TestSluicePackets(t *testing.T) {
 		{name: "another port of the VIP: refused", port: clientPort, frame: change(syn, 36, 0, 81), tally: 1},
 		{name: "UDP to the VIP: refused", port: clientPort, frame: change(syn, 23, 17), tally: 1},
 		{name: "non-first fragment to the VIP", port: clientPort, frame: fragment, tally: 2},
-		{name: "first fragment to the VIP", port: clientPort, frame: change(syn, 20, 0x20, 0),
-			want: out(web1Port, at6(web1MAC, change(syn, 20, 0x20, 0)))},
+		{name: "first fragment to the VIP", port: clientPort, frame: change(syn, 20, 0x20, 0), tally: 2},
+		{name: "don't fragment", port: clientPort, frame: change(syn, 20, 0x40, 0),
+			want: out(web1Port, at6(web1MAC, change(syn, 20, 0x40, 0)))},
+		{name: "first fragment to another", port: clientPort, frame: at6(otherMAC, change(toOther, 20, 0x20, 0)),
+			want: out(otherPort, at6(otherMAC, change(toOther, 20, 0x20, 0)))},
+		{name: "from the VIP to the VIP", port: clientPort, frame: change(syn, 26, 10, 0, 0, 100), tally: 15},
+		{name: "from another to itself is none of ours", port: clientPort, frame: at6(otherMAC, change(toOther, 26, 192, 0, 2, 2)),
+			want: out(otherPort, at6(otherMAC, change(toOther, 26, 192, 0, 2, 2)))},
+		{name: "another address at the VIP's MAC", port: clientPort, frame: toOther, tally: 11},
+		{name: "IPv6 to the VIP's MAC", port: clientPort, frame: toVIPMAC(0x86, 0xdd), tally: 11},
+		{name: "ARP for another to the VIP's MAC", port: clientPort, frame: at6(vipMAC, packet.NewARPRequest(clientMAC, client, other)), tally: 11},
+		{name: "anything to the VIP's MAC", port: clientPort, frame: toVIPMAC(0x88, 0xcc), tally: 11},
+		{name: "from the VIP's MAC", port: otherPort, frame: from(vipMAC, broadcast), want: spoofed(otherPort, from(vipMAC, broadcast)), tally: 10},
+		{name: "pinned station at its port", port: web1Port, frame: from(web1MAC, broadcast), want: flood(web1Port, from(web1MAC, broadcast))},
+		{name: "pinned station at another port", port: web2Port, frame: from(web1MAC, broadcast),
+			want: spoofed(web2Port, from(web1MAC, broadcast)), tally: 10},
+		{name: "SYN to a VIP from a pinned station at another port", port: otherPort, frame: from(web1MAC, syn),
+			want: spoofed(otherPort, from(web1MAC, syn)), tally: 10},
+		{name: "ARP for a VIP from a pinned station at another port", port: clientPort, frame: from(routerMAC, question),
+			want: spoofed(clientPort, from(routerMAC, question)), tally: 10},
+		{name: "ARP in the name of a VIP from a pinned station at another port", port: web2Port, frame: disowned,
+			want: spoofed(web2Port, disowned), tally: 10},
+		{name: "to a pinned station", port: clientPort, frame: at6(routerMAC, toOther), want: out(routerPort, at6(routerMAC, toOther))},
+		{name: "spanning tree", port: otherPort, frame: change(from(otherMAC, syn), 0, 1, 0x80, 0xc2, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 38, 0x42, 0x42, 3), tally: 14},
+		{name: "LLDP", port: otherPort, frame: at6(packet.MAC{1, 0x80, 0xc2, 0, 0, 0x0e}, change(broadcast, 12, 0x88, 0xcc)), tally: 14},
+		{name: "the group after the reserved ones", port: clientPort, frame: at6(packet.MAC{1, 0x80, 0xc2, 0, 0, 0x10}, broadcast),
+			want: flood(clientPort, at6(packet.MAC{1, 0x80, 0xc2, 0, 0, 0x10}, broadcast))},
 		{name: "known station", port: clientPort, frame: at6(otherMAC, change(syn, 30, 192, 0, 2, 2)),
 			want: out(otherPort, at6(otherMAC, change(syn, 30, 192, 0, 2, 2)))},
 		{name: "known station on the same port", port: otherPort,
@@ -240,13 +318,20 @@ func TestSluicePackets(t *testing.T) {
 			want: flood(otherPort, change(broadcast, 6, newMAC[:]...)), digests: []string{"learn_t 020000000099 0002"}},
 		{name: "known source on another port is learned", port: otherPort, frame: broadcast,
 			want: flood(otherPort, broadcast), digests: []string{"learn_t 020000000001 0002"}},
-		{name: "group source is not learned", port: otherPort, frame: change(broadcast, 6, 3, 0, 0, 0, 0, 1),
-			want: flood(otherPort, change(broadcast, 6, 3, 0, 0, 0, 0, 1))},
+		{name: "group source", port: otherPort, frame: change(broadcast, 6, 3, 0, 0, 0, 0, 1), tally: 13},
+		{name: "zero source", port: otherPort, frame: from(packet.MAC{}, broadcast), tally: 13},
 		{name: "packet-out", port: p4.CPUPort, frame: append([]byte{0, web2Port}, claim...), want: out(web2Port, claim)},
 		{name: "packet-out to no port", port: p4.CPUPort, frame: append([]byte{1, 0xff}, claim...), tally: 9},
-		{name: "packet-out of one byte", port: p4.CPUPort, frame: []byte{1}},
-		{name: "runt of 13 bytes", port: clientPort, frame: syn[:13]},
-		{name: "empty frame", port: clientPort},
+		{name: "packet-out of one byte", port: p4.CPUPort, frame: []byte{1}, tally: 12},
+		{name: "runt of 13 bytes", port: clientPort, frame: syn[:13], tally: 12},
+		{name: "empty frame", port: clientPort, tally: 12},
+		{name: "IPv4 header cut short", port: clientPort, frame: at6(otherMAC, syn)[:33], tally: 12},
+		{name: "ARP header cut short", port: clientPort, frame: question[:21], tally: 12},
+		{name: "ARP addresses cut short", port: web1Port, frame: claim[:41], tally: 12},
+		{name: "tag cut short", port: clientPort, frame: tagged(syn, 0x81, 0)[:17], tally: 12},
+		{name: "SNAP cut short", port: clientPort, frame: snap(syn, 0, 0, 0)[:21], tally: 12},
+		{name: "a tiny segment of another is none of ours", port: clientPort, frame: at6(otherMAC, toOther)[:42],
+			want: out(otherPort, at6(otherMAC, toOther)[:42])},
 		{name: "Ethernet header alone", port: clientPort, frame: broadcast[:14], want: flood(clientPort, broadcast[:14])},
 	}
 	for _, tt := range tests {
@@ -269,6 +354,54 @@ func TestSluicePackets(t *testing.T) {
 			}
 			if got := tallied(p); got != want {
 				t.Errorf("tally = %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// What a port makes the switch send up is metered, whatever it sends, and leaves the other ports theirs;
+// what is not sent up is dropped and counted all the same.
+func TestSluiceMeters(t *testing.T) {
+	const burst, sent = 3, 5
+	claim := packet.NewARPReply(web1MAC, vip, clientMAC, client)
+	spoof := from(web1MAC, packet.NewARPRequest(web1MAC, client, other))
+	tests := []struct {
+		name   string
+		meter  string
+		tally  string
+		frames func(i byte) []byte
+	}{
+		{"claims", "report_meter", "cell 5: 10 packets, 420 bytes", func(i byte) []byte { return change(claim, 27, i) }},
+		{"spoofs", "report_meter", "cell 10: 10 packets, 420 bytes", func(byte) []byte { return spoof }},
+		{"new stations", "learn_meter", "", func(i byte) []byte {
+			return packet.NewARPRequest(packet.MAC{2, 0, 0, 0, 1, i}, client, other)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newSluice(t)
+			for _, port := range []int{otherPort, web2Port} {
+				p.Meter(tt.meter).SetRates(port, &Rates{CIR: 1, CBurst: burst, PIR: 1, PBurst: burst})
+			}
+			for _, port := range []uint16{otherPort, web2Port} {
+				up := 0
+				for i := range byte(sent) {
+					got := run(p, port, tt.frames(i))
+					up += len(got.digests)
+					for _, f := range got.frames {
+						if f.Port == p4.CPUPort {
+							up++
+						} else if tt.tally != "" {
+							t.Errorf("port %d: frame %d left by port %d", port, i, f.Port)
+						}
+					}
+				}
+				if up != burst {
+					t.Errorf("port %d: %d of %d went up, want %d", port, up, sent, burst)
+				}
+			}
+			if got := tallied(p); got != tt.tally {
+				t.Errorf("tally = %q, want %q", got, tt.tally)
 			}
 		})
 	}

@@ -80,6 +80,7 @@ type Table struct {
 	actions      []*tableAction
 	counter      bool
 	timeout      bool
+	meter        *directMeter // nil: none
 	constEntries bool
 	constDefault bool
 	initial      *Installed // the program's default entry; nil: none
@@ -140,6 +141,7 @@ type Installed struct {
 type stats struct {
 	packets, bytes atomic.Uint64
 	lastHit        atomic.Int64
+	meter          *meterCell // nil when the table has no meter
 }
 
 // Entry returns the entry as it was written.
@@ -205,6 +207,22 @@ func (e *Installed) SetCounter(packets, bytes uint64) {
 	}
 }
 
+// Rates returns those of the direct meter; false when it has none, or the table has no meter.
+func (e *Installed) Rates() (Rates, bool) {
+	if e.stats == nil || e.stats.meter == nil {
+		return Rates{}, false
+	}
+	return e.stats.meter.get()
+}
+
+// SetRates configures the direct meter, if the table has one, and fills its buckets; nil takes its
+// rates away.
+func (e *Installed) SetRates(rates *Rates) {
+	if e.stats != nil && e.stats.meter != nil {
+		e.stats.meter.set(rates)
+	}
+}
+
 // LastHit returns when a packet last hit the entry, or when it was written, whichever is later, on
 // the clock of Runner.Process. In tables without SupportsTimeout it is when it was written.
 func (e *Installed) LastHit() time.Duration {
@@ -250,6 +268,9 @@ func (t *Table) SupportsTimeout() bool { return t.timeout }
 
 // HasCounter tells whether entries count packets and bytes.
 func (t *Table) HasCounter() bool { return t.counter }
+
+// HasMeter tells whether entries have a meter each.
+func (t *Table) HasMeter() bool { return t.meter != nil }
 
 // ConstEntries tells whether the program fixed the entries: Insert, Modify and Delete fail with
 // ErrConst.
@@ -404,9 +425,12 @@ func (t *Table) prepare(e Entry) (*Installed, error) {
 		return nil, err
 	}
 	in.priority, in.idle, in.since = e.Priority, e.IdleTimeout, e.Since
-	if t.counter || t.timeout {
+	if t.counter || t.timeout || t.meter != nil {
 		in.stats = new(stats)
 		in.stats.lastHit.Store(int64(e.Since))
+		if t.meter != nil {
+			in.stats.meter = new(meterCell)
+		}
 	}
 	return in, nil
 }

@@ -26,66 +26,94 @@ func setCounter(e *engine.Installed, d *v1.CounterData) {
 	}
 }
 
-// directTable returns the table of a direct counter entry.
-func (p *pipeline) directTable(e *v1.TableEntry) (*table, error) {
+// directResource is something that each entry of some tables has.
+type directResource struct {
+	name string
+	of   func(*table) bool // whether the table's entries have it
+}
+
+var directCounters = directResource{"direct counter", func(t *table) bool { return t.counter }}
+
+// directTable returns the table of an entry for a direct resource.
+func (p *pipeline) directTable(d directResource, e *v1.TableEntry) (*table, error) {
 	t, err := p.table(e.GetTableId())
 	switch {
 	case err != nil:
 		return nil, err
-	case !t.counter:
-		return nil, invalid("table %s has no direct counter", t.name)
+	case !d.of(t):
+		return nil, invalid("table %s has no %s", t.name, d.name)
 	case e.GetIsDefaultAction():
-		return nil, unimplemented("direct counters on default entries")
+		return nil, unimplemented(d.name + "s on default entries")
 	}
 	return t, nil
 }
 
-// updateDirectCounter is section "DirectCounterEntry".
-func (p *pipeline) updateDirectCounter(kind v1.Update_Type, e *v1.DirectCounterEntry) error {
+// directEntry finds the entry whose direct resource an update changes.
+func (p *pipeline) directEntry(d directResource, kind v1.Update_Type, e *v1.TableEntry) (
+	*table, *engine.Installed, error,
+) {
 	if kind != v1.Update_MODIFY {
-		return invalid("a direct counter takes MODIFY only, not %v", kind)
+		return nil, nil, invalid("a %s takes MODIFY only, not %v", d.name, kind)
 	}
-	t, err := p.directTable(e.GetTableEntry())
+	t, err := p.directTable(d, e)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	k, err := t.key(e.GetTableEntry().GetMatch(), e.GetTableEntry().GetPriority())
+	k, err := t.key(e.GetMatch(), e.GetPriority())
 	if err != nil {
-		return err
-	}
-	if err := checkCounterData(e.GetData()); err != nil {
-		return err
+		return nil, nil, err
 	}
 	installed, ok := t.engine.Lookup(k.match, k.priority)
 	if !ok {
-		return engineError(t, engine.ErrNotFound)
+		return nil, nil, engineError(t, engine.ErrNotFound)
 	}
-	setCounter(installed, e.GetData())
-	return nil
+	return t, installed, nil
 }
 
-// readDirectCounters selects direct counters: one entry's, a table's (no match), or all (table id 0).
+// updateDirectCounter is section "DirectCounterEntry".
+func (p *pipeline) updateDirectCounter(kind v1.Update_Type, e *v1.DirectCounterEntry) error {
+	if err := checkCounterData(e.GetData()); err != nil {
+		return err
+	}
+	_, installed, err := p.directEntry(directCounters, kind, e.GetTableEntry())
+	if err == nil {
+		setCounter(installed, e.GetData())
+	}
+	return err
+}
+
 func (p *pipeline) readDirectCounters(shot *snapshot, ask *v1.DirectCounterEntry) (result, error) {
-	if ask.GetTableEntry() == nil {
-		return nil, invalid("direct counter entry without table_entry")
+	return p.readDirect(directCounters, shot, ask.GetTableEntry(), func(key *v1.TableEntry, r row) *v1.Entity {
+		e := &v1.DirectCounterEntry{TableEntry: key, Data: counterData(r.entry.Counter())}
+		return &v1.Entity{Entity: &v1.Entity_DirectCounterEntry{DirectCounterEntry: e}}
+	})
+}
+
+// readDirect selects direct resources: one entry's, a table's (no match), or all (table id 0). entity
+// makes the answer for a row, whose key it is given.
+func (p *pipeline) readDirect(
+	d directResource, shot *snapshot, ask *v1.TableEntry, entity func(*v1.TableEntry, row) *v1.Entity,
+) (result, error) {
+	if ask == nil {
+		return nil, invalid("%s entry without table_entry", d.name)
 	}
 	tables := p.tables
-	if ask.GetTableEntry().GetTableId() != 0 {
-		t, err := p.directTable(ask.GetTableEntry())
+	if ask.GetTableId() != 0 {
+		t, err := p.directTable(d, ask)
 		if err != nil {
 			return nil, err
 		}
 		tables = []*table{t}
-	} else if len(ask.GetTableEntry().GetMatch()) > 0 {
+	} else if len(ask.GetMatch()) > 0 {
 		return nil, invalid("table_id 0 means all tables and takes no match")
 	}
 	selected := make([]selection, len(tables))
 	for i, t := range tables {
-		if !t.counter {
+		if !d.of(t) {
 			continue
 		}
 		var err error
-		key := &v1.TableEntry{Match: ask.GetTableEntry().GetMatch(), Priority: ask.GetTableEntry().GetPriority()}
+		key := &v1.TableEntry{Match: ask.GetMatch(), Priority: ask.GetPriority()}
 		if selected[i], err = t.selectRows(shot, key); err != nil {
 			return nil, err
 		}
@@ -97,11 +125,7 @@ func (p *pipeline) readDirectCounters(shot *snapshot, ask *v1.DirectCounterEntry
 		for i, t := range tables {
 			for r := range selected[i].all {
 				full := t.encode(r)
-				e := &v1.DirectCounterEntry{
-					TableEntry: &v1.TableEntry{TableId: t.id, Match: full.Match, Priority: full.Priority},
-					Data:       counterData(r.entry.Counter()),
-				}
-				if !yield(&v1.Entity{Entity: &v1.Entity_DirectCounterEntry{DirectCounterEntry: e}}) {
+				if !yield(entity(&v1.TableEntry{TableId: t.id, Match: full.Match, Priority: full.Priority}, r)) {
 					return
 				}
 			}

@@ -21,6 +21,8 @@ type pipeline struct {
 	tableBy   map[uint32]*table
 	counters  []*counter
 	counterBy map[uint32]*counter
+	meters    []*meter
+	meterBy   map[uint32]*meter
 	registers []*register
 	registry  map[uint32]*register
 	digests   *digests
@@ -40,6 +42,7 @@ type table struct {
 	prioritised  bool
 	timeout      bool
 	counter      bool
+	meter        bool
 	constEntries bool
 	constDefault bool
 	// notes are what clients asked to keep with entries, if anything; noteDefault that of the default.
@@ -81,6 +84,12 @@ type counter struct {
 	engine *engine.Counter
 }
 
+type meter struct {
+	id     uint32
+	name   string
+	engine *engine.Meter
+}
+
 type register struct {
 	id     uint32
 	name   string
@@ -106,6 +115,7 @@ func newPipeline(config *v1.ForwardingPipelineConfig, digestsDue chan<- struct{}
 		program:   program,
 		tableBy:   map[uint32]*table{},
 		counterBy: map[uint32]*counter{},
+		meterBy:   map[uint32]*meter{},
 		registry:  map[uint32]*register{},
 		groups:    map[uint32]*v1.MulticastGroupEntry{},
 	}
@@ -131,6 +141,20 @@ func newPipeline(config *v1.ForwardingPipelineConfig, digestsDue chan<- struct{}
 		}
 		resolved := &counter{id: pre.GetId(), name: pre.GetName(), engine: e}
 		p.counters, p.counterBy[resolved.id] = append(p.counters, resolved), resolved
+	}
+	for _, m := range info.GetMeters() {
+		pre := m.GetPreamble()
+		e := program.Meter(pre.GetName())
+		switch {
+		case e == nil:
+			problem("meter %s: not in p4_device_config", pre.GetName())
+			continue
+		case m.GetSpec().GetType() != configv1.MeterSpec_TWO_RATE_THREE_COLOR:
+			problem("meter %s: type %v is not supported", pre.GetName(), m.GetSpec().GetType())
+			continue
+		}
+		resolved := &meter{id: pre.GetId(), name: pre.GetName(), engine: e}
+		p.meters, p.meterBy[resolved.id] = append(p.meters, resolved), resolved
 	}
 	for _, r := range info.GetRegisters() {
 		pre := r.GetPreamble()
@@ -211,6 +235,12 @@ func (p *pipeline) resolveTable(info *configv1.P4Info, t *configv1.Table) (*tabl
 	}
 	if out.counter && !e.HasCounter() {
 		return nil, errors.New("a direct counter, but none in p4_device_config")
+	}
+	for _, d := range info.GetDirectMeters() {
+		out.meter = out.meter || d.GetDirectTableId() == out.id
+	}
+	if out.meter && !e.HasMeter() {
+		return nil, errors.New("a direct meter, but none in p4_device_config")
 	}
 	for _, ref := range t.GetActionRefs() {
 		c, err := resolveCall(info, e, ref)

@@ -150,6 +150,10 @@ func (s *Server) selectEntities(p *pipeline, shot *snapshot, e *v1.Entity) (resu
 		return p.readDirectCounters(shot, e.DirectCounterEntry)
 	case *v1.Entity_CounterEntry:
 		return p.readCounters(e.CounterEntry)
+	case *v1.Entity_MeterEntry:
+		return p.readMeters(e.MeterEntry)
+	case *v1.Entity_DirectMeterEntry:
+		return p.readDirectMeters(shot, e.DirectMeterEntry)
 	case *v1.Entity_RegisterEntry:
 		return p.readRegisters(e.RegisterEntry)
 	case *v1.Entity_PacketReplicationEngineEntry:
@@ -239,8 +243,10 @@ func (p *pipeline) readTables(shot *snapshot, ask *v1.TableEntry, now func() tim
 			return nil, invalid("table %s has no idle timeouts there", t.name)
 		case ask.GetCounterData() != nil && !t.counter:
 			return nil, invalid("table %s has no direct counter", t.name)
-		case ask.GetMeterConfig() != nil || ask.GetMeterCounterData() != nil:
+		case (ask.GetMeterConfig() != nil || ask.GetMeterCounterData() != nil) && !t.meter:
 			return nil, invalid("table %s has no direct meter", t.name)
+		case ask.GetMeterCounterData() != nil:
+			return nil, unimplemented("counters of colors")
 		}
 		if ask.GetIsDefaultAction() {
 			return t.readDefault(ask)
@@ -261,6 +267,9 @@ func (p *pipeline) readTables(shot *snapshot, ask *v1.TableEntry, now func() tim
 				if ask.GetCounterData() != nil && t.counter {
 					e.CounterData = counterData(r.entry.Counter())
 				}
+				if ask.GetMeterConfig() != nil {
+					e.MeterConfig = meterConfig(r.entry.Rates())
+				}
 				if ask.GetTimeSinceLastHit() != nil && t.timeout {
 					e.TimeSinceLastHit = &v1.TableEntry_IdleTimeout{ElapsedNs: int64(max(0, at-r.entry.LastHit()))}
 				}
@@ -277,8 +286,8 @@ func (t *table) readDefault(ask *v1.TableEntry) (result, error) {
 	if len(ask.GetMatch()) > 0 || ask.GetPriority() != 0 {
 		return nil, invalid("table %s: the default entry has no match and no priority", t.name)
 	}
-	if ask.GetCounterData() != nil {
-		return nil, unimplemented("direct counters on default entries")
+	if ask.GetCounterData() != nil || ask.GetMeterConfig() != nil {
+		return nil, unimplemented("direct counters or meters on default entries")
 	}
 	e := &v1.TableEntry{TableId: t.id, IsDefaultAction: true, IsConst: t.constDefault}
 	if c, ok := t.engine.Default(); ok {

@@ -1,10 +1,13 @@
 package server_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
 // Frames of 60 bytes for dst 1 are counted by the entry of small, and in cell 1 of cells.
@@ -198,5 +201,119 @@ func TestMulticastGroups(t *testing.T) {
 	r.mustWrite(remove(t, group(one, "")))
 	if got := r.mustRead(entry(t, group("", ""))); len(got) != 0 {
 		t.Errorf("after DELETE there are %d groups", len(got))
+	}
+}
+
+// showColors sends frames for dst 1 that leave with their colors by port 3: the entry's and the cell's.
+func showColors(host *port.End, at3 <-chan []byte, n int) string {
+	text := ""
+	for range n {
+		host.Send(append([]byte{0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 0x1c}, make([]byte, 46)...))
+		f := <-at3
+		text += fmt.Sprintf(" %x", f[13])
+	}
+	return text
+}
+
+// Sections "MeterEntry", "DirectMeterEntry" and "Direct Resources".
+func TestMeters(t *testing.T) {
+	r := newRig(t)
+	r.configured(kinds(t))
+	host, _ := r.link(1)
+	_, at3 := r.link(3)
+	const slow = `cir:0 cburst:2 pir:0 pburst:3` // no token comes back: colors follow from the bursts alone
+	const slowBytes = `cir:0 cburst:60 pir:0 pburst:120`
+	read := func(ask string) []string {
+		t.Helper()
+		return texts(r.mustRead(entry(t, ask)))
+	}
+	cell := func(i, config string) string { return `meter_entry:{meter_id:$rates index:{` + i + `}` + config + `}` }
+	config := func(rates string) string { return ` config:{` + rates + `}` }
+	key := `table_entry:{table_id:$marked` + smallKey
+	const mark = ` action:{action:{action_id:$mark}}`
+	r.mustWrite(
+		insert(t, `table_entry:{table_id:$small`+smallKey+counted3+`}`),
+		insert(t, key+mark+`}`),
+	)
+	if got, want := showColors(host, at3, 2), " 0 0"; got != want {
+		t.Errorf("without rates the colors are%s, want%s", got, want)
+	}
+
+	for _, ask := range []string{`meter_entry:{}`, `meter_entry:{meter_id:$rates}`} {
+		want := []string{cell("", ""), cell("index:1", ""), cell("index:2", ""), cell("index:3", "")}
+		if diff := cmp.Diff(want, read(ask)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	r.mustWrite(modify(t, `meter_entry:{meter_id:$rates index:{index:1} config:{`+slow+`}}`))
+	const readBack = `cburst:2 pburst:3`
+	if diff := cmp.Diff([]string{cell("index:1", config(readBack))}, read(`meter_entry:{meter_id:$rates index:{index:1}}`)); diff != "" {
+		t.Errorf("one cell (-want +got):\n%s", diff)
+	}
+	if got, want := showColors(host, at3, 4), " 0 0 1 2"; got != want {
+		t.Errorf("the cell's colors are%s, want%s", got, want)
+	}
+	r.mustWrite(modify(t, `meter_entry:{meter_id:$rates config:{cir:5 cburst:6 pir:7 pburst:8}}`)) // all cells
+	all := config(`cir:5 cburst:6 pir:7 pburst:8`)
+	if diff := cmp.Diff([]string{cell("", all), cell("index:1", all), cell("index:2", all), cell("index:3", all)}, read(`meter_entry:{}`)); diff != "" {
+		t.Errorf("all cells (-want +got):\n%s", diff)
+	}
+	r.mustWrite(modify(t, `meter_entry:{meter_id:$rates}`)) // the default: green
+
+	// 60 bytes a frame.
+	r.mustWrite(modify(t, `direct_meter_entry:{`+key+`} config:{`+slowBytes+`}}`))
+	if got, want := showColors(host, at3, 3), " 0 10 20"; got != want {
+		t.Errorf("the entry's colors are%s, want%s", got, want)
+	}
+	const direct = `direct_meter_entry:{table_entry:{table_id:$marked match:{field_id:1 exact:{value:"\x01"}}}`
+	for _, ask := range []string{
+		`direct_meter_entry:{` + key + `}}`,
+		`direct_meter_entry:{table_entry:{table_id:$marked}}`,
+		`direct_meter_entry:{table_entry:{}}`,
+	} {
+		if diff := cmp.Diff([]string{direct + ` config:{cburst:60 pburst:120}}`}, read(ask)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	const row = `table_entry:{table_id:$marked match:{field_id:1 exact:{value:"\x01"}}` + mark
+	if diff := cmp.Diff([]string{row + `}`}, read(`table_entry:{table_id:$marked}`)); diff != "" {
+		t.Errorf("not asked for (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{row + ` meter_config:{cburst:60 pburst:120}}`}, read(`table_entry:{table_id:$marked meter_config:{}}`)); diff != "" {
+		t.Errorf("asked for (-want +got):\n%s", diff)
+	}
+	r.mustWrite(modify(t, key+mark+` meter_config:{cir:1 cburst:1 pir:1 pburst:1}}`))
+	if diff := cmp.Diff([]string{direct + ` config:{cir:1 cburst:1 pir:1 pburst:1}}`}, read(`direct_meter_entry:{table_entry:{}}`)); diff != "" {
+		t.Errorf("written with the entry (-want +got):\n%s", diff)
+	}
+	r.mustWrite(modify(t, key+mark+`}`)) // unset: the default
+	if diff := cmp.Diff([]string{direct + `}`}, read(`direct_meter_entry:{table_entry:{}}`)); diff != "" {
+		t.Errorf("reset by MODIFY (-want +got):\n%s", diff)
+	}
+	if got, want := showColors(host, at3, 3), " 0 0 0"; got != want {
+		t.Errorf("after the reset the colors are%s, want%s", got, want)
+	}
+
+	for _, tt := range []struct {
+		kind         v1.Update_Type
+		entity, want string
+	}{
+		{v1.Update_INSERT, `meter_entry:{meter_id:$rates}`, "InvalidArgument: a meter takes MODIFY only, not INSERT"},
+		{v1.Update_DELETE, `meter_entry:{meter_id:$rates}`, "InvalidArgument: a meter takes MODIFY only, not DELETE"},
+		{v1.Update_MODIFY, `meter_entry:{}`, "InvalidArgument: meter_id 0 is not in the P4Info"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates index:{index:4}}`, "OutOfRange: meter rates: index is 4, want 0 to 3"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates index:{index:-1}}`, "InvalidArgument: meter rates: index -1 is negative"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{cir:2 pir:1}}`, "InvalidArgument: meter rates: pir is 1, want cir, 2, or more"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{pburst:-1}}`, "InvalidArgument: meter rates: cir 0, cburst 0, pir 0, pburst -1: want 0 or more"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{eburst:1}}`, "InvalidArgument: meter rates: eburst is 1, want 0: it belongs to meters of a single rate"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates counter_data:{}}`, "Unimplemented: this target has no counters of colors"},
+		{v1.Update_INSERT, `direct_meter_entry:{` + key + `}}`, "InvalidArgument: a direct meter takes MODIFY only, not INSERT"},
+		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$rules}}`, "InvalidArgument: table rules has no direct meter"},
+		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$marked match:{field_id:1 exact:{value:"\x08"}}}}`, "NotFound: table marked: no such entry"},
+		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$marked is_default_action:true}}`, "Unimplemented: this target has no direct meters on default entries"},
+	} {
+		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
+			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
+		}
 	}
 }

@@ -12,13 +12,13 @@
 //
 // A client used to bmv2 finds these differences: nobody may write without being primary; when the
 // primary leaves, the others do not move up by themselves; a full table answers RESOURCE_EXHAUSTED;
-// reads filter by action, priority and metadata, and take all tables for direct counters; registers are
-// read and written; a backup's packet-out is answered with an error; idle timeouts are exact to 100 ms
-// and have no minimum.
+// reads filter by action, priority and metadata, and take all tables for direct counters and meters;
+// registers are read and written; one write may set all cells of a meter; a backup's packet-out is answered
+// with an error; idle timeouts are exact to 100 ms and have no minimum.
 //
-// Not offered, and answered UNIMPLEMENTED: meters, action profiles, value sets, clone sessions, extern
-// entries, backup replicas, direct counters of default entries, RECONCILE_AND_COMMIT, and batches other
-// than CONTINUE_ON_ERROR.
+// Not offered, and answered UNIMPLEMENTED: action profiles, value sets, clone sessions, extern
+// entries, backup replicas, direct counters and meters of default entries, counters of colors,
+// RECONCILE_AND_COMMIT, and batches other than CONTINUE_ON_ERROR.
 package server
 
 import (

@@ -70,8 +70,7 @@ func (t *table) insert(k key, e *v1.TableEntry, now time.Duration) error {
 		return engineError(t, err)
 	}
 	t.expect(entry.IdleTimeout)
-	t.annotate(k, nil, e)
-	return nil
+	return t.annotate(k, nil, e)
 }
 
 func (t *table) modify(k key, e *v1.TableEntry, now time.Duration) error {
@@ -82,7 +81,7 @@ func (t *table) modify(k key, e *v1.TableEntry, now time.Duration) error {
 	if e.GetAction() == nil {
 		// Section "Action Specification": only direct resources change.
 		setCounter(old, e.GetCounterData())
-		return nil
+		return t.setMeter(old, e.GetMeterConfig())
 	}
 	if t.constEntries {
 		return t.constError()
@@ -96,26 +95,28 @@ func (t *table) modify(k key, e *v1.TableEntry, now time.Duration) error {
 		return engineError(t, err)
 	}
 	t.expect(entry.IdleTimeout)
-	t.annotate(k, old, e)
-	return nil
+	return t.annotate(k, old, e)
 }
 
-// annotate writes what belongs to an entry and is not in the engine's: the counter, and the client's
-// own data, which moves from the old to the new version of the entry.
-func (t *table) annotate(k key, old *engine.Installed, e *v1.TableEntry) {
+// annotate writes what belongs to an entry and is not in the engine's: the counter, the meter, and the
+// client's own data, which moves from the old to the new version of the entry.
+func (t *table) annotate(k key, old *engine.Installed, e *v1.TableEntry) error {
 	n := noteOf(e)
 	if len(t.notes) > 0 && old != nil {
 		delete(t.notes, old)
 	}
-	if n == (note{}) && e.GetCounterData() == nil {
-		return
+	if n == (note{}) && e.GetCounterData() == nil && !t.meter {
+		return nil
 	}
-	if now, ok := t.engine.Lookup(k.match, k.priority); ok {
-		setCounter(now, e.GetCounterData())
-		if n != (note{}) {
-			t.notes[now] = n
-		}
+	now, ok := t.engine.Lookup(k.match, k.priority)
+	if !ok {
+		return nil
 	}
+	setCounter(now, e.GetCounterData())
+	if n != (note{}) {
+		t.notes[now] = n
+	}
+	return t.setMeter(now, e.GetMeterConfig())
 }
 
 func noteOf(e *v1.TableEntry) note {
@@ -136,8 +137,8 @@ func (t *table) updateDefault(kind v1.Update_Type, e *v1.TableEntry) error {
 		return err
 	}
 	switch {
-	case e.GetCounterData() != nil:
-		return unimplemented("direct counters on default entries")
+	case e.GetCounterData() != nil || e.GetMeterConfig() != nil:
+		return unimplemented("direct counters or meters on default entries")
 	case t.constDefault:
 		return status.Errorf(codes.PermissionDenied, "table %s: the default entry is const", t.name)
 	case e.GetAction() == nil:
@@ -167,10 +168,15 @@ func (t *table) checkBody(e *v1.TableEntry) error {
 		return invalid("table %s: idle_timeout_ns is %d, want 0 (none) or more", t.name, e.GetIdleTimeoutNs())
 	case e.GetIdleTimeoutNs() > 0 && !t.timeout:
 		return invalid("table %s has no idle timeouts", t.name)
-	case e.GetMeterConfig() != nil || e.GetMeterCounterData() != nil:
+	case (e.GetMeterConfig() != nil || e.GetMeterCounterData() != nil) && !t.meter:
 		return invalid("table %s has no direct meter", t.name)
+	case e.GetMeterCounterData() != nil:
+		return unimplemented("counters of colors")
 	case e.GetCounterData() != nil && !t.counter:
 		return invalid("table %s has no direct counter", t.name)
+	}
+	if _, err := rates("table "+t.name+": meter_config", e.GetMeterConfig()); err != nil {
+		return err
 	}
 	return checkCounterData(e.GetCounterData())
 }

@@ -54,6 +54,10 @@ func (s *Server) update(p *pipeline, u *v1.Update) error {
 		return p.updateDirectCounter(u.GetType(), e.DirectCounterEntry)
 	case *v1.Entity_CounterEntry:
 		return p.updateCounter(u.GetType(), e.CounterEntry)
+	case *v1.Entity_MeterEntry:
+		return p.updateMeter(u.GetType(), e.MeterEntry)
+	case *v1.Entity_DirectMeterEntry:
+		return p.updateDirectMeter(u.GetType(), e.DirectMeterEntry)
 	case *v1.Entity_RegisterEntry:
 		return p.updateRegister(u.GetType(), e.RegisterEntry)
 	case *v1.Entity_PacketReplicationEngineEntry:
@@ -68,8 +72,6 @@ func (s *Server) update(p *pipeline, u *v1.Update) error {
 // entityName names the entities that this target has not.
 func entityName(e any) string {
 	switch e.(type) {
-	case *v1.Entity_MeterEntry, *v1.Entity_DirectMeterEntry:
-		return "meters"
 	case *v1.Entity_ActionProfileMember, *v1.Entity_ActionProfileGroup:
 		return "action profiles"
 	case *v1.Entity_ValueSetEntry:

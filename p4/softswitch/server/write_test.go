@@ -92,13 +92,16 @@ func TestTableWrites(t *testing.T) {
 
 		{"Direct Resources", "no counter", ins, `table_entry:{table_id:$rules priority:1 counter_data:{}` + drop + `}`, "InvalidArgument: table rules has no direct counter"},
 		{"Direct Resources", "no meter", ins, `table_entry:{table_id:$rules priority:1 meter_config:{}` + drop + `}`, "InvalidArgument: table rules has no direct meter"},
+		{"Direct Resources", "negative rate", ins, `table_entry:{table_id:$marked` + smallKey + ` meter_config:{cir:-1 pir:2} action:{action:{action_id:$mark}}}`,
+			"InvalidArgument: table marked: meter_config: cir -1, cburst 0, pir 2, pburst 0: want 0 or more"},
+		{"Direct Resources", "counters of colors", ins, `table_entry:{table_id:$marked` + smallKey + ` meter_counter_data:{} action:{action:{action_id:$mark}}}`,
+			"Unimplemented: this target has no counters of colors"},
 		{"Direct Resources", "negative counter", mod, `table_entry:{table_id:$small` + smallKey + ` counter_data:{packet_count:-1}}`, "InvalidArgument: counter_data: -1 packets, 0 bytes: want 0 or more"},
 
 		{"Idle-timeout", "not supported", ins, `table_entry:{table_id:$rules priority:1 idle_timeout_ns:5` + drop + `}`, "InvalidArgument: table rules has no idle timeouts"},
 		{"Idle-timeout", "negative", mod, `table_entry:{table_id:$small` + smallKey + counted3 + ` idle_timeout_ns:-1}`, "InvalidArgument: table small: idle_timeout_ns is -1, want 0 (none) or more"},
 		{"Idle-timeout", "time_since_last_hit", mod, `table_entry:{table_id:$small` + smallKey + counted3 + ` time_since_last_hit:{}}`, "InvalidArgument: table small: time_since_last_hit cannot be written"},
 
-		{"MeterEntry", "meters", mod, `meter_entry:{}`, "Unimplemented: this target has no meters"},
 		{"ActionProfileMember", "members", ins, `action_profile_member:{}`, "Unimplemented: this target has no action profiles"},
 		{"ValueSetEntry", "value sets", mod, `value_set_entry:{}`, "Unimplemented: this target has no value sets"},
 		{"ExternEntry", "externs", ins, `extern_entry:{}`, "Unimplemented: this target has no extern entries"},

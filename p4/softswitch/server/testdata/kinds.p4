@@ -12,7 +12,7 @@ header cpu_in_t { bit<9> port; bit<3> class; bit<4> pad; }
 header cpu_out_t { bit<4> pad; bit<9> port; bit<3> class; }
 
 struct headers_t { cpu_in_t cpu_in; cpu_out_t cpu_out; ethernet_t ethernet; }
-struct metadata_t { bit<32> a; bit<16> b; bit<8> c; bit<12> d; }
+struct metadata_t { bit<32> a; bit<16> b; bit<8> c; bit<12> d; bit<2> e; bit<2> f; }
 
 parser P(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     state start {
@@ -26,6 +26,8 @@ control KindsIngress(inout headers_t hdr, inout metadata_t meta, inout standard_
     @name(".hits") direct_counter(CounterType.packets_and_bytes) hits;
     @name(".cells") counter(4, CounterType.packets_and_bytes) cells;
     @name(".words") register<bit<12>>(4) words;
+    @name(".rates") meter(4, MeterType.packets) rates;
+    @name(".marks") direct_meter<bit<2>>(MeterType.bytes) marks;
 
     @name(".forward") action forward(bit<9> port) { std.egress_spec = port; }
     @name(".forward_counted") action forward_counted(bit<9> port) { std.egress_spec = port; hits.count(); }
@@ -57,6 +59,14 @@ control KindsIngress(inout headers_t hdr, inout metadata_t meta, inout standard_
         const default_action = drop();
         const entries = { 1: forward(3); 2: drop(); }
     }
+    @name(".mark") action mark() { marks.read(meta.e); }
+    @name(".marked") table marked {
+        key = { hdr.ethernet.dst: exact @name("dst"); }
+        actions = { mark; @defaultonly NoAction; }
+        default_action = NoAction();
+        meters = marks;
+        size = 2;
+    }
     @name(".keyless") table keyless {
         actions = { forward; drop; }
         default_action = forward(4);
@@ -79,6 +89,11 @@ control KindsIngress(inout headers_t hdr, inout metadata_t meta, inout standard_
             small.apply();
             cells.count(1);
             words.write(0, meta.d);
+            if (hdr.ethernet.type == 0xc01c) { // a frame that shows its colors, by entry and by cell
+                marked.apply();
+                rates.execute_meter(1, meta.f);
+                hdr.ethernet.type = 8w0 ++ 2w0 ++ meta.e ++ 2w0 ++ meta.f;
+            }
         }
     }
 }

@@ -44,6 +44,7 @@ var DefaultRooms = Rooms{Idle: 4 << 20, Digest: 1 << 20, Error: 1 << 20, Packet:
 // Backlog is a set of rooms. All methods may be called from any goroutine; none of them waits.
 type Backlog struct {
 	waiting chan struct{} // holds a token while something is there
+	drop    func(Kind)    // told of every message that is dropped; nil: nobody is
 
 	mu    sync.Mutex // guards rooms
 	rooms [kinds]room
@@ -72,9 +73,10 @@ type item struct {
 	inRoom, inClass *list.Element
 }
 
-// New returns a Backlog with rooms of that size.
-func New(size Rooms) *Backlog {
-	b := &Backlog{waiting: make(chan struct{}, 1)}
+// New returns a Backlog with rooms of that size. It calls drop, unless that is nil, for every message that
+// finds no room, or has to make some; drop must not call back.
+func New(size Rooms, drop func(Kind)) *Backlog {
+	b := &Backlog{waiting: make(chan struct{}, 1), drop: drop}
 	for kind, limit := range [kinds]int{size.Idle, size.Digest, size.Error, size.Packet} {
 		b.rooms[kind] = room{limit: limit, classes: make(map[string]*class)}
 	}
@@ -126,11 +128,11 @@ func (b *Backlog) Offer(class string, m *v1.StreamMessageResponse) bool {
 	for r.used+cost > r.limit {
 		longest := r.longest(class, cost)
 		if longest == nil {
-			b.dropped[kind].Add(1)
+			b.lost(kind)
 			return false
 		}
 		r.remove(longest.order.Back().Value.(*item))
-		b.dropped[kind].Add(1)
+		b.lost(kind)
 	}
 	r.add(&item{message: m, cost: cost, class: class})
 	b.poke()
@@ -183,11 +185,18 @@ func (b *Backlog) Full(kind Kind, class string, size int) bool {
 	if cost := size + overhead; r.used+cost <= r.limit || r.longest(class, cost) != nil {
 		return false
 	}
-	b.dropped[kind].Add(1)
+	b.lost(kind)
 	return true
 }
 
-// Waiting returns a channel that holds a token while Next has something to return.
+func (b *Backlog) lost(kind Kind) {
+	b.dropped[kind].Add(1)
+	if b.drop != nil {
+		b.drop(kind)
+	}
+}
+
+// Waiting returns a channel that holds a token as long as Next has something to return.
 func (b *Backlog) Waiting() <-chan struct{} { return b.waiting }
 
 // Next returns the message whose turn it is, the oldest of the first kind that has any; nil when there is
@@ -198,21 +207,19 @@ func (b *Backlog) Next() *v1.StreamMessageResponse {
 	var next *v1.StreamMessageResponse
 	for kind := range b.rooms {
 		r := &b.rooms[kind]
-		oldest := r.order.Front()
-		if oldest == nil {
-			continue
+		if next == nil && r.order.Len() > 0 {
+			i := r.order.Front().Value.(*item)
+			r.remove(i)
+			next = i.message
 		}
-		if next != nil {
-			b.poke() // there is more
-			return next
-		}
-		i := oldest.Value.(*item)
-		r.remove(i)
-		next = i.message
 		if r.order.Len() > 0 {
 			b.poke()
 			return next
 		}
+	}
+	select {
+	case <-b.waiting: // the last one was taken without it
+	default:
 	}
 	return next
 }

@@ -43,29 +43,36 @@ func take(t *testing.T, b *backlog.Backlog) string {
 	for {
 		select {
 		case <-b.Waiting():
+			if m := b.Next(); m == nil {
+				t.Error("a token, and nothing waits")
+			} else {
+				got = append(got, text(m))
+			}
+			continue
 		default:
 			if m := b.Next(); m != nil {
 				t.Errorf("no token, and %v waits", m)
 			}
 			return strings.Join(got, " ")
 		}
-		m := b.Next()
-		switch u := m.GetUpdate().(type) {
-		case *v1.StreamMessageResponse_Packet:
-			got = append(got, string(u.Packet.Payload))
-		case *v1.StreamMessageResponse_Digest:
-			got = append(got, fmt.Sprintf("list%d", u.Digest.ListId))
-		case *v1.StreamMessageResponse_IdleTimeoutNotification:
-			got = append(got, fmt.Sprintf("idle%d", u.IdleTimeoutNotification.TableEntry[0].TableId))
-		case *v1.StreamMessageResponse_Error:
-			got = append(got, "error")
-		}
 	}
+}
+
+func text(m *v1.StreamMessageResponse) string {
+	switch u := m.GetUpdate().(type) {
+	case *v1.StreamMessageResponse_Packet:
+		return string(u.Packet.Payload)
+	case *v1.StreamMessageResponse_Digest:
+		return fmt.Sprintf("list%d", u.Digest.ListId)
+	case *v1.StreamMessageResponse_IdleTimeoutNotification:
+		return fmt.Sprintf("idle%d", u.IdleTimeoutNotification.TableEntry[0].TableId)
+	}
+	return "error"
 }
 
 // What is worth most is taken first, whatever came before it; within a kind the order stays.
 func TestRanks(t *testing.T) {
-	b := backlog.New(backlog.DefaultRooms)
+	b := backlog.New(backlog.DefaultRooms, nil)
 	for _, m := range []*v1.StreamMessageResponse{
 		packetIn(1, "a"), packetIn(2, "b"), streamError(), digest(1), packetIn(1, "c"), idle(5, 1), digest(2), idle(4, 1),
 	} {
@@ -73,7 +80,10 @@ func TestRanks(t *testing.T) {
 			t.Fatalf("%v found no room", m)
 		}
 	}
-	if got, want := take(t, b), "idle5 idle4 list1 list2 error a b c"; got != want {
+	if got := text(b.Next()); got != "idle5" { // without the token
+		t.Errorf("got %s, want idle5", got)
+	}
+	if got, want := take(t, b), "idle4 list1 list2 error a b c"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -84,7 +94,12 @@ func TestRoomsAreBounded(t *testing.T) {
 	for kind, m := range map[backlog.Kind]*v1.StreamMessageResponse{
 		backlog.Idle: idle(1, 3), backlog.Digest: digest(3), backlog.Error: streamError(), backlog.Packet: packetIn(1, "x"),
 	} {
-		b := backlog.New(rooms)
+		told := uint64(0)
+		b := backlog.New(rooms, func(k backlog.Kind) {
+			if k == kind {
+				told++
+			}
+		})
 		const offered = 1000
 		taken := uint64(0)
 		for range offered {
@@ -92,8 +107,8 @@ func TestRoomsAreBounded(t *testing.T) {
 				taken++
 			}
 		}
-		if got := b.Dropped(kind); got+taken != offered || taken < 10 || taken > 40 {
-			t.Errorf("%v: %d taken and %d counted as dropped of %d", kind, taken, got, offered)
+		if got := b.Dropped(kind); got+taken != offered || taken < 10 || taken > 40 || told != got {
+			t.Errorf("%v: %d taken, %d counted as dropped and %d told of %d", kind, taken, got, told, offered)
 		}
 		if !b.Full(kind, backlog.ClassOf(m), 1) {
 			t.Errorf("%v: a full room takes more", kind)
@@ -109,7 +124,11 @@ func TestRoomsAreBounded(t *testing.T) {
 		if u.Idle > rooms.Idle || u.Digest > rooms.Digest || u.Error > rooms.Error || u.Packet > rooms.Packet {
 			t.Errorf("%v: %+v is used of %+v", kind, u, rooms)
 		}
-		take(t, b)
+		for b.Next() != nil {
+		}
+		if got := take(t, b); got != "" {
+			t.Errorf("%v: %s waits when all is taken", kind, got)
+		}
 		if u := b.Used(); u != (backlog.Rooms{}) {
 			t.Errorf("%v: %+v is used when all is taken", kind, u)
 		}
@@ -118,7 +137,7 @@ func TestRoomsAreBounded(t *testing.T) {
 
 // In a full room the class that takes the most of it gives way: a port that floods displaces nobody.
 func TestFloodDisplacesItself(t *testing.T) {
-	b := backlog.New(backlog.Rooms{Packet: 6000})
+	b := backlog.New(backlog.Rooms{Packet: 6000}, nil)
 	for i := range 1000 {
 		offer(b, packetIn(1, fmt.Sprintf("flood%d", i)))
 	}

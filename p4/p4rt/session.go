@@ -313,7 +313,7 @@ func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitrati
 		case !a.primary:
 			messages = nil
 		case messages == nil:
-			messages = backlog.New(backlog.DefaultRooms)
+			messages = backlog.New(backlog.DefaultRooms, nil)
 		}
 		a.messages = messages
 		select {

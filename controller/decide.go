@@ -110,6 +110,17 @@ func vipMACs(intent *config.Intent) map[packet.MAC]bool {
 	return macs
 }
 
+// backendMACs are the addresses whose owners can be named.
+func backendMACs(intent *config.Intent) map[packet.MAC]bool {
+	macs := make(map[packet.MAC]bool)
+	for _, pool := range intent.Pools {
+		for _, b := range pool.Backends {
+			macs[b.MAC] = true
+		}
+	}
+	return macs
+}
+
 // view is what the loop knows of one switch.
 type view struct {
 	status device.Status

@@ -33,7 +33,8 @@ type loop struct {
 	log    *slog.Logger
 	db     saver
 	start  func(device.Config, device.Wanted) (*running, error)
-	inbox  chan func()
+	inbox  chan func() // calls and verdicts
+	news   chan func() // reports of switches: no call waits behind them
 	events events
 	checks checks
 	vips   vips
@@ -55,7 +56,8 @@ type loop struct {
 	limits   limits
 	pending  []*change
 	done     []*change // reprogrammed, the latest first
-	claims   claims
+	claims   *claims
+	notices  *notices
 	drained  map[plan.BackendKey]bool // told to be
 	reported time.Time                // when healthd last reported
 	rates    map[plan.VIPKey]float64  // packets a second, of VIPs that switches have counted twice
@@ -72,11 +74,13 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		events:  events{log: log},
 		vips:    newVIPs(),
 		inbox:   make(chan func(), 64),
+		news:    make(chan func(), 64),
 		started: time.Now(),
 		st:      st,
 		devices: make(map[string]*running),
 		views:   make(map[string]*view),
-		claims:  make(claims),
+		claims:  newClaims(),
+		notices: newNotices(),
 		drained: make(map[plan.BackendKey]bool),
 
 		rechecked: make(map[string]time.Time),
@@ -121,9 +125,19 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			return ctx.Err()
 		case f := <-l.inbox:
 			f()
+		case f := <-l.news:
+			select {
+			case call := <-l.inbox:
+				call()
+			default:
+			}
+			if l.fatal == nil {
+				f()
+			}
 		case r := <-reloads:
 			l.reloaded(ctx, r)
-		case <-retry.C:
+		case now := <-retry.C:
+			l.tellDue(now)
 			if l.frozen != nil {
 				_ = l.save(ctx, l.st, nil) // a failure shows in frozen
 			}
@@ -334,7 +348,7 @@ func (l *loop) wanted(tables plan.Tables, name string) device.Wanted {
 			tables.Flood = slices.Sorted(slices.Values(s.Ports))
 		}
 	}
-	return device.Wanted{Sequence: l.sequence, Tables: tables, VIPMACs: vipMACs(l.intent), Age: l.st.VIPAge}
+	return device.Wanted{Sequence: l.sequence, Tables: tables, VIPMACs: vipMACs(l.intent), Named: backendMACs(l.intent), Age: l.st.VIPAge}
 }
 
 // syncDevices starts a device for every switch of the intent, and lets go of the others: their tables
@@ -364,7 +378,7 @@ func (l *loop) syncDevices() error {
 			DeviceID: wanted[name].DeviceID,
 			Report: func(ctx context.Context, r device.Report) {
 				select {
-				case l.inbox <- func() { l.report(ctx, v, r) }:
+				case l.news <- func() { l.report(ctx, v, r) }:
 				case <-ctx.Done():
 				}
 			},

@@ -435,8 +435,10 @@ type SwitchStatus struct {
 	Failed                []*FailedUpdate         `protobuf:"bytes,13,rep,name=failed,proto3" json:"failed,omitempty"`                                                              // the first few
 	FailedTotal           uint64                  `protobuf:"varint,14,opt,name=failed_total,json=failedTotal,proto3" json:"failed_total,omitempty"`
 	Tallies               map[string]*PacketCount `protobuf:"bytes,15,rep,name=tallies,proto3" json:"tallies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went nowhere, from the pipeline's counter
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Why new stations are not learned, so that frames to them are flooded; empty while there is room.
+	StationsFull  string `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3" json:"stations_full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SwitchStatus) Reset() {
@@ -572,6 +574,13 @@ func (x *SwitchStatus) GetTallies() map[string]*PacketCount {
 		return x.Tallies
 	}
 	return nil
+}
+
+func (x *SwitchStatus) GetStationsFull() string {
+	if x != nil {
+		return x.StationsFull
+	}
+	return ""
 }
 
 // FailedUpdate is a row that the switch does not take. It is retried.
@@ -1401,12 +1410,13 @@ type ARPClaim struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
 	VipAddress    string                 `protobuf:"bytes,2,opt,name=vip_address,json=vipAddress,proto3" json:"vip_address,omitempty"`
-	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"` // switch port that the claim came in by
-	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
+	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`      // switch port that the claim came in by
+	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`         // empty: those of that VIP, switch and port that are not told apart, as MACs can be invented
 	Backend       string                 `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
 	Count         uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
 	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
 	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	Also          string                 `protobuf:"bytes,20,opt,name=also,proto3" json:"also,omitempty"` // in an event: who else claims VIPs on that switch, and how often since the last event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1495,6 +1505,13 @@ func (x *ARPClaim) GetLast() *timestamppb.Timestamp {
 		return x.Last
 	}
 	return nil
+}
+
+func (x *ARPClaim) GetAlso() string {
+	if x != nil {
+		return x.Also
+	}
+	return ""
 }
 
 // SlotMoves says how many slots went from one backend to another.
@@ -2234,6 +2251,7 @@ type Event struct {
 	//	*Event_SlotsSettled
 	//	*Event_Store
 	//	*Event_Station
+	//	*Event_StationsFull
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2396,6 +2414,15 @@ func (x *Event) GetStation() *StationMoved {
 	return nil
 }
 
+func (x *Event) GetStationsFull() *StationsFull {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_StationsFull); ok {
+			return x.StationsFull
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2444,6 +2471,10 @@ type Event_Station struct {
 	Station *StationMoved `protobuf:"bytes,14,opt,name=station,proto3,oneof"`
 }
 
+type Event_StationsFull struct {
+	StationsFull *StationsFull `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2465,6 +2496,8 @@ func (*Event_SlotsSettled) isEvent_Detail() {}
 func (*Event_Store) isEvent_Detail() {}
 
 func (*Event_Station) isEvent_Detail() {}
+
+func (*Event_StationsFull) isEvent_Detail() {}
 
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2962,6 +2995,9 @@ type StationMoved struct {
 	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	FromPort      uint32                 `protobuf:"varint,3,opt,name=from_port,json=fromPort,proto3" json:"from_port,omitempty"`
 	ToPort        uint32                 `protobuf:"varint,4,opt,name=to_port,json=toPort,proto3" json:"to_port,omitempty"`
+	Backend       string                 `protobuf:"bytes,20,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
+	Times         uint64                 `protobuf:"varint,21,opt,name=times,proto3" json:"times,omitempty"`    // since the last event
+	Also          string                 `protobuf:"bytes,22,opt,name=also,proto3" json:"also,omitempty"`       // what else moved on that switch, and how often since the last event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3024,6 +3060,104 @@ func (x *StationMoved) GetToPort() uint32 {
 	return 0
 }
 
+func (x *StationMoved) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *StationMoved) GetTimes() uint64 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *StationMoved) GetAlso() string {
+	if x != nil {
+		return x.Also
+	}
+	return ""
+}
+
+// StationsFull says that stations are not learned, for want of room. Frames to them are flooded.
+type StationsFull struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // what of the switch is full
+	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`    // that most of them are on
+	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`       // of one of them
+	Also          string                 `protobuf:"bytes,5,opt,name=also,proto3" json:"also,omitempty"`     // more of them, and how often since the last event
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StationsFull) Reset() {
+	*x = StationsFull{}
+	mi := &file_sluice_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StationsFull) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StationsFull) ProtoMessage() {}
+
+func (x *StationsFull) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StationsFull.ProtoReflect.Descriptor instead.
+func (*StationsFull) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *StationsFull) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *StationsFull) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *StationsFull) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *StationsFull) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *StationsFull) GetAlso() string {
+	if x != nil {
+		return x.Also
+	}
+	return ""
+}
+
 type WatchChecksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3032,7 +3166,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3178,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3191,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 // Checks is everything healthd has to watch.
@@ -3071,7 +3205,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3217,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3230,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3125,7 +3259,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3271,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3284,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3184,7 +3318,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3330,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3343,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3246,7 +3380,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3392,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3405,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Check) GetType() string {
@@ -3372,7 +3506,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3518,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3531,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3458,7 +3592,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3604,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3617,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3524,7 +3658,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3670,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3683,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3580,7 +3714,7 @@ const file_sluice_proto_rawDesc = "" +
 	" \x03(\v2\x15.sluice.v1.PoolStatusR\x05pools\x122\n" +
 	"\n" +
 	"arp_claims\x18\v \x03(\v2\x13.sluice.v1.ARPClaimR\tarpClaims\x12;\n" +
-	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\"\x8f\x06\n" +
+	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\"\xb4\x06\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -3597,7 +3731,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\bstations\x18\f \x01(\x04R\bstations\x12/\n" +
 	"\x06failed\x18\r \x03(\v2\x17.sluice.v1.FailedUpdateR\x06failed\x12!\n" +
 	"\ffailed_total\x18\x0e \x01(\x04R\vfailedTotal\x12>\n" +
-	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x1aR\n" +
+	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x12#\n" +
+	"\rstations_full\x18\x14 \x01(\tR\fstationsFull\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\"s\n" +
@@ -3698,7 +3833,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\vgrace_slots\x18\" \x01(\rR\n" +
 	"graceSlots\x12;\n" +
 	"\vgrace_until\x18# \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"graceUntil\"\xfb\x01\n" +
+	"graceUntil\"\x8f\x02\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -3708,7 +3843,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x05 \x01(\tR\abackend\x12\x14\n" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
-	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"s\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
+	"\x04also\x18\x14 \x01(\tR\x04also\"s\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -3760,7 +3896,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xda\x05\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\x9a\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -3778,7 +3914,8 @@ const file_sluice_proto_rawDesc = "" +
 	"drain_done\x18\v \x01(\v2\x14.sluice.v1.DrainDoneH\x00R\tdrainDone\x12>\n" +
 	"\rslots_settled\x18\f \x01(\v2\x17.sluice.v1.SlotsSettledH\x00R\fslotsSettled\x12/\n" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
-	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astationB\b\n" +
+	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x12>\n" +
+	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFullB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -3814,12 +3951,21 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x02 \x01(\tR\abackend\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"n\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\xb2\x01\n" +
 	"\fStationMoved\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1b\n" +
 	"\tfrom_port\x18\x03 \x01(\rR\bfromPort\x12\x17\n" +
-	"\ato_port\x18\x04 \x01(\rR\x06toPort\"\x14\n" +
+	"\ato_port\x18\x04 \x01(\rR\x06toPort\x12\x18\n" +
+	"\abackend\x18\x14 \x01(\tR\abackend\x12\x14\n" +
+	"\x05times\x18\x15 \x01(\x04R\x05times\x12\x12\n" +
+	"\x04also\x18\x16 \x01(\tR\x04also\"x\n" +
+	"\fStationsFull\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12\x10\n" +
+	"\x03mac\x18\x04 \x01(\tR\x03mac\x12\x12\n" +
+	"\x04also\x18\x05 \x01(\tR\x04also\"\x14\n" +
 	"\x12WatchChecksRequest\"^\n" +
 	"\x06Checks\x12'\n" +
 	"\x0fintent_revision\x18\x01 \x01(\x03R\x0eintentRevision\x12+\n" +
@@ -3896,7 +4042,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -3936,32 +4082,33 @@ var file_sluice_proto_goTypes = []any{
 	(*DrainDone)(nil),               // 35: sluice.v1.DrainDone
 	(*StoreChanged)(nil),            // 36: sluice.v1.StoreChanged
 	(*StationMoved)(nil),            // 37: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 38: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 39: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 40: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 41: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 42: sluice.v1.Check
-	(*Verdict)(nil),                 // 43: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 44: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 45: sluice.v1.ReportVerdictsResponse
-	nil,                             // 46: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 47: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 48: google.protobuf.Duration
+	(*StationsFull)(nil),            // 38: sluice.v1.StationsFull
+	(*WatchChecksRequest)(nil),      // 39: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 40: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 41: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 42: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 43: sluice.v1.Check
+	(*Verdict)(nil),                 // 44: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 45: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 46: sluice.v1.ReportVerdictsResponse
+	nil,                             // 47: sluice.v1.SwitchStatus.TalliesEntry
+	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 49: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	47, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	47, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	47, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	47, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	48, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	48, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	48, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	48, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
 	15, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
 	17, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
 	2,  // 9: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	47, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	48, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
 	7,  // 11: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	46, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	47, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	3,  // 13: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
 	8,  // 14: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
 	12, // 15: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
@@ -3969,21 +4116,21 @@ var file_sluice_proto_depIdxs = []int32{
 	14, // 17: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 18: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
 	0,  // 19: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	47, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	48, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
 	8,  // 21: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	47, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	47, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	47, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	47, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	47, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	47, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	48, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	48, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	48, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	48, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	48, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	48, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	48, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
 	16, // 29: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	47, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	48, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
 	14, // 31: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 32: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
 	14, // 33: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	47, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	48, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
 	29, // 35: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
 	30, // 36: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
 	17, // 37: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
@@ -3995,46 +4142,47 @@ var file_sluice_proto_depIdxs = []int32{
 	31, // 43: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
 	36, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
 	37, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	0,  // 46: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	47, // 47: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	16, // 48: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 49: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 50: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	40, // 51: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	41, // 52: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	42, // 53: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	48, // 54: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	48, // 55: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	48, // 56: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	48, // 57: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 58: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	47, // 59: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	47, // 60: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	43, // 61: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 62: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 63: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	18, // 64: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	20, // 65: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	23, // 66: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	25, // 67: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	27, // 68: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 69: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	38, // 70: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	44, // 71: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 72: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	19, // 73: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	21, // 74: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	24, // 75: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	26, // 76: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	28, // 77: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 78: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	39, // 79: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	45, // 80: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	72, // [72:81] is the sub-list for method output_type
-	63, // [63:72] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	38, // 46: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	0,  // 47: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	48, // 48: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	16, // 49: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	2,  // 50: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 51: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	41, // 52: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	42, // 53: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	43, // 54: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	49, // 55: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	49, // 56: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	49, // 57: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	49, // 58: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 59: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	48, // 60: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	48, // 61: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	44, // 62: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	8,  // 63: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	4,  // 64: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	18, // 65: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	20, // 66: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	23, // 67: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	25, // 68: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	27, // 69: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	10, // 70: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	39, // 71: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	45, // 72: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	5,  // 73: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	19, // 74: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	21, // 75: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	24, // 76: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	26, // 77: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	28, // 78: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	11, // 79: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	40, // 80: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	46, // 81: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	73, // [73:82] is the sub-list for method output_type
+	64, // [64:73] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4054,6 +4202,7 @@ func file_sluice_proto_init() {
 		(*Event_SlotsSettled)(nil),
 		(*Event_Store)(nil),
 		(*Event_Station)(nil),
+		(*Event_StationsFull)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4061,7 +4210,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

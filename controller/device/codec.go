@@ -24,6 +24,8 @@ type codec struct {
 
 	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, station, l2 table
 
+	stations int // that there is room for
+
 	forwardToBackend, toBackend, move, stay, toPool, refuse, claim, answer, known, forward action
 }
 
@@ -95,6 +97,11 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	table(&c.arpResponder, "arp_responder", "target_address")
 	table(&c.station, "station", "mac")
 	table(&c.l2, "l2", "mac")
+	for _, name := range []string{"station", "l2"} {
+		if t, err := info.Table(name); err == nil && (c.stations == 0 || int(t.Size) < c.stations) {
+			c.stations = int(t.Size)
+		}
+	}
 	action(&c.forwardToBackend, "forward_to_backend", "mac", "port")
 	action(&c.toBackend, "to_backend", "backend_id")
 	action(&c.move, "move", "backend_id", "bank", "epoch")

@@ -56,8 +56,7 @@ func plainFrame(from packet.MAC) []byte {
 	return append(f, make([]byte, 46)...)
 }
 
-// flood sends frames by a port at a rate until stop is called. With moves every other frame goes in by
-// another port too.
+// flood sends frames by some ports at a rate until stop is called.
 func (tg *target) flood(rate int, frame func(uint64) []byte, ports ...uint16) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -220,7 +219,7 @@ func TestFloodsHoldUpNothing(t *testing.T) {
 			if strings.Contains(flood.name, "move") {
 				ports = []uint16{4, 3}
 			}
-			stop := tg.flood(flood.rate, flood.frame, ports...)
+			stop := tg.flood(flood.rate/slowdown, flood.frame, ports...)
 			defer stop()
 			tg.flooded(t, d, flood.name)
 			flooded, all := times(repeat, func() time.Duration { return d.failover(t, c) })

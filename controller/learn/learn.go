@@ -84,8 +84,9 @@ type Learner struct {
 	want    map[packet.MAC]uint16
 	rows    [2]map[packet.MAC]uint16 // by Table, as read or written
 	ours    map[packet.MAC]bool      // MACs that are no station's
-	queued  map[packet.MAC]bool      // may differ from want: it is in queue or in refused
-	queue   []packet.MAC             // the oldest first
+	queued  map[packet.MAC]bool      // may differ from want: it is in queues or in refused
+	queues  map[int][]packet.MAC     // by port, or gone; the oldest first. They take turns
+	served  int                      // whose turn was last
 	refused []packet.MAC             // rows of these were not deleted; again from retryAt
 
 	size     int            // rows of each table
@@ -99,12 +100,16 @@ type Learner struct {
 	closed  bool      // until then, or until a row is deleted, no more fit
 }
 
+// gone is the queue of stations that are no more.
+const gone = -1
+
 // New returns a learner for a switch that holds nothing, and has room for size stations.
 func New(size int) *Learner {
 	return &Learner{
 		want:   make(map[packet.MAC]uint16),
 		rows:   [2]map[packet.MAC]uint16{make(map[packet.MAC]uint16), make(map[packet.MAC]uint16)},
 		queued: make(map[packet.MAC]bool),
+		queues: make(map[int][]packet.MAC),
 		size:   size,
 		at:     make(map[uint16]int),
 	}
@@ -215,8 +220,17 @@ func (l *Learner) count(port uint16, by int) {
 func (l *Learner) enqueue(mac packet.MAC) {
 	if !l.queued[mac] && len(l.changes(mac)) > 0 {
 		l.queued[mac] = true
-		l.queue = append(l.queue, mac)
+		l.wait(mac)
 	}
+}
+
+// wait puts a MAC behind the others of its port.
+func (l *Learner) wait(mac packet.MAC) {
+	at := gone
+	if port, wanted := l.want[mac]; wanted {
+		at = int(port)
+	}
+	l.queues[at] = append(l.queues[at], mac)
 }
 
 // Aged takes the switch's report that a station has been silent.
@@ -247,35 +261,56 @@ func (l *Learner) changes(mac packet.MAC) []Change {
 	return changes
 }
 
-// Changes returns rows to write now, of the MACs that have waited longest, about most of them. Those that
-// neither Done nor Refused is told of come again.
+// Changes returns rows to write now, about most of them. Ports take turns, so that a station does not wait
+// behind those that another port invents; within a port the oldest comes first. Those that neither Done nor
+// Refused is told of come again.
 func (l *Learner) Changes(most int, now time.Time) []Change {
 	if len(l.refused) > 0 && !now.Before(l.retryAt) {
-		l.queue, l.refused = append(l.queue, l.refused...), nil
+		for _, mac := range l.refused {
+			l.wait(mac)
+		}
+		l.refused = nil
 	}
+	turns := slices.Sorted(maps.Keys(l.queues))
+	if i, _ := slices.BinarySearch(turns, l.served+1); i > 0 {
+		turns = slices.Concat(turns[i:], turns[:i])
+	}
+	shut := l.closed && now.Before(l.retryAt)
 	var changes []Change
-	kept := l.queue[:0]
-	for i, mac := range l.queue {
-		if len(changes) >= most {
-			kept = append(kept, l.queue[i:]...)
-			break
+	kept := make(map[int][]packet.MAC)
+	for left := true; left && len(changes) < most; {
+		left = false
+		for _, at := range turns {
+			for len(l.queues[at]) > 0 && len(changes) < most {
+				mac := l.queues[at][0]
+				l.queues[at] = l.queues[at][1:]
+				of := l.changes(mac)
+				if shut && len(of) == 2 && of[0].Op == Insert {
+					l.forget(mac) // it is reported again
+					of = nil
+				}
+				if len(of) == 0 {
+					delete(l.queued, mac)
+					continue
+				}
+				changes = append(changes, of...)
+				kept[at] = append(kept[at], mac)
+				l.served, left = at, true
+				break
+			}
 		}
-		of := l.changes(mac)
-		if len(of) == 0 {
-			delete(l.queued, mac)
-			continue
-		}
-		kept = append(kept, mac)
-		changes = append(changes, of...)
 	}
-	l.queue = kept
+	for at, macs := range kept {
+		l.queues[at] = append(macs, l.queues[at]...)
+	}
+	maps.DeleteFunc(l.queues, func(_ int, macs []packet.MAC) bool { return len(macs) == 0 })
 	return changes
 }
 
 // Due returns when Changes has something to return; the zero Time for never.
 func (l *Learner) Due(now time.Time) time.Time {
 	switch {
-	case len(l.queue) > 0:
+	case len(l.queues) > 0:
 		return now
 	case len(l.refused) > 0:
 		return l.retryAt
@@ -310,10 +345,13 @@ func (l *Learner) Refused(c Change, now time.Time) {
 		if l.retryAt.Before(now) {
 			l.retryAt = now.Add(Retry)
 		}
-		if i := slices.Index(l.queue, c.MAC); i >= 0 {
-			l.queue = slices.Delete(l.queue, i, i+1)
-			l.refused = append(l.refused, c.MAC)
+		for at, macs := range l.queues {
+			if i := slices.Index(macs, c.MAC); i >= 0 {
+				l.queues[at] = slices.Delete(macs, i, i+1)
+				l.refused = append(l.refused, c.MAC)
+			}
 		}
+		maps.DeleteFunc(l.queues, func(_ int, macs []packet.MAC) bool { return len(macs) == 0 })
 	}
 }
 

@@ -197,6 +197,51 @@ func TestChangesComeInParts(t *testing.T) {
 	}
 }
 
+// A station does not wait behind those that another port invents.
+func TestPortsTakeTurns(t *testing.T) {
+	l := learn.New(10_000)
+	l.Limit(10_000, []uint16{1, 2, 3})
+	for i := range 3000 {
+		l.Seen(station(i), 1, start)
+	}
+	write := func() map[packet.MAC]bool {
+		got := make(map[packet.MAC]bool)
+		for _, c := range l.Changes(8, start) {
+			got[c.MAC] = true
+			l.Done(c)
+		}
+		return got
+	}
+	write()
+	l.Seen(a, 2, start)
+	l.Seen(b, 3, start)
+	l.Aged(station(0))
+	if got := write(); !got[a] || !got[b] || !got[station(0)] || len(got) != 4 {
+		t.Errorf("written: %v, want a station each of ports 1, 2 and 3, and the one that is gone", got)
+	}
+	if got := write(); len(got) != 4 || got[station(0)] {
+		t.Errorf("written then: %v, want 4 of port 1", got)
+	}
+	// More ports than fit in one go: each gets its turn.
+	l = learn.New(10_000)
+	for port := range uint16(20) {
+		for i := range 5 {
+			l.Seen(station(int(port)*100+i), port, start)
+		}
+	}
+	turns := make(map[byte]int)
+	for range 5 {
+		for mac := range write() {
+			turns[byte((int(mac[4])<<8|int(mac[5]))/100)]++
+		}
+	}
+	for port := range byte(20) {
+		if turns[port] != 1 {
+			t.Errorf("port %d had %d turns of 20, want 1", port, turns[port])
+		}
+	}
+}
+
 // A switch that turns out to hold fewer is left alone until a row is gone, or Retry is over.
 func TestTableThatTurnsOutFull(t *testing.T) {
 	l := learn.New(1000)
@@ -216,8 +261,15 @@ func TestTableThatTurnsOutFull(t *testing.T) {
 		}
 		return n
 	}
-	if n := try(b, start); n != 2 {
-		t.Fatalf("%d rows of a new station were tried, want 2", n)
+	l.Seen(b, 2, start)
+	for i := range 10 {
+		l.Seen(station(i), 2, start)
+	}
+	for _, c := range l.Changes(2, start) {
+		l.Refused(c, start)
+	}
+	if left := l.Changes(1000, start); len(left) != 0 || l.Len() != 1 {
+		t.Errorf("%v is to be written though the table is full, and %d stations are known; want nothing, and 1", left, l.Len())
 	}
 	if got, want := l.Full(start), "the switch takes no more than 1 stations"; got != want {
 		t.Errorf("full: %q, want %q", got, want)

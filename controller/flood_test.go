@@ -222,13 +222,14 @@ func TestFloodsHoldUpNothing(t *testing.T) {
 			stop := tg.flood(flood.rate/slowdown, flood.frame, ports...)
 			defer stop()
 			tg.flooded(t, d, flood.name)
+			tg.namesBackend(t, d)
 			flooded, all := times(repeat, func() time.Duration { return d.failover(t, c) })
 			floodedDrain, allDrains := times(repeat, func() time.Duration { return d.drain(t, c) })
 			t.Logf("in the flood: a dead server gets new flows for %v, a drain takes %v", all, allDrains)
-			if limit := 2 * max(failover, floor); flooded > limit {
+			if limit := 2 * max(failover, floor); flooded > limit && !raceDetector {
 				t.Errorf("failover takes %v in the flood and %v in peace, want %v at most", flooded, failover, limit)
 			}
-			if limit := 2 * max(drain, floor); floodedDrain > limit {
+			if limit := 2 * max(drain, floor); floodedDrain > limit && !raceDetector {
 				t.Errorf("a drain takes %v in the flood and %v in peace, want %v at most", floodedDrain, drain, limit)
 			}
 			// What a failover and a drain log in peace, and a line for each kind of noise in 10 s.
@@ -266,6 +267,19 @@ func (tg *target) flooded(t *testing.T, d *daemon, name string) {
 	t.Helper()
 	d.wait("the flood of "+name+" shows", func(e *api.Event) bool {
 		return e.GetArpClaim() != nil || e.GetStation() != nil || e.GetStationsFull() != nil
+	})
+}
+
+// namesBackend asks that a server that claims the VIP once is named, whatever the others do.
+func (tg *target) namesBackend(t *testing.T, d *daemon) {
+	t.Helper()
+	web1, vip := packet.MAC{2, 0, 0, 0, 0, 0x11}, netip.MustParseAddr("10.0.0.100")
+	tg.hosts[2].Send(packet.NewARPReply(web1, vip, packet.Broadcast, vip))
+	d.wait("web1 is named for its claim", func(e *api.Event) bool { return e.GetArpClaim().GetBackend() == "web/web1" })
+	d.until("the status names web1", func(m *api.GetStatusResponse) bool {
+		return slices.ContainsFunc(m.ArpClaims, func(c *api.ARPClaim) bool {
+			return c.Backend == "web/web1" && c.Port == 2 && c.Count == 1
+		})
 	})
 }
 

@@ -2,4 +2,7 @@
 
 package controller_test
 
-const slowdown = 1
+const (
+	raceDetector = false
+	slowdown     = 1
+)

@@ -193,8 +193,8 @@ func TestIdleWaitsForRoom(t *testing.T) {
 			IdleTimeoutNotification: &v1.IdleTimeoutNotification{TableEntry: []*v1.TableEntry{{TableId: smallID}}}}}
 		for st.offer(backlog.ClassOf(other), other) {
 		}
-		go s.runIdle(t.Context()) // ends with the test
-		time.Sleep(70 * time.Second)
+		go s.runIdle(t.Context())                   // ends with the test
+		time.Sleep(70*time.Second + idleInterval/2) // between two scans
 		if n := s.Dropped(backlog.Idle); n < 2 {
 			t.Errorf("%d notices found no room, want this one too", n)
 		}

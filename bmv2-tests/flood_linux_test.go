@@ -121,7 +121,8 @@ func newFlooded(t *testing.T, sw lab.Switch) *flooded {
 	})
 	f := &flooded{t: t, cables: cables}
 	stop, err := cables.End(3).Capture(func(frame lab.Frame) {
-		if !frame.Sent && packet.Ethernet(frame.Data).IsValid() && packet.Ethernet(frame.Data).Dst() == (packet.MAC{2, 0, 0, 0, 0, 0x12}) {
+		in := packet.Ethernet(frame.Data)
+		if !frame.Sent && in.IsValid() && in.Dst() == (packet.MAC{2, 0, 0, 0, 0, 0x12}) {
 			f.last.Store(time.Now().UnixNano())
 		}
 	})
@@ -230,7 +231,9 @@ func (f *flooded) busy() {
 
 func (f *flooded) report(h api.Health) {
 	f.t.Helper()
-	_, err := f.client.ReportVerdicts(f.t.Context(), &api.ReportVerdictsRequest{Verdicts: []*api.Verdict{{Pool: "web", Backend: "web2", Health: h}}})
+	_, err := f.client.ReportVerdicts(f.t.Context(), &api.ReportVerdictsRequest{
+		Verdicts: []*api.Verdict{{Pool: "web", Backend: "web2", Health: h}},
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -258,7 +261,8 @@ func (f *flooded) drain() time.Duration {
 	f.t.Helper()
 	admin := func(a api.Admin) {
 		f.t.Helper()
-		if _, err := f.client.SetBackendAdmin(f.t.Context(), &api.SetBackendAdminRequest{Backend: "web2", Admin: a}); err != nil {
+		_, err := f.client.SetBackendAdmin(f.t.Context(), &api.SetBackendAdminRequest{Backend: "web2", Admin: a})
+		if err != nil {
 			f.t.Fatal(err)
 		}
 	}

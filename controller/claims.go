@@ -62,7 +62,8 @@ func (l *loop) claimMessages() []*api.ARPClaim {
 			list = append(list, claimMessage(e.Key, s, l.ownerOf(s.MAC)))
 		}
 		if n := e.Others(); n > 0 {
-			list = append(list, claimMessage(e.Key, tally.Sender{Count: tally.Count{Times: n, First: e.First, Last: e.Last}}, ""))
+			rest := tally.Sender{Count: tally.Count{Times: n, First: e.First, Last: e.Last}}
+			list = append(list, claimMessage(e.Key, rest, ""))
 		}
 		if len(list) >= claimsShown {
 			list = list[:claimsShown]

@@ -348,7 +348,9 @@ func (l *loop) wanted(tables plan.Tables, name string) device.Wanted {
 			tables.Flood = slices.Sorted(slices.Values(s.Ports))
 		}
 	}
-	return device.Wanted{Sequence: l.sequence, Tables: tables, VIPMACs: vipMACs(l.intent), Named: backendMACs(l.intent), Age: l.st.VIPAge}
+	return device.Wanted{
+		Sequence: l.sequence, Tables: tables, VIPMACs: vipMACs(l.intent), Named: backendMACs(l.intent), Age: l.st.VIPAge,
+	}
 }
 
 // syncDevices starts a device for every switch of the intent, and lets go of the others: their tables

@@ -79,7 +79,9 @@ func (l *loop) noise(name string, n *device.Noise, now time.Time) {
 	gather(l.notices, noticeKey{"moves of backends", name}, moves, moved)
 	gather(l.notices, noticeKey{"moves", name}, strangeMoves, moved)
 
-	gather(l.notices, noticeKey{"stations", name}, n.NoRoom, func(list []tally.Entry[uint16]) *api.Event { return l.noRoomTold(name, list) })
+	gather(l.notices, noticeKey{"stations", name}, n.NoRoom, func(list []tally.Entry[uint16]) *api.Event {
+		return l.noRoomTold(name, list)
+	})
 	l.tellDue(now)
 }
 

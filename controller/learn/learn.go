@@ -379,7 +379,8 @@ func (l *Learner) Full(now time.Time) string {
 			worst = port
 		}
 	}
-	return fmt.Sprintf("port %d has %d stations and may have no more, %d of %d are kept for other ports", worst, l.at[worst], l.reserved, size)
+	return fmt.Sprintf("port %d has %d stations and may have no more, %d of %d are kept for other ports",
+		worst, l.at[worst], l.reserved, size)
 }
 
 // learnable: a group address is nobody's source, and a VIP's MAC is the switch itself.

@@ -109,7 +109,7 @@ func (t *Tally[P, K]) entry(k K, isKnown bool) *Entry[K] {
 			return e
 		}
 	}
-	if here == nil && len(t.all) == places {
+	if here == nil && len(t.all) == places && !t.forgetPlace(isKnown) {
 		return nil
 	}
 	e := &Entry[K]{Key: k}
@@ -125,6 +125,26 @@ func (t *Tally[P, K]) entry(k K, isKnown bool) *Entry[K] {
 	}
 	here[slices.Index(here, least)] = e
 	return e
+}
+
+// forgetPlace makes room for another place: the one goes where nothing has happened for longest, unless
+// somebody known did something there and is not to be displaced.
+func (t *Tally[P, K]) forgetPlace(isKnown bool) bool {
+	var oldest P
+	var best *Entry[K] // what was the last to happen there
+	for at, here := range t.all {
+		last := slices.MaxFunc(here, func(a, b *Entry[K]) int {
+			return worth(a.Known(), Count{Last: a.Last}, b.Known(), Count{Last: b.Last})
+		})
+		if best == nil || worth(last.Known(), Count{Last: last.Last}, best.Known(), Count{Last: best.Last}) < 0 {
+			oldest, best = at, last
+		}
+	}
+	if best.Known() && !isKnown {
+		return false
+	}
+	delete(t.all, oldest)
+	return true
 }
 
 func (e *Entry[K]) addSender(s Sender) {

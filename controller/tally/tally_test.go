@@ -149,10 +149,27 @@ func TestManyKeys(t *testing.T) {
 			t.Errorf("a stranger displaced a known sender: %s", e.Key.what)
 		}
 	}
+}
+
+// Places are bounded: the one where nothing has happened for longest goes, unless somebody known is there.
+func TestManyPlaces(t *testing.T) {
+	tl := newTally()
+	tl.Add(key{-1, "x"}, by(7, true, 0))
 	for port := range 5000 {
-		tl.Add(key{port, "x"}, by(1, false, 1))
+		tl.Add(key{port, "x"}, by(1, false, port))
 	}
-	if n := tl.Len(); n > 1024+8 {
-		t.Errorf("%d keys, want them bounded by the number of places", n)
+	got := map[int]bool{}
+	for _, e := range tl.Entries() {
+		got[e.Key.port] = true
+	}
+	if len(got) != 1024 || !got[-1] || !got[4999] || got[3000] {
+		t.Errorf("%d places are kept; the one of somebody known: %v, the latest: %v, an old one: %v", len(got), got[-1], got[4999], got[3000])
+	}
+	for port := range 1024 {
+		tl.Add(key{-2 - port, "x"}, by(7, true, 0))
+	}
+	tl.Add(key{1, "x"}, by(1, false, 9999))
+	if tl.Len() != 1024 || !tl.Entries()[1023].Known() {
+		t.Errorf("%d places, the last %+v; want 1024 of somebody known", tl.Len(), tl.Entries()[1023])
 	}
 }

@@ -35,7 +35,7 @@ func TestFloodsOnTargets(t *testing.T) {
 			t.Skip("simple_switch_grpc is not on PATH")
 		}
 		// It forwards a few times as much, so that what waits does so in the controller.
-		floodTarget(t, lab.BMv2, 2_000)
+		floodTarget(t, lab.BMv2, 5_000)
 	})
 }
 

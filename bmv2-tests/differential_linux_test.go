@@ -266,7 +266,8 @@ func lastClaim() []byte {
 func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []string) {
 	for {
 		select {
-		case m := <-p.Messages():
+		case <-p.Waiting():
+			m := p.Next()
 			if m.GetPacket() == nil {
 				continue
 			}

@@ -4,83 +4,74 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/p4/packet"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/tally"
 )
 
-const (
-	claimsKept    = 1024             // senders may invent MACs without end
-	claimInterval = 30 * time.Second // between two events of the same claim
-)
+// claimsShown is how many a status lists; those of backends come before others.
+const claimsShown = 1024
 
-// claimKey tells claims on VIPs apart: a real server with the ARP problem shows as one of them.
-type claimKey struct {
+// claimPlace is where claims come in.
+type claimPlace struct {
 	Switch string
-	VIP    netip.Addr
-	Port   uint16 // that it came in by
-	MAC    packet.MAC
+	Port   uint16
 }
 
-type claim struct {
-	count       uint64
-	first, last time.Time
-	told        time.Time
+// claimKey tells claims on VIPs apart; a real server with the ARP problem is a sender of one of them.
+type claimKey struct {
+	claimPlace
+	VIP netip.Addr
 }
 
-// claims counts ARP claims on VIPs. For one goroutine.
-type claims map[claimKey]*claim
+// claims adds up the ARP claims on VIPs that switches have reported.
+type claims = tally.Tally[claimPlace, claimKey]
 
-// add counts a claim and tells whether it deserves an event now.
-func (c claims) add(k claimKey, now time.Time) bool {
-	seen := c[k]
-	if seen == nil {
-		if len(c) >= claimsKept {
-			c.forgetOldest()
+func newClaims() *claims {
+	return tally.New(func(k claimKey) claimPlace { return k.claimPlace })
+}
+
+// onSwitch makes what a switch reported an entry of claims.
+func onSwitch(name string, e tally.Entry[device.Claimed]) tally.Entry[claimKey] {
+	return tally.Entry[claimKey]{
+		Key: claimKey{claimPlace{name, e.Key.Port}, e.Key.VIP}, Count: e.Count, Senders: e.Senders,
+	}
+}
+
+// claimMessage returns one sender's claims for the API; backend is whose MAC it is.
+func claimMessage(k claimKey, s tally.Sender, backend string) *api.ARPClaim {
+	m := &api.ARPClaim{
+		Switch: k.Switch, VipAddress: k.VIP.String(), Port: uint32(k.Port), Backend: backend,
+		Count: s.Times, First: timestamppb.New(s.First), Last: timestamppb.New(s.Last),
+	}
+	if !s.MAC.IsZero() {
+		m.Mac = s.MAC.String()
+	}
+	return m
+}
+
+// claimMessages lists all claims: a row for each sender that is told apart, and one without a MAC for the
+// others of that VIP, switch and port.
+func (l *loop) claimMessages() []*api.ARPClaim {
+	var list []*api.ARPClaim
+	for _, e := range l.claims.Entries() {
+		for _, s := range e.Senders {
+			list = append(list, claimMessage(e.Key, s, l.ownerOf(s.MAC)))
 		}
-		seen = &claim{first: now}
-		c[k] = seen
-	}
-	seen.count++
-	seen.last = now
-	if seen.told.IsZero() || now.Sub(seen.told) >= claimInterval {
-		seen.told = now
-		return true
-	}
-	return false
-}
-
-func (c claims) forgetOldest() {
-	var oldest claimKey
-	var last time.Time
-	for k, seen := range c {
-		if last.IsZero() || seen.last.Before(last) {
-			oldest, last = k, seen.last
+		if n := e.Others(); n > 0 {
+			rest := tally.Sender{Count: tally.Count{Times: n, First: e.First, Last: e.Last}}
+			list = append(list, claimMessage(e.Key, rest, ""))
+		}
+		if len(list) >= claimsShown {
+			list = list[:claimsShown]
+			break
 		}
 	}
-	delete(c, oldest)
-}
-
-// message returns the claim under k for the API; backend is whose MAC it is.
-func (c claims) message(k claimKey, backend string) *api.ARPClaim {
-	seen := c[k]
-	return &api.ARPClaim{
-		Switch: k.Switch, VipAddress: k.VIP.String(), Port: uint32(k.Port), Mac: k.MAC.String(), Backend: backend,
-		Count: seen.count, First: timestamppb.New(seen.first), Last: timestamppb.New(seen.last),
-	}
-}
-
-// keys returns what is counted, in the order of a status.
-func (c claims) keys() []claimKey {
-	keys := make([]claimKey, 0, len(c))
-	for k := range c {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b claimKey) int {
-		return cmp.Or(cmp.Compare(a.Switch, b.Switch), a.VIP.Compare(b.VIP), cmp.Compare(a.Port, b.Port), a.MAC.Compare(b.MAC))
+	slices.SortStableFunc(list, func(a, b *api.ARPClaim) int {
+		return cmp.Or(cmp.Compare(a.Switch, b.Switch), cmp.Compare(a.VipAddress, b.VipAddress), cmp.Compare(a.Port, b.Port))
 	})
-	return keys
+	return list
 }

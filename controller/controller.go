@@ -171,7 +171,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		cfg.Election, cfg.StationIdle, cfg.Log, cfg.Session = election, c.cfg.StationIdle, c.log, c.cfg.Session
 		return startDevice(ctx, &devices, cfg, w)
 	}
-	// The devices' reports wait in the inbox until the loop runs.
+	// The devices' reports wait until the loop runs.
 	if err := l.begin(file, text); err != nil {
 		return err
 	}

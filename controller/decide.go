@@ -8,6 +8,7 @@ import (
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // effectiveHealth is what the plan goes by. A backend without a verdict is up, for a controller without
@@ -98,6 +99,17 @@ func vipAges(intent *config.Intent, before map[plan.VIPKey]int64, revision int64
 		}
 	}
 	return ages
+}
+
+// backendMACs are the addresses whose owners can be named.
+func backendMACs(intent *config.Intent) map[packet.MAC]bool {
+	macs := make(map[packet.MAC]bool)
+	for _, pool := range intent.Pools {
+		for _, b := range pool.Backends {
+			macs[b.MAC] = true
+		}
+	}
+	return macs
 }
 
 // view is what the loop knows of one switch.

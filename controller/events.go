@@ -2,28 +2,45 @@ package controller
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
 )
 
 const (
-	eventsKept   = 256 // for those who come later
-	eventsQueued = 256 // for one watcher
+	// eventsKept and eventBytes bound what is remembered, for those who come later or read slowly; one
+	// event is kept however long it is.
+	eventsKept = 16384
+	eventBytes = 16 << 20
+	// noiseKept is how many of these may be what hosts can repeat at will.
+	noiseKept = 256
 )
 
-// events remembers the last events and passes new ones on. A watcher that falls behind is cut off:
-// nobody's reading holds up the loop.
+// events remembers the last events. Watchers read on at their own pace: nobody's reading holds up the loop.
 type events struct {
 	log *slog.Logger // nil: none
 
 	mu       sync.Mutex // guards all below
 	sequence uint64
-	kept     []*api.Event
-	watchers map[chan *api.Event]bool
+	kept     []*api.Event  // by sequence
+	bytes    int           // of kept
+	noise    int           // how many of kept are
+	lost     uint64        // sequence of the last event that was forgotten and is no noise
+	next     chan struct{} // closed when there is another one; nil: nobody waits
+}
+
+// isNoise says whether hosts can repeat the event at will.
+func isNoise(ev *api.Event) bool {
+	switch ev.Detail.(type) {
+	case *api.Event_ArpClaim, *api.Event_Station, *api.Event_StationsFull:
+		return true
+	}
+	return false
 }
 
 // publish gives the event its number and time, and writes it to the log. Nobody may change it afterwards.
@@ -35,34 +52,66 @@ func (e *events) publish(now time.Time, ev *api.Event) {
 	defer e.mu.Unlock()
 	e.sequence++
 	ev.Sequence, ev.Time = e.sequence, timestamppb.New(now)
-	if len(e.kept) == eventsKept {
-		e.kept = append([]*api.Event(nil), e.kept[eventsKept/4:]...)
-	}
 	e.kept = append(e.kept, ev)
-	for w := range e.watchers {
-		select {
-		case w <- ev:
-		default:
-			close(w)
-			delete(e.watchers, w)
+	e.bytes += proto.Size(ev)
+	if isNoise(ev) {
+		if e.noise++; e.noise > noiseKept {
+			e.forget(slices.IndexFunc(e.kept, isNoise))
 		}
+	}
+	for len(e.kept) > eventsKept || e.bytes > eventBytes && len(e.kept) > 1 {
+		e.forget(0)
+	}
+	if e.next != nil {
+		close(e.next)
+		e.next = nil
 	}
 }
 
-// watch returns the last events, at most recent of them, and a channel of those to come, which is
-// closed when the watcher is too slow. The watcher calls stop when it leaves.
-func (e *events) watch(recent int) (past []*api.Event, next <-chan *api.Event, stop func()) {
+func (e *events) forget(i int) {
+	ev := e.kept[i]
+	e.bytes -= proto.Size(ev)
+	if isNoise(ev) {
+		e.noise--
+	} else {
+		e.lost = ev.Sequence
+	}
+	if i == 0 {
+		e.kept[0] = nil
+		e.kept = e.kept[1:] // append moves them to a new array at times
+		return
+	}
+	e.kept = slices.Delete(e.kept, i, i+1)
+}
+
+// before returns the sequence after which at most recent events have come.
+func (e *events) before(recent int) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	past = append(past, e.kept[max(0, len(e.kept)-recent):]...)
-	w := make(chan *api.Event, eventsQueued)
-	if e.watchers == nil {
-		e.watchers = make(map[chan *api.Event]bool)
+	if recent < len(e.kept) {
+		return e.sequenceBefore(len(e.kept) - recent)
 	}
-	e.watchers[w] = true
-	return past, w, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		delete(e.watchers, w)
+	return e.sequenceBefore(0)
+}
+
+func (e *events) sequenceBefore(i int) uint64 {
+	if i < len(e.kept) {
+		return e.kept[i].Sequence - 1
 	}
+	return e.sequence
+}
+
+// after returns the next events after a sequence, at most some, and a channel that is closed when there
+// are more. missed says that others than noise are forgotten: whoever reads is too slow.
+func (e *events) after(sequence uint64, most int) (list []*api.Event, more <-chan struct{}, missed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(e.kept, sequence+1, func(ev *api.Event, s uint64) int {
+		return int(int64(ev.Sequence - s))
+	})
+	list = slices.Clone(e.kept[i:min(i+most, len(e.kept))])
+	if e.next == nil {
+		e.next = make(chan struct{})
+	}
+	return list, e.next, e.lost > sequence
 }

@@ -20,7 +20,8 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		log.Info("switches reprogrammed", "cause", m.Cause, "switches", strings.Join(m.Switches, ", "), "writes", m.Writes, "ms", m.ReprogramMs)
 	case *api.Event_ArpClaim:
 		m := d.ArpClaim
-		log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend)
+		log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend,
+			"times", m.Count, "also", m.Also)
 	case *api.Event_Switch:
 		m := d.Switch
 		log.Info("switch", "name", m.Switch, "state", strings.ToLower(strings.TrimPrefix(m.State.String(), "STATE_")),
@@ -54,7 +55,12 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		log.Info("the store answers again")
 	case *api.Event_Station:
 		m := d.Station
-		log.Info("station moved", "mac", m.Mac, "from", m.FromPort, "to", m.ToPort, "switch", m.Switch, "others", m.Others)
+		log.Info("station moved", "mac", m.Mac, "backend", m.Backend, "switch", m.Switch, "from", m.FromPort, "to", m.ToPort,
+			"times", m.Times, "also", m.Also)
+	case *api.Event_StationsFull:
+		m := d.StationsFull
+		log.Warn("stations are not learned: frames to them are flooded", "switch", m.Switch, "port", m.Port, "mac", m.Mac,
+			"reason", m.Reason, "also", m.Also)
 	case *api.Event_Spoof:
 		m := d.Spoof
 		log.Warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station,

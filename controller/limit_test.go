@@ -71,9 +71,7 @@ func (l limited) web() (m *api.PoolStatus) {
 }
 
 func (l limited) forced() (texts []string) {
-	past, _, stop := l.events.watch(eventsKept)
-	stop()
-	for _, e := range past {
+	for _, e := range l.events.past() {
 		if e.GetSlotsSettled().GetForced() {
 			texts = append(texts, e.Text)
 		}

@@ -33,7 +33,8 @@ type loop struct {
 	log    *slog.Logger
 	db     saver
 	start  func(device.Config, device.Wanted) (*running, error)
-	inbox  chan func()
+	inbox  chan func() // calls and verdicts
+	news   chan func() // reports of switches: no call waits behind them
 	events events
 	checks checks
 	vips   vips
@@ -60,7 +61,8 @@ type loop struct {
 	steps     uint64 // counts the times that the plan was asked
 	pending   []*change
 	done      []*change // reprogrammed, the latest first
-	claims    claims
+	claims    *claims
+	notices   *notices
 	spoofs    spoofs
 	drained   map[plan.BackendKey]bool // told to be
 	authors   authors
@@ -80,11 +82,13 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		events:  events{log: log},
 		vips:    newVIPs(),
 		inbox:   make(chan func(), 64),
+		news:    make(chan func(), 64),
 		started: time.Now(),
 		st:      st,
 		devices: make(map[string]*running),
 		views:   make(map[string]*view),
-		claims:  make(claims),
+		claims:  newClaims(),
+		notices: newNotices(),
 		spoofs:  newSpoofs(),
 		drained: make(map[plan.BackendKey]bool),
 		authors: make(authors),
@@ -132,9 +136,19 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			return ctx.Err()
 		case f := <-l.inbox:
 			f()
+		case f := <-l.news:
+			select {
+			case call := <-l.inbox:
+				call()
+			default:
+			}
+			if l.fatal == nil {
+				f()
+			}
 		case r := <-reloads:
 			l.reloaded(ctx, r)
-		case <-retry.C:
+		case now := <-retry.C:
+			l.tellDue(now)
 			if l.frozen != nil {
 				_ = l.save(ctx, l.st, nil) // a failure shows in frozen
 			}
@@ -345,7 +359,7 @@ func (l *loop) wanted(tables plan.Tables, name string) device.Wanted {
 			tables.Flood = slices.Sorted(slices.Values(s.Ports))
 		}
 	}
-	return device.Wanted{Sequence: l.sequence, Tables: tables, Age: l.st.VIPAge}
+	return device.Wanted{Sequence: l.sequence, Tables: tables, Named: backendMACs(l.intent), Age: l.st.VIPAge}
 }
 
 // syncDevices starts a device for every switch of the intent, and lets go of the others: their tables
@@ -375,7 +389,7 @@ func (l *loop) syncDevices() error {
 			DeviceID: wanted[name].DeviceID,
 			Report: func(ctx context.Context, r device.Report) {
 				select {
-				case l.inbox <- func() { l.report(ctx, v, r) }:
+				case l.news <- func() { l.report(ctx, v, r) }:
 				case <-ctx.Done():
 				}
 			},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +21,6 @@ import (
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
-	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // fakeStore is a store that can fail. It may be changed while the loop waits.
@@ -131,10 +132,8 @@ func TestStoreStopsAnswering(t *testing.T) {
 				t.Error("what was refused is stored")
 			}
 		})
-		past, _, stop := l.events.watch(100)
-		stop()
 		var told []bool
-		for _, e := range past {
+		for _, e := range l.events.past() {
 			if s := e.GetStore(); s != nil {
 				told = append(told, s.Frozen)
 			}
@@ -264,57 +263,121 @@ func TestVIPAges(t *testing.T) {
 	}
 }
 
-func TestClaims(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	c := make(claims)
-	k := claimKey{Switch: "leaf1", VIP: netip.MustParseAddr("10.0.0.100"), Port: 3, MAC: packet.MAC{2, 1}}
-	told := 0
-	for i := range 100 { // one a second
-		if c.add(k, now.Add(time.Duration(i)*time.Second)) {
-			told++
+// past returns all events that are remembered.
+func (e *events) past() []*api.Event {
+	list, _, _ := e.after(0, eventsKept)
+	return list
+}
+
+// A call does not wait behind the reports of switches, however many there are, and these do not wait
+// behind calls for ever.
+func TestCallsDoNotWaitBehindReports(t *testing.T) {
+	db := &fakeStore{}
+	l := newTestLoop(t, db)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var order []string
+	for range cap(l.news) {
+		l.news <- func() { order = append(order, "report") }
+	}
+	const calls = 20
+	for i := range calls {
+		l.inbox <- func() {
+			order = append(order, "call")
+			if i == calls-1 {
+				cancel()
+			}
 		}
 	}
-	if told != 4 {
-		t.Errorf("told %d times in 100 s, want 4", told)
+	if err := l.run(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
 	}
-	if m := c.message(k, ""); m.Count != 100 || m.Last.AsTime().Sub(m.First.AsTime()) != 99*time.Second {
-		t.Errorf("claim: %v", m)
-	}
-	for i := range 3 * claimsKept {
-		c.add(claimKey{MAC: packet.MAC{2, 2, byte(i >> 8), byte(i)}}, now.Add(time.Duration(i)*time.Millisecond))
-	}
-	if len(c) != claimsKept || len(c.keys()) != claimsKept {
-		t.Errorf("%d claims are kept, want %d", len(c), claimsKept)
-	}
-	if c[k] == nil {
-		t.Error("the latest claim is forgotten")
+	reports, taken := 0, 0
+	for _, what := range order {
+		if what == "call" {
+			taken++
+		} else if reports++; reports > taken && taken < calls {
+			t.Fatalf("a call waited behind more than one report: %v", order)
+		}
 	}
 }
 
-// A watcher that does not read is cut off; others miss nothing.
+// A watcher that reads slowly misses what hosts can repeat, and nothing else.
 func TestSlowWatcher(t *testing.T) {
 	var e events
-	_, slow, _ := e.watch(0)
-	_, quick, stop := e.watch(0)
-	var got uint64
-	for range 2 * eventsQueued {
-		e.publish(time.Now(), &api.Event{})
-		got = (<-quick).Sequence
+	at := e.before(0)
+	verdict := func() *api.Event { return &api.Event{Detail: &api.Event_Verdict{}} }
+	claim := func() *api.Event { return &api.Event{Detail: &api.Event_ArpClaim{}} }
+	const n = 4000
+	for range n {
+		e.publish(time.Now(), verdict())
+		for range 3 {
+			e.publish(time.Now(), claim())
+		}
 	}
-	if got != 2*eventsQueued {
-		t.Errorf("the quick watcher got %d events, want %d", got, 2*eventsQueued)
+	var got []uint64
+	for {
+		list, _, missed := e.after(at, 7)
+		if missed {
+			t.Fatal("cut off")
+		}
+		if len(list) == 0 {
+			break
+		}
+		for _, ev := range list {
+			got = append(got, ev.Sequence)
+			at = ev.Sequence
+		}
 	}
-	stop()
-	n := 0
-	for range slow {
-		n++
+	verdicts := 0
+	for _, s := range got {
+		if s%4 == 1 {
+			verdicts++
+		}
 	}
-	if n != eventsQueued {
-		t.Errorf("the slow watcher got %d events, want %d", n, eventsQueued)
+	if verdicts != n || len(got) != n+noiseKept {
+		t.Errorf("got %d events, %d of them verdicts; want %d verdicts and the last %d claims", len(got), verdicts, n, noiseKept)
 	}
-	past, _, stop := e.watch(3)
-	defer stop()
-	if len(past) != 3 || past[2].Sequence != got {
-		t.Errorf("the last 3: %v", past)
+	if !slices.IsSorted(got) {
+		t.Error("events are out of order")
+	}
+	if list, _, _ := e.after(e.before(3), 100); len(list) != 3 || list[2].Sequence != e.sequence {
+		t.Errorf("the last 3: %v", list)
+	}
+	_, more, _ := e.after(at, 7)
+	select {
+	case <-more:
+		t.Error("more is told when there is nothing")
+	default:
+	}
+	e.publish(time.Now(), verdict())
+	<-more
+}
+
+// One that is so far behind that something else was forgotten is told so. What is remembered is bounded.
+func TestWatcherTooFarBehind(t *testing.T) {
+	var e events
+	for range eventsKept {
+		e.publish(time.Now(), &api.Event{Detail: &api.Event_Verdict{}})
+	}
+	if _, _, missed := e.after(0, 1); missed {
+		t.Errorf("cut off after %d events", eventsKept)
+	}
+	e.publish(time.Now(), &api.Event{Detail: &api.Event_Verdict{}})
+	if _, _, missed := e.after(0, 1); !missed {
+		t.Error("nobody is told that an event was missed")
+	}
+	if _, _, missed := e.after(1, 1); missed {
+		t.Error("cut off though nothing after the event was forgotten")
+	}
+	for range 10 {
+		e.publish(time.Now(), &api.Event{Text: strings.Repeat("x", eventBytes/4), Detail: &api.Event_SlotsMoved{}})
+	}
+	if len(e.kept) != 3 || e.bytes > eventBytes {
+		t.Errorf("%d events of %d bytes are remembered, want 3 of at most %d", len(e.kept), e.bytes, eventBytes)
+	}
+	e.publish(time.Now(), &api.Event{Text: strings.Repeat("x", 2*eventBytes), Detail: &api.Event_SlotsMoved{}})
+	if len(e.kept) != 1 {
+		t.Errorf("%d events are remembered beside one that is too long", len(e.kept))
 	}
 }

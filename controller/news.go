@@ -91,22 +91,37 @@ func arpClaim(m *api.ARPClaim) *api.Event {
 		who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
 	}
 	return &api.Event{
-		Text:   fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far", who, m.VipAddress, m.Port, m.Switch, m.Count),
+		Text: fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far%s",
+			who, m.VipAddress, m.Port, m.Switch, m.Count, alsoText(m.Also)),
 		Detail: &api.Event_ArpClaim{ArpClaim: m},
 	}
 }
 
-func stationMoved(name string, m *device.Moved) *api.Event {
-	text := fmt.Sprintf("%v moved from port %d to port %d of %s", m.MAC, m.From, m.To, name)
-	if m.Others > 0 {
-		text += fmt.Sprintf("; %d moves since the last that was told", m.Others)
+func stationMoved(m *api.StationMoved) *api.Event {
+	who := m.Mac
+	if m.Backend != "" {
+		who = fmt.Sprintf("%s (%s)", m.Mac, m.Backend)
 	}
 	return &api.Event{
-		Text: text,
-		Detail: &api.Event_Station{Station: &api.StationMoved{
-			Switch: name, Mac: m.MAC.String(), FromPort: uint32(m.From), ToPort: uint32(m.To), Others: m.Others,
-		}},
+		Text:   fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, m.FromPort, m.ToPort, m.Switch, alsoText(m.Also)),
+		Detail: &api.Event_Station{Station: m},
 	}
+}
+
+func stationsFull(m *api.StationsFull) *api.Event {
+	text := fmt.Sprintf("%s does not learn %s on port %d: frames to it are flooded", m.Switch, m.Mac, m.Port)
+	if m.Reason != "" {
+		text += "; " + m.Reason
+	}
+	return &api.Event{Text: text + alsoText(m.Also), Detail: &api.Event_StationsFull{StationsFull: m}}
+}
+
+// alsoText is what a notice says of the rest.
+func alsoText(also string) string {
+	if also == "" {
+		return ""
+	}
+	return "; " + also
 }
 
 func switchChanged(name string, s *device.Status) *api.Event {

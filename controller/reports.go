@@ -20,15 +20,8 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 	switch {
 	case r.Status != nil:
 		l.status(ctx, v, r.Switch, r.Status)
-	case r.Claim != nil:
-		key := claimKey{Switch: r.Switch, VIP: r.Claim.VIP, Port: r.Claim.Port, MAC: r.Claim.MAC}
-		if l.claims.add(key, now) {
-			l.events.publish(now, arpClaim(l.claims.message(key, l.ownerOf(key.MAC))))
-		}
-	case r.Spoof != nil:
-		l.spoofed(r.Switch, r.Spoof, now)
-	case r.Moved != nil:
-		l.events.publish(now, stationMoved(r.Switch, r.Moved))
+	case r.Noise != nil:
+		l.noise(r.Switch, r.Noise, now)
 	default:
 		for _, ref := range r.Idle {
 			v.idle[ref] = now

@@ -16,6 +16,9 @@ import (
 	"github.com/sluicelb/sluice/controller/store"
 )
 
+// eventsAtOnce is how many events a watcher holds on to while they are sent.
+const eventsAtOnce = 64
+
 // service answers the API. What touches decisions runs in the loop.
 type service struct{ loop *loop }
 
@@ -156,28 +159,29 @@ func (l *loop) setAdmin(ctx context.Context, key plan.BackendKey, admin plan.Adm
 }
 
 func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, stream *connect.ServerStream[api.Event]) error {
-	past, next, stop := s.loop.events.watch(int(r.Recent))
-	defer stop()
+	read := s.loop.events.before(int(r.Recent))
 	// The headers go out at once: the watcher knows that it misses nothing from now on.
 	if err := stream.Send(nil); err != nil {
 		return err
 	}
-	for _, ev := range past {
-		if err := stream.Send(ev); err != nil {
-			return err
-		}
-	}
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case ev, ok := <-next:
-			if !ok {
-				return connect.NewError(connect.CodeResourceExhausted, errors.New("events come faster than they are read"))
-			}
+		list, more, missed := s.loop.events.after(read, eventsAtOnce)
+		if missed {
+			return connect.NewError(connect.CodeResourceExhausted, errors.New("events come faster than they are read"))
+		}
+		for _, ev := range list {
 			if err := stream.Send(ev); err != nil {
 				return err
 			}
+			read = ev.Sequence
+		}
+		if len(list) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-more:
 		}
 	}
 }

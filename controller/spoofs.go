@@ -10,8 +10,8 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -86,10 +86,10 @@ func (s *spoofs) keys() []spoofKey {
 	return keys
 }
 
-// spoofed takes a switch's report.
-func (l *loop) spoofed(name string, r *device.Spoof, now time.Time) {
-	k := spoofKey{spoofPort{name, r.Port}, r.MAC}
-	if l.spoofs.add(k, r.Frames, now) {
+// spoofed takes a switch's word on who sent under whose MAC.
+func (l *loop) spoofed(name string, port uint16, s tally.Sender, now time.Time) {
+	k := spoofKey{spoofPort{name, port}, s.MAC}
+	if l.spoofs.add(k, s.Times, now) {
 		l.events.publish(now, stationSpoofed(l.spoofMessage(k)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -23,7 +24,9 @@ func TestSpoofsAreNamed(t *testing.T) {
 		spoof := func(port uint16, frames uint64, mac ...byte) {
 			l.in(func() {
 				l.report(l.ctx, l.views["leaf1"], device.Report{
-					Switch: "leaf1", Spoof: &device.Spoof{MAC: packet.MAC(mac), Port: port, Frames: frames},
+					Switch: "leaf1", Noise: &device.Noise{Spoofs: []tally.Entry[uint16]{{
+						Key: port, Senders: []tally.Sender{{MAC: packet.MAC(mac), Known: true, Count: tally.Count{Times: frames}}},
+					}}},
 				})
 			})
 		}
@@ -37,9 +40,7 @@ func TestSpoofsAreNamed(t *testing.T) {
 		spoof(1, 5, 2, 9, 9, 9, 9, 9)       // of somebody who has just left the intent
 
 		var events []string
-		past, _, stop := l.events.watch(eventsKept)
-		stop()
-		for _, e := range past {
+		for _, e := range l.events.past() {
 			if e.GetSpoof() != nil {
 				events = append(events, e.Text)
 			}

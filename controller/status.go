@@ -83,9 +83,7 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, v := range l.intent.VIPs {
 		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], lacking))
 	}
-	for _, k := range l.claims.keys() {
-		m.ArpClaims = append(m.ArpClaims, l.claims.message(k, l.ownerOf(k.MAC)))
-	}
+	m.ArpClaims = l.claimMessages()
 	m.Spoofs = l.spoofMessages()
 	for _, c := range l.done {
 		m.Reprogrammed = append(m.Reprogrammed, c.message())
@@ -117,7 +115,8 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 		}
 	}
 	m.Connects, m.RowsReadBack, m.EntriesWrittenConnect = st.Connects, uint64(st.ReadBack), uint64(st.WrittenConnect)
-	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(d.Stations())
+	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(d.Stations().Known)
+	m.StationsFull = d.Stations().Full
 	m.FailedTotal, m.Unmetered = uint64(st.FailedTotal), st.Unmetered
 	for _, f := range st.Failed {
 		m.Failed = append(m.Failed, &api.FailedUpdate{Update: f.Change, Code: f.Code.String(), Message: f.Message, Attempts: uint32(f.Attempts)})

@@ -309,14 +309,15 @@ func TestARPClaims(t *testing.T) {
 	vip := netip.MustParseAddr("10.0.0.100")
 	server := packet.MAC{2, 0, 0, 0, 0, 0x12}
 	client := packet.MAC{2, 0, 0, 0, 0, 0xc}
-	for range 3 {
-		tg.hosts[3].Send(packet.NewARPReply(server, vip, client, netip.MustParseAddr("10.0.0.1")))
-	}
+	claim := func() { tg.hosts[3].Send(packet.NewARPReply(server, vip, client, netip.MustParseAddr("10.0.0.1"))) }
+	claim()
 	e := d.wait("the claim is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
 	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 3 of leaf1: dropped, 1 so far"
 	if e.Text != want {
 		t.Errorf("got event %q, want %q", e.Text, want)
 	}
+	claim()
+	claim()
 	deadline := time.Now().Add(patience)
 	for {
 		m := d.status()

@@ -131,9 +131,7 @@ func TestSuspect(t *testing.T) {
 }
 
 func (l limited) held() (texts []string) {
-	past, _, stop := l.events.watch(eventsKept)
-	stop()
-	for _, e := range past {
+	for _, e := range l.events.past() {
 		if e.GetPoolHeld() != nil {
 			texts = append(texts, e.Text)
 		}
@@ -167,8 +165,8 @@ func TestGraceEnds(t *testing.T) {
 		if m := l.web(); m.Moving != 0 || m.Backends[3].GraceSlots != 0 {
 			t.Errorf("at the end: %v", m)
 		}
-		past, _, stop := l.events.watch(1)
-		stop()
+		past := l.events.past()
+		past = past[len(past)-1:]
 		const text = "web: the grace of 16 slots is over, 6s: connections that were still open to backends that are down go to others " +
 			"and break; 0 slots still have old connections"
 		if len(past) != 1 || past[0].Text != text {

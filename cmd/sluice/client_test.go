@@ -111,7 +111,7 @@ func TestJSONMessage(t *testing.T) {
 	}{
 		{"numbers", jsonMessage{&api.PacketCount{Packets: 19736, Bytes: 1 << 52}}, `{"packets":19736,"bytes":4503599627370496}`},
 		{"nothing is set", jsonMessage{&api.ARPClaim{}},
-			`{"switch":"","vip_address":"","port":0,"mac":"","backend":"","count":0,"first":null,"last":null}`},
+			`{"switch":"","vip_address":"","port":0,"mac":"","backend":"","count":0,"first":null,"last":null,"also":""}`},
 		{"text, time and a oneof", jsonMessage{&api.Event{Sequence: 3, Time: timestamppb.New(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)),
 			Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: "<a\"b>", Backend: "b"}}}},
 			`{"sequence":3,"time":"2026-11-22T12:00:00Z","text":"","drain_done":{"pool":"<a\"b>","backend":"b"}}`},
@@ -151,7 +151,7 @@ func TestConfigApplyLooksFirst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	setStdin(t, "colour: blue\n")
 	code, _, stderr := sluice(t, "config", "apply", "-")
-	if want := "sluice: the configuration is refused, what runs stays:\nstdin:1: colour: is not a known key: must be one of switches, vip_mac, stations, pools, vips\n"; code != exitUsage || !strings.HasPrefix(stderr, want) {
+	if want := "sluice: the configuration is refused, what runs stays:\nstdin:1: colour: is not a known key: must be one of switches, vip_mac, floor_percent, floor_within, stations, pools, vips\n"; code != exitUsage || !strings.HasPrefix(stderr, want) {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 	if err := os.WriteFile("huge.yaml", make([]byte, 17<<20), 0o600); err != nil {

@@ -123,6 +123,9 @@ func switchErrors(list []*api.SwitchStatus) []string {
 		if s.Unmetered != "" {
 			lines = append(lines, s.Name+": does not meter what it sends up, a host can flood the controller: "+oneLine(s.Unmetered))
 		}
+		if s.StationsFull != "" {
+			lines = append(lines, s.Name+": new stations are not learned, frames to them are flooded: "+oneLine(s.StationsFull))
+		}
 	}
 	return lines
 }
@@ -174,7 +177,11 @@ func failedTable(list []*api.SwitchStatus) *textTable {
 func claimTable(list []*api.ARPClaim, now time.Time) *textTable {
 	t := newTextTable("VIP CLAIMED", "BY", "BACKEND", "SWITCH", "PORT", "TIMES", "LAST")
 	for _, c := range list {
-		t.row(c.VipAddress, c.Mac, c.Backend, c.Switch, fmt.Sprint(c.Port), fmt.Sprint(c.Count), ago(now, c.Last))
+		mac := c.Mac
+		if mac == "" {
+			mac = "others"
+		}
+		t.row(c.VipAddress, mac, c.Backend, c.Switch, fmt.Sprint(c.Port), fmt.Sprint(c.Count), ago(now, c.Last))
 	}
 	return t
 }

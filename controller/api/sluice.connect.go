@@ -80,7 +80,8 @@ type ControllerServiceClient interface {
 	ListBackends(context.Context, *ListBackendsRequest) (*ListBackendsResponse, error)
 	// SetBackendAdmin drains a backend or takes it back. It returns once the decision is stored, before the slots have moved.
 	SetBackendAdmin(context.Context, *SetBackendAdminRequest) (*SetBackendAdminResponse, error)
-	// WatchEvents streams what happens until the caller leaves. A caller that reads too slowly gets RESOURCE_EXHAUSTED.
+	// WatchEvents streams what happens until the caller leaves. A caller that reads slowly misses what hosts can repeat at
+	// will (claims, stations), and nothing else: one that is thousands of events behind gets RESOURCE_EXHAUSTED.
 	WatchEvents(context.Context, *WatchEventsRequest) (*connect.ServerStreamForClient[Event], error)
 	// WatchVIPs streams the full set of VIPs: at once, after every change, and at least every second, so that a silent
 	// stream is a dead one. A caller that reads slowly misses states in between, never the last one. It is for gslb.
@@ -225,7 +226,8 @@ type ControllerServiceHandler interface {
 	ListBackends(context.Context, *ListBackendsRequest) (*ListBackendsResponse, error)
 	// SetBackendAdmin drains a backend or takes it back. It returns once the decision is stored, before the slots have moved.
 	SetBackendAdmin(context.Context, *SetBackendAdminRequest) (*SetBackendAdminResponse, error)
-	// WatchEvents streams what happens until the caller leaves. A caller that reads too slowly gets RESOURCE_EXHAUSTED.
+	// WatchEvents streams what happens until the caller leaves. A caller that reads slowly misses what hosts can repeat at
+	// will (claims, stations), and nothing else: one that is thousands of events behind gets RESOURCE_EXHAUSTED.
 	WatchEvents(context.Context, *WatchEventsRequest, *connect.ServerStream[Event]) error
 	// WatchVIPs streams the full set of VIPs: at once, after every change, and at least every second, so that a silent
 	// stream is a dead one. A caller that reads slowly misses states in between, never the last one. It is for gslb.

@@ -444,7 +444,9 @@ type SwitchStatus struct {
 	FailedTotal           uint64                  `protobuf:"varint,14,opt,name=failed_total,json=failedTotal,proto3" json:"failed_total,omitempty"`
 	Tallies               map[string]*PacketCount `protobuf:"bytes,15,rep,name=tallies,proto3" json:"tallies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went nowhere, from the pipeline's counter
 	// Why the switch does not meter what it sends up, so that a host can flood the controller. Empty: it does.
-	Unmetered     string `protobuf:"bytes,60,opt,name=unmetered,proto3" json:"unmetered,omitempty"`
+	Unmetered string `protobuf:"bytes,60,opt,name=unmetered,proto3" json:"unmetered,omitempty"`
+	// Why new stations are not learned, so that frames to them are flooded; empty while there is room.
+	StationsFull  string `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3" json:"stations_full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -587,6 +589,13 @@ func (x *SwitchStatus) GetTallies() map[string]*PacketCount {
 func (x *SwitchStatus) GetUnmetered() string {
 	if x != nil {
 		return x.Unmetered
+	}
+	return ""
+}
+
+func (x *SwitchStatus) GetStationsFull() string {
+	if x != nil {
+		return x.StationsFull
 	}
 	return ""
 }
@@ -1418,12 +1427,13 @@ type ARPClaim struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
 	VipAddress    string                 `protobuf:"bytes,2,opt,name=vip_address,json=vipAddress,proto3" json:"vip_address,omitempty"`
-	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"` // switch port that the claim came in by
-	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
+	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`      // switch port that the claim came in by
+	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`         // empty: those of that VIP, switch and port that are not told apart, as MACs can be invented
 	Backend       string                 `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
 	Count         uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
 	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
 	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	Also          string                 `protobuf:"bytes,20,opt,name=also,proto3" json:"also,omitempty"` // in an event: who else claims VIPs on that switch, and how often since the last event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1512,6 +1522,13 @@ func (x *ARPClaim) GetLast() *timestamppb.Timestamp {
 		return x.Last
 	}
 	return nil
+}
+
+func (x *ARPClaim) GetAlso() string {
+	if x != nil {
+		return x.Also
+	}
+	return ""
 }
 
 // Spoof counts frames under the MAC of a station that is pinned to another port: it has moved, or somebody wants its
@@ -2363,6 +2380,7 @@ type Event struct {
 	//	*Event_Station
 	//	*Event_PoolHeld
 	//	*Event_Spoof
+	//	*Event_StationsFull
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2543,6 +2561,15 @@ func (x *Event) GetSpoof() *Spoof {
 	return nil
 }
 
+func (x *Event) GetStationsFull() *StationsFull {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_StationsFull); ok {
+			return x.StationsFull
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2599,6 +2626,10 @@ type Event_Spoof struct {
 	Spoof *Spoof `protobuf:"bytes,60,opt,name=spoof,proto3,oneof"`
 }
 
+type Event_StationsFull struct {
+	StationsFull *StationsFull `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2624,6 +2655,8 @@ func (*Event_Station) isEvent_Detail() {}
 func (*Event_PoolHeld) isEvent_Detail() {}
 
 func (*Event_Spoof) isEvent_Detail() {}
+
+func (*Event_StationsFull) isEvent_Detail() {}
 
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3175,7 +3208,9 @@ type StationMoved struct {
 	Mac           string                 `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	FromPort      uint32                 `protobuf:"varint,3,opt,name=from_port,json=fromPort,proto3" json:"from_port,omitempty"`
 	ToPort        uint32                 `protobuf:"varint,4,opt,name=to_port,json=toPort,proto3" json:"to_port,omitempty"`
-	Others        uint64                 `protobuf:"varint,60,opt,name=others,proto3" json:"others,omitempty"` // moves since the last event that had none of their own
+	Backend       string                 `protobuf:"bytes,20,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
+	Times         uint64                 `protobuf:"varint,21,opt,name=times,proto3" json:"times,omitempty"`    // since the last event
+	Also          string                 `protobuf:"bytes,22,opt,name=also,proto3" json:"also,omitempty"`       // what else moved on that switch, and how often since the last event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3238,11 +3273,102 @@ func (x *StationMoved) GetToPort() uint32 {
 	return 0
 }
 
-func (x *StationMoved) GetOthers() uint64 {
+func (x *StationMoved) GetBackend() string {
 	if x != nil {
-		return x.Others
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *StationMoved) GetTimes() uint64 {
+	if x != nil {
+		return x.Times
 	}
 	return 0
+}
+
+func (x *StationMoved) GetAlso() string {
+	if x != nil {
+		return x.Also
+	}
+	return ""
+}
+
+// StationsFull says that stations are not learned, for want of room. Frames to them are flooded.
+type StationsFull struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // what of the switch is full
+	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`    // that most of them are on
+	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`       // of one of them
+	Also          string                 `protobuf:"bytes,5,opt,name=also,proto3" json:"also,omitempty"`     // more of them, and how often since the last event
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StationsFull) Reset() {
+	*x = StationsFull{}
+	mi := &file_sluice_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StationsFull) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StationsFull) ProtoMessage() {}
+
+func (x *StationsFull) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StationsFull.ProtoReflect.Descriptor instead.
+func (*StationsFull) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *StationsFull) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *StationsFull) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *StationsFull) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *StationsFull) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *StationsFull) GetAlso() string {
+	if x != nil {
+		return x.Also
+	}
+	return ""
 }
 
 type WatchChecksRequest struct {
@@ -3253,7 +3379,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3391,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3404,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 // Checks is everything healthd has to watch.
@@ -3292,7 +3418,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3304,7 +3430,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3317,7 +3443,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3346,7 +3472,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3484,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3497,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3405,7 +3531,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3543,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3556,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3467,7 +3593,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3479,7 +3605,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3492,7 +3618,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Check) GetType() string {
@@ -3593,7 +3719,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3731,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3744,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3679,7 +3805,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3691,7 +3817,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3704,7 +3830,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3745,7 +3871,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3757,7 +3883,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3770,7 +3896,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{43}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3802,7 +3928,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"arp_claims\x18\v \x03(\v2\x13.sluice.v1.ARPClaimR\tarpClaims\x12;\n" +
 	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\x12(\n" +
-	"\x06spoofs\x18< \x03(\v2\x10.sluice.v1.SpoofR\x06spoofs\"\xad\x06\n" +
+	"\x06spoofs\x18< \x03(\v2\x10.sluice.v1.SpoofR\x06spoofs\"\xd2\x06\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -3820,7 +3946,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06failed\x18\r \x03(\v2\x17.sluice.v1.FailedUpdateR\x06failed\x12!\n" +
 	"\ffailed_total\x18\x0e \x01(\x04R\vfailedTotal\x12>\n" +
 	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x12\x1c\n" +
-	"\tunmetered\x18< \x01(\tR\tunmetered\x1aR\n" +
+	"\tunmetered\x18< \x01(\tR\tunmetered\x12#\n" +
+	"\rstations_full\x18\x14 \x01(\tR\fstationsFull\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\"s\n" +
@@ -3921,7 +4048,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\vgrace_slots\x18\" \x01(\rR\n" +
 	"graceSlots\x12;\n" +
 	"\vgrace_until\x18# \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"graceUntil\"\xfb\x01\n" +
+	"graceUntil\"\x8f\x02\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -3931,7 +4058,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x05 \x01(\tR\abackend\x12\x14\n" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
-	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"\xfc\x01\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
+	"\x04also\x18\x14 \x01(\tR\x04also\"\xfc\x01\n" +
 	"\x05Spoof\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x10\n" +
@@ -3993,7 +4121,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xb8\x06\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xf8\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -4013,7 +4141,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
 	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x122\n" +
 	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeld\x12(\n" +
-	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoofB\b\n" +
+	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoof\x12>\n" +
+	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFullB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -4052,13 +4181,21 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x02 \x01(\tR\abackend\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\x86\x01\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\xb2\x01\n" +
 	"\fStationMoved\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1b\n" +
 	"\tfrom_port\x18\x03 \x01(\rR\bfromPort\x12\x17\n" +
-	"\ato_port\x18\x04 \x01(\rR\x06toPort\x12\x16\n" +
-	"\x06others\x18< \x01(\x04R\x06others\"\x14\n" +
+	"\ato_port\x18\x04 \x01(\rR\x06toPort\x12\x18\n" +
+	"\abackend\x18\x14 \x01(\tR\abackend\x12\x14\n" +
+	"\x05times\x18\x15 \x01(\x04R\x05times\x12\x12\n" +
+	"\x04also\x18\x16 \x01(\tR\x04also\"x\n" +
+	"\fStationsFull\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12\x10\n" +
+	"\x03mac\x18\x04 \x01(\tR\x03mac\x12\x12\n" +
+	"\x04also\x18\x05 \x01(\tR\x04also\"\x14\n" +
 	"\x12WatchChecksRequest\"^\n" +
 	"\x06Checks\x12'\n" +
 	"\x0fintent_revision\x18\x01 \x01(\x03R\x0eintentRevision\x12+\n" +
@@ -4135,7 +4272,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -4177,23 +4314,24 @@ var file_sluice_proto_goTypes = []any{
 	(*DrainDone)(nil),               // 37: sluice.v1.DrainDone
 	(*StoreChanged)(nil),            // 38: sluice.v1.StoreChanged
 	(*StationMoved)(nil),            // 39: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 40: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 41: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 42: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 43: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 44: sluice.v1.Check
-	(*Verdict)(nil),                 // 45: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 46: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 47: sluice.v1.ReportVerdictsResponse
-	nil,                             // 48: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 49: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 50: google.protobuf.Duration
+	(*StationsFull)(nil),            // 40: sluice.v1.StationsFull
+	(*WatchChecksRequest)(nil),      // 41: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 42: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 43: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 44: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 45: sluice.v1.Check
+	(*Verdict)(nil),                 // 46: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 47: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 48: sluice.v1.ReportVerdictsResponse
+	nil,                             // 49: sluice.v1.SwitchStatus.TalliesEntry
+	(*timestamppb.Timestamp)(nil),   // 50: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 51: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	49, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	49, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	49, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	49, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	50, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	50, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	50, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	50, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
@@ -4201,9 +4339,9 @@ var file_sluice_proto_depIdxs = []int32{
 	18, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
 	16, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
 	2,  // 10: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	49, // 11: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	50, // 11: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
 	7,  // 12: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	48, // 13: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	49, // 13: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	3,  // 14: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
 	8,  // 15: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
 	12, // 16: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
@@ -4211,23 +4349,23 @@ var file_sluice_proto_depIdxs = []int32{
 	14, // 18: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 19: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
 	0,  // 20: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	49, // 21: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	50, // 21: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
 	8,  // 22: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	49, // 23: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	49, // 24: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	49, // 25: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	49, // 26: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	49, // 27: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
-	49, // 28: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
-	49, // 29: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	49, // 30: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	49, // 31: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	50, // 23: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	50, // 24: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	50, // 25: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	50, // 26: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	50, // 27: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	50, // 28: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	50, // 29: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	50, // 30: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	50, // 31: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
 	17, // 32: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	49, // 33: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	50, // 33: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
 	14, // 34: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 35: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
 	14, // 36: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	49, // 37: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	50, // 37: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
 	30, // 38: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
 	31, // 39: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
 	18, // 40: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
@@ -4241,46 +4379,47 @@ var file_sluice_proto_depIdxs = []int32{
 	39, // 48: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
 	33, // 49: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
 	16, // 50: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
-	0,  // 51: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	49, // 52: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	17, // 53: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 54: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 55: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	42, // 56: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	43, // 57: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	44, // 58: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	50, // 59: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	50, // 60: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	50, // 61: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	50, // 62: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 63: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	49, // 64: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	49, // 65: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	45, // 66: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 67: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 68: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	19, // 69: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	21, // 70: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	24, // 71: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	26, // 72: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	28, // 73: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 74: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	40, // 75: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	46, // 76: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 77: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	20, // 78: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	22, // 79: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	25, // 80: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	27, // 81: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	29, // 82: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 83: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	41, // 84: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	47, // 85: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	77, // [77:86] is the sub-list for method output_type
-	68, // [68:77] is the sub-list for method input_type
-	68, // [68:68] is the sub-list for extension type_name
-	68, // [68:68] is the sub-list for extension extendee
-	0,  // [0:68] is the sub-list for field type_name
+	40, // 51: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	0,  // 52: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	50, // 53: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	17, // 54: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	2,  // 55: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 56: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	43, // 57: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	44, // 58: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	45, // 59: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	51, // 60: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	51, // 61: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	51, // 62: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	51, // 63: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 64: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	50, // 65: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	50, // 66: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	46, // 67: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	8,  // 68: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	4,  // 69: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	19, // 70: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	21, // 71: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	24, // 72: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	26, // 73: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	28, // 74: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	10, // 75: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	41, // 76: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	47, // 77: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	5,  // 78: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	20, // 79: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	22, // 80: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	25, // 81: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	27, // 82: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	29, // 83: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	11, // 84: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	42, // 85: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	48, // 86: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	78, // [78:87] is the sub-list for method output_type
+	69, // [69:78] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4302,6 +4441,7 @@ func file_sluice_proto_init() {
 		(*Event_Station)(nil),
 		(*Event_PoolHeld)(nil),
 		(*Event_Spoof)(nil),
+		(*Event_StationsFull)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4309,7 +4449,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

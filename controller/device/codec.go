@@ -24,6 +24,8 @@ type codec struct {
 
 	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, pinnedStation, station, pinnedL2, l2 table
 
+	stations int // that there is room for
+
 	forwardToBackend, toBackend, move, leave, back, stay, toPool, refuse, claim, answer, pinned, known, forward,
 	discard action
 }
@@ -98,6 +100,11 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	table(&c.station, "station", "mac")
 	table(&c.pinnedL2, "pinned_l2", "mac")
 	table(&c.l2, "l2", "mac")
+	for _, name := range []string{"station", "l2"} {
+		if t, err := info.Table(name); err == nil && (c.stations == 0 || int(t.Size) < c.stations) {
+			c.stations = int(t.Size)
+		}
+	}
 	action(&c.forwardToBackend, "forward_to_backend", "mac", "port")
 	action(&c.toBackend, "to_backend", "backend_id")
 	action(&c.move, "move", "backend_id", "bank", "epoch")

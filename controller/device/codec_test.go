@@ -108,14 +108,14 @@ func TestForeignEntries(t *testing.T) {
 		"stay at backend 0":                   c.row(plan.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
 		"a table of no concern":               {TableId: 1},
 	} {
-		h, l := newHeld(), learn.New()
+		h, l := newHeld(), learn.New(100)
 		h.add(c, l, e, time.Now())
 		if h.rows != 0 || len(h.Slots) != 0 || len(h.foreign) != 1 || h.foreign[0].GetTableEntry().Action != nil {
 			t.Errorf("%s: rows %d, foreign %v", name, h.rows, h.foreign)
 		}
 	}
 	h := newHeld()
-	h.add(c, learn.New(), &v1.TableEntry{TableId: c.slot.id, IsDefaultAction: true}, time.Now())
+	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.slot.id, IsDefaultAction: true}, time.Now())
 	if len(h.foreign) != 0 {
 		t.Error("a default entry is foreign")
 	}

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,7 @@ import (
 type Wanted struct {
 	Sequence uint64 // of the decision; grows
 	Tables   plan.Tables
+	Named    map[packet.MAC]bool // MACs of backends: what these send is told by name
 	// Age ranks VIPs, the oldest lowest: where a table cannot hold them all, the newest are left out.
 	Age map[plan.VIPKey]int64
 }
@@ -76,23 +76,7 @@ type Report struct {
 	Switch string
 	Status *Status
 	Idle   []plan.SlotRef // moving slots whose old path is silent
-	Claim  *Claim
-	Moved  *Moved
-	Spoof  *Spoof
-}
-
-// Claim is an ARP reply or gratuitous ARP by which somebody else claims a VIP.
-type Claim struct {
-	VIP  netip.Addr
-	Port uint16
-	MAC  packet.MAC
-}
-
-// Moved is a station that shows at another port.
-type Moved struct {
-	MAC      packet.MAC
-	From, To uint16
-	Others   uint64 // moves since the last report that were not reported
+	Noise  *Noise         // at most once an interval
 }
 
 // Config is what a Device needs.
@@ -114,7 +98,8 @@ type Device struct {
 	session *p4rt.Session
 	changed chan struct{}               // capacity 1: wanted is new
 	client  atomic.Pointer[p4rt.Client] // of the session, for counters; nil while there is none
-	learned atomic.Int64                // stations
+
+	stations atomic.Pointer[Stations] // as of the last look at them; nil: there was none
 
 	mu     sync.Mutex // guards wanted
 	wanted Wanted
@@ -179,6 +164,7 @@ func (d *Device) Run(ctx context.Context) error {
 		d.client.Store(p.Client)
 		err := r.run(session)
 		d.client.Store(nil)
+		r.reportNoise(ctx)
 		if cause := context.Cause(session); cause != nil {
 			err = cause
 		}
@@ -192,8 +178,19 @@ func (d *Device) Run(ctx context.Context) error {
 // SessionError says why there is no session, nil while there is one.
 func (d *Device) SessionError() error { return d.session.Status().Err }
 
-// Stations counts the stations that the switch knew last.
-func (d *Device) Stations() int { return int(d.learned.Load()) }
+// Stations is what a Device knows of the stations of its switch.
+type Stations struct {
+	Known int
+	Full  string // why new ones are not learned, and what is sent to them flooded; empty while there is room
+}
+
+// Stations returns what is known of the stations, as of the last session if there is none.
+func (d *Device) Stations() Stations {
+	if s := d.stations.Load(); s != nil {
+		return *s
+	}
+	return Stations{}
+}
 
 func sortFailures(f []Failure) {
 	slices.SortFunc(f, func(a, b Failure) int { return cmp.Compare(a.Change, b.Change) })

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -21,6 +22,9 @@ import (
 // digests: 100 ms is the shortest that bmv2 knows; while a list waits for its acknowledgement the
 // switch does not repeat it (section "Digest": 0 would mean for ever).
 var digests = p4rt.DigestConfig{MaxTimeout: 100 * time.Millisecond, MaxListSize: 256, AckTimeout: time.Second}
+
+// complaintInterval is the least time between two lines about messages that make no sense.
+const complaintInterval = 10 * time.Second
 
 // configureDigest turns learning on, unless it is.
 func (r *reconciler) configureDigest(ctx context.Context) error {
@@ -47,43 +51,81 @@ func (r *reconciler) configureDigest(ctx context.Context) error {
 	return nil
 }
 
-// message takes one message of the switch. Malformed ones are the switch's fault and are passed over.
-func (r *reconciler) message(ctx context.Context, m *v1.StreamMessageResponse) {
-	var err error
-	switch u := m.GetUpdate().(type) {
-	case *v1.StreamMessageResponse_Digest:
-		err = r.digest(ctx, u.Digest)
-	case *v1.StreamMessageResponse_IdleTimeoutNotification:
-		r.idle(ctx, u.IdleTimeoutNotification)
-	case *v1.StreamMessageResponse_Packet:
-		err = r.packetIn(ctx, u.Packet)
-	case *v1.StreamMessageResponse_Error:
-		err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), u.Error.GetMessage())
+// take handles messages of the switch, some weight of them: whatever it sends at line rate, others get their
+// turn. It writes nothing.
+func (r *reconciler) take(ctx context.Context, weight int) {
+	var idle []plan.SlotRef
+	for weight > 0 {
+		m := r.target.Next()
+		if m == nil {
+			break
+		}
+		var refs []plan.SlotRef
+		entries, err := 1, error(nil)
+		switch u := m.GetUpdate().(type) {
+		case *v1.StreamMessageResponse_Digest:
+			entries = len(u.Digest.GetData())
+			err = r.digest(u.Digest)
+		case *v1.StreamMessageResponse_IdleTimeoutNotification:
+			entries = len(u.IdleTimeoutNotification.GetTableEntry())
+			refs = r.idle(u.IdleTimeoutNotification)
+		case *v1.StreamMessageResponse_Packet:
+			err = r.packetIn(u.Packet)
+		case *v1.StreamMessageResponse_Error:
+			err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), u.Error.GetMessage())
+		}
+		idle = append(idle, refs...)
+		weight -= max(1, entries)
+		if err != nil {
+			r.complain(err)
+		}
 	}
-	if err != nil {
-		r.cfg.Log.Warn("message of the switch", "switch", r.cfg.Name, "err", err)
+	if len(idle) > 0 {
+		r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Idle: idle})
 	}
 }
 
-func (r *reconciler) digest(ctx context.Context, list *v1.DigestList) error {
-	r.acks = append(r.acks, list)
+// complain logs what is wrong with a message of the switch, at most once an interval. Malformed ones are
+// the switch's fault and are passed over.
+func (r *reconciler) complain(err error) {
+	r.complaints++
+	if now := time.Now(); now.Sub(r.complained) >= complaintInterval {
+		r.cfg.Log.Warn("message of the switch", "switch", r.cfg.Name, "err", err, "times", r.complaints)
+		r.complained, r.complaints = now, 0
+	}
+}
+
+// digest learns stations. A list of which nothing is left to do is acknowledged once its stations are
+// written. One with stations for which there is no room is not: the switch repeats it, later.
+func (r *reconciler) digest(list *v1.DigestList) error {
 	decoded, err := r.codec.info.DecodeDigests(list)
 	if err != nil {
+		r.acks = append(r.acks, ack{list, time.Now()})
 		return err
 	}
+	now, all := time.Now(), true
+	named := r.get().Named
 	for _, fields := range decoded.Messages {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
-		if from, moved := r.learner.Seen(mac, port); moved {
-			if m := r.moves.add(Moved{MAC: mac, From: from, To: port}, time.Now()); m != nil {
-				r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Moved: m})
-			}
+		by := tally.Sender{MAC: mac, Known: named[mac], Count: tally.Once(now)}
+		switch from, what := r.learner.Seen(mac, port, now); what {
+		case learn.Moved:
+			r.noise.moves.Add(Move{from, port}, by)
+			r.noise.loud = true
+		case learn.NoRoom:
+			r.noise.noRoom.Add(port, by)
+			r.noise.loud = true
+			all = false
 		}
+	}
+	if all {
+		r.acks = append(r.acks, ack{list, now})
 	}
 	return nil
 }
 
-func (r *reconciler) idle(ctx context.Context, n *v1.IdleTimeoutNotification) {
-	var idle []plan.SlotRef
+// idle returns the moving slots whose old path is silent.
+func (r *reconciler) idle(n *v1.IdleTimeoutNotification) (idle []plan.SlotRef) {
 	now := time.Now()
 	for _, e := range n.GetTableEntry() {
 		switch e.GetTableId() {
@@ -99,12 +141,10 @@ func (r *reconciler) idle(ctx context.Context, n *v1.IdleTimeoutNotification) {
 			}
 		}
 	}
-	if len(idle) > 0 {
-		r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Idle: idle})
-	}
+	return idle
 }
 
-func (r *reconciler) packetIn(ctx context.Context, p *v1.PacketIn) error {
+func (r *reconciler) packetIn(p *v1.PacketIn) error {
 	in, err := r.codec.info.DecodePacketIn(p)
 	if err != nil {
 		return err
@@ -113,10 +153,16 @@ func (r *reconciler) packetIn(ctx context.Context, p *v1.PacketIn) error {
 	switch in.Field("reason").Uint() {
 	case p4.ReasonARPClaim:
 		if arp, ok := packet.FindARP(in.Payload); ok {
-			r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Claim: &Claim{VIP: arp.Sender(), Port: port, MAC: arp.SenderMAC()}})
+			mac := arp.SenderMAC()
+			r.noise.claims.Add(Claimed{VIP: arp.Sender(), Port: port},
+				tally.Sender{MAC: mac, Known: r.get().Named[mac], Count: tally.Once(time.Now())})
+			r.noise.loud = true
 		}
 	case p4.ReasonSpoof:
-		r.spoofedBy(ctx, port, in.Payload)
+		if frame := packet.Ethernet(in.Payload); frame.IsValid() {
+			r.noise.spoofs.Add(port, tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
+			r.noise.loud = true
+		}
 	}
 	return nil
 }
@@ -124,42 +170,72 @@ func (r *reconciler) packetIn(ctx context.Context, p *v1.PacketIn) error {
 // someOtherPort stands for the unknown port of a row that turned out to exist.
 const someOtherPort = 0xffff
 
-// writeStations writes what was learned, then acknowledges the digests: until then the switch need not
-// repeat them.
+// ack is a digest list to acknowledge.
+type ack struct {
+	list *v1.DigestList
+	came time.Time
+}
+
+const (
+	// stationsAtOnce is how many updates of stations are written in one go, and stationsPause the least
+	// time between two: stations that hosts invent must not keep the switch from what is planned.
+	stationsAtOnce = 128
+	stationsPause  = 10 * time.Millisecond
+)
+
+// stationsDue returns when there is something to do for stations; the zero Time for never.
+func (r *reconciler) stationsDue(now time.Time) time.Time {
+	due := r.learner.Due(now)
+	if len(r.acks) > 0 {
+		due = now
+	}
+	if next := r.stationsAt.Add(stationsPause); !due.IsZero() && due.Before(next) {
+		return next
+	}
+	return due
+}
+
+// writeStations writes a part of what was learned. When nothing is left to write it acknowledges the
+// digests: until then the switch need not repeat them.
 func (r *reconciler) writeStations(ctx context.Context) error {
-	const rounds = 3 // what is still refused then waits for the next message
-	for range rounds {
-		changes := r.learner.Changes()
-		if len(changes) == 0 {
-			break
+	changes := r.learner.Changes(stationsAtOnce, time.Now())
+	updates := make([]*v1.Update, len(changes))
+	for i, ch := range changes {
+		updates[i] = r.codec.learned(ch, r.cfg.StationIdle)
+	}
+	if len(changes) > 0 {
+		refused, err := r.refused(r.target.Write(ctx, updates))
+		if err != nil {
+			return fmt.Errorf("writing %d stations: %w", len(updates), err)
 		}
-		for part := range slices.Chunk(changes, chunk) {
-			updates := make([]*v1.Update, len(part))
-			for i, ch := range part {
-				updates[i] = r.codec.learned(ch, r.cfg.StationIdle)
-			}
-			refused, err := r.refused(r.target.Write(ctx, updates))
-			if err != nil {
-				return fmt.Errorf("writing %d stations: %w", len(part), err)
-			}
-			for i, ch := range part {
-				e, bad := refused[i]
-				switch {
-				case !bad:
-					r.learner.Done(ch)
-				case e.Code == codes.AlreadyExists:
-					r.learner.Done(learn.Change{Op: learn.Insert, Table: ch.Table, MAC: ch.MAC, Port: someOtherPort})
-				case e.Code == codes.NotFound:
-					r.learner.Done(learn.Change{Op: learn.Delete, Table: ch.Table, MAC: ch.MAC})
-				case ch.Op != learn.Delete:
-					r.learner.GiveUp(ch.MAC)
-				}
+		now := time.Now()
+		for i, ch := range changes {
+			e, bad := refused[i]
+			switch {
+			case !bad:
+				r.learner.Done(ch)
+			case e.Code == codes.AlreadyExists:
+				r.learner.Done(learn.Change{Op: learn.Insert, Table: ch.Table, MAC: ch.MAC, Port: someOtherPort})
+			case e.Code == codes.NotFound:
+				r.learner.Done(learn.Change{Op: learn.Delete, Table: ch.Table, MAC: ch.MAC})
+			default:
+				r.learner.Refused(ch, now)
 			}
 		}
 	}
-	r.learned.Store(int64(r.learner.Len()))
-	for _, list := range r.acks {
-		if err := r.target.AckDigest(list); err != nil {
+	r.stationsAt = time.Now()
+	return r.acknowledge(len(changes) < stationsAtOnce)
+}
+
+// acknowledge sends what is owed, if nothing is left to write. What is too old the switch repeats anyway.
+func (r *reconciler) acknowledge(written bool) error {
+	late := time.Now().Add(-digests.AckTimeout)
+	r.acks = slices.DeleteFunc(r.acks, func(a ack) bool { return a.came.Before(late) })
+	if !written {
+		return nil
+	}
+	for _, a := range r.acks {
+		if err := r.target.AckDigest(a.list); err != nil {
 			return err
 		}
 	}

@@ -57,8 +57,9 @@ func (m *meterTarget) Write(_ context.Context, updates []*v1.Update) error {
 	return nil
 }
 
-func (*meterTarget) Messages() <-chan *v1.StreamMessageResponse { return nil }
-func (*meterTarget) AckDigest(*v1.DigestList) error             { return nil }
+func (*meterTarget) Waiting() <-chan struct{}        { return nil }
+func (*meterTarget) Next() *v1.StreamMessageResponse { return nil }
+func (*meterTarget) AckDigest(*v1.DigestList) error  { return nil }
 
 func meterReconciler(t *testing.T, m *meterTarget, log *strings.Builder) *reconciler {
 	t.Helper()

@@ -21,6 +21,10 @@ const (
 	// chunk is how many updates go out before newer wishes and the switch's messages get a look.
 	chunk = 2048
 
+	// A look at the messages of the switch takes some weight of them: a message, or an entry of one, weighs 1.
+	weightOfLook = 1024
+	weightInPass = 256 // between two chunks
+
 	minRetry = 500 * time.Millisecond
 	maxRetry = time.Minute
 )
@@ -29,7 +33,8 @@ const (
 type target interface {
 	Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1.Entity, error]
 	Write(ctx context.Context, updates []*v1.Update) error
-	Messages() <-chan *v1.StreamMessageResponse
+	Waiting() <-chan struct{}
+	Next() *v1.StreamMessageResponse
 	AckDigest(*v1.DigestList) error
 }
 
@@ -41,16 +46,19 @@ type reconciler struct {
 	held     *held
 	learner  *learn.Learner
 	failures *failures
-	spoofs   spoofs
-	moves    moves
-	acks     []*v1.DigestList // to acknowledge once their stations are written
-	retries  int              // passes in a row with failures
-	stale    bool             // the switch holds something else than held says
-	first    bool             // the first pass after a read-back
+	acks     []ack // to be sent once their stations are written
+	noise    *noise
+	retries  int  // passes in a row with failures
+	stale    bool // the switch holds something else than held says
+	first    bool // the first pass after a read-back
+
+	stationsAt time.Time // when stations were written last
+	complained time.Time // when a message was last complained of
+	complaints int       // since then
 }
 
 func newReconciler(d *Device, t target, s *Status) *reconciler {
-	return &reconciler{Device: d, target: t, status: s, failures: newFailures()}
+	return &reconciler{Device: d, target: t, status: s, failures: newFailures(), noise: newNoise()}
 }
 
 // run returns when ctx ends, or with an error when only a new session can help.
@@ -94,9 +102,24 @@ func (r *reconciler) run(ctx context.Context) error {
 	}
 }
 
-// wait handles the switch's messages until a pass is due; retried says that failures are the reason.
+// wait handles the switch's messages until a pass is due; retried says that failures are the reason. What
+// is wanted goes before whatever the switch says.
 func (r *reconciler) wait(ctx context.Context, retry <-chan time.Time) (retried bool, err error) {
+	later := time.NewTimer(0)
+	defer later.Stop()
 	for {
+		select {
+		case <-r.changed:
+			return false, nil
+		default:
+		}
+		due, err := r.chores(ctx)
+		if err != nil {
+			return false, err
+		}
+		if later.Stop(); !due.IsZero() {
+			later.Reset(time.Until(due))
+		}
 		select {
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
@@ -105,32 +128,42 @@ func (r *reconciler) wait(ctx context.Context, retry <-chan time.Time) (retried 
 		case <-retry:
 			r.failures.retry()
 			return true, nil
-		case m := <-r.target.Messages():
-			r.message(ctx, m)
-			r.drain(ctx)
-			if err := r.writeStations(ctx); err != nil {
-				return false, err
-			}
+		case <-r.target.Waiting():
+			r.take(ctx, weightOfLook)
+		case <-later.C:
 		}
 	}
 }
 
-// drain takes the messages that are there. It writes nothing.
-func (r *reconciler) drain(ctx context.Context) {
-	for {
-		select {
-		case m := <-r.target.Messages():
-			r.message(ctx, m)
-		default:
-			return
+// chores does what is due besides what is wanted, a bounded part of it, and returns when there is more to
+// do; the zero Time for not before something happens.
+func (r *reconciler) chores(ctx context.Context) (next time.Time, err error) {
+	now := time.Now()
+	if due := r.stationsDue(now); !due.IsZero() && !due.After(now) {
+		if err := r.writeStations(ctx); err != nil {
+			return next, err
+		}
+		now = time.Now()
+	}
+	if s := (Stations{Known: r.learner.Len(), Full: r.learner.Full(now)}); s != r.Stations() {
+		r.stations.Store(&s)
+	}
+	if due := r.noise.due(); !due.IsZero() && !due.After(now) {
+		r.reportNoise(ctx)
+	}
+	for _, due := range []time.Time{r.stationsDue(now), r.noise.due()} {
+		if next.IsZero() || !due.IsZero() && due.Before(next) {
+			next = due
 		}
 	}
+	return next, nil
 }
 
 // readBack learns from the switch what it holds.
 func (r *reconciler) readBack(ctx context.Context) error {
-	h, l := newHeld(), learn.New()
-	l.Ignore(r.get().Tables.PinnedL2)
+	want := r.get()
+	h, l := newHeld(), learn.New(r.codec.stations)
+	limit(l, r.codec, want)
 	var query []*v1.Entity
 	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
 		r.codec.arpGuard, r.codec.arpResponder, r.codec.pinnedStation, r.codec.station, r.codec.pinnedL2, r.codec.l2} {
@@ -158,6 +191,13 @@ func (r *reconciler) readBack(ctx context.Context) error {
 	return nil
 }
 
+// limit tells the learner of what is wanted: nobody is learned by the MAC of a VIP, the ports share the
+// room, and some of that is for the backends.
+func limit(l *learn.Learner, c *codec, want Wanted) {
+	l.Ignore(want.Tables.PinnedL2)
+	l.Limit(c.stations, want.Tables.Flood)
+}
+
 // converge writes until the switch holds what is wanted, but for what it refuses.
 func (r *reconciler) converge(ctx context.Context) error {
 	writes := 0
@@ -168,7 +208,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		default:
 		}
 		want := r.get()
-		r.learner.Ignore(want.Tables.PinnedL2)
+		limit(r.learner, r.codec, want)
 		n, newer, err := r.pass(ctx, want)
 		if n > 0 {
 			writes += n
@@ -181,7 +221,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := r.writeStations(ctx); err != nil {
+		if _, err := r.chores(ctx); err != nil {
 			return err
 		}
 		if newer {
@@ -221,7 +261,7 @@ func (r *reconciler) pass(ctx context.Context, want Wanted) (writes int, newer b
 			if err != nil {
 				return writes, false, err
 			}
-			r.drain(ctx)
+			r.take(ctx, weightInPass)
 			if len(r.changed) > 0 {
 				return writes, true, nil
 			}

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/p4/backlog"
 )
 
 // Primary is a Client while it is its device's primary. Its writes carry the election id, so a target
@@ -15,16 +17,23 @@ type Primary struct {
 	*Client
 	ctx      context.Context // ends with this time as primary
 	link     *link
-	messages <-chan *v1.StreamMessageResponse
+	messages *backlog.Backlog
 }
 
 // Info returns the names of the pipeline that the target runs.
 func (p *Primary) Info() *Info { return p.info }
 
-// Messages returns what the target sends: packet-ins, digests, idle timeout notifications and stream
-// errors. The channel is not closed when primacy ends; the context is done then. What is not taken in
-// time is dropped.
-func (p *Primary) Messages() <-chan *v1.StreamMessageResponse { return p.messages }
+// Waiting returns a channel that holds a token while Next has something to return. It is not closed when
+// primacy ends; the context is done then.
+func (p *Primary) Waiting() <-chan struct{} { return p.messages.Waiting() }
+
+// Next returns what the target has sent, nil when nothing waits: idle timeout notifications first, then
+// digests, stream errors and packet-ins. Each kind has its own room (package backlog); what is not taken
+// in time is dropped.
+func (p *Primary) Next() *v1.StreamMessageResponse { return p.messages.Next() }
+
+// Dropped counts the messages of a kind that were not taken in time.
+func (p *Primary) Dropped(kind backlog.Kind) uint64 { return p.messages.Dropped(kind) }
 
 // PacketOut sends a packet through the data plane, with precisely the metadata that the P4Info lists.
 // It belongs to this connection: after it is lost nothing is sent any more, nor kept for later.

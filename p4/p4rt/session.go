@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/p4/backlog"
 )
 
 const (
@@ -23,11 +25,6 @@ const (
 
 	// answerTimeout bounds the wait for a connection, and for the first arbitration answer on it.
 	answerTimeout = 5 * time.Second
-
-	// queueSize is how many stream messages wait for the callback. What does not fit is dropped:
-	// blocking would hide the loss of primacy behind them, and the target repeats what matters
-	// (unacknowledged digests, idle entries).
-	queueSize = 4096
 )
 
 // ErrElectionIDInUse is part of the error when another live client has the session's election id.
@@ -207,8 +204,8 @@ func (l *link) send(m *v1.StreamMessageRequest) error {
 type arbitration struct {
 	primary  bool
 	highest  *ElectionID
-	err      error                          // why not primary
-	messages chan *v1.StreamMessageResponse // of this time as primary
+	err      error            // why not primary
+	messages *backlog.Backlog // of this time as primary
 }
 
 // connect holds one connection until it is lost, or f is finished.
@@ -291,7 +288,7 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 
 // receive reads the stream until it ends, and says why it did.
 func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitration) error {
-	var messages chan *v1.StreamMessageResponse // nil while not primary
+	var messages *backlog.Backlog // nil while not primary
 	answered := false
 	for {
 		m, err := l.stream.Recv()
@@ -303,9 +300,10 @@ func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitrati
 		}
 		update, ok := m.GetUpdate().(*v1.StreamMessageResponse_Arbitration)
 		if !ok {
-			select {
-			case messages <- m:
-			default:
+			// What finds no room is dropped: blocking would hide the loss of primacy behind it, and the
+			// target repeats what matters (unacknowledged digests, idle entries).
+			if messages != nil {
+				messages.Offer(backlog.ClassOf(m), m)
 			}
 			continue
 		}
@@ -315,7 +313,7 @@ func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitrati
 		case !a.primary:
 			messages = nil
 		case messages == nil:
-			messages = make(chan *v1.StreamMessageResponse, queueSize)
+			messages = backlog.New(backlog.DefaultRooms, nil)
 		}
 		a.messages = messages
 		select {
@@ -401,7 +399,7 @@ type outcome struct {
 	lost error // why its context had ended by then, nil when it had not
 }
 
-func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info, messages chan *v1.StreamMessageResponse,
+func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info, messages *backlog.Backlog,
 	f func(context.Context, *Primary) error) *term {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &term{cancel: cancel, done: make(chan outcome, 1)}

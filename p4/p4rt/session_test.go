@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -540,7 +541,7 @@ func TestStreamMessages(t *testing.T) {
 				{Data: &v1.P4Data_Bitstring{Bitstring: []byte{0, 3}}},
 			}}}}},
 		}}})
-		list := (<-turn.p.Messages()).GetDigest()
+		list := next(turn.p).GetDigest()
 		got, err := turn.p.Info().DecodeDigests(list)
 		if err != nil {
 			t.Fatal(err)
@@ -558,7 +559,21 @@ func TestStreamMessages(t *testing.T) {
 	})
 }
 
-// Messages that nobody takes must not hide the loss of primacy behind them.
+// next waits for a message.
+func next(p *p4rt.Primary) *v1.StreamMessageResponse {
+	<-p.Waiting()
+	return p.Next()
+}
+
+// left counts the messages that wait, and takes them.
+func left(p *p4rt.Primary) (n int) {
+	for p.Next() != nil {
+		n++
+	}
+	return n
+}
+
+// Messages that nobody takes must not hide the loss of primacy behind them, nor each other.
 func TestFloodOfMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, nil)
@@ -566,10 +581,23 @@ func TestFloodOfMessages(t *testing.T) {
 		for i := range 10000 {
 			s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{Payload: fmt.Append(nil, i)}}})
 		}
+		s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{ListId: 5}}})
+		s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
+			IdleTimeoutNotification: &v1.IdleTimeoutNotification{Timestamp: 6}}})
 		s.arbitrate(t, codes.AlreadyExists, higher)
 		<-turn.ctx.Done()
-		if got := string((<-turn.p.Messages()).GetPacket().GetPayload()); got != "0" {
-			t.Errorf("first message is %q, want the oldest", got)
+		if got := next(turn.p).GetIdleTimeoutNotification().GetTimestamp(); got != 6 {
+			t.Errorf("the idle notification is not first: it is of %d, want 6", got)
+		}
+		if got := next(turn.p).GetDigest().GetListId(); got != 5 {
+			t.Errorf("the digests are not next: list %d, want 5", got)
+		}
+		if got := string(next(turn.p).GetPacket().GetPayload()); got != "0" {
+			t.Errorf("first packet is %q, want the oldest", got)
+		}
+		kept := uint64(left(turn.p) + 1)
+		if dropped := turn.p.Dropped(backlog.Packet); kept < 1000 || dropped < 1000 || kept+dropped != 10000 {
+			t.Errorf("%d packets were kept and %d counted as dropped, want 10000 together, and 1000 of each", kept, dropped)
 		}
 	})
 }
@@ -589,16 +617,16 @@ func TestMessagesOfAFormerTerm(t *testing.T) {
 		s.arbitrate(t, codes.OK, ourID)
 		second := <-h.turns
 		synctest.Wait()
-		if n := len(second.p.Messages()); n != 0 {
+		if n := left(second.p); n != 0 {
 			t.Errorf("the second turn begins with %d messages, want none", n)
 		}
 		s.tell(t, packet("second"))
-		if got := string((<-second.p.Messages()).GetPacket().GetPayload()); got != "second" {
+		if got := string(next(second.p).GetPacket().GetPayload()); got != "second" {
 			t.Errorf("the second turn's first message is %q", got)
 		}
 		synctest.Wait()
-		if got := string((<-first.p.Messages()).GetPacket().GetPayload()); got != "first" || len(first.p.Messages()) != 0 {
-			t.Errorf("the first turn got %q and %d more, want first alone", got, len(first.p.Messages()))
+		if got, more := string(next(first.p).GetPacket().GetPayload()), left(first.p); got != "first" || more != 0 {
+			t.Errorf("the first turn got %q and %d more, want first alone", got, more)
 		}
 	})
 }

@@ -408,7 +408,8 @@ func TestPacketOutAndIn(t *testing.T) {
 			defer cancel()
 			for {
 				select {
-				case m := <-p.Messages():
+				case <-p.Waiting():
+					m := p.Next()
 					if m.GetPacket() == nil {
 						t.Logf("also got %v", m)
 						continue
@@ -441,7 +442,8 @@ func TestIdleNotification(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			defer cancel()
 			select {
-			case m := <-p.Messages():
+			case <-p.Waiting():
+				m := p.Next()
 				idle := m.GetIdleTimeoutNotification().GetTableEntry()
 				if len(idle) != 1 {
 					t.Fatalf("got %v, want one idle entry", m)

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
@@ -160,9 +161,13 @@ type Status struct {
 	// Unprogrammed frames came before there was a program; Unconnected ones were for a port that is
 	// not there.
 	Unprogrammed, Unconnected uint64
-	// Undelivered messages (packet-ins, digests, idle timeouts) were for clients that read too slowly.
-	Undelivered uint64
+	// Undelivered counts messages for clients that read too slowly.
+	Undelivered Undelivered
 }
+
+// Undelivered counts stream messages that clients were too slow for. Idle timeouts and digests are reported
+// again.
+type Undelivered struct{ IdleTimeouts, Digests, Errors, PacketIns uint64 }
 
 // Status returns the counters of all ports.
 func (s *Switch) Status() Status {
@@ -170,7 +175,12 @@ func (s *Switch) Status() Status {
 		Ports:        map[uint16]port.Counters{},
 		Unprogrammed: s.unprogrammed.Load(),
 		Unconnected:  s.unconnected.Load(),
-		Undelivered:  s.server.Dropped(),
+		Undelivered: Undelivered{
+			IdleTimeouts: s.server.Dropped(backlog.Idle),
+			Digests:      s.server.Dropped(backlog.Digest),
+			Errors:       s.server.Dropped(backlog.Error),
+			PacketIns:    s.server.Dropped(backlog.Packet),
+		},
 	}
 	for id := range s.ports {
 		if a := s.ports[id].Load(); a != nil {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 )
 
@@ -145,9 +146,14 @@ func (s *Server) Digest(d *engine.Digest) {
 
 // sendDigests offers a list to the primaries, and reports whether any has room for it.
 func (s *Server) sendDigests(l *v1.DigestList) bool {
+	return s.offerAll(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: l}})
+}
+
+// offerAll offers a message to the primaries, and reports whether any has room for it.
+func (s *Server) offerAll(m *v1.StreamMessageResponse) bool {
 	sent := false
 	for _, st := range s.arbiter.primary() {
-		if st.offer(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: l}}) {
+		if st.offer(backlog.ClassOf(m), m) {
 			sent = true
 		}
 	}

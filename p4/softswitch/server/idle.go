@@ -45,16 +45,19 @@ func (s *Server) runIdle(ctx context.Context) {
 		if scanner.pipeline != p || s.idleAgain.Swap(false) {
 			scanner = idleScanner{pipeline: p}
 		}
-		for _, rows := range scanner.scan(s, s.cfg.Plane.Now()) {
-			s.sendIdle(rows)
+		for _, x := range scanner.scan(s, s.cfg.Plane.Now()) {
+			if !s.sendIdle(x) {
+				scanner.retract(x)
+			}
 		}
 	}
 }
 
 // expired is what one notification carries: entries of one table.
 type expired struct {
-	table *table
-	rows  []row
+	table  *table
+	rows   []row
+	before []time.Duration // when each was notified before
 }
 
 // scan returns the entries to be notified now, and takes them for notified.
@@ -78,12 +81,13 @@ func (i *idleScanner) scan(s *Server, now time.Duration) []expired {
 				q = quiet{timeout: e.Entry().IdleTimeout}
 			}
 			if q.timeout > 0 && now-max(hit, q.notified) >= q.timeout {
-				q.notified = now
 				batch.rows = append(batch.rows, row{e, t.notes[e]})
+				batch.before = append(batch.before, q.notified)
+				q.notified = now
 			}
 			still[e] = q
 			if len(batch.rows) == idleEntries {
-				out, batch.rows = append(out, batch), nil
+				out, batch = append(out, batch), expired{table: t}
 			}
 		}
 		if len(batch.rows) > 0 {
@@ -94,6 +98,15 @@ func (i *idleScanner) scan(s *Server, now time.Duration) []expired {
 	return out
 }
 
+// retract takes back that x was notified: it is due again at the next scan.
+func (i *idleScanner) retract(x expired) {
+	for k, r := range x.rows {
+		q := i.quiet[r.entry]
+		q.notified = x.before[k]
+		i.quiet[r.entry] = q
+	}
+}
+
 // expect tells the scanner of a table what timeouts its entries have.
 func (t *table) expect(timeout time.Duration) {
 	if timeout > 0 && (t.shortest == 0 || timeout < t.shortest) {
@@ -101,14 +114,11 @@ func (t *table) expect(timeout time.Duration) {
 	}
 }
 
-// sendIdle offers a notification to the primaries. One that finds no room is lost: the entries are
-// notified again after their next timeout.
-func (s *Server) sendIdle(x expired) {
+// sendIdle offers a notification to the primaries, and reports whether any has room for it.
+func (s *Server) sendIdle(x expired) bool {
 	n := &v1.IdleTimeoutNotification{Timestamp: time.Now().UnixNano()}
 	for _, r := range x.rows {
 		n.TableEntry = append(n.TableEntry, x.table.encode(r))
 	}
-	for _, st := range s.arbiter.primary() {
-		st.offer(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{IdleTimeoutNotification: n}})
-	}
+	return s.offerAll(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{IdleTimeoutNotification: n}})
 }

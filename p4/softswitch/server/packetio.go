@@ -8,6 +8,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
@@ -48,27 +49,30 @@ func (s *Server) PacketIn(frame []byte) {
 	if p == nil {
 		return
 	}
+	// What the header says alike, the port above all, is one class: whoever floods displaces itself.
+	class := ""
+	if h := p.packetIn; h != nil {
+		if len(frame) < h.length {
+			return // too short for its header: the program's fault
+		}
+		class = string(frame[:h.length])
+	}
 	var m *v1.StreamMessageResponse
 	for _, st := range s.arbiter.primary() {
-		if !st.hasRoom(len(frame)) {
+		if st.data.Full(backlog.Packet, class, len(frame)) {
 			continue
 		}
 		if m == nil {
-			if m = p.packetIn.decode(frame); m == nil {
-				return // too short for its header: the program's fault
-			}
+			m = p.packetIn.decode(frame)
 		}
-		st.offer(m)
+		st.offer(class, m)
 	}
 }
 
-// decode makes the message of a frame; nil when the frame is shorter than the header.
+// decode makes the message of a frame, which is no shorter than the header.
 func (h *controllerHeader) decode(frame []byte) *v1.StreamMessageResponse {
 	in := &v1.PacketIn{}
 	if h != nil {
-		if len(frame) < h.length {
-			return nil
-		}
 		for _, f := range h.fields {
 			in.Metadata = append(in.Metadata, &v1.PacketMetadata{MetadataId: f.id, Value: shortest(getBits(frame, f.at, f.bits))})
 		}

@@ -8,6 +8,8 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/p4/backlog"
 )
 
 // elect opens a stream and bids for primacy; barrier stands for the wait for running writes.
@@ -153,32 +155,76 @@ type clockPlane struct {
 
 func (p clockPlane) Now() time.Duration { return time.Since(p.start) }
 
+// nextData waits for what would be sent next.
+func (st *stream) nextData() *v1.StreamMessageResponse {
+	<-st.data.Waiting()
+	return st.data.Next()
+}
+
+const smallID = 49306912 // a table that keeps idle timeouts
+
+// writeIdle makes s hold an entry with an idle timeout of a minute.
+func writeIdle(t *testing.T, s *Server) {
+	t.Helper()
+	const countedID = 31883734
+	_, err := s.Write(t.Context(), &v1.WriteRequest{DeviceId: 1, ElectionId: &v1.Uint128{Low: 1}, Updates: []*v1.Update{{
+		Type: v1.Update_INSERT,
+		Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
+			TableId: smallID, IdleTimeoutNs: int64(time.Minute),
+			Match: []*v1.FieldMatch{{FieldId: 1, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: []byte{1}}}}},
+			Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
+				ActionId: countedID, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{3}}},
+			}}},
+		}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A client that reads again hears at once of what went idle meanwhile: a notice for which there was no
+// room was not given.
+func TestIdleWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, st := filledServer(t, 0)
+		s.cfg.Plane = clockPlane{start: time.Now()}
+		writeIdle(t, s)
+		other := &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
+			IdleTimeoutNotification: &v1.IdleTimeoutNotification{TableEntry: []*v1.TableEntry{{TableId: smallID}}}}}
+		for st.offer(backlog.ClassOf(other), other) {
+		}
+		go s.runIdle(t.Context())                   // ends with the test
+		time.Sleep(70*time.Second + idleInterval/2) // between two scans
+		if n := s.Dropped(backlog.Idle); n < 2 {
+			t.Errorf("%d notices found no room, want this one too", n)
+		}
+		for st.data.Next() != nil {
+		}
+		began := time.Now()
+		m := st.nextData()
+		if took := time.Since(began); len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 || took > idleInterval {
+			t.Errorf("got %v after %v, want the idle entry within %v", m, took, idleInterval)
+		}
+		again := st.nextData()
+		if took := time.Since(began).Round(time.Second); len(again.GetIdleTimeoutNotification().GetTableEntry()) != 1 || took != time.Minute {
+			t.Errorf("the next one came after %v, want another timeout", took)
+		}
+	})
+}
+
 // A new primary hears of idle entries at once, not when the timeout has passed another time.
 func TestNewPrimaryGetsIdleAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, former := filledServer(t, 0)
 		s.cfg.Plane = clockPlane{start: time.Now()}
-		const smallID, countedID = 49306912, 31883734
-		_, err := s.Write(t.Context(), &v1.WriteRequest{DeviceId: 1, ElectionId: &v1.Uint128{Low: 1}, Updates: []*v1.Update{{
-			Type: v1.Update_INSERT,
-			Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
-				TableId: smallID, IdleTimeoutNs: int64(time.Minute),
-				Match: []*v1.FieldMatch{{FieldId: 1, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: []byte{1}}}}},
-				Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
-					ActionId: countedID, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{3}}},
-				}}},
-			}}},
-		}}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		writeIdle(t, s)
 		go s.runIdle(t.Context()) // ends with the test
-		if m := <-former.data; len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 {
+		if m := former.nextData(); len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 {
 			t.Errorf("the former primary got %v, want one idle entry", m)
 		}
 		next := mustElect(t, s, 2)
 		began := time.Now()
-		m := <-next.data
+		m := next.nextData()
 		if took := time.Since(began); len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 || took > 2*idleInterval {
 			t.Errorf("the new primary got %v after %v, want one idle entry within %v", m, took, 2*idleInterval)
 		}

@@ -35,6 +35,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 )
 
@@ -76,7 +77,7 @@ type Server struct {
 	// running is the pipeline that packets run through. It changes under state.
 	running atomic.Pointer[pipeline]
 
-	dropped    atomic.Uint64 // messages that clients read too slowly for
+	dropped    drops
 	digestsDue chan struct{} // holds a token when digests may be due earlier than before
 	idleAgain  atomic.Bool   // a new primary has not been told what is idle
 }
@@ -112,8 +113,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Dropped returns how many stream messages were lost because clients read too slowly.
-func (s *Server) Dropped() uint64 { return s.dropped.Load() }
+// Dropped returns how many stream messages of a kind were lost because clients read too slowly.
+func (s *Server) Dropped(kind backlog.Kind) uint64 { return s.dropped[kind].Load() }
 
 // newPrimary is called when another client becomes primary: what only the former one was told is told
 // again.

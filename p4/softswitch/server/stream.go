@@ -15,15 +15,13 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-// How much waits for a client that reads slowly.
-const (
-	controlQueue = 64      // arbitration: when it is full the oldest goes, the newest says how things are
-	dataQueue    = 1024    // packet-ins, digests, idle timeouts, errors: when it is full they are dropped
-	dataBytes    = 8 << 20 // of these together, in their encoding
-)
+// controlQueue is how many arbitration updates wait for a client that reads slowly: when it is full the
+// oldest goes, the newest says how things are.
+const controlQueue = 64
 
 // arbitrationTimeout is how long a stream may be open without an arbitration update.
 const arbitrationTimeout = 10 * time.Second
@@ -42,19 +40,21 @@ type stream struct {
 	hasID bool
 
 	controls chan *v1.StreamMessageResponse
-	data     chan *v1.StreamMessageResponse
-	queued   atomic.Int64   // bytes in data, and of the message that is being sent
-	dropped  *atomic.Uint64 // of all streams
-	slow     sync.Once      // logs the first drop of this one
+	data     *backlog.Backlog // all else
+	dropped  *drops           // of all streams
+	slow     sync.Once        // logs the first drop of this one
 }
+
+// drops counts the messages that clients read too slowly for, by kind.
+type drops [backlog.Packet + 1]atomic.Uint64
 
 func (s *Server) newStream(ctx context.Context) *stream {
 	st := &stream{
 		log:      s.cfg.Log,
 		dropped:  &s.dropped,
 		controls: make(chan *v1.StreamMessageResponse, controlQueue),
-		data:     make(chan *v1.StreamMessageResponse, dataQueue),
 	}
+	st.data = backlog.New(backlog.DefaultRooms, st.drop)
 	if p, ok := peer.FromContext(ctx); ok {
 		st.client = p.Addr.String()
 	}
@@ -142,22 +142,20 @@ func (s *Server) requirePrimary(st *stream) error {
 func (st *stream) write(rpc v1.P4Runtime_StreamChannelServer) {
 	for {
 		var m *v1.StreamMessageResponse
-		size := 0
 		select {
 		case m = <-st.controls:
 		default:
 			select {
 			case m = <-st.controls:
-			case m = <-st.data:
-				size = proto.Size(m)
+			case <-st.data.Waiting():
+				m = st.data.Next()
 			case <-rpc.Context().Done():
 				return
 			}
 		}
-		if rpc.Send(m) != nil {
+		if m != nil && rpc.Send(m) != nil {
 			return // the call has ended
 		}
-		st.queued.Add(-int64(size))
 	}
 }
 
@@ -176,34 +174,16 @@ func (st *stream) control(m *v1.StreamMessageResponse) {
 	}
 }
 
-// hasRoom says whether offer would take a message of some bytes now.
-func (st *stream) hasRoom(bytes int) bool {
-	if len(st.data) < dataQueue && st.queued.Load()+int64(bytes) <= dataBytes {
-		return true
-	}
-	st.drop()
-	return false
+// offer queues a message behind those of its kind and those worth more, and reports whether there was
+// room. It never waits.
+func (st *stream) offer(class string, m *v1.StreamMessageResponse) bool {
+	return st.data.Offer(class, m)
 }
 
-// offer queues a message, and reports whether there was room. It never waits.
-func (st *stream) offer(m *v1.StreamMessageResponse) bool {
-	size := int64(proto.Size(m))
-	if st.queued.Add(size) <= dataBytes {
-		select {
-		case st.data <- m:
-			return true
-		default:
-		}
-	}
-	st.queued.Add(-size)
-	st.drop()
-	return false
-}
-
-func (st *stream) drop() {
-	st.dropped.Add(1)
+func (st *stream) drop(kind backlog.Kind) {
+	st.dropped[kind].Add(1)
 	st.slow.Do(func() {
-		st.log.Warn("client reads its stream too slowly: messages are dropped", "client", st.client)
+		st.log.Warn("client reads its stream too slowly: messages are dropped", "client", st.client, "first", kind)
 	})
 }
 
@@ -211,5 +191,5 @@ func (st *stream) drop() {
 func (st *stream) fail(err error, e *v1.StreamError) {
 	s := status.Convert(err)
 	e.CanonicalCode, e.Message = int32(s.Code()), s.Message()
-	st.offer(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Error{Error: e}})
+	st.offer("", &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Error{Error: e}})
 }

@@ -8,11 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/p4/backlog"
 )
 
 // pipe is a StreamChannel without gRPC: requests is closed when the client has no more to say.
@@ -87,7 +90,7 @@ func TestQueuedBytesAreBounded(t *testing.T) {
 			rpc := newPipe(t.Context())
 			rpc.requests = make(chan *v1.StreamMessageRequest)
 			go func() {
-				for range 2 * dataQueue {
+				for range 2048 {
 					rpc.requests <- tt.request
 				}
 				close(rpc.requests)
@@ -95,26 +98,21 @@ func TestQueuedBytesAreBounded(t *testing.T) {
 			if err := s.receive(st, rpc); err != nil {
 				t.Fatal(err)
 			}
-			if n := st.queued.Load(); n == 0 || n > dataBytes {
-				t.Errorf("%d bytes are queued, want 1 to %d", n, dataBytes)
+			if n := st.data.Used().Error; n == 0 || n > backlog.DefaultRooms.Error {
+				t.Errorf("%d bytes are queued, want 1 to %d", n, backlog.DefaultRooms.Error)
 			}
-			if s.Dropped() == 0 {
-				t.Error("no drops are counted")
-			}
-			sum := 0
-			for close(st.data); ; {
-				m, ok := <-st.data
-				if !ok {
-					break
-				}
-				n := proto.Size(m)
-				if n > tt.most {
+			kept := uint64(0)
+			for m := st.data.Next(); m != nil; m = st.data.Next() {
+				if n := proto.Size(m); n > tt.most {
 					t.Fatalf("one answer has %d bytes, want %d at most", n, tt.most)
 				}
-				sum += n
+				kept++
 			}
-			if n := st.queued.Load(); int64(sum) != n {
-				t.Errorf("the queue holds %d bytes, counted are %d", sum, n)
+			if n := s.Dropped(backlog.Error); n == 0 || n+kept != 2048 {
+				t.Errorf("%d messages were kept and %d counted as dropped of 2048", kept, n)
+			}
+			if used := st.data.Used(); used != (backlog.Rooms{}) {
+				t.Errorf("%+v is counted as queued after all was taken", used)
 			}
 		})
 	}
@@ -131,19 +129,48 @@ func TestSentBytesMakeRoom(t *testing.T) {
 		go st.write(rpc)
 		for range 3 {
 			n := 0
-			for st.offer(m) {
+			for st.offer("", m) {
 				n++
 			}
-			if n < 100 || st.hasRoom(60_000) {
-				t.Errorf("%d messages fit, and more: %v; want 100 at least, false", n, st.hasRoom(60_000))
+			if n < 30 || !st.data.Full(backlog.Packet, "", 60_000) {
+				t.Errorf("%d messages fit, and more; want 30 at least, and no more", n)
 			}
 			for range n {
 				<-rpc.answers
 			}
 			synctest.Wait()
-			if n := st.queued.Load(); n != 0 {
-				t.Errorf("%d bytes are counted as queued after all were sent", n)
+			if n := st.data.Used(); n != (backlog.Rooms{}) {
+				t.Errorf("%+v is counted as queued after all was sent", n)
 			}
+		}
+	})
+}
+
+// What waits for a client that reads slowly is sent by its worth, not by its age.
+func TestWorthIsSentFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := quietServer()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		st, rpc := s.newStream(ctx), newPipe(ctx)
+		packet := &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{}}}
+		for st.offer("", packet) {
+		}
+		for _, m := range []*v1.StreamMessageResponse{
+			{Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{}}},
+			{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{}},
+		} {
+			if !st.offer("", m) {
+				t.Errorf("%v has no room beside packet-ins", m)
+			}
+		}
+		go st.write(rpc)
+		var got []backlog.Kind
+		for range 3 {
+			got = append(got, backlog.KindOf(<-rpc.answers))
+		}
+		if diff := cmp.Diff([]backlog.Kind{backlog.Idle, backlog.Digest, backlog.Packet}, got); diff != "" {
+			t.Errorf("sent (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -1,0 +1,8 @@
+//go:build !race
+
+package bmv2tests
+
+const (
+	raceDetector = false
+	slowdown     = 1
+)

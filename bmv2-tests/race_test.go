@@ -1,0 +1,9 @@
+//go:build race
+
+package bmv2tests
+
+// With the race detector times tell of the machine alone; and a tenth of a flood fills it.
+const (
+	raceDetector = true
+	slowdown     = 10
+)

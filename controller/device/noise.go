@@ -1,0 +1,71 @@
+package device
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/tally"
+)
+
+// noiseInterval is the time from one report of noise to the next. The first is made at once.
+const noiseInterval = time.Second
+
+// Noise is what hosts make happen, at line rate if they like, added up since the last report. Whoever is in
+// Wanted.Named is a known sender.
+type Noise struct {
+	Claims []tally.Entry[Claimed]
+	Moves  []tally.Entry[Move]
+	NoRoom []tally.Entry[uint16] // stations that were not learned, by port
+	// Spoofs are frames under the MAC of a pinned station, by the port that they came in by, which is not its own: the
+	// station has moved, or somebody wants its traffic. The switch drops and counts them all (drop_spoof), and sends up
+	// a few.
+	Spoofs []tally.Entry[uint16]
+}
+
+// Claimed is what ARP replies or gratuitous ARP from a port claim: somebody's VIP.
+type Claimed struct {
+	VIP  netip.Addr
+	Port uint16
+}
+
+// Move is how stations move: they show at another port.
+type Move struct{ From, To uint16 }
+
+// noise adds up between two reports. For one goroutine.
+type noise struct {
+	claims *tally.Tally[uint16, Claimed]
+	moves  *tally.Tally[uint16, Move]
+	noRoom *tally.Tally[uint16, uint16]
+	spoofs *tally.Tally[uint16, uint16]
+	loud   bool      // there is something to report
+	told   time.Time // the last report
+}
+
+func newNoise() *noise {
+	return &noise{
+		claims: tally.New(func(c Claimed) uint16 { return c.Port }),
+		moves:  tally.New(func(m Move) uint16 { return m.To }),
+		noRoom: tally.New(func(port uint16) uint16 { return port }),
+		spoofs: tally.New(func(port uint16) uint16 { return port }),
+	}
+}
+
+// due returns when the next report is; the zero Time for never.
+func (n *noise) due() time.Time {
+	if !n.loud {
+		return time.Time{}
+	}
+	return n.told.Add(noiseInterval)
+}
+
+func (n *noise) take(now time.Time) *Noise {
+	n.loud, n.told = false, now
+	return &Noise{Claims: n.claims.Take(), Moves: n.moves.Take(), NoRoom: n.noRoom.Take(), Spoofs: n.spoofs.Take()}
+}
+
+func (r *reconciler) reportNoise(ctx context.Context) {
+	if r.noise.loud {
+		r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Noise: r.noise.take(time.Now())})
+	}
+}

@@ -1,0 +1,8 @@
+//go:build !race
+
+package controller_test
+
+const (
+	raceDetector = false
+	slowdown     = 1
+)

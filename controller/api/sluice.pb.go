@@ -135,6 +135,55 @@ func (Admin) EnumDescriptor() ([]byte, []int) {
 	return file_sluice_proto_rawDescGZIP(), []int{1}
 }
 
+type Concern_Severity int32
+
+const (
+	Concern_SEVERITY_UNSPECIFIED Concern_Severity = 0
+	Concern_SEVERITY_WARNING     Concern_Severity = 1 // it works, but not as it should, or not for long
+	Concern_SEVERITY_CRITICAL    Concern_Severity = 2 // something does not work
+)
+
+// Enum value maps for Concern_Severity.
+var (
+	Concern_Severity_name = map[int32]string{
+		0: "SEVERITY_UNSPECIFIED",
+		1: "SEVERITY_WARNING",
+		2: "SEVERITY_CRITICAL",
+	}
+	Concern_Severity_value = map[string]int32{
+		"SEVERITY_UNSPECIFIED": 0,
+		"SEVERITY_WARNING":     1,
+		"SEVERITY_CRITICAL":    2,
+	}
+)
+
+func (x Concern_Severity) Enum() *Concern_Severity {
+	p := new(Concern_Severity)
+	*p = x
+	return p
+}
+
+func (x Concern_Severity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Concern_Severity) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_proto_enumTypes[2].Descriptor()
+}
+
+func (Concern_Severity) Type() protoreflect.EnumType {
+	return &file_sluice_proto_enumTypes[2]
+}
+
+func (x Concern_Severity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Concern_Severity.Descriptor instead.
+func (Concern_Severity) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{2, 0}
+}
+
 type SwitchStatus_State int32
 
 const (
@@ -174,11 +223,11 @@ func (x SwitchStatus_State) String() string {
 }
 
 func (SwitchStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_proto_enumTypes[2].Descriptor()
+	return file_sluice_proto_enumTypes[3].Descriptor()
 }
 
 func (SwitchStatus_State) Type() protoreflect.EnumType {
-	return &file_sluice_proto_enumTypes[2]
+	return &file_sluice_proto_enumTypes[3]
 }
 
 func (x SwitchStatus_State) Number() protoreflect.EnumNumber {
@@ -187,18 +236,19 @@ func (x SwitchStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SwitchStatus_State.Descriptor instead.
 func (SwitchStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{2, 0}
+	return file_sluice_proto_rawDescGZIP(), []int{3, 0}
 }
 
 type VIPStatus_State int32
 
 const (
-	VIPStatus_STATE_UNSPECIFIED  VIPStatus_State = 0
-	VIPStatus_STATE_ACTIVE       VIPStatus_State = 1
-	VIPStatus_STATE_DISABLED     VIPStatus_State = 2 // by the intent
-	VIPStatus_STATE_NO_BACKEND   VIPStatus_State = 3 // nobody of the pool may receive traffic
-	VIPStatus_STATE_DEGRADED     VIPStatus_State = 4 // a switch does not hold all of its rows; see reason
-	VIPStatus_STATE_UNPROGRAMMED VIPStatus_State = 5 // no switch is connected; one that was goes on with what it holds
+	VIPStatus_STATE_UNSPECIFIED VIPStatus_State = 0
+	VIPStatus_STATE_ACTIVE      VIPStatus_State = 1
+	VIPStatus_STATE_DISABLED    VIPStatus_State = 2 // by the intent
+	VIPStatus_STATE_NO_BACKEND  VIPStatus_State = 3 // nobody of the pool may receive traffic
+	VIPStatus_STATE_DEGRADED    VIPStatus_State = 4 // a switch does not hold all of its rows; see reason
+	// No switch is connected, or what those hold is not known yet; one that was connected goes on with what it holds.
+	VIPStatus_STATE_UNPROGRAMMED VIPStatus_State = 5
 )
 
 // Enum value maps for VIPStatus_State.
@@ -232,11 +282,11 @@ func (x VIPStatus_State) String() string {
 }
 
 func (VIPStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_proto_enumTypes[3].Descriptor()
+	return file_sluice_proto_enumTypes[4].Descriptor()
 }
 
 func (VIPStatus_State) Type() protoreflect.EnumType {
-	return &file_sluice_proto_enumTypes[3]
+	return &file_sluice_proto_enumTypes[4]
 }
 
 func (x VIPStatus_State) Number() protoreflect.EnumNumber {
@@ -245,7 +295,7 @@ func (x VIPStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VIPStatus_State.Descriptor instead.
 func (VIPStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{5, 0}
+	return file_sluice_proto_rawDescGZIP(), []int{7, 0}
 }
 
 type GetStatusRequest struct {
@@ -300,6 +350,7 @@ type GetStatusResponse struct {
 	Pools            []*PoolStatus          `protobuf:"bytes,10,rep,name=pools,proto3" json:"pools,omitempty"`
 	ArpClaims        []*ARPClaim            `protobuf:"bytes,11,rep,name=arp_claims,json=arpClaims,proto3" json:"arp_claims,omitempty"`
 	Reprogrammed     []*Reprogrammed        `protobuf:"bytes,12,rep,name=reprogrammed,proto3" json:"reprogrammed,omitempty"` // the last ones, newest first
+	Concerns         []*Concern             `protobuf:"bytes,40,rep,name=concerns,proto3" json:"concerns,omitempty"`         // what is not as it should be, the worst first; empty: all is well
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -418,6 +469,66 @@ func (x *GetStatusResponse) GetReprogrammed() []*Reprogrammed {
 	return nil
 }
 
+func (x *GetStatusResponse) GetConcerns() []*Concern {
+	if x != nil {
+		return x.Concerns
+	}
+	return nil
+}
+
+// Concern is one thing that somebody should look at.
+type Concern struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Severity      Concern_Severity       `protobuf:"varint,1,opt,name=severity,proto3,enum=sluice.v1.Concern_Severity" json:"severity,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Concern) Reset() {
+	*x = Concern{}
+	mi := &file_sluice_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Concern) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Concern) ProtoMessage() {}
+
+func (x *Concern) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Concern.ProtoReflect.Descriptor instead.
+func (*Concern) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Concern) GetSeverity() Concern_Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Concern_SEVERITY_UNSPECIFIED
+}
+
+func (x *Concern) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type SwitchStatus struct {
 	state                 protoimpl.MessageState  `protogen:"open.v1"`
 	Name                  string                  `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -435,13 +546,16 @@ type SwitchStatus struct {
 	Failed                []*FailedUpdate         `protobuf:"bytes,13,rep,name=failed,proto3" json:"failed,omitempty"`                                                              // the first few
 	FailedTotal           uint64                  `protobuf:"varint,14,opt,name=failed_total,json=failedTotal,proto3" json:"failed_total,omitempty"`
 	Tallies               map[string]*PacketCount `protobuf:"bytes,15,rep,name=tallies,proto3" json:"tallies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went nowhere, from the pipeline's counter
+	Ports                 []*PortStatus           `protobuf:"bytes,40,rep,name=ports,proto3" json:"ports,omitempty"`                                                                               // by id; empty when the switch does not tell, see ports_untold
+	PortsUntold           string                  `protobuf:"bytes,41,opt,name=ports_untold,json=portsUntold,proto3" json:"ports_untold,omitempty"`                                                // why nothing is known of its ports
+	Mended                map[string]*PacketCount `protobuf:"bytes,42,rep,name=mended,proto3" json:"mended,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`   // why packets went on changed, from the same counter as tallies
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
 
 func (x *SwitchStatus) Reset() {
 	*x = SwitchStatus{}
-	mi := &file_sluice_proto_msgTypes[2]
+	mi := &file_sluice_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +567,7 @@ func (x *SwitchStatus) String() string {
 func (*SwitchStatus) ProtoMessage() {}
 
 func (x *SwitchStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[2]
+	mi := &file_sluice_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +580,7 @@ func (x *SwitchStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchStatus.ProtoReflect.Descriptor instead.
 func (*SwitchStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{2}
+	return file_sluice_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SwitchStatus) GetName() string {
@@ -574,6 +688,129 @@ func (x *SwitchStatus) GetTallies() map[string]*PacketCount {
 	return nil
 }
 
+func (x *SwitchStatus) GetPorts() []*PortStatus {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *SwitchStatus) GetPortsUntold() string {
+	if x != nil {
+		return x.PortsUntold
+	}
+	return ""
+}
+
+func (x *SwitchStatus) GetMended() map[string]*PacketCount {
+	if x != nil {
+		return x.Mended
+	}
+	return nil
+}
+
+// PortStatus is what a switch tells of one of its ports.
+type PortStatus struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Id              uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // as in the intent
+	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	State           string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // OpenConfig's oper-status in lower case: up, down, not_present, ...
+	Received        uint64                 `protobuf:"varint,4,opt,name=received,proto3" json:"received,omitempty"`
+	ReceivedDropped uint64                 `protobuf:"varint,5,opt,name=received_dropped,json=receivedDropped,proto3" json:"received_dropped,omitempty"`
+	Sent            uint64                 `protobuf:"varint,6,opt,name=sent,proto3" json:"sent,omitempty"`
+	SentDropped     uint64                 `protobuf:"varint,7,opt,name=sent_dropped,json=sentDropped,proto3" json:"sent_dropped,omitempty"`
+	// Why the port is not up, or why it dropped frames last; empty when there is nothing to say.
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PortStatus) Reset() {
+	*x = PortStatus{}
+	mi := &file_sluice_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PortStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PortStatus) ProtoMessage() {}
+
+func (x *PortStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PortStatus.ProtoReflect.Descriptor instead.
+func (*PortStatus) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PortStatus) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *PortStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PortStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PortStatus) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *PortStatus) GetReceivedDropped() uint64 {
+	if x != nil {
+		return x.ReceivedDropped
+	}
+	return 0
+}
+
+func (x *PortStatus) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *PortStatus) GetSentDropped() uint64 {
+	if x != nil {
+		return x.SentDropped
+	}
+	return 0
+}
+
+func (x *PortStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // FailedUpdate is a row that the switch does not take. It is retried.
 type FailedUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -587,7 +824,7 @@ type FailedUpdate struct {
 
 func (x *FailedUpdate) Reset() {
 	*x = FailedUpdate{}
-	mi := &file_sluice_proto_msgTypes[3]
+	mi := &file_sluice_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +836,7 @@ func (x *FailedUpdate) String() string {
 func (*FailedUpdate) ProtoMessage() {}
 
 func (x *FailedUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[3]
+	mi := &file_sluice_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +849,7 @@ func (x *FailedUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUpdate.ProtoReflect.Descriptor instead.
 func (*FailedUpdate) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{3}
+	return file_sluice_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FailedUpdate) GetUpdate() string {
@@ -653,7 +890,7 @@ type PacketCount struct {
 
 func (x *PacketCount) Reset() {
 	*x = PacketCount{}
-	mi := &file_sluice_proto_msgTypes[4]
+	mi := &file_sluice_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +902,7 @@ func (x *PacketCount) String() string {
 func (*PacketCount) ProtoMessage() {}
 
 func (x *PacketCount) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[4]
+	mi := &file_sluice_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +915,7 @@ func (x *PacketCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PacketCount.ProtoReflect.Descriptor instead.
 func (*PacketCount) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{4}
+	return file_sluice_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PacketCount) GetPackets() uint64 {
@@ -706,13 +943,14 @@ type VIPStatus struct {
 	State         VIPStatus_State        `protobuf:"varint,7,opt,name=state,proto3,enum=sluice.v1.VIPStatus_State" json:"state,omitempty"`
 	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	Packets       *PacketCount           `protobuf:"bytes,9,opt,name=packets,proto3" json:"packets,omitempty"` // summed over the switches
+	Load          uint32                 `protobuf:"varint,40,opt,name=load,proto3" json:"load,omitempty"`     // as told to gslb: 0 idle .. 254 full; 255: no traffic may come
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VIPStatus) Reset() {
 	*x = VIPStatus{}
-	mi := &file_sluice_proto_msgTypes[5]
+	mi := &file_sluice_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +962,7 @@ func (x *VIPStatus) String() string {
 func (*VIPStatus) ProtoMessage() {}
 
 func (x *VIPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[5]
+	mi := &file_sluice_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +975,7 @@ func (x *VIPStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIPStatus.ProtoReflect.Descriptor instead.
 func (*VIPStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{5}
+	return file_sluice_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VIPStatus) GetName() string {
@@ -803,6 +1041,13 @@ func (x *VIPStatus) GetPackets() *PacketCount {
 	return nil
 }
 
+func (x *VIPStatus) GetLoad() uint32 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
 type WatchVIPsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -811,7 +1056,7 @@ type WatchVIPsRequest struct {
 
 func (x *WatchVIPsRequest) Reset() {
 	*x = WatchVIPsRequest{}
-	mi := &file_sluice_proto_msgTypes[6]
+	mi := &file_sluice_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +1068,7 @@ func (x *WatchVIPsRequest) String() string {
 func (*WatchVIPsRequest) ProtoMessage() {}
 
 func (x *WatchVIPsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[6]
+	mi := &file_sluice_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +1081,7 @@ func (x *WatchVIPsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchVIPsRequest.ProtoReflect.Descriptor instead.
 func (*WatchVIPsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{6}
+	return file_sluice_proto_rawDescGZIP(), []int{8}
 }
 
 // VIPs is what a choice between data centers goes by.
@@ -850,7 +1095,7 @@ type VIPs struct {
 
 func (x *VIPs) Reset() {
 	*x = VIPs{}
-	mi := &file_sluice_proto_msgTypes[7]
+	mi := &file_sluice_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +1107,7 @@ func (x *VIPs) String() string {
 func (*VIPs) ProtoMessage() {}
 
 func (x *VIPs) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[7]
+	mi := &file_sluice_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +1120,7 @@ func (x *VIPs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIPs.ProtoReflect.Descriptor instead.
 func (*VIPs) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{7}
+	return file_sluice_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VIPs) GetIntentRevision() int64 {
@@ -913,7 +1158,7 @@ type VIP struct {
 
 func (x *VIP) Reset() {
 	*x = VIP{}
-	mi := &file_sluice_proto_msgTypes[8]
+	mi := &file_sluice_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1170,7 @@ func (x *VIP) String() string {
 func (*VIP) ProtoMessage() {}
 
 func (x *VIP) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[8]
+	mi := &file_sluice_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1183,7 @@ func (x *VIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIP.ProtoReflect.Descriptor instead.
 func (*VIP) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{8}
+	return file_sluice_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VIP) GetName() string {
@@ -1047,7 +1292,7 @@ type PoolStatus struct {
 
 func (x *PoolStatus) Reset() {
 	*x = PoolStatus{}
-	mi := &file_sluice_proto_msgTypes[9]
+	mi := &file_sluice_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1304,7 @@ func (x *PoolStatus) String() string {
 func (*PoolStatus) ProtoMessage() {}
 
 func (x *PoolStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[9]
+	mi := &file_sluice_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1317,7 @@ func (x *PoolStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolStatus.ProtoReflect.Descriptor instead.
 func (*PoolStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{9}
+	return file_sluice_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PoolStatus) GetName() string {
@@ -1185,15 +1430,21 @@ type BackendStatus struct {
 	HealthStale     bool                   `protobuf:"varint,32,opt,name=health_stale,json=healthStale,proto3" json:"health_stale,omitempty"`            // nobody has repeated the verdict for a while: it stands, and may be wrong
 	UncheckedReason string                 `protobuf:"bytes,33,opt,name=unchecked_reason,json=uncheckedReason,proto3" json:"unchecked_reason,omitempty"` // why the backend cannot be asked now; empty when it can
 	// Slots whose new flows go elsewhere because this backend is down, while its open flows have their grace.
-	GraceSlots    uint32                 `protobuf:"varint,34,opt,name=grace_slots,json=graceSlots,proto3" json:"grace_slots,omitempty"`
-	GraceUntil    *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=grace_until,json=graceUntil,proto3" json:"grace_until,omitempty"` // when that ends; unset while it does not end by itself, see PoolStatus.held
+	GraceSlots uint32                 `protobuf:"varint,34,opt,name=grace_slots,json=graceSlots,proto3" json:"grace_slots,omitempty"`
+	GraceUntil *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=grace_until,json=graceUntil,proto3" json:"grace_until,omitempty"` // when that ends; unset while it does not end by itself, see PoolStatus.held
+	// What the switches see that cannot be if this backend's mac and switch_port are right: a line each.
+	Contradictions []string `protobuf:"bytes,40,rep,name=contradictions,proto3" json:"contradictions,omitempty"`
+	// Why what was decided on this backend is not in the switches yet: a line for each switch.
+	Unwritten     []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
+	DrainIdle     *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`        // of its pool: a connection that is silent for so long counts as gone
+	DrainForced   uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"` // slots of its drain that drain_limit ended: connections that were open there broke
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BackendStatus) Reset() {
 	*x = BackendStatus{}
-	mi := &file_sluice_proto_msgTypes[10]
+	mi := &file_sluice_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1456,7 @@ func (x *BackendStatus) String() string {
 func (*BackendStatus) ProtoMessage() {}
 
 func (x *BackendStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[10]
+	mi := &file_sluice_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1469,7 @@ func (x *BackendStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackendStatus.ProtoReflect.Descriptor instead.
 func (*BackendStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{10}
+	return file_sluice_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BackendStatus) GetPool() string {
@@ -1396,24 +1647,54 @@ func (x *BackendStatus) GetGraceUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *BackendStatus) GetContradictions() []string {
+	if x != nil {
+		return x.Contradictions
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetUnwritten() []string {
+	if x != nil {
+		return x.Unwritten
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetDrainIdle() *durationpb.Duration {
+	if x != nil {
+		return x.DrainIdle
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetDrainForced() uint32 {
+	if x != nil {
+		return x.DrainForced
+	}
+	return 0
+}
+
 // ARPClaim counts the times somebody else answered for a VIP: a real server that does not suppress ARP.
 type ARPClaim struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
-	VipAddress    string                 `protobuf:"bytes,2,opt,name=vip_address,json=vipAddress,proto3" json:"vip_address,omitempty"`
-	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"` // switch port that the claim came in by
-	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
-	Backend       string                 `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
-	Count         uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
-	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
-	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Switch     string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	VipAddress string                 `protobuf:"bytes,2,opt,name=vip_address,json=vipAddress,proto3" json:"vip_address,omitempty"`
+	Port       uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"` // switch port that the claim came in by
+	Mac        string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
+	Backend    string                 `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
+	Count      uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	First      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
+	Last       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	// The VIP was not claimed but used as the sender of a request: the request went on without it.
+	Disowned      bool `protobuf:"varint,40,opt,name=disowned,proto3" json:"disowned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ARPClaim) Reset() {
 	*x = ARPClaim{}
-	mi := &file_sluice_proto_msgTypes[11]
+	mi := &file_sluice_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1706,7 @@ func (x *ARPClaim) String() string {
 func (*ARPClaim) ProtoMessage() {}
 
 func (x *ARPClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[11]
+	mi := &file_sluice_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1719,7 @@ func (x *ARPClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ARPClaim.ProtoReflect.Descriptor instead.
 func (*ARPClaim) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{11}
+	return file_sluice_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ARPClaim) GetSwitch() string {
@@ -1497,6 +1778,13 @@ func (x *ARPClaim) GetLast() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ARPClaim) GetDisowned() bool {
+	if x != nil {
+		return x.Disowned
+	}
+	return false
+}
+
 // SlotMoves says how many slots went from one backend to another.
 type SlotMoves struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1511,7 +1799,7 @@ type SlotMoves struct {
 
 func (x *SlotMoves) Reset() {
 	*x = SlotMoves{}
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1811,7 @@ func (x *SlotMoves) String() string {
 func (*SlotMoves) ProtoMessage() {}
 
 func (x *SlotMoves) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1824,7 @@ func (x *SlotMoves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotMoves.ProtoReflect.Descriptor instead.
 func (*SlotMoves) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{12}
+	return file_sluice_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SlotMoves) GetPool() string {
@@ -1588,14 +1876,17 @@ type Reprogrammed struct {
 	Moves         []*SlotMoves `protobuf:"bytes,8,rep,name=moves,proto3" json:"moves,omitempty"`
 	SurplusMoves  uint32       `protobuf:"varint,9,opt,name=surplus_moves,json=surplusMoves,proto3" json:"surplus_moves,omitempty"` // moves that no lost or regained share explains: 0
 	Switches      []string     `protobuf:"bytes,10,rep,name=switches,proto3" json:"switches,omitempty"`
-	Backends      []string     `protobuf:"bytes,11,rep,name=backends,proto3" json:"backends,omitempty"` // pool/backend of the verdicts that caused it
+	Backends      []string     `protobuf:"bytes,11,rep,name=backends,proto3" json:"backends,omitempty"` // pool/backend of the verdicts that caused it: the first few
+	BackendsTotal uint32       `protobuf:"varint,40,opt,name=backends_total,json=backendsTotal,proto3" json:"backends_total,omitempty"`
+	MovesTotal    uint32       `protobuf:"varint,41,opt,name=moves_total,json=movesTotal,proto3" json:"moves_total,omitempty"` // moves has the first few
+	SlotsTotal    uint32       `protobuf:"varint,42,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"` // of all moves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reprogrammed) Reset() {
 	*x = Reprogrammed{}
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1898,7 @@ func (x *Reprogrammed) String() string {
 func (*Reprogrammed) ProtoMessage() {}
 
 func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1911,7 @@ func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reprogrammed.ProtoReflect.Descriptor instead.
 func (*Reprogrammed) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{13}
+	return file_sluice_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Reprogrammed) GetTime() *timestamppb.Timestamp {
@@ -1700,6 +1991,27 @@ func (x *Reprogrammed) GetBackends() []string {
 	return nil
 }
 
+func (x *Reprogrammed) GetBackendsTotal() uint32 {
+	if x != nil {
+		return x.BackendsTotal
+	}
+	return 0
+}
+
+func (x *Reprogrammed) GetMovesTotal() uint32 {
+	if x != nil {
+		return x.MovesTotal
+	}
+	return 0
+}
+
+func (x *Reprogrammed) GetSlotsTotal() uint32 {
+	if x != nil {
+		return x.SlotsTotal
+	}
+	return 0
+}
+
 type GetIntentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1708,7 +2020,7 @@ type GetIntentRequest struct {
 
 func (x *GetIntentRequest) Reset() {
 	*x = GetIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +2032,7 @@ func (x *GetIntentRequest) String() string {
 func (*GetIntentRequest) ProtoMessage() {}
 
 func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +2045,7 @@ func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentRequest.ProtoReflect.Descriptor instead.
 func (*GetIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{14}
+	return file_sluice_proto_rawDescGZIP(), []int{16}
 }
 
 type GetIntentResponse struct {
@@ -1747,7 +2059,7 @@ type GetIntentResponse struct {
 
 func (x *GetIntentResponse) Reset() {
 	*x = GetIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +2071,7 @@ func (x *GetIntentResponse) String() string {
 func (*GetIntentResponse) ProtoMessage() {}
 
 func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +2084,7 @@ func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentResponse.ProtoReflect.Descriptor instead.
 func (*GetIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{15}
+	return file_sluice_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetIntentResponse) GetYaml() string {
@@ -1809,7 +2121,7 @@ type ApplyIntentRequest struct {
 
 func (x *ApplyIntentRequest) Reset() {
 	*x = ApplyIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2133,7 @@ func (x *ApplyIntentRequest) String() string {
 func (*ApplyIntentRequest) ProtoMessage() {}
 
 func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +2146,7 @@ func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentRequest.ProtoReflect.Descriptor instead.
 func (*ApplyIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{16}
+	return file_sluice_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ApplyIntentRequest) GetYaml() string {
@@ -1868,7 +2180,7 @@ type ApplyIntentResponse struct {
 
 func (x *ApplyIntentResponse) Reset() {
 	*x = ApplyIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2192,7 @@ func (x *ApplyIntentResponse) String() string {
 func (*ApplyIntentResponse) ProtoMessage() {}
 
 func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2205,7 @@ func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentResponse.ProtoReflect.Descriptor instead.
 func (*ApplyIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{17}
+	return file_sluice_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApplyIntentResponse) GetRevision() int64 {
@@ -1923,7 +2235,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2247,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2260,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{18}
+	return file_sluice_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Problem) GetFile() string {
@@ -1988,7 +2300,7 @@ type ListBackendsRequest struct {
 
 func (x *ListBackendsRequest) Reset() {
 	*x = ListBackendsRequest{}
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2312,7 @@ func (x *ListBackendsRequest) String() string {
 func (*ListBackendsRequest) ProtoMessage() {}
 
 func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2325,7 @@ func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
 func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{19}
+	return file_sluice_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListBackendsRequest) GetPool() string {
@@ -2032,7 +2344,7 @@ type ListBackendsResponse struct {
 
 func (x *ListBackendsResponse) Reset() {
 	*x = ListBackendsResponse{}
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2356,7 @@ func (x *ListBackendsResponse) String() string {
 func (*ListBackendsResponse) ProtoMessage() {}
 
 func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2369,7 @@ func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
 func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{20}
+	return file_sluice_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListBackendsResponse) GetBackends() []*BackendStatus {
@@ -2078,7 +2390,7 @@ type SetBackendAdminRequest struct {
 
 func (x *SetBackendAdminRequest) Reset() {
 	*x = SetBackendAdminRequest{}
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2402,7 @@ func (x *SetBackendAdminRequest) String() string {
 func (*SetBackendAdminRequest) ProtoMessage() {}
 
 func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2415,7 @@ func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminRequest.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{21}
+	return file_sluice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetBackendAdminRequest) GetPool() string {
@@ -2136,7 +2448,7 @@ type SetBackendAdminResponse struct {
 
 func (x *SetBackendAdminResponse) Reset() {
 	*x = SetBackendAdminResponse{}
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2460,7 @@ func (x *SetBackendAdminResponse) String() string {
 func (*SetBackendAdminResponse) ProtoMessage() {}
 
 func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2473,7 @@ func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminResponse.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{22}
+	return file_sluice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetBackendAdminResponse) GetBackend() *BackendStatus {
@@ -2180,7 +2492,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2504,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2517,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{23}
+	return file_sluice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchEventsRequest) GetRecent() uint32 {
@@ -2234,6 +2546,7 @@ type Event struct {
 	//	*Event_SlotsSettled
 	//	*Event_Store
 	//	*Event_Station
+	//	*Event_Healthd
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2241,7 +2554,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2566,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2579,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{24}
+	return file_sluice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -2396,6 +2709,15 @@ func (x *Event) GetStation() *StationMoved {
 	return nil
 }
 
+func (x *Event) GetHealthd() *HealthdChanged {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_Healthd); ok {
+			return x.Healthd
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2444,6 +2766,10 @@ type Event_Station struct {
 	Station *StationMoved `protobuf:"bytes,14,opt,name=station,proto3,oneof"`
 }
 
+type Event_Healthd struct {
+	Healthd *HealthdChanged `protobuf:"bytes,40,opt,name=healthd,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2466,6 +2792,8 @@ func (*Event_Store) isEvent_Detail() {}
 
 func (*Event_Station) isEvent_Detail() {}
 
+func (*Event_Healthd) isEvent_Detail() {}
+
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -2479,7 +2807,7 @@ type VerdictChanged struct {
 
 func (x *VerdictChanged) Reset() {
 	*x = VerdictChanged{}
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2819,7 @@ func (x *VerdictChanged) String() string {
 func (*VerdictChanged) ProtoMessage() {}
 
 func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2832,7 @@ func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChanged.ProtoReflect.Descriptor instead.
 func (*VerdictChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{25}
+	return file_sluice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *VerdictChanged) GetPool() string {
@@ -2546,15 +2874,17 @@ func (x *VerdictChanged) GetDetectedAt() *timestamppb.Timestamp {
 type SlotsMoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
-	Moves         []*SlotMoves           `protobuf:"bytes,2,rep,name=moves,proto3" json:"moves,omitempty"`
+	Moves         []*SlotMoves           `protobuf:"bytes,2,rep,name=moves,proto3" json:"moves,omitempty"` // the first few
 	SurplusMoves  uint32                 `protobuf:"varint,3,opt,name=surplus_moves,json=surplusMoves,proto3" json:"surplus_moves,omitempty"`
+	MovesTotal    uint32                 `protobuf:"varint,40,opt,name=moves_total,json=movesTotal,proto3" json:"moves_total,omitempty"`
+	SlotsTotal    uint32                 `protobuf:"varint,41,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"` // of all moves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SlotsMoved) Reset() {
 	*x = SlotsMoved{}
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2896,7 @@ func (x *SlotsMoved) String() string {
 func (*SlotsMoved) ProtoMessage() {}
 
 func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2909,7 @@ func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsMoved.ProtoReflect.Descriptor instead.
 func (*SlotsMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{26}
+	return file_sluice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SlotsMoved) GetCause() string {
@@ -2603,6 +2933,20 @@ func (x *SlotsMoved) GetSurplusMoves() uint32 {
 	return 0
 }
 
+func (x *SlotsMoved) GetMovesTotal() uint32 {
+	if x != nil {
+		return x.MovesTotal
+	}
+	return 0
+}
+
+func (x *SlotsMoved) GetSlotsTotal() uint32 {
+	if x != nil {
+		return x.SlotsTotal
+	}
+	return 0
+}
+
 // SlotsSettled says that moves are over: the old flows of the slots are gone, or have had their time.
 type SlotsSettled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2616,7 +2960,7 @@ type SlotsSettled struct {
 
 func (x *SlotsSettled) Reset() {
 	*x = SlotsSettled{}
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2972,7 @@ func (x *SlotsSettled) String() string {
 func (*SlotsSettled) ProtoMessage() {}
 
 func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2985,7 @@ func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsSettled.ProtoReflect.Descriptor instead.
 func (*SlotsSettled) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{27}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SlotsSettled) GetPool() string {
@@ -2685,7 +3029,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +3041,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +3054,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -2757,7 +3101,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +3113,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +3126,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -2803,7 +3147,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +3159,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +3172,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -2856,13 +3200,14 @@ type DrainDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
+	Forced        uint32                 `protobuf:"varint,40,opt,name=forced,proto3" json:"forced,omitempty"` // slots that drain_limit ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +3219,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +3232,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -2904,6 +3249,58 @@ func (x *DrainDone) GetBackend() string {
 	return ""
 }
 
+func (x *DrainDone) GetForced() uint32 {
+	if x != nil {
+		return x.Forced
+	}
+	return 0
+}
+
+// HealthdChanged says that somebody watches the checks again, or nobody does any more.
+type HealthdChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Connected     bool                   `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthdChanged) Reset() {
+	*x = HealthdChanged{}
+	mi := &file_sluice_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthdChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthdChanged) ProtoMessage() {}
+
+func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthdChanged.ProtoReflect.Descriptor instead.
+func (*HealthdChanged) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *HealthdChanged) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
 type StoreChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Frozen        bool                   `protobuf:"varint,1,opt,name=frozen,proto3" json:"frozen,omitempty"`
@@ -2914,7 +3311,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3323,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3336,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -2968,7 +3365,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3377,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3390,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3032,7 +3429,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3441,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3454,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 // Checks is everything healthd has to watch.
@@ -3071,7 +3468,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3480,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3493,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3125,7 +3522,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3534,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3547,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3184,7 +3581,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3593,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3606,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3246,7 +3643,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3655,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3668,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Check) GetType() string {
@@ -3372,7 +3769,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3781,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3794,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3458,7 +3855,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3867,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3880,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3524,7 +3921,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3933,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3946,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3564,7 +3961,7 @@ var File_sluice_proto protoreflect.FileDescriptor
 const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"\fsluice.proto\x12\tsluice.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xf9\x04\n" +
+	"\x10GetStatusRequest\"\xa9\x05\n" +
 	"\x11GetStatusResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\n" +
@@ -3580,7 +3977,15 @@ const file_sluice_proto_rawDesc = "" +
 	" \x03(\v2\x15.sluice.v1.PoolStatusR\x05pools\x122\n" +
 	"\n" +
 	"arp_claims\x18\v \x03(\v2\x13.sluice.v1.ARPClaimR\tarpClaims\x12;\n" +
-	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\"\x8f\x06\n" +
+	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\x12.\n" +
+	"\bconcerns\x18( \x03(\v2\x12.sluice.v1.ConcernR\bconcerns\"\xa9\x01\n" +
+	"\aConcern\x127\n" +
+	"\bseverity\x18\x01 \x01(\x0e2\x1b.sluice.v1.Concern.SeverityR\bseverity\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"Q\n" +
+	"\bSeverity\x12\x18\n" +
+	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10SEVERITY_WARNING\x10\x01\x12\x15\n" +
+	"\x11SEVERITY_CRITICAL\x10\x02\"\xef\a\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -3597,8 +4002,14 @@ const file_sluice_proto_rawDesc = "" +
 	"\bstations\x18\f \x01(\x04R\bstations\x12/\n" +
 	"\x06failed\x18\r \x03(\v2\x17.sluice.v1.FailedUpdateR\x06failed\x12!\n" +
 	"\ffailed_total\x18\x0e \x01(\x04R\vfailedTotal\x12>\n" +
-	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x1aR\n" +
+	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x12+\n" +
+	"\x05ports\x18( \x03(\v2\x15.sluice.v1.PortStatusR\x05ports\x12!\n" +
+	"\fports_untold\x18) \x01(\tR\vportsUntold\x12;\n" +
+	"\x06mended\x18* \x03(\v2#.sluice.v1.SwitchStatus.MendedEntryR\x06mended\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\x1aQ\n" +
+	"\vMendedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\"s\n" +
 	"\x05State\x12\x15\n" +
@@ -3606,7 +4017,17 @@ const file_sluice_proto_rawDesc = "" +
 	"\x12STATE_DISCONNECTED\x10\x01\x12\x15\n" +
 	"\x11STATE_RECONCILING\x10\x02\x12\x10\n" +
 	"\fSTATE_SYNCED\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x04\"p\n" +
+	"\x0eSTATE_DEGRADED\x10\x04\"\xdc\x01\n" +
+	"\n" +
+	"PortStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1a\n" +
+	"\breceived\x18\x04 \x01(\x04R\breceived\x12)\n" +
+	"\x10received_dropped\x18\x05 \x01(\x04R\x0freceivedDropped\x12\x12\n" +
+	"\x04sent\x18\x06 \x01(\x04R\x04sent\x12!\n" +
+	"\fsent_dropped\x18\a \x01(\x04R\vsentDropped\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"p\n" +
 	"\fFailedUpdate\x12\x16\n" +
 	"\x06update\x18\x01 \x01(\tR\x06update\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -3614,7 +4035,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\battempts\x18\x04 \x01(\rR\battempts\"=\n" +
 	"\vPacketCount\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x94\x03\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xa8\x03\n" +
 	"\tVIPStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -3624,7 +4045,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x03mac\x18\x06 \x01(\tR\x03mac\x120\n" +
 	"\x05state\x18\a \x01(\x0e2\x1a.sluice.v1.VIPStatus.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x120\n" +
-	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\"\x86\x01\n" +
+	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\x12\x12\n" +
+	"\x04load\x18( \x01(\rR\x04load\"\x86\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +
@@ -3667,7 +4089,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\awaiting\x18\n" +
 	" \x01(\rR\awaiting\x12%\n" +
 	"\x0ewaiting_reason\x18\v \x01(\tR\rwaitingReason\x12\x12\n" +
-	"\x04held\x18\x1e \x01(\tR\x04held\"\xc0\x06\n" +
+	"\x04held\x18\x1e \x01(\tR\x04held\"\xe3\a\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -3698,7 +4120,12 @@ const file_sluice_proto_rawDesc = "" +
 	"\vgrace_slots\x18\" \x01(\rR\n" +
 	"graceSlots\x12;\n" +
 	"\vgrace_until\x18# \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"graceUntil\"\xfb\x01\n" +
+	"graceUntil\x12&\n" +
+	"\x0econtradictions\x18( \x03(\tR\x0econtradictions\x12\x1c\n" +
+	"\tunwritten\x18) \x03(\tR\tunwritten\x128\n" +
+	"\n" +
+	"drain_idle\x18* \x01(\v2\x19.google.protobuf.DurationR\tdrainIdle\x12!\n" +
+	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\"\x97\x02\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -3708,13 +4135,14 @@ const file_sluice_proto_rawDesc = "" +
 	"\abackend\x18\x05 \x01(\tR\abackend\x12\x14\n" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
-	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"s\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x1a\n" +
+	"\bdisowned\x18( \x01(\bR\bdisowned\"s\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12\x18\n" +
-	"\agradual\x18\x05 \x01(\bR\agradual\"\xab\x03\n" +
+	"\agradual\x18\x05 \x01(\bR\agradual\"\x94\x04\n" +
 	"\fReprogrammed\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05cause\x18\x02 \x01(\tR\x05cause\x12;\n" +
@@ -3729,7 +4157,12 @@ const file_sluice_proto_rawDesc = "" +
 	"\rsurplus_moves\x18\t \x01(\rR\fsurplusMoves\x12\x1a\n" +
 	"\bswitches\x18\n" +
 	" \x03(\tR\bswitches\x12\x1a\n" +
-	"\bbackends\x18\v \x03(\tR\bbackends\"\x12\n" +
+	"\bbackends\x18\v \x03(\tR\bbackends\x12%\n" +
+	"\x0ebackends_total\x18( \x01(\rR\rbackendsTotal\x12\x1f\n" +
+	"\vmoves_total\x18) \x01(\rR\n" +
+	"movesTotal\x12\x1f\n" +
+	"\vslots_total\x18* \x01(\rR\n" +
+	"slotsTotal\"\x12\n" +
 	"\x10GetIntentRequest\"~\n" +
 	"\x11GetIntentResponse\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x1a\n" +
@@ -3760,7 +4193,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xda\x05\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\x91\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -3778,7 +4211,8 @@ const file_sluice_proto_rawDesc = "" +
 	"drain_done\x18\v \x01(\v2\x14.sluice.v1.DrainDoneH\x00R\tdrainDone\x12>\n" +
 	"\rslots_settled\x18\f \x01(\v2\x17.sluice.v1.SlotsSettledH\x00R\fslotsSettled\x12/\n" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
-	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astationB\b\n" +
+	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x125\n" +
+	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthdB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -3786,12 +4220,16 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06health\x18\x03 \x01(\x0e2\x11.sluice.v1.HealthR\x06health\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12;\n" +
 	"\vdetected_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"detectedAt\"s\n" +
+	"detectedAt\"\xb5\x01\n" +
 	"\n" +
 	"SlotsMoved\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12*\n" +
 	"\x05moves\x18\x02 \x03(\v2\x14.sluice.v1.SlotMovesR\x05moves\x12#\n" +
-	"\rsurplus_moves\x18\x03 \x01(\rR\fsurplusMoves\"h\n" +
+	"\rsurplus_moves\x18\x03 \x01(\rR\fsurplusMoves\x12\x1f\n" +
+	"\vmoves_total\x18( \x01(\rR\n" +
+	"movesTotal\x12\x1f\n" +
+	"\vslots_total\x18) \x01(\rR\n" +
+	"slotsTotal\"h\n" +
 	"\fSlotsSettled\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\rR\x05slots\x12\x16\n" +
@@ -3808,10 +4246,13 @@ const file_sluice_proto_rawDesc = "" +
 	"\fAdminChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12&\n" +
-	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"9\n" +
+	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"Q\n" +
 	"\tDrainDone\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
-	"\abackend\x18\x02 \x01(\tR\abackend\"<\n" +
+	"\abackend\x18\x02 \x01(\tR\abackend\x12\x16\n" +
+	"\x06forced\x18( \x01(\rR\x06forced\".\n" +
+	"\x0eHealthdChanged\x12\x1c\n" +
+	"\tconnected\x18\x01 \x01(\bR\tconnected\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"n\n" +
@@ -3895,146 +4336,158 @@ func file_sluice_proto_rawDescGZIP() []byte {
 	return file_sluice_proto_rawDescData
 }
 
-var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
-	(SwitchStatus_State)(0),         // 2: sluice.v1.SwitchStatus.State
-	(VIPStatus_State)(0),            // 3: sluice.v1.VIPStatus.State
-	(*GetStatusRequest)(nil),        // 4: sluice.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 5: sluice.v1.GetStatusResponse
-	(*SwitchStatus)(nil),            // 6: sluice.v1.SwitchStatus
-	(*FailedUpdate)(nil),            // 7: sluice.v1.FailedUpdate
-	(*PacketCount)(nil),             // 8: sluice.v1.PacketCount
-	(*VIPStatus)(nil),               // 9: sluice.v1.VIPStatus
-	(*WatchVIPsRequest)(nil),        // 10: sluice.v1.WatchVIPsRequest
-	(*VIPs)(nil),                    // 11: sluice.v1.VIPs
-	(*VIP)(nil),                     // 12: sluice.v1.VIP
-	(*PoolStatus)(nil),              // 13: sluice.v1.PoolStatus
-	(*BackendStatus)(nil),           // 14: sluice.v1.BackendStatus
-	(*ARPClaim)(nil),                // 15: sluice.v1.ARPClaim
-	(*SlotMoves)(nil),               // 16: sluice.v1.SlotMoves
-	(*Reprogrammed)(nil),            // 17: sluice.v1.Reprogrammed
-	(*GetIntentRequest)(nil),        // 18: sluice.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),       // 19: sluice.v1.GetIntentResponse
-	(*ApplyIntentRequest)(nil),      // 20: sluice.v1.ApplyIntentRequest
-	(*ApplyIntentResponse)(nil),     // 21: sluice.v1.ApplyIntentResponse
-	(*Problem)(nil),                 // 22: sluice.v1.Problem
-	(*ListBackendsRequest)(nil),     // 23: sluice.v1.ListBackendsRequest
-	(*ListBackendsResponse)(nil),    // 24: sluice.v1.ListBackendsResponse
-	(*SetBackendAdminRequest)(nil),  // 25: sluice.v1.SetBackendAdminRequest
-	(*SetBackendAdminResponse)(nil), // 26: sluice.v1.SetBackendAdminResponse
-	(*WatchEventsRequest)(nil),      // 27: sluice.v1.WatchEventsRequest
-	(*Event)(nil),                   // 28: sluice.v1.Event
-	(*VerdictChanged)(nil),          // 29: sluice.v1.VerdictChanged
-	(*SlotsMoved)(nil),              // 30: sluice.v1.SlotsMoved
-	(*SlotsSettled)(nil),            // 31: sluice.v1.SlotsSettled
-	(*SwitchChanged)(nil),           // 32: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 33: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 34: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 35: sluice.v1.DrainDone
-	(*StoreChanged)(nil),            // 36: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 37: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 38: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 39: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 40: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 41: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 42: sluice.v1.Check
-	(*Verdict)(nil),                 // 43: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 44: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 45: sluice.v1.ReportVerdictsResponse
-	nil,                             // 46: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 47: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 48: google.protobuf.Duration
+	(Concern_Severity)(0),           // 2: sluice.v1.Concern.Severity
+	(SwitchStatus_State)(0),         // 3: sluice.v1.SwitchStatus.State
+	(VIPStatus_State)(0),            // 4: sluice.v1.VIPStatus.State
+	(*GetStatusRequest)(nil),        // 5: sluice.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 6: sluice.v1.GetStatusResponse
+	(*Concern)(nil),                 // 7: sluice.v1.Concern
+	(*SwitchStatus)(nil),            // 8: sluice.v1.SwitchStatus
+	(*PortStatus)(nil),              // 9: sluice.v1.PortStatus
+	(*FailedUpdate)(nil),            // 10: sluice.v1.FailedUpdate
+	(*PacketCount)(nil),             // 11: sluice.v1.PacketCount
+	(*VIPStatus)(nil),               // 12: sluice.v1.VIPStatus
+	(*WatchVIPsRequest)(nil),        // 13: sluice.v1.WatchVIPsRequest
+	(*VIPs)(nil),                    // 14: sluice.v1.VIPs
+	(*VIP)(nil),                     // 15: sluice.v1.VIP
+	(*PoolStatus)(nil),              // 16: sluice.v1.PoolStatus
+	(*BackendStatus)(nil),           // 17: sluice.v1.BackendStatus
+	(*ARPClaim)(nil),                // 18: sluice.v1.ARPClaim
+	(*SlotMoves)(nil),               // 19: sluice.v1.SlotMoves
+	(*Reprogrammed)(nil),            // 20: sluice.v1.Reprogrammed
+	(*GetIntentRequest)(nil),        // 21: sluice.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),       // 22: sluice.v1.GetIntentResponse
+	(*ApplyIntentRequest)(nil),      // 23: sluice.v1.ApplyIntentRequest
+	(*ApplyIntentResponse)(nil),     // 24: sluice.v1.ApplyIntentResponse
+	(*Problem)(nil),                 // 25: sluice.v1.Problem
+	(*ListBackendsRequest)(nil),     // 26: sluice.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 27: sluice.v1.ListBackendsResponse
+	(*SetBackendAdminRequest)(nil),  // 28: sluice.v1.SetBackendAdminRequest
+	(*SetBackendAdminResponse)(nil), // 29: sluice.v1.SetBackendAdminResponse
+	(*WatchEventsRequest)(nil),      // 30: sluice.v1.WatchEventsRequest
+	(*Event)(nil),                   // 31: sluice.v1.Event
+	(*VerdictChanged)(nil),          // 32: sluice.v1.VerdictChanged
+	(*SlotsMoved)(nil),              // 33: sluice.v1.SlotsMoved
+	(*SlotsSettled)(nil),            // 34: sluice.v1.SlotsSettled
+	(*SwitchChanged)(nil),           // 35: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 36: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 37: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 38: sluice.v1.DrainDone
+	(*HealthdChanged)(nil),          // 39: sluice.v1.HealthdChanged
+	(*StoreChanged)(nil),            // 40: sluice.v1.StoreChanged
+	(*StationMoved)(nil),            // 41: sluice.v1.StationMoved
+	(*WatchChecksRequest)(nil),      // 42: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 43: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 44: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 45: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 46: sluice.v1.Check
+	(*Verdict)(nil),                 // 47: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 48: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 49: sluice.v1.ReportVerdictsResponse
+	nil,                             // 50: sluice.v1.SwitchStatus.TalliesEntry
+	nil,                             // 51: sluice.v1.SwitchStatus.MendedEntry
+	(*timestamppb.Timestamp)(nil),   // 52: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 53: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	47, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	47, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	47, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	47, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
-	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
-	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
-	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
-	15, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
-	17, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	2,  // 9: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	47, // 10: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
-	7,  // 11: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	46, // 12: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
-	3,  // 13: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	8,  // 14: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	12, // 15: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	3,  // 16: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	14, // 17: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 18: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 19: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	47, // 20: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	8,  // 21: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	47, // 22: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	47, // 23: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	47, // 24: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	47, // 25: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	47, // 26: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	47, // 27: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 28: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	16, // 29: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	47, // 30: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	14, // 31: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 32: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	14, // 33: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	47, // 34: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	29, // 35: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	30, // 36: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	17, // 37: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	15, // 38: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	32, // 39: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	33, // 40: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	34, // 41: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	35, // 42: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	31, // 43: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	36, // 44: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	37, // 45: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	0,  // 46: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	47, // 47: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	16, // 48: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 49: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 50: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	40, // 51: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	41, // 52: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	42, // 53: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	48, // 54: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	48, // 55: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	48, // 56: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	48, // 57: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 58: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	47, // 59: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	47, // 60: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	43, // 61: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 62: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 63: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	18, // 64: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	20, // 65: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	23, // 66: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	25, // 67: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	27, // 68: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 69: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	38, // 70: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	44, // 71: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 72: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	19, // 73: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	21, // 74: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	24, // 75: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	26, // 76: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	28, // 77: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 78: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	39, // 79: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	45, // 80: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	72, // [72:81] is the sub-list for method output_type
-	63, // [63:72] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	52, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	52, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	52, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	52, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	8,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
+	12, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
+	16, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
+	18, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
+	20, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	7,  // 9: sluice.v1.GetStatusResponse.concerns:type_name -> sluice.v1.Concern
+	2,  // 10: sluice.v1.Concern.severity:type_name -> sluice.v1.Concern.Severity
+	3,  // 11: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
+	52, // 12: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	10, // 13: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
+	50, // 14: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	9,  // 15: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
+	51, // 16: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
+	4,  // 17: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	11, // 18: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	15, // 19: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	4,  // 20: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	17, // 21: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 22: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 23: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	52, // 24: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	11, // 25: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	52, // 26: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	52, // 27: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	53, // 28: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	52, // 29: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	52, // 30: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	52, // 31: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	52, // 32: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	52, // 33: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	19, // 34: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	52, // 35: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	17, // 36: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 37: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	17, // 38: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	52, // 39: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	32, // 40: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	33, // 41: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	20, // 42: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	18, // 43: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	35, // 44: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	36, // 45: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	37, // 46: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	38, // 47: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	34, // 48: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	40, // 49: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	41, // 50: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	39, // 51: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	0,  // 52: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	52, // 53: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	19, // 54: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 55: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 56: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	44, // 57: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	45, // 58: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	46, // 59: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	53, // 60: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	53, // 61: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	53, // 62: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	53, // 63: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 64: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	52, // 65: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	52, // 66: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	47, // 67: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 68: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 69: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 70: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	21, // 71: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	23, // 72: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	26, // 73: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	28, // 74: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	30, // 75: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 76: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	42, // 77: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	48, // 78: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 79: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	22, // 80: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	24, // 81: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	27, // 82: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	29, // 83: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	31, // 84: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 85: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	43, // 86: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	49, // 87: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	79, // [79:88] is the sub-list for method output_type
+	70, // [70:79] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4042,7 +4495,7 @@ func file_sluice_proto_init() {
 	if File_sluice_proto != nil {
 		return
 	}
-	file_sluice_proto_msgTypes[24].OneofWrappers = []any{
+	file_sluice_proto_msgTypes[26].OneofWrappers = []any{
 		(*Event_Verdict)(nil),
 		(*Event_SlotsMoved)(nil),
 		(*Event_Reprogrammed)(nil),
@@ -4054,14 +4507,15 @@ func file_sluice_proto_init() {
 		(*Event_SlotsSettled)(nil),
 		(*Event_Store)(nil),
 		(*Event_Station)(nil),
+		(*Event_Healthd)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   43,
+			NumEnums:      5,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -120,11 +120,21 @@ func switchChanged(name string, s *device.Status) *api.Event {
 			m.Error = failureText(s.Failed[0])
 			text += ", the first: " + m.Error
 		}
-		if len(s.LeftOut) > 0 {
-			text += fmt.Sprintf("; %d VIPs are left out, the newest", len(s.LeftOut))
+		if n := leftOut(s); n > 0 {
+			text += fmt.Sprintf("; %d VIPs are left out, the newest", n)
 		}
 	}
 	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, text), Detail: &api.Event_Switch{Switch: m}}
+}
+
+// leftOut counts the VIPs that a switch does not serve at all.
+func leftOut(s *device.Status) (n int) {
+	for _, lack := range s.Lacks {
+		if lack.Dead {
+			n++
+		}
+	}
+	return n
 }
 
 func failureText(f device.Failure) string {

@@ -37,6 +37,9 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 
 func (l *loop) status(ctx context.Context, v *view, name string, s *device.Status) {
 	before := v.status.State
+	if s.State != before || !device.SameLacks(v.status.Lacks, s.Lacks) {
+		v.served++
+	}
 	v.status = *s
 	if s.State != before {
 		l.events.publish(time.Now(), switchChanged(name, s))

@@ -73,15 +73,14 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, s := range l.intent.Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
 	}
-	live := make(map[string]bool)
+	live := make(map[string]liveShare)
 	for _, p := range l.intent.Pools {
-		pool := l.poolStatus(p)
-		live[p.Name] = pool.Unowned < pool.Slots
-		m.Pools = append(m.Pools, pool)
+		live[p.Name] = liveShareOf(p, l.st.Plan)
+		m.Pools = append(m.Pools, l.poolStatus(p))
 	}
-	lacking := l.lacking()
+	dead := l.deadAhead()
 	for _, v := range l.intent.VIPs {
-		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], lacking))
+		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], dead))
 	}
 	for _, k := range l.claims.keys() {
 		m.ArpClaims = append(m.ArpClaims, l.claims.message(k, l.ownerOf(k.MAC)))
@@ -124,11 +123,12 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	return m
 }
 
-func (l *loop) vipStatus(v config.VIP, live bool, lacking map[plan.VIPKey][]string) *api.VIPStatus {
+func (l *loop) vipStatus(v config.VIP, live liveShare, dead map[plan.BackendID]bool) *api.VIPStatus {
 	m := &api.VIPStatus{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
 	}
-	m.State, m.Reason = l.vipState(v, live, lacking)
+	is := l.vipState(v, live.owned, dead)
+	m.State, m.Reason, m.Load = is.state, is.reason, l.vipLoad(v, is, live)
 	return m
 }
 

@@ -214,6 +214,70 @@ func TestFullTable(t *testing.T) {
 	}
 }
 
+// A VIP whose flows partly go to a dead server, because the switch refuses rows of its slots, says so; gslb too.
+func TestRefusedSlotsShowOnTheirVIP(t *testing.T) {
+	tg, d, _ := setup(t)
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.Type == v1.Update_MODIFY && isTable(t, u, "slot") {
+			return status.Error(codes.ResourceExhausted, "no room")
+		}
+		return nil
+	})
+	d.verdict("web2", api.Health_HEALTH_DOWN)
+	degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
+	m := d.status()
+	const why = "switch leaf1 does not take its rows: new flows of 85 of 256 slots go to web/web2, which does not live"
+	if v := m.Vips[0]; v.State != api.VIPStatus_STATE_DEGRADED || v.Reason != why || v.Load != 255 {
+		t.Errorf("VIP: %v", v)
+	}
+	d.told(api.VIPStatus_STATE_DEGRADED, why, 255)
+	tg.refuseNothing()
+	d.since(degraded, "the switch is synced", isState(api.SwitchStatus_STATE_SYNCED))
+	d.told(api.VIPStatus_STATE_ACTIVE, "", 85)
+}
+
+// told waits until gslb is told that of the first VIP.
+func (d *daemon) told(state api.VIPStatus_State, reason string, load uint32) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
+	defer cancel()
+	stream, err := d.WatchVIPs(ctx, &api.WatchVIPsRequest{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer stream.Close()
+	var v *api.VIP
+	for stream.Receive() {
+		if v = stream.Msg().Vips[0]; v.State == state && v.Reason == reason && v.Load == load {
+			return
+		}
+	}
+	d.t.Fatalf("gslb is told %v, want %v, load %d: %s (%v)", v, state, load, reason, stream.Err())
+}
+
+// A VIP is active when its rows are on the switch, not when the switch is connected.
+func TestVIPIsActiveWhenItsRowsAreThere(t *testing.T) {
+	tg := newTarget(t)
+	writing, release := make(chan struct{}, 1), make(chan struct{})
+	hold := func() {
+		select {
+		case writing <- struct{}{}:
+		default:
+		}
+		<-release
+	}
+	tg.before.Store(&hold)
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
+	<-writing // the digest configuration
+	d.told(api.VIPStatus_STATE_UNPROGRAMMED, "switch leaf1 is being read back", 255)
+	release <- struct{}{}
+	<-writing // the rows
+	d.told(api.VIPStatus_STATE_DEGRADED, "its rows are not on switch leaf1 yet", 255)
+	close(release)
+	d.told(api.VIPStatus_STATE_ACTIVE, "", 0)
+}
+
 // Rows that somebody deletes or adds behind the controller's back are found out when a write meets them.
 func TestSomebodyElseWrites(t *testing.T) {
 	tg, d, _ := setup(t)

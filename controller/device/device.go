@@ -64,7 +64,9 @@ type Status struct {
 	Held           int       // planned rows now
 	Failed         []Failure // a few
 	FailedTotal    int
-	LeftOut        []plan.VIPKey // VIPs whose rows it does not hold because of failures
+	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them while it is
+	// Degraded, else because they are not written yet. Nil until it was read back. Nobody changes it.
+	Lacks map[plan.VIPKey]Lack
 
 	Applied   uint64    // the sequence of what it holds, failures apart
 	AppliedAt time.Time // when the last row of it was written

@@ -54,7 +54,7 @@ func newReconciler(d *Device, t target, s *Status) *reconciler {
 // run returns when ctx ends, or with an error when only a new session can help.
 func (r *reconciler) run(ctx context.Context) error {
 	r.status.Err = nil
-	r.status.Applied = 0 // it may have lost everything
+	r.status.Applied, r.status.Lacks = 0, nil // it may have lost everything
 	r.setState(Reconciling)
 	r.report(ctx)
 	if err := r.configureDigest(ctx); err != nil {
@@ -63,6 +63,8 @@ func (r *reconciler) run(ctx context.Context) error {
 	if err := r.readBack(ctx); err != nil {
 		return err
 	}
+	r.status.Lacks = lacks(r.held.Tables, r.get().Tables)
+	r.report(ctx)
 	retry := time.NewTimer(0)
 	retry.Stop()
 	defer retry.Stop()
@@ -126,22 +128,25 @@ func (r *reconciler) drain(ctx context.Context) {
 func (r *reconciler) readBack(ctx context.Context) error {
 	h, l := newHeld(), learn.New()
 	l.Ignore(r.get().VIPMACs)
-	var query []*v1.Entity
+	var queries []*v1.Entity
 	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
 		r.codec.arpGuard, r.codec.arpResponder, r.codec.station, r.codec.l2} {
-		query = append(query, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
+		queries = append(queries, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
 	}
-	query = append(query, p4rt.QueryMulticastGroups())
+	queries = append(queries, p4rt.QueryMulticastGroups())
 	now := time.Now()
-	for e, err := range r.target.Read(ctx, query...) {
-		if err != nil {
-			return fmt.Errorf("reading the switch back: %w", err)
-		}
-		if t := e.GetTableEntry(); t != nil {
-			h.add(r.codec, l, t, now)
-		} else if g := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); g != nil {
-			if err := h.addGroup(g); err != nil {
+	// One table at a time: a target may answer a read with a single message, and that of all tables is very large.
+	for _, query := range queries {
+		for e, err := range r.target.Read(ctx, query) {
+			if err != nil {
 				return fmt.Errorf("reading the switch back: %w", err)
+			}
+			if t := e.GetTableEntry(); t != nil {
+				h.add(r.codec, l, t, now)
+			} else if g := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); g != nil {
+				if err := h.addGroup(g); err != nil {
+					return fmt.Errorf("reading the switch back: %w", err)
+				}
 			}
 		}
 	}
@@ -184,10 +189,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		}
 		r.first = false
 		r.status.Applied, r.status.AppliedAt, r.status.Writes = want.Sequence, last, writes
-		r.status.LeftOut = nil
-		if len(r.failures.rows) > 0 {
-			r.status.LeftOut = r.leftOut(want.Tables)
-		}
+		r.status.Lacks = lacks(r.held.Tables, want.Tables)
 		if len(r.failures.rows) > 0 || len(r.held.foreign) > 0 {
 			r.setState(Degraded)
 		} else if !r.stale {
@@ -292,18 +294,6 @@ func (r *reconciler) removeForeign(ctx context.Context) (done int, err error) {
 	}
 	r.held.foreign = left
 	return done, nil
-}
-
-// leftOut returns the wanted VIPs that the switch does not serve as wanted.
-func (r *reconciler) leftOut(want plan.Tables) []plan.VIPKey {
-	var out []plan.VIPKey
-	for key, pool := range want.VIP {
-		if r.held.VIP[key] != pool {
-			out = append(out, key)
-		}
-	}
-	slices.SortFunc(out, compareVIPKeys)
-	return out
 }
 
 func (r *reconciler) setState(s State) {

@@ -1,0 +1,127 @@
+package device
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// Two VIPs on one address, and slots of which the second one moves from backend 2 to backend 1.
+func servedTables() plan.Tables {
+	a := netip.MustParseAddr("10.0.0.100")
+	to := plan.ToPool{Pool: 1, Generation: 3, SlotMask: 3}
+	return plan.Tables{
+		Backend: map[plan.BackendID]plan.Forward{1: {MAC: packet.MAC{2, 1}, Port: 1}, 2: {MAC: packet.MAC{2, 2}, Port: 2}},
+		Slots: map[plan.SlotTable]plan.Slots{{Pool: 1, Generation: 3}: {
+			Rows: []plan.Slot{{Backend: 1}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}},
+		}},
+		VIP:          map[plan.VIPKey]plan.ToPool{{Address: a, Protocol: 6, Port: 80}: to, {Address: a, Protocol: 6, Port: 443}: to},
+		VIPAddress:   map[netip.Addr]struct{}{a: {}},
+		ARPGuard:     map[netip.Addr]struct{}{a: {}},
+		ARPResponder: map[netip.Addr]packet.MAC{a: {2, 9}},
+		Flood:        []uint16{1, 2},
+	}
+}
+
+// Every row that a VIP needs is missed.
+func TestLacks(t *testing.T) {
+	a := netip.MustParseAddr("10.0.0.100")
+	www, tls := plan.VIPKey{Address: a, Protocol: 6, Port: 80}, plan.VIPKey{Address: a, Protocol: 6, Port: 443}
+	slots := plan.SlotTable{Pool: 1, Generation: 3}
+	type to = map[plan.BackendID]int
+	both := func(l Lack) map[plan.VIPKey]Lack { return map[plan.VIPKey]Lack{www: l, tls: l} }
+	set := func(h *plan.Tables, i int, s plan.Slot) {
+		rows := slices.Clone(h.Slots[slots].Rows)
+		rows[i] = s
+		h.Slots[slots] = plan.Slots{Rows: rows}
+	}
+	for _, tt := range []struct {
+		name string
+		lose func(have *plan.Tables)
+		want map[plan.VIPKey]Lack
+	}{
+		{"nothing", func(*plan.Tables) {}, both(Lack{})},
+		{"vip", func(h *plan.Tables) { delete(h.VIP, tls) }, map[plan.VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
+		{"vip, to slots of before", func(h *plan.Tables) {
+			h.VIP[tls] = plan.ToPool{Pool: 1, Generation: 2, SlotMask: 1}
+			h.Slots[plan.SlotTable{Pool: 1, Generation: 2}] = plan.Slots{Rows: []plan.Slot{{Backend: 1}, {Backend: 1}}}
+		}, map[plan.VIPKey]Lack{www: {}, tls: {Row: "vip"}}},
+		{"vip, to slots that are no more", func(h *plan.Tables) { h.VIP[tls] = plan.ToPool{Pool: 1, Generation: 2, SlotMask: 1} },
+			map[plan.VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
+		{"arp_responder", func(h *plan.Tables) { delete(h.ARPResponder, a) }, both(Lack{Row: "arp_responder", Dead: true})},
+		{"arp_responder of another MAC", func(h *plan.Tables) { h.ARPResponder[a] = packet.MAC{2, 8} }, both(Lack{Row: "arp_responder"})},
+		{"vip_address", func(h *plan.Tables) { delete(h.VIPAddress, a) }, both(Lack{Row: "vip_address"})},
+		{"arp_guard", func(h *plan.Tables) { delete(h.ARPGuard, a) }, both(Lack{Row: "arp_guard"})},
+		{"the flood group", func(h *plan.Tables) { h.Flood = nil }, both(Lack{Row: "multicast_group"})},
+		{"a port of it", func(h *plan.Tables) { h.Flood = []uint16{1} }, both(Lack{Row: "multicast_group"})},
+		{"all slots", func(h *plan.Tables) { delete(h.Slots, slots) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 4}}})},
+		{"a slot", func(h *plan.Tables) { set(h, 2, plan.Slot{}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}}})},
+		{"a slot of another backend", func(h *plan.Tables) { set(h, 2, plan.Slot{Backend: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{2: 1}}})},
+		{"slot_old", func(h *plan.Tables) { set(h, 1, plan.Slot{Backend: 1, Epoch: 7}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
+		{"the epoch of a move", func(h *plan.Tables) { set(h, 1, plan.Slot{Backend: 1, Old: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
+		{"backend", func(h *plan.Tables) { delete(h.Backend, 2) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}, Old: 1}})},
+		{"a backend's MAC", func(h *plan.Tables) { h.Backend[1] = plan.Forward{MAC: packet.MAC{2, 3}, Port: 1} }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 3}}})},
+	} {
+		have := servedTables()
+		tt.lose(&have)
+		if diff := cmp.Diff(tt.want, lacks(have, servedTables())); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	// Slots that are meant to have nobody are no lack.
+	want := servedTables()
+	want.Slots[slots] = plan.Slots{Rows: []plan.Slot{{}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
+	if diff := cmp.Diff(both(Lack{}), lacks(servedTables(), want)); diff != "" {
+		t.Errorf("a slot that nobody may have (-want +got):\n%s", diff)
+	}
+}
+
+// reads is a target that remembers what it was asked for.
+type reads struct{ asked [][]*v1.Entity }
+
+func (r *reads) Read(_ context.Context, entities ...*v1.Entity) iter.Seq2[*v1.Entity, error] {
+	r.asked = append(r.asked, entities)
+	return func(func(*v1.Entity, error) bool) {}
+}
+func (r *reads) Write(context.Context, []*v1.Update) error  { return nil }
+func (r *reads) Messages() <-chan *v1.StreamMessageResponse { return nil }
+func (r *reads) AckDigest(*v1.DigestList) error             { return nil }
+
+// A target may answer with one message: it must not be one of all tables.
+func TestReadBackAsksForOneTableAtATime(t *testing.T) {
+	d, err := New(Config{Log: slog.New(slog.DiscardHandler)}, Wanted{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := new(reads)
+	if err := newReconciler(d, target, &Status{Since: time.Now()}).readBack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tables := make(map[uint32]bool)
+	for _, asked := range target.asked {
+		if len(asked) != 1 {
+			t.Errorf("%d entities are asked for in one read", len(asked))
+		}
+		tables[asked[0].GetTableEntry().GetTableId()] = true // 0 is the multicast groups
+	}
+	var want []uint32
+	for _, info := range []table{{}, d.codec.backend, d.codec.slot, d.codec.slotOld, d.codec.vip, d.codec.vipAddress, d.codec.arpGuard,
+		d.codec.arpResponder, d.codec.station, d.codec.l2} {
+		want = append(want, info.id)
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(tables))); diff != "" {
+		t.Errorf("tables (-want +got):\n%s", diff)
+	}
+}

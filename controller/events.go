@@ -8,11 +8,15 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 const (
 	eventsKept   = 256 // for those who come later
 	eventsQueued = 256 // for one watcher
+	// longestText is how many bytes the text of an event has at most: lists in it are short, and so is what others
+	// wrote, but there may be several of them.
+	longestText = 2048
 )
 
 // events remembers the last events and passes new ones on. A watcher that falls behind is cut off:
@@ -34,6 +38,7 @@ func (e *events) publish(now time.Time, ev *api.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.sequence++
+	ev.Text = text.CutTo(ev.Text, longestText)
 	ev.Sequence, ev.Time = e.sequence, timestamppb.New(now)
 	if len(e.kept) == eventsKept {
 		e.kept = append([]*api.Event(nil), e.kept[eventsKept/4:]...)

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // The functions below make events: text for people, detail for programs.
@@ -31,21 +32,29 @@ func slotsMoved(why cause, r plan.Report) *api.Event {
 		Text: fmt.Sprintf("%s: %s", why.text, movesText(r)),
 		Detail: &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{
 			Cause: why.text, Moves: moves(r), SurplusMoves: uint32(r.Surplus),
+			MovesTotal: uint32(len(r.Moves)), SlotsTotal: slotsOf(r),
 		}},
 	}
 }
 
+// few is how many of a list a line has. Lines must stay readable when a thousand servers change at once.
+const few = 8
+
 // movesText is for example "683 slots of web: web2 -> web1, 682 slots of web: web2 -> web3 (gradually)".
 func movesText(r plan.Report) string {
 	var parts []string
-	for _, m := range r.Moves {
+	for _, m := range foremost(r, few) {
 		s := fmt.Sprintf("%d slots of %s: %s -> %s", m.Slots, m.Pool, nobody(m.From), nobody(m.To))
 		if m.Gradual {
 			s += " (gradually)"
 		}
 		parts = append(parts, s)
 	}
-	return strings.Join(parts, ", ")
+	told := strings.Join(parts, ", ")
+	if more := len(r.Moves) - few; more > 0 {
+		told += fmt.Sprintf(" and %d more moves, %d slots in all", more, slotsOf(r))
+	}
+	return told
 }
 
 func nobody(name string) string {
@@ -62,7 +71,7 @@ func reprogrammed(m *api.Reprogrammed) *api.Event {
 	}
 	return &api.Event{
 		Text: fmt.Sprintf("%s: %d entries written to %s, the last one %.1f ms after %s",
-			m.Cause, m.Writes, strings.Join(m.Switches, ", "), m.ReprogramMs, since),
+			m.Cause, m.Writes, text.List(m.Switches, few), m.ReprogramMs, since),
 		Detail: &api.Event_Reprogrammed{Reprogrammed: m},
 	}
 }
@@ -102,29 +111,29 @@ func switchChanged(name string, s *device.Status) *api.Event {
 	m := &api.SwitchChanged{
 		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack), EntriesWritten: uint64(s.WrittenConnect),
 	}
-	var text string
+	var is string
 	switch s.State {
 	case device.Disconnected:
-		text = "disconnected"
+		is = "disconnected"
 		if s.Err != nil {
-			m.Error = s.Err.Error()
-			text += ": " + m.Error
+			m.Error = text.Cut(s.Err.Error())
+			is += ": " + m.Error
 		}
 	case device.Reconciling:
-		text = "connected"
+		is = "connected"
 	case device.Synced:
-		text = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack, s.WrittenConnect)
+		is = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack, s.WrittenConnect)
 	case device.Degraded:
-		text = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
+		is = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
 		if len(s.Failed) > 0 {
 			m.Error = failureText(s.Failed[0])
-			text += ", the first: " + m.Error
+			is += ", the first: " + m.Error
 		}
 		if n := leftOut(s); n > 0 {
-			text += fmt.Sprintf("; %d VIPs are left out, the newest", n)
+			is += fmt.Sprintf("; %d VIPs are left out, the newest", n)
 		}
 	}
-	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, text), Detail: &api.Event_Switch{Switch: m}}
+	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, is), Detail: &api.Event_Switch{Switch: m}}
 }
 
 // leftOut counts the VIPs that a switch does not serve at all.
@@ -200,5 +209,5 @@ func joinKeys(keys []plan.BackendKey) string {
 		names = append(names, k.String())
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return text.List(names, few)
 }

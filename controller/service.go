@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // service answers the API. What touches decisions runs in the loop.
@@ -41,10 +43,7 @@ func (s *service) GetIntent(ctx context.Context, _ *api.GetIntentRequest) (*api.
 }
 
 func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*api.ApplyIntentResponse, error) {
-	file := r.File
-	if file == "" {
-		file = "intent"
-	}
+	file := text.Cut(cmp.Or(r.File, "intent"))
 	m, p := new(api.ApplyIntentResponse), parse(file, r.Yaml)
 	return m, s.call(ctx, func() error {
 		if running := s.loop.st.Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
@@ -100,7 +99,7 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 	}
 	m := new(api.SetBackendAdminResponse)
 	return m, s.call(ctx, func() error {
-		key, err := s.loop.find(r.Pool, r.Backend)
+		key, err := s.loop.find(text.Cut(r.Pool), text.Cut(r.Backend))
 		if err != nil {
 			return err
 		}
@@ -139,15 +138,15 @@ func (l *loop) setAdmin(ctx context.Context, key plan.BackendKey, admin plan.Adm
 	}
 	next := l.st
 	next.Admin = maps.Clone(l.st.Admin)
-	text := fmt.Sprintf("drain of %v", key)
+	why := fmt.Sprintf("drain of %v", key)
 	next.Admin[key] = admin
 	if admin == plan.Active {
-		text = fmt.Sprintf("end of the drain of %v", key)
+		why = fmt.Sprintf("end of the drain of %v", key)
 		delete(next.Admin, key)
 	}
 	delete(l.drained, key)
 	ev := adminChanged(key, admin)
-	if err := l.step(ctx, next, cause{text: text}, false, errFrozen); err != nil {
+	if err := l.step(ctx, next, cause{text: why}, false, errFrozen); err != nil {
 		return err
 	}
 	l.events.publish(time.Now(), ev)

@@ -16,6 +16,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // countersTimeout bounds how long a status waits for the switches' counters.
@@ -50,7 +51,7 @@ func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) 
 		}
 	}
 	if !known && r.Pool != "" {
-		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q", r.Pool))
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q", text.Cut(r.Pool)))
 	}
 	return m, nil
 }
@@ -111,7 +112,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 			err = now
 		}
 		if err != nil {
-			m.Error = err.Error()
+			m.Error = text.Cut(err.Error())
 		}
 	}
 	m.Connects, m.RowsReadBack, m.EntriesWrittenConnect = st.Connects, uint64(st.ReadBack), uint64(st.WrittenConnect)
@@ -207,16 +208,16 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 	}
 	var reasons []string
 	for _, why := range slices.Sorted(maps.Keys(counts)) {
-		text := why.String()
+		reason := why.String()
 		if names := away(l.views); why == plan.Behind && len(names) == 1 {
-			text = "switch " + names[0] + " is disconnected"
+			reason = "switch " + names[0] + " is disconnected"
 		} else if why == plan.Behind && len(names) > 1 {
-			text = "switches " + strings.Join(names, ", ") + " are disconnected"
+			reason = "switches " + text.List(names, few) + " are disconnected"
 		}
 		if len(counts) > 1 {
-			text += fmt.Sprintf(" (%d)", counts[why])
+			reason += fmt.Sprintf(" (%d)", counts[why])
 		}
-		reasons = append(reasons, text)
+		reasons = append(reasons, reason)
 	}
 	return slots, strings.Join(reasons, ", ")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // verdicts takes healthd's word. What it says again changes nothing, and what it said before something
@@ -26,7 +27,7 @@ func (l *loop) verdicts(ctx context.Context, list []*api.Verdict) (unknown []str
 	for _, m := range list {
 		key := plan.BackendKey{Pool: m.Pool, Backend: m.Backend}
 		if !l.knows(key) {
-			unknown = append(unknown, key.String())
+			unknown = append(unknown, text.Cut(key.String()))
 			continue
 		}
 		v, before := verdictOf(m, now), next.Verdicts[key]
@@ -60,7 +61,7 @@ func (l *loop) verdicts(ctx context.Context, list []*api.Verdict) (unknown []str
 // verdictOf reads a verdict that came in now. Nothing is known from the future: the clock of another
 // machine may be ahead.
 func verdictOf(m *api.Verdict, now time.Time) store.Verdict {
-	v := store.Verdict{Health: plan.Up, Reason: m.Reason, Since: timeOf(m.Since, now), DetectedAt: timeOf(m.DetectedAt, now)}
+	v := store.Verdict{Health: plan.Up, Reason: text.Cut(m.Reason), Since: timeOf(m.Since, now), DetectedAt: timeOf(m.DetectedAt, now)}
 	if m.Health == api.Health_HEALTH_DOWN {
 		v.Health = plan.Down
 	}

@@ -179,11 +179,7 @@ func reprogrammedTable(list []*api.Reprogrammed, now time.Time) *textTable {
 	const most = 10
 	t := newTextTable("REPROGRAMMED", "CAUSE", "MOVED", "SURPLUS", "WRITES", "MS", "SWITCHES")
 	for _, r := range list[:min(most, len(list))] {
-		slots := uint32(0)
-		for _, m := range r.Moves {
-			slots += m.Slots
-		}
-		t.row(ago(now, r.Time), r.Cause, fmt.Sprint(slots), fmt.Sprint(r.SurplusMoves), fmt.Sprint(r.Writes),
+		t.row(ago(now, r.Time), r.Cause, fmt.Sprint(r.SlotsTotal), fmt.Sprint(r.SurplusMoves), fmt.Sprint(r.Writes),
 			fmt.Sprintf("%.1f", r.ReprogramMs), strings.Join(r.Switches, ", "))
 	}
 	return t

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -58,7 +59,7 @@ func (r *reconciler) message(ctx context.Context, m *v1.StreamMessageResponse) {
 	case *v1.StreamMessageResponse_Packet:
 		err = r.packetIn(ctx, u.Packet)
 	case *v1.StreamMessageResponse_Error:
-		err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), u.Error.GetMessage())
+		err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), text.Cut(u.Error.GetMessage()))
 	}
 	if err != nil {
 		r.cfg.Log.Warn("message of the switch", "switch", r.cfg.Name, "err", err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -309,7 +310,7 @@ func (r *reconciler) report(ctx context.Context) {
 		s.Held = r.held.rows
 		s.Failed, s.FailedTotal = r.failures.report(10), len(r.failures.rows)
 		for _, e := range r.held.foreign[:min(len(r.held.foreign), 3)] {
-			s.Failed = append(s.Failed, Failure{Change: "delete foreign " + e.String(), Code: codes.Unknown})
+			s.Failed = append(s.Failed, Failure{Change: text.Cut("delete foreign " + e.String()), Code: codes.Unknown})
 		}
 		s.FailedTotal += len(r.held.foreign)
 	}

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 const (
@@ -243,7 +245,7 @@ func (c *Client) Write(ctx context.Context, updates []*v1.Update) error {
 						Index:   from + k,
 						Update:  updates[from+k],
 						Code:    code,
-						Message: d.GetMessage(),
+						Message: text.Cut(d.GetMessage()),
 						info:    c.info,
 					})
 				}

@@ -35,7 +35,7 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		}
 		log.Info(word, "backend", d.Admin.Pool+"/"+d.Admin.Backend)
 	case *api.Event_DrainDone:
-		log.Info("drain done", "backend", d.DrainDone.Pool+"/"+d.DrainDone.Backend)
+		log.Info("drain done", "backend", d.DrainDone.Pool+"/"+d.DrainDone.Backend, "forced", d.DrainDone.Forced)
 	case *api.Event_SlotsSettled:
 		m := d.SlotsSettled
 		if !m.Forced {

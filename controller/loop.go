@@ -57,10 +57,12 @@ type loop struct {
 	done     []*change // reprogrammed, the latest first
 	claims   claims
 	drained  map[plan.BackendKey]bool // told to be
-	reported time.Time                // when healthd last reported
-	rates    map[plan.VIPKey]float64  // packets a second, of VIPs that switches have counted twice
-	rated    uint64                   // counts the rates that came in
-	vipsOf   vipFacts                 // what vips follows from
+	forced   map[plan.BackendKey]int  // slots of their drains that were ended by force
+	writers  []writer
+	reported time.Time               // when healthd last reported
+	rates    map[plan.VIPKey]float64 // packets a second, of VIPs that switches have counted twice
+	rated    uint64                  // counts the rates that came in
+	vipsOf   vipFacts                // what vips follows from
 	// rechecked is when a pool's checks last changed, by pool.
 	rechecked map[string]time.Time
 }
@@ -78,6 +80,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		views:   make(map[string]*view),
 		claims:  make(claims),
 		drained: make(map[plan.BackendKey]bool),
+		forced:  make(map[plan.BackendKey]int),
 
 		rechecked: make(map[string]time.Time),
 	}
@@ -132,6 +135,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 		if l.fatal == nil {
 			l.limit(ctx, limit)
 			l.tellVIPs()
+			l.tellWriters()
 		}
 	}
 	return l.fatal
@@ -230,6 +234,7 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 			delete(l.drained, key)
 		}
 	}
+	maps.DeleteFunc(l.forced, func(key plan.BackendKey, _ int) bool { return l.st.Admin[key] != plan.Drain })
 	if err := l.syncDevices(); err != nil {
 		return err
 	}

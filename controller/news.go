@@ -167,10 +167,15 @@ func adminChanged(key plan.BackendKey, a plan.Admin) *api.Event {
 	}}}
 }
 
-func drainDone(key plan.BackendKey) *api.Event {
+// drainDone says what is known: a switch has no table of connections, and hears nothing of those that are silent.
+func drainDone(key plan.BackendKey, forced int) *api.Event {
+	is := "no slot leads there any more, and no open connection sent a packet for drain_idle"
+	if forced > 0 {
+		is = fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, which broke", forced)
+	}
 	return &api.Event{
-		Text:   fmt.Sprintf("%v is drained: no connection is left there", key),
-		Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: key.Pool, Backend: key.Backend}},
+		Text:   fmt.Sprintf("%v is drained: %s", key, is),
+		Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: key.Pool, Backend: key.Backend, Forced: uint32(forced)}},
 	}
 }
 

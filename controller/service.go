@@ -97,16 +97,22 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 	default:
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is %v", r.Admin))
 	}
+	var key plan.BackendKey
+	err := s.call(ctx, func() (err error) {
+		if key, err = s.loop.find(text.Cut(r.Pool), text.Cut(r.Backend)); err != nil {
+			return err
+		}
+		return s.loop.setAdmin(ctx, key, admin)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.loop.written(ctx)
 	m := new(api.SetBackendAdminResponse)
 	return m, s.call(ctx, func() error {
-		key, err := s.loop.find(text.Cut(r.Pool), text.Cut(r.Backend))
-		if err != nil {
-			return err
+		if m.Backend = s.loop.backendStatus(key); m.Backend == nil {
+			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%v has left the configuration meanwhile", key))
 		}
-		if err := s.loop.setAdmin(ctx, key, admin); err != nil {
-			return err
-		}
-		m.Backend = s.loop.backendStatus(key)
 		return nil
 	})
 }
@@ -145,6 +151,7 @@ func (l *loop) setAdmin(ctx context.Context, key plan.BackendKey, admin plan.Adm
 		delete(next.Admin, key)
 	}
 	delete(l.drained, key)
+	delete(l.forced, key)
 	ev := adminChanged(key, admin)
 	if err := l.step(ctx, next, cause{text: why}, false, errFrozen); err != nil {
 		return err

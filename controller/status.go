@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
@@ -167,7 +168,8 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		} else if health[key] == plan.Down {
 			bm.Reason = "waits for its first verdict"
 		}
-		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.held()
+		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.forced[key])
 		m.Backends = append(m.Backends, bm)
 	}
 	m.Backends = append(m.Backends, l.leaverStatus(p)...)

@@ -278,6 +278,53 @@ func TestVIPIsActiveWhenItsRowsAreThere(t *testing.T) {
 	d.told(api.VIPStatus_STATE_ACTIVE, "", 0)
 }
 
+// A drain is answered when new connections go elsewhere, or the answer says that they do not yet.
+func TestDrainIsAnsweredWhenItIsWritten(t *testing.T) {
+	tg, d, _ := setup(t)
+	release := make(chan struct{})
+	wait := func() { <-release }
+	tg.before.Store(&wait)
+	set := func(a api.Admin) *api.BackendStatus {
+		t.Helper()
+		m, err := d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: "web2", Admin: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Backend
+	}
+	b := set(api.Admin_ADMIN_DRAIN)
+	if diff := cmp.Diff([]string{"being written to switch leaf1"}, b.Unwritten); diff != "" || b.Drained || b.Slots != 0 {
+		t.Errorf("while nothing is written: %v (-want +got):\n%s", b, diff)
+	}
+	close(release)
+	b = set(api.Admin_ADMIN_DRAIN)
+	if len(b.Unwritten) != 0 || strings.Contains(tg.dump("slot"), "(backend_id=2") {
+		t.Errorf("answered before it was written: %v\n%s", b, tg.dump("slot"))
+	}
+	d.wait("web2 is drained", func(e *api.Event) bool {
+		return e.GetDrainDone() != nil && e.Text == "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for drain_idle"
+	})
+	d.quiet()
+	if b := set(api.Admin_ADMIN_DRAIN); !b.Drained || b.DrainIdle.AsDuration() != 500*time.Millisecond || b.DrainForced != 0 {
+		t.Errorf("drained: %v", b)
+	}
+	// A switch that refuses it says so too.
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.Type == v1.Update_MODIFY && isTable(t, u, "slot") {
+			return status.Error(codes.ResourceExhausted, "no room")
+		}
+		return nil
+	})
+	m, err := d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: "web1", Admin: api.Admin_ADMIN_DRAIN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"switch leaf1 does not take it: new flows of 128 slots still come here"}
+	if diff := cmp.Diff(want, m.Backend.Unwritten); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+}
+
 // Rows that somebody deletes or adds behind the controller's back are found out when a write meets them.
 func TestSomebodyElseWrites(t *testing.T) {
 	tg, d, _ := setup(t)

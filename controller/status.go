@@ -26,8 +26,9 @@ const countersTimeout = time.Second
 func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
 	var m *api.GetStatusResponse
 	var devices map[string]*running
+	var in concerned
 	err := s.call(ctx, func() error {
-		m = s.loop.statusMessage()
+		m, in = s.loop.statusMessage(), s.loop.concerned()
 		devices = maps.Clone(s.loop.devices)
 		return nil
 	})
@@ -35,6 +36,7 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 		return nil, err
 	}
 	addCounters(ctx, m, devices)
+	m.Concerns = concerns(m, in)
 	return m, nil
 }
 

@@ -719,10 +719,10 @@ type PortStatus struct {
 	ReceivedDropped uint64                 `protobuf:"varint,5,opt,name=received_dropped,json=receivedDropped,proto3" json:"received_dropped,omitempty"`
 	Sent            uint64                 `protobuf:"varint,6,opt,name=sent,proto3" json:"sent,omitempty"`
 	SentDropped     uint64                 `protobuf:"varint,7,opt,name=sent_dropped,json=sentDropped,proto3" json:"sent_dropped,omitempty"`
-	// Why the port is not up, or why it dropped frames last; empty when there is nothing to say.
-	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reason          string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`                     // why it is not up, or why it dropped frames last; empty when there is nothing to say
+	ReasonAt        *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=reason_at,json=reasonAt,proto3" json:"reason_at,omitempty"` // of the last frame dropped for that reason
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *PortStatus) Reset() {
@@ -809,6 +809,13 @@ func (x *PortStatus) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *PortStatus) GetReasonAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReasonAt
+	}
+	return nil
 }
 
 // FailedUpdate is a row that the switch does not take. It is retried.
@@ -4017,7 +4024,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x12STATE_DISCONNECTED\x10\x01\x12\x15\n" +
 	"\x11STATE_RECONCILING\x10\x02\x12\x10\n" +
 	"\fSTATE_SYNCED\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x04\"\xdc\x01\n" +
+	"\x0eSTATE_DEGRADED\x10\x04\"\x95\x02\n" +
 	"\n" +
 	"PortStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
@@ -4027,7 +4034,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x10received_dropped\x18\x05 \x01(\x04R\x0freceivedDropped\x12\x12\n" +
 	"\x04sent\x18\x06 \x01(\x04R\x04sent\x12!\n" +
 	"\fsent_dropped\x18\a \x01(\x04R\vsentDropped\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\"p\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x127\n" +
+	"\treason_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breasonAt\"p\n" +
 	"\fFailedUpdate\x12\x16\n" +
 	"\x06update\x18\x01 \x01(\tR\x06update\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -4412,82 +4420,83 @@ var file_sluice_proto_depIdxs = []int32{
 	50, // 14: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	9,  // 15: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
 	51, // 16: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
-	4,  // 17: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	11, // 18: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	15, // 19: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	4,  // 20: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	17, // 21: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 22: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 23: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	52, // 24: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	11, // 25: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	52, // 26: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	52, // 27: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	53, // 28: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
-	52, // 29: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	52, // 30: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	52, // 31: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	52, // 32: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	52, // 33: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	19, // 34: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	52, // 35: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	17, // 36: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 37: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	17, // 38: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	52, // 39: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	32, // 40: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	33, // 41: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	20, // 42: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	18, // 43: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	35, // 44: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	36, // 45: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	37, // 46: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	38, // 47: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	34, // 48: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	40, // 49: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	41, // 50: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	39, // 51: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
-	0,  // 52: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	52, // 53: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	19, // 54: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	3,  // 55: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 56: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	44, // 57: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	45, // 58: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	46, // 59: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	53, // 60: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	53, // 61: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	53, // 62: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	53, // 63: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 64: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	52, // 65: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	52, // 66: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 67: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	11, // 68: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	11, // 69: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
-	5,  // 70: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	21, // 71: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	23, // 72: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	26, // 73: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	28, // 74: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	30, // 75: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	13, // 76: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	42, // 77: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	48, // 78: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	6,  // 79: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	22, // 80: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	24, // 81: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	27, // 82: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	29, // 83: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	31, // 84: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	14, // 85: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	43, // 86: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	49, // 87: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	79, // [79:88] is the sub-list for method output_type
-	70, // [70:79] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	52, // 17: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
+	4,  // 18: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	11, // 19: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	15, // 20: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	4,  // 21: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	17, // 22: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 23: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 24: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	52, // 25: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	11, // 26: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	52, // 27: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	52, // 28: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	53, // 29: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	52, // 30: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	52, // 31: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	52, // 32: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	52, // 33: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	52, // 34: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	19, // 35: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	52, // 36: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	17, // 37: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 38: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	17, // 39: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	52, // 40: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	32, // 41: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	33, // 42: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	20, // 43: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	18, // 44: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	35, // 45: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	36, // 46: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	37, // 47: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	38, // 48: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	34, // 49: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	40, // 50: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	41, // 51: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	39, // 52: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	0,  // 53: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	52, // 54: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	19, // 55: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 56: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 57: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	44, // 58: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	45, // 59: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	46, // 60: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	53, // 61: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	53, // 62: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	53, // 63: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	53, // 64: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 65: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	52, // 66: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	52, // 67: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	47, // 68: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 69: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 70: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 71: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	21, // 72: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	23, // 73: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	26, // 74: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	28, // 75: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	30, // 76: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 77: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	42, // 78: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	48, // 79: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 80: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	22, // 81: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	24, // 82: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	27, // 83: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	29, // 84: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	31, // 85: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 86: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	43, // 87: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	49, // 88: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	80, // [80:89] is the sub-list for method output_type
+	71, // [71:80] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }

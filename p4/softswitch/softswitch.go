@@ -14,6 +14,7 @@ package softswitch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -31,6 +32,9 @@ import (
 
 // DefaultCPUPort is the port between program and controller, where Config names none.
 const DefaultCPUPort = 510
+
+// lookInterval is how often a port whose interface is gone is looked for.
+const lookInterval = 100 * time.Millisecond
 
 // MaxPort is the highest port id: v1model's have 9 bits, and 511 drops.
 const MaxPort = 510
@@ -66,7 +70,15 @@ type attached struct {
 	id     uint16
 	port   port.Port
 	log    *slog.Logger
-	failed atomic.Pointer[string] // what Flush said last
+	failed atomic.Pointer[failure] // what Flush said last, and when
+	// stopped is why the port does not run any more; nil while it does.
+	stopped atomic.Pointer[error]
+}
+
+// failure is why a port dropped frames.
+type failure struct {
+	text string
+	at   time.Time
 }
 
 // New returns a Switch without ports and without a program.
@@ -105,10 +117,34 @@ func (s *Switch) AddPort(id uint16, p port.Port) error {
 func (s *Switch) run(ctx context.Context, a *attached) {
 	s.work.Go(func() {
 		w := &worker{s: s, ingress: a.id}
-		if err := a.port.Run(ctx, w.receive); err != nil {
+		for {
+			err := a.port.Run(ctx, w.receive)
+			if err == nil {
+				return
+			}
+			a.stopped.Store(&err)
 			a.log.Error("port stopped", "error", err)
+			if !errors.Is(err, port.ErrGone) || !a.comesBack(ctx) {
+				return
+			}
+			a.stopped.Store(nil)
+			a.log.Info("port is back")
 		}
 	})
+}
+
+// comesBack waits until what the port is plugged into is there again; false when ctx ends before.
+func (a *attached) comesBack(ctx context.Context) bool {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for a.port.State().Status == port.NotPresent {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 // Run moves frames, and sends digests and idle timeouts, until ctx ends. It returns when nothing of it
@@ -154,9 +190,17 @@ func (s *Switch) RunAndServe(ctx context.Context, l net.Listener) error {
 	return g.Wait()
 }
 
+// Port is how a port is and what it has counted.
+type Port struct {
+	port.State
+	port.Counters
+	Dropped   string    // why it dropped frames to send last, other than that they were too many
+	DroppedAt time.Time // zero: it never did
+}
+
 // Status is what the switch has counted.
 type Status struct {
-	Ports map[uint16]port.Counters
+	Ports map[uint16]Port
 	// Unprogrammed frames came before there was a program; Unconnected ones were for a port that is
 	// not there.
 	Unprogrammed, Unconnected uint64
@@ -167,17 +211,28 @@ type Status struct {
 // Status returns the counters of all ports.
 func (s *Switch) Status() Status {
 	out := Status{
-		Ports:        map[uint16]port.Counters{},
+		Ports:        map[uint16]Port{},
 		Unprogrammed: s.unprogrammed.Load(),
 		Unconnected:  s.unconnected.Load(),
 		Undelivered:  s.server.Dropped(),
 	}
 	for id := range s.ports {
 		if a := s.ports[id].Load(); a != nil {
-			out.Ports[a.id] = a.port.Counters()
+			out.Ports[a.id] = a.status()
 		}
 	}
 	return out
+}
+
+func (a *attached) status() Port {
+	p := Port{State: a.port.State(), Counters: a.port.Counters()}
+	if f := a.failed.Load(); f != nil {
+		p.Dropped, p.DroppedAt = f.text, f.at
+	}
+	if err := a.stopped.Load(); err != nil && p.Status == port.Up {
+		p.Status, p.Reason = port.Down, (*err).Error()
+	}
+	return p
 }
 
 // plane is the Switch as the server sees it.

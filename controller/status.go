@@ -35,7 +35,10 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 	if err != nil {
 		return nil, err
 	}
+	var wait sync.WaitGroup
+	wait.Go(func() { addPorts(ctx, m, devices) })
 	addCounters(ctx, m, devices)
+	wait.Wait()
 	m.Concerns = concerns(m, in)
 	return m, nil
 }
@@ -267,6 +270,41 @@ func readCounters(ctx context.Context, devices map[string]*running) map[string]s
 	return all
 }
 
+// addPorts asks all switches at once how their ports are.
+func addPorts(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
+	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
+	defer cancel()
+	var wait sync.WaitGroup
+	for _, sw := range m.Switches {
+		d := devices[sw.Name]
+		if d == nil || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
+			continue
+		}
+		wait.Go(func() {
+			ports, err := d.Ports(ctx)
+			if err != nil {
+				sw.PortsUntold = text.Cut(err.Error())
+				return
+			}
+			for _, p := range ports {
+				sw.Ports = append(sw.Ports, portMessage(p))
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func portMessage(p device.Port) *api.PortStatus {
+	m := &api.PortStatus{
+		Id: uint32(p.ID), Name: p.Name, State: p.State, Received: p.Received, ReceivedDropped: p.ReceiveDropped,
+		Sent: p.Sent, SentDropped: p.SendDropped, Reason: p.Reason,
+	}
+	if !p.ReasonAt.IsZero() {
+		m.ReasonAt = timestamppb.New(p.ReasonAt)
+	}
+	return m
+}
+
 func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
 	counted := readCounters(ctx, devices)
 	if len(counted) == 0 {
@@ -284,9 +322,13 @@ func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[stri
 		for id, n := range c.Backend {
 			backends[uint32(id)] = backends[uint32(id)].Add(n)
 		}
-		sw.Tallies = make(map[string]*api.PacketCount)
+		sw.Tallies, sw.Mended = make(map[string]*api.PacketCount), make(map[string]*api.PacketCount)
 		for name, n := range c.Tally {
-			sw.Tallies[name] = countMessage(n)
+			if device.Mended[name] {
+				sw.Mended[name] = countMessage(n)
+			} else {
+				sw.Tallies[name] = countMessage(n)
+			}
 		}
 	}
 	for _, v := range m.Vips {

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/p4"
@@ -433,6 +434,27 @@ func TestARPClaims(t *testing.T) {
 			t.Fatalf("claims: %v", m.ArpClaims)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// How the ports of a switch are shows in the status, and what is wrong with them among what is wrong.
+func TestPortsShowInTheStatus(t *testing.T) {
+	tg, d, _ := setup(t)
+	tg.hosts[2].SetUp(false)
+	m := d.status()
+	want := []*api.PortStatus{
+		{Id: 1, Name: "port1", State: "up"}, {Id: 2, Name: "port2", State: "down", Reason: "the wire is pulled out"},
+		{Id: 3, Name: "port3", State: "up"}, {Id: 4, Name: "port4", State: "up"},
+	}
+	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform()); diff != "" || m.Switches[0].PortsUntold != "" {
+		t.Errorf("ports: %s (-want +got):\n%s", m.Switches[0].PortsUntold, diff)
+	}
+	found := false
+	for _, c := range m.Concerns {
+		found = found || c.Text == "port 2 of leaf1 is down: the wire is pulled out" && c.Severity == api.Concern_SEVERITY_WARNING
+	}
+	if !found {
+		t.Errorf("concerns: %v", m.Concerns)
 	}
 }
 

@@ -34,6 +34,9 @@ var tallies = [...]string{
 	9: "drop_packet_out",
 }
 
+// Mended names the tallies of packets that went on, changed.
+var Mended = map[string]bool{"arp_disowned": true}
+
 var errNoSession = errors.New("there is no session")
 
 // Counters asks the switch, while there is a session. Any goroutine may call it.

@@ -13,6 +13,7 @@
 package softswitch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
+	"github.com/sluicelb/sluice/p4/softswitch/telemetry"
 )
 
 // DefaultCPUPort is the port between program and controller, where Config names none.
@@ -166,8 +168,28 @@ func (s *Switch) Run(ctx context.Context) error {
 	return err
 }
 
-// Register adds the P4Runtime service to a gRPC server, which should have server.Options.
-func (s *Switch) Register(r grpc.ServiceRegistrar) { s.server.Register(r) }
+// Register adds the P4Runtime service to a gRPC server, which should have server.Options, and next to it gNMI, which
+// tells how the ports are.
+func (s *Switch) Register(r grpc.ServiceRegistrar) {
+	s.server.Register(r)
+	telemetry.Register(r, s)
+}
+
+// Interfaces returns the ports for telemetry.
+func (s *Switch) Interfaces() []telemetry.Interface {
+	var list []telemetry.Interface
+	for id := range s.ports {
+		if a := s.ports[id].Load(); a != nil {
+			p := a.status()
+			list = append(list, telemetry.Interface{
+				ID: a.id, Name: cmp.Or(p.Name, fmt.Sprintf("port%d", a.id)), Status: p.Status.String(), Reason: p.Reason,
+				Received: p.Received, ReceiveDropped: p.ReceiveDropped, Sent: p.Sent, SendDropped: p.SendDropped,
+				Dropped: p.Dropped, DroppedAt: p.DroppedAt,
+			})
+		}
+	}
+	return list
+}
 
 // Serve offers the P4Runtime service on l until ctx ends. It closes l.
 func (s *Switch) Serve(ctx context.Context, l net.Listener) error {

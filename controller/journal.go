@@ -47,6 +47,12 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 			return
 		}
 		log.Info("the store answers again")
+	case *api.Event_Healthd:
+		if !d.Healthd.Connected {
+			log.Warn("healthd has left: its verdicts stand, and nobody notices a server that dies")
+			return
+		}
+		log.Info("healthd is connected")
 	case *api.Event_Station:
 		log.Debug("station moved", "text", ev.Text)
 	}

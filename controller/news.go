@@ -189,6 +189,14 @@ func storeChanged(err error) *api.Event {
 	}
 }
 
+func healthdChanged(connected bool) *api.Event {
+	is := "healthd has left: its verdicts stand, and nobody notices a server that dies"
+	if connected {
+		is = "healthd is connected"
+	}
+	return &api.Event{Text: is, Detail: &api.Event_Healthd{Healthd: &api.HealthdChanged{Connected: connected}}}
+}
+
 func healthWord(h plan.Health) string {
 	return [...]string{"not judged", "up", "down"}[h]
 }

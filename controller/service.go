@@ -19,7 +19,10 @@ import (
 )
 
 // service answers the API. What touches decisions runs in the loop.
-type service struct{ loop *loop }
+type service struct {
+	loop     *loop
+	stopping <-chan struct{} // closed when callers are sent away
+}
 
 // call runs f in the loop and gives its error a code.
 func (s *service) call(ctx context.Context, f func() error) error {
@@ -189,7 +192,13 @@ func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, st
 }
 
 func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, stream *connect.ServerStream[api.Checks]) error {
-	defer s.loop.checks.watch()()
+	defer s.loop.checks.watch(func(watched bool) {
+		select {
+		case <-s.stopping: // it has not left
+		default:
+			s.loop.events.publish(time.Now(), healthdChanged(watched))
+		}
+	})()
 	for {
 		current, next := s.loop.checks.get()
 		if err := stream.Send(current); err != nil {

@@ -39,6 +39,13 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 	wait.Go(func() { addPorts(ctx, m, devices) })
 	addCounters(ctx, m, devices)
 	wait.Wait()
+	seen := make(map[string]device.Sightings)
+	for _, sw := range m.Switches {
+		if d := devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
+			seen[sw.Name] = d.Sightings()
+		}
+	}
+	contradict(m, seen)
 	m.Concerns = concerns(m, in)
 	return m, nil
 }

@@ -437,6 +437,25 @@ func TestARPClaims(t *testing.T) {
 	}
 }
 
+// A switch_port that is not where the server is shows, though every check finds the server.
+func TestWrongPortShows(t *testing.T) {
+	tg, d, _ := setup(t)
+	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11} // at port 2, says the intent
+	tg.hosts[1].Send(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
+	const want = "its MAC 02:00:00:00:00:11 is on port 1 of leaf1, and switch_port says 2"
+	d.until("the contradiction shows", func(m *api.GetStatusResponse) bool {
+		for _, c := range m.Concerns {
+			if c.Text == "backend web/web1: "+want {
+				return len(m.Pools[0].Backends[0].Contradictions) == 1 && len(m.Pools[0].Backends[1].Contradictions) == 0
+			}
+		}
+		return false
+	})
+	// It moves to where it should be.
+	tg.hosts[2].Send(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
+	d.until("the contradiction is over", func(m *api.GetStatusResponse) bool { return len(m.Pools[0].Backends[0].Contradictions) == 0 })
+}
+
 // How the ports of a switch are shows in the status, and what is wrong with them among what is wrong.
 func TestPortsShowInTheStatus(t *testing.T) {
 	tg, d, _ := setup(t)

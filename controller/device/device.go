@@ -117,6 +117,8 @@ type Device struct {
 	untold  atomic.Pointer[p4rt.Client] // of the session whose switch tells nothing of its ports
 	learned atomic.Int64                // stations
 
+	sightings sightings
+
 	mu     sync.Mutex // guards wanted
 	wanted Wanted
 }

@@ -108,11 +108,16 @@ func (r *reconciler) packetIn(ctx context.Context, p *v1.PacketIn) error {
 	if err != nil {
 		return err
 	}
-	if in.Field("reason").Uint() != p4.ReasonARPClaim {
+	reason, port := in.Field("reason").Uint(), uint16(in.Field("ingress_port").Uint())
+	frame := packet.Ethernet(in.Payload)
+	if !frame.IsValid() {
 		return nil
 	}
-	frame := packet.Ethernet(in.Payload)
-	if !frame.IsValid() || frame.Type() != packet.TypeARP {
+	if reason == reasonSpoof {
+		r.sighted(frame.Src(), port, time.Now())
+		return nil
+	}
+	if reason != p4.ReasonARPClaim || frame.Type() != packet.TypeARP {
 		return nil
 	}
 	arp := packet.ARP(frame.Payload())
@@ -120,7 +125,7 @@ func (r *reconciler) packetIn(ctx context.Context, p *v1.PacketIn) error {
 		return nil
 	}
 	r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Claim: &Claim{
-		VIP: arp.Sender(), Port: uint16(in.Field("ingress_port").Uint()), MAC: arp.SenderMAC(),
+		VIP: arp.Sender(), Port: port, MAC: arp.SenderMAC(),
 	}})
 	return nil
 }
@@ -162,6 +167,7 @@ func (r *reconciler) writeStations(ctx context.Context) error {
 		}
 	}
 	r.learned.Store(int64(r.learner.Len()))
+	r.look(time.Now())
 	for _, list := range r.acks {
 		if err := r.target.AckDigest(list); err != nil {
 			return err

@@ -153,6 +153,7 @@ func (r *reconciler) readBack(ctx context.Context) error {
 	}
 	r.held, r.learner, r.stale, r.first = h, l, false, true
 	r.failures = newFailures()
+	r.lookAnew(now)
 	r.status.Connects++
 	r.status.ReadBack = h.rows
 	r.status.WrittenConnect = 0

@@ -125,3 +125,34 @@ func TestReadBackAsksForOneTableAtATime(t *testing.T) {
 		t.Errorf("tables (-want +got):\n%s", diff)
 	}
 }
+
+// A frame that was dropped for its port is told of backends' MACs, and of nobody else's.
+func TestDroppedFramesAreSighted(t *testing.T) {
+	web, other := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x99}
+	d, err := New(Config{Log: slog.New(slog.DiscardHandler)}, Wanted{
+		Tables: plan.Tables{Backend: map[plan.BackendID]plan.Forward{1: {MAC: web, Port: 2}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReconciler(d, new(reads), &Status{Since: time.Now()})
+	if s := d.Sightings(); !s.Since.IsZero() {
+		t.Errorf("before the switch was read: %+v", s)
+	}
+	if err := r.readBack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, mac := range []packet.MAC{web, other} {
+		frame := packet.NewARPRequest(mac, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6"))
+		in := &v1.PacketIn{Payload: frame, Metadata: []*v1.PacketMetadata{
+			{MetadataId: 1, Value: []byte{3}}, {MetadataId: 2, Value: []byte{reasonSpoof}},
+		}}
+		if err := r.packetIn(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := d.Sightings()
+	if got := s.Last[web]; len(s.Last) != 1 || got.Port != 3 || got.Stands || got.At.IsZero() || s.Since.IsZero() {
+		t.Errorf("sightings: %+v", s)
+	}
+}

@@ -163,6 +163,12 @@ func (l *Learner) Done(c Change) {
 // sends again. What was written of it is deleted by the next Changes.
 func (l *Learner) GiveUp(mac packet.MAC) { l.Aged(mac) }
 
+// Port returns where a station is; false when it is not known.
+func (l *Learner) Port(mac packet.MAC) (uint16, bool) {
+	port, ok := l.want[mac]
+	return port, ok
+}
+
 // Len counts the stations.
 func (l *Learner) Len() int { return len(l.want) }
 

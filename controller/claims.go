@@ -2,8 +2,10 @@ package controller
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -23,6 +25,8 @@ type claimKey struct {
 	VIP    netip.Addr
 	Port   uint16 // that it came in by
 	MAC    packet.MAC
+	// Disowned: used as the sender of a request, not claimed.
+	Disowned bool
 }
 
 type claim struct {
@@ -68,7 +72,7 @@ func (c claims) forgetOldest() {
 func (c claims) message(k claimKey, backend string) *api.ARPClaim {
 	seen := c[k]
 	return &api.ARPClaim{
-		Switch: k.Switch, VipAddress: k.VIP.String(), Port: uint32(k.Port), Mac: k.MAC.String(), Backend: backend,
+		Switch: k.Switch, VipAddress: k.VIP.String(), Port: uint32(k.Port), Mac: k.MAC.String(), Backend: backend, Disowned: k.Disowned,
 		Count: seen.count, First: timestamppb.New(seen.first), Last: timestamppb.New(seen.last),
 	}
 }
@@ -80,7 +84,8 @@ func (c claims) keys() []claimKey {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b claimKey) int {
-		return cmp.Or(cmp.Compare(a.Switch, b.Switch), a.VIP.Compare(b.VIP), cmp.Compare(a.Port, b.Port), a.MAC.Compare(b.MAC))
+		return cmp.Or(cmp.Compare(a.Switch, b.Switch), a.VIP.Compare(b.VIP), cmp.Compare(a.Port, b.Port), a.MAC.Compare(b.MAC),
+			strings.Compare(fmt.Sprint(a.Disowned), fmt.Sprint(b.Disowned)))
 	})
 	return keys
 }

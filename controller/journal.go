@@ -21,7 +21,11 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		log.Info("switches reprogrammed", "cause", m.Cause, "switches", text.List(m.Switches, few), "writes", m.Writes, "ms", m.ReprogramMs)
 	case *api.Event_ArpClaim:
 		m := d.ArpClaim
-		log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend)
+		what := "somebody claims a VIP"
+		if m.Disowned {
+			what = "somebody asks for its neighbours as a VIP"
+		}
+		log.Warn(what, "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend)
 	case *api.Event_Switch:
 		m := d.Switch
 		log.Info("switch", "name", m.Switch, "state", strings.ToLower(strings.TrimPrefix(m.State.String(), "STATE_")),

@@ -92,6 +92,15 @@ func arpClaim(m *api.ARPClaim) *api.Event {
 	if m.Backend != "" {
 		who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
 	}
+	if m.Disowned {
+		if m.Backend != "" {
+			who = fmt.Sprintf("%s (%s: arp_announce=2 is missing there)", m.Mac, m.Backend)
+		}
+		return &api.Event{
+			Text:   fmt.Sprintf("%s asks for its neighbours as VIP %s on port %d of %s: asked without it, %d so far", who, m.VipAddress, m.Port, m.Switch, m.Count),
+			Detail: &api.Event_ArpClaim{ArpClaim: m},
+		}
+	}
 	return &api.Event{
 		Text:   fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far", who, m.VipAddress, m.Port, m.Switch, m.Count),
 		Detail: &api.Event_ArpClaim{ArpClaim: m},

@@ -21,7 +21,7 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 	case r.Status != nil:
 		l.status(ctx, v, r.Switch, r.Status)
 	case r.Claim != nil:
-		key := claimKey{Switch: r.Switch, VIP: r.Claim.VIP, Port: r.Claim.Port, MAC: r.Claim.MAC}
+		key := claimKey{Switch: r.Switch, VIP: r.Claim.VIP, Port: r.Claim.Port, MAC: r.Claim.MAC, Disowned: r.Claim.Disowned}
 		if l.claims.add(key, now) {
 			l.events.publish(now, arpClaim(l.claims.message(key, l.ownerOf(key.MAC))))
 		}

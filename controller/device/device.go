@@ -87,6 +87,8 @@ type Claim struct {
 	VIP  netip.Addr
 	Port uint16
 	MAC  packet.MAC
+	// Disowned: it was a request of somebody who uses the VIP as its own address, and went on without that.
+	Disowned bool
 }
 
 // Moved is a station that shows at another port.

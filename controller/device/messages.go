@@ -23,9 +23,27 @@ import (
 // switch does not repeat it (section "Digest": 0 would mean for ever).
 var digests = p4rt.DigestConfig{MaxTimeout: 100 * time.Millisecond, MaxListSize: 256, AckTimeout: time.Second}
 
-// configureDigest turns learning on, unless it is.
-func (r *reconciler) configureDigest(ctx context.Context) error {
-	want, err := r.codec.info.DigestEntity("learn_t", digests)
+// The digests of the pipeline: stations, and ARP requests that used a VIP as their sender, which not every build of it
+// tells.
+const (
+	learned  = "learn_t"
+	disowned = "disowned_t"
+)
+
+// configureDigests turns on what the pipeline has.
+func (r *reconciler) configureDigests(ctx context.Context) error {
+	if err := r.configureDigest(ctx, learned); err != nil {
+		return err
+	}
+	if _, err := r.codec.info.DigestEntity(disowned, digests); err != nil {
+		return nil
+	}
+	return r.configureDigest(ctx, disowned)
+}
+
+// configureDigest turns a digest on, unless it is.
+func (r *reconciler) configureDigest(ctx context.Context, name string) error {
+	want, err := r.codec.info.DigestEntity(name, digests)
 	if err != nil {
 		return err
 	}
@@ -74,6 +92,12 @@ func (r *reconciler) digest(ctx context.Context, list *v1.DigestList) error {
 	}
 	for _, fields := range decoded.Messages {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
+		if decoded.Digest == disowned {
+			r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Claim: &Claim{
+				VIP: toAddr(fields[2].Value.Uint()), Port: port, MAC: mac, Disowned: true,
+			}})
+			continue
+		}
 		if from, moved := r.learner.Seen(mac, port); moved {
 			r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Moved: &Moved{mac, from, port}})
 		}

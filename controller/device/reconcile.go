@@ -58,7 +58,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	r.status.Applied, r.status.Lacks = 0, nil // it may have lost everything
 	r.setState(Reconciling)
 	r.report(ctx)
-	if err := r.configureDigest(ctx); err != nil {
+	if err := r.configureDigests(ctx); err != nil {
 		return err
 	}
 	if err := r.readBack(ctx); err != nil {

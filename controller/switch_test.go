@@ -437,6 +437,26 @@ func TestARPClaims(t *testing.T) {
 	}
 }
 
+// A server that asks for its neighbours as the VIP is named, and its requests are not among what was not forwarded.
+func TestDisownedRequests(t *testing.T) {
+	tg, d, _ := setup(t)
+	vip, server := netip.MustParseAddr("10.0.0.100"), packet.MAC{2, 0, 0, 0, 0, 0x12}
+	tg.hosts[3].Send(packet.NewARPRequest(server, vip, netip.MustParseAddr("10.0.0.1")))
+	e := d.wait("it is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
+	want := "02:00:00:00:00:12 (web/web2: arp_announce=2 is missing there) asks for its neighbours as VIP 10.0.0.100 on port 3 of leaf1: asked without it, 1 so far"
+	if e.Text != want {
+		t.Errorf("got event %q, want %q", e.Text, want)
+	}
+	m := d.status()
+	s := m.Switches[0]
+	if s.Mended["arp_disowned"].GetPackets() != 1 || len(s.Tallies) != 0 {
+		t.Errorf("mended %v, tallies %v", s.Mended, s.Tallies)
+	}
+	if len(m.ArpClaims) != 1 || !m.ArpClaims[0].Disowned || m.ArpClaims[0].Port != 3 || m.ArpClaims[0].Backend != "web/web2" {
+		t.Errorf("claims: %v", m.ArpClaims)
+	}
+}
+
 // A switch_port that is not where the server is shows, though every check finds the server.
 func TestWrongPortShows(t *testing.T) {
 	tg, d, _ := setup(t)

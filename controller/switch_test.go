@@ -259,23 +259,21 @@ func (d *daemon) told(state api.VIPStatus_State, reason string, load uint32) {
 // A VIP is active when its rows are on the switch, not when the switch is connected.
 func TestVIPIsActiveWhenItsRowsAreThere(t *testing.T) {
 	tg := newTarget(t)
-	writing, release := make(chan struct{}, 1), make(chan struct{})
-	hold := func() {
-		select {
-		case writing <- struct{}{}:
-		default:
+	read, write := make(chan struct{}), make(chan struct{})
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.GetEntity().GetDigestEntry() != nil {
+			<-read // it comes before the switch is read back
+		} else {
+			<-write
 		}
-		<-release
-	}
-	tg.before.Store(&hold)
+		return nil
+	})
 	dir := t.TempDir()
 	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
-	<-writing // the digest configuration
 	d.told(api.VIPStatus_STATE_UNPROGRAMMED, "switch leaf1 is being read back", 255)
-	release <- struct{}{}
-	<-writing // the rows
+	close(read)
 	d.told(api.VIPStatus_STATE_DEGRADED, "its rows are not on switch leaf1 yet", 255)
-	close(release)
+	close(write)
 	d.told(api.VIPStatus_STATE_ACTIVE, "", 0)
 }
 

@@ -93,7 +93,7 @@ func setAdmin(c *cli.Context, args []string, admin api.Admin) error {
 		if c.Bool("json") {
 			return writeJSON(c.App.Writer, jsonMessage{b})
 		}
-		_, err = fmt.Fprintln(c.App.Writer, adminText(b))
+		_, err = fmt.Fprintln(c.App.Writer, oneLine(adminText(b)))
 		return err
 	})
 }
@@ -122,7 +122,7 @@ func drainAndWait(ctx context.Context, client *api.Client, pool, backend string,
 	for !b.Drained {
 		if text := adminText(b); text != told {
 			told = text
-			fmt.Fprintln(progress, text)
+			fmt.Fprintln(progress, oneLine(text))
 		}
 		if !events.Receive() {
 			return nil, waitEnded(ctx, b, events.Err())
@@ -254,7 +254,7 @@ func reasonText(b *api.BackendStatus, now time.Time) string {
 func contradictions(list []*api.BackendStatus) (lines []string) {
 	for _, b := range list {
 		for _, line := range b.Contradictions {
-			lines = append(lines, oneLine(fmt.Sprintf("%s/%s: %s", b.Pool, b.Name, line)))
+			lines = append(lines, fmt.Sprintf("%s/%s: %s", b.Pool, b.Name, line))
 		}
 	}
 	return lines

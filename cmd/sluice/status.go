@@ -131,7 +131,7 @@ func (s section) print(w io.Writer) error {
 		return err
 	}
 	for _, line := range s.lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
 			return err
 		}
 	}

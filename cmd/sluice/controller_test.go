@@ -278,7 +278,7 @@ func TestStatusText(t *testing.T) {
 			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute), RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
 				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted", Message: "table vip is\nfull", Attempts: 3}},
 				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}},
-				Mended: map[string]*api.PacketCount{"arp_disowned": {Packets: 5}},
+				Mended:  map[string]*api.PacketCount{"arp_disowned": {Packets: 5}},
 				Ports: []*api.PortStatus{
 					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4, Reason: "frame is longer than the MTU", ReasonAt: ago(3 * time.Second)},
 					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone"},

@@ -162,43 +162,44 @@ func TestDroppedFramesAreSighted(t *testing.T) {
 
 // Who asks for its neighbours as a VIP is named, where the pipeline tells.
 func TestDisownedRequestsAreNamed(t *testing.T) {
-	source := p4.P4Info()
-	bits := func(n int32) *configv1.P4DataTypeSpec {
-		return &configv1.P4DataTypeSpec{TypeSpec: &configv1.P4DataTypeSpec_Bitstring{Bitstring: &configv1.P4BitstringLikeTypeSpec{
-			TypeSpec: &configv1.P4BitstringLikeTypeSpec_Bit{Bit: &configv1.P4BitTypeSpec{Bitwidth: n}},
-		}}}
-	}
-	source.Digests = append(source.Digests, &configv1.Digest{
-		Preamble: &configv1.Preamble{Id: 0x17000001, Name: disowned, Alias: disowned},
-		TypeSpec: &configv1.P4DataTypeSpec{TypeSpec: &configv1.P4DataTypeSpec_Struct{Struct: &configv1.P4NamedType{Name: disowned}}},
-	})
-	source.TypeInfo.Structs[disowned] = &configv1.P4StructTypeSpec{Members: []*configv1.P4StructTypeSpec_Member{
-		{Name: "mac", TypeSpec: bits(48)}, {Name: "port", TypeSpec: bits(16)}, {Name: "address", TypeSpec: bits(32)},
-	}}
-	info, err := p4rt.NewInfo(source)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []Report
 	d, err := New(Config{Name: "leaf1", Log: slog.New(slog.DiscardHandler), Report: func(_ context.Context, r Report) { got = append(got, r) }}, Wanted{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.codec.info = info
-	target := new(reads)
-	r := newReconciler(d, target, &Status{Since: time.Now()})
-	if err := r.configureDigests(t.Context()); err != nil {
-		t.Fatal(err)
+	configured := func() (n int) {
+		target := new(reads)
+		if err := newReconciler(d, target, &Status{Since: time.Now()}).configureDigests(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(target.asked)
 	}
-	if n := len(target.asked); n != 2 {
+	if n := configured(); n != 2 {
 		t.Errorf("%d digests are configured, want 2", n)
 	}
+	e, err := d.codec.info.DigestEntity(disowned, digests)
+	if err != nil {
+		t.Fatal(err)
+	}
 	value := func(b ...byte) *v1.P4Data { return &v1.P4Data{Data: &v1.P4Data_Bitstring{Bitstring: b}} }
-	err = r.digest(t.Context(), &v1.DigestList{DigestId: 0x17000001, Data: []*v1.P4Data{{Data: &v1.P4Data_Struct{Struct: &v1.P4StructLike{
+	r := newReconciler(d, new(reads), &Status{Since: time.Now()})
+	err = r.digest(t.Context(), &v1.DigestList{DigestId: e.GetDigestEntry().GetDigestId(), Data: []*v1.P4Data{{Data: &v1.P4Data_Struct{Struct: &v1.P4StructLike{
 		Members: []*v1.P4Data{value(2, 0, 0, 0, 0, 0x12), value(3), value(10, 0, 0, 100)},
 	}}}}})
 	want := []Report{{Switch: "leaf1", Claim: &Claim{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3, MAC: packet.MAC{2, 0, 0, 0, 0, 0x12}, Disowned: true}}}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+
+	// One that does not tell is taken as it is.
+	source := p4.P4Info()
+	source.Digests = slices.DeleteFunc(source.Digests, func(x *configv1.Digest) bool { return x.Preamble.Name == disowned })
+	info, err := p4rt.NewInfo(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.codec.info = info
+	if n := configured(); n != 1 {
+		t.Errorf("%d digests are configured without it, want 1", n)
 	}
 }

@@ -51,7 +51,11 @@ import (
 //	surplus N                    slot moves beyond the necessary ones, over all changes so far
 //	moved FROM TO MIN MAX        slots that went from FROM to TO in the last change that moved any
 //	written N                    rows that this controller has written in all
-//	restart-switch               end the switch without warning and start it empty
+//	restart-switch               end the switch without warning, if it runs, and start it empty
+//	stop-switch                  end the switch without warning
+//	pause-switch|continue-switch the switch hangs, and goes on
+//	ill|well HOST                the server answers its health page with 503, or as it should
+//	pause SECONDS                let time pass: what must not happen needs some to not happen in
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"serve": simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.serve() }),
 	"controller": func(ts *testscript.TestScript, neg bool, args []string) {
@@ -94,11 +98,21 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		s.captures, err = s.capture()
 		return err
 	}),
-	"dsr":            simple(0, dsr),
-	"edit":           simple(4, edit),
-	"surplus":        simple(1, surplus),
-	"moved":          simple(4, moved),
-	"written":        simple(1, written),
+	"dsr":             simple(0, dsr),
+	"edit":            simple(4, edit),
+	"surplus":         simple(1, surplus),
+	"moved":           simple(4, moved),
+	"written":         simple(1, written),
+	"stop-switch":     simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.StopSwitch() }),
+	"pause-switch":    simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.PauseSwitch(true) }),
+	"continue-switch": simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.PauseSwitch(false) }),
+	"ill":             simple(1, func(s *stage, _ io.Writer, args []string) error { s.ill.Store(args[0], true); return nil }),
+	"well":            simple(1, func(s *stage, _ io.Writer, args []string) error { s.ill.Delete(args[0]); return nil }),
+	"pause": simple(1, func(s *stage, _ io.Writer, args []string) error {
+		n, err := strconv.Atoi(args[0])
+		time.Sleep(time.Duration(n) * time.Second)
+		return err
+	}),
 	"restart-switch": simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.RestartSwitch() }),
 }
 

@@ -406,6 +406,10 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		case slot == 7: // nobody
 		case slot == 8: // somebody who is not there
 			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 99)), 0)
+		case slot == 11: // its backend is down, and another takes new flows
+			row("slot", "leave", key(1, slot), fields(number("backend_id", 2), number("old_id", 1), number("bank", 1), number("epoch", 70000+slot)), 0)
+		case slot == 12: // its backend is down, and nobody does
+			row("slot", "leave", key(1, slot), fields(number("backend_id", 0), number("old_id", 3), number("bank", 1), number("epoch", 70000+slot)), 0)
 		case slot%4 == 3 || slot == 10: // moving; 10 has no old path
 			row("slot", "move", key(1, slot), fields(number("backend_id", 1+(slot+1)%3), number("bank", slot%4), number("epoch", 70000+slot)), 0)
 		default:

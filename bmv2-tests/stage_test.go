@@ -37,7 +37,8 @@ type stage struct {
 	daemons  map[string]*daemon
 	held     map[string][]*heldConnection
 	captures *dsrCapture
-	frames   int // sent by the command frame
+	frames   int      // sent by the command frame
+	ill      sync.Map // servers whose health page says 503, by name
 }
 
 func newStage(l lab.Lab, sluice, dir string) *stage {
@@ -82,7 +83,9 @@ func (s *stage) serve() error {
 				fmt.Fprintln(w, node.Name)
 			},
 			netip.AddrPortFrom(node.Address.Addr(), 8080): func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/healthz" {
+				if _, ill := s.ill.Load(node.Name); ill {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				} else if r.URL.Path != "/healthz" {
 					http.NotFound(w, r)
 				}
 			},

@@ -31,7 +31,7 @@ func (l limited) lose(name string) {
 func (l limited) verdict(backend string, h api.Health) {
 	l.t.Helper()
 	l.in(func() {
-		if _, err := l.verdicts(l.ctx, detected(backend, h, time.Now())); err != nil {
+		if _, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Verdicts: detected(backend, h, time.Now())}); err != nil {
 			l.t.Error(err)
 		}
 	})
@@ -53,30 +53,53 @@ func oldPaths(slots []plan.Slot) (n int) {
 	return n
 }
 
-// A switch that is away goes on sending to a server that is dead only for a while: its slots stay where
-// the switch has them.
+// settled is longer than what the checks say is suspect after a switch is back.
+const settled = 10 * time.Second
+
+// What checks say that may go through a switch does not count while that is away, and until it has been back for a
+// while: a blip breaks nothing, and moves nothing.
 func TestBlipWhileTheSwitchIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimited(t, limitIntent, store.State{})
 		l.connect("leaf1")
 		before := l.slots()
 		l.lose("leaf1")
+		time.Sleep(time.Hour)
 		l.verdict("web2", api.Health_HEALTH_DOWN)
-		if m := l.web(); m.Backends[1].Slots != 0 || m.Backends[0].Slots != 64 {
+		l.verdict("web1", api.Health_HEALTH_DOWN)
+		const why = "switch leaf1 is away, and the checks may go through it: what they say does not count yet"
+		if m := l.web(); m.Backends[1].Health != api.Health_HEALTH_DOWN || m.Backends[1].Slots != 32 || m.Held != why {
+			t.Errorf("web2 is called dead: %v", m)
+		}
+		l.connect("leaf1")
+		l.verdict("web2", api.Health_HEALTH_UP)
+		time.Sleep(time.Second)
+		l.verdict("web1", api.Health_HEALTH_UP)
+		time.Sleep(settled)
+		l.connect("leaf1")
+		if after, m := l.slots(), l.web(); !slices.Equal(before, after) || m.Waiting != 0 || m.Held != "" {
+			t.Errorf("after the blip:\n got %v\nwant %v\n%v", after, before, m)
+		}
+		// Who is still dead when the switch has been back for a while is dead.
+		l.lose("leaf1")
+		l.verdict("web2", api.Health_HEALTH_DOWN)
+		l.connect("leaf1")
+		time.Sleep(settled)
+		l.connect("leaf1")
+		if m := l.web(); m.Backends[1].Slots != 0 || m.Backends[1].GraceSlots != 32 || m.Held != "" {
 			t.Errorf("web2 is dead: %v", m)
 		}
-		l.verdict("web2", api.Health_HEALTH_UP)
-		if after := l.slots(); !slices.Equal(before, after) {
-			t.Errorf("after the blip:\n got %v\nwant %v", after, before)
-		}
-		if m := l.web(); m.Waiting != 0 {
-			t.Errorf("%d slots wait: %s", m.Waiting, m.WaitingReason)
-		}
-		// A move under way comes back as it was too, when its new backend does.
+	})
+}
+
+// A move under way does not end while the switch is away, be it due or not.
+func TestNoMoveEndsWhileTheSwitchIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, limitIntent, store.State{})
 		l.connect("leaf1")
 		l.admin("web1", plan.Drain)
 		l.connect("leaf1")
-		before = l.slots()
+		before := l.slots()
 		if oldPaths(before) != 32 {
 			t.Fatalf("%d slots move, want 32", oldPaths(before))
 		}
@@ -86,7 +109,6 @@ func TestBlipWhileTheSwitchIsAway(t *testing.T) {
 		if after := l.slots(); !slices.Equal(before, after) {
 			t.Errorf("after the blip in a move:\n got %v\nwant %v", after, before)
 		}
-		// It does not end while the switch is away, be it due or not.
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if n := oldPaths(l.slots()); n != 32 {
@@ -103,7 +125,7 @@ func TestBlipWhileTheSwitchIsAway(t *testing.T) {
 func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := strings.Replace(limitIntent, "vip_mac:", "  - {name: leaf2, address: \"127.0.0.1:9560\", device_id: 2, ports: [1, 2, 3]}\nvip_mac:", 1)
-		l := newLimited(t, two, store.State{})
+		l := newLimited(t, strings.Replace(two, "drain_idle", "grace: 0s\n    drain_idle", 1), store.State{})
 		l.connect("leaf1")
 		l.admin("web2", plan.Drain) // leaf2, which was never there, holds up nothing
 		l.connect("leaf1")
@@ -117,7 +139,13 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 		l.connect("leaf2")
 
 		l.lose("leaf1")
-		l.verdict("web2", api.Health_HEALTH_DOWN) // leaf2 takes that
+		l.verdict("web2", api.Health_HEALTH_DOWN)
+		if m := l.web(); m.Backends[1].Slots != 32 {
+			t.Errorf("web2 falls as leaf1 does: %v", m)
+		}
+		time.Sleep(settled) // leaf1 stays away: the servers are the suspects again
+		l.connect("leaf2")
+		time.Sleep(settled)
 		l.connect("leaf2")
 		l.verdict("web2", api.Health_HEALTH_UP)
 		l.connect("leaf2")
@@ -146,7 +174,7 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 			t.Errorf("leaf2 is away: %v", m)
 		}
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", limitIntent)); err != nil {
+			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", strings.Replace(limitIntent, "drain_idle", "grace: 0s\n    drain_idle", 1))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -162,7 +190,7 @@ func TestPendingChanges(t *testing.T) {
 	l := newTestLoop(t, &fakeStore{})
 	for n := range 10 {
 		h := []api.Health{api.Health_HEALTH_DOWN, api.Health_HEALTH_UP}[n%2]
-		if _, err := l.verdicts(t.Context(), detected("web2", h, time.Now())); err != nil {
+		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", h, time.Now())}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,7 +198,7 @@ func TestPendingChanges(t *testing.T) {
 		t.Errorf("no switch is connected, %d changes wait", len(l.pending))
 	}
 	l.status(t.Context(), l.views["leaf1"], "leaf1", &device.Status{State: device.Reconciling, Connects: 1, Applied: l.sequence})
-	if _, err := l.verdicts(t.Context(), down("web1")); err != nil || len(l.pending) != 1 {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}); err != nil || len(l.pending) != 1 {
 		t.Errorf("a switch is connected, %d changes wait, want 1: %v", len(l.pending), err)
 	}
 	for range 2 * changesPending {

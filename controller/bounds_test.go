@@ -41,7 +41,7 @@ pools:
 	for i := range n / 2 {
 		list = append(list, &api.Verdict{Pool: "web", Backend: fmt.Sprintf("server-with-a-name-%d", i), Health: api.Health_HEALTH_DOWN})
 	}
-	if _, err := l.verdicts(t.Context(), list); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	causes := 0
@@ -86,7 +86,7 @@ func TestReasonsAreCut(t *testing.T) {
 		{Pool: "web", Backend: "web1", Health: api.Health_HEALTH_DOWN, Reason: garbage},
 		{Pool: "web", Backend: garbage, Health: api.Health_HEALTH_DOWN},
 	}
-	unknown, err := l.verdicts(t.Context(), list)
+	unknown, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list})
 	if err != nil {
 		t.Fatal(err)
 	}

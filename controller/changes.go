@@ -111,7 +111,7 @@ func foremost(r plan.Report, most int) []plan.Move {
 func moves(r plan.Report) []*api.SlotMoves {
 	var out []*api.SlotMoves
 	for _, m := range foremost(r, movesTold) {
-		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual})
+		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual, Grace: m.Grace})
 	}
 	return out
 }

@@ -54,6 +54,7 @@ func TestRestartWritesNothing(t *testing.T) {
 	tg, d, o := setup(t)
 	d.verdict("web2", api.Health_HEALTH_DOWN)
 	d.wait("web2's slots have moved", reprogrammed("web/web2"))
+	d.atRest()
 	before := tg.dump("vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old")
 	shares := d.shares()
 	d.kill()
@@ -103,6 +104,8 @@ func TestDeathAndReturn(t *testing.T) {
 	}
 	t.Logf("reprogrammed in %.1f ms after detection, %.1f ms after decision", r.ReprogramMs, r.WriteMs)
 
+	d.until("its grace is over", func(m *api.GetStatusResponse) bool { return m.Pools[0].Moving == 0 })
+	d.quiet()
 	d.verdict("web2", api.Health_HEALTH_UP)
 	e = d.since(e, "web2 has its slots back", reprogrammed("verdict on web/web2"))
 	moved = 0

@@ -115,6 +115,9 @@ type view struct {
 	status device.Status
 	served uint64                     // counts the changes of what the switch holds of the VIPs
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
+
+	lost time.Time // when it was lost last, zero: never
+	back time.Time // when it held what was decided again
 }
 
 func (v *view) connected() bool { return v.status.State != device.Disconnected }
@@ -132,6 +135,16 @@ func hold(views map[string]*view, sequence uint64) bool {
 	return false
 }
 
+// caughtUp says whether the switches that are connected hold what was decided by sequence.
+func caughtUp(views map[string]*view, sequence uint64) bool {
+	for _, v := range views {
+		if v.connected() && v.status.Applied < sequence {
+			return false
+		}
+	}
+	return true
+}
+
 // away names the switches that are.
 func away(views map[string]*view) []string {
 	var names []string
@@ -142,14 +155,6 @@ func away(views map[string]*view) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// left returns the pools as the switches hold them, when none is connected and some are away.
-func (l *loop) left() map[string]*plan.Pool {
-	if l.connected() || len(away(l.views)) == 0 {
-		return nil
-	}
-	return l.told.Pools
 }
 
 // settleable returns those of the slots that every switch has reported silent lately, but for those that

@@ -340,12 +340,16 @@ func (d *daemon) quiet() {
 	d.until("the switches hold what is decided", func(m *api.GetStatusResponse) bool { return synced(m) })
 }
 
-// atRest waits until, besides, no slot is moving: from then on nothing happens by itself.
+// atRest waits until, besides, no slot is moving that ever ends to: from then on nothing happens by itself.
 func (d *daemon) atRest() {
 	d.t.Helper()
 	d.until("nothing moves", func(m *api.GetStatusResponse) bool {
 		for _, p := range m.Pools {
-			if p.Moving > 0 {
+			held := uint32(0) // below its floor
+			for _, b := range p.Backends {
+				held += b.GraceSlots
+			}
+			if p.Moving > held || held > 0 && p.Held == "" {
 				return false
 			}
 		}
@@ -422,6 +426,7 @@ pools:
   - name: web
     slots: 256
     drain_idle: 500ms
+    grace: 200ms
     checks:
       - {type: tcp, port: 80}
     backends:

@@ -36,7 +36,7 @@ func TestFaultyIntentIsRefused(t *testing.T) {
 	for _, p := range api.Problems(err) {
 		paths = append(paths, fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Path))
 	}
-	want := []string{"new.yaml:3: vip_mac", "new.yaml:12: pools[0].backends[1].weight", "new.yaml:15: vips[0].pool"}
+	want := []string{"new.yaml:3: vip_mac", "new.yaml:13: pools[0].backends[1].weight", "new.yaml:16: vips[0].pool"}
 	sortLines(paths)
 	sortLines(want)
 	if diff := cmp.Diff(want, paths); diff != "" {
@@ -260,7 +260,7 @@ func TestVerdictsOfStrangers(t *testing.T) {
 		t.Errorf("unknown (-want +got):\n%s", diff)
 	}
 	_, err = d.ReportVerdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: []*api.Verdict{{Pool: "web", Backend: "web1"}}})
-	if want := "invalid_argument: verdicts[0].health: must be HEALTH_UP or HEALTH_DOWN, is HEALTH_UNSPECIFIED"; err == nil || err.Error() != want {
+	if want := "invalid_argument: verdicts[0].health: must be HEALTH_UP, HEALTH_DOWN, HEALTH_FAILING or HEALTH_UNCHECKED, is HEALTH_UNSPECIFIED"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	for _, test := range []struct {

@@ -45,6 +45,12 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		if !m.Forced {
 			log.Debug("slots settled", "pool", m.Pool, "slots", m.Slots, "moving", m.Moving)
 		}
+	case *api.Event_PoolHeld:
+		if m := d.PoolHeld; m.Reason != "" {
+			log.Error("too much fell at once", "pool", m.Pool, "reason", m.Reason)
+		} else {
+			log.Info("backends that are down have their grace again, and no more", "pool", m.Pool)
+		}
 	case *api.Event_Store:
 		if d.Store.Frozen {
 			log.Error("the store does not answer: the configuration is frozen, verdicts go on", "err", d.Store.Error)

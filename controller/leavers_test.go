@@ -56,8 +56,14 @@ func TestRemovedBackendDies(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		l.verdict("web6", api.Health_HEALTH_DOWN)
+		if b := l.web().Backends; len(b) != 6 || b[5].Slots != 0 || b[5].MovingOut != 10 {
+			t.Errorf("web6 is dead, and its open connections have no grace: %v", b)
+		}
+		l.connect("leaf1")
+		time.Sleep(6 * time.Second)
+		l.connect("leaf1")
 		if b := l.web().Backends; len(b) != 5 {
-			t.Errorf("web6 is dead, and listed: %v", b)
+			t.Errorf("web6 is dead, its grace is over, and it is listed: %v", b)
 		}
 		for i, s := range l.slots() {
 			if s.Backend == 6 || s.Old == 6 {
@@ -68,7 +74,7 @@ func TestRemovedBackendDies(t *testing.T) {
 			t.Errorf("web6 has nothing left, and is checked: %q", watched())
 		}
 		l.in(func() {
-			unknown, err := l.verdicts(l.ctx, down("web6"))
+			unknown, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Verdicts: down("web6")})
 			if err != nil || len(unknown) != 1 || l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web6"}].Health != plan.Unknown {
 				t.Errorf("a verdict on web6: %v, %v, %v", unknown, err, l.st.Verdicts)
 			}

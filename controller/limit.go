@@ -35,8 +35,8 @@ func (l *limits) look(st plan.State, held bool, now time.Time) {
 	l.since, l.epochs = since, epochs
 }
 
-// limit ends by force the moves that have lasted for their pool's drain_limit, and sets the timer to
-// when the next ones will have.
+// limit ends by force the moves that have lasted for their pool's drain_limit, and the graces that are over, and sets
+// the timer to when the next ones will be.
 func (l *loop) limit(ctx context.Context, timer *time.Timer) {
 	now := time.Now()
 	l.limits.look(l.st.Plan, l.held(), now)
@@ -60,9 +60,12 @@ func (l *loop) limit(ctx context.Context, timer *time.Timer) {
 		}
 	}
 	if len(due) > 0 {
-		l.settle(ctx, due, now, true)
+		l.settle(ctx, due, now, afterLimit)
 		// What moves now is new, and what is left is due at next at the earliest.
 		l.limits.look(l.st.Plan, l.held(), now)
+	}
+	if at := l.grace(ctx, now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		next = at
 	}
 	if timer.Stop(); !next.IsZero() {
 		timer.Reset(next.Sub(now))

@@ -48,21 +48,28 @@ type loop struct {
 	fatal    error                    // ends run
 	sequence uint64                   // of the last decision
 
-	devices  map[string]*running
-	views    map[string]*view
-	told     plan.State  // what switches that were connected were told last
-	waiting  []plan.Wait // as of the last decision
-	limits   limits
-	pending  []*change
-	done     []*change // reprogrammed, the latest first
-	claims   claims
-	drained  map[plan.BackendKey]bool // told to be
-	forced   map[plan.BackendKey]int  // slots of their drains that were ended by force
-	writers  []writer
-	reported time.Time               // when healthd last reported
-	rates    map[plan.VIPKey]float64 // packets a second, of VIPs that switches have counted twice
-	rated    uint64                  // counts the rates that came in
-	vipsOf   vipFacts                // what vips follows from
+	devices map[string]*running
+	views   map[string]*view
+	waiting []plan.Wait // as of the last decision
+	limits  limits
+	graces  graces
+	floors  map[string]string // why the graces of a pool do not end, by pool
+	// suspicion is set while a switch is the suspect, and not the servers.
+	suspicion *suspicion
+	outlook   outlook
+	steps     uint64 // counts the times that the plan was asked
+	pending   []*change
+	done      []*change // reprogrammed, the latest first
+	claims    claims
+	drained   map[plan.BackendKey]bool // told to be
+	forced    map[plan.BackendKey]int  // slots of their drains that were ended by force
+	writers   []writer
+	authors   authors
+	doubts    map[plan.BackendKey]doubt // backends that cannot be asked
+	reported  time.Time                 // when a healthd last reported
+	rates     map[plan.VIPKey]float64   // packets a second, of VIPs that switches have counted twice
+	rated     uint64                    // counts the rates that came in
+	vipsOf    vipFacts                  // what vips follows from
 	// rechecked is when a pool's checks last changed, by pool.
 	rechecked map[string]time.Time
 }
@@ -81,6 +88,8 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		claims:  make(claims),
 		drained: make(map[plan.BackendKey]bool),
 		forced:  make(map[plan.BackendKey]int),
+		authors: make(authors),
+		doubts:  make(map[plan.BackendKey]doubt),
 
 		rechecked: make(map[string]time.Time),
 	}
@@ -229,6 +238,7 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 		return err
 	}
 	l.recheck(before, time.Now())
+	maps.DeleteFunc(l.doubts, func(k plan.BackendKey, _ doubt) bool { return !l.knows(k) })
 	for key := range l.drained {
 		if _, ok := l.st.Admin[key]; !ok {
 			delete(l.drained, key)
@@ -282,12 +292,12 @@ func (l *loop) setFrozen(err error) {
 // slot changed.
 func (l *loop) step(ctx context.Context, next store.State, why cause, always bool, unlessFrozen error) error {
 	now := time.Now()
+	l.steps++
 	decided, report, err := plan.Step(next.Plan, plan.Input{
 		Intent: l.intent,
-		Health: effectiveHealth(l.intent, next),
+		Health: l.health(next),
 		Admin:  next.Admin,
 		Hold:   hold(l.views, l.sequence),
-		Left:   l.left(),
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -326,9 +336,6 @@ func (l *loop) tell() {
 	tables := plan.Build(l.intent, l.st.Plan)
 	for name, d := range l.devices {
 		d.Set(l.wanted(tables, name))
-	}
-	if l.connected() {
-		l.told = l.st.Plan
 	}
 	l.tellDrained()
 }

@@ -150,7 +150,7 @@ func TestTakenOver(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
 	db.err = store.ErrConflict
-	l.inbox <- func() { _, _ = l.verdicts(t.Context(), down("web1")) }
+	l.inbox <- func() { _, _ = l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}) }
 	if err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("got %v, want %v", err, store.ErrConflict)
 	}
@@ -164,7 +164,7 @@ func TestRepeatedVerdicts(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
 	for range 3 {
-		if _, err := l.verdicts(t.Context(), down("web1")); err != nil {
+		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -48,6 +48,9 @@ func movesText(r plan.Report) string {
 		if m.Gradual {
 			s += " (gradually)"
 		}
+		if m.Grace {
+			s += " (open connections have a grace)"
+		}
 		parts = append(parts, s)
 	}
 	told := strings.Join(parts, ", ")
@@ -76,14 +79,18 @@ func reprogrammed(m *api.Reprogrammed) *api.Event {
 	}
 }
 
-func slotsSettled(pool config.Pool, slots, moving int, forced bool) *api.Event {
+func slotsSettled(pool config.Pool, slots, moving int, why ending) *api.Event {
 	text := fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some", pool.Name, slots, moving)
-	if forced {
+	switch why {
+	case afterGrace:
+		text = fmt.Sprintf("%s: the grace of %d slots is over, %v: connections that were still open to backends that are down go to others "+
+			"and break; %d slots still have old connections", pool.Name, slots, pool.Grace, moving)
+	case afterLimit:
 		text = fmt.Sprintf("%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections that were still open "+
 			"there go to the new backend and break; %d slots still have old connections", pool.Name, slots, pool.DrainLimit, moving)
 	}
 	return &api.Event{Text: text, Detail: &api.Event_SlotsSettled{SlotsSettled: &api.SlotsSettled{
-		Pool: pool.Name, Slots: uint32(slots), Moving: uint32(moving), Forced: forced,
+		Pool: pool.Name, Slots: uint32(slots), Moving: uint32(moving), Forced: why == afterLimit,
 	}}}
 }
 
@@ -166,6 +173,15 @@ func intentApplied(revision int64) *api.Event {
 	}
 }
 
+// poolHeld says that the graces of a pool do not end, and why; or, without a reason, that they do again.
+func poolHeld(pool, reason string) *api.Event {
+	text := fmt.Sprintf("%s: %s", pool, reason)
+	if reason == "" {
+		text = pool + ": backends that are down have their grace again, and no more"
+	}
+	return &api.Event{Text: text, Detail: &api.Event_PoolHeld{PoolHeld: &api.PoolHeld{Pool: pool, Reason: reason}}}
+}
+
 func adminChanged(key plan.BackendKey, a plan.Admin) *api.Event {
 	text := fmt.Sprintf("%v is taken back", key)
 	if a == plan.Drain {
@@ -207,11 +223,13 @@ func healthdChanged(connected bool) *api.Event {
 }
 
 func healthWord(h plan.Health) string {
-	return [...]string{"not judged", "up", "down"}[h]
+	return [...]string{"not judged", "up", "down", "failing"}[h]
 }
 
 func healthMessage(h plan.Health) api.Health {
-	return [...]api.Health{api.Health_HEALTH_UNSPECIFIED, api.Health_HEALTH_UP, api.Health_HEALTH_DOWN}[h]
+	return [...]api.Health{
+		api.Health_HEALTH_UNSPECIFIED, api.Health_HEALTH_UP, api.Health_HEALTH_DOWN, api.Health_HEALTH_FAILING,
+	}[h]
 }
 
 func adminMessage(a plan.Admin) api.Admin {

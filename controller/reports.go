@@ -31,7 +31,7 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 		for _, ref := range r.Idle {
 			v.idle[ref] = now
 		}
-		l.settle(ctx, settleable(r.Idle, l.views, now, l.idleMaxAge()), now, false)
+		l.settle(ctx, settleable(r.Idle, l.views, now, l.idleMaxAge()), now, silent)
 	}
 }
 
@@ -41,13 +41,17 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 		v.served++
 	}
 	v.status = *s
+	switch {
+	case s.State == device.Disconnected && before != device.Disconnected:
+		v.lost = time.Now()
+	case v.back.Before(v.lost) && s.State != device.Disconnected && s.Applied >= l.sequence:
+		v.back = time.Now()
+	}
 	if s.State != before {
 		l.events.publish(time.Now(), switchChanged(name, s))
 	}
 	if s.State == device.Disconnected {
 		clear(v.idle)
-	} else if before == device.Disconnected {
-		l.told = l.st.Plan // it has been wanted since the last decision
 	}
 	l.pass(name, s)
 	if len(l.waiting) > 0 && !hold(l.views, l.sequence) {
@@ -91,13 +95,27 @@ func (l *loop) reprogrammed(c *change) {
 
 // goOn lets slots move that had to wait.
 func (l *loop) goOn(ctx context.Context) {
-	if err := l.step(ctx, l.st, cause{text: "slots that had to wait"}, false, nil); err != nil {
-		l.log.Error("moving slots that had to wait", "err", err)
+	l.replan(ctx, cause{text: "slots that had to wait"})
+}
+
+// replan asks the plan again, though nothing is new but what had to wait.
+func (l *loop) replan(ctx context.Context, why cause) {
+	if err := l.step(ctx, l.st, why, false, nil); err != nil {
+		l.log.Error("planning again", "cause", why.text, "err", err)
 	}
 }
 
-// settle ends the moves of slots: their old flows are gone everywhere, or they are forced to.
-func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, forced bool) {
+// ending is why a move ends.
+type ending uint8
+
+const (
+	silent     ending = iota // the old flows are gone
+	afterLimit               // it has lasted for drain_limit
+	afterGrace               // the old backend is down, and has had its time
+)
+
+// settle ends the moves of slots: their old flows are gone everywhere, or break.
+func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, why ending) {
 	if len(ended) == 0 {
 		return
 	}
@@ -119,7 +137,7 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 		return // fatal: another controller decides now
 	}
 	l.setChecks()
-	if forced {
+	if why == afterLimit {
 		l.countForced(ended)
 	}
 	for _, pool := range l.intent.Pools {
@@ -129,11 +147,11 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 		was, _ := before.Census(pool.Name)
 		is, _ := next.Plan.Census(pool.Name)
 		n := was.Moving - is.Moving
-		if forced {
+		if why == afterLimit {
 			l.log.Warn("open connections were handed to another backend: slots moved for longer than drain_limit",
 				"pool", pool.Name, "slots", n, "drain_limit", pool.DrainLimit)
 		}
-		l.events.publish(now, slotsSettled(pool, n, is.Moving, forced))
+		l.events.publish(now, slotsSettled(pool, n, is.Moving, why))
 	}
 	l.sequence++
 	l.tell()

@@ -214,14 +214,15 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, st
 
 func (s *service) ReportVerdicts(ctx context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
 	for i, v := range r.Verdicts {
-		if v.Health != api.Health_HEALTH_UP && v.Health != api.Health_HEALTH_DOWN {
-			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts[%d].health: must be HEALTH_UP or HEALTH_DOWN, is %v", i, v.Health))
+		if v.Health < api.Health_HEALTH_UP || v.Health > api.Health_HEALTH_UNCHECKED {
+			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts[%d].health: must be HEALTH_UP, "+
+				"HEALTH_DOWN, HEALTH_FAILING or HEALTH_UNCHECKED, is %v", i, v.Health))
 		}
 	}
 	m := new(api.ReportVerdictsResponse)
 	return m, s.call(ctx, func() error {
 		var err error
-		m.Unknown, err = s.loop.verdicts(ctx, r.Verdicts)
+		m.Unknown, err = s.loop.verdicts(ctx, r)
 		return err
 	})
 }

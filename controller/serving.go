@@ -19,8 +19,8 @@ type vipIs struct {
 	serving bool // traffic may come: some switch does with it what was decided, as far as that can be told
 }
 
-// vipState is the one truth about a VIP. live says whether its pool takes new connections, dead which backends do not
-// live to which switches send new flows all the same.
+// vipState is the one truth about a VIP. live says whether its pool takes new connections, dead whom switches send new
+// flows to though they are not up.
 func (l *loop) vipState(v config.VIP, live bool, dead map[plan.BackendID]bool) vipIs {
 	switch {
 	case !v.Enabled:
@@ -79,14 +79,14 @@ func (l *loop) service(name string, view *view, v config.VIP, dead map[plan.Back
 	return "", true
 }
 
-// astray tells where flows of slots go whose rows a switch refuses; lost says that new ones go to nobody who lives.
+// astray tells where flows of slots go whose rows a switch refuses; lost says that new ones go to nobody who is up.
 func (l *loop) astray(a *device.Astray, dead map[plan.BackendID]bool) (where string, lost bool) {
 	var parts []string
 	for _, id := range slices.Sorted(maps.Keys(a.New)) {
 		to := "nowhere"
 		switch key, known := l.st.Plan.Backend(id); {
 		case dead[id] && known:
-			to = fmt.Sprintf("to %v, which does not live", key)
+			to = fmt.Sprintf("to %v, which is not up", key)
 		case known:
 			to = fmt.Sprintf("to %v", key)
 		}
@@ -99,7 +99,7 @@ func (l *loop) astray(a *device.Astray, dead map[plan.BackendID]bool) (where str
 	return text.List(parts, 3), lost
 }
 
-// deadAhead returns whom new flows go to where a switch refuses rows, of those who do not live. 0 is nobody.
+// deadAhead returns whom new flows go to where a switch refuses rows, of those who are not up. 0 is nobody.
 func (l *loop) deadAhead() map[plan.BackendID]bool {
 	dead := make(map[plan.BackendID]bool)
 	seen := make(map[*device.Astray]bool)
@@ -114,7 +114,7 @@ func (l *loop) deadAhead() map[plan.BackendID]bool {
 			}
 			seen[lack.Slots] = true
 			if health == nil {
-				health = effectiveHealth(l.intent, l.st)
+				health = l.health(l.st)
 			}
 			for id := range lack.Slots.New {
 				key, known := l.st.Plan.Backend(id)

@@ -87,9 +87,9 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, s := range l.intent.Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
 	}
-	live := make(map[string]liveShare)
+	live, health := make(map[string]liveShare), l.health(l.st)
 	for _, p := range l.intent.Pools {
-		live[p.Name] = liveShareOf(p, l.st.Plan)
+		live[p.Name] = liveShareOf(p, l.st.Plan, health)
 		m.Pools = append(m.Pools, l.poolStatus(p))
 	}
 	dead := l.deadAhead()
@@ -153,6 +153,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
 	m.Waiting, m.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name })
+	m.Held = l.heldReason(p)
 	for _, v := range l.intent.VIPs {
 		if v.Pool == p.Name {
 			m.Vips = append(m.Vips, v.Name)
@@ -164,7 +165,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			shares[s.Name] = s
 		}
 	}
-	health := effectiveHealth(l.intent, l.st)
+	health, now := effectiveHealth(l.intent, l.st), time.Now()
 	for _, b := range p.Backends {
 		key := plan.BackendKey{Pool: p.Name, Backend: b.Name}
 		share, verdict := shares[b.Name], l.st.Verdicts[key]
@@ -179,6 +180,13 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			bm.Since = timestamppb.New(verdict.Since)
 		} else if health[key] == plan.Down {
 			bm.Reason = "waits for its first verdict"
+		}
+		if len(p.Checks) > 0 {
+			l.authorship(bm, verdict, now)
+			bm.UncheckedReason = l.uncheckedReason(key, verdict)
+		}
+		if bm.GraceSlots = uint32(share.Grace); share.Grace > 0 {
+			bm.GraceUntil = l.graceUntil(p, b.Name)
 		}
 		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.held()
 		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.forced[key])

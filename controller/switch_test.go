@@ -227,7 +227,7 @@ func TestRefusedSlotsShowOnTheirVIP(t *testing.T) {
 	d.verdict("web2", api.Health_HEALTH_DOWN)
 	degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
 	m := d.status()
-	const why = "switch leaf1 does not take its rows: new flows of 85 of 256 slots go to web/web2, which does not live"
+	const why = "switch leaf1 does not take its rows: new flows of 85 of 256 slots go to web/web2, which is not up"
 	if v := m.Vips[0]; v.State != api.VIPStatus_STATE_DEGRADED || v.Reason != why || v.Load != 255 {
 		t.Errorf("VIP: %v", v)
 	}

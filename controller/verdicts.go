@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"reflect"
@@ -16,54 +17,91 @@ import (
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// verdicts takes healthd's word. What it says again changes nothing, and what it said before something
-// newer does not count: a healthd that was stopped for a while goes on with what it thought then.
-func (l *loop) verdicts(ctx context.Context, list []*api.Verdict) (unknown []string, err error) {
+// verdicts takes a healthd's word. What it says again changes nothing, and what it said before something newer does
+// not count: a healthd that was stopped for a while goes on with what it thought then.
+func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unknown []string, err error) {
 	now := time.Now()
 	l.reported = now
+	name := cmp.Or(text.Cut(r.Healthd), unnamed)
+	by := l.authors.hear(name, text.Cut(r.Session), now)
 	next := l.st
 	next.Verdicts = maps.Clone(l.st.Verdicts)
-	why := cause{}
-	for _, m := range list {
+	changed := cause{}
+	for _, m := range r.Verdicts {
 		key := plan.BackendKey{Pool: m.Pool, Backend: m.Backend}
 		if !l.knows(key) {
 			unknown = append(unknown, text.Cut(key.String()))
 			continue
 		}
-		v, before := verdictOf(m, now), next.Verdicts[key]
-		if outdated(v, before, now) && !before.DetectedAt.Before(l.rechecked[key.Pool]) {
-			l.log.Debug("a verdict is older than the one that stands", "backend", key,
-				"health", healthWord(v.Health), "detected_at", v.DetectedAt, "stands", before.DetectedAt)
+		if m.Health == api.Health_HEALTH_UNCHECKED {
+			l.doubts[key] = doubt{name, text.Cut(m.Reason)}
+			delete(by.verdicts, key)
 			continue
 		}
-		next.Verdicts[key] = v
-		if v.Health == before.Health {
-			continue
+		if l.doubts[key].author == name {
+			delete(l.doubts, key)
 		}
-		l.events.publish(now, verdictChanged(key, v))
-		why.backends = append(why.backends, key)
-		if why.detected.IsZero() || v.DetectedAt.Before(why.detected) {
-			why.detected = v.DetectedAt
+		v := verdictOf(m, now)
+		v.Author, v.Session = name, text.Cut(r.Session)
+		if old, ok := by.verdicts[key]; !ok || !outdated(v, old, now) || old.DetectedAt.Before(l.rechecked[key.Pool]) {
+			by.verdicts[key] = v
+		}
+		l.judge(next.Verdicts, key, v, now, &changed)
+	}
+	if r.Full { // what others said who are gone lapses
+		for key, v := range by.verdicts {
+			if l.knows(key) {
+				l.judge(next.Verdicts, key, v, now, &changed)
+			}
 		}
 	}
-	if len(why.backends) == 0 {
+	if len(changed.backends) == 0 {
 		l.st = next // times and reasons are stored with the next change
 		return unknown, nil
 	}
 	word := "verdict on "
-	if len(why.backends) > 1 {
+	if len(changed.backends) > 1 {
 		word = "verdicts on "
 	}
-	why.text = word + joinKeys(why.backends)
-	return unknown, l.step(ctx, next, why, false, nil)
+	changed.text = word + joinKeys(changed.backends)
+	return unknown, l.step(ctx, next, changed, false, nil)
+}
+
+// judge finds the verdict that stands after v has been said, and adds to changed what is new.
+func (l *loop) judge(verdicts map[plan.BackendKey]store.Verdict, key plan.BackendKey, v store.Verdict, now time.Time, changed *cause) {
+	before := verdicts[key]
+	is := l.authors.standing(key, before, l.rechecked[key.Pool], l.started, now)
+	if v.DetectedAt.Before(is.DetectedAt) {
+		l.log.Debug("a verdict is older than the one that stands", "backend", key, "healthd", v.Author,
+			"health", healthWord(v.Health), "detected_at", v.DetectedAt, "stands", is.DetectedAt)
+	}
+	is.Fell = before.Fell
+	if bad := is.Health == plan.Down || is.Health == plan.Failing; bad && before.Health != plan.Down && before.Health != plan.Failing {
+		is.Fell = now
+	}
+	if is.Heard.IsZero() {
+		is.Heard = now
+	}
+	verdicts[key] = is
+	if is.Health == before.Health {
+		return
+	}
+	l.events.publish(now, verdictChanged(key, is))
+	changed.backends = append(changed.backends, key)
+	if changed.detected.IsZero() || is.DetectedAt.Before(changed.detected) {
+		changed.detected = is.DetectedAt
+	}
 }
 
 // verdictOf reads a verdict that came in now. Nothing is known from the future: the clock of another
 // machine may be ahead.
 func verdictOf(m *api.Verdict, now time.Time) store.Verdict {
 	v := store.Verdict{Health: plan.Up, Reason: text.Cut(m.Reason), Since: timeOf(m.Since, now), DetectedAt: timeOf(m.DetectedAt, now)}
-	if m.Health == api.Health_HEALTH_DOWN {
+	switch m.Health {
+	case api.Health_HEALTH_DOWN:
 		v.Health = plan.Down
+	case api.Health_HEALTH_FAILING:
+		v.Health = plan.Failing
 	}
 	return v
 }
@@ -71,7 +109,7 @@ func verdictOf(m *api.Verdict, now time.Time) store.Verdict {
 // outdated says whether before was detected later than v. A live healthd repeats its verdicts with their
 // times, so an equal time counts. A time that is still to come is from before the clock was set back.
 func outdated(v, before store.Verdict, now time.Time) bool {
-	return before.Health != plan.Unknown && v.DetectedAt.Before(before.DetectedAt) && !before.DetectedAt.After(now)
+	return v.DetectedAt.Before(before.DetectedAt) && !before.DetectedAt.After(now)
 }
 
 // timeOf is t, unless that is missing or after now.

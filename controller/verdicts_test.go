@@ -50,7 +50,7 @@ func TestOutdatedVerdicts(t *testing.T) {
 		}
 		for _, s := range steps {
 			log.Reset()
-			if _, err := l.verdicts(t.Context(), detected("web2", s.health, s.at)); err != nil {
+			if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", s.health, s.at)}); err != nil {
 				t.Fatal(err)
 			}
 			v := l.st.Verdicts[key]
@@ -68,7 +68,7 @@ func TestOutdatedVerdicts(t *testing.T) {
 		v := l.st.Verdicts[key]
 		v.DetectedAt = at(3600)
 		l.st.Verdicts[key] = v
-		if _, err := l.verdicts(t.Context(), detected("web2", up, at(60))); err != nil || l.st.Verdicts[key].Health != plan.Up {
+		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", up, at(60))}); err != nil || l.st.Verdicts[key].Health != plan.Up {
 			t.Errorf("after the clock was set back: %v, %+v", err, l.st.Verdicts[key])
 		}
 	})
@@ -80,7 +80,7 @@ func TestVerdictsOfOtherChecks(t *testing.T) {
 	now := time.Now()
 	say := func(h api.Health, ago time.Duration) plan.Health {
 		t.Helper()
-		if _, err := l.verdicts(t.Context(), detected("web2", h, now.Add(-ago))); err != nil {
+		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", h, now.Add(-ago))}); err != nil {
 			t.Fatal(err)
 		}
 		return l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}].Health

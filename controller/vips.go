@@ -101,14 +101,17 @@ type liveShare struct {
 	weight, weights uint32
 }
 
-// liveShareOf counts the backends of the intent that own slots.
-func liveShareOf(pool config.Pool, st plan.State) liveShare {
+// liveShareOf counts the backends of the intent that own slots and may take new connections.
+func liveShareOf(pool config.Pool, st plan.State, health map[plan.BackendKey]plan.Health) liveShare {
 	census, _ := st.Census(pool.Name)
+	var s liveShare
 	owners := make(map[string]bool)
 	for _, b := range census.Backends {
-		owners[b.Name] = !b.Removed && b.Slots > 0
+		h := health[plan.BackendKey{Pool: pool.Name, Backend: b.Name}]
+		takes := b.Slots > 0 && (h != plan.Down && h != plan.Failing || pool.AllDown == config.Forward)
+		s.owned = s.owned || takes
+		owners[b.Name] = !b.Removed && takes
 	}
-	s := liveShare{owned: census.Unowned < census.Slots}
 	for _, b := range pool.Backends {
 		s.total++
 		s.weights += uint32(b.Weight)
@@ -127,6 +130,7 @@ type vipFacts struct {
 	served map[string]uint64     // by connected switch: counts the changes of what it holds of the VIPs
 	dead   map[plan.BackendID]bool
 	rated  uint64 // counts the rates that came in
+	steps  uint64 // counts the times that the plan was asked
 }
 
 func (l *loop) vipFacts() vipFacts {
@@ -136,11 +140,11 @@ func (l *loop) vipFacts() vipFacts {
 			served[name] = v.served
 		}
 	}
-	return vipFacts{l.intent, l.st.Plan.Pools, served, l.deadAhead(), l.rated}
+	return vipFacts{l.intent, l.st.Plan.Pools, served, l.deadAhead(), l.rated, l.steps}
 }
 
 func (f vipFacts) equal(g vipFacts) bool {
-	return f.intent == g.intent && f.rated == g.rated && maps.Equal(f.pools, g.pools) && maps.Equal(f.served, g.served) &&
+	return f.intent == g.intent && f.rated == g.rated && f.steps == g.steps && maps.Equal(f.pools, g.pools) && maps.Equal(f.served, g.served) &&
 		maps.Equal(f.dead, g.dead)
 }
 
@@ -150,9 +154,9 @@ func (l *loop) tellVIPs() {
 	if facts.equal(l.vipsOf) {
 		return
 	}
-	shares := make(map[string]liveShare)
+	shares, health := make(map[string]liveShare), l.health(l.st)
 	for _, pool := range l.intent.Pools {
-		shares[pool.Name] = liveShareOf(pool, l.st.Plan)
+		shares[pool.Name] = liveShareOf(pool, l.st.Plan, health)
 	}
 	states := newVIPStates()
 	states.message.IntentRevision = l.st.Intent.Revision

@@ -25,6 +25,7 @@ vip_mac: 02:53:4c:00:00:01
 pools:
   - name: web
     slots: 64
+    grace: 0s
     checks: [{type: tcp, port: 80}]
     backends:
       - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 1, weight: 200}
@@ -101,7 +102,7 @@ func TestVIPStates(t *testing.T) {
 		now = now.Add(time.Millisecond)
 		list := detected(backend, h, now)
 		list[0].Pool = pool
-		if _, err := l.verdicts(t.Context(), list); err != nil {
+		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -207,7 +208,7 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	www := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
 	tls := plan.VIPKey{Address: www.Address, Protocol: 6, Port: 443}
 	list := detected("web2", api.Health_HEALTH_DOWN, time.Now())
-	if _, err := l.verdicts(t.Context(), list); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	// Both VIPs of the pool lack the same.
@@ -238,7 +239,7 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 		{"read back: it holds what was decided before", device.Reconciling, pool(device.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
 		{"all is written", device.Synced, l.allHeld(), ok, ""},
 		{"slots of the dead one are refused", device.Degraded, pool(device.Astray{Slots: 64, New: to{2: 16}}),
-			"degraded 2/3 300/400 load 255: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which does not live", ""},
+			"degraded 2/3 300/400 load 255: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which is not up", ""},
 		{"slots of another are", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}),
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to web/web3", ""},
 		{"a backend's row is", device.Degraded, pool(device.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
@@ -278,10 +279,10 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	// What a refused row leads to may die later.
 	l.switchLacks(t, "leaf1", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}))
 	told(l)
-	if _, err := l.verdicts(t.Context(), detected("web3", api.Health_HEALTH_DOWN, time.Now())); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web3", api.Health_HEALTH_DOWN, time.Now())}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Split(told(l), "\n")[0], "which does not live"; !strings.Contains(got, want) || !strings.Contains(got, "load 255") {
+	if got, want := strings.Split(told(l), "\n")[0], "which is not up"; !strings.Contains(got, want) || !strings.Contains(got, "load 255") {
 		t.Errorf("got %s, want load 255 and %s", got, want)
 	}
 }
@@ -336,7 +337,7 @@ func TestReportsOfItems(t *testing.T) {
 	l := newVIPsLoop(t)
 	l.switchIs(t, "leaf1", device.Synced)
 	list := detected("web1", api.Health_HEALTH_DOWN, time.Now())
-	if _, err := l.verdicts(t.Context(), list); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	l.rates, l.rated = map[plan.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}, 1
@@ -375,7 +376,7 @@ func TestReportsOfItems(t *testing.T) {
 	// A tag is offline when one of its VIPs is.
 	list = detected("db1", api.Health_HEALTH_DOWN, time.Now())
 	list[0].Pool = "db"
-	if _, err := l.verdicts(t.Context(), list); err != nil {
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	l.tellVIPs()

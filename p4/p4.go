@@ -39,7 +39,7 @@ const (
 	DropNoService Tally = 1 + iota // for a VIP, but no such protocol and port, or a runt
 	DropFragment                   // non-first fragment: carries no ports to hash
 	DropNoSlot                     // the pool has no live backend
-	DropNoBackend                  // a slot names a backend that is not there
+	DropNoBackend                  // a slot names a backend that is not there, or nobody takes new flows
 	DropARPClaim                   // ARP reply or gratuitous ARP that claims a VIP
 	ARPDisowned                    // ARP request with a VIP as sender: forwarded as a probe
 	DropHairpin                    // for a station on the port that the frame came in by

@@ -44,12 +44,12 @@ func slotUpdate(ctx context.Context, sw lab.Switch, rounds int) (took time.Durat
 		stop()
 		return 0, err
 	}
-	wait, err := sw.Start(ctx, target, nil)
+	running, err := sw.Start(ctx, target, nil)
 	if err != nil {
 		stop()
 		return 0, err
 	}
-	defer func() { stop(); err = errors.Join(err, wait()) }()
+	defer func() { stop(); err = errors.Join(err, running.Wait()) }()
 	err = asPrimary(ctx, target, func(ctx context.Context, p *p4rt.Primary) error {
 		if err := fillTarget(ctx, p); err != nil {
 			return err

@@ -16,7 +16,7 @@ type Cables struct {
 	ends     map[uint16]*linuxHost
 	undo     []func() error
 	stop     context.CancelFunc
-	switched func() error
+	switched *Running
 }
 
 // NewCables starts sw on ports 1 to n.
@@ -78,7 +78,7 @@ func (c *Cables) Close() error {
 	var err error
 	if c.stop != nil {
 		c.stop()
-		err = c.switched()
+		err = c.switched.Wait()
 		c.stop = nil
 	}
 	for _, undo := range slices.Backward(c.undo) {

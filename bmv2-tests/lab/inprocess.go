@@ -120,6 +120,19 @@ func (l *InProcess) RestartSwitch() error {
 	return l.startSwitch(l.target)
 }
 
+// PauseSwitch implements Lab. The switch goes on in this process, but nobody's frames reach it.
+func (l *InProcess) PauseSwitch(paused bool) error {
+	for _, h := range l.hosts {
+		if h.wire != nil {
+			h.wire.end.SetUp(!paused)
+		}
+	}
+	return nil
+}
+
+// StopSwitch implements Lab.
+func (l *InProcess) StopSwitch() error { return l.stopSwitch() }
+
 // Close implements Lab.
 func (l *InProcess) Close() error {
 	err := l.stopSwitch()

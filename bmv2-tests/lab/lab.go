@@ -74,7 +74,11 @@ type Lab interface {
 	Get(ctx context.Context, url string) (string, error)
 	// Healthd runs `sluice healthd`, or the same role in process, on the manager until ctx ends.
 	Healthd(ctx context.Context, sluice, controller string) error
-	// RestartSwitch ends the switch without warning and starts it again, empty.
+	// PauseSwitch lets the switch hang, or go on.
+	PauseSwitch(paused bool) error
+	// StopSwitch ends the switch without warning.
+	StopSwitch() error
+	// RestartSwitch ends the switch without warning, if it runs, and starts it again, empty.
 	RestartSwitch() error
 	Close() error
 }

@@ -32,7 +32,7 @@ type Namespaces struct {
 	hosts    map[string]*linuxHost
 	undo     []func() error
 	stop     context.CancelFunc
-	switched func() error
+	switched *Running
 }
 
 // Unavailable says why this machine cannot run a lab of namespaces, or nil.
@@ -103,12 +103,12 @@ func NewNamespaces(sw Switch) (lab *Namespaces, err error) {
 
 func (n *Namespaces) startSwitch() error {
 	ctx, stop := context.WithCancel(context.Background())
-	wait, err := n.sw.Start(ctx, n.target, n.ports)
+	running, err := n.sw.Start(ctx, n.target, n.ports)
 	if err != nil {
 		stop()
 		return fmt.Errorf("starting the switch: %w", err)
 	}
-	n.stop, n.switched = stop, wait
+	n.stop, n.switched = stop, running
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (n *Namespaces) stopSwitch() error {
 	}
 	n.stop()
 	n.stop = nil
-	return n.switched()
+	return n.switched.Wait()
 }
 
 // RestartSwitch implements Lab.
@@ -128,6 +128,12 @@ func (n *Namespaces) RestartSwitch() error {
 	}
 	return n.startSwitch()
 }
+
+// PauseSwitch implements Lab.
+func (n *Namespaces) PauseSwitch(paused bool) error { return n.switched.Pause(paused) }
+
+// StopSwitch implements Lab.
+func (n *Namespaces) StopSwitch() error { return n.stopSwitch() }
 
 // Close takes the topology down.
 func (n *Namespaces) Close() error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/sluicelb/sluice/p4"
@@ -17,8 +18,13 @@ import (
 // Switch is a switch program that serves P4Runtime and forwards between network interfaces.
 type Switch interface {
 	// Start runs it on the interfaces by port until ctx ends, and returns once P4Runtime answers.
-	// wait returns when it has ended.
-	Start(ctx context.Context, listen string, ports map[uint16]string) (wait func() error, err error)
+	Start(ctx context.Context, listen string, ports map[uint16]string) (*Running, error)
+}
+
+// Running is a switch at work.
+type Running struct {
+	Wait  func() error            // returns when it has ended
+	Pause func(paused bool) error // stops all of it for a while, connections and packets
 }
 
 // Process is a switch that is a program of its own.
@@ -47,7 +53,7 @@ func Softswitch(path string) Process {
 }
 
 // Start implements Switch.
-func (p Process) Start(ctx context.Context, listen string, ports map[uint16]string) (wait func() error, err error) {
+func (p Process) Start(ctx context.Context, listen string, ports map[uint16]string) (*Running, error) {
 	args := p.Args(listen, ports)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Kill() }
@@ -65,12 +71,19 @@ func (p Process) Start(ctx context.Context, listen string, ports map[uint16]stri
 		conn, err := net.DialTimeout("tcp", listen, time.Second)
 		if err == nil {
 			conn.Close()
-			return func() error {
+			wait := func() error {
 				if err := <-ended; ctx.Err() == nil {
 					return fmt.Errorf("%s ended by itself: %w\n%s", args[0], err, output.Bytes())
 				}
 				return nil
-			}, nil
+			}
+			pause := func(paused bool) error {
+				if paused {
+					return cmd.Process.Signal(syscall.SIGSTOP)
+				}
+				return cmd.Process.Signal(syscall.SIGCONT)
+			}
+			return &Running{wait, pause}, nil
 		}
 		select {
 		case err := <-ended:

@@ -1800,6 +1800,7 @@ type SlotMoves struct {
 	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // empty: to nobody
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Gradual       bool                   `protobuf:"varint,5,opt,name=gradual,proto3" json:"gradual,omitempty"` // old flows stay at from until they end
+	Grace         bool                   `protobuf:"varint,30,opt,name=grace,proto3" json:"grace,omitempty"`    // from is down: its old flows stay for the grace of the pool
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1865,6 +1866,13 @@ func (x *SlotMoves) GetSlots() uint32 {
 func (x *SlotMoves) GetGradual() bool {
 	if x != nil {
 		return x.Gradual
+	}
+	return false
+}
+
+func (x *SlotMoves) GetGrace() bool {
+	if x != nil {
+		return x.Grace
 	}
 	return false
 }
@@ -2553,6 +2561,7 @@ type Event struct {
 	//	*Event_SlotsSettled
 	//	*Event_Store
 	//	*Event_Station
+	//	*Event_PoolHeld
 	//	*Event_Healthd
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
@@ -2716,6 +2725,15 @@ func (x *Event) GetStation() *StationMoved {
 	return nil
 }
 
+func (x *Event) GetPoolHeld() *PoolHeld {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_PoolHeld); ok {
+			return x.PoolHeld
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetHealthd() *HealthdChanged {
 	if x != nil {
 		if x, ok := x.Detail.(*Event_Healthd); ok {
@@ -2773,6 +2791,10 @@ type Event_Station struct {
 	Station *StationMoved `protobuf:"bytes,14,opt,name=station,proto3,oneof"`
 }
 
+type Event_PoolHeld struct {
+	PoolHeld *PoolHeld `protobuf:"bytes,30,opt,name=pool_held,json=poolHeld,proto3,oneof"`
+}
+
 type Event_Healthd struct {
 	Healthd *HealthdChanged `protobuf:"bytes,40,opt,name=healthd,proto3,oneof"`
 }
@@ -2798,6 +2820,8 @@ func (*Event_SlotsSettled) isEvent_Detail() {}
 func (*Event_Store) isEvent_Detail() {}
 
 func (*Event_Station) isEvent_Detail() {}
+
+func (*Event_PoolHeld) isEvent_Detail() {}
 
 func (*Event_Healthd) isEvent_Detail() {}
 
@@ -3023,6 +3047,60 @@ func (x *SlotsSettled) GetForced() bool {
 	return false
 }
 
+// PoolHeld says that the open flows of a pool's backends that are down stay where they are beyond their grace, because
+// so much fell at once; without a reason, that this is over.
+type PoolHeld struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolHeld) Reset() {
+	*x = PoolHeld{}
+	mi := &file_sluice_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolHeld) ProtoMessage() {}
+
+func (x *PoolHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolHeld.ProtoReflect.Descriptor instead.
+func (*PoolHeld) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PoolHeld) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *PoolHeld) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type SwitchChanged struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Switch         string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
@@ -3036,7 +3114,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3048,7 +3126,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3061,7 +3139,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -3108,7 +3186,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3198,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3211,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -3154,7 +3232,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3244,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3257,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -3214,7 +3292,7 @@ type DrainDone struct {
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3226,7 +3304,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3239,7 +3317,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -3273,7 +3351,7 @@ type HealthdChanged struct {
 
 func (x *HealthdChanged) Reset() {
 	*x = HealthdChanged{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3363,7 @@ func (x *HealthdChanged) String() string {
 func (*HealthdChanged) ProtoMessage() {}
 
 func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3376,7 @@ func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthdChanged.ProtoReflect.Descriptor instead.
 func (*HealthdChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *HealthdChanged) GetConnected() bool {
@@ -3318,7 +3396,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3408,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3421,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -3372,7 +3450,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3462,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3475,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3436,7 +3514,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +3526,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +3539,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 // Checks is everything healthd has to watch.
@@ -3475,7 +3553,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3487,7 +3565,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3500,7 +3578,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3529,7 +3607,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3619,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3632,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3588,7 +3666,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3600,7 +3678,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3613,7 +3691,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3650,7 +3728,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +3740,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +3753,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Check) GetType() string {
@@ -3776,7 +3854,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +3866,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +3879,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3862,7 +3940,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +3952,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +3965,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{43}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3928,7 +4006,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3940,7 +4018,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3953,7 +4031,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{44}
+	return file_sluice_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -4144,13 +4222,14 @@ const file_sluice_proto_rawDesc = "" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x1a\n" +
-	"\bdisowned\x18( \x01(\bR\bdisowned\"s\n" +
+	"\bdisowned\x18( \x01(\bR\bdisowned\"\x89\x01\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12\x18\n" +
-	"\agradual\x18\x05 \x01(\bR\agradual\"\x94\x04\n" +
+	"\agradual\x18\x05 \x01(\bR\agradual\x12\x14\n" +
+	"\x05grace\x18\x1e \x01(\bR\x05grace\"\x94\x04\n" +
 	"\fReprogrammed\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05cause\x18\x02 \x01(\tR\x05cause\x12;\n" +
@@ -4201,7 +4280,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\x91\x06\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xc5\x06\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -4219,7 +4298,8 @@ const file_sluice_proto_rawDesc = "" +
 	"drain_done\x18\v \x01(\v2\x14.sluice.v1.DrainDoneH\x00R\tdrainDone\x12>\n" +
 	"\rslots_settled\x18\f \x01(\v2\x17.sluice.v1.SlotsSettledH\x00R\fslotsSettled\x12/\n" +
 	"\x05store\x18\r \x01(\v2\x17.sluice.v1.StoreChangedH\x00R\x05store\x123\n" +
-	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x125\n" +
+	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x122\n" +
+	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeld\x125\n" +
 	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthdB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
@@ -4242,7 +4322,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\rR\x05slots\x12\x16\n" +
 	"\x06moving\x18\x03 \x01(\rR\x06moving\x12\x16\n" +
-	"\x06forced\x18\x04 \x01(\bR\x06forced\"\xc1\x01\n" +
+	"\x06forced\x18\x04 \x01(\bR\x06forced\"6\n" +
+	"\bPoolHeld\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc1\x01\n" +
 	"\rSwitchChanged\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.sluice.v1.SwitchStatus.StateR\x05state\x12\x14\n" +
@@ -4345,7 +4428,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -4382,31 +4465,32 @@ var file_sluice_proto_goTypes = []any{
 	(*VerdictChanged)(nil),          // 32: sluice.v1.VerdictChanged
 	(*SlotsMoved)(nil),              // 33: sluice.v1.SlotsMoved
 	(*SlotsSettled)(nil),            // 34: sluice.v1.SlotsSettled
-	(*SwitchChanged)(nil),           // 35: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 36: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 37: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 38: sluice.v1.DrainDone
-	(*HealthdChanged)(nil),          // 39: sluice.v1.HealthdChanged
-	(*StoreChanged)(nil),            // 40: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 41: sluice.v1.StationMoved
-	(*WatchChecksRequest)(nil),      // 42: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 43: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 44: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 45: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 46: sluice.v1.Check
-	(*Verdict)(nil),                 // 47: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 48: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 49: sluice.v1.ReportVerdictsResponse
-	nil,                             // 50: sluice.v1.SwitchStatus.TalliesEntry
-	nil,                             // 51: sluice.v1.SwitchStatus.MendedEntry
-	(*timestamppb.Timestamp)(nil),   // 52: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 53: google.protobuf.Duration
+	(*PoolHeld)(nil),                // 35: sluice.v1.PoolHeld
+	(*SwitchChanged)(nil),           // 36: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 37: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 38: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 39: sluice.v1.DrainDone
+	(*HealthdChanged)(nil),          // 40: sluice.v1.HealthdChanged
+	(*StoreChanged)(nil),            // 41: sluice.v1.StoreChanged
+	(*StationMoved)(nil),            // 42: sluice.v1.StationMoved
+	(*WatchChecksRequest)(nil),      // 43: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 44: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 45: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 46: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 47: sluice.v1.Check
+	(*Verdict)(nil),                 // 48: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 49: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 50: sluice.v1.ReportVerdictsResponse
+	nil,                             // 51: sluice.v1.SwitchStatus.TalliesEntry
+	nil,                             // 52: sluice.v1.SwitchStatus.MendedEntry
+	(*timestamppb.Timestamp)(nil),   // 53: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 54: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	52, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	52, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	52, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	52, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	53, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	53, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	53, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	53, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	8,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	12, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	16, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
@@ -4415,12 +4499,12 @@ var file_sluice_proto_depIdxs = []int32{
 	7,  // 9: sluice.v1.GetStatusResponse.concerns:type_name -> sluice.v1.Concern
 	2,  // 10: sluice.v1.Concern.severity:type_name -> sluice.v1.Concern.Severity
 	3,  // 11: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	52, // 12: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	53, // 12: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
 	10, // 13: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	50, // 14: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	51, // 14: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	9,  // 15: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
-	51, // 16: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
-	52, // 17: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
+	52, // 16: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
+	53, // 17: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
 	4,  // 18: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
 	11, // 19: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
 	15, // 20: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
@@ -4428,75 +4512,76 @@ var file_sluice_proto_depIdxs = []int32{
 	17, // 22: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 23: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
 	0,  // 24: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	52, // 25: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	53, // 25: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
 	11, // 26: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	52, // 27: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	52, // 28: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	53, // 29: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
-	52, // 30: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	52, // 31: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	52, // 32: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	52, // 33: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	52, // 34: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	53, // 27: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	53, // 28: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	54, // 29: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	53, // 30: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	53, // 31: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	53, // 32: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	53, // 33: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	53, // 34: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
 	19, // 35: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	52, // 36: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	53, // 36: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
 	17, // 37: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 38: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
 	17, // 39: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	52, // 40: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	53, // 40: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
 	32, // 41: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
 	33, // 42: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
 	20, // 43: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
 	18, // 44: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	35, // 45: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	36, // 46: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	37, // 47: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	38, // 48: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	36, // 45: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	37, // 46: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	38, // 47: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	39, // 48: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
 	34, // 49: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	40, // 50: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	41, // 51: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	39, // 52: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
-	0,  // 53: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	52, // 54: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	19, // 55: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	3,  // 56: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 57: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	44, // 58: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	45, // 59: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	46, // 60: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	53, // 61: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	53, // 62: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	53, // 63: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	53, // 64: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 65: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	52, // 66: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	52, // 67: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	47, // 68: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	11, // 69: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	11, // 70: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
-	5,  // 71: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	21, // 72: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	23, // 73: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	26, // 74: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	28, // 75: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	30, // 76: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	13, // 77: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	42, // 78: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	48, // 79: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	6,  // 80: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	22, // 81: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	24, // 82: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	27, // 83: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	29, // 84: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	31, // 85: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	14, // 86: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	43, // 87: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	49, // 88: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	80, // [80:89] is the sub-list for method output_type
-	71, // [71:80] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	41, // 50: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	42, // 51: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	35, // 52: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	40, // 53: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	0,  // 54: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	53, // 55: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	19, // 56: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 57: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 58: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	45, // 59: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	46, // 60: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	47, // 61: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	54, // 62: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	54, // 63: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	54, // 64: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	54, // 65: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 66: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	53, // 67: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	53, // 68: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	48, // 69: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 70: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 71: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 72: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	21, // 73: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	23, // 74: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	26, // 75: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	28, // 76: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	30, // 77: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 78: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	43, // 79: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	49, // 80: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 81: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	22, // 82: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	24, // 83: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	27, // 84: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	29, // 85: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	31, // 86: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 87: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	44, // 88: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	50, // 89: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	81, // [81:90] is the sub-list for method output_type
+	72, // [72:81] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4516,6 +4601,7 @@ func file_sluice_proto_init() {
 		(*Event_SlotsSettled)(nil),
 		(*Event_Store)(nil),
 		(*Event_Station)(nil),
+		(*Event_PoolHeld)(nil),
 		(*Event_Healthd)(nil),
 	}
 	type x struct{}
@@ -4524,7 +4610,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -15,8 +15,16 @@ import (
 type Intent struct {
 	Switches []Switch
 	VIPMAC   packet.MAC // answers for every VIP that names no MAC of its own
+	Floor    Floor      // of all pools together
 	Pools    []Pool
 	VIPs     []VIP
+}
+
+// Floor says when so many backends fall at once that the checks are suspect, and not the servers: when more than
+// Percent of those that are enabled fall Within that time. Then open flows stay where they are.
+type Floor struct {
+	Percent int // 1..100
+	Within  time.Duration
 }
 
 // Switch is one target that carries the whole intent.
@@ -54,6 +62,14 @@ const (
 	Forward AllDown = "forward" // the verdicts are disregarded: as if every backend were up
 )
 
+// FailingAs says what becomes of the slots of a backend that answers its checks, wrongly.
+type FailingAs string
+
+const (
+	FailingDrain FailingAs = "drain" // new flows go elsewhere, open ones stay, as in a drain
+	FailingDown  FailingAs = "down"  // the same as of one that does not answer
+)
+
 // Pool is a set of backends that share checks and one slot table.
 type Pool struct {
 	Name      string
@@ -63,8 +79,13 @@ type Pool struct {
 	// the old path then are handed to the new backend, and break.
 	DrainLimit time.Duration
 	AllDown    AllDown
-	Checks     []Check // all must pass
-	Backends   []Backend
+	// Grace is how long open flows stay with a backend that is called down; its new ones go elsewhere at once.
+	// While the pool is below its floor it does not end.
+	Grace    time.Duration
+	Floor    Floor
+	Failing  FailingAs
+	Checks   []Check // all must pass
+	Backends []Backend
 }
 
 // Backend is one real server of a pool. Its name is its identity: a MAC, an address or a switch port

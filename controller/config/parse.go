@@ -20,8 +20,9 @@ const (
 type rawIntent struct {
 	Switches []rawSwitch `yaml:"switches,required"`
 	VIPMAC   string      `yaml:"vip_mac,required"`
-	Pools    []rawPool   `yaml:"pools"`
-	VIPs     []rawVIP    `yaml:"vips"`
+	rawFloor `yaml:",inline"`
+	Pools    []rawPool `yaml:"pools"`
+	VIPs     []rawVIP  `yaml:"vips"`
 }
 
 // Parse reads an intent. The error joins one *strict.Problem for everything that is wrong.
@@ -37,6 +38,7 @@ func Parse(file string, data []byte) (*Intent, error) {
 	intent.VIPMAC = p.stationMAC("vip_mac", raw.VIPMAC)
 	intent.Switches = p.switches(raw.Switches)
 	p.ports = intent.Switches
+	intent.Floor = p.floor("", raw.rawFloor)
 	intent.VIPs = p.vips(raw.VIPs, intent.VIPMAC)
 	intent.Pools = p.pools(raw.Pools, intent.VIPs)
 	p.references(intent)

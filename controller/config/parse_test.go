@@ -48,8 +48,10 @@ func TestParse(t *testing.T) {
 	want := &Intent{
 		Switches: []Switch{{Name: "leaf1", Address: "127.0.0.1:9559", DeviceID: 1, Ports: []uint16{1, 2, 3}}},
 		VIPMAC:   vipMAC,
+		Floor:    Floor{50, 30 * time.Second},
 		Pools: []Pool{{
 			Name: "web", Slots: 4096, DrainIdle: time.Minute, DrainLimit: time.Hour, AllDown: Drop,
+			Grace: 6 * time.Second, Floor: Floor{50, 30 * time.Second}, Failing: FailingDrain,
 			Checks: []Check{{
 				Type: CheckHTTP, Port: 80, Path: "/healthz", Interval: 2 * time.Second, FastInterval: 500 * time.Millisecond,
 				Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3,
@@ -86,7 +88,7 @@ func TestParseProblems(t *testing.T) {
 		{"a list", "", "- 1", []string{`f:1: must be a set of keys and values, is a list`}},
 		{"unknown key", "weight: 50", "wieght: 50", []string{`f:10: pools[0].backends[1].wieght: is not a known key: did you mean weight?`}},
 		{"unknown key, far from all", "vips:", "colour: red\nvips:",
-			[]string{`f:11: colour: is not a known key: must be one of switches, vip_mac, pools, vips`}},
+			[]string{`f:11: colour: is not a known key: must be one of switches, vip_mac, floor_percent, floor_within, pools, vips`}},
 		{"duplicate key", "weight: 50", "weight: 50, weight: 60", []string{`f:10: pools[0].backends[1].weight: is given twice: first on line 10`}},
 		{"duplicate section", "vips:", "pools: []\nvips:", []string{`f:11: pools: is given twice: first on line 4`}},
 		{"missing keys", "name: www, address: 10.0.0.100, port: 80, ", "", []string{
@@ -144,6 +146,11 @@ func TestParseProblems(t *testing.T) {
 		{"limit below drain", "    checks:", "    drain_limit: 59s\n    checks:", []string{`f:6: pools[0].drain_limit: must be at least drain_idle, 1m, is 59s`}},
 		{"limit follows drain", "    checks:", "    drain_idle: 2h\n    checks:", nil},
 		{"all_down", "    checks:", "    all_down: panic\n    checks:", []string{`f:6: pools[0].all_down: must be drop or forward, is "panic"`}},
+		{"grace", "    checks:", "    grace: 2h\n    checks:", []string{`f:6: pools[0].grace: must be 0s..1h, is 2h`}},
+		{"floor", "    checks:", "    floor_percent: 0\n    floor_within: 2ms\n    checks:", []string{
+			`f:6: pools[0].floor_percent: must be 1..100, is 0`, `f:7: pools[0].floor_within: must be 1s..1h, is 2ms`}},
+		{"floor of all", "pools:", "floor_percent: 101\npools:", []string{`f:4: floor_percent: must be 1..100, is 101`}},
+		{"failing", "    checks:", "    failing: up\n    checks:", []string{`f:6: pools[0].failing: must be drain or down, is "up"`}},
 		{"pool twice", "vips:", "  - {name: web, backends: [{name: b, address: 10.0.0.13, mac: \"02:00:00:00:00:13\", switch_port: 1}]}\nvips:",
 			[]string{`f:11: pools[1].name: must be unique, "web" is the name of pools[0] (line 5) too`}},
 
@@ -280,7 +287,7 @@ sluice.yaml:2: switches[0].ports[1]: must be a whole number, is "x"
 sluice.yaml:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, is "nowhere"
 sluice.yaml:3: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "02:53"
 sluice.yaml:6: pools[0].slots: must be a whole number, is "many"
-sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, drain_limit, all_down, checks, backends
+sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, drain_limit, all_down, grace, floor_percent, floor_within, failing, checks, backends
 sluice.yaml:8: pools[0].checks[0].interval: must be a duration with its unit, such as 500ms or 2s, is "1"
 sluice.yaml:8: pools[0].checks[0].port: must be 1..65535, is 0
 sluice.yaml:10: pools[0].backends[0].address: must be an IPv4 address such as 10.0.0.100, is "10.0.0.256"
@@ -376,7 +383,9 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 func TestReferenceDefaults(t *testing.T) {
 	text := string(reference(t))
 	for key, want := range map[string]string{
-		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "drain_limit": short(defaultDrainLimit) + ", or drain_idle", "all_down": string(Drop), "interval": short(defaultInterval),
+		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "drain_limit": short(defaultDrainLimit) + ", or drain_idle", "all_down": string(Drop),
+		"grace": "3 intervals of the checks, 5s at least", "floor_percent": fmt.Sprint(defaultFloorPercent),
+		"floor_within": short(defaultFloorWithin), "failing": string(FailingDrain), "interval": short(defaultInterval),
 		"fast_interval": short(defaultFastInterval) + ", or interval", "timeout": short(defaultTimeout) + ", or interval",
 		"rise": fmt.Sprint(defaultRise), "fall": fmt.Sprint(defaultFall), "weight": fmt.Sprint(defaultWeight),
 	} {

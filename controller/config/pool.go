@@ -17,7 +17,13 @@ const (
 	minWeight, maxWeight, defaultWeight  = 1, 1000, 100
 
 	// Targets count idleness no finer than half a second.
-	minDrainIdle, maxDrainIdle, defaultDrainIdle    = 500 * time.Millisecond, 24 * time.Hour, time.Minute
+	minDrainIdle, maxDrainIdle, defaultDrainIdle       = 500 * time.Millisecond, 24 * time.Hour, time.Minute
+	maxGrace, leastDefaultGrace, defaultGraceIntervals = time.Hour, 5 * time.Second, 3
+
+	defaultFloorPercent = 50
+
+	minFloorWithin, maxFloorWithin, defaultFloorWithin = time.Second, time.Hour, 30 * time.Second
+
 	minDrainLimit, maxDrainLimit, defaultDrainLimit = time.Second, 168 * time.Hour, time.Hour
 )
 
@@ -27,8 +33,16 @@ type rawPool struct {
 	DrainIdle  *time.Duration `yaml:"drain_idle"`
 	DrainLimit *time.Duration `yaml:"drain_limit"`
 	AllDown    *string        `yaml:"all_down"`
-	Checks     []rawCheck     `yaml:"checks"`
-	Backends   []rawBackend   `yaml:"backends,required"`
+	Grace      *time.Duration `yaml:"grace"`
+	rawFloor   `yaml:",inline"`
+	Failing    *string      `yaml:"failing"`
+	Checks     []rawCheck   `yaml:"checks"`
+	Backends   []rawBackend `yaml:"backends,required"`
+}
+
+type rawFloor struct {
+	Percent *int           `yaml:"floor_percent"`
+	Within  *time.Duration `yaml:"floor_within"`
 }
 
 type rawBackend struct {
@@ -53,12 +67,15 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 			Slots:     p.slots(path+".slots", r.Slots),
 			DrainIdle: p.duration(path+".drain_idle", r.DrainIdle, defaultDrainIdle, minDrainIdle, maxDrainIdle),
 			AllDown:   p.allDown(path+".all_down", r.AllDown),
+			Floor:     p.floor(path+".", r.rawFloor),
+			Failing:   p.failing(path+".failing", r.Failing),
 		}
 		pool.DrainLimit = p.drainLimit(path, r.DrainLimit, pool.DrainIdle)
 		ports := p.portsOf(r.Name, vips)
 		pool.Backends = p.backends(path, r.Backends, ports)
 		p.enoughSlots(path, pool)
 		pool.Checks = p.checks(path+".checks", r.Checks, ports)
+		pool.Grace = p.duration(path+".grace", r.Grace, defaultGrace(pool.Checks), 0, maxGrace)
 		all[i] = pool
 		slots += pool.Slots
 		largest = max(largest, pool.Slots)
@@ -104,6 +121,34 @@ func (p *parser) allDown(path string, text *string) AllDown {
 	}
 	p.Add(path, "must be %s or %s, is %s", Drop, Forward, strict.Quote(*text))
 	return Drop
+}
+
+func (p *parser) failing(path string, text *string) FailingAs {
+	if text == nil {
+		return FailingDrain
+	}
+	if f := FailingAs(*text); f == FailingDrain || f == FailingDown {
+		return f
+	}
+	p.Add(path, "must be %s or %s, is %s", FailingDrain, FailingDown, strict.Quote(*text))
+	return FailingDrain
+}
+
+// floor reads the keys of a floor, which stand at prefix.
+func (p *parser) floor(prefix string, r rawFloor) Floor {
+	return Floor{
+		Percent: p.number(prefix+"floor_percent", r.Percent, defaultFloorPercent, 1, 100),
+		Within:  p.duration(prefix+"floor_within", r.Within, defaultFloorWithin, minFloorWithin, maxFloorWithin),
+	}
+}
+
+// defaultGrace is the time of a few checks: as long as it takes to notice that a verdict was wrong.
+func defaultGrace(checks []Check) time.Duration {
+	grace := leastDefaultGrace
+	for _, c := range checks {
+		grace = max(grace, defaultGraceIntervals*c.Interval)
+	}
+	return min(grace, maxGrace)
 }
 
 func (p *parser) duration(path string, x *time.Duration, def, least, most time.Duration) time.Duration {

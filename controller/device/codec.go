@@ -24,7 +24,7 @@ type codec struct {
 
 	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, station, l2 table
 
-	forwardToBackend, toBackend, move, stay, toPool, refuse, claim, answer, known, forward action
+	forwardToBackend, toBackend, move, leave, stay, toPool, refuse, claim, answer, known, forward action
 }
 
 // table is a table whose keys are all exact: field ids in the order that the rows use.
@@ -98,6 +98,7 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	action(&c.forwardToBackend, "forward_to_backend", "mac", "port")
 	action(&c.toBackend, "to_backend", "backend_id")
 	action(&c.move, "move", "backend_id", "bank", "epoch")
+	action(&c.leave, "leave", "backend_id", "old_id", "bank", "epoch")
 	action(&c.stay, "stay", "backend_id")
 	action(&c.toPool, "to_pool", "pool_id", "generation", "slot_mask")
 	action(&c.refuse, "refuse")
@@ -115,7 +116,10 @@ func (c *codec) row(row plan.Row) *v1.Entity {
 		return c.backend.entity(c.forwardToBackend.with(mac(r.MAC), number(r.Port)), number(r.ID))
 	case plan.SlotRow:
 		do := c.toBackend.with(number(r.Backend))
-		if r.Epoch != 0 {
+		switch {
+		case r.Grace != 0:
+			do = c.leave.with(number(r.Backend), number(r.Grace), number(r.Bank), number(r.Epoch))
+		case r.Epoch != 0:
 			do = c.move.with(number(r.Backend), number(r.Bank), number(r.Epoch))
 		}
 		return c.slot.entity(do, number(r.Pool), number(r.Generation), number(r.Slot))
@@ -219,7 +223,7 @@ func (t *table) key(e *v1.TableEntry) (values [3]uint64, ok bool) {
 }
 
 // of returns the parameters of an entry's action; false when the action is another.
-func (a *action) of(e *v1.TableEntry) (values [3]uint64, ok bool) {
+func (a *action) of(e *v1.TableEntry) (values [4]uint64, ok bool) {
 	do := e.GetAction().GetAction()
 	if do.GetActionId() != a.id || len(do.GetParams()) != len(a.params) {
 		return values, false

@@ -150,7 +150,7 @@ func (f *failures) ready(batch plan.Batch) plan.Batch {
 func (f *failures) blocks(ch plan.Change) bool {
 	switch r := ch.Row.(type) {
 	case plan.SlotRow:
-		return ch.Op != plan.Delete && (f.refused(r.Backend) || f.refused(oldKey{r.SlotTable, r.Slot}))
+		return ch.Op != plan.Delete && (f.refused(r.Backend) || f.refused(r.Grace) || f.refused(oldKey{r.SlotTable, r.Slot}))
 	case plan.SlotOldRow:
 		if ch.Op == plan.Delete {
 			return f.refused(slotKey{r.SlotTable, r.Slot})

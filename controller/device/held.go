@@ -94,8 +94,10 @@ func (c *codec) parseRow(e *v1.TableEntry) (plan.Row, bool) {
 			r.Backend = plan.BackendID(a[0])
 		} else if a, ok := c.move.of(e); ok && a[2] != 0 {
 			r.Backend, r.Bank, r.Epoch = plan.BackendID(a[0]), uint8(a[1]), uint32(a[2])
+		} else if a, ok := c.leave.of(e); ok && a[1] != 0 && a[3] != 0 {
+			r.Backend, r.Grace, r.Bank, r.Epoch = plan.BackendID(a[0]), plan.BackendID(a[1]), uint8(a[2]), uint32(a[3])
 		}
-		return r, ok && r.Backend != 0
+		return r, ok && (r.Backend != 0 || r.Grace != 0)
 	case c.slotOld.id:
 		k, ok := c.slotOld.key(e)
 		a, ok2 := c.stay.of(e)
@@ -155,10 +157,10 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 	case plan.SlotRow:
 		key := oldKey{r.SlotTable, r.Slot}
 		if gone {
-			r.Backend, r.Epoch, r.Bank = 0, 0, 0
+			r.Backend, r.Epoch, r.Bank, r.Grace = 0, 0, 0, 0
 		}
 		s := h.slot(key, ch.Op)
-		s.Backend, s.Epoch, s.Bank = r.Backend, r.Epoch, r.Bank
+		s.Backend, s.Epoch, s.Bank, s.Grace = r.Backend, r.Epoch, r.Bank, r.Grace
 		if old, ok := h.old[key]; ok {
 			old.since = now
 			h.old[key] = old
@@ -274,7 +276,7 @@ func (h *held) idleRow(key oldKey, now time.Time) (plan.SlotRef, bool) {
 		}
 	}
 	s := h.Slots[key.SlotTable].Rows[key.slot]
-	return plan.SlotRef{Pool: key.Pool, Generation: key.Generation, Slot: key.slot, Old: s.Old}, s.Epoch != 0
+	return plan.SlotRef{Pool: key.Pool, Generation: key.Generation, Slot: key.slot, Old: s.Old}, s.Epoch != 0 && s.Grace == 0
 }
 
 // addGroup takes a multicast group that was read back.

@@ -97,19 +97,19 @@ func astray(have, want []plan.Slot, wrong map[plan.BackendID]bool) *Astray {
 	}
 	a := Astray{Slots: len(want), New: make(map[plan.BackendID]int)}
 	for i, w := range want {
-		if w.Backend == 0 {
-			continue // new flows are meant to go nowhere
+		if w.Backend == 0 && w.Grace == 0 {
+			continue // all flows are meant to go nowhere
 		}
 		var h plan.Slot
 		if i < len(have) {
 			h = have[i]
 		}
 		switch {
-		case h.Backend != w.Backend:
+		case w.Backend != 0 && h.Backend != w.Backend:
 			a.New[h.Backend]++
 		case wrong[w.Backend]:
 			a.New[0]++
-		case h != w || wrong[w.Old]:
+		case h != w || wrong[w.Old] || wrong[w.Grace]:
 			a.Old++
 		}
 	}

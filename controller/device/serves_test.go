@@ -88,6 +88,11 @@ func TestLacks(t *testing.T) {
 	if diff := cmp.Diff(both(Lack{}), lacks(servedTables(), want)); diff != "" {
 		t.Errorf("a slot that nobody may have (-want +got):\n%s", diff)
 	}
+	// But for the open flows of one that is down.
+	want.Slots[slots] = plan.Slots{Rows: []plan.Slot{{Grace: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
+	if diff := cmp.Diff(both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}}), lacks(servedTables(), want)); diff != "" {
+		t.Errorf("a slot in its grace (-want +got):\n%s", diff)
+	}
 }
 
 // reads is a target that remembers what it was asked for.

@@ -8,7 +8,7 @@ type Census struct {
 	Generation uint8
 	Slots      int
 	Moving     int // old flows are still served by the backend they came from
-	Unowned    int // no backend
+	Unowned    int // no backend takes new flows
 	Epochs     int // sets of moves under way
 	Backends   []Share
 }
@@ -20,6 +20,7 @@ type Share struct {
 	Slots     int  // new flows come here
 	MovingIn  int  // of these: with old flows elsewhere
 	MovingOut int  // slots that moved away, with old flows still here
+	Grace     int  // of MovingOut: because the backend is down
 	Removed   bool // from the intent
 }
 
@@ -37,18 +38,24 @@ func (st State) Census(pool string) (Census, bool) {
 	roster := newRoster(p.Members)
 	epochs := make(map[uint32]struct{})
 	for _, slot := range p.Slots {
-		b, old := roster.at(slot.Backend), roster.at(slot.Old)
+		b, old := roster.at(slot.Backend), roster.at(slot.former())
 		if b < 0 {
 			c.Unowned++
+		} else {
+			c.Backends[b].Slots++
+		}
+		if old < 0 {
 			continue
 		}
-		c.Backends[b].Slots++
-		if old >= 0 {
-			c.Moving++
+		c.Moving++
+		if b >= 0 {
 			c.Backends[b].MovingIn++
-			c.Backends[old].MovingOut++
-			epochs[slot.Epoch] = struct{}{}
 		}
+		c.Backends[old].MovingOut++
+		if slot.Grace != 0 {
+			c.Backends[old].Grace++
+		}
+		epochs[slot.Epoch] = struct{}{}
 	}
 	c.Epochs = len(epochs)
 	return c, true
@@ -70,7 +77,35 @@ func (st State) Leavers(pool string) (members []Member, shares []Share) {
 	return members, shares
 }
 
-// Epochs returns the epochs of the slots that move, ascending.
+// Former returns the members that keep old flows of slots which are others' by now, in the order of their ids.
+func (p *Pool) Former() []Member {
+	keeps := make(map[BackendID]bool)
+	for _, slot := range p.Slots {
+		if former := slot.former(); former != 0 {
+			keeps[former] = true
+		}
+	}
+	var members []Member
+	for _, m := range p.Members {
+		if keeps[m.ID] {
+			members = append(members, m)
+		}
+	}
+	return members
+}
+
+// Kept returns the moving slots whose new flows somebody takes and whose old flows old keeps.
+func (p *Pool) Kept(old BackendID) []SlotRef {
+	var refs []SlotRef
+	for i, slot := range p.Slots {
+		if slot.former() == old && old != 0 && slot.Backend != 0 {
+			refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), old})
+		}
+	}
+	return refs
+}
+
+// Epochs returns the epochs of the slots that move gradually, ascending.
 func (p *Pool) Epochs() []uint32 {
 	var epochs []uint32
 	for _, slot := range p.Slots {
@@ -82,7 +117,7 @@ func (p *Pool) Epochs() []uint32 {
 	return epochs
 }
 
-// Moving returns the slots that move in the epoch.
+// Moving returns the slots that move gradually in the epoch.
 func (p *Pool) Moving(epoch uint32) []SlotRef {
 	var refs []SlotRef
 	for i, slot := range p.Slots {

@@ -40,6 +40,10 @@ func (st State) Check() error {
 			}
 			last, members[m.ID], backends[m.ID] = m.ID, m, BackendKey{name, m.Name}
 		}
+		if len(p.Entered) != 0 && len(p.Entered) != len(p.Slots) {
+			bad("slots: %d of them and %d last epochs", len(p.Slots), len(p.Entered))
+			continue
+		}
 		if err := p.check(members, st.NextEpoch, epochs); err != nil {
 			bad("%w", err)
 		}
@@ -55,11 +59,12 @@ func (p *Pool) check(members map[BackendID]Member, nextEpoch uint32, epochs map[
 	}
 	for i, slot := range p.Slots {
 		switch {
-		case !known(slot.Backend) || !known(slot.Old) || !known(p.Home[i]):
+		case !known(slot.Backend) || !known(slot.Old) || !known(slot.Grace) || !known(p.Home[i]):
 			return fmt.Errorf("slot %d names a backend that is not the pool's: %+v, home %d", i, slot, p.Home[i])
-		case (slot.Old != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Backend == slot.Old):
+		case (slot.former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0),
+			slot.former() != 0 && slot.Backend == slot.former():
 			return fmt.Errorf("slot %d is neither settled nor moving: %+v", i, slot)
-		case slot.Old == 0:
+		case slot.Epoch == 0:
 			if slot.Bank != 0 {
 				return fmt.Errorf("slot %d has a bank and does not move: %+v", i, slot)
 			}
@@ -69,6 +74,11 @@ func (p *Pool) check(members map[BackendID]Member, nextEpoch uint32, epochs map[
 			return fmt.Errorf("slot %d: bank %d is that of epoch %d, not %d", i, slot.Bank, epochs[slot.Bank], slot.Epoch)
 		default:
 			epochs[slot.Bank] = slot.Epoch
+		}
+	}
+	for i, entered := range p.Entered {
+		if slot := p.Slots[i]; entered >= nextEpoch || slot.Epoch > entered {
+			return fmt.Errorf("slot %d: its last epoch must be %d..%d, is %d", i, slot.Epoch, nextEpoch-1, entered)
 		}
 	}
 	return nil

@@ -14,8 +14,9 @@ type phase int
 
 const (
 	putBackend phase = iota // backends, flood group
-	putOld                  // until its slot says move, nobody looks at a slot_old row
 	putSettled              // moves that end, before those that may take over their bank
+	putLeaving              // slots of backends that are down: new flows must not wait for the moves of others
+	putOld                  // until its slot says move, nobody looks at a slot_old row
 	putMoving
 	putVIP       // vip, vip_address, arp_guard: all slots are there
 	putResponder // traffic comes
@@ -134,19 +135,26 @@ func (d *differ) slotTable(t SlotTable, have, want Slots) {
 
 func (d *differ) slot(t SlotTable, i uint16, h, w Slot) {
 	h.Old, w.Old = 0, 0
-	row, put := SlotRow{t, i, w.Backend, w.Epoch, w.Bank}, putSettled
-	if w.Epoch != 0 {
+	row, put := slotRow(t, i, w), putSettled
+	switch {
+	case w.Grace != 0:
+		put = putLeaving
+	case w.Epoch != 0:
 		put = putMoving
 	}
 	switch {
 	case h == w:
-	case w.Backend == 0:
-		d.add(dropSlot, Delete, SlotRow{t, i, h.Backend, h.Epoch, h.Bank})
-	case h.Backend == 0:
+	case w == Slot{}:
+		d.add(dropSlot, Delete, slotRow(t, i, h))
+	case h == Slot{}:
 		d.add(put, Insert, row)
 	default:
 		d.add(put, Modify, row)
 	}
+}
+
+func slotRow(t SlotTable, i uint16, s Slot) SlotRow {
+	return SlotRow{t, i, s.Backend, s.Epoch, s.Bank, s.Grace}
 }
 
 func (d *differ) old(t SlotTable, i uint16, h, w BackendID, haveIdle, wantIdle time.Duration) {

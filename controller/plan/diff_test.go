@@ -95,32 +95,44 @@ delete slot pool 1 generation 0 slot 1: to_backend(2)
 delete slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
 `},
 		{"all down", func() { w.health("b1", Down).health("b2", Down).step() }, `
-delete slot pool 1 generation 1 slot 0: to_backend(1)
-delete slot pool 1 generation 1 slot 1: to_backend(2)
-delete slot pool 1 generation 1 slot 2: to_backend(1)
-delete slot pool 1 generation 1 slot 3: to_backend(2)
+modify slot pool 1 generation 1 slot 0: leave(0, old 1, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 1: leave(0, old 2, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 2: leave(0, old 1, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 3: leave(0, old 2, bank 0, epoch 3)
 `},
-		{"one up, VIP disabled", func() {
+		{"one up, with a grace now, VIP disabled", func() {
 			w.in.Intent.VIPs[0].Enabled = false
+			w.in.Intent.Pools[0].Grace = time.Second
 			w.health("b1", Up).step()
 		}, `
-insert slot pool 1 generation 1 slot 0: to_backend(1)
-insert slot pool 1 generation 1 slot 1: to_backend(1)
-insert slot pool 1 generation 1 slot 2: to_backend(1)
-insert slot pool 1 generation 1 slot 3: to_backend(1)
+modify slot pool 1 generation 1 slot 0: to_backend(1)
+modify slot pool 1 generation 1 slot 2: to_backend(1)
+--
+modify slot pool 1 generation 1 slot 1: leave(1, old 2, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 3: leave(1, old 2, bank 0, epoch 3)
 --
 delete arp_responder 192.0.2.1: answer(02:53:4c:00:00:01)
 --
 delete vip 192.0.2.1 tcp port 80: to_pool(1, generation 1, mask 0x3)
+`},
+		{"the other lives too", func() { w.health("b2", Failing).step() }, `
+insert slot_old pool 1 generation 1 slot 1: stay(2), idle after 1s
+insert slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
+--
+modify slot pool 1 generation 1 slot 1: move(1, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 3: move(1, bank 0, epoch 3)
 `},
 		{"nothing left", func() { w.in.Intent = &config.Intent{}; w.step() }, `
 delete vip_address 192.0.2.1: refuse()
 delete arp_guard 192.0.2.1: claim()
 --
 delete slot pool 1 generation 1 slot 0: to_backend(1)
-delete slot pool 1 generation 1 slot 1: to_backend(1)
+delete slot pool 1 generation 1 slot 1: move(1, bank 0, epoch 3)
 delete slot pool 1 generation 1 slot 2: to_backend(1)
-delete slot pool 1 generation 1 slot 3: to_backend(1)
+delete slot pool 1 generation 1 slot 3: move(1, bank 0, epoch 3)
+--
+delete slot_old pool 1 generation 1 slot 1: stay(2), idle after 1s
+delete slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
 --
 delete backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
 delete backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
@@ -155,9 +167,9 @@ func TestDiffFromForeignTables(t *testing.T) {
 	have.Flood = []uint16{4}
 	have.Backend[77] = Forward{}
 	got := text(Diff(have, want))
-	const wanted = `modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
+	const wanted = `modify slot pool 1 generation 0 slot 1: to_backend(2)
 --
-modify slot pool 1 generation 0 slot 1: to_backend(2)
+modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
 --
 insert slot pool 1 generation 0 slot 0: move(2, bank 0, epoch 1)
 --
@@ -197,12 +209,12 @@ func clean(t Tables) Tables {
 func dangling(now, have, want Tables) string {
 	for key, t := range now.Slots {
 		for i, row := range t.Rows {
-			for _, id := range [...]BackendID{row.Backend, row.Old} {
+			for _, id := range [...]BackendID{row.Backend, row.Old, row.Grace} {
 				if _, ok := now.Backend[id]; !ok && id != 0 {
 					return fmt.Sprintf("%v slot %d names backend %d", key, i, id)
 				}
 			}
-			if w := want.Slots[key].Rows; row.Epoch != 0 && row.Old == 0 && i < len(w) && w[i].Old != 0 {
+			if w := want.Slots[key].Rows; row.Epoch != 0 && row.Old == 0 && row.Grace == 0 && i < len(w) && w[i].Old != 0 {
 				return fmt.Sprintf("%v slot %d moves and has no old backend", key, i)
 			}
 		}
@@ -217,7 +229,8 @@ func dangling(now, have, want Tables) string {
 				return Slot{}
 			}
 			inUse := want.VIP[key] == to // else the table is on its way out
-			if at(now).Backend == 0 && (inUse && at(want).Backend != 0 && have.VIP[key] != to || at(have).Backend != 0 && (at(want).Backend != 0 || !inUse)) {
+			isRow := func(t Tables) bool { return at(t).Backend != 0 || at(t).Grace != 0 }
+			if !isRow(now) && (inUse && isRow(want) && have.VIP[key] != to || isRow(have) && (isRow(want) || !inUse)) {
 				return fmt.Sprintf("%v leads to %v slot %d", key, table, i)
 			}
 		}
@@ -238,6 +251,7 @@ func TestDiffPrefixes(t *testing.T) {
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		p := pool(1<<r.IntN(5), 100, 100, 100, 100)
+		p.Grace = time.Duration(r.IntN(2)) * time.Second
 		w := newWorld(t, p)
 		w.step()
 		have := Tables{}
@@ -247,7 +261,7 @@ func TestDiffPrefixes(t *testing.T) {
 				key := BackendKey{"web", fmt.Sprintf("b%d", 1+r.IntN(4))}
 				switch r.IntN(9) {
 				case 0, 1:
-					w.in.Health[key] = Health(r.IntN(3))
+					w.in.Health[key] = Health(r.IntN(4))
 				case 2, 3:
 					w.in.Admin[key] = Admin(r.IntN(2))
 				case 4:

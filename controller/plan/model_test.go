@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
 )
@@ -27,25 +28,30 @@ import (
 //
 // The marks are those of p4/include/balance.p4, but for collisions: each flow has cells of its own.
 //
-// Nor does a blip break a flow while the controller cannot reach the switch.
+// While the controller cannot reach the switch, nobody is called dead.
 //
 // What is not promised: a flow that is silent for the drain time when its slot settles; a flow that was
 // opened at a backend after it was declared dead and before the switch knew; a slot of a table that
 // shrank. All three end the flow in this model. And the switch is lost only when it holds what it was told.
+//
+// In a pool with a grace, who is called dead may live. A flow then stays with its backend until the grace ends, but
+// for one that was opened on a slot while it moved, when its backend's place is taken, and one that was opened by a
+// move that is over and another begun before the switch knew. They end in this model, too.
 type model struct {
 	backends int
 	slots    int
 	grown    int // slots after growing; 0: never grows
 	hash     int // of the flow
 	allDown  config.AllDown
+	grace    bool // who is called dead lives
 
 	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
-	lose                bool // the controller loses the switch and finds it again; failures are blips meanwhile
+	lose                bool // the controller loses the switch and finds it again
 
 	// Faults, to see that the model notices.
 	noHold      bool // gradual moves begin while the switch is behind
 	settleAlive bool // slots settle while their old flows live
-	noUndo      bool // what the switch has not heard of is not taken back
+	endAlive    bool // a grace ends though the backend lives
 }
 
 // node is a state of the world. Its parts are never modified.
@@ -56,8 +62,7 @@ type node struct {
 	draining uint8
 	absent   uint8
 	grown    bool
-	away     bool             // the switch, with what it has
-	left     map[string]*Pool // what it was told last
+	away     bool // the switch, with what it has
 
 	flow  BackendID // where the flow is; 0: not open
 	marks [banks]uint32
@@ -69,6 +74,9 @@ var modelVIP = VIPKey{netip.AddrFrom4([4]byte{192, 0, 2, 1}), config.TCP, 80}
 
 func (m *model) intent(n *node) *config.Intent {
 	p := config.Pool{Name: modelPool, Slots: m.slots, AllDown: m.allDown}
+	if m.grace {
+		p.Grace = time.Second
+	}
 	if n.grown {
 		p.Slots = m.grown
 	}
@@ -103,9 +111,6 @@ func (m *model) want(n *node) Tables { return Build(m.intent(n), n.st) }
 func (m *model) step(n *node, behind bool) {
 	in := m.input(n)
 	in.Hold = (behind || n.away) && !m.noHold
-	if !m.noUndo {
-		in.Left = n.left
-	}
 	st, report, err := Step(n.st, in)
 	if err == nil {
 		err = st.Check()
@@ -124,7 +129,7 @@ func (m *model) forward(have Tables, marks [banks]uint32, syn bool) (BackendID, 
 	}
 	rows := have.Slots[SlotTable{vip.Pool, vip.Generation}].Rows
 	at := m.hash & int(vip.SlotMask)
-	if at >= len(rows) || rows[at].Backend == 0 {
+	if at >= len(rows) || rows[at].Backend == 0 && rows[at].Grace == 0 {
 		return 0, marks
 	}
 	row := rows[at]
@@ -132,6 +137,8 @@ func (m *model) forward(have Tables, marks [banks]uint32, syn bool) (BackendID, 
 	if row.Epoch != 0 {
 		if syn {
 			marks[row.Bank] = row.Epoch
+		} else if marks[row.Bank] != row.Epoch && row.Grace != 0 {
+			to = row.Grace
 		} else if marks[row.Bank] != row.Epoch && row.Old != 0 {
 			to = row.Old
 		}
@@ -161,7 +168,7 @@ func apply(t Tables, c Change) Tables {
 			if gone {
 				r = SlotRow{}
 			}
-			at.Backend, at.Epoch, at.Bank = r.Backend, r.Epoch, r.Bank
+			at.Backend, at.Epoch, at.Bank, at.Grace = r.Backend, r.Epoch, r.Bank, r.Grace
 		})
 	case SlotOldRow:
 		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *Slots, at *Slot) {
@@ -208,24 +215,35 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 		next := *n
 		change(&next)
 		m.step(&next, len(batches) > 0)
+		if was, is := m.slot(n.st), m.slot(next.st); m.grace && next.flow != 0 && next.flow == was.Backend && was.Epoch != 0 &&
+			next.flow != is.Backend && next.flow != is.former() {
+			next.flow = 0 // opened while its slot moved, to a backend that fell then
+		}
 		for i := range m.backends {
-			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !next.away {
+			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !m.grace {
 				next.flow = 0 // its backend is dead
 			}
 		}
 		yield(name, &next)
 	}
-	if m.lose && (n.away || len(batches) == 0) {
-		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) {
-			if n.away, n.left = !n.away, nil; n.away {
-				n.left = n.st.Pools
+	for i := range m.backends {
+		id := memberID(n.st, i)
+		if refs := n.st.Pools[modelPool].Kept(id); m.grace && n.down>>i&1 == 1 && len(refs) > 0 && len(batches) == 0 && !n.away {
+			next := *n
+			next.st, _ = Settle(n.st, refs)
+			if next.flow == id && !m.endAlive {
+				next.flow = 0 // it was dead indeed
 			}
-		})
+			yield(fmt.Sprintf("the grace of b%d ends", i+1), &next)
+		}
+	}
+	if m.lose && (n.away || len(batches) == 0) {
+		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) { n.away = !n.away })
 	}
 	for i := range m.backends {
 		bit := uint8(1) << i
 		name := fmt.Sprintf(" b%d", i+1)
-		if m.fail {
+		if m.fail && (!n.away || n.down&bit != 0) {
 			event(pick(n.down&bit == 0, "fail", "recover")+name, func(n *node) { n.down ^= bit })
 		}
 		if m.drain {
@@ -268,17 +286,35 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 
 	next := *n
 	next.flow, next.marks = m.forward(n.have, n.marks, true)
-	p := n.st.Pools[modelPool]
-	slot := p.Slots[m.hash&(len(p.Slots)-1)]
+	slot := m.slot(n.st)
 	for i := range m.backends {
-		if n.down>>i&1 == 1 && next.flow == memberID(n.st, i) {
+		if n.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !m.grace {
 			next.flow = 0 // nobody answers
 		}
 	}
-	if next.flow != slot.Backend && next.flow != slot.Old {
+	if row := m.row(n.have); row.Epoch != 0 && slot.Epoch != 0 && row.Epoch != slot.Epoch {
+		next.flow = 0 // the switch has missed two decisions
+	}
+	if next.flow != slot.Backend && next.flow != slot.former() {
 		next.flow = 0 // declared dead, and the switch does not know yet
 	}
 	yield("open", &next)
+}
+
+// row is the flow's slot, as the switch has it.
+func (m *model) row(have Tables) Slot {
+	vip := have.VIP[modelVIP]
+	rows := have.Slots[SlotTable{vip.Pool, vip.Generation}].Rows
+	if at := m.hash & int(vip.SlotMask); at < len(rows) {
+		return rows[at]
+	}
+	return Slot{}
+}
+
+// slot is the flow's, as decided.
+func (m *model) slot(st State) Slot {
+	p := st.Pools[modelPool]
+	return p.Slots[m.hash&(len(p.Slots)-1)]
 }
 
 func memberID(st State, i int) BackendID {
@@ -305,16 +341,11 @@ func (m *model) key(n *node) [16]byte {
 	ids := []BackendID{0}
 	epochs := []uint32{0}
 	note := func(s Slot) {
-		ids = append(ids, s.Backend, s.Old)
+		ids = append(ids, s.Backend, s.Old, s.Grace)
 		epochs = append(epochs, s.Epoch)
 	}
 	for _, s := range p.Slots {
 		note(s)
-	}
-	if n.away {
-		for _, s := range n.left[modelPool].Slots {
-			note(s)
-		}
 	}
 	for _, t := range n.have.Slots {
 		for _, s := range t.Rows {
@@ -339,6 +370,7 @@ func (m *model) key(n *node) [16]byte {
 		for _, s := range rows {
 			id(s.Backend)
 			id(s.Old)
+			id(s.Grace)
 			b = append(b, byte(slices.Index(epochs, s.Epoch)), s.Bank)
 		}
 	}
@@ -354,12 +386,12 @@ func (m *model) key(n *node) [16]byte {
 	for _, x := range p.Home {
 		id(x)
 	}
-	slots(p.Slots)
-	if n.away {
-		slots(n.left[modelPool].Slots)
-	} else {
-		b = append(b, 0xff)
+	for _, e := range p.Entered { // counts only beside the epochs that live
+		at, _ := slices.BinarySearch(epochs, e+1)
+		b = append(b, byte(at))
 	}
+	slots(p.Slots)
+	b = append(b, pick(n.away, "-", "+")...)
 	tables := slices.SortedFunc(maps.Keys(n.have.Slots), compareSlotTables)
 	for _, key := range tables {
 		b = append(b, p.Generation-key.Generation)
@@ -452,6 +484,9 @@ func (m model) String() string {
 	}
 	slices.Sort(events)
 	name := fmt.Sprintf("%d backends, %d slots, hash %d: %s", m.backends, m.slots, m.hash, strings.Join(events, ", "))
+	if m.grace {
+		name += ", with a grace"
+	}
 	if m.allDown != "" {
 		name += ", all_down " + string(m.allDown)
 	}
@@ -464,12 +499,18 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 		most int // states; 0: all that can be reached
 	}{
 		{model{backends: 2, slots: 1, fail: true, drain: true}, 0},
-		{model{backends: 2, slots: 2, fail: true, drain: true}, 0},
+		{model{backends: 2, slots: 2, fail: true, drain: true}, 40000},
 		{model{backends: 2, slots: 2, hash: 1, fail: true, drain: true, allDown: config.Forward}, 0},
 		{model{backends: 3, slots: 1, fail: true, drain: true}, 0},
 		{model{backends: 2, slots: 1, fail: true, drain: true, remove: true}, 0},
 		{model{backends: 2, slots: 1, fail: true, drain: true, lose: true}, 0},
 		{model{backends: 3, slots: 2, hash: 1, fail: true, drain: true, lose: true}, 20000},
+		{model{backends: 2, slots: 1, fail: true, drain: true, grace: true}, 0},
+		{model{backends: 2, slots: 1, fail: true, drain: true, grace: true, allDown: config.Forward}, 0},
+		{model{backends: 3, slots: 1, fail: true, drain: true, grace: true}, 0},
+		{model{backends: 2, slots: 2, hash: 1, fail: true, drain: true, grace: true}, 20000},
+		{model{backends: 2, slots: 1, fail: true, drain: true, lose: true, grace: true}, 20000},
+		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true, grace: true}, 20000},
 		{model{backends: 2, slots: 1, grown: 2, drain: true}, 0},
 		{model{backends: 2, slots: 1, grown: 2, hash: 1, fail: true, drain: true}, 20000},
 		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true}, 20000},
@@ -496,9 +537,9 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 // The model sees what it is there for.
 func TestModelNoticesFaults(t *testing.T) {
 	for name, m := range map[string]model{
-		"gradual moves begin while the switch is behind":         {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
-		"slots go elsewhere for a blip while the switch is away": {backends: 2, slots: 1, fail: true, lose: true, noUndo: true},
-		"slots settle while their old flows live":                {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
+		"slots settle while their old flows live":        {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+		"a grace ends though the backend lives":          {backends: 2, slots: 1, fail: true, grace: true, endAlive: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := m.search(20000)

@@ -7,6 +7,8 @@
 package plan
 
 import (
+	"cmp"
+
 	"github.com/sluicelb/sluice/controller/config"
 )
 
@@ -28,7 +30,8 @@ type Health uint8
 const (
 	Unknown Health = iota
 	Up
-	Down // its slots leave at once
+	Down    // nothing answers: new flows go elsewhere at once, open ones have the pool's grace
+	Failing // it answers, wrongly: its slots move as in a drain, unless the pool says otherwise
 )
 
 // Admin is the operator's say on a backend.
@@ -48,26 +51,27 @@ type Input struct {
 	// backends lose their slots as ever, but no gradual move begins: a slot must not move on from
 	// a place that the switch has never heard of. Call Step again when the writes are done.
 	Hold bool
-	// Left is given, with Hold, while no switch is to be reached: the pools as the last one was told.
-	// The switches forward by them. A slot that has left a dead backend since goes back as it was when
-	// that lives again, for no flow was ever sent elsewhere.
-	Left map[string]*Pool
 }
 
 // Slot is one bucket of a pool, and at the same time its rows in the switch.
 //
-//	Backend == 0: no row in slot; packets are dropped
-//	Epoch == 0:   settled: slot says to_backend(Backend)
-//	Epoch != 0:   moving: slot says move(Backend, Bank, Epoch)
-//	Old != 0:     slot_old says stay(Old)
+//	Backend == 0, Grace == 0: no row in slot; packets are dropped
+//	Epoch == 0:               settled: slot says to_backend(Backend)
+//	Epoch != 0, Grace == 0:   moving: slot says move(Backend, Bank, Epoch)
+//	Old != 0:                 slot_old says stay(Old)
+//	Grace != 0:               slot says leave(Backend, Grace, Bank, Epoch): Grace is down, and keeps its open
+//	                          flows for now. New ones go to Backend, and are dropped while that is 0.
 //
-// In a State a slot has Old exactly when it has an Epoch, and neither without Backend; what is read
-// back from a switch may be any mixture.
+// In a State a slot has Old or Grace, and never both, exactly when it has an Epoch, and Old never without
+// Backend; what is read back from a switch may be any mixture.
 type Slot struct {
-	Backend, Old BackendID
-	Epoch        uint32
-	Bank         uint8
+	Backend, Old, Grace BackendID
+	Epoch               uint32
+	Bank                uint8
 }
+
+// former is the backend that keeps the slot's old flows; 0: nobody.
+func (s Slot) former() BackendID { return cmp.Or(s.Old, s.Grace) }
 
 // Report says what a Step did.
 type Report struct {
@@ -88,9 +92,10 @@ type Move struct {
 	From, To string // empty: nobody
 	Slots    int
 	Gradual  bool // open flows stay with From until they end
+	Grace    bool // From is down: open flows stay with it for the pool's grace
 }
 
-// SlotRef names a moving slot by its slot_old row.
+// SlotRef names a moving slot by the backend that keeps its old flows.
 type SlotRef struct {
 	Pool       PoolID
 	Generation uint8

@@ -303,9 +303,9 @@ func TestAllDown(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
 		before := slices.Clone(w.st.Pools["web"].Slots)
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", Slots: 32}, {Pool: "web", From: "b2", Slots: 32}}},
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", Slots: 32, Grace: true}, {Pool: "web", From: "b2", Slots: 32, Grace: true}}},
 			w.health("b1", Down).health("b2", Down).step())
-		w.want(map[string]int{"b1": 0, "b2": 0, "": 64})
+		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 0, "-b2": 32, "": 64}) // open flows stay where they are
 		w.health("b1", Up).health("b2", Up).step()
 		if diff := cmp.Diff(before, w.st.Pools["web"].Slots); diff != "" {
 			t.Errorf("the table after the return is another one (-before +after):\n%s", diff)
@@ -325,8 +325,8 @@ func TestAllDown(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
 		w.admin("b1", Drain).step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", Slots: 32}}}, w.health("b2", Down).step())
-		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 32, "": 32}) // old flows go on
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", Slots: 32, Grace: true}}}, w.health("b2", Down).step())
+		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 32, "-b2": 32, "": 32}) // old flows go on
 		w.health("b2", Up).step()
 		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 64})
 	})
@@ -496,6 +496,9 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 	slots := 1 << (2 + next(7))
 	names := 1 + next(12)
 	p := pool(slots)
+	p.Grace = time.Duration(next(2)) * time.Second
+	p.AllDown = [...]config.AllDown{config.Drop, config.Forward}[next(2)]
+	p.Failing = [...]config.FailingAs{config.FailingDrain, config.FailingDown}[next(2)]
 	w := newWorld(t, p)
 	cfg := &w.in.Intent.Pools[0]
 	for i := range names {
@@ -512,6 +515,9 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		switch x := next(10); {
 		case x < 2:
 			w.in.Health[key], event = Down, "death"
+			if next(4) == 0 {
+				w.in.Health[key], event = Failing, "failing"
+			}
 		case x < 4:
 			w.in.Health[key], event = Up, "return"
 		case x < 5:
@@ -531,8 +537,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				continue
 			}
 			for i, s := range p.Slots {
-				if s.Old != 0 && next(2) == 0 {
-					refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.Old})
+				if s.former() != 0 && s.Backend != 0 && next(2) == 0 {
+					refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.former()})
 				}
 			}
 			w.st, _ = Settle(w.st, refs)
@@ -557,7 +563,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		waiting = len(report.Waiting) > 0
 		dead := func(id BackendID) bool {
 			key, _ := was.Backend(id)
-			return w.in.Health[key] == Down
+			return w.in.Health[key] == Down || w.in.Health[key] == Failing
 		}
 		for i, slot := range now.Slots {
 			if copied == nil {
@@ -571,11 +577,19 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				if slot.Epoch <= lastEpoch[i] {
 					t.Fatalf("%s: slot %d enters epoch %d and was in %d", event, i, slot.Epoch, lastEpoch[i])
 				}
+				if slot.former() == before.Backend && before.Epoch == 0 && dead(before.Backend) {
+					lastEpoch[i] = slot.Epoch
+					continue
+				}
 				if slot.Old != before.Backend || before.Old != 0 && !dead(before.Old) || w.in.Hold {
 					t.Fatalf("%s: slot %d began to move from %+v to %+v (hold %v)", event, i, before, slot, w.in.Hold)
 				}
 				lastEpoch[i] = slot.Epoch
 				continue
+			}
+			if before.Grace != 0 && (slot == Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank} ||
+				slot == Slot{Backend: before.Grace} && before.Backend == 0) {
+				continue // it lives after all
 			}
 			// Everything else is because somebody is dead.
 			if !(before.Backend == 0 || dead(before.Backend) || before.Old != 0 && dead(before.Old)) {
@@ -610,7 +624,7 @@ func exact(w *world) map[string]int {
 	for _, b := range p.Members {
 		key := BackendKey{"web", b.Name}
 		m[b.Name] = 0
-		if !b.Removed && w.in.Health[key] != Down && w.in.Admin[key] != Drain {
+		if !b.Removed && w.in.Health[key] != Down && w.in.Health[key] != Failing && w.in.Admin[key] != Drain {
 			by = append(by, weighted{b.ID, b.Weight})
 			names = append(names, b.Name)
 		}

@@ -51,7 +51,7 @@ func TestRescuePrefersOldThenHome(t *testing.T) {
 			w.pool.Slots = append(w.pool.Slots, slot(i))
 			w.pool.Home = append(w.pool.Home, BackendID(1+i%2))
 		}
-		w.rescue()
+		new(stepper).rescue(w)
 		return w.pool.Slots
 	}
 	for i, got := range orphans(func(int) Slot { return Slot{Backend: 3} }) {

@@ -53,13 +53,15 @@ type (
 		ID BackendID
 		Forward
 	}
-	// SlotRow is to_backend(Backend), or move(Backend, Bank, Epoch) when Epoch is not 0.
+	// SlotRow is to_backend(Backend), or move(Backend, Bank, Epoch) when Epoch is not 0, or leave(Backend,
+	// Grace, Bank, Epoch) when Grace is not 0 either.
 	SlotRow struct {
 		SlotTable
 		Slot    uint16
 		Backend BackendID
 		Epoch   uint32
 		Bank    uint8
+		Grace   BackendID
 	}
 	// SlotOldRow is stay(Backend).
 	SlotOldRow struct {
@@ -97,6 +99,10 @@ func (r BackendRow) String() string {
 func (r SlotRow) String() string {
 	if r.Epoch == 0 {
 		return fmt.Sprintf("slot %s slot %d: to_backend(%d)", r.SlotTable, r.Slot, r.Backend)
+	}
+	if r.Grace != 0 {
+		return fmt.Sprintf("slot %s slot %d: leave(%d, old %d, bank %d, epoch %d)",
+			r.SlotTable, r.Slot, r.Backend, r.Grace, r.Bank, r.Epoch)
 	}
 	return fmt.Sprintf("slot %s slot %d: move(%d, bank %d, epoch %d)", r.SlotTable, r.Slot, r.Backend, r.Bank, r.Epoch)
 }

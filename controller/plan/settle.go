@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every
-// switch, or that may not go on: then the flows that are left on the old path break. It returns the number of moves ended; references to moves that are no more are ignored.
+// Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every switch, or
+// that may not go on, as the drain limit or a grace is over: then the flows that are left on the old path break.
+// It returns the number of moves ended; references to moves that are no more are ignored.
 //
 // An idle notification counts only when slot_old could have been hit for the whole drain time: when its
 // slot row said move, and every VIP of the pool led to this generation. Before, silence says nothing.
@@ -23,7 +24,7 @@ func Settle(st State, ended []SlotRef) (State, int) {
 		if !ours {
 			p = st.Pools[name]
 		}
-		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 || p.Slots[ref.Slot].Old != ref.Old {
+		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 || p.Slots[ref.Slot].former() != ref.Old {
 			continue
 		}
 		if !ours {

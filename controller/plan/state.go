@@ -19,6 +19,9 @@ type Pool struct {
 	Members    []Member
 	Home       []BackendID // who has each slot when everybody is up
 	Slots      []Slot      // the same length
+	// Entered is the last epoch that each slot has entered, 0: none; nil: none has. Flows that were opened in an
+	// epoch stay marked for as long as it lives, so a slot enters only epochs that are younger.
+	Entered []uint32
 }
 
 // Member is a backend of the intent, or one that left it and still serves old flows.

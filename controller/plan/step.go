@@ -17,17 +17,19 @@ const (
 // Step takes the slots of every pool as near to their shares as can be without breaking a flow whose
 // backend is alive. It moves what must move and nothing else:
 //
-//   - the slots of a dead backend leave at once. If the dead one was the new backend of a moving
-//     slot, another takes its place in the same move; if it was the old one, the move is over.
-//   - slots of a draining, disabled or removed backend, and slots above a backend's share, begin a
-//     move: new flows go to the new backend, open ones stay. A moving slot cannot move again before
-//     it has settled, for the switch remembers two backends of a slot and no third.
-//   - a slot that has nobody to go to stays with a living backend, and loses a dead one; but while
-//     its old flows live it stays as it is.
+//   - the new flows of a dead backend's slots go elsewhere at once. The open ones stay with it until the
+//     controller, which knows time, ends their grace with Settle: it may live, and be called dead. A pool
+//     without a grace lets them break at once. If the dead one was the new backend of a moving slot, another
+//     takes its place in the same move.
+//   - slots of a draining, failing, disabled or removed backend, and slots above a backend's share, begin a
+//     move: new flows go to the new backend, open ones stay. A moving slot cannot move again before it has
+//     settled, for the switch remembers two backends of a slot and no third.
+//   - while nobody may take slots they stay where they are: the pool's all_down says whether new flows do.
+//   - the open flows of a backend that is called dead no longer have as much time as those of a drain.
 //
-// All moves that begin in one Step share an epoch and its bank; with every bank taken they wait. The
-// slots of a backend that returns are, as far as that costs no move, the ones that are its own when
-// everybody is up.
+// All moves that begin in one Step share an epoch and its bank; with every bank taken they wait. What leaves the
+// dead cannot wait, and shares an epoch that its slot has not been in. The slots of a backend that returns are,
+// as far as that costs no move, the ones that are its own when everybody is up.
 //
 // st is the zero State, what Step or Settle returned, or has passed Check.
 func Step(st State, in Input) (State, Report, error) {
@@ -44,11 +46,11 @@ func Step(st State, in Input) (State, Report, error) {
 		if err != nil {
 			return st, Report{}, err
 		}
-		if in.Hold {
-			w.undo(in.Left[cfg.Name])
-		}
-		w.rescue()
 		works[i] = w
+	}
+	s.takeStock(works)
+	for _, w := range works {
+		s.rescue(w)
 	}
 	if err := s.move(works); err != nil {
 		return st, Report{}, err
@@ -67,7 +69,61 @@ type stepper struct {
 	next   State // with the pools of before, until the end
 	report Report
 
+	banks [banks]bank // those that are in use
+	room  int         // rows that slot_old has yet
+
 	stopped Why // what kept slots from moving that could have; 0: nothing
+}
+
+// bank is where the flows of one epoch are marked.
+type bank struct {
+	epoch uint32 // 0: of none
+	grace bool   // slots of a dead backend are in it
+}
+
+// takeStock finds the banks and rows that moves have taken.
+func (s *stepper) takeStock(works []*work) {
+	s.room = maxMoving
+	for _, w := range works {
+		for _, slot := range w.pool.Slots {
+			if slot.Old != 0 {
+				s.room--
+			}
+			if slot.Epoch != 0 {
+				b := &s.banks[slot.Bank]
+				b.epoch, b.grace = slot.Epoch, b.grace || slot.Grace != 0
+			}
+		}
+	}
+}
+
+// free returns a bank that nobody uses, below 0: there is none.
+func (s *stepper) free() int {
+	return slices.IndexFunc(s.banks[:], func(b bank) bool { return b.epoch == 0 })
+}
+
+// leaving returns the bank for a slot that leaves a dead backend and has entered the epoch `entered` last: that of
+// others who do so, or a new one, or any whose epoch is younger. Below 0: there is none.
+func (s *stepper) leaving(entered uint32) int {
+	best := -1
+	for i, b := range s.banks {
+		if b.epoch > entered && (best < 0 || b.grace && !s.banks[best].grace ||
+			b.grace == s.banks[best].grace && b.epoch > s.banks[best].epoch) {
+			best = i
+		}
+	}
+	if best >= 0 && s.banks[best].grace {
+		return best
+	}
+	if i := s.free(); i >= 0 && s.next.NextEpoch < math.MaxUint32 {
+		s.banks[i] = bank{s.next.NextEpoch, true}
+		s.next.NextEpoch++
+		return i
+	}
+	if best >= 0 {
+		s.banks[best].grace = true
+	}
+	return best
 }
 
 // moving counts the moving slots of all pools as they were.
@@ -165,6 +221,12 @@ func (s *stepper) resize(w *work) {
 			s.report.Rehashed++
 		}
 	}
+	if was := w.pool.Entered; was != nil {
+		w.pool.Entered = make([]uint32, want)
+		for i := range max(have, want) {
+			w.pool.Entered[i%want] = max(w.pool.Entered[i%want], was[i%have])
+		}
+	}
 	w.pool.Slots, w.pool.Home, w.before = slots, home, slots
 	w.pool.Generation++
 }
@@ -177,31 +239,32 @@ func (s *stepper) statuses(w *work) {
 	for _, b := range w.cfg.Backends {
 		enabled[b.Name] = b.Enabled
 	}
-	verdicts := func(regard bool) {
-		for i, m := range members {
-			key := BackendKey{w.cfg.Name, m.Name}
-			switch {
-			case regard && s.in.Health[key] == Down:
-				w.status[i] = dead
-			case m.Removed || !enabled[m.Name] || s.in.Admin[key] == Drain:
-				w.status[i] = leaving
-			default:
-				w.status[i] = active
-			}
+	wanted := make([]bool, len(members))
+	for i, m := range members {
+		key := BackendKey{w.cfg.Name, m.Name}
+		health := s.in.Health[key]
+		wanted[i] = !m.Removed && enabled[m.Name] && s.in.Admin[key] != Drain
+		switch {
+		case health == Down || health == Failing && w.cfg.Failing == config.FailingDown:
+			w.status[i] = dead
+		case !wanted[i]:
+			w.status[i] = leaving
+		case health == Failing:
+			w.status[i] = failing
+		default:
+			w.status[i] = active
 		}
-		w.anybody = slices.Contains(w.status, active)
 	}
-	verdicts(true)
-	if !w.anybody && w.cfg.AllDown == config.Forward {
-		verdicts(false)
-	}
-	w.share = w.divide(func(i int) bool { return w.status[i] == active })
+	w.keep = w.cfg.Grace > 0
+	w.anybody = slices.Contains(w.status, active)
+	w.forward = !w.anybody && w.cfg.AllDown == config.Forward
+	w.share = w.divide(func(i int) bool { return w.status[i] == active || w.forward && wanted[i] })
 }
 
 // move begins the moves that take the pools to their shares.
 func (s *stepper) move(works []*work) error {
 	lacking := func(w *work) bool {
-		return slices.ContainsFunc(w.lacks(), func(n int) bool { return n > 0 })
+		return w.anybody && slices.ContainsFunc(w.lacks(), func(n int) bool { return n > 0 })
 	}
 	if !slices.ContainsFunc(works, lacking) {
 		return nil
@@ -210,17 +273,7 @@ func (s *stepper) move(works []*work) error {
 		s.stopped = Behind
 		return nil
 	}
-	var taken [banks]bool
-	room := maxMoving
-	for _, w := range works {
-		for _, slot := range w.pool.Slots {
-			if slot.Old != 0 {
-				taken[slot.Bank] = true
-				room--
-			}
-		}
-	}
-	bank := slices.Index(taken[:], false)
+	bank := s.free()
 	if bank < 0 {
 		s.stopped = EpochsUsed
 		return nil
@@ -228,7 +281,7 @@ func (s *stepper) move(works []*work) error {
 	if s.next.NextEpoch == math.MaxUint32 {
 		return errors.New("every epoch has been used")
 	}
-	left := room
+	left, room := s.room, s.room
 	for _, w := range works {
 		left = w.move(left, uint8(bank), s.next.NextEpoch)
 	}
@@ -258,23 +311,26 @@ func (s *stepper) finish(w *work) *Pool {
 // moves reports the difference between the pool's slots before and after.
 func (s *stepper) moves(w *work) {
 	type key struct {
-		from, to BackendID
-		gradual  bool
+		from, to       BackendID
+		gradual, grace bool
 	}
 	counts := make(map[key]int)
 	for i, slot := range w.pool.Slots {
 		before := w.before[i]
 		if before.Backend != slot.Backend {
-			counts[key{before.Backend, slot.Backend, slot.Old == before.Backend && slot.Old != 0}]++
+			stays := slot.former() == before.Backend && before.Backend != 0
+			counts[key{before.Backend, slot.Backend, stays && slot.Old != 0, stays && slot.Grace != 0}]++
 		}
 	}
 	from := w.before
-	if w.undone != nil {
-		from = w.undone // who returns to flows that were never sent elsewhere is no surplus
+	if w.regained != nil {
+		from = w.regained // who returns to flows that were never sent elsewhere is no surplus
 	}
 	s.report.Surplus += w.surplus(from, w.pool.Slots)
 	for k, n := range counts {
-		s.report.Moves = append(s.report.Moves, Move{Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual})
+		s.report.Moves = append(s.report.Moves, Move{
+			Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual, Grace: k.grace,
+		})
 	}
 }
 
@@ -296,7 +352,16 @@ func (w *work) surplus(before, after []Slot) int {
 	return n - (w.distance(was) - w.distance(is))
 }
 
-// compareMoves orders moves. Between two backends they are of one kind: gradual if the first one lives.
+// compareMoves orders moves. Two of one kind are not between the same backends.
 func compareMoves(a, b Move) int {
-	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	kind := func(m Move) int {
+		switch {
+		case m.Gradual:
+			return 0
+		case m.Grace:
+			return 1
+		}
+		return 2
+	}
+	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(kind(a), kind(b)))
 }

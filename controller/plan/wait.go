@@ -48,7 +48,7 @@ func (w *work) waits(settled Why) []Wait {
 	free := make([]int, len(w.pool.Members)) // slots that do not move
 	if slices.ContainsFunc(lacks, func(n int) bool { return n < 0 }) {
 		for _, slot := range w.pool.Slots {
-			if b := w.roster.at(slot.Backend); b >= 0 && slot.Old == 0 {
+			if b := w.roster.at(slot.Backend); b >= 0 && slot.Epoch == 0 {
 				free[b]++
 			}
 		}
@@ -61,7 +61,7 @@ func (w *work) waits(settled Why) []Wait {
 	}
 	for i, lack := range lacks {
 		switch {
-		case !w.anybody && w.status[i] == leaving:
+		case !w.anybody && (w.status[i] == leaving || w.status[i] == failing):
 			add(i, w.held[i], NobodyUp)
 		case w.anybody && lack < 0:
 			n := min(-lack, free[i])

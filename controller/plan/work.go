@@ -11,6 +11,7 @@ type status uint8
 const (
 	active  status = iota // may get slots
 	leaving               // alive, and to be without slots
+	failing               // the same, by healthd's word
 	dead
 )
 
@@ -19,10 +20,13 @@ type work struct {
 	cfg    *config.Pool
 	was    *Pool // nil: the pool is new
 	before []Slot
-	undone []Slot // before, with what was undone; nil when nothing was
 	pool   Pool
+	// regained is before, with what went back to flows that were never sent elsewhere; nil when nothing did.
+	regained []Slot
+
 	roster roster
 	cloned bool // pool.Slots is the work's own
+	copied bool // pool.Entered is
 
 	// By index into pool.Members:
 	status []status
@@ -31,6 +35,8 @@ type work struct {
 	seeds  []uint64
 
 	anybody bool // somebody is eligible
+	forward bool // nobody is, and all_down says forward: slots without a backend go to those who would be
+	keep    bool // the dead keep their open flows for a grace
 }
 
 // divide returns the shares of the members that take part, by member.
@@ -95,25 +101,38 @@ func (w *work) set(slot int, to Slot) {
 	w.pool.Slots[slot] = to
 }
 
-// undo gives slots back what the switches still have for them, where a part of it lives that they have
-// lost; what is dead of it leaves again in rescue. left may be nil.
-func (w *work) undo(left *Pool) {
-	if left == nil || left.ID != w.pool.ID || left.Generation != w.pool.Generation {
-		return
+// entered is the last epoch that a slot has entered.
+func (w *work) entered(slot int) uint32 {
+	if w.pool.Entered == nil {
+		return 0
 	}
-	lives := func(id BackendID) bool {
-		i := w.roster.at(id)
-		return i >= 0 && w.status[i] != dead
+	return w.pool.Entered[slot]
+}
+
+// enter records that a slot enters an epoch, in a copy.
+func (w *work) enter(slot int, epoch uint32) {
+	switch {
+	case w.pool.Entered == nil:
+		w.pool.Entered, w.copied = make([]uint32, len(w.pool.Slots)), true
+	case !w.copied:
+		w.pool.Entered, w.copied = slices.Clone(w.pool.Entered), true
 	}
-	for i, slot := range left.Slots {
-		now := w.pool.Slots[i]
-		if lives(slot.Backend) && now.Backend != slot.Backend || lives(slot.Old) && now.Old != slot.Old && now.Backend != slot.Old {
-			w.set(i, slot)
-		}
+	w.pool.Entered[slot] = epoch
+}
+
+// back gives a slot to a backend whose flows were never sent elsewhere: that is no surplus.
+func (w *work) back(slot int, to Slot) {
+	w.set(slot, to)
+	if w.regained == nil {
+		w.regained = slices.Clone(w.before)
 	}
-	if w.cloned {
-		w.undone = slices.Clone(w.pool.Slots)
-	}
+	w.regained[slot] = to
+}
+
+// lives says whether the backend is there and not dead.
+func (w *work) lives(id BackendID) bool {
+	i := w.roster.at(id)
+	return i >= 0 && w.status[i] != dead
 }
 
 // lacks returns, by member, how many slots each is short of its share; below 0: how many above it.
@@ -125,15 +144,18 @@ func (w *work) lacks() []int {
 	return lacks
 }
 
-// rescue does what cannot wait: it ends the moves whose old backend is dead, and finds another for
-// the slots whose backend is.
-func (w *work) rescue() {
+// rescue does what cannot wait: it finds others for the new flows of slots whose backend is dead.
+func (s *stepper) rescue(w *work) {
 	w.held = make([]int, len(w.pool.Members))
 	var orphans []int
 	for i, slot := range w.pool.Slots {
-		if old := w.roster.at(slot.Old); old >= 0 && w.status[old] == dead {
+		if !w.keep && slot.former() != 0 && !w.lives(slot.former()) && w.anybody {
 			slot = Slot{Backend: slot.Backend}
 			w.set(i, slot)
+		}
+		if own := w.roster.at(slot.Grace); slot.Backend == 0 && own >= 0 && (w.status[own] == active || w.forward || !w.anybody && w.status[own] == leaving) {
+			slot = Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
+			w.back(i, slot)
 		}
 		if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
 			w.held[b]++
@@ -141,34 +163,72 @@ func (w *work) rescue() {
 			orphans = append(orphans, i)
 		}
 	}
-	if !w.anybody {
-		for _, i := range orphans {
-			// Old flows keep their backend; new ones are lost, be it here or at the dead one.
-			if slot := w.pool.Slots[i]; slot.Old == 0 && slot.Backend != 0 {
-				w.set(i, Slot{})
-			}
-		}
-		return
+	switch {
+	case w.anybody:
+		s.adopt(w, orphans)
+	case w.forward:
+		s.adopt(w, slices.DeleteFunc(orphans, func(i int) bool { return w.pool.Slots[i].Backend != 0 }))
+	default:
+		s.close(w)
 	}
+	s.regain(w)
+}
+
+// close drops the new flows of a pool in which nobody may take them. The open ones stay where they are, and a slot
+// that moves goes on moving.
+func (s *stepper) close(w *work) {
+	for i, slot := range w.pool.Slots {
+		b := w.roster.at(slot.Backend)
+		if b < 0 || slot.Epoch != 0 || w.status[b] != dead && w.status[b] != failing {
+			continue
+		}
+		bank := s.leaving(w.entered(i))
+		if bank < 0 {
+			continue // new flows are lost at the dead one, too
+		}
+		if w.status[b] != dead {
+			w.held[b]--
+		}
+		w.leave(i, 0, uint8(bank), s.banks[bank].epoch)
+	}
+}
+
+// leave lets a slot's new flows go to another backend, 0: nobody, and its open ones stay.
+func (w *work) leave(slot int, to BackendID, bank uint8, epoch uint32) {
+	w.set(slot, Slot{Backend: to, Grace: w.pool.Slots[slot].Backend, Bank: bank, Epoch: epoch})
+	w.enter(slot, epoch)
+}
+
+// adopt finds backends for slots that have none that lives.
+func (s *stepper) adopt(w *work, orphans []int) {
 	if len(orphans) == 0 {
 		return
 	}
 	lacks := w.lacks()
 	place := func(slot, member int) {
-		id := w.pool.Members[member].ID
-		to := w.pool.Slots[slot]
-		if to.Old == 0 || to.Old == id {
-			to = Slot{}
-		}
-		to.Backend = id
-		w.set(slot, to)
+		id, was := w.pool.Members[member].ID, w.pool.Slots[slot]
 		w.held[member]++
 		lacks[member]--
+		switch former := was.former(); {
+		case former == id:
+			w.set(slot, Slot{Backend: id})
+			return
+		case former != 0:
+			was.Backend = id
+			w.set(slot, was)
+			return
+		case w.keep && w.roster.at(was.Backend) >= 0:
+			if bank := s.leaving(w.entered(slot)); bank >= 0 {
+				w.leave(slot, id, uint8(bank), s.banks[bank].epoch)
+				return
+			}
+		}
+		w.set(slot, Slot{Backend: id})
 	}
 	// The old backend of a broken-off move first: it has flows there. Then the one at home.
 	free, left := make([]bool, len(w.pool.Slots)), 0
 	for _, i := range orphans {
-		if old := w.roster.at(w.pool.Slots[i].Old); old >= 0 && lacks[old] > 0 {
+		if old := w.roster.at(w.pool.Slots[i].former()); old >= 0 && lacks[old] > 0 {
 			place(i, old)
 		} else if home := w.roster.at(w.pool.Home[i]); home >= 0 && lacks[home] > 0 {
 			place(i, home)
@@ -187,6 +247,28 @@ func (w *work) rescue() {
 	})
 }
 
+// regain turns the grace of backends that live after all into moves as any other.
+func (s *stepper) regain(w *work) {
+	full := make(map[BackendID]int)
+	for i, slot := range w.pool.Slots {
+		if slot.Grace == 0 || slot.Backend == 0 || !w.lives(slot.Grace) {
+			continue
+		}
+		if s.room == 0 {
+			full[slot.Grace]++ // no timeout tells when its flows are gone, but they are served
+			continue
+		}
+		s.room--
+		slot.Old, slot.Grace = slot.Grace, 0
+		w.set(i, slot)
+	}
+	for _, m := range w.pool.Members {
+		if n := full[m.ID]; n > 0 {
+			s.report.Waiting = append(s.report.Waiting, Wait{w.cfg.Name, m.Name, n, TableFull})
+		}
+	}
+}
+
 // move begins at most room moves and returns the room that is left.
 func (w *work) move(room int, bank uint8, epoch uint32) int {
 	lacks := w.lacks()
@@ -195,10 +277,11 @@ func (w *work) move(room int, bank uint8, epoch uint32) int {
 	}
 	take := func(slot, member int) bool {
 		from := w.roster.at(w.pool.Slots[slot].Backend)
-		if room <= 0 || lacks[member] <= 0 || w.pool.Slots[slot].Old != 0 || lacks[from] >= 0 {
+		if room <= 0 || lacks[member] <= 0 || w.pool.Slots[slot].Epoch != 0 || lacks[from] >= 0 {
 			return false
 		}
 		w.set(slot, Slot{Backend: w.pool.Members[member].ID, Old: w.pool.Members[from].ID, Bank: bank, Epoch: epoch})
+		w.enter(slot, epoch)
 		w.held[from]--
 		lacks[from]++
 		w.held[member]++
@@ -228,7 +311,7 @@ func (w *work) forget() {
 	}
 	named := make(map[BackendID]bool)
 	for _, slot := range w.pool.Slots {
-		named[slot.Backend], named[slot.Old] = true, true
+		named[slot.Backend], named[slot.former()] = true, true
 	}
 	w.pool.Members = slices.DeleteFunc(slices.Clone(w.pool.Members), func(m Member) bool { return m.Removed && !named[m.ID] })
 }
@@ -237,9 +320,9 @@ func (w *work) forget() {
 func (w *work) distance(held []int) int {
 	n := 0
 	for i := range held {
-		if w.anybody {
+		if w.anybody || w.forward {
 			n += max(0, w.share[i]-held[i])
-		} else if w.status[i] == dead {
+		} else if w.status[i] == dead || w.status[i] == failing {
 			n += held[i]
 		}
 	}
@@ -257,7 +340,7 @@ func (w *work) name(id BackendID) string {
 func (w *work) unchanged() bool {
 	a, b := w.was, &w.pool
 	return a.Generation == b.Generation && slices.Equal(a.Members, b.Members) &&
-		same(a.Home, b.Home) && same(a.Slots, b.Slots)
+		same(a.Home, b.Home) && same(a.Slots, b.Slots) && same(a.Entered, b.Entered)
 }
 
 // same reports whether two slices are one.

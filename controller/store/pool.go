@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/sluicelb/sluice/controller/plan"
@@ -29,7 +30,7 @@ var writers = sync.Pool{New: func() any {
 // a slot. A verdict must not wait for the encoding of thousands of slots as JSON.
 func encodePool(p *plan.Pool) ([]byte, error) {
 	head := *p
-	head.Home, head.Slots = nil, nil
+	head.Home, head.Slots, head.Entered = nil, nil, nil
 	header, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
@@ -45,6 +46,16 @@ func encodePool(p *plan.Pool) ([]byte, error) {
 		for i := range p.Slots {
 			b = binary.AppendUvarint(b, column.get(&p.Slots[i]))
 		}
+	}
+	for i := range p.Slots {
+		b = binary.AppendUvarint(b, uint64(p.Slots[i].Grace))
+	}
+	for i := range p.Slots {
+		entered := uint32(0)
+		if p.Entered != nil {
+			entered = p.Entered[i]
+		}
+		b = binary.AppendUvarint(b, uint64(entered))
 	}
 	var out bytes.Buffer
 	w := writers.Get().(*flate.Writer)
@@ -110,6 +121,21 @@ func decodePool(doc []byte) (*plan.Pool, error) {
 	for _, column := range slotColumns {
 		for i := range p.Slots {
 			column.set(&p.Slots[i], number())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the slots are cut short: %w", err)
+	}
+	if r.Len() > 0 { // written by a program that knows graces
+		for i := range p.Slots {
+			p.Slots[i].Grace = plan.BackendID(number())
+		}
+		entered := make([]uint32, slots)
+		for i := range entered {
+			entered[i] = uint32(number())
+		}
+		if slices.ContainsFunc(entered, func(e uint32) bool { return e != 0 }) {
+			p.Entered = entered
 		}
 	}
 	if err != nil {

@@ -41,6 +41,13 @@ type Verdict struct {
 	Reason     string      `json:"reason"`
 	Since      time.Time   `json:"since"`
 	DetectedAt time.Time   `json:"detected_at"`
+	// Author is the healthd that gave it, Session the start of that healthd.
+	Author  string `json:"healthd,omitzero"`
+	Session string `json:"session,omitzero"`
+	// Heard is when it came in first.
+	Heard time.Time `json:"heard,omitzero"`
+	// Fell is when the backend was last called down or failing after it had been up.
+	Fell time.Time `json:"fell,omitzero"`
 }
 
 // Documents, under data/. A pool has its own, so that a change writes the pools it touches.

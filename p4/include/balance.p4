@@ -7,6 +7,10 @@
 // to A. Cells hold epochs, so they are never cleared; each live epoch owns one of four banks, so two
 // moves cannot overwrite each other's marks. A false positive needs both cells of an old flow to be
 // marked by newer ones: (n / 65536)^2 for n flows opened in the epoch.
+//
+// A slot that leaves a backend which is called dead works the same way, but for the old backend standing in
+// the slot's own row: it must be a single write, and no timeout ends it. Where nobody takes its place, the
+// new backend is 0, and packets that open a flow are dropped: they leave no mark.
 
 control Balance(inout headers_t hdr, inout metadata_t meta,
                 inout standard_metadata_t standard_metadata) {
@@ -68,6 +72,15 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
         meta.epoch = epoch;
     }
 
+    @name(".leave")
+    action leave(bit<32> backend_id, bit<32> old_id, bit<2> bank, bit<32> epoch) {
+        meta.backend_id = backend_id;
+        meta.old_id = old_id;
+        meta.moving = 1;
+        meta.bank = bank;
+        meta.epoch = epoch;
+    }
+
     @name(".slot")
     table slot {
         key = {
@@ -75,7 +88,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
             meta.generation: exact @name("generation");
             meta.slot: exact @name("slot");
         }
-        actions = { to_backend; move; @defaultonly NoAction; }
+        actions = { to_backend; move; leave; @defaultonly NoAction; }
         const default_action = NoAction();
         size = SLOT_SIZE;
     }
@@ -144,13 +157,19 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
                     bit<32> cell_1 = 14w0 ++ meta.bank ++ meta.flow_hash[31:16];
                     bit<32> cell_2 = 14w0 ++ meta.bank ++ meta.flow_hash_2;
                     if (hdr.tcp.syn == 1 && hdr.tcp.ack == 0) {
-                        mark_1.write(cell_1, meta.epoch);
-                        mark_2.write(cell_2, meta.epoch);
+                        if (meta.backend_id != 0) {
+                            mark_1.write(cell_1, meta.epoch);
+                            mark_2.write(cell_2, meta.epoch);
+                        }
                     } else {
                         mark_1.read(meta.mark_1, cell_1);
                         mark_2.read(meta.mark_2, cell_2);
                         if (meta.mark_1 != meta.epoch || meta.mark_2 != meta.epoch) {
-                            slot_old.apply();
+                            if (meta.old_id != 0) {
+                                meta.backend_id = meta.old_id;
+                            } else {
+                                slot_old.apply();
+                            }
                         }
                     }
                 }

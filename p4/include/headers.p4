@@ -23,7 +23,7 @@ const bit<32> TALLY_NONE = 0;
 const bit<32> DROP_NO_SERVICE = 1; // for a VIP, but no such protocol and port, or a runt
 const bit<32> DROP_FRAGMENT = 2;   // non-first fragment: carries no ports to hash
 const bit<32> DROP_NO_SLOT = 3;    // the pool has no live backend
-const bit<32> DROP_NO_BACKEND = 4; // a slot names a backend that is not there
+const bit<32> DROP_NO_BACKEND = 4; // a slot names a backend that is not there, or nobody takes new flows
 const bit<32> DROP_ARP_CLAIM = 5;  // ARP reply or gratuitous ARP that claims a VIP
 const bit<32> ARP_DISOWNED = 6;    // ARP request with a VIP as sender: forwarded as a probe
 const bit<32> DROP_HAIRPIN = 7;    // for a station on the port that the frame came in by
@@ -148,6 +148,7 @@ struct metadata_t {
     bit<9>  station_port;   // where the source MAC is known to live
     bit<32> pool_id;
     bit<32> backend_id;
+    bit<32> old_id;         // the backend of the old flows of a slot that leaves it; 0: slot_old knows
     bit<32> flow_hash;
     bit<16> flow_hash_2;
     bit<32> epoch;

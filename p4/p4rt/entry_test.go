@@ -432,7 +432,7 @@ func TestUnknownNames(t *testing.T) {
 		want string
 	}{
 		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, slot, slot_old, station, vip, vip_address`},
-		{actionErr, `no action "to_pol"; there is: NoAction, answer, claim, flood, forward, forward_to_backend, known, move, refuse, stay, to_backend, to_pool`},
+		{actionErr, `no action "to_pol"; there is: NoAction, answer, claim, flood, forward, forward_to_backend, known, leave, move, refuse, stay, to_backend, to_pool`},
 		{counterErr, `no counter "x"; there is: tally`},
 		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},
 		{packetErr, `packet-out: no metadata "x"; there is: egress_port`},

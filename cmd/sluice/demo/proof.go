@@ -143,19 +143,20 @@ func (p *proof) request(id uint16, d port.Direction, at time.Time, e packet.Ethe
 	} else if e.Dst() != mac {
 		p.breach("a frame of %v left at port %d with destination MAC %v, want %v", client, id, e.Dst(), mac)
 	}
+	opens := tcp.Flags()&synACK == packet.SYN
 	// Equal frames leave in the order in which they entered.
 	switch entered := p.requests[key]; len(entered) {
 	case 0:
 		p.breach("a frame of %v left at port %d with other bytes than it entered with, or left twice", client, id)
 	case 1:
-		p.youngest(id, entered[0])
+		p.youngest(id, entered[0], opens)
 		delete(p.requests, key)
 	default:
-		p.youngest(id, entered[0])
+		p.youngest(id, entered[0], opens)
 		p.requests[key] = entered[1:]
 	}
 	p.lastTo[id] = at
-	if tcp.Flags()&synACK == packet.SYN {
+	if opens {
 		p.opens[id]++
 	}
 	if f := p.flows[client]; f != nil {
@@ -164,9 +165,9 @@ func (p *proof) request(id uint16, d port.Direction, at time.Time, e packet.Ethe
 	}
 }
 
-// youngest notes that a frame left for the server at port id, and when it had entered.
-func (p *proof) youngest(id uint16, entered time.Time) {
-	if entered.After(p.lastFor[id]) {
+// youngest notes of a frame that opens a connection that it left for the server at port id, and when it had entered.
+func (p *proof) youngest(id uint16, entered time.Time, opens bool) {
+	if opens && entered.After(p.lastFor[id]) {
 		p.lastFor[id] = entered
 	}
 }
@@ -270,8 +271,8 @@ func (p *proof) finish(client netip.AddrPort, answered bool) {
 	delete(p.flows, client)
 }
 
-// lastRequest returns when the last request frame left for the server at port id, and when the youngest
-// one that did had entered the switch. Both are zero when none ever did.
+// lastRequest returns when the last request frame left for the server at port id, and when the youngest one that did
+// and opens a connection had entered the switch. They are zero when none ever did.
 func (p *proof) lastRequest(id uint16) (left, entered time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -431,7 +431,11 @@ func TestLastRequest(t *testing.T) {
 		t.Errorf("before any: %v, %v", left, entered)
 	}
 	request := func(dst packet.MAC, seq byte) []byte {
-		return packet.NewTCP(packet.Segment{SrcMAC: routerMAC, DstMAC: dst, Src: client, Dst: vip, Flags: packet.ACK, Sequence: uint32(seq)})
+		s := packet.Segment{SrcMAC: routerMAC, DstMAC: dst, Src: client, Dst: vip, Flags: packet.SYN, Sequence: uint32(seq)}
+		if seq == 9 {
+			s.Flags = packet.ACK
+		}
+		return packet.NewTCP(s)
 	}
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	p.tap(1)(port.In, at(1), request(vipMAC, 7))
@@ -445,6 +449,11 @@ func TestLastRequest(t *testing.T) {
 	p.tap(2)(port.Out, at(6), request(web1, 7)) // overtaken
 	if left, entered := p.lastRequest(2); left != at(6) || entered != at(3) {
 		t.Errorf("last: left %v, entered %v", left, entered)
+	}
+	p.tap(1)(port.In, at(7), request(vipMAC, 9)) // opens nothing
+	p.tap(2)(port.Out, at(8), request(web1, 9))
+	if left, entered := p.lastRequest(2); left != at(8) || entered != at(3) {
+		t.Errorf("of an open connection: left %v, entered %v", left, entered)
 	}
 	if p.breaches != 0 {
 		t.Errorf("broken: %q", p.broken)

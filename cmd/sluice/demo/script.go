@@ -167,7 +167,7 @@ func (d *demo) kill(ctx context.Context) error {
 	d.check(d.result.DetectionMS > 0 && d.result.ReprogramMS > 0,
 		"%.0f ms from death to detection, %.1f ms more to the last slot written", d.result.DetectionMS, d.result.ReprogramMS)
 	d.check(!entered.IsZero() && !entered.After(written),
-		"%s got requests, and none that came in after the last slot was written", killed)
+		"%s got connections, and none that was opened after the last slot was written", killed)
 	return nil
 }
 

@@ -31,6 +31,9 @@ const (
 	// Shorter than in production, where it is a minute, so that nobody has to wait; longer than
 	// sessions are silent.
 	drainIdle = 2 * time.Second * slowdown
+
+	// Shorter than in production too: the server that dies is dead.
+	grace = time.Second
 )
 
 // intent is the operator's configuration for one data center.
@@ -49,10 +52,11 @@ pools:
   - name: %s
     slots: %d
     drain_idle: %v
+    grace: %v
     checks:
       - {type: http, path: /healthz, interval: 500ms, fast_interval: 100ms, timeout: 400ms, rise: 2, fall: 3}
     backends:
-`, n.name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool, slots, drainIdle)
+`, n.name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool, slots, drainIdle, grace)
 	for _, s := range n.hosts {
 		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.name, s.address.Addr(), s.mac, s.port)
 	}

@@ -78,6 +78,53 @@ func TestMovingSlot(t *testing.T) {
 	goes("the old backend failed", packet.ACK, 1000, web2Port)
 }
 
+// web1 is down: flows that open go to web2, or nowhere while nobody takes web1's place, and open ones stay.
+func TestLeavingSlot(t *testing.T) {
+	const bank, epoch = 2, 9
+	p := newSluice(t)
+	h, h2 := flowHashes(1000)
+	slot := h & (slots - 1)
+	cell1, cell2 := int(bank<<16|h>>16), int(bank<<16|h2)
+	become := func(e Entry) {
+		t.Helper()
+		if err := p.Table("slot").Modify(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave := func(to uint64) Entry {
+		return Entry{Match: slotMatch(slot), Call: call("leave", bytesOf(to, 4), bytesOf(1, 4), bytesOf(bank, 1), bytesOf(epoch, 4))}
+	}
+	goes := func(what string, flags uint8, want uint16) {
+		t.Helper()
+		mac := map[uint16]packet.MAC{web1Port: web1MAC, web2Port: web2MAC}[want]
+		if diff := cmp.Diff(out(want, at6(mac, toVIP(flags, 1000))), run(p, clientPort, toVIP(flags, 1000)).frames); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	// Another slot's row in slot_old, which must not matter.
+	insert(t, p, "slot_old", Entry{Match: slotMatch(slot), Call: call("stay", bytesOf(2, 4))})
+
+	become(leave(0))
+	goes("nobody takes its place: an open flow", packet.ACK, web1Port)
+	if got := run(p, clientPort, toVIP(packet.SYN, 1000)); got.frames != nil {
+		t.Errorf("nobody takes its place: a flow that opens goes to %v", got.frames)
+	}
+	if got, want := tallied(p), "cell 4: 1 packets, 70 bytes"; got != want {
+		t.Errorf("tally = %q, want %q", got, want)
+	}
+	if m1, m2 := p.Register("mark_1").Read(cell1), p.Register("mark_2").Read(cell2); m1 != 0 || m2 != 0 {
+		t.Errorf("a flow that nobody takes leaves the marks %d and %d", m1, m2)
+	}
+	goes("and an open flow after that", packet.ACK, web1Port)
+
+	become(leave(2))
+	goes("an open flow", packet.ACK, web1Port)
+	goes("a flow that opens", packet.SYN, web2Port)
+	goes("and goes on", packet.ACK, web2Port)
+	p.Register("mark_1").Write(cell1, epoch-1)
+	goes("a flow with one mark of another epoch", packet.ACK, web1Port)
+}
+
 func TestEverySlotIsReached(t *testing.T) {
 	p := newSluice(t)
 	for port := range uint16(500) {

@@ -1,0 +1,125 @@
+package controller
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+const (
+	// lapse is how long the verdicts of a healthd that is silent stand while another reports.
+	lapse = 30 * time.Second
+	// stale is how long a verdict is not remarked upon that nobody repeats: three full reports of healthd.
+	stale = 15 * time.Second
+	// authorsKept bounds the healthds that are remembered: callers choose their names.
+	authorsKept = 64
+	// unnamed is the name of a healthd that gives none.
+	unnamed = "healthd"
+)
+
+// author is one healthd, of one start.
+//
+//	             reports again within lapse
+//	                +-----------+
+//	reports -----> present -----+--> silent for lapse: gone. What it said stands until another healthd
+//	                |                speaks of the same backend
+//	                +--> another session of its name reports: void, the same as gone
+type author struct {
+	session  string
+	last     time.Time // when it reported last
+	verdicts map[plan.BackendKey]store.Verdict
+}
+
+// authors are the healthds that have reported to this controller, by name. For one goroutine.
+type authors map[string]*author
+
+// hear takes note of a report, and returns its author.
+func (a authors) hear(name, session string, now time.Time) *author {
+	one := a[name]
+	if one == nil || one.session != session {
+		if one == nil && len(a) >= authorsKept {
+			a.forgetOldest()
+		}
+		one = &author{session: session, verdicts: make(map[plan.BackendKey]store.Verdict)}
+		a[name] = one
+	}
+	one.last = now
+	return one
+}
+
+func (a authors) forgetOldest() {
+	oldest := ""
+	for name, one := range a {
+		if oldest == "" || one.last.Before(a[oldest].last) {
+			oldest = name
+		}
+	}
+	delete(a, oldest)
+}
+
+// present says whether the author of v may still be asked. started is when this controller did: who reported to the
+// one before has not had the time to be heard.
+func (a authors) present(v store.Verdict, started, now time.Time) bool {
+	one := a[v.Author]
+	if one == nil {
+		return now.Sub(started) <= lapse
+	}
+	return one.session == v.Session && now.Sub(one.last) <= lapse
+}
+
+// standing is the verdict on a backend that counts: of those by healthds that are present, the one that was detected
+// last; where nobody present says anything, what stood before. A verdict from before `since` was given by other checks,
+// and one that is still to come by a clock that was set back since.
+func (a authors) standing(key plan.BackendKey, before store.Verdict, since, started, now time.Time) store.Verdict {
+	var best store.Verdict
+	if before.Health != plan.Unknown && a.present(before, started, now) && !before.DetectedAt.Before(since) && !before.DetectedAt.After(now) {
+		best = before
+	}
+	name := ""
+	for n, one := range a {
+		v, ok := one.verdicts[key]
+		if !ok || now.Sub(one.last) > lapse {
+			continue
+		}
+		if c := v.DetectedAt.Compare(best.DetectedAt); best.Health == plan.Unknown || c > 0 || c == 0 && cmp.Less(name, n) {
+			best, name = v, n
+		}
+	}
+	if best.Health == plan.Unknown {
+		return before
+	}
+	return best
+}
+
+// doubt is why a backend cannot be asked, by the word of a healthd.
+type doubt struct {
+	author, reason string
+}
+
+// uncheckedReason says why nothing new is known of a backend, empty when it is being checked.
+func (l *loop) uncheckedReason(key plan.BackendKey, v store.Verdict) string {
+	d, ok := l.doubts[key]
+	switch {
+	case ok && l.authors[d.author] != nil && time.Since(l.authors[d.author].last) <= lapse:
+		return d.reason
+	case v.Health == plan.Unknown && !l.checks.watched():
+		return "no healthd is connected"
+	case v.Health == plan.Unknown:
+		return "healthd has not judged it yet"
+	}
+	return ""
+}
+
+// authorship tells of a verdict who gave it, and whether it is still repeated.
+func (l *loop) authorship(m *api.BackendStatus, v store.Verdict, now time.Time) {
+	m.Healthd = v.Author
+	heard := v.Heard
+	if one := l.authors[v.Author]; one != nil && one.session == v.Session {
+		heard = one.last
+	}
+	m.Reported = timestampOf(heard)
+	m.HealthStale = v.Health != plan.Unknown && now.Sub(heard) > stale
+}

@@ -1,0 +1,154 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/config"
+)
+
+// graceful is a pool whose dead keep their open flows for a while.
+func graceful(slots int, weights ...int) config.Pool {
+	p := pool(slots, weights...)
+	p.Grace = 6 * time.Second
+	return p
+}
+
+// endGrace is what the controller does when the time of a dead backend's flows is over.
+func (w *world) endGrace(backend string) int {
+	w.t.Helper()
+	p := w.st.Pools["web"]
+	i := slices.IndexFunc(p.Members, func(m Member) bool { return m.Name == backend })
+	var n int
+	w.st, n = Settle(w.st, p.Kept(p.Members[i].ID))
+	w.step()
+	return n
+}
+
+func TestGrace(t *testing.T) {
+	w := newWorld(t, graceful(64, 100, 100, 200))
+	w.step()
+	before := slices.Clone(w.st.Pools["web"].Slots)
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 5, Grace: true},
+		{Pool: "web", From: "b2", To: "b3", Slots: 11, Grace: true}}}, w.health("b2", Down).step())
+	w.want(map[string]int{"b1": 21, "b2": 0, "-b2": 16, "b3": 43})
+	for i, slot := range w.st.Pools["web"].Slots {
+		if was := before[i]; was.Backend != 2 && slot != was || was.Backend == 2 && slot.Grace != 2 {
+			t.Errorf("slot %d went from %+v to %+v", i, was, slot)
+		}
+	}
+	t.Run("the verdict is taken back", func(t *testing.T) {
+		w := *w
+		w.t = t
+		w.in.Health = map[BackendKey]Health{{"web", "b2"}: Up}
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 5, Gradual: true},
+			{Pool: "web", From: "b3", To: "b2", Slots: 11, Gradual: true}}}, w.step())
+		w.want(map[string]int{"b1": 16, "-b1": 5, "b2": 16, "-b2": 16, "b3": 32, "-b3": 11})
+		for i, slot := range w.st.Pools["web"].Slots {
+			if before[i].Backend == 2 && (slot.Old != 2 || slot.Grace != 0) {
+				t.Errorf("slot %d is %+v, want the flows of b2 to stay as in any move", i, slot)
+			}
+		}
+		w.settle()
+		w.step()
+		w.want(map[string]int{"b1": 16, "b2": 16, "b3": 32})
+	})
+	t.Run("it ends", func(t *testing.T) {
+		w := *w
+		w.t = t
+		if n := w.endGrace("b2"); n != 16 {
+			t.Errorf("%d slots settled, want 16", n)
+		}
+		w.want(map[string]int{"b1": 21, "b2": 0, "b3": 43})
+	})
+}
+
+// The servers fall one after the other, as when healthd loses its own network: nobody's open flows are handed on.
+func TestGraceOfACascade(t *testing.T) {
+	for _, policy := range []config.AllDown{config.Drop, config.Forward} {
+		t.Run(string(policy), func(t *testing.T) {
+			p := graceful(64, equal(8)...)
+			p.AllDown = policy
+			w := newWorld(t, p)
+			w.step()
+			before := slices.Clone(w.st.Pools["web"].Slots)
+			keeps := func(after string) {
+				t.Helper()
+				for i, slot := range w.st.Pools["web"].Slots {
+					if home := before[i].Backend; slot.Backend != home && slot.former() != home {
+						t.Errorf("after %s: slot %d is %+v, its open flows were with %d", after, i, slot, home)
+					}
+				}
+			}
+			for i := 1; i <= 8; i++ {
+				name := fmt.Sprintf("b%d", i)
+				w.health(name, Down).step()
+				keeps("the fall of " + name)
+			}
+			for _, name := range []string{"b5", "b2", "b8", "b1", "b3", "b4", "b6", "b7"} {
+				w.health(name, Up).step()
+				keeps("the return of " + name)
+			}
+		})
+	}
+}
+
+// Slots of the dead need not wait for a bank: they share an epoch that they have not been in.
+func TestGraceWhenAllBanksAreTaken(t *testing.T) {
+	w := newWorld(t, graceful(256, equal(12)...))
+	w.step()
+	for i := range banks {
+		w.admin(fmt.Sprintf("b%d", i+1), Drain).step()
+	}
+	b5 := w.slots()["b5"]
+	r := w.health("b5", Down).step()
+	grace, hard := 0, 0
+	for _, m := range r.Moves {
+		if m.Grace {
+			grace += m.Slots
+		} else {
+			hard += m.Slots
+		}
+	}
+	// 10 had moved to b5 in one of the drains: another takes its place there, and their old flows stay.
+	moving := 0
+	for _, slot := range w.st.Pools["web"].Slots {
+		if slot.Old != 0 {
+			moving++
+		}
+	}
+	if c, _ := w.st.Census("web"); c.Epochs != banks || b5 != 31 || grace != 21 || hard != 10 || moving != 88 {
+		t.Errorf("%d of %d slots left in peace, %d at once, %d others move, in %d epochs", grace, b5, hard, moving, c.Epochs)
+	}
+}
+
+func TestFailing(t *testing.T) {
+	t.Run("drains", func(t *testing.T) {
+		w := newWorld(t, pool(64, equal(2)...))
+		w.step()
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.health("b2", Failing).step())
+		w.want(map[string]int{"b1": 64, "b2": 0, "-b2": 32})
+	})
+	t.Run("counts as down where the pool says so", func(t *testing.T) {
+		p := pool(64, equal(2)...)
+		p.Failing = config.FailingDown
+		w := newWorld(t, p)
+		w.step()
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}}, w.health("b2", Failing).step())
+	})
+	t.Run("all of them", func(t *testing.T) {
+		w := newWorld(t, pool(64, equal(2)...))
+		w.step()
+		before := slices.Clone(w.st.Pools["web"].Slots)
+		w.health("b1", Failing).health("b2", Failing).step()
+		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 0, "-b2": 32, "": 64}) // all_down drops new flows
+		w.health("b1", Up).health("b2", Up).step()
+		if diff := cmp.Diff(before, w.st.Pools["web"].Slots); diff != "" {
+			t.Errorf("the table after the return is another one (-before +after):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,343 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+// A verdict may be wrong. Three things keep one that is taken back in time from breaking a connection:
+//
+//	grace    the open flows of a backend that is down stay with it for a while (plan moves the new ones at once)
+//	floor    while so much has fallen at once that the checks are suspect, no grace ends
+//	suspect  while a switch is lost that the checks may go through, and until it has been back for the time of a
+//	         few checks, what they say of servers does not count, and no grace ends
+//
+// All of it follows from the verdicts, their times and the times of the switches.
+
+// suspicion is the time in which a switch is the suspect and not the servers.
+type suspicion struct {
+	since, until time.Time // until is zero while it has no end: no switch can be reached
+	text         string
+}
+
+// covers says whether what came in at a time is not to be trusted yet.
+func (s *suspicion) covers(at time.Time) bool { return s != nil && !at.Before(s.since) }
+
+// suspect says whether the switches make the checks suspect at a time. settling is how long one has to be back. A switch
+// that is away while others are connected is suspected for that time alone: it may never come back.
+func suspect(views map[string]*view, settling time.Duration, now time.Time) *suspicion {
+	connected := slices.ContainsFunc(slices.Collect(maps.Values(views)), (*view).connected)
+	var s suspicion
+	endless := false
+	for _, name := range slices.Sorted(maps.Keys(views)) {
+		v := views[name]
+		if v.lost.IsZero() {
+			continue
+		}
+		text := fmt.Sprintf("switch %s is away", name)
+		end := v.lost.Add(settling)
+		open := v.back.Before(v.lost) && (v.connected() || !connected)
+		if !v.back.Before(v.lost) {
+			text, end = fmt.Sprintf("switch %s was away", name), v.back.Add(settling)
+		}
+		if !open && !end.After(now) {
+			continue
+		}
+		if s.since.IsZero() || v.lost.Before(s.since) {
+			s.since = v.lost
+		}
+		if endless = endless || open; open || s.text == "" {
+			s.text = text
+		}
+		if end.After(s.until) {
+			s.until = end
+		}
+	}
+	if s.since.IsZero() {
+		return nil
+	}
+	if endless {
+		s.until = time.Time{}
+	}
+	return &s
+}
+
+// settlingTime is how long after a switch is back the slowest checks may still say what it was like without: a check
+// that had begun, those in a row that make a verdict, and its way here.
+func settlingTime(intent *config.Intent) time.Duration {
+	const way = time.Second
+	d := time.Duration(0)
+	for _, pool := range intent.Pools {
+		for _, c := range pool.Checks {
+			d = max(d, c.Interval+c.Timeout+time.Duration(max(c.Rise, c.Fall))*max(c.FastInterval, c.Timeout)+way)
+		}
+	}
+	return d
+}
+
+// fallen are the enabled backends of a pool that are down, by when they fell.
+type fallen struct {
+	enabled int
+	at      []time.Time // ascending
+}
+
+func fallenOf(pool config.Pool, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]store.Verdict) fallen {
+	var f fallen
+	if len(pool.Checks) == 0 {
+		return f
+	}
+	for _, b := range pool.Backends {
+		if !b.Enabled {
+			continue
+		}
+		f.enabled++
+		key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
+		if isDown(pool, health[key]) {
+			f.at = append(f.at, verdicts[key].Fell)
+		}
+	}
+	slices.SortFunc(f.at, time.Time.Compare)
+	return f
+}
+
+// isDown says whether a pool takes a verdict for one on a backend that does not answer.
+func isDown(pool config.Pool, h plan.Health) bool {
+	return h == plan.Down || h == plan.Failing && pool.Failing == config.FailingDown
+}
+
+// most is how many fell within a time, at most.
+func (f fallen) most(within time.Duration) int {
+	most, first := 0, 0
+	for i, at := range f.at {
+		for at.Sub(f.at[first]) > within {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}
+
+// below says whether more fell at once than the floor allows.
+func (f fallen) below(floor config.Floor) (n int, below bool) {
+	n = f.most(floor.Within)
+	return n, n*100 > floor.Percent*f.enabled
+}
+
+const whatToDo = "open connections stay where they are, for it may be the checks that fail and not the servers; " +
+	"disable or remove those that are really dead"
+
+// floors says of pools why the grace of their backends does not end.
+func floors(intent *config.Intent, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]store.Verdict) map[string]string {
+	held := make(map[string]string)
+	pools := make([]fallen, len(intent.Pools))
+	var all fallen
+	for i, pool := range intent.Pools {
+		pools[i] = fallenOf(pool, health, verdicts)
+		all.enabled += pools[i].enabled
+		all.at = append(all.at, pools[i].at...)
+	}
+	slices.SortFunc(all.at, time.Time.Compare)
+	inAll, allBelow := all.below(intent.Floor)
+	for i, pool := range intent.Pools {
+		f := pools[i]
+		switch n, below := f.below(pool.Floor); {
+		case len(f.at) == 0:
+		case len(f.at) == f.enabled:
+			held[pool.Name] = fmt.Sprintf("none of the %d backends is up: %s", f.enabled, whatToDo)
+		case below:
+			held[pool.Name] = fmt.Sprintf("%d of %d backends fell within %v, more than %d %%: %s", n, f.enabled, pool.Floor.Within, pool.Floor.Percent, whatToDo)
+		case allBelow:
+			held[pool.Name] = fmt.Sprintf("%d of %d backends of all pools fell within %v, more than %d %%: %s",
+				inAll, all.enabled, intent.Floor.Within, intent.Floor.Percent, whatToDo)
+		}
+	}
+	return held
+}
+
+// health is what the plan goes by, and the loop: verdicts that came in while a switch is the suspect do not count yet,
+// but for those on backends that nobody is sent to.
+func (l *loop) health(st store.State) map[plan.BackendKey]plan.Health {
+	health := effectiveHealth(l.intent, st)
+	if l.suspicion == nil {
+		return health
+	}
+	for _, pool := range l.intent.Pools {
+		census, _ := st.Plan.Census(pool.Name)
+		for _, s := range census.Backends {
+			key := plan.BackendKey{Pool: pool.Name, Backend: s.Name}
+			v, h := st.Verdicts[key], health[key]
+			if (h == plan.Down || h == plan.Failing) && h == v.Health && l.suspicion.covers(v.Fell) && s.Slots+s.MovingOut > 0 {
+				health[key] = plan.Up
+			}
+		}
+	}
+	return health
+}
+
+// graces knows the backends that are down and keep open flows. The plan knows no time, and what is not stored counts
+// anew after a restart of the controller.
+type graces struct {
+	// former are, by pool, the backends that keep open flows of slots that are others' by now; pools are never modified.
+	former map[*plan.Pool][]plan.Member
+	// ends says when the grace of each is over, counted from when the connected switches held that it is down; zero:
+	// it does not end. When the pool is above its floor again, what is left of the fall has the floor's time to return.
+	ends map[plan.BackendKey]time.Time
+}
+
+// look brings g in line with st. held says whether the connected switches hold it, floors which pools are below theirs.
+func (g *graces) look(intent *config.Intent, st plan.State, health map[plan.BackendKey]plan.Health, floors map[string]string, held bool, now time.Time) {
+	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
+	ends := make(map[plan.BackendKey]time.Time)
+	for _, pool := range intent.Pools {
+		p := st.Pools[pool.Name]
+		members, ok := g.former[p]
+		if !ok {
+			members = p.Former()
+		}
+		former[p] = members
+		for _, m := range members {
+			key := plan.BackendKey{Pool: pool.Name, Backend: m.Name}
+			if !isDown(pool, health[key]) {
+				continue
+			}
+			switch end, ok := g.ends[key]; {
+			case floors[pool.Name] != "" && wanted(pool, m.Name):
+				ends[key] = time.Time{}
+			case ok && end.IsZero():
+				ends[key] = now.Add(max(pool.Grace, pool.Floor.Within))
+				if !wanted(pool, m.Name) {
+					ends[key] = now.Add(pool.Grace)
+				}
+			case ok:
+				ends[key] = end
+			case held:
+				ends[key] = now.Add(pool.Grace)
+			}
+		}
+	}
+	g.former, g.ends = former, ends
+}
+
+// grace ends those graces that are over, and returns when it is to be called again at the latest; zero: when something
+// happens.
+func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
+	at := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	s := suspect(l.views, settlingTime(l.intent), now)
+	if before := l.suspicion; before != nil && s != nil && before.since.Before(s.since) {
+		s.since = before.since // it was lost again
+	}
+	switch before := l.suspicion; {
+	case before == nil && s != nil:
+		l.log.Warn("what the checks say of servers does not count for now: they may go through the switch", "reason", s.text)
+	case before != nil && s == nil:
+		l.log.Info("what the checks say of servers counts again")
+	}
+	ended := l.suspicion != nil && s == nil
+	if l.suspicion = s; s != nil && !s.until.IsZero() {
+		at(s.until)
+	}
+	if ended {
+		l.replan(ctx, cause{text: "verdicts that had to wait"})
+	}
+	health := l.healthNow(now)
+	held := l.connected() && caughtUp(l.views, l.sequence)
+	l.graces.look(l.intent, l.st.Plan, health, l.floors, held, now)
+	if s != nil || !held {
+		return next // a status of the switches ends up here
+	}
+	var due []plan.SlotRef
+	for _, pool := range l.intent.Pools {
+		p := l.st.Plan.Pools[pool.Name]
+		for _, m := range l.graces.former[p] {
+			key := plan.BackendKey{Pool: pool.Name, Backend: m.Name}
+			end := l.graces.ends[key]
+			if end.IsZero() {
+				continue
+			}
+			if end.After(now) {
+				at(end)
+			} else {
+				due = append(due, p.Kept(m.ID)...)
+			}
+		}
+	}
+	if len(due) > 0 {
+		l.settle(ctx, due, now, afterGrace)
+		return now // what is left of them
+	}
+	return next
+}
+
+// wanted says whether the operator wants the backend to serve: its intent has it, enabled.
+func wanted(pool config.Pool, backend string) bool {
+	return slices.ContainsFunc(pool.Backends, func(b config.Backend) bool { return b.Name == backend && b.Enabled })
+}
+
+// outlook is what l.health says, and what it was made of.
+type outlook struct {
+	steps     uint64
+	suspicion *suspicion
+	health    map[plan.BackendKey]plan.Health
+}
+
+// healthNow is l.health of the current state. It is found anew, and which pools are below their floor, when the plan
+// was asked since: it is, for everything that it goes by.
+func (l *loop) healthNow(now time.Time) map[plan.BackendKey]plan.Health {
+	if l.outlook.health != nil && l.outlook.steps == l.steps && l.outlook.suspicion == l.suspicion {
+		return l.outlook.health
+	}
+	l.outlook = outlook{l.steps, l.suspicion, l.health(l.st)}
+	held := floors(l.intent, l.outlook.health, l.st.Verdicts)
+	for _, pool := range l.intent.Pools {
+		if was, is := l.floors[pool.Name], held[pool.Name]; (was == "") != (is == "") {
+			l.events.publish(now, poolHeld(pool.Name, is))
+		}
+	}
+	l.floors = held
+	return l.outlook.health
+}
+
+// graceUntil tells when the open flows of a backend that is down lose it; nil while that has no end.
+func (l *loop) graceUntil(pool config.Pool, backend string) *timestamppb.Timestamp {
+	if l.suspicion != nil {
+		return nil
+	}
+	return timestampOf(l.graces.ends[plan.BackendKey{Pool: pool.Name, Backend: backend}])
+}
+
+// heldReason says why the grace of a pool's backends does not end, empty when it does.
+func (l *loop) heldReason(pool config.Pool) string {
+	var reasons []string
+	if text := l.floors[pool.Name]; text != "" {
+		reasons = append(reasons, text)
+	}
+	fell := func(b config.Backend) bool {
+		h := l.st.Verdicts[plan.BackendKey{Pool: pool.Name, Backend: b.Name}].Health
+		return h == plan.Down || h == plan.Failing
+	}
+	if l.suspicion != nil && len(pool.Checks) > 0 && slices.ContainsFunc(pool.Backends, fell) {
+		reasons = append(reasons, l.suspicion.text+", and the checks may go through it: what they say does not count yet")
+	}
+	return strings.Join(reasons, "; ")
+}
+
+func timestampOf(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

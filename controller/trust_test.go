@@ -1,0 +1,352 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+// wide has a pool of n backends with the default grace and floor.
+func wide(n int) string {
+	var more strings.Builder
+	for i := 3; i <= n; i++ {
+		fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", i, i, i)
+	}
+	return strings.Replace(testIntent, "vips:", more.String()+"vips:", 1)
+}
+
+func TestFloors(t *testing.T) {
+	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	pool := func(name string, backends int) config.Pool {
+		p := config.Pool{Name: name, Checks: []config.Check{{}}, Floor: config.Floor{Percent: 50, Within: 30 * time.Second}}
+		for i := range backends {
+			p.Backends = append(p.Backends, config.Backend{Name: fmt.Sprint(i), Enabled: true})
+		}
+		return p
+	}
+	tests := []struct {
+		name     string
+		backends int
+		fell     map[int]int // backend: second
+		disabled []int
+		want     string // its beginning
+	}{
+		{"nobody", 4, nil, nil, ""},
+		{"half is not more than half", 4, map[int]int{0: 0, 1: 10}, nil, ""},
+		{"more than half at once", 4, map[int]int{0: 0, 1: 10, 2: 30}, nil, "3 of 4 backends fell within 30s, more than 50 %: "},
+		{"more than half, one after the other", 5, map[int]int{0: 0, 1: 20, 2: 40}, nil, ""},
+		{"the first of them long ago", 5, map[int]int{0: -3600, 1: 0, 2: 20, 3: 25}, nil, "3 of 5 backends fell within 30s, more than 50 %: "},
+		{"the last one, however slowly", 3, map[int]int{0: -7200, 1: -3600, 2: 0}, nil, "none of the 3 backends is up: "},
+		{"the only one", 1, map[int]int{0: 0}, nil, "none of the 1 backends is up: "},
+		{"who is disabled does not count", 4, map[int]int{0: 0, 1: 10, 2: 20}, []int{0, 1}, ""},
+	}
+	for _, tt := range tests {
+		p := pool("web", tt.backends)
+		for _, i := range tt.disabled {
+			p.Backends[i].Enabled = false
+		}
+		other := pool("other", 100) // of all backends it is few that fell
+		health := make(map[plan.BackendKey]plan.Health)
+		verdicts := make(map[plan.BackendKey]store.Verdict)
+		for i, second := range tt.fell {
+			key := plan.BackendKey{Pool: "web", Backend: fmt.Sprint(i)}
+			health[key] = plan.Down
+			verdicts[key] = store.Verdict{Health: plan.Down, Fell: base.Add(time.Duration(second) * time.Second)}
+		}
+		intent := &config.Intent{Floor: config.Floor{Percent: 50, Within: 30 * time.Second}, Pools: []config.Pool{p, other}}
+		got := floors(intent, health, verdicts)
+		if !strings.HasPrefix(got["web"], tt.want) || (got["web"] == "") != (tt.want == "") || got["other"] != "" {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	t.Run("of all pools", func(t *testing.T) {
+		intent := &config.Intent{Floor: config.Floor{Percent: 30, Within: time.Second}}
+		health := make(map[plan.BackendKey]plan.Health)
+		verdicts := make(map[plan.BackendKey]store.Verdict)
+		for i := range 4 {
+			p := pool(fmt.Sprint(i), 2)
+			intent.Pools = append(intent.Pools, p)
+			if key := (plan.BackendKey{Pool: p.Name, Backend: "0"}); i < 3 {
+				health[key] = plan.Down
+				verdicts[key] = store.Verdict{Fell: base}
+			}
+		}
+		const why = "3 of 8 backends of all pools fell within 1s, more than 30 %: " + whatToDo
+		if diff := cmp.Diff(map[string]string{"0": why, "1": why, "2": why}, floors(intent, health, verdicts)); diff != "" {
+			t.Errorf("floors (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestSuspect(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	is := func(s device.State, lost, back int) *view {
+		v := &view{status: device.Status{State: s, Connects: 1}, lost: ago(lost)}
+		if back >= 0 {
+			v.back = ago(back)
+		}
+		return v
+	}
+	fine := &view{status: device.Status{State: device.Synced, Connects: 1}}
+	tests := []struct {
+		name  string
+		views map[string]*view
+		want  string // since, until and text
+	}{
+		{"never lost", map[string]*view{"a": fine}, ""},
+		{"never there", map[string]*view{"a": {}}, ""},
+		{"away for long, the only one", map[string]*view{"a": is(device.Disconnected, 3600, -1)}, "-3600, no end: switch a is away"},
+		{"back, and empty yet", map[string]*view{"a": is(device.Reconciling, 60, -1)}, "-60, no end: switch a is away"},
+		{"back for a moment", map[string]*view{"a": is(device.Synced, 60, 2)}, "-60, 8: switch a was away"},
+		{"back for a while", map[string]*view{"a": is(device.Synced, 60, 10)}, ""},
+		{"one of two, just now", map[string]*view{"a": is(device.Disconnected, 3, -1), "b": fine}, "-3, 7: switch a is away"},
+		{"one of two, for long", map[string]*view{"a": is(device.Disconnected, 3600, -1), "b": fine}, ""},
+		{"both, one after the other", map[string]*view{"a": is(device.Disconnected, 3600, -1), "b": is(device.Disconnected, 3, -1)}, "-3600, no end: switch b is away"},
+	}
+	for _, tt := range tests {
+		got := ""
+		if s := suspect(tt.views, 10*time.Second, now); s != nil {
+			until := "no end"
+			if !s.until.IsZero() {
+				until = fmt.Sprint(s.until.Sub(now).Seconds())
+			}
+			got = fmt.Sprintf("%v, %s: %s", s.since.Sub(now).Seconds(), until, s.text)
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func (l limited) held() (texts []string) {
+	past, _, stop := l.events.watch(eventsKept)
+	stop()
+	for _, e := range past {
+		if e.GetPoolHeld() != nil {
+			texts = append(texts, e.Text)
+		}
+	}
+	return texts
+}
+
+// A verdict that is taken back within the grace has moved no open flow; one that stands moves them when it is over.
+func TestGraceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(4), store.State{})
+		l.connect("leaf1")
+		before := l.slots()
+		l.verdict("web4", api.Health_HEALTH_DOWN)
+		start := time.Now()
+		time.Sleep(time.Second) // the switch takes its time: the grace counts from then
+		l.connect("leaf1")
+		b := l.web().Backends[3]
+		if b.Slots != 0 || b.GraceSlots != 16 || !b.GraceUntil.AsTime().Equal(start.Add(7*time.Second)) {
+			t.Errorf("web4 is down: %v", b)
+		}
+		time.Sleep(6*time.Second - time.Millisecond)
+		synctest.Wait()
+		for i, s := range l.slots() {
+			if was := before[i].Backend; s.Backend != was && s.Grace != was {
+				t.Errorf("before the end slot %d is %+v, its open flows were with %d", i, s, was)
+			}
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if m := l.web(); m.Moving != 0 || m.Backends[3].GraceSlots != 0 {
+			t.Errorf("at the end: %v", m)
+		}
+		past, _, stop := l.events.watch(1)
+		stop()
+		const text = "web: the grace of 16 slots is over, 6s: connections that were still open to backends that are down go to others " +
+			"and break; 0 slots still have old connections"
+		if len(past) != 1 || past[0].Text != text {
+			t.Errorf("got %v, want %q", past, text)
+		}
+	})
+}
+
+// When healthd loses its own network all servers fall, one after the other: nobody's open flows go anywhere, for
+// however long it lasts, and the operator is told. So it is after a restart of the controller.
+func TestFloorHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(5), store.State{})
+		l.connect("leaf1")
+		before := l.slots()
+		keeps := func(when string) {
+			t.Helper()
+			for i, s := range l.slots() {
+				if was := before[i].Backend; s.Backend != was && s.Grace != was && s.Old != was {
+					t.Errorf("%s slot %d is %+v, its open flows were with %d", when, i, s, was)
+				}
+			}
+		}
+		for i := 1; i <= 5; i++ {
+			l.verdict(fmt.Sprintf("web%d", i), api.Health_HEALTH_DOWN)
+			l.connect("leaf1")
+			time.Sleep(400 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		keeps("after 10 minutes")
+		var vip api.VIPStatus_State
+		l.in(func() { vip = l.statusMessage().Vips[0].State })
+		if m := l.web(); m.Held != "none of the 5 backends is up: "+whatToDo || vip != api.VIPStatus_STATE_NO_BACKEND {
+			t.Errorf("held %q, the VIP is %v", m.Held, vip)
+		}
+		var st store.State
+		l.in(func() { st = l.st })
+
+		l = newLimited(t, wide(5), st)
+		l.connect("leaf1")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		keeps("after a restart")
+		for i := 1; i <= 5; i++ {
+			l.verdict(fmt.Sprintf("web%d", i), api.Health_HEALTH_UP)
+			l.connect("leaf1")
+			keeps("as they return")
+		}
+		if m := l.web(); m.Held != "" {
+			t.Errorf("all are up: held %q", m.Held)
+		}
+		want := []string{
+			"web: none of the 5 backends is up: " + whatToDo,
+			"web: backends that are down have their grace again, and no more",
+		}
+		if diff := cmp.Diff(want, l.held()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What the message says to do helps: when those that are dead have been disabled, their grace ends.
+func TestFloorIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := wide(3)
+		l := newLimited(t, text, store.State{})
+		l.connect("leaf1")
+		for _, b := range []string{"web2", "web3"} {
+			l.verdict(b, api.Health_HEALTH_DOWN)
+			l.connect("leaf1")
+		}
+		time.Sleep(time.Hour)
+		if m := l.web(); m.Moving == 0 || m.Held == "" || m.Backends[1].GraceUntil != nil {
+			t.Fatalf("two of three fell: %v", m)
+		}
+		text = strings.ReplaceAll(text, "switch_port: 2}", "switch_port: 2, enabled: false}")
+		text = strings.ReplaceAll(text, "switch_port: 3}", "switch_port: 3, enabled: false}")
+		l.in(func() {
+			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", text)); err != nil {
+				t.Error(err)
+			}
+		})
+		l.connect("leaf1")
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if m := l.web(); m.Moving != 0 || m.Held != "" || m.Backends[0].Slots != 64 {
+			t.Errorf("they are disabled: %v", m)
+		}
+	})
+}
+
+// A server that answers, wrongly, is drained.
+func TestFailingDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(3), store.State{})
+		l.connect("leaf1")
+		l.verdict("web2", api.Health_HEALTH_FAILING)
+		l.connect("leaf1")
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		b := l.web().Backends[1]
+		if b.Health != api.Health_HEALTH_FAILING || b.Slots != 0 || b.MovingOut != 21 || b.GraceSlots != 0 || oldPaths(l.slots()) != 21 {
+			t.Errorf("web2 fails: %v", b)
+		}
+	})
+}
+
+// Verdicts belong to who gave them.
+func TestAuthors(t *testing.T) {
+	const up, down, unchecked = api.Health_HEALTH_UP, api.Health_HEALTH_DOWN, api.Health_HEALTH_UNCHECKED
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(3), store.State{})
+		l.connect("leaf1")
+		say := func(name, session string, full bool, ago time.Duration, h api.Health, backends ...string) {
+			t.Helper()
+			r := &api.ReportVerdictsRequest{Healthd: name, Session: session, Full: full}
+			for _, b := range backends {
+				v := detected(b, h, time.Now().Add(-ago))[0]
+				if h == unchecked {
+					v.Reason = "no right to ping"
+				}
+				r.Verdicts = append(r.Verdicts, v)
+			}
+			l.in(func() {
+				if _, err := l.verdicts(l.ctx, r); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		of := func(backend string) *api.BackendStatus {
+			t.Helper()
+			list := l.web().Backends
+			return list[slices.IndexFunc(list, func(b *api.BackendStatus) bool { return b.Name == backend })]
+		}
+		want := func(what, backend, who string, h api.Health, stale bool, doubt string) {
+			t.Helper()
+			if b := of(backend); b.Health != h || b.Healthd != who || b.HealthStale != stale || b.UncheckedReason != doubt {
+				t.Errorf("%s: %v", what, b)
+			}
+		}
+		want("nobody has said anything", "web1", "", api.Health_HEALTH_UNSPECIFIED, false, "no healthd is connected")
+		say("h1", "a", true, time.Minute, up, "web1", "web2")
+		want("h1 says up", "web1", "h1", up, false, "")
+		// Another one, that cannot reach the servers, calls all down and ends.
+		say("h2", "a", true, 0, down, "web1", "web2")
+		want("h2 says down later", "web1", "h2", down, false, "")
+		say("h1", "a", true, 2*time.Minute, up, "web1", "web2") // with its own times, as ever
+		want("h1 repeats itself", "web1", "h2", down, false, "")
+		for range 6 {
+			time.Sleep(5 * time.Second)
+			say("h1", "a", true, 3*time.Minute, up, "web1", "web2")
+		}
+		want("h2 is stale", "web1", "h2", down, true, "")
+		time.Sleep(time.Second)
+		say("h1", "a", true, 3*time.Minute, up, "web1", "web2")
+		want("h2 has been silent for 30 s", "web1", "h1", up, false, "")
+		// A new start of the same healthd knows better than the one before.
+		say("h1", "b", true, time.Hour, down, "web2")
+		want("h1 started anew", "web2", "h1", down, false, "")
+		// Who cannot ask knows nothing: what stands stays.
+		say("h1", "b", false, 0, unchecked, "web2")
+		want("h1 cannot ask", "web2", "h1", down, false, "no right to ping")
+		say("h1", "b", false, 0, up, "web2")
+		want("h1 can ask", "web2", "h1", up, false, "")
+		time.Sleep(16 * time.Second)
+		want("nobody reports any more", "web2", "h1", up, true, "")
+	})
+}
+
+// The names that callers choose take no more than so much room.
+func TestAuthorsAreBounded(t *testing.T) {
+	a := make(authors)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 1000 {
+		a.hear(fmt.Sprint("h", i), "", now.Add(time.Duration(i)))
+	}
+	if len(a) != authorsKept || a["h999"] == nil || a["h0"] != nil {
+		t.Errorf("%d authors, h999 %v, h0 %v", len(a), a["h999"], a["h0"])
+	}
+}

@@ -158,7 +158,8 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (l
 	}
 	if len(missing) > 0 {
 		slices.SortFunc(missing, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
-		list = append(list, fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, few)))
+		list = append(list,
+			fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, few)))
 	}
 	return list
 }

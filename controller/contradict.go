@@ -40,9 +40,12 @@ func contradiction(b *api.BackendStatus, name string, seen device.Sightings, now
 	case ok && s.Stands:
 		return fmt.Sprintf("its MAC %s is on port %d of %s, and switch_port says %d", b.Mac, s.Port, name, b.SwitchPort)
 	case ok && now.Sub(s.At) < fresh:
-		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d", b.Mac, s.Port, name, b.SwitchPort)
-	case !ok && seen.All && b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0 && now.Sub(seen.Since) > hearTime:
-		return fmt.Sprintf("%d packets went to its MAC %s, and nothing has come from there on %s though it is up: is mac right?",
+		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d",
+			b.Mac, s.Port, name, b.SwitchPort)
+	case !ok && seen.All && now.Sub(seen.Since) > hearTime &&
+		b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0:
+		return fmt.Sprintf("%d packets went to its MAC %s, and nothing has come from there on %s though it is up: "+
+			"is mac right?",
 			b.Packets.GetPackets(), b.Mac, name)
 	}
 	return ""

@@ -52,7 +52,8 @@ func (l *loop) vipState(v config.VIP, live bool, dead map[plan.BackendID]bool) v
 	case len(worse) > 1:
 		return vipIs{api.VIPStatus_STATE_DEGRADED, fmt.Sprintf("%s; and %d more", worse[0], len(worse)-1), serving}
 	case !serving:
-		return vipIs{state: api.VIPStatus_STATE_UNPROGRAMMED, reason: fmt.Sprintf("switch %s is being read back", text.List(read, 3))}
+		reason := fmt.Sprintf("switch %s is being read back", text.List(read, 3))
+		return vipIs{state: api.VIPStatus_STATE_UNPROGRAMMED, reason: reason}
 	}
 	return vipIs{state: api.VIPStatus_STATE_ACTIVE, serving: true}
 }

@@ -69,7 +69,8 @@ func (l *loop) unwritten(pool config.Pool, id plan.BackendID) (lines []string) {
 			lines = append(lines, fmt.Sprintf("being written to switch %s", name))
 		case v.status.State == device.Degraded:
 			if a := l.astrayOf(pool, v); a != nil && a.New[id] > 0 {
-				lines = append(lines, fmt.Sprintf("switch %s does not take it: new flows of %d slots still come here", name, a.New[id]))
+				lines = append(lines,
+					fmt.Sprintf("switch %s does not take it: new flows of %d slots still come here", name, a.New[id]))
 			}
 		}
 	}

@@ -103,7 +103,8 @@ func interfaceOf(elems []*gnmi.PathElem) (string, error) {
 	name := "*"
 	for i, e := range elems {
 		if want := []string{"interfaces", "interface", "state"}; i >= len(want) || e.GetName() != want[i] {
-			return "", status.Errorf(codes.NotFound, "no path element %q at place %d: there is /interfaces/interface/state", e.GetName(), i)
+			return "", status.Errorf(codes.NotFound,
+				"no path element %q at place %d: there is /interfaces/interface/state", e.GetName(), i)
 		}
 		for key, value := range e.GetKey() {
 			if i != 1 || key != "name" {

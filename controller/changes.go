@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 const (
 	changesKept    = 32
+	movesTold      = 64   // in a message; every one more costs each event that is remembered
 	changesPending = 1024 // a switch that is connected and never done keeps no more
 	// latestCause is how long ago what caused a change may have been detected: the time from an earlier
 	// detection, reported by a healthd that was away, says nothing of how quick the change was.
@@ -79,6 +81,8 @@ func (c *change) message() *api.Reprogrammed {
 		WriteMs:      milliseconds(c.last.Sub(c.decided)),
 		Writes:       uint32(c.writes),
 		Moves:        moves(c.report),
+		MovesTotal:   uint32(len(c.report.Moves)),
+		SlotsTotal:   slotsOf(c.report),
 		SurplusMoves: uint32(c.report.Surplus),
 		Switches:     slices.Sorted(slices.Values(c.switches)),
 	}
@@ -87,19 +91,34 @@ func (c *change) message() *api.Reprogrammed {
 		m.DetectedAt = timestamppb.New(since)
 	}
 	m.ReprogramMs = milliseconds(c.last.Sub(since))
-	for _, b := range c.cause.backends {
+	for _, b := range c.cause.backends[:min(len(c.cause.backends), movesTold)] {
 		m.Backends = append(m.Backends, b.String())
 	}
+	m.BackendsTotal = uint32(len(c.cause.backends))
 	return m
 }
 
 // milliseconds is 0 at least: wall clocks may be set back.
 func milliseconds(d time.Duration) float64 { return float64(max(d, 0)) / float64(time.Millisecond) }
 
+// foremost returns the first few moves: those to nobody before all others, for they break flows.
+func foremost(r plan.Report, most int) []plan.Move {
+	moves := slices.Clone(r.Moves)
+	slices.SortStableFunc(moves, func(a, b plan.Move) int { return cmp.Compare(min(len(a.To), 1), min(len(b.To), 1)) })
+	return moves[:min(len(moves), most)]
+}
+
 func moves(r plan.Report) []*api.SlotMoves {
 	var out []*api.SlotMoves
-	for _, m := range r.Moves {
+	for _, m := range foremost(r, movesTold) {
 		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual, Grace: m.Grace})
 	}
 	return out
+}
+
+func slotsOf(r plan.Report) (slots uint32) {
+	for _, m := range r.Moves {
+		slots += uint32(m.Slots)
+	}
+	return slots
 }

@@ -36,12 +36,17 @@ func (c *checks) get() (*api.Checks, <-chan struct{}) {
 	return c.current, c.next
 }
 
-// watch counts a watcher until it calls the returned function.
-func (c *checks) watch() func() {
+// watch counts a watcher until it calls the returned function. changed is called when the first one comes and when the
+// last one leaves.
+func (c *checks) watch(changed func(watched bool)) func() {
 	add := func(n int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		before := c.watchers > 0
 		c.watchers += n
+		if after := c.watchers > 0; before != after {
+			changed(after)
+		}
 	}
 	add(1)
 	return func() { add(-1) }

@@ -25,6 +25,8 @@ type claimPlace struct {
 type claimKey struct {
 	claimPlace
 	VIP netip.Addr
+	// Disowned: used as the sender of a request, not claimed.
+	Disowned bool
 }
 
 // claims adds up the ARP claims on VIPs that switches have reported.
@@ -37,14 +39,14 @@ func newClaims() *claims {
 // onSwitch makes what a switch reported an entry of claims.
 func onSwitch(name string, e tally.Entry[device.Claimed]) tally.Entry[claimKey] {
 	return tally.Entry[claimKey]{
-		Key: claimKey{claimPlace{name, e.Key.Port}, e.Key.VIP}, Count: e.Count, Senders: e.Senders,
+		Key: claimKey{claimPlace{name, e.Key.Port}, e.Key.VIP, e.Key.Disowned}, Count: e.Count, Senders: e.Senders,
 	}
 }
 
 // claimMessage returns one sender's claims for the API; backend is whose MAC it is.
 func claimMessage(k claimKey, s tally.Sender, backend string) *api.ARPClaim {
 	m := &api.ARPClaim{
-		Switch: k.Switch, VipAddress: k.VIP.String(), Port: uint32(k.Port), Backend: backend,
+		Switch: k.Switch, VipAddress: k.VIP.String(), Port: uint32(k.Port), Backend: backend, Disowned: k.Disowned,
 		Count: s.Times, First: timestamppb.New(s.First), Last: timestamppb.New(s.Last),
 	}
 	if !s.MAC.IsZero() {

@@ -178,7 +178,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	l.tellVIPs()
 	revision := l.st.Intent.Revision
 	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })
-	service := &service{loop: l}
+	service := &service{loop: l, stopping: ctx.Done()}
 	group.Go(func() error { return api.Serve(ctx, listener, service, service) })
 	group.Go(func() error { return l.sampleRates(ctx, c.cfg.LoadInterval) })
 	if reports != nil {

@@ -115,6 +115,7 @@ func backendMACs(intent *config.Intent) map[packet.MAC]bool {
 // view is what the loop knows of one switch.
 type view struct {
 	status device.Status
+	served uint64                     // counts the changes of what the switch holds of the VIPs
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
 
 	lost time.Time // when it was lost last, zero: never

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 const (
@@ -19,6 +20,9 @@ const (
 	eventBytes = 16 << 20
 	// noiseKept is how many of these may be what hosts can repeat at will.
 	noiseKept = 256
+	// longestText is how many bytes the text of an event has at most: lists in it are short, and so is what others
+	// wrote, but there may be several of them.
+	longestText = 2048
 )
 
 // events remembers the last events. Watchers read on at their own pace: nobody's reading holds up the loop.
@@ -37,7 +41,7 @@ type events struct {
 // isNoise says whether hosts can repeat the event at will.
 func isNoise(ev *api.Event) bool {
 	switch ev.Detail.(type) {
-	case *api.Event_ArpClaim, *api.Event_Station, *api.Event_StationsFull:
+	case *api.Event_ArpClaim, *api.Event_Station, *api.Event_StationsFull, *api.Event_Spoof:
 		return true
 	}
 	return false
@@ -51,6 +55,7 @@ func (e *events) publish(now time.Time, ev *api.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.sequence++
+	ev.Text = text.CutTo(ev.Text, longestText)
 	ev.Sequence, ev.Time = e.sequence, timestamppb.New(now)
 	e.kept = append(e.kept, ev)
 	e.bytes += proto.Size(ev)

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -213,6 +214,37 @@ func TestWatchChecks(t *testing.T) {
 	}
 	if !stream.Receive() || stream.Msg().IntentRevision != 2 || stream.Msg().Pools[0].Checks[0].Type != "http" {
 		t.Errorf("after the change: %v, %v", stream.Msg(), stream.Err())
+	}
+}
+
+// That nobody watches the servers any more is told when it happens.
+func TestHealthdComesAndLeaves(t *testing.T) {
+	_, d, _ := setup(t)
+	left := func(connected bool) func(*api.Event) bool {
+		return func(e *api.Event) bool { return e.GetHealthd() != nil && e.GetHealthd().Connected == connected }
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	for range 2 { // one of two that leaves changes nothing
+		stream, err := d.WatchChecks(ctx, &api.WatchChecksRequest{})
+		if err != nil || !stream.Receive() {
+			t.Fatal(err, stream.Err())
+		}
+	}
+	came := d.wait("healthd has come", left(true))
+	if came.Text != "healthd is connected" {
+		t.Errorf("got event %q", came.Text)
+	}
+	cancel()
+	e := d.since(came, "healthd has left", left(false))
+	if want := "healthd has left: its verdicts stand, and nobody notices a server that dies"; e.Text != want {
+		t.Errorf("got event %q, want %q", e.Text, want)
+	}
+	found := false
+	for _, c := range d.status().Concerns {
+		found = found || c.Text == "no healthd is connected: nobody notices a server that dies"
+	}
+	if !found {
+		t.Errorf("concerns: %v", d.status().Concerns)
 	}
 }
 

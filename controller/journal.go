@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // logEvent writes to the log what changed. Forced ends of moves are logged where their limit is known.
@@ -17,10 +18,14 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		logMoves(log, d.SlotsMoved, ev.Text)
 	case *api.Event_Reprogrammed:
 		m := d.Reprogrammed
-		log.Info("switches reprogrammed", "cause", m.Cause, "switches", strings.Join(m.Switches, ", "), "writes", m.Writes, "ms", m.ReprogramMs)
+		log.Info("switches reprogrammed", "cause", m.Cause, "switches", text.List(m.Switches, few), "writes", m.Writes, "ms", m.ReprogramMs)
 	case *api.Event_ArpClaim:
 		m := d.ArpClaim
-		log.Warn("somebody claims a VIP", "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend,
+		what := "somebody claims a VIP"
+		if m.Disowned {
+			what = "somebody asks for its neighbours as a VIP"
+		}
+		log.Warn(what, "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend,
 			"times", m.Count, "also", m.Also)
 	case *api.Event_Switch:
 		m := d.Switch
@@ -35,7 +40,7 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		}
 		log.Info(word, "backend", d.Admin.Pool+"/"+d.Admin.Backend)
 	case *api.Event_DrainDone:
-		log.Info("drain done", "backend", d.DrainDone.Pool+"/"+d.DrainDone.Backend)
+		log.Info("drain done", "backend", d.DrainDone.Pool+"/"+d.DrainDone.Backend, "forced", d.DrainDone.Forced)
 	case *api.Event_SlotsSettled:
 		m := d.SlotsSettled
 		if !m.Forced {
@@ -53,6 +58,12 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 			return
 		}
 		log.Info("the store answers again")
+	case *api.Event_Healthd:
+		if !d.Healthd.Connected {
+			log.Warn("healthd has left: its verdicts stand, and nobody notices a server that dies")
+			return
+		}
+		log.Info("healthd is connected")
 	case *api.Event_Station:
 		m := d.Station
 		log.Info("station moved", "mac", m.Mac, "backend", m.Backend, "switch", m.Switch, "from", m.FromPort, "to", m.ToPort,
@@ -69,15 +80,13 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 }
 
 // logMoves also tells when a pool loses its last live backend: only then do slots go to nobody.
-func logMoves(log *slog.Logger, m *api.SlotsMoved, text string) {
-	slots := uint32(0)
+func logMoves(log *slog.Logger, m *api.SlotsMoved, told string) {
 	lost := make(map[string]bool)
 	for _, move := range m.Moves {
-		slots += move.Slots
 		if move.To == "" && !lost[move.Pool] {
 			lost[move.Pool] = true
 			log.Warn("pool has no live backend", "pool", move.Pool, "cause", m.Cause)
 		}
 	}
-	log.Info("slots moved", "cause", m.Cause, "slots", slots, "moves", strings.TrimPrefix(text, m.Cause+": "))
+	log.Info("slots moved", "cause", m.Cause, "slots", m.SlotsTotal, "moves", strings.TrimPrefix(told, m.Cause+": "))
 }

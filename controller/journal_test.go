@@ -54,7 +54,7 @@ func TestLog(t *testing.T) {
 	}
 	l.setFrozen(errors.New("no space left on device"))
 	l.setFrozen(nil)
-	logEvent(log, drainDone(key))
+	logEvent(log, drainDone(key, 0))
 	want := `level=INFO msg="slots moved" cause="intent revision 1" slots=64 moves="32 slots of web: nobody -> web1, 32 slots of web: nobody -> web2"
 level=INFO msg="intent applied" revision=1
 level=INFO msg=verdict backend=web/web1 health=down reason="connect: connection refused"
@@ -72,7 +72,7 @@ level=INFO msg="slots moved" cause="end of the drain of web/web2" slots=32 moves
 level=INFO msg=undrain backend=web/web2
 level=ERROR msg="the store does not answer: the configuration is frozen, verdicts go on" err="no space left on device"
 level=INFO msg="the store answers again"
-level=INFO msg="drain done" backend=web/web2
+level=INFO msg="drain done" backend=web/web2 forced=0
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)

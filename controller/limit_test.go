@@ -194,7 +194,7 @@ func TestVIPWithoutSwitch(t *testing.T) {
 	if v.State != api.VIPStatus_STATE_UNPROGRAMMED || v.Reason != "no switch is connected" {
 		t.Errorf("got %v: %s", v.State, v.Reason)
 	}
-	l.views["leaf1"].status.State = device.Synced
+	l.switchIs(t, "leaf1", device.Synced)
 	if v := l.statusMessage().Vips[0]; v.State != api.VIPStatus_STATE_ACTIVE {
 		t.Errorf("with the switch: %v: %s", v.State, v.Reason)
 	}

@@ -65,6 +65,8 @@ type loop struct {
 	notices   *notices
 	spoofs    spoofs
 	drained   map[plan.BackendKey]bool // told to be
+	forced    map[plan.BackendKey]int  // slots of their drains that were ended by force
+	writers   []writer
 	authors   authors
 	doubts    map[plan.BackendKey]doubt // backends that cannot be asked
 	reported  time.Time                 // when a healthd last reported
@@ -91,6 +93,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		notices: newNotices(),
 		spoofs:  newSpoofs(),
 		drained: make(map[plan.BackendKey]bool),
+		forced:  make(map[plan.BackendKey]int),
 		authors: make(authors),
 		doubts:  make(map[plan.BackendKey]doubt),
 
@@ -158,6 +161,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 		if l.fatal == nil {
 			l.limit(ctx, limit)
 			l.tellVIPs()
+			l.tellWriters()
 		}
 	}
 	return l.fatal
@@ -258,6 +262,7 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 			delete(l.drained, key)
 		}
 	}
+	maps.DeleteFunc(l.forced, func(key plan.BackendKey, _ int) bool { return l.st.Admin[key] != plan.Drain })
 	if err := l.syncDevices(); err != nil {
 		return err
 	}

@@ -357,6 +357,9 @@ func TestSlowWatcher(t *testing.T) {
 // One that is so far behind that something else was forgotten is told so. What is remembered is bounded.
 func TestWatcherTooFarBehind(t *testing.T) {
 	var e events
+	long := func(bytes int) *api.Event {
+		return &api.Event{Detail: &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{Cause: strings.Repeat("x", bytes)}}}
+	}
 	for range eventsKept {
 		e.publish(time.Now(), &api.Event{Detail: &api.Event_Verdict{}})
 	}
@@ -371,12 +374,12 @@ func TestWatcherTooFarBehind(t *testing.T) {
 		t.Error("cut off though nothing after the event was forgotten")
 	}
 	for range 10 {
-		e.publish(time.Now(), &api.Event{Text: strings.Repeat("x", eventBytes/4), Detail: &api.Event_SlotsMoved{}})
+		e.publish(time.Now(), long(eventBytes / 4))
 	}
 	if len(e.kept) != 3 || e.bytes > eventBytes {
 		t.Errorf("%d events of %d bytes are remembered, want 3 of at most %d", len(e.kept), e.bytes, eventBytes)
 	}
-	e.publish(time.Now(), &api.Event{Text: strings.Repeat("x", 2*eventBytes), Detail: &api.Event_SlotsMoved{}})
+	e.publish(time.Now(), long(2 * eventBytes))
 	if len(e.kept) != 1 {
 		t.Errorf("%d events are remembered beside one that is too long", len(e.kept))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // The functions below make events: text for people, detail for programs.
@@ -31,14 +32,18 @@ func slotsMoved(why cause, r plan.Report) *api.Event {
 		Text: fmt.Sprintf("%s: %s", why.text, movesText(r)),
 		Detail: &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{
 			Cause: why.text, Moves: moves(r), SurplusMoves: uint32(r.Surplus),
+			MovesTotal: uint32(len(r.Moves)), SlotsTotal: slotsOf(r),
 		}},
 	}
 }
 
+// few is how many of a list a line has. Lines must stay readable when a thousand servers change at once.
+const few = 8
+
 // movesText is for example "683 slots of web: web2 -> web1, 682 slots of web: web2 -> web3 (gradually)".
 func movesText(r plan.Report) string {
 	var parts []string
-	for _, m := range r.Moves {
+	for _, m := range foremost(r, few) {
 		s := fmt.Sprintf("%d slots of %s: %s -> %s", m.Slots, m.Pool, nobody(m.From), nobody(m.To))
 		if m.Gradual {
 			s += " (gradually)"
@@ -48,7 +53,11 @@ func movesText(r plan.Report) string {
 		}
 		parts = append(parts, s)
 	}
-	return strings.Join(parts, ", ")
+	told := strings.Join(parts, ", ")
+	if more := len(r.Moves) - few; more > 0 {
+		told += fmt.Sprintf(" and %d more moves, %d slots in all", more, slotsOf(r))
+	}
+	return told
 }
 
 func nobody(name string) string {
@@ -65,7 +74,7 @@ func reprogrammed(m *api.Reprogrammed) *api.Event {
 	}
 	return &api.Event{
 		Text: fmt.Sprintf("%s: %d entries written to %s, the last one %.1f ms after %s",
-			m.Cause, m.Writes, strings.Join(m.Switches, ", "), m.ReprogramMs, since),
+			m.Cause, m.Writes, text.List(m.Switches, few), m.ReprogramMs, since),
 		Detail: &api.Event_Reprogrammed{Reprogrammed: m},
 	}
 }
@@ -89,6 +98,15 @@ func arpClaim(m *api.ARPClaim) *api.Event {
 	who := m.Mac
 	if m.Backend != "" {
 		who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
+	}
+	if m.Disowned {
+		if m.Backend != "" {
+			who = fmt.Sprintf("%s (%s: arp_announce=2 is missing there)", m.Mac, m.Backend)
+		}
+		return &api.Event{
+			Text:   fmt.Sprintf("%s asks for its neighbours as VIP %s on port %d of %s: asked without it, %d so far", who, m.VipAddress, m.Port, m.Switch, m.Count),
+			Detail: &api.Event_ArpClaim{ArpClaim: m},
+		}
 	}
 	return &api.Event{
 		Text: fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far%s",
@@ -128,29 +146,39 @@ func switchChanged(name string, s *device.Status) *api.Event {
 	m := &api.SwitchChanged{
 		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack), EntriesWritten: uint64(s.WrittenConnect),
 	}
-	var text string
+	var is string
 	switch s.State {
 	case device.Disconnected:
-		text = "disconnected"
+		is = "disconnected"
 		if s.Err != nil {
-			m.Error = s.Err.Error()
-			text += ": " + m.Error
+			m.Error = text.Cut(s.Err.Error())
+			is += ": " + m.Error
 		}
 	case device.Reconciling:
-		text = "connected"
+		is = "connected"
 	case device.Synced:
-		text = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack, s.WrittenConnect)
+		is = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack, s.WrittenConnect)
 	case device.Degraded:
-		text = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
+		is = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
 		if len(s.Failed) > 0 {
 			m.Error = failureText(s.Failed[0])
-			text += ", the first: " + m.Error
+			is += ", the first: " + m.Error
 		}
-		if len(s.LeftOut) > 0 {
-			text += fmt.Sprintf("; %d VIPs are left out, the newest", len(s.LeftOut))
+		if n := leftOut(s); n > 0 {
+			is += fmt.Sprintf("; %d VIPs are left out, the newest", n)
 		}
 	}
-	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, text), Detail: &api.Event_Switch{Switch: m}}
+	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, is), Detail: &api.Event_Switch{Switch: m}}
+}
+
+// leftOut counts the VIPs that a switch does not serve at all.
+func leftOut(s *device.Status) (n int) {
+	for _, lack := range s.Lacks {
+		if lack.Dead {
+			n++
+		}
+	}
+	return n
 }
 
 func failureText(f device.Failure) string {
@@ -183,10 +211,15 @@ func adminChanged(key plan.BackendKey, a plan.Admin) *api.Event {
 	}}}
 }
 
-func drainDone(key plan.BackendKey) *api.Event {
+// drainDone says what is known: a switch has no table of connections, and hears nothing of those that are silent.
+func drainDone(key plan.BackendKey, forced int) *api.Event {
+	is := "no slot leads there any more, and no open connection sent a packet for drain_idle"
+	if forced > 0 {
+		is = fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, which broke", forced)
+	}
 	return &api.Event{
-		Text:   fmt.Sprintf("%v is drained: no connection is left there", key),
-		Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: key.Pool, Backend: key.Backend}},
+		Text:   fmt.Sprintf("%v is drained: %s", key, is),
+		Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: key.Pool, Backend: key.Backend, Forced: uint32(forced)}},
 	}
 }
 
@@ -198,6 +231,14 @@ func storeChanged(err error) *api.Event {
 		Text:   "the store does not answer, the configuration is frozen: " + err.Error(),
 		Detail: &api.Event_Store{Store: &api.StoreChanged{Frozen: true, Error: err.Error()}},
 	}
+}
+
+func healthdChanged(connected bool) *api.Event {
+	is := "healthd has left: its verdicts stand, and nobody notices a server that dies"
+	if connected {
+		is = "healthd is connected"
+	}
+	return &api.Event{Text: is, Detail: &api.Event_Healthd{Healthd: &api.HealthdChanged{Connected: connected}}}
 }
 
 func healthWord(h plan.Health) string {
@@ -227,5 +268,5 @@ func joinKeys(keys []plan.BackendKey) string {
 		names = append(names, k.String())
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return text.List(names, few)
 }

@@ -163,9 +163,12 @@ func (l *loop) whose(mac packet.MAC) string {
 
 func (l *loop) claimsTold(name string, list []tally.Entry[device.Claimed]) *api.Event {
 	top, by, also := first(list, func(c device.Claimed, s tally.Sender) string {
+		if c.Disowned {
+			return fmt.Sprintf("%s asks as %v on port %d", l.whose(s.MAC), c.VIP, c.Port)
+		}
 		return fmt.Sprintf("%s claims %v on port %d", l.whose(s.MAC), c.VIP, c.Port)
 	})
-	key := claimKey{claimPlace{name, top.Key.Port}, top.Key.VIP}
+	key := claimKey{claimPlace{name, top.Key.Port}, top.Key.VIP, top.Key.Disowned}
 	m := claimMessage(key, l.claims.Sender(key, by), l.ownerOf(by.MAC))
 	m.Also = also
 	return arpClaim(m)

@@ -202,13 +202,13 @@ func TestClaimsShown(t *testing.T) {
 	l, _ := loggingLoop(t)
 	for port := range uint16(500) {
 		for vip := range 20 {
-			key := claimKey{claimPlace{"leaf1", port}, netip.AddrFrom4([4]byte{10, 0, 1, byte(vip)})}
+			key := claimKey{claimPlace{"leaf1", port}, netip.AddrFrom4([4]byte{10, 0, 1, byte(vip)}), false}
 			for i := range 10 {
 				l.claims.Add(key, tally.Sender{MAC: invented(i), Count: tally.Once(someTime)})
 			}
 		}
 	}
-	key := claimKey{claimPlace{"leaf1", 499}, testVIP}
+	key := claimKey{claimPlace{"leaf1", 499}, testVIP, false}
 	l.claims.Add(key, tally.Sender{MAC: web1MAC, Known: true, Count: tally.Once(someTime)})
 	var got *api.ARPClaim
 	list := l.claimMessages()

@@ -32,6 +32,9 @@ func (l *loop) report(ctx context.Context, v *view, r device.Report) {
 
 func (l *loop) status(ctx context.Context, v *view, name string, s *device.Status) {
 	before := v.status.State
+	if s.State != before || !device.SameLacks(v.status.Lacks, s.Lacks) {
+		v.served++
+	}
 	v.status = *s
 	switch {
 	case s.State == device.Disconnected && before != device.Disconnected:
@@ -129,6 +132,9 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 		return // fatal: another controller decides now
 	}
 	l.setChecks()
+	if why == afterLimit {
+		l.countForced(ended)
+	}
 	for _, pool := range l.intent.Pools {
 		if before.Pools[pool.Name] == next.Plan.Pools[pool.Name] {
 			continue
@@ -148,6 +154,15 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 	l.goOn(ctx)
 }
 
+// countForced remembers of drains how many of their slots drain_limit ended.
+func (l *loop) countForced(ended []plan.SlotRef) {
+	for _, ref := range ended {
+		if key, ok := l.st.Plan.Backend(ref.Old); ok && l.st.Admin[key] == plan.Drain {
+			l.forced[key]++
+		}
+	}
+}
+
 // idleMaxAge says for how long a switch's report that a slot is silent counts, by pool: a switch reports
 // again after another drain time.
 func (l *loop) idleMaxAge() func(plan.PoolID) time.Duration {
@@ -162,7 +177,7 @@ func (l *loop) idleMaxAge() func(plan.PoolID) time.Duration {
 
 // tellDrained announces drains that are complete, in the switches too.
 func (l *loop) tellDrained() {
-	if hold(l.views, l.sequence) {
+	if !l.held() {
 		return
 	}
 	for key, admin := range l.st.Admin {
@@ -173,7 +188,7 @@ func (l *loop) tellDrained() {
 			continue
 		}
 		l.drained[key] = true
-		l.events.publish(time.Now(), drainDone(key))
+		l.events.publish(time.Now(), drainDone(key, l.forced[key]))
 	}
 }
 

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,13 +15,17 @@ import (
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // eventsAtOnce is how many events a watcher holds on to while they are sent.
 const eventsAtOnce = 64
 
 // service answers the API. What touches decisions runs in the loop.
-type service struct{ loop *loop }
+type service struct {
+	loop     *loop
+	stopping <-chan struct{} // closed when callers are sent away
+}
 
 // call runs f in the loop and gives its error a code.
 func (s *service) call(ctx context.Context, f func() error) error {
@@ -44,10 +49,7 @@ func (s *service) GetIntent(ctx context.Context, _ *api.GetIntentRequest) (*api.
 }
 
 func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*api.ApplyIntentResponse, error) {
-	file := r.File
-	if file == "" {
-		file = "intent"
-	}
+	file := text.Cut(cmp.Or(r.File, "intent"))
 	m, p := new(api.ApplyIntentResponse), parse(file, r.Yaml)
 	return m, s.call(ctx, func() error {
 		if running := s.loop.st.Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
@@ -101,16 +103,22 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 	default:
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is %v", r.Admin))
 	}
+	var key plan.BackendKey
+	err := s.call(ctx, func() (err error) {
+		if key, err = s.loop.find(text.Cut(r.Pool), text.Cut(r.Backend)); err != nil {
+			return err
+		}
+		return s.loop.setAdmin(ctx, key, admin)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.loop.written(ctx)
 	m := new(api.SetBackendAdminResponse)
 	return m, s.call(ctx, func() error {
-		key, err := s.loop.find(r.Pool, r.Backend)
-		if err != nil {
-			return err
+		if m.Backend = s.loop.backendStatus(key); m.Backend == nil {
+			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%v has left the configuration meanwhile", key))
 		}
-		if err := s.loop.setAdmin(ctx, key, admin); err != nil {
-			return err
-		}
-		m.Backend = s.loop.backendStatus(key)
 		return nil
 	})
 }
@@ -142,15 +150,16 @@ func (l *loop) setAdmin(ctx context.Context, key plan.BackendKey, admin plan.Adm
 	}
 	next := l.st
 	next.Admin = maps.Clone(l.st.Admin)
-	text := fmt.Sprintf("drain of %v", key)
+	why := fmt.Sprintf("drain of %v", key)
 	next.Admin[key] = admin
 	if admin == plan.Active {
-		text = fmt.Sprintf("end of the drain of %v", key)
+		why = fmt.Sprintf("end of the drain of %v", key)
 		delete(next.Admin, key)
 	}
 	delete(l.drained, key)
+	delete(l.forced, key)
 	ev := adminChanged(key, admin)
-	if err := l.step(ctx, next, cause{text: text}, false, errFrozen); err != nil {
+	if err := l.step(ctx, next, cause{text: why}, false, errFrozen); err != nil {
 		return err
 	}
 	l.events.publish(time.Now(), ev)
@@ -187,7 +196,13 @@ func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, st
 }
 
 func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, stream *connect.ServerStream[api.Checks]) error {
-	defer s.loop.checks.watch()()
+	defer s.loop.checks.watch(func(watched bool) {
+		select {
+		case <-s.stopping: // it has not left
+		default:
+			s.loop.events.publish(time.Now(), healthdChanged(watched))
+		}
+	})()
 	for {
 		current, next := s.loop.checks.get()
 		if err := stream.Send(current); err != nil {

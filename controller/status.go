@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // countersTimeout bounds how long a status waits for the switches' counters.
@@ -24,15 +26,27 @@ const countersTimeout = time.Second
 func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
 	var m *api.GetStatusResponse
 	var devices map[string]*running
+	var in concerned
 	err := s.call(ctx, func() error {
-		m = s.loop.statusMessage()
+		m, in = s.loop.statusMessage(), s.loop.concerned()
 		devices = maps.Clone(s.loop.devices)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	addCounters(ctx, m, devices)
+	var wait sync.WaitGroup
+	wait.Go(func() { addPorts(ctx, m, devices) })
+	counted := addCounters(ctx, m, devices)
+	wait.Wait()
+	seen := make(map[string]device.Sightings)
+	for _, sw := range m.Switches {
+		if d := devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
+			seen[sw.Name] = d.Sightings()
+		}
+	}
+	contradict(m, seen, counted)
+	m.Concerns = concerns(m, in)
 	return m, nil
 }
 
@@ -50,7 +64,7 @@ func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) 
 		}
 	}
 	if !known && r.Pool != "" {
-		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q", r.Pool))
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q", text.Cut(r.Pool)))
 	}
 	return m, nil
 }
@@ -73,15 +87,14 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, s := range l.intent.Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
 	}
-	live, health := make(map[string]bool), l.health(l.st)
+	live, health := make(map[string]liveShare), l.health(l.st)
 	for _, p := range l.intent.Pools {
-		pool := l.poolStatus(p)
-		live[p.Name] = liveShareOf(p, l.st.Plan, health).owned
-		m.Pools = append(m.Pools, pool)
+		live[p.Name] = liveShareOf(p, l.st.Plan, health)
+		m.Pools = append(m.Pools, l.poolStatus(p))
 	}
-	lacking := l.lacking()
+	dead := l.deadAhead()
 	for _, v := range l.intent.VIPs {
-		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], lacking))
+		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], dead))
 	}
 	m.ArpClaims = l.claimMessages()
 	m.Spoofs = l.spoofMessages()
@@ -111,7 +124,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 			err = now
 		}
 		if err != nil {
-			m.Error = err.Error()
+			m.Error = text.Cut(err.Error())
 		}
 	}
 	m.Connects, m.RowsReadBack, m.EntriesWrittenConnect = st.Connects, uint64(st.ReadBack), uint64(st.WrittenConnect)
@@ -124,11 +137,12 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	return m
 }
 
-func (l *loop) vipStatus(v config.VIP, live bool, lacking map[plan.VIPKey][]string) *api.VIPStatus {
+func (l *loop) vipStatus(v config.VIP, live liveShare, dead map[plan.BackendID]bool) *api.VIPStatus {
 	m := &api.VIPStatus{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
 	}
-	m.State, m.Reason = l.vipState(v, live, lacking)
+	is := l.vipState(v, live.owned, dead)
+	m.State, m.Reason, m.Load = is.state, is.reason, l.vipLoad(v, is, live)
 	return m
 }
 
@@ -174,7 +188,8 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		if bm.GraceSlots = uint32(share.Grace); share.Grace > 0 {
 			bm.GraceUntil = l.graceUntil(p, b.Name)
 		}
-		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.held()
+		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.forced[key])
 		m.Backends = append(m.Backends, bm)
 	}
 	m.Backends = append(m.Backends, l.leaverStatus(p)...)
@@ -215,16 +230,16 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 	}
 	var reasons []string
 	for _, why := range slices.Sorted(maps.Keys(counts)) {
-		text := why.String()
+		reason := why.String()
 		if names := away(l.views); why == plan.Behind && len(names) == 1 {
-			text = "switch " + names[0] + " is disconnected"
+			reason = "switch " + names[0] + " is disconnected"
 		} else if why == plan.Behind && len(names) > 1 {
-			text = "switches " + strings.Join(names, ", ") + " are disconnected"
+			reason = "switches " + text.List(names, few) + " are disconnected"
 		}
 		if len(counts) > 1 {
-			text += fmt.Sprintf(" (%d)", counts[why])
+			reason += fmt.Sprintf(" (%d)", counts[why])
 		}
-		reasons = append(reasons, text)
+		reasons = append(reasons, reason)
 	}
 	return slots, strings.Join(reasons, ", ")
 }
@@ -270,10 +285,46 @@ func readCounters(ctx context.Context, devices map[string]*running) map[string]s
 	return all
 }
 
-func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
+// addPorts asks all switches at once how their ports are.
+func addPorts(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
+	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
+	defer cancel()
+	var wait sync.WaitGroup
+	for _, sw := range m.Switches {
+		d := devices[sw.Name]
+		if d == nil || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
+			continue
+		}
+		wait.Go(func() {
+			ports, err := d.Ports(ctx)
+			if err != nil {
+				sw.PortsUntold = text.Cut(err.Error())
+				return
+			}
+			for _, p := range ports {
+				sw.Ports = append(sw.Ports, portMessage(p))
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func portMessage(p device.Port) *api.PortStatus {
+	m := &api.PortStatus{
+		Id: uint32(p.ID), Name: p.Name, State: p.State, Received: p.Received, ReceivedDropped: p.ReceiveDropped,
+		Sent: p.Sent, SentDropped: p.SendDropped, Reason: p.Reason,
+	}
+	if !p.ReasonAt.IsZero() {
+		m.ReasonAt = timestamppb.New(p.ReasonAt)
+	}
+	return m
+}
+
+// addCounters adds what switches have counted to m, and returns it.
+func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) map[string]switchCounters {
 	counted := readCounters(ctx, devices)
 	if len(counted) == 0 {
-		return
+		return nil
 	}
 	vips, backends := make(map[string]device.Count), make(map[uint32]device.Count)
 	for _, sw := range m.Switches {
@@ -287,9 +338,13 @@ func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[stri
 		for id, n := range c.Backend {
 			backends[uint32(id)] = backends[uint32(id)].Add(n)
 		}
-		sw.Tallies = make(map[string]*api.PacketCount)
+		sw.Tallies, sw.Mended = make(map[string]*api.PacketCount), make(map[string]*api.PacketCount)
 		for name, n := range c.Tally {
-			sw.Tallies[name] = countMessage(n)
+			if device.Mended[name] {
+				sw.Mended[name] = countMessage(n)
+			} else {
+				sw.Tallies[name] = countMessage(n)
+			}
 		}
 	}
 	for _, v := range m.Vips {
@@ -300,6 +355,7 @@ func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[stri
 			b.Packets = countMessage(backends[b.Id])
 		}
 	}
+	return counted
 }
 
 func vipText(k plan.VIPKey) string { return fmt.Sprintf("%s %s %d", k.Address, k.Protocol, k.Port) }

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/p4"
@@ -226,6 +227,115 @@ func TestFullTable(t *testing.T) {
 	}
 }
 
+// A VIP whose flows partly go to a dead server, because the switch refuses rows of its slots, says so; gslb too.
+func TestRefusedSlotsShowOnTheirVIP(t *testing.T) {
+	tg, d, _ := setup(t)
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.Type == v1.Update_MODIFY && isTable(t, u, "slot") {
+			return status.Error(codes.ResourceExhausted, "no room")
+		}
+		return nil
+	})
+	d.verdict("web2", api.Health_HEALTH_DOWN)
+	degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
+	m := d.status()
+	const why = "switch leaf1 does not take its rows: new flows of 85 of 256 slots go to web/web2, which is not up"
+	if v := m.Vips[0]; v.State != api.VIPStatus_STATE_DEGRADED || v.Reason != why || v.Load != 255 {
+		t.Errorf("VIP: %v", v)
+	}
+	d.told(api.VIPStatus_STATE_DEGRADED, why, 255)
+	tg.refuseNothing()
+	d.since(degraded, "the switch is synced", isState(api.SwitchStatus_STATE_SYNCED))
+	d.told(api.VIPStatus_STATE_ACTIVE, "", 85)
+}
+
+// told waits until gslb is told that of the first VIP.
+func (d *daemon) told(state api.VIPStatus_State, reason string, load uint32) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
+	defer cancel()
+	stream, err := d.WatchVIPs(ctx, &api.WatchVIPsRequest{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer stream.Close()
+	var v *api.VIP
+	for stream.Receive() {
+		if v = stream.Msg().Vips[0]; v.State == state && v.Reason == reason && v.Load == load {
+			return
+		}
+	}
+	d.t.Fatalf("gslb is told %v, want %v, load %d: %s (%v)", v, state, load, reason, stream.Err())
+}
+
+// A VIP is active when its rows are on the switch, not when the switch is connected.
+func TestVIPIsActiveWhenItsRowsAreThere(t *testing.T) {
+	tg := newTarget(t)
+	read, write := make(chan struct{}), make(chan struct{})
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.GetEntity().GetDigestEntry() != nil || u.GetEntity().GetMeterEntry() != nil {
+			<-read // they come before the switch is read back
+		} else {
+			<-write
+		}
+		return nil
+	})
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
+	d.told(api.VIPStatus_STATE_UNPROGRAMMED, "switch leaf1 is being read back", 255)
+	close(read)
+	d.told(api.VIPStatus_STATE_DEGRADED, "its rows are not on switch leaf1 yet", 255)
+	close(write)
+	d.told(api.VIPStatus_STATE_ACTIVE, "", 0)
+}
+
+// A drain is answered when new connections go elsewhere, or the answer says that they do not yet.
+func TestDrainIsAnsweredWhenItIsWritten(t *testing.T) {
+	tg, d, _ := setup(t)
+	release := make(chan struct{})
+	wait := func() { <-release }
+	tg.before.Store(&wait)
+	set := func(a api.Admin) *api.BackendStatus {
+		t.Helper()
+		m, err := d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: "web2", Admin: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Backend
+	}
+	b := set(api.Admin_ADMIN_DRAIN)
+	if diff := cmp.Diff([]string{"being written to switch leaf1"}, b.Unwritten); diff != "" || b.Drained || b.Slots != 0 {
+		t.Errorf("while nothing is written: %v (-want +got):\n%s", b, diff)
+	}
+	close(release)
+	b = set(api.Admin_ADMIN_DRAIN)
+	if len(b.Unwritten) != 0 || strings.Contains(tg.dump("slot"), "(backend_id=2") {
+		t.Errorf("answered before it was written: %v\n%s", b, tg.dump("slot"))
+	}
+	d.wait("web2 is drained", func(e *api.Event) bool {
+		return e.GetDrainDone() != nil && e.Text == "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for drain_idle"
+	})
+	d.quiet()
+	if b := set(api.Admin_ADMIN_DRAIN); !b.Drained || b.DrainIdle.AsDuration() != 500*time.Millisecond || b.DrainForced != 0 {
+		t.Errorf("drained: %v", b)
+	}
+	// A switch that refuses it says so too.
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.Type == v1.Update_MODIFY && isTable(t, u, "slot") {
+			return status.Error(codes.ResourceExhausted, "no room")
+		}
+		return nil
+	})
+	m, err := d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: "web1", Admin: api.Admin_ADMIN_DRAIN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"switch leaf1 does not take it: new flows of 128 slots still come here"}
+	if diff := cmp.Diff(want, m.Backend.Unwritten); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+}
+
 // Rows that somebody deletes or adds behind the controller's back are found out when a write meets them.
 func TestSomebodyElseWrites(t *testing.T) {
 	tg, d, _ := setup(t)
@@ -335,6 +445,63 @@ func TestARPClaims(t *testing.T) {
 			t.Fatalf("claims: %v", m.ArpClaims)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// A server that asks for its neighbours as the VIP is named, and its requests are not among what was not forwarded.
+func TestDisownedRequests(t *testing.T) {
+	tg, d, _ := setup(t)
+	vip, server := netip.MustParseAddr("10.0.0.100"), packet.MAC{2, 0, 0, 0, 0, 0x12}
+	tg.hosts[3].Send(packet.NewARPRequest(server, vip, netip.MustParseAddr("10.0.0.1")))
+	e := d.wait("it is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
+	want := "02:00:00:00:00:12 (web/web2: arp_announce=2 is missing there) asks for its neighbours as VIP 10.0.0.100 on port 3 of leaf1: asked without it, 1 so far"
+	if e.Text != want {
+		t.Errorf("got event %q, want %q", e.Text, want)
+	}
+	m := d.status()
+	s := m.Switches[0]
+	if s.Mended["arp_disowned"].GetPackets() != 1 || len(s.Tallies) != 0 {
+		t.Errorf("mended %v, tallies %v", s.Mended, s.Tallies)
+	}
+	if len(m.ArpClaims) != 1 || !m.ArpClaims[0].Disowned || m.ArpClaims[0].Port != 3 || m.ArpClaims[0].Backend != "web/web2" {
+		t.Errorf("claims: %v", m.ArpClaims)
+	}
+}
+
+// A switch_port that is not where the server is shows, though every check finds the server.
+func TestWrongPortShows(t *testing.T) {
+	tg, d, _ := setup(t)
+	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11} // at port 2, says the intent
+	tg.hosts[1].Send(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
+	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says 2"
+	d.until("the contradiction shows", func(m *api.GetStatusResponse) bool {
+		for _, c := range m.Concerns {
+			if c.Text == "backend web/web1: "+want {
+				return len(m.Pools[0].Backends[0].Contradictions) == 1 && len(m.Pools[0].Backends[1].Contradictions) == 0
+			}
+		}
+		return false
+	})
+}
+
+// How the ports of a switch are shows in the status, and what is wrong with them among what is wrong.
+func TestPortsShowInTheStatus(t *testing.T) {
+	tg, d, _ := setup(t)
+	tg.hosts[2].SetUp(false)
+	m := d.status()
+	want := []*api.PortStatus{
+		{Id: 1, Name: "port1", State: "up"}, {Id: 2, Name: "port2", State: "down", Reason: "the wire is pulled out"},
+		{Id: 3, Name: "port3", State: "up"}, {Id: 4, Name: "port4", State: "up"},
+	}
+	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform()); diff != "" || m.Switches[0].PortsUntold != "" {
+		t.Errorf("ports: %s (-want +got):\n%s", m.Switches[0].PortsUntold, diff)
+	}
+	found := false
+	for _, c := range m.Concerns {
+		found = found || c.Text == "port 2 of leaf1 is down: the wire is pulled out" && c.Severity == api.Concern_SEVERITY_WARNING
+	}
+	if !found {
+		t.Errorf("concerns: %v", m.Concerns)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // verdicts takes a healthd's word. What it says again changes nothing, and what it said before something newer does
@@ -21,19 +22,19 @@ import (
 func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unknown []string, err error) {
 	now := time.Now()
 	l.reported = now
-	name := cmp.Or(r.Healthd, unnamed)
-	by := l.authors.hear(name, r.Session, now)
+	name := cmp.Or(text.Cut(r.Healthd), unnamed)
+	by := l.authors.hear(name, text.Cut(r.Session), now)
 	next := l.st
 	next.Verdicts = maps.Clone(l.st.Verdicts)
 	changed := cause{}
 	for _, m := range r.Verdicts {
 		key := plan.BackendKey{Pool: m.Pool, Backend: m.Backend}
 		if !l.knows(key) {
-			unknown = append(unknown, key.String())
+			unknown = append(unknown, text.Cut(key.String()))
 			continue
 		}
 		if m.Health == api.Health_HEALTH_UNCHECKED {
-			l.doubts[key] = doubt{name, m.Reason}
+			l.doubts[key] = doubt{name, text.Cut(m.Reason)}
 			delete(by.verdicts, key)
 			continue
 		}
@@ -41,7 +42,7 @@ func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unkn
 			delete(l.doubts, key)
 		}
 		v := verdictOf(m, now)
-		v.Author, v.Session = name, r.Session
+		v.Author, v.Session = name, text.Cut(r.Session)
 		if old, ok := by.verdicts[key]; !ok || !outdated(v, old, now) || old.DetectedAt.Before(l.rechecked[key.Pool]) {
 			by.verdicts[key] = v
 		}
@@ -95,7 +96,7 @@ func (l *loop) judge(verdicts map[plan.BackendKey]store.Verdict, key plan.Backen
 // verdictOf reads a verdict that came in now. Nothing is known from the future: the clock of another
 // machine may be ahead.
 func verdictOf(m *api.Verdict, now time.Time) store.Verdict {
-	v := store.Verdict{Health: plan.Up, Reason: m.Reason, Since: timeOf(m.Since, now), DetectedAt: timeOf(m.DetectedAt, now)}
+	v := store.Verdict{Health: plan.Up, Reason: text.Cut(m.Reason), Since: timeOf(m.Since, now), DetectedAt: timeOf(m.DetectedAt, now)}
 	switch m.Health {
 	case api.Health_HEALTH_DOWN:
 		v.Health = plan.Down

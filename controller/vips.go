@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"math"
 	"net/netip"
@@ -126,25 +125,27 @@ func liveShareOf(pool config.Pool, st plan.State, health map[plan.BackendKey]pla
 
 // vipFacts is what the states of the VIPs follow from.
 type vipFacts struct {
-	intent    *config.Intent
-	pools     map[string]*plan.Pool // never modified
-	connected map[string]bool       // switches
-	lacking   map[plan.VIPKey][]string
-	rated     uint64 // counts the rates that came in
-	steps     uint64 // counts the times that the plan was asked
+	intent *config.Intent
+	pools  map[string]*plan.Pool // never modified
+	served map[string]uint64     // by connected switch: counts the changes of what it holds of the VIPs
+	dead   map[plan.BackendID]bool
+	rated  uint64 // counts the rates that came in
+	steps  uint64 // counts the times that the plan was asked
 }
 
 func (l *loop) vipFacts() vipFacts {
-	connected := make(map[string]bool)
+	served := make(map[string]uint64)
 	for name, v := range l.views {
-		connected[name] = v.connected()
+		if v.connected() {
+			served[name] = v.served
+		}
 	}
-	return vipFacts{l.intent, l.st.Plan.Pools, connected, l.lacking(), l.rated, l.steps}
+	return vipFacts{l.intent, l.st.Plan.Pools, served, l.deadAhead(), l.rated, l.steps}
 }
 
 func (f vipFacts) equal(g vipFacts) bool {
-	return f.intent == g.intent && f.rated == g.rated && f.steps == g.steps && maps.Equal(f.pools, g.pools) && maps.Equal(f.connected, g.connected) &&
-		maps.EqualFunc(f.lacking, g.lacking, slices.Equal)
+	return f.intent == g.intent && f.rated == g.rated && f.steps == g.steps && maps.Equal(f.pools, g.pools) && maps.Equal(f.served, g.served) &&
+		maps.Equal(f.dead, g.dead)
 }
 
 // tellVIPs publishes the states of the VIPs, if they have changed.
@@ -160,7 +161,7 @@ func (l *loop) tellVIPs() {
 	states := newVIPStates()
 	states.message.IntentRevision = l.st.Intent.Revision
 	for _, v := range l.intent.VIPs {
-		states.add(v, l.vipMessage(v, shares[v.Pool], facts.lacking))
+		states.add(v, l.vipMessage(v, shares[v.Pool], facts.dead))
 	}
 	l.vipsOf = facts
 	if current, _ := l.vips.get(); !proto.Equal(current.message, states.message) {
@@ -168,54 +169,23 @@ func (l *loop) tellVIPs() {
 	}
 }
 
-func (l *loop) vipMessage(v config.VIP, s liveShare, lacking map[plan.VIPKey][]string) *api.VIP {
-	state, reason := l.vipState(v, s.owned, lacking)
+func (l *loop) vipMessage(v config.VIP, s liveShare, dead map[plan.BackendID]bool) *api.VIP {
+	is := l.vipState(v, s.owned, dead)
 	m := &api.VIP{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Tags: v.Tags,
-		State: state, Reason: reason, Load: loadreport.Offline,
+		State: is.state, Reason: is.reason, Load: l.vipLoad(v, is, s),
 		LiveBackends: s.backends, TotalBackends: s.total, LiveWeight: s.weight, TotalWeight: s.weights,
-	}
-	if state == api.VIPStatus_STATE_ACTIVE || state == api.VIPStatus_STATE_DEGRADED && l.heldSomewhere(lacking[vipKey(v)]) {
-		rate, known := l.rates[vipKey(v)]
-		m.Load = loadOf(v.Capacity, rate, known, int(s.weight), int(s.weights))
 	}
 	return m
 }
 
-// vipState is the one truth about a VIP. live says whether its pool takes new connections.
-func (l *loop) vipState(v config.VIP, live bool, lacking map[plan.VIPKey][]string) (api.VIPStatus_State, string) {
-	switch names := lacking[vipKey(v)]; {
-	case !v.Enabled:
-		return api.VIPStatus_STATE_DISABLED, ""
-	case !l.connected():
-		return api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
-	case !live:
-		return api.VIPStatus_STATE_NO_BACKEND, "no backend of the pool may receive traffic"
-	case len(names) > 0:
-		return api.VIPStatus_STATE_DEGRADED, fmt.Sprintf("switch %s does not take its rows", names[len(names)-1])
+// vipLoad is the load of a VIP in that state.
+func (l *loop) vipLoad(v config.VIP, is vipIs, s liveShare) uint32 {
+	if !is.serving {
+		return loadreport.Offline
 	}
-	return api.VIPStatus_STATE_ACTIVE, ""
-}
-
-// lacking names the switches, ascending, that do not take the rows of VIPs.
-func (l *loop) lacking() map[plan.VIPKey][]string {
-	lacking := make(map[plan.VIPKey][]string)
-	for _, name := range slices.Sorted(maps.Keys(l.views)) {
-		for _, k := range l.views[name].status.LeftOut {
-			lacking[k] = append(lacking[k], name)
-		}
-	}
-	return lacking
-}
-
-// heldSomewhere says whether a switch is connected that is not among those that lack a VIP.
-func (l *loop) heldSomewhere(lacking []string) bool {
-	for name, v := range l.views {
-		if v.connected() && !slices.Contains(lacking, name) {
-			return true
-		}
-	}
-	return false
+	rate, known := l.rates[vipKey(v)]
+	return loadOf(v.Capacity, rate, known, int(s.weight), int(s.weights))
 }
 
 // counting returns the devices whose counters a VIP's load needs.

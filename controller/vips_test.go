@@ -71,7 +71,25 @@ func newVIPsLoop(t *testing.T) *loop {
 
 // switchIs tells the loop of a switch's state, and of the VIPs that it does not take.
 func (l *loop) switchIs(t *testing.T, name string, s device.State, leftOut ...plan.VIPKey) {
-	l.status(t.Context(), l.views[name], name, &device.Status{State: s, Connects: 1, Applied: l.sequence, LeftOut: leftOut})
+	lacks := l.allHeld()
+	for _, key := range leftOut {
+		lacks[key] = device.Lack{Row: "vip", Dead: true}
+	}
+	l.switchLacks(t, name, s, lacks)
+}
+
+// switchLacks tells the loop of a switch's state, and of what it lacks; nil: that is not known.
+func (l *loop) switchLacks(t *testing.T, name string, s device.State, lacks map[plan.VIPKey]device.Lack) {
+	l.status(t.Context(), l.views[name], name, &device.Status{State: s, Connects: 1, Applied: l.sequence, Lacks: lacks})
+}
+
+// allHeld is what a switch says that holds what is wanted.
+func (l *loop) allHeld() map[plan.VIPKey]device.Lack {
+	lacks := make(map[plan.VIPKey]device.Lack)
+	for key := range plan.Build(l.intent, l.st.Plan).VIP {
+		lacks[key] = device.Lack{}
+	}
+	return lacks
 }
 
 // What a VIP is told to be follows from the intent, the verdicts, the operator and the switches.
@@ -181,6 +199,91 @@ off disabled 2/3 300/400 load 255
 				t.Errorf("%s: %s is %v (%s), the status says %v (%s)", step.name, v.Name, got.State, got.Reason, v.State, v.Reason)
 			}
 		}
+	}
+}
+
+// Every row that a VIP needs counts for it, and none counts before it is there.
+func TestVIPsFollowTheirRows(t *testing.T) {
+	l := newVIPsLoop(t)
+	www := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
+	tls := plan.VIPKey{Address: www.Address, Protocol: 6, Port: 443}
+	list := detected("web2", api.Health_HEALTH_DOWN, time.Now())
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
+		t.Fatal(err)
+	}
+	// Both VIPs of the pool lack the same.
+	pool := func(a device.Astray) map[plan.VIPKey]device.Lack {
+		lacks := l.allHeld()
+		lacks[www], lacks[tls] = device.Lack{Slots: &a}, device.Lack{Slots: &a}
+		return lacks
+	}
+	row := func(lack device.Lack) map[plan.VIPKey]device.Lack {
+		lacks := l.allHeld()
+		lacks[www] = lack
+		return lacks
+	}
+	type to = map[plan.BackendID]int
+	const ok = "active 2/3 300/400 load 64"
+	for _, step := range []struct {
+		name  string
+		state device.State
+		lacks map[plan.VIPKey]device.Lack
+		www   string
+		tls   string // the same unless given
+	}{
+		{"connected, and not read back", device.Reconciling, nil, "unprogrammed 2/3 300/400 load 255: switch leaf1 is being read back", ""},
+		{"read back: it is empty", device.Reconciling, map[plan.VIPKey]device.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
+			"degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet", ""},
+		{"read back: it holds the vip row alone", device.Reconciling, pool(device.Astray{Slots: 64, New: to{0: 64}}),
+			"degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet", ""},
+		{"read back: it holds what was decided before", device.Reconciling, pool(device.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
+		{"all is written", device.Synced, l.allHeld(), ok, ""},
+		{"slots of the dead one are refused", device.Degraded, pool(device.Astray{Slots: 64, New: to{2: 16}}),
+			"degraded 2/3 300/400 load 255: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which is not up", ""},
+		{"slots of another are", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}),
+			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to web/web3", ""},
+		{"a backend's row is", device.Degraded, pool(device.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
+			"degraded 2/3 300/400 load 255: switch leaf1 does not take its rows: new flows of 16 of 64 slots go nowhere, open flows of 3 of 64 slots may break", ""},
+		{"old paths are", device.Degraded, pool(device.Astray{Slots: 64, New: to{}, Old: 3}),
+			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: open flows of 3 of 64 slots may break", ""},
+		{"its ARP guard is", device.Degraded, row(device.Lack{Row: "arp_guard"}), "degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},
+		{"its ARP responder is", device.Degraded, row(device.Lack{Row: "arp_responder", Dead: true}), "degraded 2/3 300/400 load 255: switch leaf1 does not take its rows", ok},
+		{"somebody else's rows are", device.Degraded, l.allHeld(), ok, ""},
+	} {
+		l.switchLacks(t, "leaf1", step.state, step.lacks)
+		if step.tls == "" {
+			step.tls = step.www
+		}
+		want := []string{"www " + step.www, "tls " + step.tls}
+		if diff := cmp.Diff(want, strings.Split(told(l), "\n")[:2]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+		if got, load := l.statusMessage().Vips[0], told(l); !strings.Contains(load, fmt.Sprintf("load %d", got.Load)) {
+			t.Errorf("%s: the status says load %d, gslb is told\n%s", step.name, got.Load, load)
+		}
+	}
+	// One that comes with a new intent has no rows before it is written.
+	l.switchIs(t, "leaf1", device.Synced)
+	more := vipsIntent + "  - {name: new, address: 10.0.0.103, port: 80, pool: web}\n"
+	if _, _, err := l.apply(t.Context(), parse("test.yaml", more), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := "new degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet"
+	if got := strings.Split(told(l), "\n")[4]; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	l.switchIs(t, "leaf1", device.Synced)
+	if got, want := strings.Split(told(l), "\n")[4], "new "+ok; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	// What a refused row leads to may die later.
+	l.switchLacks(t, "leaf1", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}))
+	told(l)
+	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web3", api.Health_HEALTH_DOWN, time.Now())}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Split(told(l), "\n")[0], "which is not up"; !strings.Contains(got, want) || !strings.Contains(got, "load 255") {
+		t.Errorf("got %s, want load 255 and %s", got, want)
 	}
 }
 

@@ -86,10 +86,15 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
             if (meta.done == 0) {
                 l2.apply(hdr, meta, standard_metadata);
             }
-            if (meta.reason != REASON_NONE) {
+            if (meta.reason != REASON_NONE || meta.disowned != 0) {
                 report_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
                 if (meta.color == GREEN) {
-                    standard_metadata.egress_spec = CPU_PORT;
+                    if (meta.reason != REASON_NONE) {
+                        standard_metadata.egress_spec = CPU_PORT;
+                    } else {
+                        disowned_t report = { meta.disowned_mac, (bit<16>) standard_metadata.ingress_port, meta.disowned };
+                        digest<disowned_t>(1, report);
+                    }
                 }
             }
         }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 func poolFlag() cli.Flag {
@@ -33,7 +35,7 @@ var backendCommand = &cli.Command{
 			Usage:     "send new connections elsewhere; open ones stay until they end",
 			ArgsUsage: "BACKEND",
 			Flags: []cli.Flag{controllerFlag(), poolFlag(), jsonFlag(),
-				&cli.BoolFlag{Name: "wait", Usage: "return when no connection is left there; tell the progress on standard error"}},
+				&cli.BoolFlag{Name: "wait", Usage: "return when no slot leads there and open connections have ended or were silent for drain_idle; tell the progress on standard error"}},
 			Action: action(backendDrain, "BACKEND"),
 		},
 		{
@@ -61,7 +63,7 @@ func backendList(c *cli.Context, _ []string) error {
 			}
 			return writeJSON(c.App.Writer, list)
 		}
-		return backendTable(m.Backends).write(c.App.Writer)
+		return section{backendTable(m.Backends, time.Now()), contradictions(m.Backends)}.print(c.App.Writer)
 	})
 }
 
@@ -91,7 +93,7 @@ func setAdmin(c *cli.Context, args []string, admin api.Admin) error {
 		if c.Bool("json") {
 			return writeJSON(c.App.Writer, jsonMessage{b})
 		}
-		_, err = fmt.Fprintln(c.App.Writer, adminText(b))
+		_, err = fmt.Fprintln(c.App.Writer, oneLine(adminText(b)))
 		return err
 	})
 }
@@ -120,7 +122,7 @@ func drainAndWait(ctx context.Context, client *api.Client, pool, backend string,
 	for !b.Drained {
 		if text := adminText(b); text != told {
 			told = text
-			fmt.Fprintln(progress, text)
+			fmt.Fprintln(progress, oneLine(text))
 		}
 		if !events.Receive() {
 			return nil, waitEnded(ctx, b, events.Err())
@@ -130,7 +132,8 @@ func drainAndWait(ctx context.Context, client *api.Client, pool, backend string,
 			return nil, fmt.Errorf("%s/%s was taken back before it was drained", b.Pool, b.Name)
 		}
 		if done := e.GetDrainDone(); done.GetPool() == b.Pool && done.GetBackend() == b.Name {
-			b.Slots, b.MovingOut, b.Waiting, b.WaitingReason, b.Drained = 0, 0, 0, "", true
+			b.Slots, b.MovingOut, b.Waiting, b.WaitingReason, b.Drained, b.Unwritten = 0, 0, 0, "", true, nil
+			b.DrainForced = done.Forced
 			return b, nil
 		}
 		if changesSlots(e) {
@@ -182,15 +185,33 @@ func adminText(b *api.BackendStatus) string {
 	name := b.Pool + "/" + b.Name
 	switch {
 	case b.Drained:
-		return name + " is drained: no connection is left there"
+		return name + " is drained: " + drainedText(b)
 	case b.Admin == api.Admin_ADMIN_DRAIN:
-		text := fmt.Sprintf("%s drains: %d slots left, old connections in %d more", name, b.Slots, b.MovingOut)
+		is := fmt.Sprintf("%s drains: %d slots left, old connections in %d more", name, b.Slots, b.MovingOut)
 		if b.Waiting > 0 {
-			text += "; " + waitText(b.Waiting, b.WaitingReason)
+			is += "; " + waitText(b.Waiting, b.WaitingReason)
 		}
-		return text
+		return is + unwrittenText(b)
 	}
-	return name + " takes new connections when it is up"
+	return name + " takes new connections when it is up" + unwrittenText(b)
+}
+
+// drainedText says what is known: a switch has no table of connections, and hears nothing of those that are silent.
+func drainedText(b *api.BackendStatus) string {
+	switch {
+	case b.DrainForced > 0:
+		return fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, which broke", b.DrainForced)
+	case b.Health == api.Health_HEALTH_DOWN || b.DrainIdle == nil:
+		return "no slot leads there any more"
+	}
+	return fmt.Sprintf("no slot leads there any more, and no open connection sent a packet for %v (drain_idle)", b.DrainIdle.AsDuration())
+}
+
+func unwrittenText(b *api.BackendStatus) string {
+	if len(b.Unwritten) == 0 {
+		return ""
+	}
+	return "; not in effect yet: " + strings.Join(b.Unwritten, "; ")
 }
 
 func waitText(slots uint32, reason string) string {
@@ -200,19 +221,46 @@ func waitText(slots uint32, reason string) string {
 	return fmt.Sprintf("%d slots wait: %s", slots, reason)
 }
 
-// reasonText is the verdict's reason, and why slots wait.
-func reasonText(b *api.BackendStatus) string {
-	reason := oneLine(b.Reason)
-	if b.Waiting > 0 {
-		if reason != "" {
-			reason += "; "
-		}
-		reason += waitText(b.Waiting, b.WaitingReason)
+// reasonText is the verdict's reason, what speaks against believing it, and what becomes of slots.
+func reasonText(b *api.BackendStatus, now time.Time) string {
+	var parts []string
+	if b.Reason != "" {
+		parts = append(parts, b.Reason)
 	}
-	return reason
+	if b.UncheckedReason != "" && b.UncheckedReason != b.Reason {
+		parts = append(parts, "not checked: "+b.UncheckedReason)
+	}
+	if b.HealthStale {
+		by := ""
+		if b.Healthd != "" {
+			by = " by " + b.Healthd
+		}
+		parts = append(parts, fmt.Sprintf("last said%s %s", by, ago(now, b.Reported)))
+	}
+	if b.GraceSlots > 0 {
+		left := "does not end by itself"
+		if b.GraceUntil != nil {
+			left = max(b.GraceUntil.AsTime().Sub(now), 0).Round(time.Second).String()
+		}
+		parts = append(parts, fmt.Sprintf("grace %s, %d slots", left, b.GraceSlots))
+	}
+	if b.Waiting > 0 {
+		parts = append(parts, waitText(b.Waiting, b.WaitingReason))
+	}
+	return strings.Join(parts, "; ")
 }
 
-func backendTable(list []*api.BackendStatus) *textTable {
+// contradictions are what switches see that cannot be if the configuration is right.
+func contradictions(list []*api.BackendStatus) (lines []string) {
+	for _, b := range list {
+		for _, line := range b.Contradictions {
+			lines = append(lines, fmt.Sprintf("%s/%s: %s", b.Pool, b.Name, line))
+		}
+	}
+	return lines
+}
+
+func backendTable(list []*api.BackendStatus, now time.Time) *textTable {
 	t := newTextTable("POOL", "BACKEND", "ADDRESS", "PORT", "WEIGHT", "ADMIN", "HEALTH", "SLOTS", "IN", "OUT", "PACKETS", "REASON")
 	for _, b := range list {
 		packets := "-"
@@ -220,7 +268,7 @@ func backendTable(list []*api.BackendStatus) *textTable {
 			packets = fmt.Sprint(b.Packets.Packets)
 		}
 		t.row(b.Pool, b.Name, b.Address, fmt.Sprint(b.SwitchPort), fmt.Sprint(b.Weight), adminWord(b), healthWord(b.Health),
-			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), packets, reasonText(b))
+			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), packets, reasonText(b, now))
 	}
 	return t
 }
@@ -243,8 +291,12 @@ func healthWord(h api.Health) string {
 		return "up"
 	case api.Health_HEALTH_DOWN:
 		return "down"
+	case api.Health_HEALTH_FAILING:
+		return "failing"
+	case api.Health_HEALTH_UNCHECKED:
+		return "unchecked"
 	}
 	return "unknown"
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+func oneLine(s string) string { return text.Line(s) }

@@ -111,10 +111,10 @@ func TestJSONMessage(t *testing.T) {
 	}{
 		{"numbers", jsonMessage{&api.PacketCount{Packets: 19736, Bytes: 1 << 52}}, `{"packets":19736,"bytes":4503599627370496}`},
 		{"nothing is set", jsonMessage{&api.ARPClaim{}},
-			`{"switch":"","vip_address":"","port":0,"mac":"","backend":"","count":0,"first":null,"last":null,"also":""}`},
+			`{"switch":"","vip_address":"","port":0,"mac":"","backend":"","count":0,"first":null,"last":null,"also":"","disowned":false}`},
 		{"text, time and a oneof", jsonMessage{&api.Event{Sequence: 3, Time: timestamppb.New(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)),
 			Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: "<a\"b>", Backend: "b"}}}},
-			`{"sequence":3,"time":"2026-11-22T12:00:00Z","text":"","drain_done":{"pool":"<a\"b>","backend":"b"}}`},
+			`{"sequence":3,"time":"2026-11-22T12:00:00Z","text":"","drain_done":{"pool":"<a\"b>","backend":"b","forced":0}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, err := tt.m.MarshalJSON()

@@ -45,7 +45,9 @@ func TestControllerCommands(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
 	switchDone := make(chan error, 1)
-	go func() { switchDone <- sw.RunAndServe(ctx, l) }()
+	switchLives, endSwitch := context.WithCancel(ctx)
+	defer endSwitch()
+	go func() { switchDone <- sw.RunAndServe(switchLives, l) }()
 
 	// The path of a unix socket must be short.
 	dir, err := os.MkdirTemp("", "sluice")
@@ -104,7 +106,8 @@ web   web1     10.0.0.11     2     100  active  unknown     32   0    0        0
 web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0  -
 `, "", "backend", "list")
 	code, stdout, stderr := sluice(t, "backend", "drain", "--wait", "web2", "--controller", socket)
-	if want := "web/web2 is drained: no connection is left there\n"; code != 0 || stdout != want {
+	const drained = "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for 500ms (drain_idle)\n"
+	if want := drained; code != 0 || stdout != want {
 		t.Errorf("drain --wait: exit code %d, stdout %q", code, stdout)
 	}
 	if progress := "web/web2 drains: 0 slots left, old connections in 32 more\n"; !strings.HasPrefix(stderr, progress) {
@@ -114,7 +117,7 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	if slices.Sort(lines); len(slices.Compact(lines)) != strings.Count(stderr, "\n") {
 		t.Errorf("drain --wait tells the same twice:\n%s", stderr)
 	}
-	check(0, "web/web2 is drained: no connection is left there\n", "", "backend", "drain", "--pool", "web", "web2")
+	check(0, drained, "", "backend", "drain", "--pool", "web", "web2")
 	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
 	// The slots that came back leave again at once. An interrupt ends the wait, not the drain.
 	waiting, interrupt := context.WithCancel(t.Context())
@@ -145,7 +148,7 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	}
 	check(0, "{\n  \"revision\": 2,\n  \"changed\": true\n}\n", "", "config", "apply", "--json", more)
 
-	code, stdout, stderr = sluice(t, "status", "--controller", socket, "--json")
+	code, stdout, stderr = sluice(t, "status", "--controller", socket, "--json", "--exit-zero")
 	var status struct {
 		IntentRevision int `json:"intent_revision"`
 		Switches       []struct{ Name, Address string }
@@ -161,8 +164,29 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	if status.IntentRevision != 2 || status.Switches[0].Address != address || len(status.Vips) != 2 || len(status.Pools[0].Backends) != 2 || len(status.Reprogrammed) == 0 {
 		t.Errorf("status --json: %s", stdout)
 	}
-	if code, stdout, _ := sluice(t, "status", "--controller", socket); code != 0 || !strings.Contains(stdout, "revision 2, applied") {
+	if code, stdout, _ := sluice(t, "status", "--controller", socket, "--exit-zero"); code != 0 || !strings.Contains(stdout, "revision 2, applied") {
 		t.Errorf("status: exit code %d\n%s", code, stdout)
+	}
+	// Sooner or later the new VIP is in the switch, and all is well.
+	ends := func(want int, line string) {
+		t.Helper()
+		var code int
+		var stdout string
+		for range 2000 {
+			if code, stdout, _ = sluice(t, "status", "--controller", socket); code == want && strings.HasPrefix(stdout, line) {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Errorf("status: exit code %d, want %d; want it to begin with %q:\n%s", code, want, line, stdout)
+	}
+	ends(0, "OK             all is well\n")
+	// The switch dies.
+	endSwitch()
+	ends(exitCritical, "CRITICAL       VIP www takes no traffic: no switch is connected\n"+
+		"CRITICAL       VIP alt takes no traffic: no switch is connected\nCRITICAL       switch leaf1 is disconnected: ")
+	if code, _, stderr := sluice(t, "status", "--controller", socket, "--exit-zero"); code != 0 || stderr != "" {
+		t.Errorf("status --exit-zero: exit code %d, stderr %q", code, stderr)
 	}
 }
 
@@ -246,16 +270,27 @@ func TestStatusText(t *testing.T) {
 	m := &api.GetStatusResponse{
 		Time: timestamppb.New(now), IntentRevision: 7, IntentAppliedAt: ago(90 * time.Second), HealthReportedAt: ago(5 * time.Second),
 		Frozen: "writing the store: the store does not answer",
+		Concerns: []*api.Concern{
+			{Severity: api.Concern_SEVERITY_CRITICAL, Text: "VIP www takes no traffic: no backend\nof the pool \x1b[2J"},
+			{Severity: api.Concern_SEVERITY_WARNING, Text: "switch leaf2 is disconnected: connection refused"},
+		},
 		Switches: []*api.SwitchStatus{
 			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute), RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
 				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted", Message: "table vip is\nfull", Attempts: 3}},
-				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}}},
-			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused", Unmetered: "report_meter: no\nmeters"},
+				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}},
+				Mended:  map[string]*api.PacketCount{"arp_disowned": {Packets: 5}},
+				Ports: []*api.PortStatus{
+					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4, Reason: "frame is longer than the MTU", ReasonAt: ago(3 * time.Second)},
+					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone"},
+				}},
+			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused", Unmetered: "report_meter: no\nmeters",
+				PortsUntold: "the target has no gNMI"},
 		},
 		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web", State: api.VIPStatus_STATE_NO_BACKEND,
-			Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
-		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Waiting: 31, WaitingReason: "all 4 epochs are in use", Vips: []string{"www", "alt"}, Backends: []*api.BackendStatus{
-			{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true, Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused"},
+			Load: 255, Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
+		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Waiting: 31, WaitingReason: "all 4 epochs are in use", Held: "half of it fell at once", Vips: []string{"www", "alt"}, Backends: []*api.BackendStatus{
+			{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true, Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused",
+				HealthStale: true, Healthd: "manager", Reported: ago(time.Minute), GraceSlots: 1365, GraceUntil: ago(-6 * time.Second), Contradictions: []string{"its MAC is on port 2"}},
 			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
 				Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use", Packets: &api.PacketCount{Packets: 77}},
 		}}},
@@ -264,35 +299,45 @@ func TestStatusText(t *testing.T) {
 			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64, Last: ago(time.Second)},
 			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1, Last: ago(time.Minute)},
 		},
-		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
+		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, SlotsTotal: 10, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
 	}
-	want := `configuration  revision 7, applied 1m30s ago
+	want := `CRITICAL       VIP www takes no traffic: no backend of the pool \u001b[2J
+WARNING        switch leaf2 is disconnected: connection refused
+configuration  revision 7, applied 1m30s ago
 healthd        not connected: its verdicts of 5s ago stand
 FROZEN         writing the store: the store does not answer
 
 SWITCH  ADDRESS         STATE         SINCE     ROWS  STATIONS  WRITTEN  REFUSED  NOT FORWARDED
 leaf1   127.0.0.1:9559  degraded      1m0s ago  4104         4     4200       12  drop_arp_claim 2, drop_no_slot 9
 leaf2   127.0.0.1:9560  disconnected  -            0         0        0        0  -
+leaf1: arp_disowned 5: forwarded, but changed
 leaf2: connection refused
 leaf2: does not meter what it sends up, a host can flood the controller: report_meter: no meters
+leaf2: its ports are not known: the target has no gNMI
 
-VIP  ADDRESS     PORT    POOL  STATE       PACKETS  REASON
-www  10.0.0.100  80/tcp  web   no backend       77  no backend of the pool may receive traffic
+VIP  ADDRESS     PORT    POOL  STATE       LOAD  PACKETS  REASON
+www  10.0.0.100  80/tcp  web   no backend   255       77  no backend of the pool may receive traffic
 
 POOL  SLOTS  MOVING  UNOWNED  EPOCHS  GENERATION  VIPS
 web    4096      10        0       1           0  www, alt
+web: HELD: half of it fell at once
 web: 31 slots wait: all 4 epochs are in use
 
 POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PACKETS  REASON
-web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused
+web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused; last said by manager 1m0s ago; grace 6s, 1365 slots
 web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  31 slots wait: all 4 epochs are in use
+web/web1: its MAC is on port 2
+
+SWITCH  PORT  INTERFACE  STATE        RECEIVED  DROPPED  SENT  DROPPED  REASON
+leaf1      1  eth1       up                100        0    90        4  frame is longer than the MTU, 3s ago
+leaf1      2  eth2       not present         0        0     0        0  the interface is gone
 
 SWITCH  REFUSED UPDATE               CODE               ATTEMPTS  MESSAGE
 leaf1   insert vip{10.0.0.101 6 80}  ResourceExhausted         3  table vip is full
 leaf1   and 11 more                  -                         -  -
 
-VIP CLAIMED  BY                 BACKEND   SWITCH  PORT  TIMES  LAST
-10.0.0.100   02:00:00:00:00:12  web/web2  leaf1      4      8  1h0m0s ago
+VIP CLAIMED  BY                 HOW    BACKEND   SWITCH  PORT  TIMES  LAST
+10.0.0.100   02:00:00:00:00:12  reply  web/web2  leaf1      4      8  1h0m0s ago
 
 SPOOFED            STATION   ITS PORT  SWITCH  FROM PORT  TIMES  LAST
 02:00:00:00:00:11  web/web1  3         leaf1           4     64  1s ago

@@ -43,7 +43,7 @@ func runDemo(c *cli.Context, _ []string) error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	cfg := demo.Config{Out: c.App.Writer, Captures: c.String("pcap"), Hold: c.Bool("hold")}
+	cfg := demo.Config{Out: own(c.App.Writer), Captures: c.String("pcap"), Hold: c.Bool("hold")}
 	if name := c.String("log"); name != "" {
 		file, err := os.Create(name)
 		if err != nil {
@@ -53,7 +53,7 @@ func runDemo(c *cli.Context, _ []string) error {
 		cfg.Log = slog.New(slog.NewTextHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if c.Bool("json") {
-		cfg.Out = c.App.ErrWriter
+		cfg.Out = own(c.App.ErrWriter)
 		cfg.Report = func(r demo.Result) error { return json.NewEncoder(c.App.Writer).Encode(r) }
 	}
 	err := demo.Run(c.Context, cfg)

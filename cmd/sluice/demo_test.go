@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -88,11 +89,8 @@ func TestDemoUsage(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Not even root can write captures here.
-	taken := filepath.Join(directory, "fra-port1-router.pcap")
-	if err := os.Mkdir(taken, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	// Not even root can write captures in /proc, where there is one.
+	const unwritable = "--pcap: open /proc/fra-port1-router.pcap: no such file or directory"
 	for _, test := range []struct {
 		name string
 		args []string
@@ -100,11 +98,14 @@ func TestDemoUsage(t *testing.T) {
 	}{
 		{"an argument", []string{"foo"}, "unexpected argument \"foo\"; `sluice demo --help` tells the usage"},
 		{"a directory that cannot be made", []string{"--pcap", file}, "--pcap: mkdir " + file + ": not a directory"},
-		{"a directory that cannot be written", []string{"--json", "--pcap", directory}, "--pcap: open " + taken + ": is a directory"},
+		{"a directory that cannot be written", []string{"--json", "--pcap", "/proc"}, unwritable},
 		{"captures nowhere", []string{"--pcap", ""}, "--pcap: must be a name, is empty"},
 		{"log nowhere", []string{"--log="}, "--log: must be a name, is empty"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.want == unwritable && runtime.GOOS != "linux" {
+				t.Skip("needs /proc")
+			}
 			var stdout, stderr bytes.Buffer
 			if code := run(t.Context(), append([]string{"sluice", "demo"}, test.args...), &stdout, &stderr); code != exitUsage {
 				t.Errorf("exit code %d, want %d", code, exitUsage)

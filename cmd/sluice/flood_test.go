@@ -28,8 +28,8 @@ func TestStatusOfFloods(t *testing.T) {
 	}
 	for _, want := range []string{
 		"\nleaf1: new stations are not learned, frames to them are flooded: port 4 has 10240 stations and may have no more, 6144 of 16384 are kept for other ports\n",
-		"\n10.0.0.100   02:00:00:00:00:12  web/web2  leaf1      4      8  now\n",
-		"\n10.0.0.100   others             -         leaf1      4  91234  now\n",
+		"\n10.0.0.100   02:00:00:00:00:12  reply  web/web2  leaf1      4      8  now\n",
+		"\n10.0.0.100   others             reply  -         leaf1      4  91234  now\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

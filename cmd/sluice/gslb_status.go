@@ -37,8 +37,8 @@ func gslbStatus(c *cli.Context, _ []string) error {
 // writeGSLBStatus prints one section for each kind of thing; those without content are left out.
 func writeGSLBStatus(w io.Writer, m *control.GetStatusResponse) error {
 	now := m.Time.AsTime()
-	fmt.Fprintf(w, "configuration  %s, loaded %s\n", m.ConfigFile, ago(now, m.ConfigLoadedAt))
-	fmt.Fprintf(w, "listens        %s\n", strings.Join(m.Listeners, ", "))
+	fmt.Fprintf(w, "configuration  %s, loaded %s\n", oneLine(m.ConfigFile), ago(now, m.ConfigLoadedAt))
+	fmt.Fprintf(w, "listens        %s\n", oneLine(strings.Join(m.Listeners, ", ")))
 	if m.ConfigError != "" {
 		fmt.Fprintf(w, "REFUSED        the file as it is now; what ran before runs on:\n%s\n", firstLines(m.ConfigError))
 	}
@@ -47,7 +47,7 @@ func writeGSLBStatus(w io.Writer, m *control.GetStatusResponse) error {
 		counts []*control.Count
 	}{{"responses", m.Responses}, {"dropped", m.Dropped}} {
 		if text := countWords(list.counts); text != "" {
-			fmt.Fprintf(w, "%-14s %s\n", list.title, text)
+			fmt.Fprintf(w, "%-14s %s\n", list.title, oneLine(text))
 		}
 	}
 	for _, s := range []section{

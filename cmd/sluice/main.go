@@ -19,15 +19,24 @@ const (
 	exitFailure     = 1 // the command ran and found or met something wrong
 	exitUsage       = 2 // the command line or a configuration file is not valid
 	exitUnreachable = 3 // the daemon or the target does not answer
+
+	// Of `sluice status`, as monitoring has them.
+	exitWarning  = 1
+	exitCritical = 2
 )
 
-// exitError carries the exit code a command's failure deserves.
+// exitError carries the exit code a command's failure deserves. With err nil all is said already.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
 func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(err error) error       { return &exitError{exitUsage, err} }
@@ -41,12 +50,17 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	stdout, stderr = escaped{stdout}, escaped{stderr}
 	err := newApp(stdout, stderr).RunContext(ctx, args)
 	if err == nil {
 		return 0
 	}
+	exit, ok := errors.AsType[*exitError](err)
+	if ok && exit.err == nil {
+		return exit.code
+	}
 	fmt.Fprintf(stderr, "sluice: %v\n", err)
-	if exit, ok := errors.AsType[*exitError](err); ok {
+	if ok {
 		return exit.code
 	}
 	if _, ok := err.(cli.ExitCoder); ok { // by the cli package: --help of a command that is not there
@@ -61,7 +75,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage: "load balancing done by the switch",
 		Description: "Results go to standard output, as text or with --json; errors to standard error.\n" +
 			"Exit code 1: the command met something wrong; 2: the command line or a file is not valid;\n" +
-			"3: the controller or the switch does not answer.",
+			"3: the controller or the switch does not answer. `sluice status` says by it how things are.",
 		HideVersion:               true,
 		DisableSliceFlagSeparator: true,
 		Writer:                    stdout,

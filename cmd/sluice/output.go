@@ -12,10 +12,30 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // Rules for output. Results go to stdout: aligned text for people, or with --json one JSON document
 // for programs. Both are sorted, so that the same state prints the same bytes. Errors go to stderr.
+
+// escaped is where all output goes, results and errors alike: what others wrote must not command the terminal.
+type escaped struct{ w io.Writer }
+
+func (e escaped) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(e.w, text.Escape(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// own is w without escaping, for what a command writes of its own accord, colours included, and of nobody else.
+func own(w io.Writer) io.Writer {
+	if e, ok := w.(escaped); ok {
+		return e.w
+	}
+	return w
+}
 
 func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}
@@ -45,7 +65,7 @@ func (t *textTable) row(cells ...string) {
 	}
 	cells = slices.Clone(cells)
 	for i := range cells {
-		if cells[i] == "" {
+		if cells[i] = text.Line(cells[i]); cells[i] == "" {
 			cells[i] = "-"
 		}
 	}

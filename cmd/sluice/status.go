@@ -18,10 +18,15 @@ import (
 var statusCommand = &cli.Command{
 	Name:  "status",
 	Usage: "show switches, VIPs, pools and what happened last",
-	Description: "SLOTS are where new connections go, IN those of them that still have old connections elsewhere,\n" +
-		"OUT slots that went elsewhere with old connections still here.\n" +
+	Description: "Begins with what somebody should look at. The exit code is what monitoring expects:\n" +
+		"0: all is well; 1: a warning, it works but not as it should; 2: critical, something does not work\n" +
+		"(or the command line is not valid); 3: unknown, no controller answers.\n\n" +
+		"SLOTS are where new connections go, IN those of them that still have old connections elsewhere,\n" +
+		"OUT slots that went elsewhere with old connections still here. LOAD is what gslb is told, 0 idle to\n" +
+		"254 full; 255 means that no traffic may come.\n" +
 		"With --json prints one sluice.v1.GetStatusResponse.",
-	Flags:  []cli.Flag{controllerFlag(), jsonFlag()},
+	Flags: []cli.Flag{controllerFlag(), jsonFlag(),
+		&cli.BoolFlag{Name: "exit-zero", Usage: "exit with 0 however things are, if only a controller answers"}},
 	Action: action(runStatus),
 }
 
@@ -34,15 +39,42 @@ func runStatus(c *cli.Context, _ []string) error {
 			return err
 		}
 		if c.Bool("json") {
-			return writeJSON(c.App.Writer, jsonMessage{m})
+			err = writeJSON(c.App.Writer, jsonMessage{m})
+		} else {
+			err = writeStatus(c.App.Writer, m)
 		}
-		return writeStatus(c.App.Writer, m)
+		if code := statusCode(m); err == nil && code != 0 && !c.Bool("exit-zero") {
+			err = &exitError{code: code}
+		}
+		return err
 	})
 }
 
-// writeStatus prints one section for each kind of thing; those without content are left out.
+// statusCode is the exit code of a status; 3 is for those who do not get one.
+func statusCode(m *api.GetStatusResponse) int {
+	worst := api.Concern_SEVERITY_UNSPECIFIED
+	for _, c := range m.Concerns {
+		worst = max(worst, c.Severity)
+	}
+	switch worst {
+	case api.Concern_SEVERITY_CRITICAL:
+		return exitCritical
+	case api.Concern_SEVERITY_WARNING:
+		return exitWarning
+	}
+	return 0
+}
+
+// writeStatus prints what somebody should look at, then one section for each kind of thing; those without content are
+// left out.
 func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
 	now := m.Time.AsTime()
+	for _, c := range m.Concerns {
+		fmt.Fprintf(w, "%-14s %s\n", strings.TrimPrefix(c.Severity.String(), "SEVERITY_"), oneLine(c.Text))
+	}
+	if len(m.Concerns) == 0 {
+		fmt.Fprintln(w, "OK             all is well")
+	}
 	health := "not connected"
 	switch {
 	case m.HealthConnected && m.HealthReportedAt != nil:
@@ -64,7 +96,8 @@ func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
 		{switchTable(m, now), switchErrors(m.Switches)},
 		{vipTable(m.Vips), nil},
 		{poolTable(m.Pools), poolWaits(m.Pools)},
-		{backendTable(backends), nil},
+		{backendTable(backends, now), contradictions(backends)},
+		{portTable(m.Switches, now), nil},
 		{failedTable(m.Switches), nil},
 		{claimTable(m.ArpClaims, now), nil},
 		{spoofTable(m.Spoofs, now), nil},
@@ -90,11 +123,16 @@ func (s section) write(w io.Writer) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
+	return s.print(w)
+}
+
+// print is write where nothing is above it and no row is a result too.
+func (s section) print(w io.Writer) error {
 	if err := s.textTable.write(w); err != nil {
 		return err
 	}
 	for _, line := range s.lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
 			return err
 		}
 	}
@@ -126,6 +164,12 @@ func switchErrors(list []*api.SwitchStatus) []string {
 		if s.StationsFull != "" {
 			lines = append(lines, s.Name+": new stations are not learned, frames to them are flooded: "+oneLine(s.StationsFull))
 		}
+		for _, name := range slices.Sorted(maps.Keys(s.Mended)) {
+			lines = append(lines, fmt.Sprintf("%s: %s %d: forwarded, but changed", s.Name, name, s.Mended[name].Packets))
+		}
+		if s.PortsUntold != "" {
+			lines = append(lines, fmt.Sprintf("%s: its ports are not known: %s", s.Name, oneLine(s.PortsUntold)))
+		}
 	}
 	return lines
 }
@@ -133,6 +177,9 @@ func switchErrors(list []*api.SwitchStatus) []string {
 func poolWaits(list []*api.PoolStatus) []string {
 	var lines []string
 	for _, p := range list {
+		if p.Held != "" {
+			lines = append(lines, p.Name+": HELD: "+oneLine(p.Held))
+		}
 		if p.Waiting > 0 {
 			lines = append(lines, p.Name+": "+waitText(p.Waiting, p.WaitingReason))
 		}
@@ -141,13 +188,13 @@ func poolWaits(list []*api.PoolStatus) []string {
 }
 
 func vipTable(list []*api.VIPStatus) *textTable {
-	t := newTextTable("VIP", "ADDRESS", "PORT", "POOL", "STATE", "PACKETS", "REASON")
+	t := newTextTable("VIP", "ADDRESS", "PORT", "POOL", "STATE", "LOAD", "PACKETS", "REASON")
 	for _, v := range list {
 		packets := ""
 		if v.Packets != nil {
 			packets = fmt.Sprint(v.Packets.Packets)
 		}
-		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State), packets, v.Reason)
+		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State), fmt.Sprint(v.Load), packets, v.Reason)
 	}
 	return t
 }
@@ -157,6 +204,21 @@ func poolTable(list []*api.PoolStatus) *textTable {
 	for _, p := range list {
 		t.row(p.Name, fmt.Sprint(p.Slots), fmt.Sprint(p.Moving), fmt.Sprint(p.Unowned), fmt.Sprint(p.Epochs),
 			fmt.Sprint(p.Generation), strings.Join(p.Vips, ", "))
+	}
+	return t
+}
+
+func portTable(list []*api.SwitchStatus, now time.Time) *textTable {
+	t := newTextTable("SWITCH", "PORT", "INTERFACE", "STATE", "RECEIVED", "DROPPED", "SENT", "DROPPED", "REASON")
+	for _, s := range list {
+		for _, p := range s.Ports {
+			reason := p.Reason
+			if p.ReasonAt != nil {
+				reason += ", " + ago(now, p.ReasonAt)
+			}
+			t.row(s.Name, fmt.Sprint(p.Id), p.Name, strings.ReplaceAll(p.State, "_", " "), fmt.Sprint(p.Received), fmt.Sprint(p.ReceivedDropped),
+				fmt.Sprint(p.Sent), fmt.Sprint(p.SentDropped), reason)
+		}
 	}
 	return t
 }
@@ -175,13 +237,17 @@ func failedTable(list []*api.SwitchStatus) *textTable {
 }
 
 func claimTable(list []*api.ARPClaim, now time.Time) *textTable {
-	t := newTextTable("VIP CLAIMED", "BY", "BACKEND", "SWITCH", "PORT", "TIMES", "LAST")
+	t := newTextTable("VIP CLAIMED", "BY", "HOW", "BACKEND", "SWITCH", "PORT", "TIMES", "LAST")
 	for _, c := range list {
 		mac := c.Mac
 		if mac == "" {
 			mac = "others"
 		}
-		t.row(c.VipAddress, mac, c.Backend, c.Switch, fmt.Sprint(c.Port), fmt.Sprint(c.Count), ago(now, c.Last))
+		how := "reply"
+		if c.Disowned {
+			how = "as sender of requests"
+		}
+		t.row(c.VipAddress, mac, how, c.Backend, c.Switch, fmt.Sprint(c.Port), fmt.Sprint(c.Count), ago(now, c.Last))
 	}
 	return t
 }
@@ -202,11 +268,7 @@ func reprogrammedTable(list []*api.Reprogrammed, now time.Time) *textTable {
 	const most = 10
 	t := newTextTable("REPROGRAMMED", "CAUSE", "MOVED", "SURPLUS", "WRITES", "MS", "SWITCHES")
 	for _, r := range list[:min(most, len(list))] {
-		slots := uint32(0)
-		for _, m := range r.Moves {
-			slots += m.Slots
-		}
-		t.row(ago(now, r.Time), r.Cause, fmt.Sprint(slots), fmt.Sprint(r.SurplusMoves), fmt.Sprint(r.Writes),
+		t.row(ago(now, r.Time), r.Cause, fmt.Sprint(r.SlotsTotal), fmt.Sprint(r.SurplusMoves), fmt.Sprint(r.Writes),
 			fmt.Sprintf("%.1f", r.ReprogramMs), strings.Join(r.Switches, ", "))
 	}
 	return t

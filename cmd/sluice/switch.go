@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -29,7 +27,7 @@ var switchCommand = &cli.Command{
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device that clients name"},
 		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort, Usage: "`ID` of the port for packet-ins and packet-outs"},
 		&cli.StringSliceFlag{Name: "port", Usage: "`ID=INTERFACE`, a port of the switch; as often as there are ports"},
-		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, for tcpdump"},
+		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on where that is there, for tcpdump"},
 		logLevelFlag(),
 	},
 	Action: action(runSwitch),
@@ -53,6 +51,15 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	if err := checkAddress(c.String("grpc"), c.Bool("insecure")); err != nil {
 		return usageError(fmt.Errorf("--grpc: %w", err))
 	}
+	captures := c.String("pcap")
+	switch {
+	case c.IsSet("pcap") && captures == "":
+		return usageError(errors.New("--pcap: must be a name, is empty"))
+	case captures != "":
+		if err := port.MakeCaptures(captures); err != nil {
+			return usageError(fmt.Errorf("--pcap: %w", err))
+		}
+	}
 	sw := softswitch.New(softswitch.Config{
 		DeviceID: c.Uint64("device-id"), CPUPort: uint16(c.Uint("cpu-port")), Log: log,
 	})
@@ -62,18 +69,22 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 			return fmt.Errorf("port %d: %w", p.id, err)
 		}
 		defer opened.Close()
-		if dir := c.String("pcap"); dir != "" {
-			recorded, stop, err := record(opened, filepath.Join(dir, fmt.Sprintf("port%d.pcap", p.id)))
+		if captures != "" {
+			recorded, file, stop, err := record(opened, captures, fmt.Sprintf("port%d", p.id))
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, stop()) }()
+			log.Info("capture", "port", p.id, "file", file)
 			opened = recorded
 		}
 		if err := sw.AddPort(p.id, opened); err != nil {
 			return usageError(fmt.Errorf("--port: %w", err))
 		}
 		log.Info("port", "port", p.id, "interface", p.iface)
+	}
+	if len(ports) == 0 {
+		log.Warn("this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one")
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(c.Context, "tcp", c.String("grpc"))
@@ -145,19 +156,19 @@ func checkAddress(address string, insecure bool) error {
 	return fmt.Errorf("%s is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it", address)
 }
 
-// record writes the frames of p to a file. stop closes it, and says what went wrong with it.
-func record(p port.Port, name string) (_ port.Port, stop func() error, err error) {
-	f, err := os.Create(name)
+// record writes the frames of p to a new file. stop closes it, and says what went wrong with it.
+func record(p port.Port, dir, name string) (_ port.Port, file string, stop func() error, err error) {
+	f, err := port.CreateCapture(dir, name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--pcap: %w", err)
+		return nil, "", nil, fmt.Errorf("--pcap: %w", err)
 	}
 	capture, err := port.NewPcap(f)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+		return nil, "", nil, errors.Join(fmt.Errorf("%s: %w", f.Name(), err), f.Close())
 	}
-	return port.Capture(p, capture), func() error {
+	return port.Capture(p, capture), f.Name(), func() error {
 		if err := errors.Join(capture.Err(), f.Close()); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 		return nil
 	}, nil

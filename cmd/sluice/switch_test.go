@@ -25,6 +25,8 @@ func TestSwitchRefuses(t *testing.T) {
 		{"no port number", []string{"--grpc", "127.0.0.1"}, exitUsage, "sluice: --grpc: address 127.0.0.1: missing port in address: want ADDRESS:PORT, such as 127.0.0.1:9559\n"},
 		{"not loopback", []string{"--grpc", "0.0.0.0:9559"}, exitUsage, "sluice: --grpc: 0.0.0.0:9559 is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it\n"},
 		{"no such interface", []string{"--port", "1=nowhere0"}, exitFailure, "sluice: port 1: interface nowhere0: no such network interface\n"},
+		{"captures nowhere", []string{"--pcap", ""}, exitUsage, "sluice: --pcap: must be a name, is empty\n"},
+		{"captures in a file", []string{"--pcap", "switch_test.go/captures"}, exitUsage, "sluice: --pcap: mkdir switch_test.go: not a directory\n"},
 		{"log level", []string{"--log-level", "loud"}, exitUsage, `sluice: --log-level: must be debug, info, warn or error, is "loud"` + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -42,6 +44,9 @@ func TestSwitchEndsWithItsContext(t *testing.T) {
 	started := &watcher{want: "P4Runtime server", then: cancel}
 	if code := run(ctx, []string{"sluice", "switch", "--grpc", "127.0.0.1:0"}, started, started); code != 0 {
 		t.Errorf("exit code %d, want 0:\n%s", code, started.text.String())
+	}
+	if want := `level=WARN msg="this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one"`; !strings.Contains(started.text.String(), want) {
+		t.Errorf("no line %s in\n%s", want, started.text.String())
 	}
 }
 

@@ -123,7 +123,7 @@ arp_responder         0    8192  target_address:exact                       pack
 backend               1   16384  backend_id:exact                           packets+bytes  -             NoAction()
 l2                    1   16384  mac:exact                                  -              -             flood()
 pinned_l2             0   32768  mac:exact                                  -              -             NoAction()
-pinned_station        0   32768  mac:exact                                  -              -             NoAction()
+pinned_station        0   32768  mac:exact                                  packets+bytes  -             NoAction()
 slot                  0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction()
 slot_old              0   65536  pool_id:exact generation:exact slot:exact  packets+bytes  yes           NoAction()
 station               0   16384  mac:exact                                  -              yes           NoAction()

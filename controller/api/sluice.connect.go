@@ -78,7 +78,8 @@ type ControllerServiceClient interface {
 	ApplyIntent(context.Context, *ApplyIntentRequest) (*ApplyIntentResponse, error)
 	// ListBackends returns the backends of one pool, or of all.
 	ListBackends(context.Context, *ListBackendsRequest) (*ListBackendsResponse, error)
-	// SetBackendAdmin drains a backend or takes it back. It returns once the decision is stored, before the slots have moved.
+	// SetBackendAdmin drains a backend or takes it back. It returns once the connected switches have the decision, or after
+	// a second: then BackendStatus.unwritten says which do not.
 	SetBackendAdmin(context.Context, *SetBackendAdminRequest) (*SetBackendAdminResponse, error)
 	// WatchEvents streams what happens until the caller leaves. A caller that reads slowly misses what hosts can repeat at
 	// will (claims, stations), and nothing else: one that is thousands of events behind gets RESOURCE_EXHAUSTED.
@@ -224,7 +225,8 @@ type ControllerServiceHandler interface {
 	ApplyIntent(context.Context, *ApplyIntentRequest) (*ApplyIntentResponse, error)
 	// ListBackends returns the backends of one pool, or of all.
 	ListBackends(context.Context, *ListBackendsRequest) (*ListBackendsResponse, error)
-	// SetBackendAdmin drains a backend or takes it back. It returns once the decision is stored, before the slots have moved.
+	// SetBackendAdmin drains a backend or takes it back. It returns once the connected switches have the decision, or after
+	// a second: then BackendStatus.unwritten says which do not.
 	SetBackendAdmin(context.Context, *SetBackendAdminRequest) (*SetBackendAdminResponse, error)
 	// WatchEvents streams what happens until the caller leaves. A caller that reads slowly misses what hosts can repeat at
 	// will (claims, stations), and nothing else: one that is thousands of events behind gets RESOURCE_EXHAUSTED.

@@ -135,6 +135,55 @@ func (Admin) EnumDescriptor() ([]byte, []int) {
 	return file_sluice_proto_rawDescGZIP(), []int{1}
 }
 
+type Concern_Severity int32
+
+const (
+	Concern_SEVERITY_UNSPECIFIED Concern_Severity = 0
+	Concern_SEVERITY_WARNING     Concern_Severity = 1 // it works, but not as it should, or not for long
+	Concern_SEVERITY_CRITICAL    Concern_Severity = 2 // something does not work
+)
+
+// Enum value maps for Concern_Severity.
+var (
+	Concern_Severity_name = map[int32]string{
+		0: "SEVERITY_UNSPECIFIED",
+		1: "SEVERITY_WARNING",
+		2: "SEVERITY_CRITICAL",
+	}
+	Concern_Severity_value = map[string]int32{
+		"SEVERITY_UNSPECIFIED": 0,
+		"SEVERITY_WARNING":     1,
+		"SEVERITY_CRITICAL":    2,
+	}
+)
+
+func (x Concern_Severity) Enum() *Concern_Severity {
+	p := new(Concern_Severity)
+	*p = x
+	return p
+}
+
+func (x Concern_Severity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Concern_Severity) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_proto_enumTypes[2].Descriptor()
+}
+
+func (Concern_Severity) Type() protoreflect.EnumType {
+	return &file_sluice_proto_enumTypes[2]
+}
+
+func (x Concern_Severity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Concern_Severity.Descriptor instead.
+func (Concern_Severity) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{2, 0}
+}
+
 type SwitchStatus_State int32
 
 const (
@@ -174,11 +223,11 @@ func (x SwitchStatus_State) String() string {
 }
 
 func (SwitchStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_proto_enumTypes[2].Descriptor()
+	return file_sluice_proto_enumTypes[3].Descriptor()
 }
 
 func (SwitchStatus_State) Type() protoreflect.EnumType {
-	return &file_sluice_proto_enumTypes[2]
+	return &file_sluice_proto_enumTypes[3]
 }
 
 func (x SwitchStatus_State) Number() protoreflect.EnumNumber {
@@ -187,18 +236,19 @@ func (x SwitchStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SwitchStatus_State.Descriptor instead.
 func (SwitchStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{2, 0}
+	return file_sluice_proto_rawDescGZIP(), []int{3, 0}
 }
 
 type VIPStatus_State int32
 
 const (
-	VIPStatus_STATE_UNSPECIFIED  VIPStatus_State = 0
-	VIPStatus_STATE_ACTIVE       VIPStatus_State = 1
-	VIPStatus_STATE_DISABLED     VIPStatus_State = 2 // by the intent
-	VIPStatus_STATE_NO_BACKEND   VIPStatus_State = 3 // nobody of the pool may receive traffic
-	VIPStatus_STATE_DEGRADED     VIPStatus_State = 4 // a switch does not hold all of its rows; see reason
-	VIPStatus_STATE_UNPROGRAMMED VIPStatus_State = 5 // no switch is connected; one that was goes on with what it holds
+	VIPStatus_STATE_UNSPECIFIED VIPStatus_State = 0
+	VIPStatus_STATE_ACTIVE      VIPStatus_State = 1
+	VIPStatus_STATE_DISABLED    VIPStatus_State = 2 // by the intent
+	VIPStatus_STATE_NO_BACKEND  VIPStatus_State = 3 // nobody of the pool may receive traffic
+	VIPStatus_STATE_DEGRADED    VIPStatus_State = 4 // a switch does not hold all of its rows; see reason
+	// No switch is connected, or what those hold is not known yet; one that was connected goes on with what it holds.
+	VIPStatus_STATE_UNPROGRAMMED VIPStatus_State = 5
 )
 
 // Enum value maps for VIPStatus_State.
@@ -232,11 +282,11 @@ func (x VIPStatus_State) String() string {
 }
 
 func (VIPStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_proto_enumTypes[3].Descriptor()
+	return file_sluice_proto_enumTypes[4].Descriptor()
 }
 
 func (VIPStatus_State) Type() protoreflect.EnumType {
-	return &file_sluice_proto_enumTypes[3]
+	return &file_sluice_proto_enumTypes[4]
 }
 
 func (x VIPStatus_State) Number() protoreflect.EnumNumber {
@@ -245,7 +295,7 @@ func (x VIPStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VIPStatus_State.Descriptor instead.
 func (VIPStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{5, 0}
+	return file_sluice_proto_rawDescGZIP(), []int{7, 0}
 }
 
 type GetStatusRequest struct {
@@ -301,6 +351,7 @@ type GetStatusResponse struct {
 	ArpClaims        []*ARPClaim            `protobuf:"bytes,11,rep,name=arp_claims,json=arpClaims,proto3" json:"arp_claims,omitempty"`
 	Reprogrammed     []*Reprogrammed        `protobuf:"bytes,12,rep,name=reprogrammed,proto3" json:"reprogrammed,omitempty"` // the last ones, newest first
 	Spoofs           []*Spoof               `protobuf:"bytes,60,rep,name=spoofs,proto3" json:"spoofs,omitempty"`
+	Concerns         []*Concern             `protobuf:"bytes,40,rep,name=concerns,proto3" json:"concerns,omitempty"` // what is not as it should be, the worst first; empty: all is well
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -426,6 +477,66 @@ func (x *GetStatusResponse) GetSpoofs() []*Spoof {
 	return nil
 }
 
+func (x *GetStatusResponse) GetConcerns() []*Concern {
+	if x != nil {
+		return x.Concerns
+	}
+	return nil
+}
+
+// Concern is one thing that somebody should look at.
+type Concern struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Severity      Concern_Severity       `protobuf:"varint,1,opt,name=severity,proto3,enum=sluice.v1.Concern_Severity" json:"severity,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Concern) Reset() {
+	*x = Concern{}
+	mi := &file_sluice_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Concern) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Concern) ProtoMessage() {}
+
+func (x *Concern) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Concern.ProtoReflect.Descriptor instead.
+func (*Concern) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Concern) GetSeverity() Concern_Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Concern_SEVERITY_UNSPECIFIED
+}
+
+func (x *Concern) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type SwitchStatus struct {
 	state                 protoimpl.MessageState  `protogen:"open.v1"`
 	Name                  string                  `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -446,14 +557,17 @@ type SwitchStatus struct {
 	// Why the switch does not meter what it sends up, so that a host can flood the controller. Empty: it does.
 	Unmetered string `protobuf:"bytes,60,opt,name=unmetered,proto3" json:"unmetered,omitempty"`
 	// Why new stations are not learned, so that frames to them are flooded; empty while there is room.
-	StationsFull  string `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3" json:"stations_full,omitempty"`
+	StationsFull  string                  `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3" json:"stations_full,omitempty"`
+	Ports         []*PortStatus           `protobuf:"bytes,40,rep,name=ports,proto3" json:"ports,omitempty"`                                                                             // by id; empty when the switch does not tell, see ports_untold
+	PortsUntold   string                  `protobuf:"bytes,41,opt,name=ports_untold,json=portsUntold,proto3" json:"ports_untold,omitempty"`                                              // why nothing is known of its ports
+	Mended        map[string]*PacketCount `protobuf:"bytes,42,rep,name=mended,proto3" json:"mended,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went on changed, from the same counter as tallies
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SwitchStatus) Reset() {
 	*x = SwitchStatus{}
-	mi := &file_sluice_proto_msgTypes[2]
+	mi := &file_sluice_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +579,7 @@ func (x *SwitchStatus) String() string {
 func (*SwitchStatus) ProtoMessage() {}
 
 func (x *SwitchStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[2]
+	mi := &file_sluice_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +592,7 @@ func (x *SwitchStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchStatus.ProtoReflect.Descriptor instead.
 func (*SwitchStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{2}
+	return file_sluice_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SwitchStatus) GetName() string {
@@ -600,6 +714,136 @@ func (x *SwitchStatus) GetStationsFull() string {
 	return ""
 }
 
+func (x *SwitchStatus) GetPorts() []*PortStatus {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *SwitchStatus) GetPortsUntold() string {
+	if x != nil {
+		return x.PortsUntold
+	}
+	return ""
+}
+
+func (x *SwitchStatus) GetMended() map[string]*PacketCount {
+	if x != nil {
+		return x.Mended
+	}
+	return nil
+}
+
+// PortStatus is what a switch tells of one of its ports.
+type PortStatus struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Id              uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // as in the intent
+	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	State           string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // OpenConfig's oper-status in lower case: up, down, not_present, ...
+	Received        uint64                 `protobuf:"varint,4,opt,name=received,proto3" json:"received,omitempty"`
+	ReceivedDropped uint64                 `protobuf:"varint,5,opt,name=received_dropped,json=receivedDropped,proto3" json:"received_dropped,omitempty"`
+	Sent            uint64                 `protobuf:"varint,6,opt,name=sent,proto3" json:"sent,omitempty"`
+	SentDropped     uint64                 `protobuf:"varint,7,opt,name=sent_dropped,json=sentDropped,proto3" json:"sent_dropped,omitempty"`
+	Reason          string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`                     // why it is not up, or why it dropped frames last; empty when there is nothing to say
+	ReasonAt        *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=reason_at,json=reasonAt,proto3" json:"reason_at,omitempty"` // of the last frame dropped for that reason
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PortStatus) Reset() {
+	*x = PortStatus{}
+	mi := &file_sluice_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PortStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PortStatus) ProtoMessage() {}
+
+func (x *PortStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PortStatus.ProtoReflect.Descriptor instead.
+func (*PortStatus) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PortStatus) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *PortStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PortStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PortStatus) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *PortStatus) GetReceivedDropped() uint64 {
+	if x != nil {
+		return x.ReceivedDropped
+	}
+	return 0
+}
+
+func (x *PortStatus) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *PortStatus) GetSentDropped() uint64 {
+	if x != nil {
+		return x.SentDropped
+	}
+	return 0
+}
+
+func (x *PortStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PortStatus) GetReasonAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReasonAt
+	}
+	return nil
+}
+
 // FailedUpdate is a row that the switch does not take. It is retried.
 type FailedUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -613,7 +857,7 @@ type FailedUpdate struct {
 
 func (x *FailedUpdate) Reset() {
 	*x = FailedUpdate{}
-	mi := &file_sluice_proto_msgTypes[3]
+	mi := &file_sluice_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +869,7 @@ func (x *FailedUpdate) String() string {
 func (*FailedUpdate) ProtoMessage() {}
 
 func (x *FailedUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[3]
+	mi := &file_sluice_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +882,7 @@ func (x *FailedUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUpdate.ProtoReflect.Descriptor instead.
 func (*FailedUpdate) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{3}
+	return file_sluice_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FailedUpdate) GetUpdate() string {
@@ -679,7 +923,7 @@ type PacketCount struct {
 
 func (x *PacketCount) Reset() {
 	*x = PacketCount{}
-	mi := &file_sluice_proto_msgTypes[4]
+	mi := &file_sluice_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +935,7 @@ func (x *PacketCount) String() string {
 func (*PacketCount) ProtoMessage() {}
 
 func (x *PacketCount) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[4]
+	mi := &file_sluice_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +948,7 @@ func (x *PacketCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PacketCount.ProtoReflect.Descriptor instead.
 func (*PacketCount) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{4}
+	return file_sluice_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PacketCount) GetPackets() uint64 {
@@ -732,13 +976,14 @@ type VIPStatus struct {
 	State         VIPStatus_State        `protobuf:"varint,7,opt,name=state,proto3,enum=sluice.v1.VIPStatus_State" json:"state,omitempty"`
 	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	Packets       *PacketCount           `protobuf:"bytes,9,opt,name=packets,proto3" json:"packets,omitempty"` // summed over the switches
+	Load          uint32                 `protobuf:"varint,40,opt,name=load,proto3" json:"load,omitempty"`     // as told to gslb: 0 idle .. 254 full; 255: no traffic may come
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VIPStatus) Reset() {
 	*x = VIPStatus{}
-	mi := &file_sluice_proto_msgTypes[5]
+	mi := &file_sluice_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +995,7 @@ func (x *VIPStatus) String() string {
 func (*VIPStatus) ProtoMessage() {}
 
 func (x *VIPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[5]
+	mi := &file_sluice_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +1008,7 @@ func (x *VIPStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIPStatus.ProtoReflect.Descriptor instead.
 func (*VIPStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{5}
+	return file_sluice_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VIPStatus) GetName() string {
@@ -829,6 +1074,13 @@ func (x *VIPStatus) GetPackets() *PacketCount {
 	return nil
 }
 
+func (x *VIPStatus) GetLoad() uint32 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
 type WatchVIPsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -837,7 +1089,7 @@ type WatchVIPsRequest struct {
 
 func (x *WatchVIPsRequest) Reset() {
 	*x = WatchVIPsRequest{}
-	mi := &file_sluice_proto_msgTypes[6]
+	mi := &file_sluice_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +1101,7 @@ func (x *WatchVIPsRequest) String() string {
 func (*WatchVIPsRequest) ProtoMessage() {}
 
 func (x *WatchVIPsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[6]
+	mi := &file_sluice_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1114,7 @@ func (x *WatchVIPsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchVIPsRequest.ProtoReflect.Descriptor instead.
 func (*WatchVIPsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{6}
+	return file_sluice_proto_rawDescGZIP(), []int{8}
 }
 
 // VIPs is what a choice between data centers goes by.
@@ -876,7 +1128,7 @@ type VIPs struct {
 
 func (x *VIPs) Reset() {
 	*x = VIPs{}
-	mi := &file_sluice_proto_msgTypes[7]
+	mi := &file_sluice_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1140,7 @@ func (x *VIPs) String() string {
 func (*VIPs) ProtoMessage() {}
 
 func (x *VIPs) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[7]
+	mi := &file_sluice_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1153,7 @@ func (x *VIPs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIPs.ProtoReflect.Descriptor instead.
 func (*VIPs) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{7}
+	return file_sluice_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VIPs) GetIntentRevision() int64 {
@@ -939,7 +1191,7 @@ type VIP struct {
 
 func (x *VIP) Reset() {
 	*x = VIP{}
-	mi := &file_sluice_proto_msgTypes[8]
+	mi := &file_sluice_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1203,7 @@ func (x *VIP) String() string {
 func (*VIP) ProtoMessage() {}
 
 func (x *VIP) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[8]
+	mi := &file_sluice_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1216,7 @@ func (x *VIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIP.ProtoReflect.Descriptor instead.
 func (*VIP) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{8}
+	return file_sluice_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VIP) GetName() string {
@@ -1073,7 +1325,7 @@ type PoolStatus struct {
 
 func (x *PoolStatus) Reset() {
 	*x = PoolStatus{}
-	mi := &file_sluice_proto_msgTypes[9]
+	mi := &file_sluice_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1337,7 @@ func (x *PoolStatus) String() string {
 func (*PoolStatus) ProtoMessage() {}
 
 func (x *PoolStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[9]
+	mi := &file_sluice_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1350,7 @@ func (x *PoolStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolStatus.ProtoReflect.Descriptor instead.
 func (*PoolStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{9}
+	return file_sluice_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PoolStatus) GetName() string {
@@ -1211,15 +1463,21 @@ type BackendStatus struct {
 	HealthStale     bool                   `protobuf:"varint,32,opt,name=health_stale,json=healthStale,proto3" json:"health_stale,omitempty"`            // nobody has repeated the verdict for a while: it stands, and may be wrong
 	UncheckedReason string                 `protobuf:"bytes,33,opt,name=unchecked_reason,json=uncheckedReason,proto3" json:"unchecked_reason,omitempty"` // why the backend cannot be asked now; empty when it can
 	// Slots whose new flows go elsewhere because this backend is down, while its open flows have their grace.
-	GraceSlots    uint32                 `protobuf:"varint,34,opt,name=grace_slots,json=graceSlots,proto3" json:"grace_slots,omitempty"`
-	GraceUntil    *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=grace_until,json=graceUntil,proto3" json:"grace_until,omitempty"` // when that ends; unset while it does not end by itself, see PoolStatus.held
+	GraceSlots uint32                 `protobuf:"varint,34,opt,name=grace_slots,json=graceSlots,proto3" json:"grace_slots,omitempty"`
+	GraceUntil *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=grace_until,json=graceUntil,proto3" json:"grace_until,omitempty"` // when that ends; unset while it does not end by itself, see PoolStatus.held
+	// What the switches see that cannot be if this backend's mac and switch_port are right: a line each.
+	Contradictions []string `protobuf:"bytes,40,rep,name=contradictions,proto3" json:"contradictions,omitempty"`
+	// Why what was decided on this backend is not in the switches yet: a line for each switch.
+	Unwritten     []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
+	DrainIdle     *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`        // of its pool: a connection that is silent for so long counts as gone
+	DrainForced   uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"` // slots of its drain that drain_limit ended: connections that were open there broke
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BackendStatus) Reset() {
 	*x = BackendStatus{}
-	mi := &file_sluice_proto_msgTypes[10]
+	mi := &file_sluice_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1489,7 @@ func (x *BackendStatus) String() string {
 func (*BackendStatus) ProtoMessage() {}
 
 func (x *BackendStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[10]
+	mi := &file_sluice_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1502,7 @@ func (x *BackendStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackendStatus.ProtoReflect.Descriptor instead.
 func (*BackendStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{10}
+	return file_sluice_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BackendStatus) GetPool() string {
@@ -1422,25 +1680,55 @@ func (x *BackendStatus) GetGraceUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *BackendStatus) GetContradictions() []string {
+	if x != nil {
+		return x.Contradictions
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetUnwritten() []string {
+	if x != nil {
+		return x.Unwritten
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetDrainIdle() *durationpb.Duration {
+	if x != nil {
+		return x.DrainIdle
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetDrainForced() uint32 {
+	if x != nil {
+		return x.DrainForced
+	}
+	return 0
+}
+
 // ARPClaim counts the times somebody else answered for a VIP: a real server that does not suppress ARP.
 type ARPClaim struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
-	VipAddress    string                 `protobuf:"bytes,2,opt,name=vip_address,json=vipAddress,proto3" json:"vip_address,omitempty"`
-	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`      // switch port that the claim came in by
-	Mac           string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`         // empty: those of that VIP, switch and port that are not told apart, as MACs can be invented
-	Backend       string                 `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
-	Count         uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
-	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
-	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
-	Also          string                 `protobuf:"bytes,20,opt,name=also,proto3" json:"also,omitempty"` // in an event: who else claims VIPs on that switch, and how often since the last event
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Switch     string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	VipAddress string                 `protobuf:"bytes,2,opt,name=vip_address,json=vipAddress,proto3" json:"vip_address,omitempty"`
+	Port       uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`      // switch port that the claim came in by
+	Mac        string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`         // empty: those of that VIP, switch and port that are not told apart, as MACs can be invented
+	Backend    string                 `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"` // pool/backend that this MAC belongs to, if any
+	Count      uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	First      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
+	Last       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	Also       string                 `protobuf:"bytes,20,opt,name=also,proto3" json:"also,omitempty"` // in an event: who else claims VIPs on that switch, and how often since the last event
+	// The VIP was not claimed but used as the sender of a request: the request went on without it.
+	Disowned      bool `protobuf:"varint,40,opt,name=disowned,proto3" json:"disowned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ARPClaim) Reset() {
 	*x = ARPClaim{}
-	mi := &file_sluice_proto_msgTypes[11]
+	mi := &file_sluice_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1740,7 @@ func (x *ARPClaim) String() string {
 func (*ARPClaim) ProtoMessage() {}
 
 func (x *ARPClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[11]
+	mi := &file_sluice_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1753,7 @@ func (x *ARPClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ARPClaim.ProtoReflect.Descriptor instead.
 func (*ARPClaim) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{11}
+	return file_sluice_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ARPClaim) GetSwitch() string {
@@ -1531,6 +1819,13 @@ func (x *ARPClaim) GetAlso() string {
 	return ""
 }
 
+func (x *ARPClaim) GetDisowned() bool {
+	if x != nil {
+		return x.Disowned
+	}
+	return false
+}
+
 // Spoof counts frames under the MAC of a station that is pinned to another port: it has moved, or somebody wants its
 // traffic. The switch drops them all, counts them in the tally drop_spoof, and tells of a few.
 type Spoof struct {
@@ -1549,7 +1844,7 @@ type Spoof struct {
 
 func (x *Spoof) Reset() {
 	*x = Spoof{}
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1856,7 @@ func (x *Spoof) String() string {
 func (*Spoof) ProtoMessage() {}
 
 func (x *Spoof) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1869,7 @@ func (x *Spoof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spoof.ProtoReflect.Descriptor instead.
 func (*Spoof) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{12}
+	return file_sluice_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Spoof) GetSwitch() string {
@@ -1648,7 +1943,7 @@ type SlotMoves struct {
 
 func (x *SlotMoves) Reset() {
 	*x = SlotMoves{}
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1955,7 @@ func (x *SlotMoves) String() string {
 func (*SlotMoves) ProtoMessage() {}
 
 func (x *SlotMoves) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1968,7 @@ func (x *SlotMoves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotMoves.ProtoReflect.Descriptor instead.
 func (*SlotMoves) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{13}
+	return file_sluice_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SlotMoves) GetPool() string {
@@ -1732,14 +2027,17 @@ type Reprogrammed struct {
 	Moves         []*SlotMoves `protobuf:"bytes,8,rep,name=moves,proto3" json:"moves,omitempty"`
 	SurplusMoves  uint32       `protobuf:"varint,9,opt,name=surplus_moves,json=surplusMoves,proto3" json:"surplus_moves,omitempty"` // moves that no lost or regained share explains: 0
 	Switches      []string     `protobuf:"bytes,10,rep,name=switches,proto3" json:"switches,omitempty"`
-	Backends      []string     `protobuf:"bytes,11,rep,name=backends,proto3" json:"backends,omitempty"` // pool/backend of the verdicts that caused it
+	Backends      []string     `protobuf:"bytes,11,rep,name=backends,proto3" json:"backends,omitempty"` // pool/backend of the verdicts that caused it: the first few
+	BackendsTotal uint32       `protobuf:"varint,40,opt,name=backends_total,json=backendsTotal,proto3" json:"backends_total,omitempty"`
+	MovesTotal    uint32       `protobuf:"varint,41,opt,name=moves_total,json=movesTotal,proto3" json:"moves_total,omitempty"` // moves has the first few
+	SlotsTotal    uint32       `protobuf:"varint,42,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"` // of all moves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reprogrammed) Reset() {
 	*x = Reprogrammed{}
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +2049,7 @@ func (x *Reprogrammed) String() string {
 func (*Reprogrammed) ProtoMessage() {}
 
 func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2062,7 @@ func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reprogrammed.ProtoReflect.Descriptor instead.
 func (*Reprogrammed) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{14}
+	return file_sluice_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Reprogrammed) GetTime() *timestamppb.Timestamp {
@@ -1844,6 +2142,27 @@ func (x *Reprogrammed) GetBackends() []string {
 	return nil
 }
 
+func (x *Reprogrammed) GetBackendsTotal() uint32 {
+	if x != nil {
+		return x.BackendsTotal
+	}
+	return 0
+}
+
+func (x *Reprogrammed) GetMovesTotal() uint32 {
+	if x != nil {
+		return x.MovesTotal
+	}
+	return 0
+}
+
+func (x *Reprogrammed) GetSlotsTotal() uint32 {
+	if x != nil {
+		return x.SlotsTotal
+	}
+	return 0
+}
+
 type GetIntentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1852,7 +2171,7 @@ type GetIntentRequest struct {
 
 func (x *GetIntentRequest) Reset() {
 	*x = GetIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2183,7 @@ func (x *GetIntentRequest) String() string {
 func (*GetIntentRequest) ProtoMessage() {}
 
 func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2196,7 @@ func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentRequest.ProtoReflect.Descriptor instead.
 func (*GetIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{15}
+	return file_sluice_proto_rawDescGZIP(), []int{17}
 }
 
 type GetIntentResponse struct {
@@ -1891,7 +2210,7 @@ type GetIntentResponse struct {
 
 func (x *GetIntentResponse) Reset() {
 	*x = GetIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2222,7 @@ func (x *GetIntentResponse) String() string {
 func (*GetIntentResponse) ProtoMessage() {}
 
 func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2235,7 @@ func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentResponse.ProtoReflect.Descriptor instead.
 func (*GetIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{16}
+	return file_sluice_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetIntentResponse) GetYaml() string {
@@ -1953,7 +2272,7 @@ type ApplyIntentRequest struct {
 
 func (x *ApplyIntentRequest) Reset() {
 	*x = ApplyIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2284,7 @@ func (x *ApplyIntentRequest) String() string {
 func (*ApplyIntentRequest) ProtoMessage() {}
 
 func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2297,7 @@ func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentRequest.ProtoReflect.Descriptor instead.
 func (*ApplyIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{17}
+	return file_sluice_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApplyIntentRequest) GetYaml() string {
@@ -2012,7 +2331,7 @@ type ApplyIntentResponse struct {
 
 func (x *ApplyIntentResponse) Reset() {
 	*x = ApplyIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2343,7 @@ func (x *ApplyIntentResponse) String() string {
 func (*ApplyIntentResponse) ProtoMessage() {}
 
 func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2356,7 @@ func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentResponse.ProtoReflect.Descriptor instead.
 func (*ApplyIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{18}
+	return file_sluice_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ApplyIntentResponse) GetRevision() int64 {
@@ -2067,7 +2386,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2398,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2411,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{19}
+	return file_sluice_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Problem) GetFile() string {
@@ -2132,7 +2451,7 @@ type ListBackendsRequest struct {
 
 func (x *ListBackendsRequest) Reset() {
 	*x = ListBackendsRequest{}
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2463,7 @@ func (x *ListBackendsRequest) String() string {
 func (*ListBackendsRequest) ProtoMessage() {}
 
 func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2476,7 @@ func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
 func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{20}
+	return file_sluice_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListBackendsRequest) GetPool() string {
@@ -2176,7 +2495,7 @@ type ListBackendsResponse struct {
 
 func (x *ListBackendsResponse) Reset() {
 	*x = ListBackendsResponse{}
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2507,7 @@ func (x *ListBackendsResponse) String() string {
 func (*ListBackendsResponse) ProtoMessage() {}
 
 func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2520,7 @@ func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
 func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{21}
+	return file_sluice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBackendsResponse) GetBackends() []*BackendStatus {
@@ -2222,7 +2541,7 @@ type SetBackendAdminRequest struct {
 
 func (x *SetBackendAdminRequest) Reset() {
 	*x = SetBackendAdminRequest{}
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2553,7 @@ func (x *SetBackendAdminRequest) String() string {
 func (*SetBackendAdminRequest) ProtoMessage() {}
 
 func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2566,7 @@ func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminRequest.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{22}
+	return file_sluice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetBackendAdminRequest) GetPool() string {
@@ -2280,7 +2599,7 @@ type SetBackendAdminResponse struct {
 
 func (x *SetBackendAdminResponse) Reset() {
 	*x = SetBackendAdminResponse{}
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2611,7 @@ func (x *SetBackendAdminResponse) String() string {
 func (*SetBackendAdminResponse) ProtoMessage() {}
 
 func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2624,7 @@ func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminResponse.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{23}
+	return file_sluice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetBackendAdminResponse) GetBackend() *BackendStatus {
@@ -2324,7 +2643,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2655,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2668,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{24}
+	return file_sluice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchEventsRequest) GetRecent() uint32 {
@@ -2381,6 +2700,7 @@ type Event struct {
 	//	*Event_PoolHeld
 	//	*Event_Spoof
 	//	*Event_StationsFull
+	//	*Event_Healthd
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2388,7 +2708,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2720,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2733,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{25}
+	return file_sluice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -2570,6 +2890,15 @@ func (x *Event) GetStationsFull() *StationsFull {
 	return nil
 }
 
+func (x *Event) GetHealthd() *HealthdChanged {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_Healthd); ok {
+			return x.Healthd
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2630,6 +2959,10 @@ type Event_StationsFull struct {
 	StationsFull *StationsFull `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3,oneof"`
 }
 
+type Event_Healthd struct {
+	Healthd *HealthdChanged `protobuf:"bytes,40,opt,name=healthd,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2658,6 +2991,8 @@ func (*Event_Spoof) isEvent_Detail() {}
 
 func (*Event_StationsFull) isEvent_Detail() {}
 
+func (*Event_Healthd) isEvent_Detail() {}
+
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -2671,7 +3006,7 @@ type VerdictChanged struct {
 
 func (x *VerdictChanged) Reset() {
 	*x = VerdictChanged{}
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +3018,7 @@ func (x *VerdictChanged) String() string {
 func (*VerdictChanged) ProtoMessage() {}
 
 func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +3031,7 @@ func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChanged.ProtoReflect.Descriptor instead.
 func (*VerdictChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{26}
+	return file_sluice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VerdictChanged) GetPool() string {
@@ -2738,15 +3073,17 @@ func (x *VerdictChanged) GetDetectedAt() *timestamppb.Timestamp {
 type SlotsMoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
-	Moves         []*SlotMoves           `protobuf:"bytes,2,rep,name=moves,proto3" json:"moves,omitempty"`
+	Moves         []*SlotMoves           `protobuf:"bytes,2,rep,name=moves,proto3" json:"moves,omitempty"` // the first few
 	SurplusMoves  uint32                 `protobuf:"varint,3,opt,name=surplus_moves,json=surplusMoves,proto3" json:"surplus_moves,omitempty"`
+	MovesTotal    uint32                 `protobuf:"varint,40,opt,name=moves_total,json=movesTotal,proto3" json:"moves_total,omitempty"`
+	SlotsTotal    uint32                 `protobuf:"varint,41,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"` // of all moves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SlotsMoved) Reset() {
 	*x = SlotsMoved{}
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3095,7 @@ func (x *SlotsMoved) String() string {
 func (*SlotsMoved) ProtoMessage() {}
 
 func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3108,7 @@ func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsMoved.ProtoReflect.Descriptor instead.
 func (*SlotsMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{27}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SlotsMoved) GetCause() string {
@@ -2795,6 +3132,20 @@ func (x *SlotsMoved) GetSurplusMoves() uint32 {
 	return 0
 }
 
+func (x *SlotsMoved) GetMovesTotal() uint32 {
+	if x != nil {
+		return x.MovesTotal
+	}
+	return 0
+}
+
+func (x *SlotsMoved) GetSlotsTotal() uint32 {
+	if x != nil {
+		return x.SlotsTotal
+	}
+	return 0
+}
+
 // SlotsSettled says that moves are over: the old flows of the slots are gone, or have had their time.
 type SlotsSettled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2808,7 +3159,7 @@ type SlotsSettled struct {
 
 func (x *SlotsSettled) Reset() {
 	*x = SlotsSettled{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +3171,7 @@ func (x *SlotsSettled) String() string {
 func (*SlotsSettled) ProtoMessage() {}
 
 func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +3184,7 @@ func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsSettled.ProtoReflect.Descriptor instead.
 func (*SlotsSettled) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SlotsSettled) GetPool() string {
@@ -2876,7 +3227,7 @@ type PoolHeld struct {
 
 func (x *PoolHeld) Reset() {
 	*x = PoolHeld{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +3239,7 @@ func (x *PoolHeld) String() string {
 func (*PoolHeld) ProtoMessage() {}
 
 func (x *PoolHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +3252,7 @@ func (x *PoolHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolHeld.ProtoReflect.Descriptor instead.
 func (*PoolHeld) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PoolHeld) GetPool() string {
@@ -2931,7 +3282,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3294,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3307,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -3003,7 +3354,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3366,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3379,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -3049,7 +3400,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3412,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3425,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -3102,13 +3453,14 @@ type DrainDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
+	Forced        uint32                 `protobuf:"varint,40,opt,name=forced,proto3" json:"forced,omitempty"` // slots that drain_limit ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3472,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3485,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -3150,6 +3502,58 @@ func (x *DrainDone) GetBackend() string {
 	return ""
 }
 
+func (x *DrainDone) GetForced() uint32 {
+	if x != nil {
+		return x.Forced
+	}
+	return 0
+}
+
+// HealthdChanged says that somebody watches the checks again, or nobody does any more.
+type HealthdChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Connected     bool                   `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthdChanged) Reset() {
+	*x = HealthdChanged{}
+	mi := &file_sluice_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthdChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthdChanged) ProtoMessage() {}
+
+func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthdChanged.ProtoReflect.Descriptor instead.
+func (*HealthdChanged) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *HealthdChanged) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
 type StoreChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Frozen        bool                   `protobuf:"varint,1,opt,name=frozen,proto3" json:"frozen,omitempty"`
@@ -3160,7 +3564,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3576,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3589,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -3217,7 +3621,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3633,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3646,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3308,7 +3712,7 @@ type StationsFull struct {
 
 func (x *StationsFull) Reset() {
 	*x = StationsFull{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3320,7 +3724,7 @@ func (x *StationsFull) String() string {
 func (*StationsFull) ProtoMessage() {}
 
 func (x *StationsFull) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3333,7 +3737,7 @@ func (x *StationsFull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationsFull.ProtoReflect.Descriptor instead.
 func (*StationsFull) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StationsFull) GetSwitch() string {
@@ -3379,7 +3783,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3391,7 +3795,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3404,7 +3808,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 // Checks is everything healthd has to watch.
@@ -3418,7 +3822,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3834,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3847,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3472,7 +3876,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3888,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3901,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3531,7 +3935,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +3947,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +3960,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3593,7 +3997,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +4009,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +4022,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Check) GetType() string {
@@ -3719,7 +4123,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3731,7 +4135,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3744,7 +4148,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Verdict) GetPool() string {
@@ -3805,7 +4209,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3817,7 +4221,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3830,7 +4234,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{43}
+	return file_sluice_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -3871,7 +4275,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +4287,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +4300,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{44}
+	return file_sluice_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -3911,7 +4315,7 @@ var File_sluice_proto protoreflect.FileDescriptor
 const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"\fsluice.proto\x12\tsluice.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xa3\x05\n" +
+	"\x10GetStatusRequest\"\xd3\x05\n" +
 	"\x11GetStatusResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
 	"\n" +
@@ -3928,7 +4332,15 @@ const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"arp_claims\x18\v \x03(\v2\x13.sluice.v1.ARPClaimR\tarpClaims\x12;\n" +
 	"\freprogrammed\x18\f \x03(\v2\x17.sluice.v1.ReprogrammedR\freprogrammed\x12(\n" +
-	"\x06spoofs\x18< \x03(\v2\x10.sluice.v1.SpoofR\x06spoofs\"\xd2\x06\n" +
+	"\x06spoofs\x18< \x03(\v2\x10.sluice.v1.SpoofR\x06spoofs\x12.\n" +
+	"\bconcerns\x18( \x03(\v2\x12.sluice.v1.ConcernR\bconcerns\"\xa9\x01\n" +
+	"\aConcern\x127\n" +
+	"\bseverity\x18\x01 \x01(\x0e2\x1b.sluice.v1.Concern.SeverityR\bseverity\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"Q\n" +
+	"\bSeverity\x12\x18\n" +
+	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10SEVERITY_WARNING\x10\x01\x12\x15\n" +
+	"\x11SEVERITY_CRITICAL\x10\x02\"\xb2\b\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -3947,8 +4359,14 @@ const file_sluice_proto_rawDesc = "" +
 	"\ffailed_total\x18\x0e \x01(\x04R\vfailedTotal\x12>\n" +
 	"\atallies\x18\x0f \x03(\v2$.sluice.v1.SwitchStatus.TalliesEntryR\atallies\x12\x1c\n" +
 	"\tunmetered\x18< \x01(\tR\tunmetered\x12#\n" +
-	"\rstations_full\x18\x14 \x01(\tR\fstationsFull\x1aR\n" +
+	"\rstations_full\x18\x14 \x01(\tR\fstationsFull\x12+\n" +
+	"\x05ports\x18( \x03(\v2\x15.sluice.v1.PortStatusR\x05ports\x12!\n" +
+	"\fports_untold\x18) \x01(\tR\vportsUntold\x12;\n" +
+	"\x06mended\x18* \x03(\v2#.sluice.v1.SwitchStatus.MendedEntryR\x06mended\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\x1aQ\n" +
+	"\vMendedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\"s\n" +
 	"\x05State\x12\x15\n" +
@@ -3956,7 +4374,18 @@ const file_sluice_proto_rawDesc = "" +
 	"\x12STATE_DISCONNECTED\x10\x01\x12\x15\n" +
 	"\x11STATE_RECONCILING\x10\x02\x12\x10\n" +
 	"\fSTATE_SYNCED\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x04\"p\n" +
+	"\x0eSTATE_DEGRADED\x10\x04\"\x95\x02\n" +
+	"\n" +
+	"PortStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1a\n" +
+	"\breceived\x18\x04 \x01(\x04R\breceived\x12)\n" +
+	"\x10received_dropped\x18\x05 \x01(\x04R\x0freceivedDropped\x12\x12\n" +
+	"\x04sent\x18\x06 \x01(\x04R\x04sent\x12!\n" +
+	"\fsent_dropped\x18\a \x01(\x04R\vsentDropped\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x127\n" +
+	"\treason_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breasonAt\"p\n" +
 	"\fFailedUpdate\x12\x16\n" +
 	"\x06update\x18\x01 \x01(\tR\x06update\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -3964,7 +4393,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\battempts\x18\x04 \x01(\rR\battempts\"=\n" +
 	"\vPacketCount\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x94\x03\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xa8\x03\n" +
 	"\tVIPStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -3974,7 +4403,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x03mac\x18\x06 \x01(\tR\x03mac\x120\n" +
 	"\x05state\x18\a \x01(\x0e2\x1a.sluice.v1.VIPStatus.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x120\n" +
-	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\"\x86\x01\n" +
+	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\x12\x12\n" +
+	"\x04load\x18( \x01(\rR\x04load\"\x86\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +
@@ -4017,7 +4447,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\awaiting\x18\n" +
 	" \x01(\rR\awaiting\x12%\n" +
 	"\x0ewaiting_reason\x18\v \x01(\tR\rwaitingReason\x12\x12\n" +
-	"\x04held\x18\x1e \x01(\tR\x04held\"\xc0\x06\n" +
+	"\x04held\x18\x1e \x01(\tR\x04held\"\xe3\a\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -4048,7 +4478,12 @@ const file_sluice_proto_rawDesc = "" +
 	"\vgrace_slots\x18\" \x01(\rR\n" +
 	"graceSlots\x12;\n" +
 	"\vgrace_until\x18# \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"graceUntil\"\x8f\x02\n" +
+	"graceUntil\x12&\n" +
+	"\x0econtradictions\x18( \x03(\tR\x0econtradictions\x12\x1c\n" +
+	"\tunwritten\x18) \x03(\tR\tunwritten\x128\n" +
+	"\n" +
+	"drain_idle\x18* \x01(\v2\x19.google.protobuf.DurationR\tdrainIdle\x12!\n" +
+	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\"\xab\x02\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -4059,7 +4494,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x05count\x18\x06 \x01(\x04R\x05count\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
-	"\x04also\x18\x14 \x01(\tR\x04also\"\xfc\x01\n" +
+	"\x04also\x18\x14 \x01(\tR\x04also\x12\x1a\n" +
+	"\bdisowned\x18( \x01(\bR\bdisowned\"\xfc\x01\n" +
 	"\x05Spoof\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x10\n" +
@@ -4075,7 +4511,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12\x18\n" +
 	"\agradual\x18\x05 \x01(\bR\agradual\x12\x14\n" +
-	"\x05grace\x18\x1e \x01(\bR\x05grace\"\xab\x03\n" +
+	"\x05grace\x18\x1e \x01(\bR\x05grace\"\x94\x04\n" +
 	"\fReprogrammed\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05cause\x18\x02 \x01(\tR\x05cause\x12;\n" +
@@ -4090,7 +4526,12 @@ const file_sluice_proto_rawDesc = "" +
 	"\rsurplus_moves\x18\t \x01(\rR\fsurplusMoves\x12\x1a\n" +
 	"\bswitches\x18\n" +
 	" \x03(\tR\bswitches\x12\x1a\n" +
-	"\bbackends\x18\v \x03(\tR\bbackends\"\x12\n" +
+	"\bbackends\x18\v \x03(\tR\bbackends\x12%\n" +
+	"\x0ebackends_total\x18( \x01(\rR\rbackendsTotal\x12\x1f\n" +
+	"\vmoves_total\x18) \x01(\rR\n" +
+	"movesTotal\x12\x1f\n" +
+	"\vslots_total\x18* \x01(\rR\n" +
+	"slotsTotal\"\x12\n" +
 	"\x10GetIntentRequest\"~\n" +
 	"\x11GetIntentResponse\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x1a\n" +
@@ -4121,7 +4562,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xf8\x06\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xaf\a\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -4142,7 +4583,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\astation\x18\x0e \x01(\v2\x17.sluice.v1.StationMovedH\x00R\astation\x122\n" +
 	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeld\x12(\n" +
 	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoof\x12>\n" +
-	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFullB\b\n" +
+	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFull\x125\n" +
+	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthdB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -4150,12 +4592,16 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06health\x18\x03 \x01(\x0e2\x11.sluice.v1.HealthR\x06health\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12;\n" +
 	"\vdetected_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"detectedAt\"s\n" +
+	"detectedAt\"\xb5\x01\n" +
 	"\n" +
 	"SlotsMoved\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12*\n" +
 	"\x05moves\x18\x02 \x03(\v2\x14.sluice.v1.SlotMovesR\x05moves\x12#\n" +
-	"\rsurplus_moves\x18\x03 \x01(\rR\fsurplusMoves\"h\n" +
+	"\rsurplus_moves\x18\x03 \x01(\rR\fsurplusMoves\x12\x1f\n" +
+	"\vmoves_total\x18( \x01(\rR\n" +
+	"movesTotal\x12\x1f\n" +
+	"\vslots_total\x18) \x01(\rR\n" +
+	"slotsTotal\"h\n" +
 	"\fSlotsSettled\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\rR\x05slots\x12\x16\n" +
@@ -4175,10 +4621,13 @@ const file_sluice_proto_rawDesc = "" +
 	"\fAdminChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12&\n" +
-	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"9\n" +
+	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"Q\n" +
 	"\tDrainDone\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
-	"\abackend\x18\x02 \x01(\tR\abackend\"<\n" +
+	"\abackend\x18\x02 \x01(\tR\abackend\x12\x16\n" +
+	"\x06forced\x18( \x01(\rR\x06forced\".\n" +
+	"\x0eHealthdChanged\x12\x1c\n" +
+	"\tconnected\x18\x01 \x01(\bR\tconnected\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"\xb2\x01\n" +
@@ -4271,155 +4720,168 @@ func file_sluice_proto_rawDescGZIP() []byte {
 	return file_sluice_proto_rawDescData
 }
 
-var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
-	(SwitchStatus_State)(0),         // 2: sluice.v1.SwitchStatus.State
-	(VIPStatus_State)(0),            // 3: sluice.v1.VIPStatus.State
-	(*GetStatusRequest)(nil),        // 4: sluice.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 5: sluice.v1.GetStatusResponse
-	(*SwitchStatus)(nil),            // 6: sluice.v1.SwitchStatus
-	(*FailedUpdate)(nil),            // 7: sluice.v1.FailedUpdate
-	(*PacketCount)(nil),             // 8: sluice.v1.PacketCount
-	(*VIPStatus)(nil),               // 9: sluice.v1.VIPStatus
-	(*WatchVIPsRequest)(nil),        // 10: sluice.v1.WatchVIPsRequest
-	(*VIPs)(nil),                    // 11: sluice.v1.VIPs
-	(*VIP)(nil),                     // 12: sluice.v1.VIP
-	(*PoolStatus)(nil),              // 13: sluice.v1.PoolStatus
-	(*BackendStatus)(nil),           // 14: sluice.v1.BackendStatus
-	(*ARPClaim)(nil),                // 15: sluice.v1.ARPClaim
-	(*Spoof)(nil),                   // 16: sluice.v1.Spoof
-	(*SlotMoves)(nil),               // 17: sluice.v1.SlotMoves
-	(*Reprogrammed)(nil),            // 18: sluice.v1.Reprogrammed
-	(*GetIntentRequest)(nil),        // 19: sluice.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),       // 20: sluice.v1.GetIntentResponse
-	(*ApplyIntentRequest)(nil),      // 21: sluice.v1.ApplyIntentRequest
-	(*ApplyIntentResponse)(nil),     // 22: sluice.v1.ApplyIntentResponse
-	(*Problem)(nil),                 // 23: sluice.v1.Problem
-	(*ListBackendsRequest)(nil),     // 24: sluice.v1.ListBackendsRequest
-	(*ListBackendsResponse)(nil),    // 25: sluice.v1.ListBackendsResponse
-	(*SetBackendAdminRequest)(nil),  // 26: sluice.v1.SetBackendAdminRequest
-	(*SetBackendAdminResponse)(nil), // 27: sluice.v1.SetBackendAdminResponse
-	(*WatchEventsRequest)(nil),      // 28: sluice.v1.WatchEventsRequest
-	(*Event)(nil),                   // 29: sluice.v1.Event
-	(*VerdictChanged)(nil),          // 30: sluice.v1.VerdictChanged
-	(*SlotsMoved)(nil),              // 31: sluice.v1.SlotsMoved
-	(*SlotsSettled)(nil),            // 32: sluice.v1.SlotsSettled
-	(*PoolHeld)(nil),                // 33: sluice.v1.PoolHeld
-	(*SwitchChanged)(nil),           // 34: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 35: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 36: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 37: sluice.v1.DrainDone
-	(*StoreChanged)(nil),            // 38: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 39: sluice.v1.StationMoved
-	(*StationsFull)(nil),            // 40: sluice.v1.StationsFull
-	(*WatchChecksRequest)(nil),      // 41: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 42: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 43: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 44: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 45: sluice.v1.Check
-	(*Verdict)(nil),                 // 46: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 47: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 48: sluice.v1.ReportVerdictsResponse
-	nil,                             // 49: sluice.v1.SwitchStatus.TalliesEntry
-	(*timestamppb.Timestamp)(nil),   // 50: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 51: google.protobuf.Duration
+	(Concern_Severity)(0),           // 2: sluice.v1.Concern.Severity
+	(SwitchStatus_State)(0),         // 3: sluice.v1.SwitchStatus.State
+	(VIPStatus_State)(0),            // 4: sluice.v1.VIPStatus.State
+	(*GetStatusRequest)(nil),        // 5: sluice.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 6: sluice.v1.GetStatusResponse
+	(*Concern)(nil),                 // 7: sluice.v1.Concern
+	(*SwitchStatus)(nil),            // 8: sluice.v1.SwitchStatus
+	(*PortStatus)(nil),              // 9: sluice.v1.PortStatus
+	(*FailedUpdate)(nil),            // 10: sluice.v1.FailedUpdate
+	(*PacketCount)(nil),             // 11: sluice.v1.PacketCount
+	(*VIPStatus)(nil),               // 12: sluice.v1.VIPStatus
+	(*WatchVIPsRequest)(nil),        // 13: sluice.v1.WatchVIPsRequest
+	(*VIPs)(nil),                    // 14: sluice.v1.VIPs
+	(*VIP)(nil),                     // 15: sluice.v1.VIP
+	(*PoolStatus)(nil),              // 16: sluice.v1.PoolStatus
+	(*BackendStatus)(nil),           // 17: sluice.v1.BackendStatus
+	(*ARPClaim)(nil),                // 18: sluice.v1.ARPClaim
+	(*Spoof)(nil),                   // 19: sluice.v1.Spoof
+	(*SlotMoves)(nil),               // 20: sluice.v1.SlotMoves
+	(*Reprogrammed)(nil),            // 21: sluice.v1.Reprogrammed
+	(*GetIntentRequest)(nil),        // 22: sluice.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),       // 23: sluice.v1.GetIntentResponse
+	(*ApplyIntentRequest)(nil),      // 24: sluice.v1.ApplyIntentRequest
+	(*ApplyIntentResponse)(nil),     // 25: sluice.v1.ApplyIntentResponse
+	(*Problem)(nil),                 // 26: sluice.v1.Problem
+	(*ListBackendsRequest)(nil),     // 27: sluice.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 28: sluice.v1.ListBackendsResponse
+	(*SetBackendAdminRequest)(nil),  // 29: sluice.v1.SetBackendAdminRequest
+	(*SetBackendAdminResponse)(nil), // 30: sluice.v1.SetBackendAdminResponse
+	(*WatchEventsRequest)(nil),      // 31: sluice.v1.WatchEventsRequest
+	(*Event)(nil),                   // 32: sluice.v1.Event
+	(*VerdictChanged)(nil),          // 33: sluice.v1.VerdictChanged
+	(*SlotsMoved)(nil),              // 34: sluice.v1.SlotsMoved
+	(*SlotsSettled)(nil),            // 35: sluice.v1.SlotsSettled
+	(*PoolHeld)(nil),                // 36: sluice.v1.PoolHeld
+	(*SwitchChanged)(nil),           // 37: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 38: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 39: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 40: sluice.v1.DrainDone
+	(*HealthdChanged)(nil),          // 41: sluice.v1.HealthdChanged
+	(*StoreChanged)(nil),            // 42: sluice.v1.StoreChanged
+	(*StationMoved)(nil),            // 43: sluice.v1.StationMoved
+	(*StationsFull)(nil),            // 44: sluice.v1.StationsFull
+	(*WatchChecksRequest)(nil),      // 45: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 46: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 47: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 48: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 49: sluice.v1.Check
+	(*Verdict)(nil),                 // 50: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 51: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 52: sluice.v1.ReportVerdictsResponse
+	nil,                             // 53: sluice.v1.SwitchStatus.TalliesEntry
+	nil,                             // 54: sluice.v1.SwitchStatus.MendedEntry
+	(*timestamppb.Timestamp)(nil),   // 55: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 56: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	50, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	50, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	50, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	50, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
-	6,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
-	9,  // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
-	13, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
-	15, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
-	18, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	16, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
-	2,  // 10: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	50, // 11: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
-	7,  // 12: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	49, // 13: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
-	3,  // 14: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	8,  // 15: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	12, // 16: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	3,  // 17: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	14, // 18: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 19: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 20: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	50, // 21: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	8,  // 22: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	50, // 23: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	50, // 24: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	50, // 25: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	50, // 26: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	50, // 27: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
-	50, // 28: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
-	50, // 29: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	50, // 30: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	50, // 31: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	17, // 32: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	50, // 33: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	14, // 34: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 35: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	14, // 36: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	50, // 37: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	30, // 38: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	31, // 39: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	18, // 40: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	15, // 41: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	34, // 42: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	35, // 43: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	36, // 44: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	37, // 45: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	32, // 46: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	38, // 47: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	39, // 48: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	33, // 49: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
-	16, // 50: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
-	40, // 51: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
-	0,  // 52: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	50, // 53: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	17, // 54: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	2,  // 55: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 56: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	43, // 57: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	44, // 58: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	45, // 59: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	51, // 60: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	51, // 61: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	51, // 62: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	51, // 63: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 64: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	50, // 65: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	50, // 66: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	46, // 67: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	8,  // 68: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	4,  // 69: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	19, // 70: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	21, // 71: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	24, // 72: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	26, // 73: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	28, // 74: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	10, // 75: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	41, // 76: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	47, // 77: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	5,  // 78: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	20, // 79: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	22, // 80: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	25, // 81: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	27, // 82: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	29, // 83: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	11, // 84: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	42, // 85: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	48, // 86: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	78, // [78:87] is the sub-list for method output_type
-	69, // [69:78] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	55, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	55, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	55, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	55, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	8,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
+	12, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
+	16, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
+	18, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
+	21, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	19, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
+	7,  // 10: sluice.v1.GetStatusResponse.concerns:type_name -> sluice.v1.Concern
+	2,  // 11: sluice.v1.Concern.severity:type_name -> sluice.v1.Concern.Severity
+	3,  // 12: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
+	55, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	10, // 14: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
+	53, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	9,  // 16: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
+	54, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
+	55, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
+	4,  // 19: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	11, // 20: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	15, // 21: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	4,  // 22: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	17, // 23: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 24: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 25: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	55, // 26: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	11, // 27: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	55, // 28: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	55, // 29: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	56, // 30: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	55, // 31: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	55, // 32: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	55, // 33: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	55, // 34: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	55, // 35: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	55, // 36: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	55, // 37: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	20, // 38: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	55, // 39: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	17, // 40: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 41: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	17, // 42: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	55, // 43: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	33, // 44: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	34, // 45: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	21, // 46: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	18, // 47: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	37, // 48: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	38, // 49: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	39, // 50: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	40, // 51: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	35, // 52: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	42, // 53: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	43, // 54: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	36, // 55: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	19, // 56: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
+	44, // 57: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	41, // 58: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	0,  // 59: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	55, // 60: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	20, // 61: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 62: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 63: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	47, // 64: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	48, // 65: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	49, // 66: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	56, // 67: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	56, // 68: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	56, // 69: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	56, // 70: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 71: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	55, // 72: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	55, // 73: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	50, // 74: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 75: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 76: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 77: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	22, // 78: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	24, // 79: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	27, // 80: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	29, // 81: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	31, // 82: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 83: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	45, // 84: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	51, // 85: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 86: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	23, // 87: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	25, // 88: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	28, // 89: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	30, // 90: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	32, // 91: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 92: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	46, // 93: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	52, // 94: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	86, // [86:95] is the sub-list for method output_type
+	77, // [77:86] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4427,7 +4889,7 @@ func file_sluice_proto_init() {
 	if File_sluice_proto != nil {
 		return
 	}
-	file_sluice_proto_msgTypes[25].OneofWrappers = []any{
+	file_sluice_proto_msgTypes[27].OneofWrappers = []any{
 		(*Event_Verdict)(nil),
 		(*Event_SlotsMoved)(nil),
 		(*Event_Reprogrammed)(nil),
@@ -4442,14 +4904,15 @@ func file_sluice_proto_init() {
 		(*Event_PoolHeld)(nil),
 		(*Event_Spoof)(nil),
 		(*Event_StationsFull)(nil),
+		(*Event_Healthd)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   46,
+			NumEnums:      5,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

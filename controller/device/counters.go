@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // Count is what a counter of the switch has counted.
@@ -18,7 +19,8 @@ type Count struct{ Packets, Bytes uint64 }
 type Counters struct {
 	VIP     map[plan.VIPKey]Count
 	Backend map[plan.BackendID]Count
-	Tally   map[string]Count // why packets went nowhere; cells that counted nothing are absent
+	Pinned  map[packet.MAC]Count // what came under the MAC of a pinned station, by whatever port
+	Tally   map[string]Count     // why packets went nowhere; cells that counted nothing are absent
 }
 
 // tallies names the cells of the counter `tally` (p4/include/headers.p4).
@@ -40,11 +42,15 @@ var tallies = [...]string{
 	15: "drop_land",
 }
 
+// Mended names the tallies of packets that went on, changed.
+var Mended = map[string]bool{"arp_disowned": true}
+
 var errNoSession = errors.New("there is no session")
 
 // Counters asks the switch, while there is a session. Any goroutine may call it.
 func (d *Device) Counters(ctx context.Context) (Counters, error) {
-	c := Counters{VIP: make(map[plan.VIPKey]Count), Backend: make(map[plan.BackendID]Count), Tally: make(map[string]Count)}
+	c := Counters{VIP: make(map[plan.VIPKey]Count), Backend: make(map[plan.BackendID]Count),
+		Pinned: make(map[packet.MAC]Count), Tally: make(map[string]Count)}
 	client := d.client.Load()
 	if client == nil {
 		return c, fmt.Errorf("reading the counters: %w", errNoSession)
@@ -56,7 +62,8 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 	withCounters := func(t table) *v1.Entity {
 		return p4rt.TableEntity(&v1.TableEntry{TableId: t.id, CounterData: &v1.CounterData{}})
 	}
-	for e, err := range client.Read(ctx, withCounters(d.codec.vip), withCounters(d.codec.backend), tally.Query()) {
+	for e, err := range client.Read(ctx, withCounters(d.codec.vip), withCounters(d.codec.backend),
+		withCounters(d.codec.pinnedStation), tally.Query()) {
 		if err != nil {
 			return c, fmt.Errorf("reading the counters: %w", err)
 		}
@@ -76,6 +83,10 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 		case d.codec.backend.id:
 			if k, ok := d.codec.backend.key(t); ok {
 				c.Backend[plan.BackendID(k[0])] = count(t.GetCounterData())
+			}
+		case d.codec.pinnedStation.id:
+			if k, ok := d.codec.pinnedStation.key(t); ok {
+				c.Pinned[toMAC(k[0])] = count(t.GetCounterData())
 			}
 		}
 	}

@@ -63,8 +63,10 @@ type Status struct {
 	Held           int       // planned rows now
 	Failed         []Failure // a few
 	FailedTotal    int
-	Unmetered      string        // why it does not meter what it sends up; empty: it does
-	LeftOut        []plan.VIPKey // VIPs whose rows it does not hold because of failures
+	Unmetered      string // why it does not meter what it sends up; empty: it does
+	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them while it is
+	// Degraded, else because they are not written yet. Nil until it was read back. Nobody changes it.
+	Lacks map[plan.VIPKey]Lack
 
 	Applied   uint64    // the sequence of what it holds, failures apart
 	AppliedAt time.Time // when the last row of it was written
@@ -98,8 +100,11 @@ type Device struct {
 	session *p4rt.Session
 	changed chan struct{}               // capacity 1: wanted is new
 	client  atomic.Pointer[p4rt.Client] // of the session, for counters; nil while there is none
+	untold  atomic.Pointer[p4rt.Client] // of the session whose switch tells nothing of its ports
 
 	stations atomic.Pointer[Stations] // as of the last look at them; nil: there was none
+
+	sightings sightings
 
 	mu     sync.Mutex // guards wanted
 	wanted Wanted

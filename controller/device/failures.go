@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -176,7 +177,7 @@ func (f *failures) refused(key any) bool { return f.rows[key] != nil }
 func (f *failures) report(most int) []Failure {
 	out := make([]Failure, 0, min(most, len(f.rows)))
 	for _, one := range f.rows {
-		out = append(out, Failure{one.change.String(), one.code, one.message, one.tries})
+		out = append(out, Failure{text.Cut(one.change.String()), one.code, one.message, one.tries})
 	}
 	sortFailures(out)
 	return out[:min(most, len(out))]

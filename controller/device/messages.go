@@ -14,6 +14,7 @@ import (
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/tally"
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -26,9 +27,27 @@ var digests = p4rt.DigestConfig{MaxTimeout: 100 * time.Millisecond, MaxListSize:
 // complaintInterval is the least time between two lines about messages that make no sense.
 const complaintInterval = 10 * time.Second
 
-// configureDigest turns learning on, unless it is.
-func (r *reconciler) configureDigest(ctx context.Context) error {
-	want, err := r.codec.info.DigestEntity("learn_t", digests)
+// The digests of the pipeline: stations, and ARP requests that used a VIP as their sender, which not every build of it
+// tells.
+const (
+	learned  = "learn_t"
+	disowned = "disowned_t"
+)
+
+// configureDigests turns on what the pipeline has.
+func (r *reconciler) configureDigests(ctx context.Context) error {
+	if err := r.configureDigest(ctx, learned); err != nil {
+		return err
+	}
+	if _, err := r.codec.info.DigestEntity(disowned, digests); err != nil {
+		return nil
+	}
+	return r.configureDigest(ctx, disowned)
+}
+
+// configureDigest turns a digest on, unless it is.
+func (r *reconciler) configureDigest(ctx context.Context, name string) error {
+	want, err := r.codec.info.DigestEntity(name, digests)
 	if err != nil {
 		return err
 	}
@@ -72,7 +91,7 @@ func (r *reconciler) take(ctx context.Context, weight int) {
 		case *v1.StreamMessageResponse_Packet:
 			err = r.packetIn(u.Packet)
 		case *v1.StreamMessageResponse_Error:
-			err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), u.Error.GetMessage())
+			err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), text.Cut(u.Error.GetMessage()))
 		}
 		idle = append(idle, refs...)
 		weight -= max(1, entries)
@@ -108,6 +127,11 @@ func (r *reconciler) digest(list *v1.DigestList) error {
 	for _, fields := range decoded.Messages {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
 		by := tally.Sender{MAC: mac, Known: named[mac], Count: tally.Once(now)}
+		if decoded.Digest == disowned {
+			r.noise.claims.Add(Claimed{VIP: toAddr(fields[2].Value.Uint()), Port: port, Disowned: true}, by)
+			r.noise.loud = true
+			continue
+		}
 		switch from, what := r.learner.Seen(mac, port, now); what {
 		case learn.Moved:
 			r.noise.moves.Add(Move{from, port}, by)
@@ -160,6 +184,7 @@ func (r *reconciler) packetIn(p *v1.PacketIn) error {
 		}
 	case p4.ReasonSpoof:
 		if frame := packet.Ethernet(in.Payload); frame.IsValid() {
+			r.sighted(frame.Src(), port, time.Now())
 			r.noise.spoofs.Add(port, tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}

@@ -27,6 +27,8 @@ type Noise struct {
 type Claimed struct {
 	VIP  netip.Addr
 	Port uint16
+	// Disowned: it was a request of somebody who uses the VIP as its own address, and went on without that.
+	Disowned bool
 }
 
 // Move is how stations move: they show at another port.

@@ -316,7 +316,7 @@ func TestClaimsAreAddedUp(t *testing.T) {
 			}
 			e := r.Noise.Claims[0]
 			got += e.Times
-			if e.Key != (Claimed{netip.MustParseAddr("10.0.0.100"), 3}) || len(e.Senders) > 5 {
+			if e.Key != (Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3}) || len(e.Senders) > 5 {
 				t.Errorf("entry %+v, want the VIP's on port 3, and a few senders", e)
 			}
 			if e.Senders[0].MAC == backend {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -64,10 +65,10 @@ func newReconciler(d *Device, t target, s *Status) *reconciler {
 // run returns when ctx ends, or with an error when only a new session can help.
 func (r *reconciler) run(ctx context.Context) error {
 	r.status.Err = nil
-	r.status.Applied = 0 // it may have lost everything
+	r.status.Applied, r.status.Lacks = 0, nil // it may have lost everything
 	r.setState(Reconciling)
 	r.report(ctx)
-	if err := r.configureDigest(ctx); err != nil {
+	if err := r.configureDigests(ctx); err != nil {
 		return err
 	}
 	if err := r.configureMeters(ctx); err != nil {
@@ -76,6 +77,8 @@ func (r *reconciler) run(ctx context.Context) error {
 	if err := r.readBack(ctx); err != nil {
 		return err
 	}
+	r.status.Lacks = lacks(r.held.Tables, r.get().Tables)
+	r.report(ctx)
 	retry := time.NewTimer(0)
 	retry.Stop()
 	defer retry.Stop()
@@ -164,27 +167,31 @@ func (r *reconciler) readBack(ctx context.Context) error {
 	want := r.get()
 	h, l := newHeld(), learn.New(r.codec.stations)
 	limit(l, r.codec, want)
-	var query []*v1.Entity
+	var queries []*v1.Entity
 	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
 		r.codec.arpGuard, r.codec.arpResponder, r.codec.pinnedStation, r.codec.station, r.codec.pinnedL2, r.codec.l2} {
-		query = append(query, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
+		queries = append(queries, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
 	}
-	query = append(query, p4rt.QueryMulticastGroups())
+	queries = append(queries, p4rt.QueryMulticastGroups())
 	now := time.Now()
-	for e, err := range r.target.Read(ctx, query...) {
-		if err != nil {
-			return fmt.Errorf("reading the switch back: %w", err)
-		}
-		if t := e.GetTableEntry(); t != nil {
-			h.add(r.codec, l, t, now)
-		} else if g := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); g != nil {
-			if err := h.addGroup(g); err != nil {
+	// One table at a time: a target may answer a read with a single message, and that of all tables is very large.
+	for _, query := range queries {
+		for e, err := range r.target.Read(ctx, query) {
+			if err != nil {
 				return fmt.Errorf("reading the switch back: %w", err)
+			}
+			if t := e.GetTableEntry(); t != nil {
+				h.add(r.codec, l, t, now)
+			} else if g := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); g != nil {
+				if err := h.addGroup(g); err != nil {
+					return fmt.Errorf("reading the switch back: %w", err)
+				}
 			}
 		}
 	}
 	r.held, r.learner, r.stale, r.first = h, l, false, true
 	r.failures = newFailures()
+	r.lookAnew(now)
 	r.status.Connects++
 	r.status.ReadBack = h.rows
 	r.status.WrittenConnect = 0
@@ -229,10 +236,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		}
 		r.first = false
 		r.status.Applied, r.status.AppliedAt, r.status.Writes = want.Sequence, last, writes
-		r.status.LeftOut = nil
-		if len(r.failures.rows) > 0 {
-			r.status.LeftOut = r.leftOut(want.Tables)
-		}
+		r.status.Lacks = lacks(r.held.Tables, want.Tables)
 		if len(r.failures.rows) > 0 || len(r.held.foreign) > 0 {
 			r.setState(Degraded)
 		} else if !r.stale {
@@ -339,18 +343,6 @@ func (r *reconciler) removeForeign(ctx context.Context) (done int, err error) {
 	return done, nil
 }
 
-// leftOut returns the wanted VIPs that the switch does not serve as wanted.
-func (r *reconciler) leftOut(want plan.Tables) []plan.VIPKey {
-	var out []plan.VIPKey
-	for key, pool := range want.VIP {
-		if r.held.VIP[key] != pool {
-			out = append(out, key)
-		}
-	}
-	slices.SortFunc(out, compareVIPKeys)
-	return out
-}
-
 func (r *reconciler) setState(s State) {
 	if r.status.State != s {
 		r.status.State, r.status.Since = s, time.Now()
@@ -364,7 +356,7 @@ func (r *reconciler) report(ctx context.Context) {
 		s.Held = r.held.rows
 		s.Failed, s.FailedTotal = r.failures.report(10), len(r.failures.rows)
 		for _, e := range r.held.foreign[:min(len(r.held.foreign), 3)] {
-			s.Failed = append(s.Failed, Failure{Change: "delete foreign " + e.String(), Code: codes.Unknown})
+			s.Failed = append(s.Failed, Failure{Change: text.Cut("delete foreign " + e.String()), Code: codes.Unknown})
 		}
 		s.FailedTotal += len(r.held.foreign)
 	}

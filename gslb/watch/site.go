@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // site is what is known of one data center.
@@ -108,7 +109,7 @@ func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time)
 func reasonOf(m *api.VIP) string {
 	switch {
 	case m.Reason != "":
-		return m.Reason
+		return text.Cut(m.Reason)
 	case m.State == api.VIPStatus_STATE_DISABLED:
 		return "disabled by the intent"
 	}
@@ -128,8 +129,9 @@ func (s *site) lose(err error, now time.Time) (first, different bool) {
 	if first {
 		s.controller.Since = now
 	}
-	different = first || s.controller.Error != err.Error()
-	s.controller.Connected, s.controller.Error = false, err.Error()
+	told := text.Cut(err.Error())
+	different = first || s.controller.Error != told
+	s.controller.Connected, s.controller.Error = false, told
 	return first, different
 }
 

@@ -224,6 +224,22 @@ func TestWhatIsSaid(t *testing.T) {
 	}
 }
 
+// What a controller says of itself is cut where it comes in.
+func TestReasonsAreCut(t *testing.T) {
+	garbage := strings.Repeat("x", 60<<10)
+	want := garbage[:256] + "... (61440 bytes)"
+	if got := reasonOf(&api.VIP{Reason: garbage}); got != want {
+		t.Errorf("a reason of %d bytes", len(got))
+	}
+	s := new(site)
+	if s.lose(errors.New(garbage), time.Now()); s.controller.Error != want {
+		t.Errorf("an error of %d bytes", len(s.controller.Error))
+	}
+	if _, different := s.lose(errors.New(garbage), time.Now()); different {
+		t.Error("the same error again is told as another one")
+	}
+}
+
 func TestEveryChangeIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

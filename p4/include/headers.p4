@@ -183,6 +183,8 @@ struct metadata_t {
     bit<16> slot;
     bit<16> reason;         // packet_in.reason, when the packet goes to the CPU
     bit<32> tally;
+    ipv4_addr_t disowned;   // the VIP that an ARP request had as its sender; 0: none
+    mac_t   disowned_mac;   // whose request it was
     bit<9>  station_port;   // where the source MAC lives
     bit<32> pool_id;
     bit<32> backend_id;

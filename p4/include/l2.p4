@@ -10,10 +10,15 @@ struct learn_t {
 
 control Pins(inout headers_t hdr, inout metadata_t meta,
              inout standard_metadata_t standard_metadata) {
+    // What came under each pinned MAC, by whatever port: one that never sends is not a server's.
+    @name(".pinned_packets")
+    direct_counter(CounterType.packets_and_bytes) pinned_packets;
+
     @name(".pinned")
     action pinned(bit<9> port) {
         meta.station_port = port;
         meta.pinned = 1;
+        pinned_packets.count();
     }
 
     // The one port of each pinned source MAC; 511 is none.
@@ -22,6 +27,7 @@ control Pins(inout headers_t hdr, inout metadata_t meta,
         key = { hdr.ethernet.src: exact @name("mac") @format(MAC_ADDRESS); }
         actions = { pinned; @defaultonly NoAction; }
         const default_action = NoAction();
+        counters = pinned_packets;
         size = PINNED_SIZE;
     }
 

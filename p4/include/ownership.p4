@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // VIP ownership: the switch alone answers for a VIP, and nobody else's claim on it gets through.
 
+// Who uses a VIP as the sender of its ARP requests.
+struct disowned_t {
+    @format(MAC_ADDRESS) mac_t mac;
+    bit<16> port;
+    @format(IPV4_ADDRESS) ipv4_addr_t address;
+}
+
 control Guard(inout headers_t hdr, inout metadata_t meta,
               inout standard_metadata_t standard_metadata) {
     @name(".arp_claims")
@@ -71,6 +78,9 @@ control Responder(inout headers_t hdr, inout metadata_t meta,
         if (meta.claim == 1) {
             // The server wants a neighbour's MAC and uses the VIP as its own name. Forwarded as a probe,
             // sender 0.0.0.0 (RFC 5227 section 1.1), it gets its answer and nobody learns the VIP from it.
+            // The controller is told who it is.
+            meta.disowned = hdr.arp_ipv4.sender_address;
+            meta.disowned_mac = hdr.ethernet.src;
             hdr.arp_ipv4.sender_address = 0;
             meta.tally = ARP_DISOWNED;
         }

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 const (
@@ -170,6 +172,9 @@ func (c *Client) setPipeline(ctx context.Context, config *v1.ForwardingPipelineC
 	return nil
 }
 
+// Conn is the connection, for other services of the same target.
+func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
+
 // Read asks for entities and returns what the device answers, as it arrives. The sequence ends after
 // the last entity, or after the first error; leaving it early ends the call.
 func (c *Client) Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1.Entity, error] {
@@ -243,7 +248,7 @@ func (c *Client) Write(ctx context.Context, updates []*v1.Update) error {
 						Index:   from + k,
 						Update:  updates[from+k],
 						Code:    code,
-						Message: d.GetMessage(),
+						Message: text.Cut(d.GetMessage()),
 						info:    c.info,
 					})
 				}

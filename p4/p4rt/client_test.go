@@ -107,6 +107,18 @@ func TestWriteBoundsBytes(t *testing.T) {
 	}
 }
 
+// What a target says of an update may be of any length; it is kept for each refused one.
+func TestMessagesOfTargetsAreCut(t *testing.T) {
+	f := newFake(t)
+	c := f.client(t)
+	garbage := strings.Repeat("x", 60<<10)
+	f.write = func(*v1.WriteRequest) error { return detailed(t, refusal(codes.Unknown, garbage)) }
+	batch, ok := errors.AsType[*p4rt.BatchError](c.Write(t.Context(), groups(1)))
+	if want := garbage[:256] + "... (61440 bytes)"; !ok || batch.Failed[0].Message != want {
+		t.Errorf("a message of %d bytes", len(batch.Error()))
+	}
+}
+
 // Section "Error Reporting" of Write: one detail for each update, OKs among them.
 func TestBatchError(t *testing.T) {
 	f := newFake(t)

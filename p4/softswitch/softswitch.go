@@ -13,7 +13,9 @@
 package softswitch
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,10 +30,14 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
+	"github.com/sluicelb/sluice/p4/softswitch/telemetry"
 )
 
 // DefaultCPUPort is the port between program and controller, where Config names none.
 const DefaultCPUPort = 510
+
+// lookInterval is how often a port whose interface is gone is looked for.
+const lookInterval = 100 * time.Millisecond
 
 // MaxPort is the highest port id: v1model's have 9 bits, and 511 drops.
 const MaxPort = 510
@@ -67,7 +73,15 @@ type attached struct {
 	id     uint16
 	port   port.Port
 	log    *slog.Logger
-	failed atomic.Pointer[string] // what Flush said last
+	failed atomic.Pointer[failure] // what Flush said last, and when
+	// stopped is why the port does not run any more; nil while it does.
+	stopped atomic.Pointer[error]
+}
+
+// failure is why a port dropped frames.
+type failure struct {
+	text string
+	at   time.Time
 }
 
 // New returns a Switch without ports and without a program.
@@ -106,10 +120,34 @@ func (s *Switch) AddPort(id uint16, p port.Port) error {
 func (s *Switch) run(ctx context.Context, a *attached) {
 	s.work.Go(func() {
 		w := &worker{s: s, ingress: a.id}
-		if err := a.port.Run(ctx, w.receive); err != nil {
+		for {
+			err := a.port.Run(ctx, w.receive)
+			if err == nil {
+				return
+			}
+			a.stopped.Store(&err)
 			a.log.Error("port stopped", "error", err)
+			if !errors.Is(err, port.ErrGone) || !a.comesBack(ctx) {
+				return
+			}
+			a.stopped.Store(nil)
+			a.log.Info("port is back")
 		}
 	})
+}
+
+// comesBack waits until what the port is plugged into is there again; false when ctx ends before.
+func (a *attached) comesBack(ctx context.Context) bool {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for a.port.State().Status == port.NotPresent {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 // Run moves frames, and sends digests and idle timeouts, until ctx ends. It returns when nothing of it
@@ -131,8 +169,28 @@ func (s *Switch) Run(ctx context.Context) error {
 	return err
 }
 
-// Register adds the P4Runtime service to a gRPC server, which should have server.Options.
-func (s *Switch) Register(r grpc.ServiceRegistrar) { s.server.Register(r) }
+// Register adds the P4Runtime service to a gRPC server, which should have server.Options, and next to it gNMI, which
+// tells how the ports are.
+func (s *Switch) Register(r grpc.ServiceRegistrar) {
+	s.server.Register(r)
+	telemetry.Register(r, s)
+}
+
+// Interfaces returns the ports for telemetry.
+func (s *Switch) Interfaces() []telemetry.Interface {
+	var list []telemetry.Interface
+	for id := range s.ports {
+		if a := s.ports[id].Load(); a != nil {
+			p := a.status()
+			list = append(list, telemetry.Interface{
+				ID: a.id, Name: cmp.Or(p.Name, fmt.Sprintf("port%d", a.id)), Status: p.Status.String(), Reason: p.Reason,
+				Received: p.Received, ReceiveDropped: p.ReceiveDropped, Sent: p.Sent, SendDropped: p.SendDropped,
+				Dropped: p.Dropped, DroppedAt: p.DroppedAt,
+			})
+		}
+	}
+	return list
+}
 
 // Serve offers the P4Runtime service on l until ctx ends. It closes l.
 func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
@@ -155,9 +213,17 @@ func (s *Switch) RunAndServe(ctx context.Context, l net.Listener) error {
 	return g.Wait()
 }
 
+// Port is how a port is and what it has counted.
+type Port struct {
+	port.State
+	port.Counters
+	Dropped   string    // why it dropped frames to send last, other than that they were too many
+	DroppedAt time.Time // zero: it never did
+}
+
 // Status is what the switch has counted.
 type Status struct {
-	Ports map[uint16]port.Counters
+	Ports map[uint16]Port
 	// Unprogrammed frames came before there was a program; Unconnected ones were for a port that is
 	// not there.
 	Unprogrammed, Unconnected uint64
@@ -172,7 +238,7 @@ type Undelivered struct{ IdleTimeouts, Digests, Errors, PacketIns uint64 }
 // Status returns the counters of all ports.
 func (s *Switch) Status() Status {
 	out := Status{
-		Ports:        map[uint16]port.Counters{},
+		Ports:        map[uint16]Port{},
 		Unprogrammed: s.unprogrammed.Load(),
 		Unconnected:  s.unconnected.Load(),
 		Undelivered: Undelivered{
@@ -184,10 +250,21 @@ func (s *Switch) Status() Status {
 	}
 	for id := range s.ports {
 		if a := s.ports[id].Load(); a != nil {
-			out.Ports[a.id] = a.port.Counters()
+			out.Ports[a.id] = a.status()
 		}
 	}
 	return out
+}
+
+func (a *attached) status() Port {
+	p := Port{State: a.port.State(), Counters: a.port.Counters()}
+	if f := a.failed.Load(); f != nil {
+		p.Dropped, p.DroppedAt = f.text, f.at
+	}
+	if err := a.stopped.Load(); err != nil && p.Status == port.Up {
+		p.Status, p.Reason = port.Down, (*err).Error()
+	}
+	return p
 }
 
 // plane is the Switch as the server sees it.

@@ -3,12 +3,15 @@ package softswitch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -101,7 +104,7 @@ func TestSwitch(t *testing.T) {
 		run(t, s)
 		a.Send(frame())
 		synctest.Wait()
-		if diff := cmp.Diff(Status{Ports: map[uint16]port.Counters{1: {Received: 1}}, Unprogrammed: 1}, s.Status()); diff != "" {
+		if diff := cmp.Diff(Status{Ports: map[uint16]Port{1: {Counters: port.Counters{Received: 1}}}, Unprogrammed: 1}, s.Status()); diff != "" {
 			t.Errorf("before a program (-want +got):\n%s", diff)
 		}
 
@@ -124,7 +127,9 @@ func TestSwitch(t *testing.T) {
 		a.Send(frame())
 		synctest.Wait()
 		want := Status{
-			Ports:        map[uint16]port.Counters{1: {Received: 4}, 2: {Sent: 1}, 3: {Sent: 1}},
+			Ports: map[uint16]Port{
+				1: {Counters: port.Counters{Received: 4}}, 2: {Counters: port.Counters{Sent: 1}}, 3: {Counters: port.Counters{Sent: 1}},
+			},
 			Unprogrammed: 1, Unconnected: 1,
 		}
 		if diff := cmp.Diff(want, s.Status()); diff != "" {
@@ -183,6 +188,63 @@ func TestBrokenPort(t *testing.T) {
 			`level=ERROR msg="port stopped" port=2 error="cable bitten"`,
 			`level=WARN msg="frames are dropped" port=2 error="cable bitten through"`,
 		} {
+			if n := strings.Count(log.String(), want); n != 1 {
+				t.Errorf("%d lines %s, want 1, in\n%s", n, want, log.String())
+			}
+		}
+	})
+}
+
+// lostPort is there no more, and there again when it is told so.
+type lostPort struct {
+	port.Port
+	there *atomic.Bool
+}
+
+func (p lostPort) State() port.State {
+	if !p.there.Load() {
+		return port.State{Status: port.NotPresent, Reason: "the interface is gone"}
+	}
+	return port.State{}
+}
+
+func (p lostPort) Run(ctx context.Context, receive func([][]byte)) error {
+	if !p.there.Load() {
+		return fmt.Errorf("interface sw: %w", port.ErrGone)
+	}
+	return p.Port.Run(ctx, receive)
+}
+
+// A port whose interface is deleted and made again works again.
+func TestLostPortComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		p, a := port.NewLink()
+		defer a.Close()
+		lost := lostPort{p, new(atomic.Bool)}
+		if err := s.AddPort(1, lost); err != nil {
+			t.Fatal(err)
+		}
+		c := attach(t, s, 3)
+		run(t, s)
+		plane{s}.Commit(l2(t, 3))
+		time.Sleep(time.Minute)
+		if got := s.Status().Ports[1]; got.Status != port.NotPresent || got.Reason != "the interface is gone" {
+			t.Errorf("while it is gone: %+v", got)
+		}
+		lost.there.Store(true)
+		time.Sleep(lookInterval)
+		synctest.Wait()
+		a.Send(frame())
+		synctest.Wait()
+		if got := len(c.frames()); got != 1 {
+			t.Errorf("%d frames at port 3, want 1", got)
+		}
+		if got := s.Status().Ports[1]; got.Status != port.Up || got.Reason != "" || got.Received != 1 {
+			t.Errorf("when it is back: %+v", got)
+		}
+		for _, want := range []string{`level=ERROR msg="port stopped" port=1 error="interface sw: is gone"`, `level=INFO msg="port is back" port=1`} {
 			if n := strings.Count(log.String(), want); n != 1 {
 				t.Errorf("%d lines %s, want 1, in\n%s", n, want, log.String())
 			}

@@ -2,6 +2,7 @@ package softswitch
 
 import (
 	"math/bits"
+	"time"
 
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 )
@@ -71,8 +72,8 @@ func (a *attached) flush() {
 	if err == nil {
 		return
 	}
-	text := err.Error()
-	if last := a.failed.Swap(&text); last == nil || *last != text {
+	now := failure{err.Error(), time.Now()}
+	if last := a.failed.Swap(&now); last == nil || last.text != now.text {
 		a.log.Warn("frames are dropped", "error", err)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/sluicelb/sluice/p4/packet"
@@ -90,7 +88,7 @@ type world struct {
 // recorded there, or the error is a CaptureError. tamper, in tests, gets to falsify what happens.
 func newWorld(captures string, tamper tamper, places ...place) (*world, error) {
 	if captures != "" {
-		if err := os.MkdirAll(captures, 0o777); err != nil {
+		if err := port.MakeCaptures(captures); err != nil {
 			return nil, &CaptureError{err}
 		}
 	}
@@ -215,7 +213,7 @@ func (n *network) wire(id uint16, name, captures string, tamper tamper) (*port.E
 		p = tamper.wire(id, p)
 	}
 	if captures != "" {
-		file, err := os.Create(filepath.Join(captures, fmt.Sprintf("%s-port%d-%s.pcap", n.name, id, name)))
+		file, err := port.CreateCapture(captures, fmt.Sprintf("%s-port%d-%s", n.name, id, name))
 		if err != nil {
 			return nil, &CaptureError{err}
 		}

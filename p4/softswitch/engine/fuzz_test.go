@@ -56,6 +56,9 @@ func (w *watcher) Emit(port uint16, frame []byte) {
 }
 
 func (w *watcher) Digest(d *Digest) {
+	if d.Name == "disowned_t" && len(d.Members) == 3 && len(d.Members[0]) == 6 && len(d.Members[1]) == 2 && len(d.Members[2]) == 4 {
+		return
+	}
 	if d.Name != "learn_t" || len(d.Members) != 2 || len(d.Members[0]) != 6 || len(d.Members[1]) != 2 {
 		w.t.Errorf("digest %v", d)
 	}

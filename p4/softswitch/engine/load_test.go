@@ -27,8 +27,8 @@ func TestLoadSluice(t *testing.T) {
 	if p.Table("none") != nil || p.Counter("none") != nil || p.Register("none") != nil || p.DigestName(9) != "" {
 		t.Error("something is called none")
 	}
-	if got := p.DigestName(1); got != "learn_t" {
-		t.Errorf("digest 1 = %q, want learn_t", got)
+	if got := p.DigestName(1) + " " + p.DigestName(2); got != "learn_t disowned_t" {
+		t.Errorf("digests = %s, want learn_t disowned_t", got)
 	}
 }
 

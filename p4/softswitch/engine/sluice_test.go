@@ -219,7 +219,7 @@ func TestSluicePackets(t *testing.T) {
 		{name: "gratuitous ARP that claims a VIP goes to the CPU", port: web1Port, frame: gratuitous,
 			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, gratuitous)), tally: 5},
 		{name: "ARP request in the name of a VIP becomes a probe", port: web1Port, frame: disowned,
-			want: flood(web1Port, change(disowned, 28, 0, 0, 0, 0)), tally: 6},
+			want: flood(web1Port, change(disowned, 28, 0, 0, 0, 0)), digests: []string{"disowned_t 020000000011 0003 0a000064"}, tally: 6},
 		{name: "a claim of hardware type 6 goes to the CPU", port: web1Port, frame: change(claim, 15, 6),
 			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, change(claim, 15, 6))), tally: 5},
 		{name: "a claim behind a tag goes to the CPU", port: web1Port, frame: tagged(claim, 0x81, 0),

@@ -57,6 +57,18 @@ func (p *linkPort) Run(ctx context.Context, receive func(frames [][]byte)) error
 
 func (p *linkPort) Counters() Counters { return p.counters.snapshot() }
 
+func (p *linkPort) State() State {
+	p.toSwitch.mu.Lock()
+	defer p.toSwitch.mu.Unlock()
+	switch {
+	case p.toSwitch.ended:
+		return State{Status: NotPresent, Reason: "the wire is closed"}
+	case p.toSwitch.down:
+		return State{Status: Down, Reason: "the wire is pulled out"}
+	}
+	return State{}
+}
+
 func (p *linkPort) Close() error {
 	(*link)(p).close()
 	return nil

@@ -20,9 +20,11 @@ import (
 // interface are completed, 802.1Q tags that were taken off are put back. Frames longer than the MTU
 // (TSO, GRO) are received whole, but can only leave by a port with as large an MTU: turn the hosts'
 // offloads off (ethtool -K IF tx off gro off).
+//
+// When the interface is deleted, the sockets stay, bound to nothing; when one of its name is there again they are bound
+// to that one.
 type packetPort struct {
 	name     string
-	index    int
 	ring     *ring
 	poll     *poller
 	tx       *transmitter
@@ -37,8 +39,8 @@ func OpenPacket(name string) (Port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, plainError(err))
 	}
-	p := &packetPort{name: name, index: iface.Index}
-	if err := p.open(); err != nil {
+	p := &packetPort{name: name}
+	if err := p.open(iface.Index); err != nil {
 		p.Close()
 		if errors.Is(err, unix.EPERM) {
 			return nil, fmt.Errorf("interface %s: %w: needs root or CAP_NET_RAW", name, err)
@@ -56,14 +58,14 @@ func plainError(err error) error {
 	return err
 }
 
-func (p *packetPort) open() (err error) {
-	if p.ring, err = openRing(p.index); err != nil {
+func (p *packetPort) open(index int) (err error) {
+	if p.ring, err = openRing(index); err != nil {
 		return err
 	}
 	if p.poll, err = newPoller(p.ring.fd); err != nil {
 		return err
 	}
-	p.tx, err = newTransmitter(p.index, &p.counters)
+	p.tx, err = newTransmitter(index, &p.counters)
 	return err
 }
 
@@ -77,6 +79,9 @@ func (p *packetPort) Flush() error {
 }
 
 func (p *packetPort) Run(ctx context.Context, receive func(frames [][]byte)) error {
+	if err := p.bind(); err != nil {
+		return err
+	}
 	p.poll.reset()
 	stop := context.AfterFunc(ctx, p.poll.interrupt)
 	defer stop()
@@ -105,12 +110,44 @@ func (p *packetPort) Run(ctx context.Context, receive func(frames [][]byte)) err
 		}
 		// A pending error means that the interface went down; it may come back, unless it is gone.
 		if errno, _ := unix.GetsockoptInt(p.ring.fd, unix.SOL_SOCKET, unix.SO_ERROR); errno != 0 {
-			if _, err := net.InterfaceByIndex(p.index); err != nil {
-				return fmt.Errorf("interface %s: is gone", p.name)
+			if index, err := p.ring.interfaceIndex(p.name); err != nil || !p.ring.boundTo(index) {
+				return fmt.Errorf("interface %s: %w", p.name, ErrGone)
 			}
 		}
 	}
 	return nil
+}
+
+// bind binds the sockets to the interface that has the port's name now, unless they are.
+func (p *packetPort) bind() error {
+	index, err := p.ring.interfaceIndex(p.name)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", p.name, ErrGone)
+	}
+	if p.ring.boundTo(index) {
+		return nil
+	}
+	if err := errors.Join(p.ring.bind(index), p.tx.bind(index)); err != nil {
+		if errors.Is(err, unix.ENODEV) {
+			err = ErrGone // between the two looks
+		}
+		return fmt.Errorf("interface %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *packetPort) State() State {
+	s := State{Name: p.name}
+	flags, err := p.ring.interfaceFlags(p.name)
+	switch {
+	case err != nil:
+		s.Status, s.Reason = NotPresent, "the interface is gone"
+	case flags&unix.IFF_UP == 0:
+		s.Status, s.Reason = Down, "the interface is set down"
+	case flags&unix.IFF_RUNNING == 0:
+		s.Status, s.Reason = Down, "the interface has no carrier"
+	}
+	return s
 }
 
 func (p *packetPort) Counters() Counters {

@@ -3,11 +3,13 @@ package port
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -288,9 +290,49 @@ func TestPacketInterfaceGone(t *testing.T) {
 	if err := netlink.LinkDel(sw); err != nil {
 		t.Fatal(err)
 	}
-	if err, want := <-done, "interface sw: is gone"; err == nil || err.Error() != want {
+	if err, want := <-done, "interface sw: is gone"; err == nil || err.Error() != want || !errors.Is(err, ErrGone) {
 		t.Errorf("Run: %v, want %s", err, want)
 	}
+	if diff := cmp.Diff(State{"sw", NotPresent, "the interface is gone"}, a.State()); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	a.Send(frameOf(60, 1))
+	if err := a.Flush(); err == nil {
+		t.Error("a frame was sent by an interface that is gone")
+	}
+	// An interface of the same name is another one. The port works there as before, wherever Run runs.
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "sw"}, PeerName: "peer"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(State{"sw", Down, "the interface is set down"}, a.State()); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	if err := netlink.LinkSetUp(linkByName(t, "sw")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(State{"sw", Down, "the interface has no carrier"}, a.State()); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	if err := netlink.LinkSetUp(linkByName(t, "peer")); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, "peer")
+	atA, atB := arrivals(t, a), arrivals(t, b)
+	if diff := cmp.Diff(State{Name: "sw"}, a.State()); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	// Until Run has bound the sockets, frames are lost.
+	for received := false; !received; {
+		send(t, b, frameOf(60, 2))
+		select {
+		case f := <-atA:
+			packettest.Equal(t, f, frameOf(60, 2))
+			received = true
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	send(t, a, frameOf(60, 3))
+	packettest.Equal(t, <-atB, frameOf(60, 3))
 }
 
 func TestOpenPacketErrors(t *testing.T) {

@@ -17,6 +17,29 @@ const MaxFrame = 65535 + 18
 // ErrClosed is what Run returns when the port was closed under it.
 var ErrClosed = errors.New("port is closed")
 
+// ErrGone is part of what Run returns when what the port is plugged into is no longer there. Once State says that it is
+// there again, the port can Run again.
+var ErrGone = errors.New("is gone")
+
+// Status is how a port is: the values that OpenConfig's oper-status has for it.
+type Status uint8
+
+// The states of a port.
+const (
+	Up Status = iota
+	Down
+	NotPresent
+)
+
+func (s Status) String() string { return [...]string{"UP", "DOWN", "NOT_PRESENT"}[s] }
+
+// State is how a port is at the moment.
+type State struct {
+	Name   string // of the interface; may be empty
+	Status Status
+	Reason string // why it is not up
+}
+
 // Port is one port of a switch. A frame is an Ethernet frame without its check sequence.
 type Port interface {
 	// Send takes a frame that leaves the switch and does not keep the slice. It never waits for the
@@ -32,6 +55,8 @@ type Port interface {
 	Run(ctx context.Context, receive func(frames [][]byte)) error
 	// Counters returns what the port has counted since it was made.
 	Counters() Counters
+	// State looks how the port is.
+	State() State
 	// Close releases the port. Run must have returned.
 	Close() error
 }

@@ -77,6 +77,12 @@ func (r *ring) attach(index int) (err error) {
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
+	return r.bind(index)
+}
+
+// bind has the socket receive what comes in by an interface.
+func (r *ring) bind(index int) error {
+	fd := r.fd
 	promiscuous := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
 	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &promiscuous); err != nil {
 		return os.NewSyscallError("setsockopt", err)
@@ -85,6 +91,37 @@ func (r *ring) attach(index int) (err error) {
 		return os.NewSyscallError("bind", err)
 	}
 	return nil
+}
+
+// boundTo says whether the socket receives by that interface. One that was deleted has let go of it.
+func (r *ring) boundTo(index int) bool {
+	address, err := unix.Getsockname(r.fd)
+	link, ok := address.(*unix.SockaddrLinklayer)
+	return err == nil && ok && link.Ifindex == index
+}
+
+// interfaceIndex and interfaceFlags look for an interface where the socket is, in whatever network namespace the caller
+// runs.
+func (r *ring) interfaceIndex(name string) (int, error) {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(r.fd, unix.SIOCGIFINDEX, request); err != nil {
+		return 0, err
+	}
+	return int(request.Uint32()), nil
+}
+
+func (r *ring) interfaceFlags(name string) (uint16, error) {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(r.fd, unix.SIOCGIFFLAGS, request); err != nil {
+		return 0, err
+	}
+	return request.Uint16(), nil
 }
 
 func (r *ring) header(slot int) *unix.Tpacket2Hdr {

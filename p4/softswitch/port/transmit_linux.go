@@ -40,10 +40,9 @@ func newTransmitter(index int, c *counters) (*transmitter, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	}
-	// Protocol 0: this socket receives nothing.
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index}); err != nil {
+	if err := t.bind(index); err != nil {
 		t.close()
-		return nil, os.NewSyscallError("bind", err)
+		return nil, err
 	}
 	memory := make([]byte, batchFrames*slotBytes)
 	for i := range t.messages {
@@ -53,6 +52,14 @@ func newTransmitter(index int, c *counters) (*transmitter, error) {
 		t.messages[i].SetIovlen(1)
 	}
 	return t, nil
+}
+
+// bind has the socket send by an interface. Protocol 0: it receives nothing.
+func (t *transmitter) bind(index int) error {
+	if err := unix.Bind(t.fd, &unix.SockaddrLinklayer{Ifindex: index}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	return nil
 }
 
 func (t *transmitter) send(frame []byte) {

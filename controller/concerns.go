@@ -1,0 +1,184 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/internal/text"
+)
+
+// fresh is for how long what happened once, a claim or a dropped frame, is something to look at.
+const fresh = 5 * time.Minute
+
+// concerned is what concerns follow from that the status itself does not have.
+type concerned struct {
+	checked map[string]bool            // pools that have checks
+	ports   map[string]map[uint32]bool // of switches, as the intent has them
+}
+
+func (l *loop) concerned() concerned {
+	c := concerned{make(map[string]bool), make(map[string]map[uint32]bool)}
+	for _, p := range l.intent.Pools {
+		c.checked[p.Name] = len(p.Checks) > 0
+	}
+	for _, s := range l.intent.Switches {
+		c.ports[s.Name] = make(map[uint32]bool)
+		for _, port := range s.Ports {
+			c.ports[s.Name][uint32(port)] = true
+		}
+	}
+	return c
+}
+
+// concerns lists what of a status is not as it should be, the worst first. Of each kind it tells the first few.
+func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
+	var all []*api.Concern
+	add := func(severity api.Concern_Severity, kind string, list []string) {
+		for _, line := range list[:min(len(list), few)] {
+			all = append(all, &api.Concern{Severity: severity, Text: line})
+		}
+		if more := len(list) - few; more > 0 {
+			all = append(all, &api.Concern{Severity: severity, Text: fmt.Sprintf("and %d more %s", more, kind)})
+		}
+	}
+	const warning, critical = api.Concern_SEVERITY_WARNING, api.Concern_SEVERITY_CRITICAL
+
+	var away, refusing, ports []string
+	connected := 0
+	for _, s := range m.Switches {
+		switch s.State {
+		case api.SwitchStatus_STATE_DISCONNECTED:
+			away = append(away, fmt.Sprintf("switch %s is disconnected%s", s.Name, because(s.Error)))
+			continue
+		case api.SwitchStatus_STATE_DEGRADED:
+			line := fmt.Sprintf("switch %s refuses %d updates", s.Name, s.FailedTotal)
+			if len(s.Failed) > 0 {
+				line += fmt.Sprintf(", the first: %s: %s: %s", s.Failed[0].Update, s.Failed[0].Code, s.Failed[0].Message)
+			}
+			refusing = append(refusing, line)
+		}
+		connected++
+		ports = append(ports, portConcerns(s, in.ports[s.Name], m.Time.AsTime())...)
+	}
+	severity := warning
+	if connected == 0 {
+		severity = critical
+	}
+	var dead, degraded []string
+	for _, v := range m.Vips {
+		switch line := fmt.Sprintf("VIP %s", v.Name); {
+		case v.State == api.VIPStatus_STATE_DISABLED:
+		case v.Load == loadreport.Offline:
+			dead = append(dead, line+" takes no traffic"+because(v.Reason))
+		case v.State != api.VIPStatus_STATE_ACTIVE:
+			degraded = append(degraded, line+" is degraded"+because(v.Reason))
+		}
+	}
+	add(critical, "VIPs", dead)
+	add(severity, "switches", away)
+	add(warning, "VIPs", degraded)
+	add(warning, "switches", refusing)
+
+	var held, down, unsure, wrong []string
+	anyChecked := false
+	for _, p := range m.Pools {
+		anyChecked = anyChecked || in.checked[p.Name]
+		if p.Held != "" {
+			held = append(held, fmt.Sprintf("pool %s is held: %s", p.Name, p.Held))
+		}
+		for _, b := range p.Backends {
+			name := fmt.Sprintf("backend %s/%s", b.Pool, b.Name)
+			switch {
+			case !b.Enabled || b.Admin == api.Admin_ADMIN_DRAIN: // the operator knows
+			case b.Health == api.Health_HEALTH_DOWN || b.Health == api.Health_HEALTH_FAILING:
+				word := strings.ToLower(strings.TrimPrefix(b.Health.String(), "HEALTH_"))
+				down = append(down, fmt.Sprintf("%s is %s%s", name, word, because(b.Reason)))
+			}
+			switch {
+			case b.UncheckedReason != "":
+				unsure = append(unsure, fmt.Sprintf("%s is not checked: %s", name, b.UncheckedReason))
+			case b.HealthStale:
+				unsure = append(unsure, name+" has a verdict that nobody has repeated for a while")
+			}
+			for _, line := range b.Contradictions {
+				wrong = append(wrong, fmt.Sprintf("%s: %s", name, line))
+			}
+		}
+	}
+	add(warning, "pools", held)
+	if m.Frozen != "" {
+		add(warning, "", []string{"the configuration is frozen: " + m.Frozen})
+	}
+	add(warning, "backends", down)
+	if anyChecked && !m.HealthConnected {
+		add(warning, "", []string{"no healthd is connected: nobody notices a server that dies"})
+	}
+	add(warning, "backends", unsure)
+	add(warning, "backends", wrong)
+	add(warning, "ports", ports)
+	add(warning, "claims", claimConcerns(m))
+	slices.SortStableFunc(all, func(a, b *api.Concern) int { return cmp.Compare(b.Severity, a.Severity) })
+	return all
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// portConcerns tells which of a switch's ports are not up, and which have dropped frames lately for a reason.
+func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (list []string) {
+	there := make(map[uint32]bool)
+	for _, p := range s.Ports {
+		there[p.Id] = true
+		line := fmt.Sprintf("port %d of %s", p.Id, s.Name)
+		switch {
+		case !wanted[p.Id]:
+		case p.State != "up":
+			list = append(list, fmt.Sprintf("%s is %s%s", line, strings.ReplaceAll(p.State, "_", " "), because(p.Reason)))
+		case p.Reason != "" && p.ReasonAt != nil && now.Sub(p.ReasonAt.AsTime()) < fresh:
+			list = append(list, fmt.Sprintf("%s drops frames: %s", line, p.Reason))
+		}
+	}
+	if len(s.Ports) == 0 {
+		return nil // it does not tell
+	}
+	var missing []string
+	for id := range wanted {
+		if !there[id] {
+			missing = append(missing, fmt.Sprint(id))
+		}
+	}
+	if len(missing) > 0 {
+		slices.SortFunc(missing, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+		list = append(list,
+			fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, few)))
+	}
+	return list
+}
+
+// claimConcerns tells who claimed a VIP lately, or uses one as its own address in ARP.
+func claimConcerns(m *api.GetStatusResponse) (list []string) {
+	for _, c := range m.ArpClaims {
+		if m.Time.AsTime().Sub(c.Last.AsTime()) >= fresh {
+			continue
+		}
+		who := cmp.Or(c.Mac, "a host")
+		if c.Backend != "" {
+			who = fmt.Sprintf("backend %s (%s)", c.Backend, c.Mac)
+		}
+		does := "claims VIP %s by ARP: set arp_ignore=1 and arp_announce=2 there"
+		if c.Disowned {
+			does = "asks for its neighbours as VIP %s: set arp_announce=2 there"
+		}
+		list = append(list, fmt.Sprintf("%s on port %d of %s "+does, who, c.Port, c.Switch, c.VipAddress))
+	}
+	return list
+}

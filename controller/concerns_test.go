@@ -1,0 +1,112 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+)
+
+// Whatever is not as it should be is said, with its weight, and what is as it should be is not.
+func TestConcerns(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
+	in := concerned{map[string]bool{"web": true}, map[string]map[uint32]bool{"leaf1": {1: true, 2: true, 12: true}}}
+	well := func() *api.GetStatusResponse {
+		return &api.GetStatusResponse{
+			Time: timestamppb.New(now), HealthConnected: true,
+			Switches: []*api.SwitchStatus{
+				{Name: "leaf1", State: api.SwitchStatus_STATE_SYNCED, Ports: []*api.PortStatus{
+					{Id: 1, State: "up", SentDropped: 9, Reason: "frame is longer than the MTU", ReasonAt: ago(time.Hour)},
+					{Id: 2, State: "up"}, {Id: 3, State: "down"}, {Id: 12, State: "up"},
+				}},
+				{Name: "leaf2", State: api.SwitchStatus_STATE_RECONCILING, PortsUntold: "no gNMI"},
+			},
+			Vips: []*api.VIPStatus{{Name: "www", State: api.VIPStatus_STATE_ACTIVE, Load: 127}, {Name: "off", State: api.VIPStatus_STATE_DISABLED, Load: 255}},
+			Pools: []*api.PoolStatus{{Name: "web", Backends: []*api.BackendStatus{
+				{Pool: "web", Name: "web1", Enabled: true, Health: api.Health_HEALTH_UP},
+				{Pool: "web", Name: "web2", Enabled: true, Health: api.Health_HEALTH_DOWN, Admin: api.Admin_ADMIN_DRAIN},
+				{Pool: "web", Name: "web3", Health: api.Health_HEALTH_DOWN},
+			}}},
+			ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Last: ago(time.Hour)}},
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		harm func(m *api.GetStatusResponse)
+		want []string
+	}{
+		{"all is well", func(*api.GetStatusResponse) {}, nil},
+		{"a switch of two", func(m *api.GetStatusResponse) {
+			m.Switches[1].State, m.Switches[1].Error = api.SwitchStatus_STATE_DISCONNECTED, "connection refused"
+		}, []string{"WARNING switch leaf2 is disconnected: connection refused"}},
+		{"the only switch", func(m *api.GetStatusResponse) {
+			m.Switches = m.Switches[:1]
+			m.Switches[0].State = api.SwitchStatus_STATE_DISCONNECTED
+		}, []string{"CRITICAL switch leaf1 is disconnected"}},
+		{"a dead VIP, after a warning", func(m *api.GetStatusResponse) {
+			m.Vips[0].State, m.Vips[0].Load, m.Vips[0].Reason = api.VIPStatus_STATE_NO_BACKEND, 255, "no backend"
+			m.Pools[0].Backends[0].Health, m.Pools[0].Backends[0].Reason = api.Health_HEALTH_DOWN, "timeout"
+		}, []string{"CRITICAL VIP www takes no traffic: no backend", "WARNING backend web/web1 is down: timeout"}},
+		{"many dead VIPs", func(m *api.GetStatusResponse) {
+			m.Vips = nil
+			for i := range 4000 {
+				m.Vips = append(m.Vips, &api.VIPStatus{Name: fmt.Sprint("v", i), State: api.VIPStatus_STATE_UNPROGRAMMED, Load: 255})
+			}
+		}, []string{
+			"CRITICAL VIP v0 takes no traffic", "CRITICAL VIP v1 takes no traffic", "CRITICAL VIP v2 takes no traffic", "CRITICAL VIP v3 takes no traffic",
+			"CRITICAL VIP v4 takes no traffic", "CRITICAL VIP v5 takes no traffic", "CRITICAL VIP v6 takes no traffic", "CRITICAL VIP v7 takes no traffic",
+			"CRITICAL and 3992 more VIPs",
+		}},
+		{"refused rows", func(m *api.GetStatusResponse) {
+			m.Switches[0].State, m.Switches[0].FailedTotal = api.SwitchStatus_STATE_DEGRADED, 3
+			m.Switches[0].Failed = []*api.FailedUpdate{{Update: "insert vip", Code: "ResourceExhausted", Message: "full"}}
+			m.Vips[0].State, m.Vips[0].Reason = api.VIPStatus_STATE_DEGRADED, "switch leaf1 does not take its rows: arp_guard"
+		}, []string{"WARNING VIP www is degraded: switch leaf1 does not take its rows: arp_guard",
+			"WARNING switch leaf1 refuses 3 updates, the first: insert vip: ResourceExhausted: full"}},
+		{"health that is not what it seems", func(m *api.GetStatusResponse) {
+			m.HealthConnected = false
+			m.Pools[0].Held = "3 of 4 fell at once"
+			b := m.Pools[0].Backends
+			b[0].UncheckedReason = "no route to host"
+			b[1].HealthStale, b[1].Enabled = true, true
+			b[2].Health, b[2].Enabled = api.Health_HEALTH_FAILING, true
+			b[2].Contradictions = []string{"its MAC is on port 9"}
+		}, []string{
+			"WARNING pool web is held: 3 of 4 fell at once", "WARNING backend web/web3 is failing", "WARNING no healthd is connected: nobody notices a server that dies",
+			"WARNING backend web/web1 is not checked: no route to host", "WARNING backend web/web2 has a verdict that nobody has repeated for a while",
+			"WARNING backend web/web3: its MAC is on port 9",
+		}},
+		{"no healthd, and no checks", func(m *api.GetStatusResponse) { m.HealthConnected = false; m.Pools[0].Name = "unchecked" }, nil},
+		{"frozen", func(m *api.GetStatusResponse) { m.Frozen = "no space left" }, []string{"WARNING the configuration is frozen: no space left"}},
+		{"ports", func(m *api.GetStatusResponse) {
+			p := m.Switches[0].Ports
+			p[0].ReasonAt = ago(time.Minute)
+			p[1].State, p[1].Reason = "not_present", "the interface is gone"
+			m.Switches[0].Ports = p[:3]
+		}, []string{"WARNING port 1 of leaf1 drops frames: frame is longer than the MTU", "WARNING port 2 of leaf1 is not present: the interface is gone",
+			"WARNING switch leaf1 does not have ports that the configuration names: 12"}},
+		{"claims", func(m *api.GetStatusResponse) {
+			m.ArpClaims = []*api.ARPClaim{
+				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 3, Last: ago(time.Minute)},
+				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:99", Switch: "leaf1", Port: 4, Disowned: true, Last: ago(0)},
+			}
+		}, []string{"WARNING backend web/web2 (02:00:00:00:00:12) on port 3 of leaf1 claims VIP 10.0.0.100 by ARP: set arp_ignore=1 and arp_announce=2 there",
+			"WARNING 02:00:00:00:00:99 on port 4 of leaf1 asks for its neighbours as VIP 10.0.0.100: set arp_announce=2 there"}},
+	} {
+		m := well()
+		tt.harm(m)
+		var got []string
+		for _, c := range concerns(m, in) {
+			got = append(got, strings.TrimPrefix(c.Severity.String(), "SEVERITY_")+" "+c.Text)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}

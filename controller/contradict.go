@@ -1,0 +1,49 @@
+package controller
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// hearTime is how long a server has to say something after a switch was read back.
+const hearTime = 30 * time.Second
+
+// contradict holds what switches have seen against the mac and switch_port of each backend: where one is wrong, a part
+// of the new connections goes to nobody, and no check notices, since checks find the server by ARP.
+func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, counted map[string]switchCounters) {
+	now := m.Time.AsTime()
+	for _, p := range m.Pools {
+		for _, b := range p.Backends {
+			for _, name := range slices.Sorted(maps.Keys(seen)) {
+				if line := contradiction(b, name, seen[name], counted[name].Pinned, now); line != "" {
+					b.Contradictions = append(b.Contradictions, line)
+				}
+			}
+		}
+	}
+}
+
+// contradiction tells what is wrong; sent is what came under the MACs of pinned stations.
+func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sent map[packet.MAC]device.Count, now time.Time) string {
+	mac, err := packet.ParseMAC(b.Mac)
+	if err != nil || seen.Since.IsZero() {
+		return ""
+	}
+	if s, ok := seen.Last[mac]; ok && uint32(s.Port) != b.SwitchPort && now.Sub(s.At) < fresh {
+		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d",
+			b.Mac, s.Port, name, b.SwitchPort)
+	}
+	if n, told := sent[mac]; told && n.Packets == 0 && now.Sub(seen.Since) > hearTime &&
+		b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0 {
+		return fmt.Sprintf("%d packets went to its MAC %s, and nothing has come from there on %s though it is up: "+
+			"is mac right?",
+			b.Packets.GetPackets(), b.Mac, name)
+	}
+	return ""
+}

@@ -374,12 +374,12 @@ func TestWatcherTooFarBehind(t *testing.T) {
 		t.Error("cut off though nothing after the event was forgotten")
 	}
 	for range 10 {
-		e.publish(time.Now(), long(eventBytes / 4))
+		e.publish(time.Now(), long(eventBytes/4))
 	}
 	if len(e.kept) != 3 || e.bytes > eventBytes {
 		t.Errorf("%d events of %d bytes are remembered, want 3 of at most %d", len(e.kept), e.bytes, eventBytes)
 	}
-	e.publish(time.Now(), long(2 * eventBytes))
+	e.publish(time.Now(), long(2*eventBytes))
 	if len(e.kept) != 1 {
 		t.Errorf("%d events are remembered beside one that is too long", len(e.kept))
 	}

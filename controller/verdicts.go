@@ -96,6 +96,9 @@ func (l *loop) recheck(before *config.Intent, now time.Time) {
 			l.rechecked[p.Name] = now
 		}
 	}
+	maps.DeleteFunc(l.rechecked, func(pool string, _ time.Time) bool {
+		return !slices.ContainsFunc(l.intent.Pools, func(p config.Pool) bool { return p.Name == pool })
+	})
 }
 
 // knows says whether a backend is checked.

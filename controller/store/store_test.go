@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -44,6 +45,8 @@ func sample() State {
 	}
 }
 
+var quiet = slog.New(slog.DiscardHandler)
+
 func open(t *testing.T, cfg Config) (*Store, State) {
 	t.Helper()
 	s, st, err := Open(t.Context(), cfg)
@@ -60,7 +63,7 @@ func TestSurvivesReopening(t *testing.T) {
 	if diff := cmp.Diff(empty, st); diff != "" {
 		t.Errorf("new store (-want +got):\n%s", diff)
 	}
-	first := s.Writer()
+	first := s.kv.head.Writer
 	if err := s.Save(t.Context(), sample()); err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +73,8 @@ func TestSurvivesReopening(t *testing.T) {
 	if diff := cmp.Diff(sample(), st); diff != "" {
 		t.Errorf("reopened (-want +got):\n%s", diff)
 	}
-	if s.Writer() != first+1 {
-		t.Errorf("the second writer is %d, want %d", s.Writer(), first+1)
+	if s.kv.head.Writer <= first {
+		t.Errorf("the second writer is %d, the first was %d", s.kv.head.Writer, first)
 	}
 	less := sample()
 	delete(less.Plan.Pools, "empty")
@@ -95,10 +98,10 @@ func TestWritersRise(t *testing.T) {
 		cfg := Config{Dir: t.TempDir()}
 		for range 3 {
 			s, _ := open(t, cfg)
-			if s.Writer() <= last {
-				t.Errorf("writer %d after %d", s.Writer(), last)
+			if s.kv.head.Writer <= last {
+				t.Errorf("writer %d after %d", s.kv.head.Writer, last)
 			}
-			last = s.Writer()
+			last = s.kv.head.Writer
 			s.Close()
 		}
 	}
@@ -116,12 +119,13 @@ func TestWritesOnlyWhatDiffers(t *testing.T) {
 		return r.Header.Revision
 	}
 	modified := func() (keys []string) {
-		r, err := s.client.Get(t.Context(), prefixData, clientv3.WithPrefix(), clientv3.WithMinModRev(revision()))
+		r, err := s.client.Get(t.Context(), prefixDocs, clientv3.WithPrefix(), clientv3.WithMinModRev(revision()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, item := range r.Kvs {
-			keys = append(keys, strings.TrimPrefix(string(item.Key), prefixData))
+			p, _ := parsePart(string(item.Key))
+			keys = append(keys, p.name)
 		}
 		return keys
 	}
@@ -171,10 +175,11 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// lossy is a KV that loses answers, or requests.
+// lossy is a KV that loses answers, or requests, or answers so many requests that write and is gone.
 type lossy struct {
 	clientv3.KV
 	loseAnswer, loseRequest bool
+	answer                  int // counts down; below zero it answers no more
 }
 
 type lossyTxn struct {
@@ -187,7 +192,7 @@ func (l *lossy) Txn(ctx context.Context) clientv3.Txn { return &lossyTxn{l.KV.Tx
 func (t *lossyTxn) If(c ...clientv3.Cmp) clientv3.Txn  { t.Txn = t.Txn.If(c...); return t }
 func (t *lossyTxn) Then(o ...clientv3.Op) clientv3.Txn { t.Txn = t.Txn.Then(o...); return t }
 func (t *lossyTxn) Commit() (*clientv3.TxnResponse, error) {
-	if t.kv.loseRequest {
+	if t.kv.answer--; t.kv.loseRequest || t.kv.answer < 0 {
 		return nil, context.DeadlineExceeded
 	}
 	r, err := t.Txn.Commit()
@@ -208,7 +213,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := Config{Dir: t.TempDir()}
 			s, _ := open(t, cfg)
-			l := &lossy{KV: s.client.KV}
+			l := &lossy{KV: s.client.KV, answer: 1000}
 			s.client.KV = l
 			test.lose(l)
 			st := sample()
@@ -241,6 +246,17 @@ func TestOpenErrors(t *testing.T) {
 			}
 		}
 	}
+	// The first change is the second one's base; what is put for it replaces a whole document.
+	document := func(name, value string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			s, _ := open(t, Config{Dir: dir})
+			if err := s.Save(t.Context(), sample()); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			put(partKey(docPart{name, 1, 1, 1}), value)(t, dir)
+		}
+	}
 	tests := []struct {
 		name    string
 		prepare func(t *testing.T, dir string)
@@ -248,14 +264,18 @@ func TestOpenErrors(t *testing.T) {
 		is      error
 	}{
 		{"a layout of the future", put(keyVersion, "9"),
-			`opening the store: store of an unknown version: layout version "9", this program knows "2"; start with an empty data directory and --config`, ErrVersion},
+			`opening the store: store of an unknown version: layout version "9", this program knows "3"; start with an empty data directory and --config`, ErrVersion},
 		{"a foreign key", put(prefix+"what", ""),
 			"opening the store: store is corrupt: key /sluice/what is not of this program", ErrCorrupt},
-		{"a broken document", put(prefixData+docAdmin, "{"),
+		{"a key of no change", put(prefixDocs+"7/"+docAdmin, ""),
+			"opening the store: store is corrupt: key /sluice/docs/7/admin is not of this program", ErrCorrupt},
+		{"a part is missing", put(partKey(docPart{docAdmin, 0, 2, 2}), "x"),
+			"opening the store: store is corrupt: admin: part 1 of 2 is missing", ErrCorrupt},
+		{"a broken document", document(docAdmin, "{"),
 			"opening the store: store is corrupt: admin: unexpected end of JSON input", ErrCorrupt},
-		{"an unknown document", put(prefixData+"more", ""),
+		{"an unknown document", document("more", ""),
 			"opening the store: store is corrupt: more: unknown document", ErrCorrupt},
-		{"a broken pool", put(prefixData+docPool+"web", "nonsense"),
+		{"a broken pool", document(docPool+"web", "nonsense"),
 			"opening the store: store is corrupt: pool/web: flate: corrupt input before offset 1", ErrCorrupt},
 		{"a broken head", put(keyHead, "x"),
 			"opening the store: store is corrupt: /sluice/head: invalid character 'x' looking for beginning of value", ErrCorrupt},
@@ -271,7 +291,7 @@ func TestOpenErrors(t *testing.T) {
 			for _, f := range logs {
 				overwrite(t, f)
 			}
-		}, "cannot be read: ", nil},
+		}, "etcd/member/wal is corrupt or unreadable: it is cut short: it ends at change 0, the database has change ", nil},
 		{"another process has it", func(t *testing.T, dir string) {
 			s, _ := open(t, Config{Dir: dir})
 			t.Cleanup(s.Close)

@@ -148,6 +148,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
+	saved := db.SavedAt() // what is stored, verdicts too, is of then
 	if err := state.Plan.Check(); err != nil {
 		return fmt.Errorf("the stored plan is damaged: %w", err)
 	}
@@ -197,7 +198,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		group.Go(func() error { return reports.Run(ctx, l.loadReport) })
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
-	c.log.Info("controller started", "listen", c.Address(), "revision", revision)
+	c.log.Info("controller started", "listen", c.Address(), "revision", revision, "stored_at", saved)
 	close(c.ready)
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {

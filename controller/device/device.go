@@ -98,11 +98,12 @@ type Config struct {
 	Name        string
 	Target      string // host:port
 	DeviceID    uint64
-	Elect       func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids
-	StationIdle time.Duration                                               // silence after which a station is forgotten; default 5m
+	StationIdle time.Duration // silence after which a station is forgotten; default 5m
 	Log         *slog.Logger
 	Report      func(context.Context, Report) // may block, not for long; returns when the context ends
 	Session     func(*p4rt.Config)            // changes the session's settings; may be nil
+
+	Elect func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids
 }
 
 // Device is one switch.

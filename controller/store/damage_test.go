@@ -69,8 +69,8 @@ func TestLogCutShort(t *testing.T) {
 	}
 }
 
-// Whatever page of the database is overwritten, with whatever, what opens is whole and what does not says where the fault is;
-// neither ends the process.
+// Whatever page of the database is overwritten, with whatever: what does not open says where the fault is, and
+// nothing ends the process.
 func TestDatabasePagesOverwritten(t *testing.T) {
 	from, _ := directory(t, wide(40, 64<<10))
 	file := "etcd/member/snap/db"

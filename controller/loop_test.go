@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,13 +23,22 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// fakeStore is a store that can fail. It may be changed while the loop waits.
+// fakeStore is a store that can fail. Saves go on beside the loop.
 type fakeStore struct {
+	mu    sync.Mutex // guards what follows
 	saved []store.State
 	err   error
 }
 
+func (f *fakeStore) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
 func (f *fakeStore) Save(_ context.Context, st store.State) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.err == nil {
 		f.saved = append(f.saved, st)
 	}
@@ -92,7 +102,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 			}
 		}
 
-		do(func() { db.err = fmt.Errorf("writing the store: %w", store.ErrUnavailable) })
+		db.fail(fmt.Errorf("writing the store: %w", store.ErrUnavailable))
 		if _, err := s.ReportVerdicts(ctx, &api.ReportVerdictsRequest{Verdicts: down("web2")}); err != nil {
 			t.Errorf("a verdict without the store: %v", err)
 		}
@@ -113,7 +123,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 			t.Errorf("an intent: got %v, want it refused", err)
 		}
 		time.Sleep(5 * time.Second) // in vain
-		do(func() { db.err = nil })
+		db.fail(nil)
 		time.Sleep(saveInterval)
 		synctest.Wait()
 		do(func() {
@@ -149,7 +159,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 func TestTakenOver(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
-	db.err = store.ErrConflict
+	db.fail(store.ErrConflict)
 	l.inbox <- func() { _, _ = l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}) }
 	if err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("got %v, want %v", err, store.ErrConflict)

@@ -37,8 +37,8 @@ type Config struct {
 	Store store.Config
 	// Listen is the API's address: loopback or unix:/path. Default api.DefaultAddress.
 	Listen string
-	// ElectionHigh is the upper half of the P4Runtime election id; the lower one grows with every
-	// start, on a new store too.
+	// ElectionHigh is the upper half of the P4Runtime election ids; the lower one is the clock. Where a switch
+	// remembers a higher id of somebody who has left, that one counts on.
 	ElectionHigh uint64
 	StationIdle  time.Duration // silence after which a switch forgets a station; default 5m
 	// LoadReport is the UDP address at which load reports are answered, to those who have a key of the
@@ -57,6 +57,8 @@ type Controller struct {
 	log    *slog.Logger
 	ready  chan struct{}
 	reload chan struct{} // capacity 1
+
+	startDevice func(context.Context, *sync.WaitGroup, device.Config, device.Wanted) (*running, error)
 
 	mu       sync.Mutex // guards all below
 	listener net.Listener
@@ -80,6 +82,8 @@ func New(cfg Config) *Controller {
 		log:    cfg.Log,
 		ready:  make(chan struct{}),
 		reload: make(chan struct{}, 1),
+
+		startDevice: startDevice,
 	}
 }
 
@@ -144,6 +148,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
+	saved := db.SavedAt() // what is stored, verdicts too, is of then
 	if err := state.Plan.Check(); err != nil {
 		return fmt.Errorf("the stored plan is damaged: %w", err)
 	}
@@ -160,16 +165,16 @@ func (c *Controller) Run(ctx context.Context) error {
 		// A new store may meet a switch whose mark cells keep epochs of a former one.
 		state.Plan.NextEpoch = uint32(time.Now().Unix())
 	}
-	// Every start outranks the one before, which may still hold its sessions.
-	election := p4rt.ElectionID{High: c.cfg.ElectionHigh, Low: db.Writer()}
-
 	group, ctx := errgroup.WithContext(ctx)
 	l := newLoop(c.log, db, state)
 	var devices sync.WaitGroup
 	defer devices.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop() // devices that run already, where the start fails
 	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
-		cfg.Election, cfg.StationIdle, cfg.Log, cfg.Session = election, c.cfg.StationIdle, c.log, c.cfg.Session
-		return startDevice(ctx, &devices, cfg, w)
+		candidate := &candidate{switchName: cfg.Name, target: cfg.Target, high: c.cfg.ElectionHigh, store: db, log: c.log}
+		cfg.Elect, cfg.StationIdle, cfg.Log, cfg.Session = candidate.elect, c.cfg.StationIdle, c.log, c.cfg.Session
+		return c.startDevice(ctx, &devices, cfg, w)
 	}
 	// The devices' reports wait until the loop runs.
 	if err := l.begin(file, text); err != nil {
@@ -178,6 +183,14 @@ func (c *Controller) Run(ctx context.Context) error {
 	l.tellVIPs()
 	revision := l.st.Intent.Revision
 	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-db.Lost():
+			return store.ErrConflict
+		}
+	})
 	service := &service{loop: l, stopping: ctx.Done()}
 	group.Go(func() error { return api.Serve(ctx, listener, service, service) })
 	group.Go(func() error { return l.sampleRates(ctx, c.cfg.LoadInterval) })
@@ -185,7 +198,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		group.Go(func() error { return reports.Run(ctx, l.loadReport) })
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
-	c.log.Info("controller started", "listen", c.Address(), "election", election, "revision", revision)
+	c.log.Info("controller started", "listen", c.Address(), "revision", revision, "stored_at", saved)
 	close(c.ready)
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {

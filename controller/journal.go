@@ -54,7 +54,7 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 		}
 	case *api.Event_Store:
 		if d.Store.Frozen {
-			log.Error("the store does not answer: the configuration is frozen, verdicts go on", "err", d.Store.Error)
+			log.Error("the store takes no changes: the configuration is frozen, verdicts go on", "err", d.Store.Error)
 			return
 		}
 		log.Info("the store answers again")

@@ -70,7 +70,7 @@ level=INFO msg="slots moved" cause="drain of web/web2" slots=32 moves="32 slots 
 level=INFO msg=drain backend=web/web2
 level=INFO msg="slots moved" cause="end of the drain of web/web2" slots=32 moves="32 slots of web: web1 -> web2 (gradually)"
 level=INFO msg=undrain backend=web/web2
-level=ERROR msg="the store does not answer: the configuration is frozen, verdicts go on" err="no space left on device"
+level=ERROR msg="the store takes no changes: the configuration is frozen, verdicts go on" err="no space left on device"
 level=INFO msg="the store answers again"
 level=INFO msg="drain done" backend=web/web2 forced=0
 `

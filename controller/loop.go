@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
@@ -18,8 +19,12 @@ import (
 const (
 	// saveTimeout bounds how long a verdict waits for a store that has stopped answering.
 	saveTimeout = 500 * time.Millisecond
+	// changeTimeout is the same for a change of the configuration, which is then refused.
+	changeTimeout = 3 * time.Second
 	// saveInterval is how often a store that has stopped answering is tried.
 	saveInterval = time.Second
+	// lastSave bounds the save at the end, and the wait for the one before.
+	lastSave = 2 * time.Second
 )
 
 // saver is what the loop needs of the store.
@@ -46,6 +51,9 @@ type loop struct {
 	leavers  []plan.Member            // that are checked too, though the intent has them no more
 	checked  int64                    // revision of the intent that the checks are of
 	frozen   error                    // why the store does not have st
+	saving   chan error               // the outcome of a save that nobody waits for, nil while there is none
+	newer    bool                     // st is newer than what is being saved
+	abandon  context.CancelFunc       // ends the latest save
 	fatal    error                    // ends run
 	sequence uint64                   // of the last decision
 
@@ -116,7 +124,7 @@ func (l *loop) begin(file string, text []byte) error {
 	switch {
 	case file == "" && stored.Revision == 0:
 		return errors.New("no intent: the store is new and no --config file was given")
-	case file == "" || string(text) == stored.Loaded && stored.Revision > 0:
+	case file == "" || store.Fingerprint(string(text)) == stored.Loaded && stored.Revision > 0:
 		return nil
 	}
 	_, _, err := l.applyFile(context.Background(), parse(file, string(text)))
@@ -129,6 +137,7 @@ func (l *loop) begin(file string, text []byte) error {
 }
 
 func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
+	defer l.finish(ctx)
 	retry := time.NewTicker(saveInterval)
 	defer retry.Stop()
 	limit := time.NewTimer(0) // the first look at the moves that were stored
@@ -152,10 +161,13 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			l.reloaded(ctx, r)
 		case now := <-retry.C:
 			l.tellDue(now)
-			if l.frozen != nil {
-				_ = l.save(ctx, l.st, nil) // a failure shows in frozen
+			if l.frozen != nil && l.saving == nil {
+				l.newer, l.saving = false, l.begun(ctx, l.st)
 			}
 			l.forgetRetired(ctx, time.Now())
+		case err := <-l.saving:
+			l.saving = nil
+			l.saved(ctx, err)
 		case <-limit.C:
 		}
 		if l.fatal == nil {
@@ -167,11 +179,19 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 	return l.fatal
 }
 
-// do runs f in the loop and waits for it.
+// do runs f in the loop and waits for it. Where ctx ends before the loop has taken f up, f does not run; once it
+// has, what f does is what happened, and do waits for that.
 func (l *loop) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
+	var taken atomic.Bool // by the loop, or back by the caller
+	run := func() {
+		if !taken.Swap(true) {
+			defer close(done)
+			f()
+		}
+	}
 	select {
-	case l.inbox <- func() { defer close(done); f() }:
+	case l.inbox <- run:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -179,7 +199,11 @@ func (l *loop) do(ctx context.Context, f func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		if !taken.Swap(true) {
+			return ctx.Err()
+		}
+		<-done
+		return nil
 	}
 }
 
@@ -198,7 +222,7 @@ func (l *loop) reloaded(ctx context.Context, r fileRead) {
 
 // applyFile applies the controller's own --config file.
 func (l *loop) applyFile(ctx context.Context, p parsed) (int64, bool, error) {
-	return l.apply(ctx, p, func(st *store.State) { st.Intent.Loaded = p.text })
+	return l.apply(ctx, p, func(st *store.State) { st.Intent.Loaded = store.Fingerprint(p.text) })
 }
 
 // parsed is the text of an intent and what it says.
@@ -275,28 +299,96 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 // errFrozen refuses changes that would be lost with this process.
 var errFrozen = errors.New("the configuration is frozen")
 
-// save stores next and makes it the current state. With unlessFrozen, a store that does not answer
-// refuses the change; without, the change is made in memory and stored later.
+// save stores next and makes it the current state. With unlessFrozen, a store that does not answer, or refuses,
+// refuses the change; without, the change is made in memory and stored later. A save is the daemon's own:
+// it goes on when the caller leaves, and when the loop no longer waits for it.
 func (l *loop) save(ctx context.Context, next store.State, unlessFrozen error) error {
 	if unlessFrozen != nil && l.frozen != nil {
 		return fmt.Errorf("%w: %w", unlessFrozen, l.frozen)
 	}
-	if unlessFrozen == nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, saveTimeout)
-		defer cancel()
+	done, patience := l.begun(ctx, next), saveTimeout
+	if unlessFrozen != nil {
+		patience = changeTimeout
 	}
-	err := l.db.Save(ctx, next)
+	var err error
+	select {
+	case err = <-done:
+	case <-time.After(patience):
+		// A change that is refused for it must not be what is stored in the end.
+		l.saving, l.newer = done, unlessFrozen != nil
+		err = fmt.Errorf("writing the store: %w for %v", store.ErrUnavailable, patience)
+	}
 	switch {
 	case errors.Is(err, store.ErrConflict):
 		l.fatal = err
 		return err
 	case err != nil && unlessFrozen != nil:
+		if errors.Is(err, store.ErrRefused) {
+			return err
+		}
+		// It may be there all the same. The state as it was is stored again as soon as the store answers.
+		l.setFrozen(err)
 		return fmt.Errorf("%w: %w", unlessFrozen, err)
 	}
 	l.st = next
 	l.setFrozen(err)
 	return nil
+}
+
+// begun starts a save. The store bounds what it takes.
+func (l *loop) begun(ctx context.Context, st store.State) chan error {
+	ctx, l.abandon = context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- l.db.Save(ctx, st) }()
+	return done
+}
+
+// saved takes the outcome of a save that nobody waited for.
+func (l *loop) saved(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		l.fatal = err
+	case err != nil:
+		l.setFrozen(err) // the timer tries again
+	case l.newer:
+		l.newer, l.saving = false, l.begun(ctx, l.st)
+	default:
+		l.setFrozen(nil)
+	}
+}
+
+// keep makes next the current state while the store cannot have it: nothing waits for that here.
+func (l *loop) keep(next store.State) { l.st, l.newer = next, true }
+
+// finish stores what is not stored yet: a verdict that was overtaken must not stand after a restart.
+func (l *loop) finish(ctx context.Context) {
+	if l.fatal != nil {
+		return
+	}
+	end := time.After(lastSave)
+	last := l.saving == nil // otherwise that one is of an older state
+	for {
+		if last {
+			l.saving = l.begun(ctx, l.st)
+		}
+		var err error
+		select {
+		case err = <-l.saving:
+		case <-end:
+			l.abandon()
+			<-l.saving
+			err = fmt.Errorf("%w for %v", store.ErrUnavailable, lastSave)
+			last = true
+		}
+		if !last && !errors.Is(err, store.ErrConflict) {
+			last = true
+			continue
+		}
+		if err != nil {
+			l.log.Error("the last state is not stored: a restart goes on from an older one", "err", err)
+		}
+		return
+	}
 }
 
 func (l *loop) setFrozen(err error) {
@@ -326,7 +418,7 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 		next.Verdicts = judged(l.intent, next)
 	}
 	if l.frozen != nil && unlessFrozen == nil {
-		l.st = next // the loop's timer tries the store: nothing waits for it here
+		l.keep(next)
 	} else if err := l.save(ctx, next, unlessFrozen); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,13 +24,22 @@ import (
 	"github.com/sluicelb/sluice/controller/store"
 )
 
-// fakeStore is a store that can fail. It may be changed while the loop waits.
+// fakeStore is a store that can fail. Saves go on beside the loop.
 type fakeStore struct {
+	mu    sync.Mutex // guards what follows
 	saved []store.State
 	err   error
 }
 
+func (f *fakeStore) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
 func (f *fakeStore) Save(_ context.Context, st store.State) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.err == nil {
 		f.saved = append(f.saved, st)
 	}
@@ -93,7 +103,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 			}
 		}
 
-		do(func() { db.err = fmt.Errorf("writing the store: %w", store.ErrUnavailable) })
+		db.fail(fmt.Errorf("writing the store: %w", store.ErrUnavailable))
 		if _, err := s.ReportVerdicts(ctx, &api.ReportVerdictsRequest{Verdicts: down("web2")}); err != nil {
 			t.Errorf("a verdict without the store: %v", err)
 		}
@@ -114,7 +124,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 			t.Errorf("an intent: got %v, want it refused", err)
 		}
 		time.Sleep(5 * time.Second) // in vain
-		do(func() { db.err = nil })
+		db.fail(nil)
 		time.Sleep(saveInterval)
 		synctest.Wait()
 		do(func() {
@@ -148,7 +158,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 func TestTakenOver(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
-	db.err = store.ErrConflict
+	db.fail(store.ErrConflict)
 	l.inbox <- func() { _, _ = l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}) }
 	if err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("got %v, want %v", err, store.ErrConflict)

@@ -228,7 +228,7 @@ func storeChanged(err error) *api.Event {
 		return &api.Event{Text: "the store answers again", Detail: &api.Event_Store{Store: &api.StoreChanged{}}}
 	}
 	return &api.Event{
-		Text:   "the store does not answer, the configuration is frozen: " + err.Error(),
+		Text:   "the configuration is frozen: " + err.Error(),
 		Detail: &api.Event_Store{Store: &api.StoreChanged{Frozen: true, Error: err.Error()}},
 	}
 }

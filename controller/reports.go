@@ -127,7 +127,7 @@ func (l *loop) settle(ctx context.Context, ended []plan.SlotRef, now time.Time, 
 		return
 	}
 	if l.frozen != nil {
-		l.st = next
+		l.keep(next)
 	} else if err := l.save(ctx, next, nil); err != nil {
 		return // fatal: another controller decides now
 	}

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 )
 
+var killSeed = flag.Uint64("seed", 0, "of TestKilledAnywhere; 0: the clock's")
+
 // Whenever the controller is killed, in the middle of writing too, the next one brings the switch in
 // line with what was decided, and the one after that finds nothing to write.
 func TestKilledAnywhere(t *testing.T) {
@@ -21,8 +24,11 @@ func TestKilledAnywhere(t *testing.T) {
 	if testing.Short() {
 		rounds = 2
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := *killSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("to repeat: go test ./controller -run TestKilledAnywhere -seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
 	tg := newTarget(t)

@@ -69,7 +69,7 @@ func (l *loop) forgetRetired(ctx context.Context, now time.Time) {
 		return
 	}
 	if l.frozen != nil {
-		l.st = next
+		l.keep(next)
 	} else if err := l.save(ctx, next, nil); err != nil {
 		return // another controller decides now
 	}

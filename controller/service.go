@@ -31,10 +31,14 @@ type service struct {
 func (s *service) call(ctx context.Context, f func() error) error {
 	var err error
 	if stopped := s.loop.do(ctx, func() { err = f() }); stopped != nil {
-		return connect.NewError(connect.CodeUnavailable, fmt.Errorf("the controller is stopping: %w", stopped))
+		return connect.NewError(connect.CodeUnavailable,
+			fmt.Errorf("nothing was done: the caller has left, or the controller is stopping: %w", stopped))
 	}
 	if errors.Is(err, errFrozen) || errors.Is(err, store.ErrConflict) {
 		return connect.NewError(connect.CodeUnavailable, err)
+	}
+	if errors.Is(err, store.ErrRefused) {
+		return connect.NewError(connect.CodeFailedPrecondition, err)
 	}
 	return err
 }

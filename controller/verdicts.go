@@ -56,7 +56,12 @@ func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unkn
 		}
 	}
 	if len(changed.backends) == 0 {
-		l.st = next // times and reasons are stored with the next change
+		// Times and reasons are stored with the next change.
+		if l.frozen != nil {
+			l.keep(next)
+		} else {
+			l.st = next
+		}
 		return unknown, nil
 	}
 	word := "verdict on "
@@ -135,6 +140,9 @@ func (l *loop) recheck(before *config.Intent, now time.Time) {
 			l.rechecked[p.Name] = now
 		}
 	}
+	maps.DeleteFunc(l.rechecked, func(pool string, _ time.Time) bool {
+		return !slices.ContainsFunc(l.intent.Pools, func(p config.Pool) bool { return p.Name == pool })
+	})
 }
 
 // knows says whether a backend is checked.

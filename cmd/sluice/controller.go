@@ -27,7 +27,8 @@ var controllerCommand = &cli.Command{
 	Flags: []cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
-		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated"},
+		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated. " +
+			"Of several controllers on it one works, the others stand by"},
 		&cli.StringFlag{Name: "listen", Value: api.DefaultAddress, Usage: "`ADDRESS` of the API: loopback, or unix:/path"},
 		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; without it, nowhere", loadreport.DefaultPort)},
 		&cli.PathFlag{Name: "load-report-key-file", Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},

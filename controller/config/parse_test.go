@@ -108,7 +108,12 @@ func TestParseProblems(t *testing.T) {
 			`f:7: pools[0].checks[0].port: is missing, and no VIP uses the pool whose port it could be: must be 1..65535`}},
 		{"text for a number", "weight: 50", "weight: half", []string{`f:10: pools[0].backends[1].weight: must be a whole number, is "half"`}},
 		{"a fraction", "weight: 50", "weight: 0.5", []string{`f:10: pools[0].backends[1].weight: must be a whole number, is "0.5"`}},
-		{"a huge number", "weight: 50", "weight: 99999999999999999999", []string{`f:10: pools[0].backends[1].weight: must be at most 9223372036854775807, is 99999999999999999999`}},
+		{"a huge number", "weight: 50", "weight: 99999999999999999999", []string{`f:10: pools[0].backends[1].weight: must be 1..1000, is 99999999999999999999`}},
+		{"huge slots", "weight: 50}", "weight: 50}\n    slots: 99999999999999999999",
+			[]string{`f:11: pools[0].slots: must be a power of two, 64..65536, is 99999999999999999999`}},
+		{"a huge capacity", "pool: web}", "pool: web, capacity: 99999999999999999999}", []string{`f:12: vips[0].capacity: must be 1..1000000000, is 99999999999999999999`}},
+		{"a huge port", "ports: [", "ports: [99999999999999999999, ", []string{`f:2: switches[0].ports[0]: must be 1..509, is 99999999999999999999`}},
+		{"a huge negative number", "weight: 50", "weight: -99999999999999999999", []string{`f:10: pools[0].backends[1].weight: must be 1..1000, is -99999999999999999999`}},
 		{"not a bool", "weight: 50", "enabled: maybe", []string{`f:10: pools[0].backends[1].enabled: must be true or false, is "maybe"`}},
 
 		{"no switches", `

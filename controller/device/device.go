@@ -86,11 +86,12 @@ type Config struct {
 	Name        string
 	Target      string // host:port
 	DeviceID    uint64
-	Election    p4rt.ElectionID
 	StationIdle time.Duration // silence after which a station is forgotten; default 5m
 	Log         *slog.Logger
 	Report      func(context.Context, Report) // may block, not for long; returns when the context ends
 	Session     func(*p4rt.Config)            // changes the session's settings; may be nil
+
+	Elect func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids
 }
 
 // Device is one switch.
@@ -124,7 +125,7 @@ func New(cfg Config, w Wanted) (*Device, error) {
 	session := p4rt.Config{
 		Target:   cfg.Target,
 		DeviceID: cfg.DeviceID,
-		Election: &cfg.Election,
+		Elect:    cfg.Elect,
 		Pipeline: &v1.ForwardingPipelineConfig{
 			P4Info:         p4.P4Info(),
 			P4DeviceConfig: p4.DeviceConfig(),

@@ -10,16 +10,18 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // embedded is one etcd node inside this process. It opens no socket: the client speaks to it in memory.
 type embedded struct {
+	dir       string
 	log       *slog.Logger
 	lock      *os.File
 	etcd      *embed.Etcd
@@ -32,13 +34,31 @@ type embedded struct {
 }
 
 const (
-	maxRequestBytes = 64 << 20 // a change of every slot of a large configuration
-	maxTxnOps       = 16384
-	snapshotCount   = 500
-	maxDatabase     = 4 << 30 // far above what is in use: past it etcd refuses every write
-	keepRevisions   = 100     // nobody reads the past; each takes the room of what was written
-	startTimeout    = 30 * time.Second
+	snapshotCount = 500
+	maxDatabase   = 4 << 30 // far above what is in use: past it etcd refuses every write
+	keepRevisions = 100     // nobody reads the past; each takes the room of what was written
+	startTimeout  = 30 * time.Second
+
+	// segment is what etcd sets aside for its log, twice, each time that it has filled one.
+	segment = 8 << 20
+	// room is what a file system must have left before a write. etcd, which cannot go on when it has none, would be
+	// dead until a restart; so one that fills up is met before etcd meets it.
+	room = 4 * segment
 )
+
+func init() { wal.SegmentSizeBytes = segment }
+
+// checkRoom refuses to write where the file system is nearly full.
+func checkRoom(dir string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return nil // then a write tells
+	}
+	if left := fs.Bavail * uint64(fs.Bsize); left < room {
+		return fmt.Errorf("%w: %w: %s has %d MiB left, the store needs %d MiB", ErrRefused, unix.ENOSPC, dir, left>>20, room>>20)
+	}
+	return nil
+}
 
 func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logger) (*embedded, *clientv3.Client, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -48,7 +68,7 @@ func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logge
 	if err != nil {
 		return nil, nil, err
 	}
-	e := &embedded{lock: lock, log: log}
+	e := &embedded{dir: dir, lock: lock, log: log}
 	e.alive, e.die = context.WithCancelCause(context.Background())
 	if err := e.start(ctx, dir, quota, log); err != nil {
 		e.close()
@@ -94,7 +114,10 @@ func (e *embedded) compact(ctx context.Context, revision int64) error {
 
 func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog.Logger) error {
 	data := filepath.Join(dir, "etcd")
-	if err := checkBackend(data); err != nil {
+	if err := checkFiles(data); err != nil {
+		return err
+	}
+	if err := checkRoom(dir); err != nil {
 		return err
 	}
 	cfg := embed.NewConfig()
@@ -107,7 +130,6 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 	cfg.InitialCluster = cfg.Name + "=" + peer.String()
 	// Nobody else stands for election, so there is nobody to wait for.
 	cfg.TickMs, cfg.ElectionMs = 10, 50
-	cfg.MaxRequestBytes, cfg.MaxTxnOps = maxRequestBytes, maxTxnOps
 	cfg.QuotaBackendBytes = quota
 	// Entries that a snapshot covers are kept for members that lag, of which there are none; those
 	// since the last one are read into memory at the start.
@@ -128,8 +150,6 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 			select {
 			case <-etcd.Server.ReadyNotify():
 			case err = <-etcd.Err():
-			case <-time.After(startTimeout):
-				err = fmt.Errorf("not ready after %v", startTimeout)
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
@@ -143,7 +163,10 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 		}
 		return nil
 	case <-e.alive.Done():
-		return fmt.Errorf("data directory %s cannot be read: %w", dir, context.Cause(e.alive))
+		return fmt.Errorf("data directory %s cannot be read: %w; %s", dir, context.Cause(e.alive), remedy)
+	case <-time.After(startTimeout):
+		e.die(errors.New("it did not start")) // nobody can wait for it
+		return fmt.Errorf("the embedded store is not ready after %v: the files in %s may be damaged: %s", startTimeout, data, remedy)
 	}
 }
 
@@ -176,23 +199,4 @@ func (e *embedded) close() {
 		e.etcd.Close()
 	}
 	e.lock.Close()
-}
-
-// checkBackend opens the database as etcd is going to, because etcd opens it in a goroutine of its
-// own, whose panic nobody could catch.
-func checkBackend(data string) (err error) {
-	file := filepath.Join(data, "member", "snap", "db")
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%s is corrupt: %v", file, r)
-		}
-	}()
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 2 * time.Second})
-	if err != nil {
-		return fmt.Errorf("%s is corrupt or unreadable: %w", file, err)
-	}
-	return db.Close()
 }

@@ -1,46 +1,191 @@
 package store
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/url"
+	"os"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 )
 
-// An external etcd is used through the same code: what one controller leaves there, the next one finds,
-// and the first can write no more.
-func TestExternal(t *testing.T) {
+// cluster starts an etcd with default limits that listens on loopback.
+func cluster(t *testing.T) Config {
+	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.Dir = t.TempDir()
 	loopback := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, []url.URL{loopback}
 	cfg.TickMs, cfg.ElectionMs = 10, 50
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	cluster, err := embed.StartEtcd(cfg)
+	etcd, err := embed.StartEtcd(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Close()
-	<-cluster.Server.ReadyNotify()
+	t.Cleanup(etcd.Close)
+	<-etcd.Server.ReadyNotify()
+	return Config{Endpoints: []string{etcd.Clients[0].Addr().String()}, Timeout: 10 * time.Second, lapse: time.Second}
+}
 
-	at := Config{Endpoints: []string{cluster.Clients[0].Addr().String()}}
+// lines is a log that tells when it has a text.
+type lines struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	wrote chan struct{} // capacity 1
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case l.wrote <- struct{}{}:
+	default:
+	}
+	return l.text.Write(p)
+}
+
+func (l *lines) wait(t *testing.T, want string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		l.mu.Lock()
+		text := l.text.String()
+		l.mu.Unlock()
+		if strings.Contains(text, want) {
+			return
+		}
+		select {
+		case <-l.wrote:
+		case <-late:
+			t.Fatalf("the log lacks %s:\n%s", want, text)
+		}
+	}
+}
+
+// opening is an Open that may have to wait.
+type opening struct {
+	log  *lines
+	done chan *Store
+}
+
+func standBy(t *testing.T, at Config) *opening {
+	o := &opening{&lines{wrote: make(chan struct{}, 1)}, make(chan *Store, 1)}
+	at.Log = slog.New(slog.NewTextHandler(o.log, nil))
+	go func() {
+		s, _, err := Open(t.Context(), at)
+		if err != nil {
+			t.Error(err)
+			close(o.done)
+			return
+		}
+		o.done <- s
+	}()
+	return o
+}
+
+// An external etcd is used through the same code. Of two controllers that are alive one has it; the other says
+// who, waits, and finds everything as soon as the first leaves.
+func TestExternal(t *testing.T) {
+	at := cluster(t)
 	first, _ := open(t, at)
-	defer first.Close()
 	if err := first.Save(t.Context(), sample()); err != nil {
 		t.Fatal(err)
 	}
-	second, st := open(t, at)
-	defer second.Close()
-	if diff := cmp.Diff(sample(), st); diff != "" {
-		t.Errorf("what the second finds (-want +got):\n%s", diff)
+	second := standBy(t, at)
+	host, _ := os.Hostname()
+	second.log.wait(t, fmt.Sprintf(`msg="another controller has the store: this one stands by until it has left" holder="process %d on %s, since `, os.Getpid(), host))
+	next := sample()
+	next.Intent.Revision++
+	time.Sleep(2 * at.lapse) // a lease that is kept alive does not lapse
+	select {
+	case <-second.done:
+		t.Fatal("the second took the store from the first, which lives")
+	case <-first.Lost():
+		t.Fatal("the first lost the store")
+	default:
 	}
-	st.Intent.Revision++
-	if err := first.Save(t.Context(), st); err == nil || err.Error() != "writing the store: another controller has taken over the store" {
-		t.Errorf("the first writes: %v", err)
+	if err := first.Save(t.Context(), next); err != nil {
+		t.Errorf("the first writes while another waits: %v", err)
 	}
-	if err := second.Save(t.Context(), st); err != nil {
+	first.Close()
+	s := <-second.done
+	if s == nil {
+		return
+	}
+	s.Close()
+	s, st := open(t, at)
+	defer s.Close()
+	if diff := cmp.Diff(next, st); diff != "" {
+		t.Errorf("what the next one finds (-want +got):\n%s", diff)
+	}
+}
+
+// A controller that died without a word, or hangs, is replaced when its lease has lapsed; coming back it can
+// write no more, is told so, and may not ask a switch for anything.
+func TestLeaseLapses(t *testing.T) {
+	at := cluster(t)
+	first, _ := open(t, at)
+	if err := first.Save(t.Context(), sample()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Bid(t.Context(), "leaf1:9559", "0:7"); err != nil {
+		t.Errorf("the leader asks: %v", err)
+	}
+	second := standBy(t, at)
+	second.log.wait(t, "another controller has the store")
+	first.leader.stop() // no longer kept alive, nor given up
+	first.leader.done.Wait()
+	first.leader.session.Orphan()
+	began := time.Now()
+	s := <-second.done
+	if s == nil {
+		return
+	}
+	defer s.Close()
+	t.Logf("took over after %v", time.Since(began))
+	second.log.wait(t, `msg="the store is free: this controller takes it"`)
+
+	if err := first.Bid(t.Context(), "leaf1:9559", "0:9"); !errors.Is(err, ErrConflict) {
+		t.Errorf("the former leader asks: %v, want %v", err, ErrConflict)
+	}
+	err := first.Save(t.Context(), State{})
+	if err == nil || err.Error() != "writing the store: another controller has taken over the store" {
+		t.Errorf("the former leader writes: %v", err)
+	}
+	first.leader.keep(first.kv.head.Writer)
+	<-first.Lost()
+	first.Close()
+	if got, err := s.Bidders(t.Context(), "leaf1:9559"); err != nil || cmp.Diff([]string{"0:7"}, got) != "" {
+		t.Errorf("ids of the leader before: %v, %v, want 0:7", got, err)
+	}
+	if err := s.Save(t.Context(), State{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A leader whose lease lapsed while nobody else came is leader again.
+func TestLeaseIsRegained(t *testing.T) {
+	at := cluster(t)
+	log := &lines{wrote: make(chan struct{}, 1)}
+	at.Log = slog.New(slog.NewTextHandler(log, nil))
+	s, _ := open(t, at)
+	defer s.Close()
+	if _, err := s.client.Revoke(t.Context(), s.leader.session.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	log.wait(t, `msg="the lease on the store has lapsed: another controller may take over"`)
+	log.wait(t, `msg="the lease on the store is renewed"`)
+	if err := s.Bid(t.Context(), "leaf1:9559", "0:7"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Save(t.Context(), sample()); err != nil {
 		t.Error(err)
 	}
 }

@@ -88,7 +88,7 @@ func TestFullDatabase(t *testing.T) {
 		t.Helper()
 		var err error
 		for range 100 {
-			if _, err = s.client.Put(t.Context(), prefixData+docIntent, `{"yaml":"`+strings.Repeat("x", 1<<20)+`"}`); err != nil {
+			if _, err = s.client.Put(t.Context(), partKey(docPart{docText, 0, 1, 1}), strings.Repeat("x", 1<<20)); err != nil {
 				break
 			}
 		}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,13 +31,19 @@ type State struct {
 
 // Intent is the operator's configuration as committed.
 type Intent struct {
-	YAML      string    `json:"yaml"`
+	YAML      string    `json:"-"`        // a document of its own
 	File      string    `json:"file"`     // its name in messages
 	Revision  int64     `json:"revision"` // 0: none was ever applied
 	AppliedAt time.Time `json:"applied_at"`
-	// Loaded is the text last taken from the controller's own --config file. While the file still
-	// says that, a restart does not undo what was applied by other ways since.
+	// Loaded is the Fingerprint of the text last taken from the controller's own --config file. While the
+	// file still says that, a restart does not undo what was applied by other ways since.
 	Loaded string `json:"loaded"`
+}
+
+// Fingerprint tells one text from another.
+func Fingerprint(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 // Verdict is healthd's last word on a backend.
@@ -56,6 +64,7 @@ type Verdict struct {
 // Documents, under data/. A pool has its own, so that a change writes the pools it touches.
 const (
 	docIntent   = "intent"
+	docText     = "intent.yaml" // the intent's text, as it is
 	docPlan     = "plan"
 	docAdmin    = "admin"
 	docVerdicts = "verdicts/" // and the pool's name
@@ -106,7 +115,10 @@ func (s *Store) encode(st State) (map[string][]byte, error) {
 		admin = append(admin, adminDoc{k.Pool, k.Backend, st.Admin[k]})
 	}
 	docs := make(map[string][]byte)
-	for name, value := range map[string]any{docIntent: st.Intent, docPlan: doc, docAdmin: admin} {
+	if err := encodeIntent(st.Intent, docs); err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]any{docPlan: doc, docAdmin: admin} {
 		b, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("encoding %s: %w", name, err)
@@ -130,6 +142,16 @@ func (s *Store) encode(st State) (map[string][]byte, error) {
 	}
 	s.encoded = encoded
 	return docs, nil
+}
+
+// encodeIntent adds the documents of the intent.
+func encodeIntent(intent Intent, docs map[string][]byte) error {
+	b, err := json.Marshal(intent)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", docIntent, err)
+	}
+	docs[docIntent], docs[docText] = b, []byte(intent.YAML)
+	return nil
 }
 
 // encodeVerdicts adds one document for each pool that has verdicts.
@@ -173,11 +195,14 @@ func decode(docs map[string][]byte) (State, error) {
 	}
 	var doc planDoc
 	var admin []adminDoc
+	var text string
 	for name, b := range docs {
 		var err error
 		switch {
 		case name == docIntent:
 			err = json.Unmarshal(b, &st.Intent)
+		case name == docText:
+			text = string(b)
 		case name == docPlan:
 			err = json.Unmarshal(b, &doc)
 		case name == docAdmin:
@@ -202,6 +227,10 @@ func decode(docs map[string][]byte) (State, error) {
 	}
 	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
 	st.Retired = doc.Retired
+	if _, ok := docs[docText]; !ok && st.Intent.Revision > 0 {
+		return State{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
+	}
+	st.Intent.YAML = text
 	for _, a := range doc.VIPAge {
 		st.VIPAge[plan.VIPKey{Address: a.Address, Protocol: a.Protocol, Port: a.Port}] = a.Revision
 	}

@@ -25,6 +25,9 @@ var (
 	ErrConflict = errors.New("another controller has taken over the store")
 	// ErrUnavailable: etcd did not answer; the change may or may not be there. Try again.
 	ErrUnavailable = errors.New("the store does not answer")
+	// ErrRefused: etcd has answered, and the change is not there: no room is left, a limit is lower than an etcd's
+	// default, or the caller may not. Until that is changed another try ends the same.
+	ErrRefused = errors.New("the store refuses the change")
 	// ErrVersion: written by a program that lays out the store differently.
 	ErrVersion = errors.New("store of an unknown version")
 	// ErrCorrupt: what is there cannot be what a controller wrote.
@@ -38,20 +41,25 @@ type Config struct {
 	Timeout   time.Duration // of one operation; default 2s
 	Log       *slog.Logger  // default: none
 
-	quota int64 // bytes of the embedded database; default maxDatabase
+	quota int64         // bytes of the embedded database; default maxDatabase
+	lapse time.Duration // after which a leader of an external store that is silent counts as gone; default 5s
 }
 
 // Store is an open store.
 type Store struct {
 	client   *clientv3.Client
 	embedded *embedded // nil when external
+	leader   *leader   // nil when embedded: there the directory's lock says who leads
 	kv       kv
 	log      *slog.Logger
 	encoded  map[*plan.Pool][]byte      // what the last encode made; pools are never modified
 	verdicts map[string]encodedVerdicts // the same, by pool
 }
 
-// Open opens the store, takes it over from an earlier writer and returns what it holds.
+// Open opens the store, takes it over from an earlier writer and returns what it holds. One that another
+// controller has, and that controller lives, it does not take: the directory of an embedded store is locked,
+// which is an error; for an external store it waits as a standby until the other has left, or is silent for
+// so long that its lease lapses.
 func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 	if (cfg.Dir == "") == (len(cfg.Endpoints) == 0) {
 		return nil, State{}, errors.New("the store needs a data directory or etcd endpoints, one of the two")
@@ -80,6 +88,13 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 		return nil, State{}, fmt.Errorf("opening the store: %w", err)
 	}
 	s.kv = kv{client: s.client, timeout: cfg.Timeout}
+	if s.embedded == nil {
+		s.leader, err = campaign(ctx, s.client, cfg)
+		if err != nil {
+			s.Close()
+			return nil, State{}, fmt.Errorf("opening the store: %w", err)
+		}
+	}
 	st, err := s.load(ctx)
 	if err != nil {
 		s.Close()
@@ -96,15 +111,22 @@ func (s *Store) load(ctx context.Context) (State, error) {
 	if err := open(); err != nil {
 		return State{}, err
 	}
-	return decode(s.kv.held)
+	if s.leader != nil {
+		s.leader.keep(s.kv.head.Writer)
+	}
+	docs := make(map[string][]byte)
+	for name, doc := range s.kv.held {
+		docs[name] = doc.content
+	}
+	return decode(docs)
 }
 
-// Writer is this opening's number: higher than that of every opening before, and a new store's is higher
-// than that of any older one, as long as the clock does not go back.
-func (s *Store) Writer() uint64 { return s.kv.writer }
+// SavedAt is when what Open returned, or Save wrote last, was saved; zero when that is unknown. While a
+// controller cannot save, what is stored says less and less of how things are.
+func (s *Store) SavedAt() time.Time { return s.kv.head.SavedAt }
 
-// Save makes the store hold st, writing what differs in one transaction. Errors: ErrUnavailable,
-// after which the next Save brings everything up to date, and ErrConflict, after which none will.
+// Save makes the store hold st, writing what differs: all of it, or nothing. Errors: ErrUnavailable and
+// ErrRefused, after which the next Save brings everything up to date, and ErrConflict, after which none will.
 func (s *Store) Save(ctx context.Context, st State) error {
 	docs, err := s.encode(st)
 	if err != nil {
@@ -117,6 +139,9 @@ func (s *Store) Save(ctx context.Context, st State) error {
 }
 
 func (s *Store) saveEmbedded(ctx context.Context, docs map[string][]byte) error {
+	if err := checkRoom(s.embedded.dir); err != nil {
+		return fmt.Errorf("writing the store: %w", err)
+	}
 	err := s.kv.save(ctx, docs)
 	if errors.Is(err, rpctypes.ErrNoSpace) {
 		s.log.Warn("the store is full: making room")
@@ -133,8 +158,12 @@ func (s *Store) saveEmbedded(ctx context.Context, docs map[string][]byte) error 
 	return err
 }
 
-// Close closes the store and, if it is embedded, its etcd.
+// Close closes the store and, if it is embedded, its etcd. An external one is free for the next controller
+// at once.
 func (s *Store) Close() {
+	if s.leader != nil {
+		s.leader.leave()
+	}
 	s.client.Close()
 	if s.embedded != nil {
 		s.embedded.close()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -32,18 +33,24 @@ func sample() State {
 			{ID: 7, Name: "web1", Forward: plan.Forward{MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3}, Weight: 100},
 			{ID: 300, Name: "web2", Weight: 1, Removed: true},
 		},
-		Home:  []plan.BackendID{7, 300, 7, 0},
-		Slots: []plan.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7}, {}},
+		Home:    []plan.BackendID{7, 300, 7, 0},
+		Slots:   []plan.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7, Grace: 300, Back: true}, {}},
+		Entered: []uint32{0, 1 << 31, 5, 0},
 	}
 	return State{
-		Intent:   Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
-		Plan:     plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1, Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
-		Admin:    map[plan.BackendKey]plan.Admin{web2: plan.Drain},
-		Verdicts: map[plan.BackendKey]Verdict{web1: {Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when}},
-		VIPAge:   map[plan.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
-		Retired:  map[packet.MAC]time.Time{{2, 0x53, 0x4c, 0, 0, 9}: when},
+		Intent: Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
+		Plan:   plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1, Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
+		Admin:  map[plan.BackendKey]plan.Admin{web2: plan.Drain},
+		Verdicts: map[plan.BackendKey]Verdict{web1: {
+			Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when,
+			Author: "rack1", Session: "a1", Heard: when.Add(time.Second), Fell: when.Add(time.Minute),
+		}},
+		VIPAge:  map[plan.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
+		Retired: map[packet.MAC]time.Time{{2, 0x53, 0x4c, 0, 0, 9}: when},
 	}
 }
+
+var quiet = slog.New(slog.DiscardHandler)
 
 func open(t *testing.T, cfg Config) (*Store, State) {
 	t.Helper()
@@ -61,7 +68,7 @@ func TestSurvivesReopening(t *testing.T) {
 	if diff := cmp.Diff(empty, st); diff != "" {
 		t.Errorf("new store (-want +got):\n%s", diff)
 	}
-	first := s.Writer()
+	first := s.kv.head.Writer
 	if err := s.Save(t.Context(), sample()); err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +78,8 @@ func TestSurvivesReopening(t *testing.T) {
 	if diff := cmp.Diff(sample(), st); diff != "" {
 		t.Errorf("reopened (-want +got):\n%s", diff)
 	}
-	if s.Writer() != first+1 {
-		t.Errorf("the second writer is %d, want %d", s.Writer(), first+1)
+	if s.kv.head.Writer <= first {
+		t.Errorf("the second writer is %d, the first was %d", s.kv.head.Writer, first)
 	}
 	less := sample()
 	delete(less.Plan.Pools, "empty")
@@ -96,10 +103,10 @@ func TestWritersRise(t *testing.T) {
 		cfg := Config{Dir: t.TempDir()}
 		for range 3 {
 			s, _ := open(t, cfg)
-			if s.Writer() <= last {
-				t.Errorf("writer %d after %d", s.Writer(), last)
+			if s.kv.head.Writer <= last {
+				t.Errorf("writer %d after %d", s.kv.head.Writer, last)
 			}
-			last = s.Writer()
+			last = s.kv.head.Writer
 			s.Close()
 		}
 	}
@@ -117,12 +124,13 @@ func TestWritesOnlyWhatDiffers(t *testing.T) {
 		return r.Header.Revision
 	}
 	modified := func() (keys []string) {
-		r, err := s.client.Get(t.Context(), prefixData, clientv3.WithPrefix(), clientv3.WithMinModRev(revision()))
+		r, err := s.client.Get(t.Context(), prefixDocs, clientv3.WithPrefix(), clientv3.WithMinModRev(revision()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, item := range r.Kvs {
-			keys = append(keys, strings.TrimPrefix(string(item.Key), prefixData))
+			p, _ := parsePart(string(item.Key))
+			keys = append(keys, p.name)
 		}
 		return keys
 	}
@@ -172,10 +180,11 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// lossy is a KV that loses answers, or requests.
+// lossy is a KV that loses answers, or requests, or answers so many requests that write and is gone.
 type lossy struct {
 	clientv3.KV
 	loseAnswer, loseRequest bool
+	answer                  int // counts down; below zero it answers no more
 }
 
 type lossyTxn struct {
@@ -188,7 +197,7 @@ func (l *lossy) Txn(ctx context.Context) clientv3.Txn { return &lossyTxn{l.KV.Tx
 func (t *lossyTxn) If(c ...clientv3.Cmp) clientv3.Txn  { t.Txn = t.Txn.If(c...); return t }
 func (t *lossyTxn) Then(o ...clientv3.Op) clientv3.Txn { t.Txn = t.Txn.Then(o...); return t }
 func (t *lossyTxn) Commit() (*clientv3.TxnResponse, error) {
-	if t.kv.loseRequest {
+	if t.kv.answer--; t.kv.loseRequest || t.kv.answer < 0 {
 		return nil, context.DeadlineExceeded
 	}
 	r, err := t.Txn.Commit()
@@ -209,7 +218,7 @@ func TestLostAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := Config{Dir: t.TempDir()}
 			s, _ := open(t, cfg)
-			l := &lossy{KV: s.client.KV}
+			l := &lossy{KV: s.client.KV, answer: 1000}
 			s.client.KV = l
 			test.lose(l)
 			st := sample()
@@ -242,6 +251,17 @@ func TestOpenErrors(t *testing.T) {
 			}
 		}
 	}
+	// The first change is the second one's base; what is put for it replaces a whole document.
+	document := func(name, value string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			s, _ := open(t, Config{Dir: dir})
+			if err := s.Save(t.Context(), sample()); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			put(partKey(docPart{name, 1, 1, 1}), value)(t, dir)
+		}
+	}
 	tests := []struct {
 		name    string
 		prepare func(t *testing.T, dir string)
@@ -249,14 +269,18 @@ func TestOpenErrors(t *testing.T) {
 		is      error
 	}{
 		{"a layout of the future", put(keyVersion, "9"),
-			`opening the store: store of an unknown version: layout version "9", this program knows "2"; start with an empty data directory and --config`, ErrVersion},
+			`opening the store: store of an unknown version: layout version "9", this program knows "3"; start with an empty data directory and --config`, ErrVersion},
 		{"a foreign key", put(prefix+"what", ""),
 			"opening the store: store is corrupt: key /sluice/what is not of this program", ErrCorrupt},
-		{"a broken document", put(prefixData+docAdmin, "{"),
+		{"a key of no change", put(prefixDocs+"7/"+docAdmin, ""),
+			"opening the store: store is corrupt: key /sluice/docs/7/admin is not of this program", ErrCorrupt},
+		{"a part is missing", put(partKey(docPart{docAdmin, 0, 2, 2}), "x"),
+			"opening the store: store is corrupt: admin: part 1 of 2 is missing", ErrCorrupt},
+		{"a broken document", document(docAdmin, "{"),
 			"opening the store: store is corrupt: admin: unexpected end of JSON input", ErrCorrupt},
-		{"an unknown document", put(prefixData+"more", ""),
+		{"an unknown document", document("more", ""),
 			"opening the store: store is corrupt: more: unknown document", ErrCorrupt},
-		{"a broken pool", put(prefixData+docPool+"web", "nonsense"),
+		{"a broken pool", document(docPool+"web", "nonsense"),
 			"opening the store: store is corrupt: pool/web: flate: corrupt input before offset 1", ErrCorrupt},
 		{"a broken head", put(keyHead, "x"),
 			"opening the store: store is corrupt: /sluice/head: invalid character 'x' looking for beginning of value", ErrCorrupt},
@@ -272,7 +296,7 @@ func TestOpenErrors(t *testing.T) {
 			for _, f := range logs {
 				overwrite(t, f)
 			}
-		}, "cannot be read: ", nil},
+		}, "etcd/member/wal is corrupt or unreadable: it is cut short: it ends at change 0, the database has change ", nil},
 		{"another process has it", func(t *testing.T, dir string) {
 			s, _ := open(t, Config{Dir: dir})
 			t.Cleanup(s.Close)

@@ -35,9 +35,17 @@ type Config struct {
 	Target   string // host:port
 	DeviceID uint64
 
-	// Election is this client's rank. With nil the session stays a standby and is never primary, even
-	// where a target (bmv2) says so.
+	// Election is this client's rank. With nil, and no Elect, the session stays a standby and is never
+	// primary, even where a target (bmv2) says so.
 	Election *ElectionID
+
+	// Elect makes the rank in Election's place, for clients that take over with care. The session comes
+	// without an id, which changes nothing on the target, and asks Elect when it has heard how things
+	// are, and again at each news while it is not primary; never twice at once. An id that Elect returns
+	// is sent to the target. An error keeps the session a standby until the next news, and shows in
+	// Status. Elect may take its time: its context ends when there is newer news or the connection is
+	// lost, and what it returns then does not count.
+	Elect func(context.Context, Rivals) (ElectionID, error)
 
 	// Pipeline is pushed, which clears all tables, when the target runs nothing or something else: its
 	// cookie or its P4Info differ. It must carry a cookie. With nil the target's own is used.
@@ -76,6 +84,12 @@ type Status struct {
 	Since   time.Time   // when State began
 	Err     error       // why the session is not primary; nil when it is, or has not tried yet
 	Highest *ElectionID // the highest election id that the target has told, nil before it did
+}
+
+// Rivals is what a target has told of the other clients of its device.
+type Rivals struct {
+	Primary bool        // one of them is primary
+	Highest *ElectionID // the primary's id, or else the highest that the target remembers; nil: none
 }
 
 // Session keeps one device's connection and, where it has an election id, tries to be its primary.
@@ -192,6 +206,20 @@ func (s *Session) backoff(attempt int) time.Duration {
 type link struct {
 	mu     sync.Mutex // guards sending
 	stream v1.P4Runtime_StreamChannelClient
+
+	rank     sync.Mutex  // guards what follows; never held while sending, which may wait for the target
+	bid      *ElectionID // what this client came with last; nil: no id
+	answered bool        // the target has answered that
+}
+
+// arbitrate asks the target to rank this client by id.
+func (l *link) arbitrate(deviceID uint64, id *ElectionID) error {
+	l.rank.Lock()
+	l.bid, l.answered = id, false
+	l.rank.Unlock()
+	return l.send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{
+		Arbitration: &v1.MasterArbitrationUpdate{DeviceId: deviceID, ElectionId: id.message()},
+	}})
 }
 
 func (l *link) send(m *v1.StreamMessageRequest) error {
@@ -203,6 +231,8 @@ func (l *link) send(m *v1.StreamMessageRequest) error {
 // arbitration is one answer of the target.
 type arbitration struct {
 	primary  bool
+	bid      *ElectionID // by which
+	rival    bool        // another client is primary
 	highest  *ElectionID
 	err      error            // why not primary
 	messages *backlog.Backlog // of this time as primary
@@ -228,10 +258,11 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 		return false, fmt.Errorf("opening the stream: %w", err)
 	}
 	l := &link{stream: stream}
-	// An error here shows, with its reason, in receive.
-	_ = l.send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{
-		Arbitration: &v1.MasterArbitrationUpdate{DeviceId: s.cfg.DeviceID, ElectionId: s.cfg.Election.message()},
-	}})
+	first := s.cfg.Election
+	if s.cfg.Elect != nil {
+		first = nil
+	}
+	_ = l.arbitrate(s.cfg.DeviceID, first) // an error shows, with its reason, in receive
 	answers := make(chan arbitration)
 	lost := make(chan error, 1)
 	background.Go(func() { lost <- s.receive(ctx, l, answers) })
@@ -245,6 +276,16 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 			running = nil
 		}
 	}
+	var asked *question
+	drop := func() {
+		if asked != nil {
+			asked.cancel()
+			<-asked.reply // Elect has returned
+			asked = nil
+		}
+	}
+	defer drop()
+	logged := "" // why Elect wants no primacy, as it was told last
 	late := time.NewTimer(answerTimeout)
 	defer late.Stop()
 	for {
@@ -252,25 +293,50 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 		if running != nil {
 			done = running.done
 		}
+		var reply chan election
+		if asked != nil {
+			reply = asked.reply
+		}
 		select {
 		case a := <-answers:
 			late.Stop()
+			drop()
 			if !a.primary {
 				s.setStatus(Backup, a.err, a.highest)
-				level := slog.LevelInfo
-				if s.cfg.Election != nil {
-					level = slog.LevelWarn // somebody outranks a client that means to be primary
+				if s.cfg.Elect == nil {
+					level := slog.LevelInfo
+					if s.cfg.Election != nil {
+						level = slog.LevelWarn // somebody outranks a client that means to be primary
+					}
+					s.log.Log(ctx, level, "not primary", "reason", a.err)
+				} else if running != nil {
+					s.log.Warn("not primary any more", "reason", a.err)
 				}
-				s.log.Log(ctx, level, "not primary", "reason", a.err)
 				stop(a.err)
+				if s.cfg.Elect != nil {
+					asked = s.ask(ctx, Rivals{a.rival, a.highest})
+				}
 				continue
 			}
+			logged = ""
 			if running != nil {
 				continue
 			}
 			s.setStatus(Active, nil, a.highest)
-			s.log.Info("primary", "election", s.cfg.Election)
-			running = s.begin(ctx, client, l, info, a.messages, f)
+			s.log.Info("primary", "election", a.bid)
+			running = s.begin(ctx, client, l, info, a, f)
+		case e := <-reply:
+			asked = nil
+			if e.err == nil {
+				_ = l.arbitrate(s.cfg.DeviceID, &e.id) // an error shows in receive
+				late.Reset(answerTimeout)
+				continue
+			}
+			s.setStatus(Backup, fmt.Errorf("%w: %w", ErrNotPrimary, e.err), nil)
+			if text := e.err.Error(); text != logged {
+				s.log.Warn("not primary", "reason", e.err)
+				logged = text
+			}
 		case o := <-done:
 			running = nil
 			if o.lost != nil {
@@ -286,17 +352,38 @@ func (s *Session) connect(ctx context.Context, info *Info, f func(context.Contex
 	}
 }
 
+// question is one call of Elect.
+type question struct {
+	cancel context.CancelFunc
+	reply  chan election // capacity 1
+}
+
+type election struct {
+	id  ElectionID
+	err error
+}
+
+func (s *Session) ask(ctx context.Context, seen Rivals) *question {
+	ctx, cancel := context.WithCancel(ctx)
+	q := &question{cancel: cancel, reply: make(chan election, 1)}
+	go func() { // ends when Elect does; connect waits for that
+		defer cancel()
+		id, err := s.cfg.Elect(ctx, seen)
+		q.reply <- election{id, err}
+	}()
+	return q
+}
+
 // receive reads the stream until it ends, and says why it did.
 func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitration) error {
 	var messages *backlog.Backlog // nil while not primary
-	answered := false
 	for {
 		m, err := l.stream.Recv()
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				return cause
 			}
-			return s.streamError(err, answered)
+			return s.streamError(err, l)
 		}
 		update, ok := m.GetUpdate().(*v1.StreamMessageResponse_Arbitration)
 		if !ok {
@@ -307,8 +394,10 @@ func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitrati
 			}
 			continue
 		}
-		answered = true
-		a := s.judge(update.Arbitration)
+		a, current := s.judge(l, update.Arbitration)
+		if !current {
+			continue
+		}
 		switch {
 		case !a.primary:
 			messages = nil
@@ -324,42 +413,58 @@ func (s *Session) receive(ctx context.Context, l *link, answers chan<- arbitrati
 	}
 }
 
-// judge reads an arbitration answer (section "Client Arbitration Notifications").
-func (s *Session) judge(m *v1.MasterArbitrationUpdate) arbitration {
-	var a arbitration
+// judge reads an arbitration answer (section "Client Arbitration Notifications"). One that the target
+// gave before it had the id that this client sent last is not current.
+func (s *Session) judge(l *link, m *v1.MasterArbitrationUpdate) (a arbitration, current bool) {
+	l.rank.Lock()
+	defer l.rank.Unlock()
+	a.bid = l.bid
 	if e := m.GetElectionId(); e != nil {
 		a.highest = &ElectionID{High: e.GetHigh(), Low: e.GetLow()}
 	}
-	switch code := codes.Code(m.GetStatus().GetCode()); {
-	case s.cfg.Election == nil:
+	code := codes.Code(m.GetStatus().GetCode())
+	if s.cfg.Elect != nil && l.bid != nil {
+		// From the id on the highest is no lower.
+		if a.highest != nil && a.highest.Compare(*l.bid) < 0 || a.highest == nil && code != codes.OK {
+			return a, false
+		}
+	}
+	l.answered = true
+	a.rival = code == codes.AlreadyExists
+	switch {
+	case l.bid == nil && s.cfg.Elect == nil:
 		a.err = fmt.Errorf("%w: a standby", ErrNotPrimary)
+	case l.bid == nil:
+		a.err = fmt.Errorf("%w: has not asked to be", ErrNotPrimary)
 	case code == codes.OK:
 		a.primary = true
 	case code == codes.AlreadyExists:
-		a.err = fmt.Errorf("%w: election id %v is primary, this client's is %v", ErrNotPrimary, a.highest, s.cfg.Election)
+		a.err = fmt.Errorf("%w: election id %v is primary, this client's is %v", ErrNotPrimary, a.highest, l.bid)
 	case code == codes.NotFound:
 		a.err = fmt.Errorf("%w: nobody is until a client comes with election id %v or above, this client's is %v",
-			ErrNotPrimary, a.highest, s.cfg.Election)
+			ErrNotPrimary, a.highest, l.bid)
 	default:
 		a.err = fmt.Errorf("%w: %v: %s", ErrNotPrimary, code, m.GetStatus().GetMessage())
 	}
-	return a
+	return a, true
 }
 
 // streamError says why a stream ended (section "Rules for Handling MasterArbitrationUpdate Messages").
-func (s *Session) streamError(err error, answered bool) error {
+func (s *Session) streamError(err error, l *link) error {
 	if errors.Is(err, io.EOF) {
 		return errors.New("the target ended the stream")
 	}
-	if !answered {
+	l.rank.Lock()
+	defer l.rank.Unlock()
+	if !l.answered {
 		switch status.Code(err) {
 		case codes.NotFound:
 			return fmt.Errorf("the target has no device %d: %w", s.cfg.DeviceID, err)
 		case codes.InvalidArgument:
-			if s.cfg.Election == nil {
+			if l.bid == nil {
 				return fmt.Errorf("the target refuses a client without an election id; it may take only one: %w", err)
 			}
-			return fmt.Errorf("%w: %v: %w", ErrElectionIDInUse, s.cfg.Election, err)
+			return fmt.Errorf("%w: %v: %w", ErrElectionIDInUse, l.bid, err)
 		case codes.ResourceExhausted:
 			return fmt.Errorf("the target has too many clients: %w", err)
 		}
@@ -399,13 +504,13 @@ type outcome struct {
 	lost error // why its context had ended by then, nil when it had not
 }
 
-func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info, messages *backlog.Backlog,
+func (s *Session) begin(ctx context.Context, client *Client, l *link, info *Info, a arbitration,
 	f func(context.Context, *Primary) error) *term {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &term{cancel: cancel, done: make(chan outcome, 1)}
 	primary := *client
-	primary.election = s.cfg.Election.message()
-	p := &Primary{Client: &primary, ctx: ctx, link: l, messages: messages}
+	primary.election = a.bid.message()
+	p := &Primary{Client: &primary, ctx: ctx, link: l, messages: a.messages}
 	go func() { // ends when f does; connect waits for done
 		defer cancel(nil)
 		err := s.preparePipeline(ctx, p, info)

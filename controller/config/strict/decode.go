@@ -25,7 +25,14 @@ type Document struct {
 	lines    map[string]int
 	problems []*Problem
 	bad      map[string]bool
+	huge     map[string]written // whole numbers that no int holds, by path; those in whose place the nearest int stands
 }
+
+// written is a number as the file has it, for messages that format an int.
+type written string
+
+// Format writes w, whatever the verb.
+func (w written) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, string(w)) }
 
 // Decode reads the one YAML document in data into the struct that into points to, and goes on after
 // a problem: what has one keeps its zero value.
@@ -35,7 +42,7 @@ type Document struct {
 // The fields of an embedded struct count as those of the struct around it.
 // A scalar is taken as it is written: name: 010 is the text "010".
 func Decode(file string, data []byte, into any) *Document {
-	d := &Document{file: file, lines: make(map[string]int), bad: make(map[string]bool)}
+	d := &Document{file: file, lines: make(map[string]int), bad: make(map[string]bool), huge: make(map[string]written)}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var root yaml.Node
 	switch err := decoder.Decode(&root); {
@@ -63,9 +70,18 @@ func Decode(file string, data []byte, into any) *Document {
 	return d
 }
 
-// Add reports a problem with the value at path, or with the nearest thing around it that is there.
+// Add reports a problem with the value at path, or with the nearest thing around it that is there. A number
+// that no int holds is shown as the file has it.
 func (d *Document) Add(path, format string, args ...any) {
 	d.bad[path] = true
+	if text, ok := d.huge[path]; ok {
+		args = slices.Clone(args)
+		for i, arg := range args {
+			if x, ok := arg.(int); ok && (x == math.MaxInt || x == math.MinInt) {
+				args[i] = text
+			}
+		}
+	}
 	d.problem(d.Line(path), path, format, args...)
 }
 
@@ -90,6 +106,15 @@ func (d *Document) Line(path string) int {
 
 // Err joins the problems in the order of their lines; nil when there are none.
 func (d *Document) Err() error {
+	for path, text := range d.huge {
+		switch {
+		case d.bad[path]: // whoever knows what is allowed has said so
+		case text[0] == '-':
+			d.Add(path, "must be at least %s, is %s", strconv.Itoa(math.MinInt), text)
+		default:
+			d.Add(path, "must be at most %s, is %s", strconv.Itoa(math.MaxInt), text)
+		}
+	}
 	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
 	all := make([]error, len(d.problems))
 	for i, p := range d.problems {
@@ -187,14 +212,12 @@ func (d *Document) scalar(path string, n *yaml.Node, v reflect.Value) {
 		}
 	case reflect.Int:
 		if d.whole(path, n) {
+			// What is out of range for an int is so for every field, whose check comes later and knows its range.
 			x, err := strconv.Atoi(n.Value)
-			switch {
-			case err != nil && n.Value[0] == '-':
-				d.Add(path, "must be at least %d, is %s", math.MinInt, cut(n.Value))
-			case err != nil:
-				d.Add(path, "must be at most %d, is %s", math.MaxInt, cut(n.Value))
+			if err != nil {
+				d.huge[path] = written(cut(n.Value))
 			}
-			v.SetInt(int64(x))
+			v.SetInt(int64(x)) // the nearest
 		}
 	case reflect.Uint64:
 		if d.whole(path, n) {

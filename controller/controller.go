@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -26,6 +25,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -35,8 +35,9 @@ type Config struct {
 	// an intent: then that one runs.
 	File  string
 	Store store.Config
-	// Listen is the API's address: loopback or unix:/path. Default api.DefaultAddress.
+	// Listen is the API's address: unix:/path or loopback. Default rpc.Socket(api.RoleName).
 	Listen string
+	Access *rpc.Access // who may call the API; nil: root and this process's user
 	// ElectionHigh is the upper half of the P4Runtime election id; the lower one grows with every
 	// start, on a new store too.
 	ElectionHigh uint64
@@ -59,14 +60,14 @@ type Controller struct {
 	reload chan struct{} // capacity 1
 
 	mu       sync.Mutex // guards all below
-	listener net.Listener
+	listener *rpc.Listener
 	reports  *loadreport.Server // nil: none
 }
 
 // New prepares a controller; Run starts it.
 func New(cfg Config) *Controller {
 	if cfg.Listen == "" {
-		cfg.Listen = api.DefaultAddress
+		cfg.Listen = rpc.Socket(api.RoleName)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -90,10 +91,7 @@ func (c *Controller) Ready() <-chan struct{} { return c.ready }
 func (c *Controller) Address() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a := c.listener.Addr(); a.Network() == "unix" {
-		return "unix:" + a.String()
-	}
-	return c.listener.Addr().String()
+	return c.listener.Address()
 }
 
 // LoadReportAddress returns where load reports are answered, once Ready is closed; invalid when nowhere.
@@ -123,7 +121,16 @@ func (c *Controller) Run(ctx context.Context) error {
 	if c.cfg.File != "" {
 		text, unread = os.ReadFile(c.cfg.File)
 	}
-	listener, err := api.Listen(c.cfg.Listen)
+	if err := rpc.Check(c.cfg.Listen, true); err != nil {
+		return err
+	}
+	db, state, err := store.Open(ctx, c.cfg.Store)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	// Not before the store is this controller's: whoever has it listens.
+	listener, err := rpc.Listen(c.cfg.Listen, c.cfg.Access, c.log)
 	if err != nil {
 		return err
 	}
@@ -139,11 +146,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.listener, c.reports = listener, reports
 	c.mu.Unlock()
 
-	db, state, err := store.Open(ctx, c.cfg.Store)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	if err := state.Plan.Check(); err != nil {
 		return fmt.Errorf("the stored plan is damaged: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // Defaults of Config.
@@ -29,7 +30,7 @@ const (
 
 // Config is what a Daemon needs to know.
 type Config struct {
-	Controller string        // address, as api.Dial takes it; default api.DefaultAddress
+	Controller string        // address, as api.Dial takes it; default rpc.Find(api.RoleName)
 	Network    check.Network // default check.Kernel
 	// ReportInterval is the time between full reports, and the longest that a report may take.
 	ReportInterval time.Duration // default DefaultReportInterval
@@ -53,7 +54,7 @@ type Daemon struct {
 // New prepares a daemon; Run starts it.
 func New(c Config) (*Daemon, error) {
 	if c.Controller == "" {
-		c.Controller = api.DefaultAddress
+		c.Controller = rpc.Find(api.RoleName)
 	}
 	if c.Network == nil {
 		c.Network = check.Kernel{}

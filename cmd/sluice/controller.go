@@ -16,6 +16,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 var controllerCommand = &cli.Command{
@@ -28,7 +29,8 @@ var controllerCommand = &cli.Command{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
 		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated"},
-		&cli.StringFlag{Name: "listen", Value: api.DefaultAddress, Usage: "`ADDRESS` of the API: loopback, or unix:/path"},
+		&cli.StringFlag{Name: "listen", Value: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API: unix:/path, or loopback host:port, where every local user may do everything"},
+		allowFlag(controllerRoles...),
 		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; without it, nowhere", loadreport.DefaultPort)},
 		&cli.PathFlag{Name: "load-report-key-file", Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},
 		logLevelFlag(),
@@ -36,12 +38,18 @@ var controllerCommand = &cli.Command{
 	Action: action(runController),
 }
 
+var controllerRoles = []rpc.Role{rpc.Operator, rpc.Viewer, rpc.Healthd, rpc.GSLB}
+
 func runController(c *cli.Context, _ []string) error {
 	if (c.Path("data-dir") == "") == (len(c.StringSlice("etcd")) == 0) {
 		return usageError(errors.New("one of --data-dir and --etcd is needed, to say where the store is"))
 	}
-	if err := checkAPIAddress(c.String("listen"), 0); err != nil {
+	if err := rpc.Check(c.String("listen"), true); err != nil {
 		return usageError(fmt.Errorf("--listen: %w", err))
+	}
+	who, err := access(c, controllerRoles...)
+	if err != nil {
+		return usageError(err)
 	}
 	if err := checkLoadReport(c.String("load-report"), c.Path("load-report-key-file")); err != nil {
 		return usageError(err)
@@ -54,6 +62,7 @@ func runController(c *cli.Context, _ []string) error {
 		File:   c.Path("config"),
 		Store:  store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")},
 		Listen: c.String("listen"),
+		Access: who,
 		Log:    log,
 
 		LoadReport:     c.String("load-report"),

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
 // reachTimeout is how long a target may take to answer at all.
@@ -27,7 +29,7 @@ const reachTimeout = 3 * time.Second
 // targetFlags name the P4Runtime target that a command talks to.
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the switch's P4Runtime server"},
+		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: rpc.Find(softswitch.RoleName), Usage: "`ADDRESS` of the switch's P4Runtime server: unix:/path or host:port"},
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device at the target"},
 	}
 }
@@ -78,16 +80,16 @@ type target struct {
 // openTarget connects to the target that the flags name and learns its names.
 func openTarget(c *cli.Context) (*target, error) {
 	address, device := c.String("target"), c.Uint64("device-id")
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || host == "unix" {
-		return nil, usageError(fmt.Errorf("--target: %q is not an address and a port, such as 127.0.0.1:9559", address))
-	}
-	if err := checkPort(address, port, 1); err != nil {
-		return nil, usageError(fmt.Errorf("--target: %w", err))
+	e, err := endpoint.Parse(address)
+	switch {
+	case err != nil:
+		return nil, usageError(fmt.Errorf("--target: address %q: %w", address, err))
+	case strings.HasPrefix(e.Address, ":"):
+		return nil, usageError(fmt.Errorf("--target: address %q: must have a host before the port", address))
 	}
 	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
 	defer cancel()
-	client, err := p4rt.Dial(ctx, address, device)
+	client, err := p4rt.Dial(ctx, e.String(), device)
 	if err != nil {
 		return nil, notReached(address, err)
 	}
@@ -133,6 +135,8 @@ func notReached(address string, err error) error {
 		why = "it answers, but not as a P4Runtime server does"
 	case errors.Is(err, syscall.ECONNREFUSED) || has("connection refused"):
 		why = "nothing listens there (connection refused)"
+	case has("no such file or directory"):
+		why = "there is no such socket"
 	case has("no such host"), has("produced zero addresses"):
 		why = "its name is not known"
 	case status.Code(err) == codes.DeadlineExceeded:

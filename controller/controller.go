@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/rpc"
@@ -119,7 +121,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	var text []byte
 	var unread error
 	if c.cfg.File != "" {
-		text, unread = os.ReadFile(c.cfg.File)
+		text, unread = readIntent(c.cfg.File)
 	}
 	if err := rpc.Check(c.cfg.Listen, true); err != nil {
 		return err
@@ -210,7 +212,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
 			if c.cfg.File != "" {
 				var text []byte
-				if text, r.err = os.ReadFile(c.cfg.File); r.err == nil {
+				if text, r.err = readIntent(c.cfg.File); r.err == nil {
 					r.parsed = parse(c.cfg.File, string(text))
 				}
 			}
@@ -222,6 +224,16 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 		}
 	}()
 	return out
+}
+
+// readIntent reads a file, as far as it may be an intent.
+func readIntent(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, config.MaxBytes+1)) // with one byte more it is refused
 }
 
 type fileRead struct {

@@ -20,7 +20,7 @@ const RoleName = "controller"
 
 // Bounds of the messages.
 const (
-	MaxIntent = 4 << 20 // bytes of an intent: an order of magnitude above one with every VIP and backend there may be
+	MaxIntent = 8 << 20 // bytes of an intent: config.MaxBytes
 	// MaxVerdicts is how many verdicts a report may have: one for each backend that there may be, and for those that
 	// an intent is about to lose.
 	MaxVerdicts = 32768
@@ -36,7 +36,7 @@ var Methods = rpc.Methods{
 	ControllerServiceGetStatusProcedure:       {Role: rpc.Viewer},
 	ControllerServiceGetIntentProcedure:       {Role: rpc.Viewer},
 	ControllerServiceListBackendsProcedure:    {Role: rpc.Viewer},
-	ControllerServiceApplyIntentProcedure:     {Role: rpc.Operator, Bytes: MaxIntent + 4<<10},
+	ControllerServiceApplyIntentProcedure:     {Role: rpc.Operator, Bytes: MaxIntent + 16<<10},
 	ControllerServiceSetBackendAdminProcedure: {Role: rpc.Operator},
 	ControllerServiceWatchEventsProcedure:     {Role: rpc.Viewer, Stream: true},
 	ControllerServiceWatchVIPsProcedure:       {Role: rpc.GSLB, Stream: true},

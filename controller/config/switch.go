@@ -22,6 +22,9 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 	if p.usable("switches") && len(raw) == 0 {
 		p.Add("switches", "must name at least one switch")
 	}
+	if p.atMost("switches", len(raw), maxSwitches) {
+		return nil
+	}
 	type device struct {
 		address string
 		id      uint64
@@ -76,6 +79,9 @@ func isPort(text string) bool {
 func (p *parser) switchPorts(path string, raw []int) []uint16 {
 	if p.usable(path) && len(raw) == 0 {
 		p.Add(path, "must name at least one port")
+	}
+	if p.atMost(path, len(raw), maxPort) {
+		return nil
 	}
 	var ports []uint16
 	for i, n := range raw {

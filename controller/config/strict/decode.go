@@ -23,9 +23,14 @@ import (
 type Document struct {
 	file     string
 	lines    map[string]int
-	problems []*Problem
+	problems []*Problem // the first of them, and some more
+	found    int        // how many there are
+	last     int        // lines from here on have no problem among the first; 0: not known yet
 	bad      map[string]bool
 }
+
+// MaxProblems is how many problems Err tells; of the rest, how many there are.
+const MaxProblems = 100
 
 // Decode reads the one YAML document in data into the struct that into points to, and goes on after
 // a problem: what has one keeps its zero value.
@@ -88,18 +93,40 @@ func (d *Document) Line(path string) int {
 	}
 }
 
-// Err joins the problems in the order of their lines; nil when there are none.
+// Err joins the problems in the order of their lines, the first MaxProblems, and after them one that counts the
+// rest; nil when there are none.
 func (d *Document) Err() error {
-	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
+	d.trim()
 	all := make([]error, len(d.problems))
 	for i, p := range d.problems {
 		all[i] = p
 	}
+	if more := d.found - len(d.problems); more > 0 {
+		all = append(all, More(d.file, more))
+	}
 	return errors.Join(all...)
 }
 
+// problem notes a problem. A file may have millions: those that are not among the first are only counted.
 func (d *Document) problem(line int, path, format string, args ...any) {
+	d.found++
+	if d.last > 0 && line >= d.last {
+		return
+	}
 	d.problems = append(d.problems, &Problem{File: d.file, Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
+	if len(d.problems) >= 2*MaxProblems {
+		d.trim()
+	}
+}
+
+// trim sorts the problems and forgets those that are not among the first.
+func (d *Document) trim() {
+	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if len(d.problems) >= MaxProblems {
+		clear(d.problems[MaxProblems:])
+		d.problems = d.problems[:MaxProblems]
+		d.last = d.problems[MaxProblems-1].Line
+	}
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)

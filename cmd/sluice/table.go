@@ -188,11 +188,30 @@ func (t *target) summarize(ctx context.Context, table *p4rt.Table) (summary, err
 	return s, err
 }
 
+// mostRows is how many rows of a table or cells of a counter are printed, whatever size the target tells: as many as
+// the largest table of sluice.p4 has.
+const mostRows = 1 << 19
+
+// tooMany says that a target tells of more than it has room for: it may never come to an end.
+func tooMany(what, name string, n int, size int64) error {
+	most := int64(mostRows)
+	if size > 0 {
+		most = min(size, most)
+	}
+	if int64(n) < most {
+		return nil
+	}
+	return fmt.Errorf("%s %s: the target tells of more than %d, and should have no more: given up", what, name, most)
+}
+
 func (t *target) hold(ctx context.Context, table *p4rt.Table) (holding, error) {
 	h := holding{Table: table}
 	for e, err := range t.Read(ctx, table.Query()) {
 		if err != nil {
 			return h, fmt.Errorf("table %s: %w", table.Name, err)
+		}
+		if err := tooMany("table", table.Name, len(h.entries), table.Size); err != nil {
+			return h, err
 		}
 		entry, err := t.info.DecodeEntry(e.GetTableEntry())
 		if err != nil {
@@ -225,6 +244,9 @@ func (t *target) profile(ctx context.Context, h holding) (p4rt.Profile, error) {
 			}
 			if err != nil {
 				return p4rt.Profile{}, fmt.Errorf("action profile of table %s: %w", h.Name, err)
+			}
+			if err := tooMany("action profile of table", h.Name, len(entities), 0); err != nil {
+				return p4rt.Profile{}, err
 			}
 			entities = append(entities, e)
 		}
@@ -276,6 +298,9 @@ func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (countin
 		if err != nil {
 			return c, fmt.Errorf("counter %s: %w", counter.Name, err)
 		}
+		if err := tooMany("counter", counter.Name, len(c.cells), counter.Size); err != nil {
+			return c, err
+		}
 		cell, err := t.info.DecodeCell(e.GetCounterEntry())
 		if err != nil {
 			return c, err
@@ -288,12 +313,16 @@ func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (countin
 
 func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
 	var groups []p4rt.MulticastGroup
+	replicas := 0
 	for e, err := range t.Read(ctx, p4rt.QueryMulticastGroups()) {
 		if unsupported(err) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("multicast groups: %w", err)
+		}
+		if err := tooMany("list of", "multicast groups", replicas, 0); err != nil {
+			return nil, err
 		}
 		g, err := p4rt.DecodeMulticastGroup(e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry())
 		if err != nil {
@@ -303,6 +332,7 @@ func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
 			return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Instance, b.Instance))
 		})
 		groups = append(groups, g)
+		replicas += len(g.Replicas) + 1
 	}
 	slices.SortFunc(groups, func(a, b p4rt.MulticastGroup) int { return cmp.Compare(a.ID, b.ID) })
 	return groups, nil

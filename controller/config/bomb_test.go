@@ -32,7 +32,6 @@ func TestBombs(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) || len(problems) > strict.MaxProblems+1 {
 			t.Errorf("%s: %d problems, the first is %.200v, want %s", test.name, len(problems), err, test.want)
 		}
-		t.Logf("%s: %d MiB", test.name, used)
 		if used > test.most+len(test.text)>>20 {
 			t.Errorf("%s: took %d MiB, want %d at most", test.name, used, test.most)
 		}

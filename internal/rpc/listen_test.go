@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 type logBuffer struct {
@@ -87,53 +85,6 @@ func TestListen(t *testing.T) {
 	for _, path := range []string{taken, datagrams} {
 		if _, err := os.Lstat(path); err != nil {
 			t.Errorf("a service has lost its socket: %v", err)
-		}
-	}
-}
-
-// A socket whose backlog is full refuses connections for a while, and has an owner all the same: one of ours by its
-// lock, any other because nobody said that it is gone.
-func TestFullBacklogIsNoLeave(t *testing.T) {
-	for _, ours := range []bool{true, false} {
-		path := socketIn(shortDir(t))
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
-		if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Listen(fd, 0); err != nil {
-			t.Fatal(err)
-		}
-		if ours {
-			lock, err := lockSocket(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer lock.Close()
-		}
-		for { // until the next one would wait
-			c, err := net.Dial("unix", path)
-			if err != nil {
-				break
-			}
-			defer c.Close()
-		}
-		l, err := Listen("unix:"+path, nil, nil)
-		want := "opening a socket: somebody may listen on " + path
-		if ours {
-			want = "opening a socket: another process listens on " + path
-		}
-		if err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-		if err == nil {
-			l.Close()
-		}
-		if _, err := os.Lstat(path); err != nil {
-			t.Errorf("the socket is gone: %v", err)
 		}
 	}
 }

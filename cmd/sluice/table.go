@@ -135,6 +135,10 @@ func notReached(address string, err error) error {
 		why = "it answers, but not as a P4Runtime server does"
 	case errors.Is(err, syscall.ECONNREFUSED) || has("connection refused"):
 		why = "nothing listens there (connection refused)"
+	case has("permission denied"), has("is not trusted"):
+		if _, rest, ok := strings.Cut(why, "rror while dialing: "); ok {
+			why = strings.TrimSuffix(rest, `"`)
+		}
 	case has("no such file or directory"):
 		why = "there is no such socket"
 	case has("no such host"), has("produced zero addresses"):

@@ -188,6 +188,14 @@ func TestTableDumpOfAll(t *testing.T) {
 func TestTableErrors(t *testing.T) {
 	address := filledSwitch(t)
 	nobody := serve(t, func(grpc.ServiceRegistrar) {}) // gRPC, but no P4Runtime
+	open, err := os.MkdirTemp("", "sluice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(open)
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -225,6 +233,8 @@ func TestTableErrors(t *testing.T) {
 		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage, `--target: address "127.0.0.1:99999": the port must be 0..65535, is "99999"`},
 		{"unix socket", []string{"list", "--target", "unix:/no/socket"}, exitUnreachable,
 			"cannot reach a switch at unix:/no/socket: there is no such socket. Is it running? --target names another address"},
+		{"a socket that anybody could have put there", []string{"list", "--target", "unix:" + open + "/switch"}, exitUnreachable,
+			"cannot reach a switch at unix:" + open + "/switch: " + open + "/switch is not trusted: everybody may write to its directory. Is it running? --target names another address"},
 		{"no path", []string{"list", "--target", "unix:"}, exitUsage, `--target: address "unix:": must name a socket, as unix:/path`},
 		{"not gRPC", []string{"list", "--target", talker.Addr().String()}, exitUnreachable,
 			"cannot reach a switch at " + talker.Addr().String() + ": it answers, but not as a P4Runtime server does. Is it running? --target names another address"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -22,14 +23,15 @@ import (
 )
 
 // hostile answers each read with the same bytes, over and over.
-type hostile struct{ page []byte }
+type hostile struct{ page atomic.Pointer[[]byte] }
 
 func (h *hostile) serve(_ any, s grpc.ServerStream) error {
 	if method, _ := grpc.MethodFromServerStream(s); !strings.HasSuffix(method, "/Read") {
 		return s.SendMsg([]byte(nil))
 	}
+	page := *h.page.Load()
 	for {
-		if err := s.SendMsg(h.page); err != nil {
+		if err := s.SendMsg(page); err != nil {
 			return err
 		}
 	}
@@ -77,7 +79,7 @@ func TestBombs(t *testing.T) {
 		{"a page of nothing", bytes.Repeat([]byte("\x0a\x00"), 9<<20), "too many items in a p4.v1.ReadResponse: must be at most 8388608", 80},
 		{"pages without an end", bytes.Repeat([]byte("\x0a\x00"), 4096), "reading from device 1: more than 2097152 entities, which no table holds", 512},
 	} {
-		h.page = test.page
+		h.page.Store(&test.page)
 		var last error
 		used := alloctest.MiB(func() {
 			for _, err := range c.Read(t.Context(), &v1.Entity{}) {

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"golang.org/x/sys/unix"
@@ -96,9 +95,7 @@ func clientAs(t *testing.T, uid int, path string) v1.P4RuntimeClient {
 // arbitrate asks to be primary and returns the answer, or why there is none.
 func arbitrate(t *testing.T, c v1.P4RuntimeClient, id *v1.Uint128) (*v1.MasterArbitrationUpdate, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
-	s, err := c.StreamChannel(ctx)
+	s, err := c.StreamChannel(t.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +185,7 @@ func TestBombs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	updates := bytes.Repeat([]byte("\x22\x00"), 7<<20) // of a WriteRequest
+	updates := bytes.Repeat([]byte("\x22\x00"), 2<<20) // of a WriteRequest
 	primary := append([]byte("\x08\x01\x1a\x02\x10\x05"), updates...)
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)
@@ -212,12 +209,12 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%s: took %d MiB, want %d at most", name, used, most)
 		}
 	}
-	check("updates of nobody", 80, codes.NotFound, "no device 0 here, only 1", "Write", updates)
-	check("updates without a primary", 80, codes.PermissionDenied, "not primary: there is no primary", "Write", primary)
-	check("more than the server takes", 80, codes.ResourceExhausted, "after decompression larger than max", "Write", bytes.Repeat(updates, 5))
-	check("entities to read", 80, codes.Internal, "too many items in a p4.v1.ReadRequest: must be at most 16384", "Read", bytes.Repeat([]byte("\x12\x00"), 7<<20))
+	check("updates of nobody", 48, codes.NotFound, "no device 0 here, only 1", "Write", updates)
+	check("updates without a primary", 48, codes.PermissionDenied, "not primary: there is no primary", "Write", primary)
+	check("more than the server takes", 48, codes.ResourceExhausted, "after decompression larger than max", "Write", bytes.Repeat(updates, 5))
+	check("entities to read", 48, codes.Internal, "too many items in a p4.v1.ReadRequest: must be at most 16384", "Read", bytes.Repeat([]byte("\x12\x00"), 2<<20))
 	if _, err := arbitrate(t, clientAs(t, os.Geteuid(), path), &v1.Uint128{Low: 5}); err != nil {
 		t.Fatal(err)
 	}
-	check("too many updates of the primary", 80, codes.ResourceExhausted, "too many items in a p4.v1.WriteRequest: must be at most 1048576", "Write", primary)
+	check("too many updates of the primary", 48, codes.ResourceExhausted, "too many items in a p4.v1.WriteRequest: must be at most 1048576", "Write", primary)
 }

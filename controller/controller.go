@@ -13,8 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -24,8 +24,10 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -35,8 +37,9 @@ type Config struct {
 	// an intent: then that one runs.
 	File  string
 	Store store.Config
-	// Listen is the API's address: loopback or unix:/path. Default api.DefaultAddress.
+	// Listen is the API's address: unix:/path or loopback. Default rpc.Socket(api.RoleName).
 	Listen string
+	Access *rpc.Access // who may call the API; nil: root and this process's user
 	// ElectionHigh is the upper half of the P4Runtime election ids; the lower one is the clock. Where a switch
 	// remembers a higher id of somebody who has left, that one counts on.
 	ElectionHigh uint64
@@ -61,14 +64,14 @@ type Controller struct {
 	startDevice func(context.Context, *sync.WaitGroup, device.Config, device.Wanted) (*running, error)
 
 	mu       sync.Mutex // guards all below
-	listener net.Listener
+	listener *rpc.Listener
 	reports  *loadreport.Server // nil: none
 }
 
 // New prepares a controller; Run starts it.
 func New(cfg Config) *Controller {
 	if cfg.Listen == "" {
-		cfg.Listen = api.DefaultAddress
+		cfg.Listen = rpc.Socket(api.RoleName)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -94,10 +97,7 @@ func (c *Controller) Ready() <-chan struct{} { return c.ready }
 func (c *Controller) Address() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a := c.listener.Addr(); a.Network() == "unix" {
-		return "unix:" + a.String()
-	}
-	return c.listener.Addr().String()
+	return c.listener.Address()
 }
 
 // LoadReportAddress returns where load reports are answered, once Ready is closed; invalid when nowhere.
@@ -125,9 +125,19 @@ func (c *Controller) Run(ctx context.Context) error {
 	var text []byte
 	var unread error
 	if c.cfg.File != "" {
-		text, unread = os.ReadFile(c.cfg.File)
+		text, unread = readIntent(c.cfg.File)
 	}
-	listener, err := api.Listen(c.cfg.Listen)
+	if err := rpc.Check(c.cfg.Listen, true); err != nil {
+		return err
+	}
+	db, state, err := store.Open(ctx, c.cfg.Store)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	saved := db.SavedAt() // what is stored, verdicts too, is of then
+	// Not before the store is this controller's: whoever has it listens.
+	listener, err := rpc.Listen(c.cfg.Listen, c.cfg.Access, c.log)
 	if err != nil {
 		return err
 	}
@@ -143,12 +153,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.listener, c.reports = listener, reports
 	c.mu.Unlock()
 
-	db, state, err := store.Open(ctx, c.cfg.Store)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	saved := db.SavedAt() // what is stored, verdicts too, is of then
 	if err := state.Plan.Check(); err != nil {
 		return fmt.Errorf("the stored plan is damaged: %w", err)
 	}
@@ -221,7 +225,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
 			if c.cfg.File != "" {
 				var text []byte
-				if text, r.err = os.ReadFile(c.cfg.File); r.err == nil {
+				if text, r.err = readIntent(c.cfg.File); r.err == nil {
 					r.parsed = parse(c.cfg.File, string(text))
 				}
 			}
@@ -233,6 +237,16 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 		}
 	}()
 	return out
+}
+
+// readIntent reads a file, as far as it may be an intent.
+func readIntent(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, config.MaxBytes+1)) // with one byte more it is refused
 }
 
 type fileRead struct {

@@ -54,7 +54,11 @@ func (s *service) GetIntent(ctx context.Context, _ *api.GetIntentRequest) (*api.
 
 func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*api.ApplyIntentResponse, error) {
 	file := text.Cut(cmp.Or(r.File, "intent"))
-	m, p := new(api.ApplyIntentResponse), parse(file, r.Yaml)
+	p, err := readFor(ctx, file, r.Yaml)
+	if err != nil {
+		return nil, err
+	}
+	m := new(api.ApplyIntentResponse)
 	return m, s.call(ctx, func() error {
 		if running := s.loop.st.Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
 			return connect.NewError(connect.CodeAborted, fmt.Errorf("revision %d is running, not %d", running, r.IfRevision))
@@ -63,6 +67,23 @@ func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*
 		m.Revision, m.Changed, err = s.loop.apply(ctx, p, nil)
 		return refusal(err)
 	})
+}
+
+// reading holds a token while a caller's intent is read: that takes memory and seconds, however many callers there are.
+var reading = make(chan struct{}, 1)
+
+// readFor reads the intent of a caller, unless the caller leaves before its turn.
+func readFor(ctx context.Context, file, text string) (parsed, error) {
+	select {
+	case reading <- struct{}{}:
+	case <-ctx.Done():
+		return parsed{}, ctx.Err()
+	}
+	defer func() { <-reading }()
+	if err := ctx.Err(); err != nil {
+		return parsed{}, err
+	}
+	return parse(file, text), nil
 }
 
 // refusal gives the error of a faulty intent one detail for each problem.
@@ -221,6 +242,9 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, st
 }
 
 func (s *service) ReportVerdicts(ctx context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
+	if n := len(r.Verdicts); n > api.MaxVerdicts {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts: must be at most %d, are %d", api.MaxVerdicts, n))
+	}
 	for i, v := range r.Verdicts {
 		if v.Health < api.Health_HEALTH_UP || v.Health > api.Health_HEALTH_UNCHECKED {
 			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts[%d].health: must be HEALTH_UP, "+

@@ -17,6 +17,12 @@ const module = "github.com/sluicelb/sluice/"
 // `from` to reach, directly or not, packages at or below `to`.
 func TestImports(t *testing.T) {
 	forbidden := []struct{ from, to, why string }{
+		{"internal", "controller", "the ground floor knows no role"},
+		{"internal", "healthd", "the ground floor knows no role"},
+		{"internal", "gslb", "the ground floor knows no role"},
+		{"internal", "p4", "the ground floor knows no role"},
+		{"internal", "google.golang.org/grpc", "who speaks gRPC brings it; the ground floor speaks Connect"},
+		{"internal/rpc/endpoint", "net/http", "configurations read addresses, and are pure"},
 		{"p4", "controller", "the controller must not be able to tell the softswitch from bmv2"},
 		{"p4", "healthd", "the data plane knows nothing of health"},
 		{"p4", "gslb", "the data plane knows nothing of DNS"},

@@ -32,6 +32,7 @@ import (
 	"github.com/sluicelb/sluice/gslb/watch"
 	"github.com/sluicelb/sluice/gslb/zone"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // Config is what a Daemon needs to know beside its configuration file.
@@ -58,7 +59,7 @@ type Daemon struct {
 	negatives  *relay.Negatives
 	keepalives *keepalive.Manager
 	watches    *watch.Watcher
-	control    *net.UnixListener
+	control    *rpc.Listener
 	metrics    net.Listener // nil without
 
 	changed chan struct{}      // holds a token when what is observed may have changed
@@ -176,10 +177,12 @@ func (d *Daemon) listen(c *config.Config) (err error) {
 	if socket == "" {
 		socket = c.Server.Control.Socket
 	}
-	if socket == "" {
-		socket = control.DefaultSocket()
+	address := rpc.Socket(control.RoleName)
+	if socket != "" {
+		address = "unix:" + socket
 	}
-	if d.control, err = control.Listen(socket); err != nil {
+	access := control.Access(c.Server.Control.Operators, c.Server.Control.Viewers)
+	if d.control, err = rpc.Listen(address, access, d.log); err != nil {
 		return err
 	}
 	if a := c.Server.Metrics; a.IsValid() {
@@ -235,8 +238,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.readFiles(ctx) })
 	g.Go(func() error { return d.loop(ctx) })
 	g.Go(func() error {
-		roles := d.now.Load().compiled.config.Server.Control
-		return control.Serve(ctx, d.control, &control.Roles{Operators: roles.Operators, Viewers: roles.Viewers}, service{d})
+		return control.Serve(ctx, d.control, service{d})
 	})
 	if d.metrics != nil {
 		g.Go(func() error { return serveMetrics(ctx, d.metrics, d) })

@@ -116,7 +116,9 @@ func startWith(t *testing.T, change func(string) string) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	r.api = control.Dial(r.Socket())
+	if r.api, err = control.Dial("unix:" + r.Socket()); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		r.api.Close()
 		cancel()

@@ -24,6 +24,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // Defaults of Config.
@@ -34,7 +35,7 @@ const (
 
 // Config is what a Daemon needs to know.
 type Config struct {
-	Controller string // address, as api.Dial takes it; default api.DefaultAddress
+	Controller string // address, as api.Dial takes it; default rpc.Find(api.RoleName)
 	// Name tells this healthd from others that report to the same controller, over restarts: what it said before one is
 	// void with its first report after it.
 	Name    string        // default the host's name
@@ -62,7 +63,7 @@ type Daemon struct {
 // New prepares a daemon; Run starts it.
 func New(c Config) (*Daemon, error) {
 	if c.Controller == "" {
-		c.Controller = api.DefaultAddress
+		c.Controller = rpc.Find(api.RoleName)
 	}
 	if c.Network == nil {
 		c.Network = check.Kernel{}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // patience is how long a test waits for what must come.
@@ -89,7 +90,7 @@ func (c *controller) ReportVerdicts(_ context.Context, r *api.ReportVerdictsRequ
 // serve runs the controller at address until stop is called.
 func (c *controller) serve(t *testing.T, address string) (stop func()) {
 	t.Helper()
-	l, err := api.Listen(address)
+	l, err := rpc.Listen(address, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

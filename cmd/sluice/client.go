@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // callTimeout bounds a call that does not wait for switches.
@@ -20,12 +21,12 @@ const callTimeout = 10 * time.Second
 
 // controllerFlag names the controller that a command talks to.
 func controllerFlag() cli.Flag {
-	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: api.DefaultAddress, Usage: "`ADDRESS` of the controller's API, or unix:/path"}
+	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller's API: unix:/path, or loopback host:port"}
 }
 
 // withController runs f with a client, and turns what the client says into errors for people.
 func withController(c *cli.Context, f func(ctx context.Context, client *api.Client) error) error {
-	if err := checkAPIAddress(c.String("controller"), 1); err != nil {
+	if err := rpc.Check(c.String("controller"), false); err != nil {
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
 	client, err := api.Dial(c.String("controller"))
@@ -55,27 +56,33 @@ func controllerError(address string, err error) error {
 	return unreachableError(fmt.Errorf("what answers at %s is not a controller (%s); %s", address, failed.Message(), advice))
 }
 
-// checkAPIAddress checks an address of the controller's API, which has least for its lowest port.
-func checkAPIAddress(address string, least int) error {
-	client, err := api.Dial(address)
-	if err != nil {
-		return err
-	}
-	client.Close()
-	if strings.HasPrefix(address, "unix:") {
-		return nil
-	}
-	_, port, err := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(address, "http://"), "/"))
-	if err != nil {
-		return err
-	}
-	return checkPort(address, port, least)
-}
-
 // checkPort checks the port of an address. Where something listens, port 0 is any that is free.
 func checkPort(address, port string, least int) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || int(n) < least {
 		return fmt.Errorf("address %q: the port must be %d..65535, is %q", address, least, port)
 	}
 	return nil
+}
+
+// allowFlag gives roles to accounts.
+func allowFlag(roles ...rpc.Role) cli.Flag {
+	var names []string
+	for _, r := range roles {
+		names = append(names, string(r))
+	}
+	return &cli.StringSliceFlag{Name: "allow", Usage: "give a role to `ROLE=USER`, or to a group as ROLE=%GROUP: " + strings.Join(names, ", ") +
+		"; may be repeated. Root and the own user have all of them"}
+}
+
+// access reads the flag.
+func access(c *cli.Context, roles ...rpc.Role) (*rpc.Access, error) {
+	members := make(map[rpc.Role][]string)
+	for _, text := range c.StringSlice("allow") {
+		role, who, _ := strings.Cut(text, "=")
+		if !slices.Contains(roles, rpc.Role(role)) || strings.TrimPrefix(who, "%") == "" {
+			return nil, fmt.Errorf("--allow: must be ROLE=USER or ROLE=%%GROUP with one of the roles %v, is %q", roles, text)
+		}
+		members[rpc.Role(role)] = append(members[rpc.Role(role)], who)
+	}
+	return rpc.NewAccess(members, func(r rpc.Role) string { return fmt.Sprintf("with --allow %s=NAME where it was started", r) }), nil
 }

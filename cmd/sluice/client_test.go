@@ -158,7 +158,7 @@ func TestConfigApplyLooksFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr = sluice(t, "config", "apply", "huge.yaml")
-	if want := "sluice: huge.yaml: has 17825792 bytes, a controller takes 16777200 at most\n"; code != exitUsage || stderr != want {
+	if want := "sluice: the configuration is refused, what runs stays:\nhuge.yaml: must have at most 8388608 bytes, has more\n"; code != exitUsage || stderr != want {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 }
@@ -172,10 +172,13 @@ func TestManyProblems(t *testing.T) {
 	if err := os.WriteFile(name, []byte(file.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, _ := sluice(t, "config", "check", "--json", name)
+	code, stdout, stderr := sluice(t, "config", "check", "--json", name)
+	if want := "sluice: " + name + ": 152 problems\n"; !strings.HasSuffix(stderr, want) {
+		t.Errorf("stderr ends in %q, want %q", stderr[max(0, len(stderr)-200):], want)
+	}
 	var all checked
-	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != exitUsage || len(all.Problems) != 152 {
-		t.Errorf("%v; exit code %d, %d problems for programs, want 152", err, code, len(all.Problems))
+	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != exitUsage || len(all.Problems) != 101 || all.Problems[100].Message != "and 52 more" {
+		t.Errorf("%v; exit code %d, %d problems for programs, want 100 and how many more", err, code, len(all.Problems))
 	}
 	for _, args := range [][]string{{"config", "check", name}, {"config", "apply", name},
 		{"controller", "--config", name, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0"}} {

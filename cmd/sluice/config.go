@@ -24,7 +24,7 @@ var configCommand = &cli.Command{
 			Description: "FILE is YAML; - reads standard input. Nothing but the file is looked at: no controller has to run.\n" +
 				"Problems are printed to standard error, one on a line, the first hundred, and the exit code is 2.\n" +
 				"With --json prints one object: file, ok, switches, vips, pools and backends (how many), and\n" +
-				"problems, a list of all with file, line, path and message.",
+				"problems, a list of the same with file, line, path and message.",
 			Flags:  []cli.Flag{jsonFlag()},
 			Action: action(configCheck, "FILE"),
 		},
@@ -68,7 +68,7 @@ func configCheck(c *cli.Context, args []string) error {
 		}
 	}
 	for _, p := range problems {
-		result.Problems = append(result.Problems, checkedProblem(*p))
+		result.Problems = append(result.Problems, checkedProblem{p.File, p.Line, p.Path, p.Message})
 	}
 	if err != nil {
 		if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(err.Error())); err != nil {
@@ -85,18 +85,25 @@ func configCheck(c *cli.Context, args []string) error {
 		err = nil
 	}
 	if err == nil && !result.OK {
-		return usageError(fmt.Errorf("%s: %s", file, count(len(problems), "problem", "problems")))
+		return usageError(fmt.Errorf("%s: %s", file, count(strict.Count(problems), "problem", "problems")))
 	}
 	return err
 }
 
 // readConfig reads the file with this name, - being standard input.
 func readConfig(name string, stdin io.Reader) (file string, text []byte, err error) {
-	if name == "-" {
-		text, err = io.ReadAll(stdin)
-		return "stdin", text, err
+	from := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return name, nil, err
+		}
+		defer f.Close()
+		from = f
+	} else {
+		name = "stdin"
 	}
-	text, err = os.ReadFile(name)
+	text, err = io.ReadAll(io.LimitReader(from, config.MaxBytes+1)) // with one byte more it is refused
 	return name, text, err
 }
 
@@ -104,7 +111,7 @@ func readConfig(name string, stdin io.Reader) (file string, text []byte, err err
 func firstLines(text string) string {
 	const most = 100
 	lines := strings.Split(text, "\n")
-	if more := len(lines) - most; more > 0 {
+	if more := len(lines) - most; more > 1 { // the last line may count others
 		lines = append(lines[:most], fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
@@ -16,16 +15,13 @@ var configApplyCommand = &cli.Command{
 	Name:      "apply",
 	Usage:     "make a file the running configuration",
 	ArgsUsage: "FILE",
-	Description: "FILE is YAML, at most 16 MiB; - reads standard input. It is checked here and by the controller. If\n" +
+	Description: "FILE is YAML, at most 8 MiB; - reads standard input. It is checked here and by the controller. If\n" +
 		"anything is wrong with it, the first hundred problems are printed, the exit code is 2, and what\n" +
 		"runs stays. With --json prints {\"revision\": N, \"changed\": true}.",
 	Flags: []cli.Flag{controllerFlag(), jsonFlag(),
 		&cli.Int64Flag{Name: "if-revision", Usage: "refuse unless revision `N` is running"}},
 	Action: action(configApply, "FILE"),
 }
-
-// maxRequest is what the controller's API reads of one request.
-const maxRequest = 16 << 20
 
 func refused(problems string) error {
 	return usageError(fmt.Errorf("the configuration is refused, what runs stays:\n%s", firstLines(problems)))
@@ -40,9 +36,6 @@ func configApply(c *cli.Context, args []string) error {
 		return usageError(err)
 	}
 	request := &api.ApplyIntentRequest{Yaml: string(text), File: file, IfRevision: c.Int64("if-revision")}
-	if size := proto.Size(request); size > maxRequest {
-		return usageError(fmt.Errorf("%s: has %d bytes, a controller takes %d at most", file, len(text), maxRequest-(size-len(text))))
-	}
 	if _, err := config.Parse(file, text); err != nil {
 		return refused(err.Error())
 	}

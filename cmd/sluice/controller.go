@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +17,8 @@ import (
 	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
 var controllerCommand = &cli.Command{
@@ -27,9 +30,11 @@ var controllerCommand = &cli.Command{
 	Flags: []cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
-		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store; may be repeated. " +
+		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store, as 127.0.0.1:2379; may be repeated. " +
 			"Of several controllers on it one works, the others stand by"},
-		&cli.StringFlag{Name: "listen", Value: api.DefaultAddress, Usage: "`ADDRESS` of the API: loopback, or unix:/path"},
+		&cli.BoolFlag{Name: "etcd-insecure", Usage: "allow an etcd that is not on the loopback: whoever is on the way reads and changes the configuration, there is no TLS yet"},
+		&cli.StringFlag{Name: "listen", Value: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API: unix:/path, or loopback host:port, where every local user may do everything"},
+		allowFlag(controllerRoles...),
 		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; without it, nowhere", loadreport.DefaultPort)},
 		&cli.PathFlag{Name: "load-report-key-file", Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},
 		logLevelFlag(),
@@ -37,12 +42,21 @@ var controllerCommand = &cli.Command{
 	Action: action(runController),
 }
 
+var controllerRoles = []rpc.Role{rpc.Operator, rpc.Viewer, rpc.Healthd, rpc.GSLB}
+
 func runController(c *cli.Context, _ []string) error {
 	if (c.Path("data-dir") == "") == (len(c.StringSlice("etcd")) == 0) {
 		return usageError(errors.New("one of --data-dir and --etcd is needed, to say where the store is"))
 	}
-	if err := checkAPIAddress(c.String("listen"), 0); err != nil {
+	if err := checkEtcd(c.StringSlice("etcd"), c.Bool("etcd-insecure")); err != nil {
+		return usageError(fmt.Errorf("--etcd: %w", err))
+	}
+	if err := rpc.Check(c.String("listen"), true); err != nil {
 		return usageError(fmt.Errorf("--listen: %w", err))
+	}
+	who, err := access(c, controllerRoles...)
+	if err != nil {
+		return usageError(err)
 	}
 	if err := checkLoadReport(c.String("load-report"), c.Path("load-report-key-file")); err != nil {
 		return usageError(err)
@@ -55,6 +69,7 @@ func runController(c *cli.Context, _ []string) error {
 		File:   c.Path("config"),
 		Store:  store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")},
 		Listen: c.String("listen"),
+		Access: who,
 		Log:    log,
 
 		LoadReport:     c.String("load-report"),
@@ -81,6 +96,22 @@ func runController(c *cli.Context, _ []string) error {
 		return usageError(fmt.Errorf("--config: %w", err))
 	}
 	return err
+}
+
+// checkEtcd wants etcd on the loopback, unless insecure allows any.
+func checkEtcd(addresses []string, insecure bool) error {
+	for _, text := range addresses {
+		e, err := endpoint.Parse(text)
+		switch {
+		case strings.HasPrefix(text, "https:"):
+			return fmt.Errorf("address %q: must be host:port or http://host:port, there is no TLS yet", text)
+		case err != nil || e.Unix() || e.Port() == 0:
+			return fmt.Errorf("address %q: must be host:port or http://host:port, the port 1..65535", text)
+		case !e.Local() && !insecure:
+			return fmt.Errorf("%s is not a loopback address, and there is no TLS yet: whoever is on the way reads and changes the configuration; --etcd-insecure allows it", text)
+		}
+	}
+	return nil
 }
 
 // checkLoadReport says what is wrong with the flags for load reports.

@@ -119,16 +119,20 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	}
 	check(0, drained, "", "backend", "drain", "--pool", "web", "web2")
 	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
-	// The slots that came back leave again at once. An interrupt ends the wait, not the drain.
+	// Without the other one its slots have nowhere to go. An interrupt ends the wait, not the drain.
+	if code, stdout, stderr = sluice(t, "backend", "drain", "--wait", "web1", "--controller", socket); code != 0 {
+		t.Errorf("drain --wait web1: exit code %d, %s%s", code, stdout, stderr)
+	}
 	waiting, interrupt := context.WithCancel(t.Context())
-	progress := &watcher{want: "old connections in 32 more", then: interrupt}
+	progress := &watcher{want: "no backend may take them", then: interrupt}
 	code = run(waiting, []string{"sluice", "backend", "drain", "--wait", "web2", "--controller", socket}, progress, progress)
-	want := "web/web2 drains: 0 slots left, old connections in 32 more\n" +
+	want := "web/web2 drains: 64 slots left, old connections in 0 more; 64 slots wait: no backend may take them\n" +
 		"sluice: interrupted: the drain of web/web2 goes on, `sluice backend undrain web2` takes it back\n"
 	if got := progress.text.String(); code != exitFailure || got != want {
 		t.Errorf("an interrupted drain --wait: exit code %d, want %d\n got %q\nwant %q", code, exitFailure, got, want)
 	}
 	interrupt()
+	check(0, "web/web1 takes new connections when it is up\n", "", "backend", "undrain", "web1")
 	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
 	check(1, "", "sluice: no backend \"web9\" in any pool\n", "backend", "drain", "web9")
 	check(1, "", "sluice: no pool \"db\"\n", "backend", "list", "--pool", "db")
@@ -232,6 +236,15 @@ func TestControllerRefuses(t *testing.T) {
 	}{
 		{[]string{"controller"}, exitUsage, "sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
 		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--etcd", "127.0.0.1:2379", "--etcd", "192.0.2.1:2379"}, exitUsage,
+			"sluice: --etcd: 192.0.2.1:2379 is not a loopback address, and there is no TLS yet: whoever is on the way reads and changes the configuration; --etcd-insecure allows it\n"},
+		{[]string{"controller", "--etcd", "https://127.0.0.1:2379"}, exitUsage,
+			"sluice: --etcd: address \"https://127.0.0.1:2379\": must be host:port or http://host:port, there is no TLS yet\n"},
+		{[]string{"controller", "--etcd", "192.0.2.1:2379", "--etcd-insecure", "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--allow", "boss=alice"}, exitUsage,
+			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is \"boss=alice\"\n"},
+		{[]string{"controller", "--data-dir", dir, "--allow", "viewer=%"}, exitUsage,
+			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is \"viewer=%\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--log-level", "loud"}, exitUsage, "sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--load-report", ":0"}, exitUsage,
 			"sluice: --load-report: needs --load-report-key-file: load reports are for those who have a key\n"},

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/gslb"
 	"github.com/sluicelb/sluice/gslb/control"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 var gslbCommand = &cli.Command{
@@ -27,7 +28,7 @@ var gslbCommand = &cli.Command{
 	Flags: []cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with data centers, answers, rules and zones"},
 		&cli.StringSliceFlag{Name: "listen", Usage: "`ADDRESS:PORT` for UDP and TCP, in place of the file's; may be repeated"},
-		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Usage: "`PATH` of the control socket, in place of the file's (default: " + control.DefaultSocket() + ")"},
+		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Usage: "`PATH` of the control socket, in place of the file's (default: " + socketDefault(rpc.Socket(control.RoleName)) + ")"},
 		&cli.IntFlag{Name: "cores", Usage: "serve UDP on `N` cores (default: all)"},
 		logLevelFlag(),
 	},

@@ -45,7 +45,7 @@ func gslbCheck(c *cli.Context, args []string) error {
 		}
 	}
 	for _, p := range problems {
-		result.Problems = append(result.Problems, checkedProblem(*p))
+		result.Problems = append(result.Problems, checkedProblem{p.File, p.Line, p.Path, p.Message})
 	}
 	if err != nil {
 		if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(err.Error())); err != nil {
@@ -62,7 +62,7 @@ func gslbCheck(c *cli.Context, args []string) error {
 		err = nil
 	}
 	if err == nil && !result.OK {
-		return usageError(fmt.Errorf("%s: %s", args[0], count(len(problems), "problem", "problems")))
+		return usageError(fmt.Errorf("%s: %s", args[0], count(strict.Count(problems), "problem", "problems")))
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/gslb/control"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 var gslbExplainCommand = &cli.Command{
@@ -56,8 +57,11 @@ var gslbActivateCommand = &cli.Command{
 }
 
 func socketFlag() cli.Flag {
-	return &cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: control.DefaultSocket(), Usage: "`PATH` of the control socket"}
+	return &cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: socketDefault(rpc.Find(control.RoleName)), Usage: "`PATH` of the control socket"}
 }
+
+// socketDefault is the path in the address of a local socket.
+func socketDefault(address string) string { return strings.TrimPrefix(address, "unix:") }
 
 // socketPath is what --socket says, behind the subcommand or before it: `sluice gslb --socket PATH status` must not ask
 // another process than PATH's.
@@ -104,11 +108,15 @@ func selector(c *cli.Context) *control.Selector {
 
 // withGSLB runs f with a client, and turns what the client says into errors for people.
 func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client) error) error {
-	client := control.Dial(socketPath(c))
+	path := socketDefault(socketPath(c))
+	client, err := control.Dial("unix:" + path)
+	if err != nil {
+		return usageError(fmt.Errorf("--socket: %w", err))
+	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
 	defer cancel()
-	err := f(ctx, client)
+	err = f(ctx, client)
 	failed, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return err
@@ -116,13 +124,13 @@ func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client
 	const advice = "--socket names another, `sluice gslb --config FILE` starts one"
 	switch code := failed.Code(); {
 	case code == connect.CodeDeadlineExceeded:
-		return unreachableError(fmt.Errorf("no gslb answers at %s within %v; %s", client.Socket, callTimeout, advice))
+		return unreachableError(fmt.Errorf("no gslb answers at %s within %v; %s", path, callTimeout, advice))
 	case code == connect.CodeInvalidArgument, code == connect.CodeNotFound:
 		return usageError(errors.New(failed.Message()))
 	case connect.IsWireError(failed), errors.Is(err, context.Canceled):
 		return errors.New(failed.Message())
 	}
-	return unreachableError(fmt.Errorf("no gslb answers at %s (%v); %s", client.Socket, failed.Unwrap(), advice))
+	return unreachableError(fmt.Errorf("no gslb answers at %s (%v); %s", path, failed.Unwrap(), advice))
 }
 
 func gslbExplain(c *cli.Context, args []string) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 var healthdCommand = &cli.Command{
@@ -22,7 +23,7 @@ var healthdCommand = &cli.Command{
 		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
 		"needs privileges. Every probe under way holds one file descriptor.",
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: "http://" + api.DefaultAddress, Usage: "`ADDRESS` of the controller: http://host:port or unix:/path"},
+		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller: unix:/path, or loopback http://host:port"},
 		&cli.StringFlag{Name: "name", DefaultText: "the host's name", Usage: "`NAME` of this healthd in its reports; two that report to one controller need two"},
 		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
 		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
@@ -42,7 +43,7 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if n := c.Int("max-probes"); n < 1 {
 		return usageError(fmt.Errorf("--max-probes: must be at least 1, is %d", n))
 	}
-	if err := checkAPIAddress(c.String("controller"), 1); err != nil {
+	if err := rpc.Check(c.String("controller"), false); err != nil {
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
 	if c.IsSet("name") {

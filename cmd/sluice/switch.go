@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
@@ -22,7 +25,8 @@ var switchCommand = &cli.Command{
 		"An interface that is a port should have no address of its own, and the hosts behind it no\n" +
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "grpc", Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the P4Runtime server"},
+		&cli.StringFlag{Name: "grpc", Value: rpc.Socket(softswitch.RoleName), Usage: "`ADDRESS` of the P4Runtime server: unix:/path, or loopback host:port, where every local user may do everything"},
+		allowFlag(switchRoles...),
 		&cli.BoolFlag{Name: "insecure", Usage: "allow an ADDRESS that is not loopback: whoever reaches it controls the switch, there is no TLS yet"},
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device that clients name"},
 		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort, Usage: "`ID` of the port for packet-ins and packet-outs"},
@@ -32,6 +36,8 @@ var switchCommand = &cli.Command{
 	},
 	Action: action(runSwitch),
 }
+
+var switchRoles = []rpc.Role{rpc.Controller, rpc.Viewer}
 
 // switchPort is one --port.
 type switchPort struct {
@@ -60,6 +66,10 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 			return usageError(fmt.Errorf("--pcap: %w", err))
 		}
 	}
+	who, err := access(c, switchRoles...)
+	if err != nil {
+		return usageError(err)
+	}
 	sw := softswitch.New(softswitch.Config{
 		DeviceID: c.Uint64("device-id"), CPUPort: uint16(c.Uint("cpu-port")), Log: log,
 	})
@@ -86,11 +96,11 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	if len(ports) == 0 {
 		log.Warn("this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one")
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(c.Context, "tcp", c.String("grpc"))
+	l, err := listenSwitch(c, who, log)
 	if err != nil {
 		return fmt.Errorf("P4Runtime server: %w", err)
 	}
+	defer l.Close()
 	log.Info("P4Runtime server", "address", l.Addr(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
 	err = sw.RunAndServe(c.Context, l)
 	status := sw.Status()
@@ -140,11 +150,24 @@ func switchPorts(c *cli.Context) ([]switchPort, error) {
 	return ports, errors.Join(problems...)
 }
 
-// checkAddress wants a loopback address, unless insecure allows any.
+// listenSwitch opens the socket of the P4Runtime server.
+func listenSwitch(c *cli.Context, who *rpc.Access, log *slog.Logger) (net.Listener, error) {
+	address := c.String("grpc")
+	if e, err := endpoint.Parse(address); err == nil && !e.Local() { // --insecure allows it
+		var lc net.ListenConfig
+		return lc.Listen(c.Context, "tcp", address)
+	}
+	return rpc.Listen(address, who, log)
+}
+
+// checkAddress wants a unix socket or a loopback address, unless insecure allows any.
 func checkAddress(address string, insecure bool) error {
+	if strings.HasPrefix(address, "unix:") {
+		return rpc.Check(address, true)
+	}
 	hostname, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: want ADDRESS:PORT, such as 127.0.0.1:9559", err)
+		return fmt.Errorf("%w: want unix:/path or ADDRESS:PORT, such as 127.0.0.1:9559", err)
 	}
 	if err := checkPort(address, port, 0); err != nil {
 		return err

@@ -22,7 +22,7 @@ func TestSwitchRefuses(t *testing.T) {
 				"--port 1=e: port 1 is there twice\n--port 2=d: interface d is there twice\n--port 3=: want ID=INTERFACE, such as 1=veth1\n",
 		},
 		{"CPU port", []string{"--cpu-port", "511"}, exitUsage, "sluice: --cpu-port: must be 1..510, is 511\n"},
-		{"no port number", []string{"--grpc", "127.0.0.1"}, exitUsage, "sluice: --grpc: address 127.0.0.1: missing port in address: want ADDRESS:PORT, such as 127.0.0.1:9559\n"},
+		{"no port number", []string{"--grpc", "127.0.0.1"}, exitUsage, "sluice: --grpc: address 127.0.0.1: missing port in address: want unix:/path or ADDRESS:PORT, such as 127.0.0.1:9559\n"},
 		{"not loopback", []string{"--grpc", "0.0.0.0:9559"}, exitUsage, "sluice: --grpc: 0.0.0.0:9559 is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it\n"},
 		{"no such interface", []string{"--port", "1=nowhere0"}, exitFailure, "sluice: port 1: interface nowhere0: no such network interface\n"},
 		{"captures nowhere", []string{"--pcap", ""}, exitUsage, "sluice: --pcap: must be a name, is empty\n"},

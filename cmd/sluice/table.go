@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
 // reachTimeout is how long a target may take to answer at all.
@@ -27,7 +29,7 @@ const reachTimeout = 3 * time.Second
 // targetFlags name the P4Runtime target that a command talks to.
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: "127.0.0.1:9559", Usage: "`ADDRESS` and port of the switch's P4Runtime server"},
+		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: rpc.Find(softswitch.RoleName), Usage: "`ADDRESS` of the switch's P4Runtime server: unix:/path or host:port"},
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device at the target"},
 	}
 }
@@ -78,16 +80,16 @@ type target struct {
 // openTarget connects to the target that the flags name and learns its names.
 func openTarget(c *cli.Context) (*target, error) {
 	address, device := c.String("target"), c.Uint64("device-id")
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || host == "unix" {
-		return nil, usageError(fmt.Errorf("--target: %q is not an address and a port, such as 127.0.0.1:9559", address))
-	}
-	if err := checkPort(address, port, 1); err != nil {
-		return nil, usageError(fmt.Errorf("--target: %w", err))
+	e, err := endpoint.Parse(address)
+	switch {
+	case err != nil:
+		return nil, usageError(fmt.Errorf("--target: address %q: %w", address, err))
+	case strings.HasPrefix(e.Address, ":"):
+		return nil, usageError(fmt.Errorf("--target: address %q: must have a host before the port", address))
 	}
 	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
 	defer cancel()
-	client, err := p4rt.Dial(ctx, address, device)
+	client, err := p4rt.Dial(ctx, e.String(), device)
 	if err != nil {
 		return nil, notReached(address, err)
 	}
@@ -133,6 +135,12 @@ func notReached(address string, err error) error {
 		why = "it answers, but not as a P4Runtime server does"
 	case errors.Is(err, syscall.ECONNREFUSED) || has("connection refused"):
 		why = "nothing listens there (connection refused)"
+	case has("permission denied"), has("is not trusted"):
+		if _, rest, ok := strings.Cut(why, "rror while dialing: "); ok {
+			why = strings.TrimSuffix(rest, `"`)
+		}
+	case has("no such file or directory"):
+		why = "there is no such socket"
 	case has("no such host"), has("produced zero addresses"):
 		why = "its name is not known"
 	case status.Code(err) == codes.DeadlineExceeded:
@@ -184,11 +192,30 @@ func (t *target) summarize(ctx context.Context, table *p4rt.Table) (summary, err
 	return s, err
 }
 
+// mostRows is how many rows of a table or cells of a counter are printed, whatever size the target tells: as many as
+// the largest table of sluice.p4 has.
+const mostRows = 1 << 19
+
+// tooMany says that a target tells of more than it has room for: it may never come to an end.
+func tooMany(what, name string, n int, size int64) error {
+	most := int64(mostRows)
+	if size > 0 {
+		most = min(size, most)
+	}
+	if int64(n) < most {
+		return nil
+	}
+	return fmt.Errorf("%s %s: the target tells of more than %d, and should have no more: given up", what, name, most)
+}
+
 func (t *target) hold(ctx context.Context, table *p4rt.Table) (holding, error) {
 	h := holding{Table: table}
 	for e, err := range t.Read(ctx, table.Query()) {
 		if err != nil {
 			return h, fmt.Errorf("table %s: %w", table.Name, err)
+		}
+		if err := tooMany("table", table.Name, len(h.entries), table.Size); err != nil {
+			return h, err
 		}
 		entry, err := t.info.DecodeEntry(e.GetTableEntry())
 		if err != nil {
@@ -221,6 +248,9 @@ func (t *target) profile(ctx context.Context, h holding) (p4rt.Profile, error) {
 			}
 			if err != nil {
 				return p4rt.Profile{}, fmt.Errorf("action profile of table %s: %w", h.Name, err)
+			}
+			if err := tooMany("action profile of table", h.Name, len(entities), 0); err != nil {
+				return p4rt.Profile{}, err
 			}
 			entities = append(entities, e)
 		}
@@ -272,6 +302,9 @@ func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (countin
 		if err != nil {
 			return c, fmt.Errorf("counter %s: %w", counter.Name, err)
 		}
+		if err := tooMany("counter", counter.Name, len(c.cells), counter.Size); err != nil {
+			return c, err
+		}
 		cell, err := t.info.DecodeCell(e.GetCounterEntry())
 		if err != nil {
 			return c, err
@@ -284,12 +317,16 @@ func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (countin
 
 func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
 	var groups []p4rt.MulticastGroup
+	replicas := 0
 	for e, err := range t.Read(ctx, p4rt.QueryMulticastGroups()) {
 		if unsupported(err) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("multicast groups: %w", err)
+		}
+		if err := tooMany("list of", "multicast groups", replicas, 0); err != nil {
+			return nil, err
 		}
 		g, err := p4rt.DecodeMulticastGroup(e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry())
 		if err != nil {
@@ -299,6 +336,7 @@ func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
 			return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Instance, b.Instance))
 		})
 		groups = append(groups, g)
+		replicas += len(g.Replicas) + 1
 	}
 	slices.SortFunc(groups, func(a, b p4rt.MulticastGroup) int { return cmp.Compare(a.ID, b.ID) })
 	return groups, nil

@@ -27,6 +27,7 @@ import (
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch"
+	switchserver "github.com/sluicelb/sluice/p4/softswitch/server"
 )
 
 // sluice runs the command in this process.
@@ -55,7 +56,7 @@ func serve(t *testing.T, register func(grpc.ServiceRegistrar)) (address string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(switchserver.Options()...)
 	register(server)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
@@ -189,6 +190,14 @@ func TestTableDumpOfAll(t *testing.T) {
 func TestTableErrors(t *testing.T) {
 	address := filledSwitch(t)
 	nobody := serve(t, func(grpc.ServiceRegistrar) {}) // gRPC, but no P4Runtime
+	open, err := os.MkdirTemp("", "sluice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(open)
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -221,10 +230,14 @@ func TestTableErrors(t *testing.T) {
 		{"another service", []string{"list", "--target", nobody}, exitUnreachable,
 			"what answers at " + nobody + " is not a P4Runtime server; --target names another address"},
 		{"no port", []string{"list", "--target", "localhost"}, exitUsage,
-			`--target: "localhost" is not an address and a port, such as 127.0.0.1:9559`},
-		{"no port behind the colon", []string{"list", "--target", "127.0.0.1:"}, exitUsage, `--target: address "127.0.0.1:": the port must be 1..65535, is ""`},
-		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage, `--target: address "127.0.0.1:99999": the port must be 1..65535, is "99999"`},
-		{"unix socket", []string{"list", "--target", "unix:/x"}, exitUsage, `--target: "unix:/x" is not an address and a port, such as 127.0.0.1:9559`},
+			`--target: address "localhost": must be unix:/path or host:port`},
+		{"no port behind the colon", []string{"list", "--target", "127.0.0.1:"}, exitUsage, `--target: address "127.0.0.1:": the port must be 0..65535, is ""`},
+		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage, `--target: address "127.0.0.1:99999": the port must be 0..65535, is "99999"`},
+		{"unix socket", []string{"list", "--target", "unix:/no/socket"}, exitUnreachable,
+			"cannot reach a switch at unix:/no/socket: there is no such socket. Is it running? --target names another address"},
+		{"a socket that anybody could have put there", []string{"list", "--target", "unix:" + open + "/switch"}, exitUnreachable,
+			"cannot reach a switch at unix:" + open + "/switch: " + open + "/switch is not trusted: everybody may write to its directory. Is it running? --target names another address"},
+		{"no path", []string{"list", "--target", "unix:"}, exitUsage, `--target: address "unix:": must name a socket, as unix:/path`},
 		{"not gRPC", []string{"list", "--target", talker.Addr().String()}, exitUnreachable,
 			"cannot reach a switch at " + talker.Addr().String() + ": it answers, but not as a P4Runtime server does. Is it running? --target names another address"},
 		{"bad flag", []string{"list", "--device-id", "-1"}, exitUsage, `--device-id: must be a whole number, 0..18446744073709551615, is "-1"`},

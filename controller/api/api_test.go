@@ -4,18 +4,21 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 type fake struct {
@@ -50,7 +53,7 @@ func (fake) ApplyIntent(context.Context, *api.ApplyIntentRequest) (*api.ApplyInt
 // serve starts a server and returns its address; it ends with the test.
 func serve(t *testing.T, address string) string {
 	t.Helper()
-	l, err := api.Listen(address)
+	l, err := rpc.Listen(address, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +66,26 @@ func serve(t *testing.T, address string) string {
 			t.Error(err)
 		}
 	})
-	if l.Addr().Network() == "unix" {
-		return address
+	return l.Address()
+}
+
+// Every procedure has a line in the table of who may call it, and no line is for another.
+func TestMethods(t *testing.T) {
+	var want []string
+	services := api.File_sluice_proto.Services()
+	for i := range services.Len() {
+		methods := services.Get(i).Methods()
+		for k := range methods.Len() {
+			want = append(want, "/"+string(services.Get(i).FullName())+"/"+string(methods.Get(k).Name()))
+			if m := api.Methods[want[len(want)-1]]; m.Stream != methods.Get(k).IsStreamingServer() {
+				t.Errorf("%s: stream %v", want[len(want)-1], m.Stream)
+			}
+		}
 	}
-	return l.Addr().String()
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(api.Methods))); diff != "" {
+		t.Errorf("procedures (-want +got):\n%s", diff)
+	}
 }
 
 func TestOnePortServesEveryProtocol(t *testing.T) {
@@ -135,51 +154,6 @@ func TestUnreachable(t *testing.T) {
 		_, err := c.GetStatus(t.Context(), &api.GetStatusRequest{})
 		if !api.Unreachable(err) {
 			t.Errorf("%s: got %v, want an unreachable controller", address, err)
-		}
-	}
-}
-
-func TestAddresses(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	taken := filepath.Join(dir, "taken")
-	serve(t, "unix:"+taken)
-	stale := filepath.Join(dir, "stale")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.SetUnlinkOnClose(false)
-	l.Close()
-
-	const noTLS = `must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
-	for _, test := range []struct{ address, want string }{
-		{"127.0.0.1:0", ""},
-		{"localhost:0", ""},
-		{"http://127.0.0.1:0/", ""},
-		{"unix:" + filepath.Join(dir, "new"), ""},
-		{"unix:" + stale, ""},
-		{"0.0.0.0:0", `address "0.0.0.0:0": ` + noTLS},
-		{":9680", `address ":9680": ` + noTLS},
-		{"192.0.2.1:9680", `address "192.0.2.1:9680": ` + noTLS},
-		{"controller.example:9680", `address "controller.example:9680": ` + noTLS},
-		{"9680", `address "9680": must be host:port or unix:/path, as 127.0.0.1:9680`},
-		{"unix:", `address "unix:": must name a socket, as unix:/run/sluice.sock`},
-		{"unix:" + file, "opening the API's socket: " + file + " exists and is no socket"},
-		{"unix:" + taken, "opening the API's socket: another process listens on " + taken},
-	} {
-		l, err := api.Listen(test.address)
-		got := ""
-		if err != nil {
-			got = err.Error()
-		} else {
-			l.Close()
-		}
-		if got != test.want {
-			t.Errorf("Listen(%q): got %q, want %q", test.address, got, test.want)
 		}
 	}
 }

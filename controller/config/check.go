@@ -37,6 +37,9 @@ func (p *parser) checks(path string, raw []rawCheck, ports []uint16) []Check {
 		return nil
 	}
 	var all []Check
+	if p.atMost(path, len(raw), maxChecks) {
+		return nil
+	}
 	for i, r := range raw {
 		all = append(all, p.check(fmt.Sprintf("%s[%d]", path, i), r, ports))
 	}
@@ -141,6 +144,9 @@ func (p *parser) statuses(path string, raw []string) []uint16 {
 		p.Add(path, "must name at least one status")
 	}
 	var all []uint16
+	if p.atMost(path, len(raw), maxStatuses) {
+		return nil
+	}
 	for i, text := range raw {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if !p.usable(at) {

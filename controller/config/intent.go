@@ -31,7 +31,7 @@ type Floor struct {
 // Switch is one target that carries the whole intent.
 type Switch struct {
 	Name     string
-	Address  string // host:port of its P4Runtime server
+	Address  string // of its P4Runtime server: host:port, or unix:/path
 	DeviceID uint64
 	Ports    []uint16 // the flood domain: every port with a host or a network behind it
 }

@@ -27,8 +27,29 @@ type rawIntent struct {
 	VIPs     []rawVIP     `yaml:"vips"`
 }
 
-// Parse reads an intent. The error joins one *strict.Problem for everything that is wrong.
+// What an intent may be, before it is looked at: one with all VIPs and backends that there may be, and every key of
+// theirs, has half of the first and three quarters of the second, which bounds the memory that reading it takes.
+const (
+	MaxBytes  = 8 << 20
+	maxValues = 1 << 20
+)
+
+// What lists may hold that no table bounds.
+const (
+	maxSwitches = 1024
+	maxChecks   = 64 // of a pool
+	maxStatuses = 500
+)
+
+// Parse reads an intent. The error joins a *strict.Problem for each thing that is wrong, the first
+// strict.MaxProblems of them.
 func Parse(file string, data []byte) (*Intent, error) {
+	if len(data) > MaxBytes {
+		return nil, &strict.Problem{File: file, Message: fmt.Sprintf("must have at most %d bytes, has more", MaxBytes)}
+	}
+	if n := strict.Values(data); n > maxValues {
+		return nil, &strict.Problem{File: file, Message: fmt.Sprintf("must have at most %d keys and values, has up to %d", maxValues, n)}
+	}
 	var raw rawIntent
 	p := &parser{
 		Document:   strict.Decode(file, data, &raw),
@@ -143,6 +164,14 @@ func (p *parser) number(path string, x *int, def, least, most int) int {
 		return def
 	}
 	return *x
+}
+
+// atMost refuses a list that is too long, and says whether it did.
+func (p *parser) atMost(path string, n, most int) bool {
+	if n > most && p.usable(path) {
+		p.Add(path, "must have at most %d elements, has %d", most, n)
+	}
+	return n > most
 }
 
 func orTrue(x *bool) bool { return x == nil || *x }

@@ -1,14 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
 type rawSwitch struct {
@@ -22,6 +22,9 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 	if p.usable("switches") && len(raw) == 0 {
 		p.Add("switches", "must name at least one switch")
 	}
+	if p.atMost("switches", len(raw), maxSwitches) {
+		return nil
+	}
 	type device struct {
 		address string
 		id      uint64
@@ -31,8 +34,7 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 	for i, r := range raw {
 		path := fmt.Sprintf("switches[%d]", i)
 		p.name(path+".name", r.Name, names)
-		s := Switch{Name: r.Name, Address: r.Address}
-		p.hostPort(path+".address", r.Address)
+		s := Switch{Name: r.Name, Address: p.endpoint(path+".address", r.Address)}
 		if r.DeviceID != nil {
 			s.DeviceID = *r.DeviceID
 		}
@@ -46,17 +48,26 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 	return all
 }
 
-func (p *parser) hostPort(path, text string) {
+// endpoint checks the address of a P4Runtime server and returns its one spelling.
+func (p *parser) endpoint(path, text string) string {
 	if !p.usable(path) {
-		return
+		return text
 	}
-	host, port, err := net.SplitHostPort(text)
-	if _, notIP := netip.ParseAddr(host); notIP != nil && !hostForm.MatchString(host) || err != nil || !isPort(port) {
-		p.Add(path, "must be host:port such as 127.0.0.1:9559, the port 1..65535, is %s", strict.Quote(text))
+	e, err := endpoint.Parse(text)
+	switch {
+	case strings.HasPrefix(text, "unix:"):
+		if err == nil && !e.Absolute() {
+			err = errors.New("must be an absolute path")
+		}
+		if err != nil {
+			p.Add(path, "must be a unix socket such as unix:/run/sluice/switch.sock, is %s: %v", strict.Quote(text), err)
+		}
+		return e.String()
+	case err != nil || e.Address != text || e.Port() == 0 || strings.HasPrefix(text, ":"):
+		p.Add(path, "must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is %s", strict.Quote(text))
 	}
+	return text
 }
-
-var hostForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?$`)
 
 // isPort says whether text is a port in plain decimal digits.
 func isPort(text string) bool {
@@ -68,6 +79,9 @@ func isPort(text string) bool {
 func (p *parser) switchPorts(path string, raw []int) []uint16 {
 	if p.usable(path) && len(raw) == 0 {
 		p.Add(path, "must name at least one port")
+	}
+	if p.atMost(path, len(raw), maxPort) {
+		return nil
 	}
 	var ports []uint16
 	for i, n := range raw {

@@ -96,6 +96,7 @@ func TestExampleShowsEveryWord(t *testing.T) {
 func TestExampleWithAllKeys(t *testing.T) {
 	text := strings.ReplaceAll(string(whole(t)), "    tag: www ", "    ") // the load of a VIP in place of a tag
 	text = strings.Replace(text, "    key: a secret", "    #key: a secret", 1)
+	text = strings.Replace(text, "YOUR_OWN_32_HEX_DIGITS", "0123456789abcdef0123456789abcdef", 1)
 	dir := write(t, map[string]string{
 		"gslb.yaml": text, "example.org.zone": string(exampleZone(t)),
 		"cookie-secrets": "ffeeddccbbaa99887766554433221100\n", "load-report.key": "a secret of at least 16 bytes\n",

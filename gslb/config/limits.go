@@ -33,7 +33,6 @@ const (
 	maxInstructions = 4096
 	maxFileSize     = 256 << 20
 	maxCommunity    = 127 // bytes: what one byte of BER length holds
-	maxSocketPath   = 107 // sun_path of unix(7), without its last byte
 
 	maxWeight, defaultWeight        = 1000, 1
 	maxOrder                        = 65535

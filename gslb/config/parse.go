@@ -75,7 +75,11 @@ func parse(file string, data []byte, read reader) (*Config, []string, error) {
 	c.Zones = p.zonesOf(r.Zones, c.Server)
 	p.balancedNames(c)
 	p.loops(c)
-	if err := errors.Join(append([]error{p.Err()}, p.elsewhere...)...); err != nil {
+	problems := append([]error{p.Err()}, p.elsewhere...)
+	if p.further > 0 {
+		problems = append(problems, strict.More(file, p.further))
+	}
+	if err := errors.Join(problems...); err != nil {
 		return nil, p.files, err
 	}
 	return c, p.files, nil
@@ -88,7 +92,8 @@ type parser struct {
 	dir       string // that the file's paths are relative to
 	read      reader
 	files     []string
-	elsewhere []error // problems in other files
+	elsewhere []error // problems in other files, the first strict.MaxProblems
+	further   int     // more of them
 
 	regionNames, ownerNames, dataCenterNames, sourceNames, domainNames, keepaliveNames, answerNames, groupNames index
 
@@ -116,7 +121,16 @@ func (p *parser) fault(at place, format string, args ...any) {
 		p.Add(at.path, format, args...)
 		return
 	}
-	p.elsewhere = append(p.elsewhere, problem(at, format, args...))
+	p.report(problem(at, format, args...))
+}
+
+// report notes a problem in another file.
+func (p *parser) report(err error) {
+	if len(p.elsewhere) == strict.MaxProblems {
+		p.further++
+		return
+	}
+	p.elsewhere = append(p.elsewhere, err)
 }
 
 // where names a place in a message that is about another.

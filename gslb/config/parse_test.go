@@ -244,10 +244,14 @@ func TestParseServer(t *testing.T) {
 		row("UDP size too small", "udp_size: 511", "f:2: server.udp_size: must be 512..4096, is 511"),
 		row("UDP size too large", "udp_size: 4097", "f:2: server.udp_size: must be 512..4096, is 4097"),
 		row("UDP sizes", "udp_size: 4096"),
-		row("cookie secrets", "cookie_secrets: [00112233445566778899aabbccddeeff, 00112233445566778899AABBCCDDEEFF, 0011, 0011223344556677x899aabbccddeeff]",
+		row("cookie secrets", "cookie_secrets: [0123456789abcdef0123456789abcdef, 0123456789ABCDEF0123456789ABCDEF, 0011, 0011223344556677x899aabbccddeeff]",
 			"f:2: server.cookie_secrets[1]: must be unique, is that of server.cookie_secrets[0] (line 2) too",
 			"f:2: server.cookie_secrets[2]: must be 32 hexadecimal digits, which are 16 bytes, has 4 characters",
 			"f:2: server.cookie_secrets[3]: must be 32 hexadecimal digits, which are 16 bytes, has 32 characters"),
+		// Whoever has read our documents forges a cookie of these, and no limit holds for him.
+		row("published cookie secrets", "cookie_secrets: [00112233445566778899AABBCCDDEEFF, e5e973e5a6b2a43f48e7dc849e37bfcf, 0123456789abcdef0123456789abcdef]",
+			"f:2: server.cookie_secrets[0]: must be a secret of your own, as `openssl rand -hex 16` makes one: this one was published, and who knows it forges cookies",
+			"f:2: server.cookie_secrets[1]: must be a secret of your own, as `openssl rand -hex 16` makes one: this one was published, and who knows it forges cookies"),
 		row("rate limits", "rate_limit: {responses: -1, errors: 1000001, window: 500ms, slip: 11, exempt: [192.0.2.1/24]}",
 			"f:2: server.rate_limit.responses: must be 0..1000000, is -1", "f:2: server.rate_limit.errors: must be 0..1000000, is 1000001",
 			"f:2: server.rate_limit.window: must be 1s..1h, is 500ms", "f:2: server.rate_limit.slip: must be 0..10, is 11",
@@ -283,10 +287,11 @@ func TestParsePlaces(t *testing.T) {
 		{"a controller elsewhere", "http://127.0.0.1:9680", "http://192.0.2.1:9680",
 			[]string{`f:5: data_centers[0].controller: must be a loopback address or a unix socket, is "http://192.0.2.1:9680": a controller's API is not offered to a network without TLS, which it does not speak yet`}},
 		{"no controller's address", "http://127.0.0.1:9680", "127.0.0.1",
-			[]string{`f:5: data_centers[0].controller: must be http://host:port, host:port or unix:/path, such as http://127.0.0.1:9680, is "127.0.0.1"`}},
+			[]string{`f:5: data_centers[0].controller: must be http://host:port, host:port or unix:/path, such as unix:/run/sluice/controller.sock, is "127.0.0.1"`}},
 		{"a controller's socket", "http://127.0.0.1:9680", "unix:/run/sluice.sock", nil},
 		{"a controller's relative socket", "http://127.0.0.1:9680", "unix:sluice.sock",
-			[]string{`f:5: data_centers[0].controller: must be unix: and the absolute path of a socket of at most 107 bytes, is "unix:sluice.sock"`}},
+			[]string{`f:5: data_centers[0].controller: must be unix: and the absolute path of a socket of at most 107 bytes, is "unix:sluice.sock": must be an absolute path`}},
+		{"a controller of another user", "http://127.0.0.1:9680", "unix:/run/sluice.sock?user=sluice", nil},
 		{"anywhere is taken", "{name: near, owner: web", "{name: anywhere, owner: web",
 			[]string{"f:8: source_lists[0].name: must not be anywhere: that is the list that every client is in, and is always there",
 				`f:27: rules[0].sources: must be the name of a source list (anywhere), is "near"`}},
@@ -630,7 +635,7 @@ func write(t *testing.T, files map[string]string) string {
 // Load names the files that count, good or bad, for who waits until they change.
 func TestLoad(t *testing.T) {
 	const secrets = "# new\nffeeddccbbaa99887766554433221100\n"
-	config := "server: {cookie_secrets: [00112233445566778899aabbccddeeff], cookie_secrets_file: secrets, state: state}\n" +
+	config := "server: {cookie_secrets: [0123456789abcdef0123456789abcdef], cookie_secrets_file: secrets, state: state}\n" +
 		"keepalives: [{name: k, kind: load_report, address: 192.0.2.1, tag: t, key_file: key}]\nzones: [{name: example.org, file: zone}]\n"
 	dir := write(t, map[string]string{"gslb.yaml": config, "secrets": secrets, "key": "\n# one\n0123456789abcdef\nfedcba9876543210\n", "zone": "@ SOA ns h 1 2 3 4 5\n@ NS ns.example.net.\n"})
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -658,7 +663,7 @@ func TestLoad(t *testing.T) {
 		{"no secrets", func() error { return os.WriteFile(in("secrets"), []byte("# none\n"), 0o600) },
 			in("gslb.yaml") + ":1: server.cookie_secrets_file: must be a file with a secret on each line, has none"},
 		{"bad secrets", func() error {
-			return os.WriteFile(in("secrets"), []byte("00112233445566778899aabbccddeeff\n\nx\n"), 0o600)
+			return os.WriteFile(in("secrets"), []byte("0123456789abcdef0123456789abcdef\n\nx\n"), 0o600)
 		},
 			in("secrets") + ":1: must be unique, is that of server.cookie_secrets[0] (line 1) too\n" + in("secrets") + ":3: must be 32 hexadecimal digits, which are 16 bytes, has 1 characters"},
 	} {

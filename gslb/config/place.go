@@ -1,12 +1,12 @@
 package config
 
 import (
-	"net"
+	"errors"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
 type rawRegion struct {
@@ -72,20 +72,19 @@ func (p *parser) controller(path string, text *string) string {
 	if text == nil {
 		return ""
 	}
-	if socket, ok := strings.CutPrefix(*text, "unix:"); ok {
-		if socket = strings.TrimPrefix(socket, "//"); !strings.HasPrefix(socket, "/") || len(socket) > maxSocketPath {
-			p.Add(path, "must be unix: and the absolute path of a socket of at most %d bytes, is %s", maxSocketPath, strict.Quote(*text))
+	e, err := endpoint.Parse(*text)
+	switch {
+	case strings.HasPrefix(*text, "unix:"):
+		if err == nil && !e.Absolute() {
+			err = errors.New("must be an absolute path")
 		}
-		return *text
-	}
-	rest, _ := strings.CutPrefix(*text, "http://")
-	host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
-	number, notNumber := strconv.ParseUint(port, 10, 16)
-	if err != nil || notNumber != nil || number == 0 {
-		p.Add(path, "must be http://host:port, host:port or unix:/path, such as http://127.0.0.1:9680, is %s", strict.Quote(*text))
+		if err != nil {
+			p.Add(path, "must be unix: and the absolute path of a socket of at most %d bytes, is %s: %v", endpoint.MaxPath, strict.Quote(*text), err)
+		}
+	case err != nil || e.Port() == 0:
+		p.Add(path, "must be http://host:port, host:port or unix:/path, such as unix:/run/sluice/controller.sock, is %s", strict.Quote(*text))
 		return ""
-	}
-	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+	case !e.Local():
 		p.Add(path, "must be a loopback address or a unix socket, is %s: a controller's API is not offered to a network without TLS, which it does not speak yet", strict.Quote(*text))
 		return ""
 	}

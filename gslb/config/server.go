@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
 type rawServer struct {
@@ -119,8 +121,10 @@ var account = regexp.MustCompile(`^%?[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
 
 func (p *parser) control(path string, r rawControl) Control {
 	c := Control{Socket: p.filePath(path+".socket", r.Socket)}
-	if len(c.Socket) > maxSocketPath {
-		p.Add(path+".socket", "must be at most %d bytes, is %d: the kernel takes no longer path of a socket", maxSocketPath, len(c.Socket))
+	if len(c.Socket) > endpoint.MaxPath {
+		p.Add(path+".socket", "must be at most %d bytes, is %d: the kernel takes no longer path of a socket", endpoint.MaxPath, len(c.Socket))
+	} else if strings.Contains(c.Socket, "?") {
+		p.Add(path+".socket", "must have no ?, is %s", strict.Quote(c.Socket))
 	}
 	c.Operators = p.accounts(path+".operators", r.Operators)
 	c.Viewers = p.accounts(path+".viewers", r.Viewers)
@@ -177,6 +181,12 @@ func (p *parser) line(path string, text *string, most int) string {
 	return *text
 }
 
+// published are secrets that stood in documents: in our example, and in RFC 9018, Appendix A.
+var published = []string{
+	"00112233445566778899aabbccddeeff",
+	"e5e973e5a6b2a43f48e7dc849e37bfcf", "445536bcd2513298075a5d379663c962", "dd3bdf9344b678b185a6f5cb60fca715",
+}
+
 // cookieSecrets reads the secrets of the file's list, and after them those of the file that has one on each line.
 func (p *parser) cookieSecrets(r rawServer) [][16]byte {
 	const list, file = "server.cookie_secrets", "server.cookie_secrets_file"
@@ -187,6 +197,10 @@ func (p *parser) cookieSecrets(r rawServer) [][16]byte {
 		var secret [16]byte
 		if n, err := hex.Decode(secret[:], []byte(text[:min(len(text), 32)])); err != nil || n != 16 || len(text) != 32 {
 			p.fault(at, "must be 32 hexadecimal digits, which are 16 bytes, has %d characters", len(text)) // a secret is not shown
+			return
+		}
+		if slices.Contains(published, strings.ToLower(text)) {
+			p.fault(at, "must be a secret of your own, as `openssl rand -hex 16` makes one: this one was published, and who knows it forges cookies")
 			return
 		}
 		if first, ok := seen[secret]; ok {

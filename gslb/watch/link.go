@@ -50,6 +50,9 @@ func (w *Watcher) talk(ctx context.Context, l *link) (heard bool, err error) {
 	if err == nil {
 		defer stream.Close()
 		for stream.Receive() {
+			if n := len(stream.Msg().Vips); n > api.MaxVIPs {
+				return heard, fmt.Errorf("the controller tells of %d VIPs: must be at most %d", n, api.MaxVIPs)
+			}
 			alarm.Reset(silence)
 			heard = true
 			w.word(l, stream.Msg())

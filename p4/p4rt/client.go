@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
@@ -32,8 +35,17 @@ const (
 	// each update, OKs included (section "gRPC Metadata Maximum Size").
 	maxHeaderBytes = 64 << 20
 
-	// maxMessageBytes is for targets that answer a read with a single message. bmv2 does.
-	maxMessageBytes = 512 << 20
+	// maxMessageBytes is for targets that answer a read with a single message. bmv2 does: the largest table, with
+	// half a million rows, takes 40 MB of it.
+	maxMessageBytes = 128 << 20
+
+	// maxMessageItems is how many messages and list items there may be in one, which cost more than their bytes: a
+	// row has about ten.
+	maxMessageItems = 8 << 20
+
+	// maxEntities is how many entities a read may give. A target may be asked for all tables, the largest of which
+	// has half a million rows.
+	maxEntities = 2 << 20
 )
 
 // Client is one connection to one device. It needs no election to read. When the connection is lost
@@ -66,27 +78,37 @@ func WithMaxBatch(n int) Option {
 	return func(o *options) { o.maxBatch = n }
 }
 
-// Dial connects to target, a host:port, and returns when it has answered a first call; ctx bounds the
-// wait. Whether the target has the device shows in the next call.
+// Dial connects to target, host:port or a unix socket as package endpoint reads it, and returns when it has answered a
+// first call; ctx bounds the wait. Whether the target has the device shows in the next call. Who serves a unix socket
+// is made sure of, see rpc.DialEndpoint.
 func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (*Client, error) {
 	o := options{maxBatch: DefaultMaxBatch}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	address := target
-	if o.dial != nil {
+	var authority []grpc.DialOption
+	switch {
+	case o.dial != nil:
 		address = "passthrough:///" + target
-	} else {
+	case strings.HasPrefix(target, "unix:"):
+		e, err := endpoint.Parse(target)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: %w", target, err)
+		}
+		o.dial = func(ctx context.Context, _ string) (net.Conn, error) { return rpc.DialEndpoint(ctx, e) }
+		address, authority = "passthrough:///"+target, append(authority, grpc.WithAuthority("localhost"))
+	default:
 		o.dial = dialTCP
 	}
-	conn, err := grpc.NewClient(address,
+	conn, err := grpc.NewClient(address, append(authority,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(once(o.dial)),
 		grpc.WithNoProxy(),
 		grpc.WithIdleTimeout(0), // an idle connection is still the connection
 		grpc.WithMaxHeaderListSize(maxHeaderBytes),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
-	)
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.ForceCodecV2(newCodec())),
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", target, err)
 	}
@@ -186,13 +208,17 @@ func (c *Client) Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1
 			yield(nil, c.readError(err, len(entities)))
 			return
 		}
-		for {
+		for left := maxEntities; ; {
 			page, err := stream.Recv()
 			if errors.Is(err, io.EOF) {
 				return
 			}
 			if err != nil {
 				yield(nil, c.readError(err, len(entities)))
+				return
+			}
+			if left -= len(page.GetEntities()); left < 0 {
+				yield(nil, fmt.Errorf("reading from device %d: more than %d entities, which no table holds", c.deviceID, maxEntities))
 				return
 			}
 			for _, e := range page.GetEntities() {

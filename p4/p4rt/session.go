@@ -32,7 +32,7 @@ var ErrElectionIDInUse = errors.New("the election id is in use by another live c
 
 // Config is what a Session needs.
 type Config struct {
-	Target   string // host:port
+	Target   string // as Dial takes it
 	DeviceID uint64
 
 	// Election is this client's rank. With nil, and no Elect, the session stays a standby and is never

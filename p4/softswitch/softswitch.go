@@ -26,12 +26,16 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
 	"github.com/sluicelb/sluice/p4/softswitch/telemetry"
 )
+
+// RoleName is the switch's in the name of its socket.
+const RoleName = "switch"
 
 // DefaultCPUPort is the port between program and controller, where Config names none.
 const DefaultCPUPort = 510
@@ -169,7 +173,7 @@ func (s *Switch) Run(ctx context.Context) error {
 	return err
 }
 
-// Register adds the P4Runtime service to a gRPC server, which should have server.Options, and next to it gNMI, which
+// Register adds the P4Runtime service to a gRPC server, which must have server.Options, and next to it gNMI, which
 // tells how the ports are.
 func (s *Switch) Register(r grpc.ServiceRegistrar) {
 	s.server.Register(r)
@@ -192,9 +196,14 @@ func (s *Switch) Interfaces() []telemetry.Interface {
 	return list
 }
 
-// Serve offers the P4Runtime service on l until ctx ends. It closes l.
+// Serve offers the P4Runtime service on l until ctx ends. It closes l. Callers of an rpc.Listener may do what their
+// role allows, those of any other listener everything.
 func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
-	g := grpc.NewServer(server.Options()...)
+	options := server.Options()
+	if l, ok := l.(*rpc.Listener); ok {
+		options = append(options, server.Guard(l.Access()))
+	}
+	g := grpc.NewServer(options...)
 	s.Register(g)
 	// Not GracefulStop: streams have no end of their own.
 	stop := context.AfterFunc(ctx, g.Stop)

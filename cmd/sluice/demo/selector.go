@@ -30,7 +30,7 @@ func answerName(p place) string { return vipName + "-" + p.name }
 func selectorConfig(listen, socket string, sites []*site) string {
 	var centers, answers, members strings.Builder
 	for _, s := range sites {
-		fmt.Fprintf(&centers, "  - {name: %s, controller: \"http://%s\"}\n", s.name, s.system.api)
+		fmt.Fprintf(&centers, "  - {name: %s, controller: %q}\n", s.name, s.system.api)
 		fmt.Fprintf(&answers, "  - {name: %s, kind: vip, data_center: %s, ipv4: %v, controller_vip: %s}\n", answerName(s.place), s.name, s.vip.Addr(), vipName)
 		fmt.Fprintf(&members, "      - {answer: %s}\n", answerName(s.place))
 	}
@@ -81,7 +81,10 @@ func startSelector(ctx context.Context, sites []*site, directory string, standar
 	if err != nil {
 		return nil, fmt.Errorf("starting gslb: %w", err)
 	}
-	s.dns, s.socket, s.control = daemon.Addrs()[0], daemon.Socket(), control.Dial(daemon.Socket())
+	s.dns, s.socket = daemon.Addrs()[0], daemon.Socket()
+	if s.control, err = control.Dial("unix:" + s.socket); err != nil {
+		return nil, err
+	}
 	ctx, s.stop = context.WithCancel(ctx)
 	go func() { s.ended <- daemon.Run(ctx) }() // until close
 	if err := s.awaitUp(ctx); err != nil {

@@ -18,15 +18,15 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/healthd"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
 const (
-	defaultTarget = "127.0.0.1:9559" // where the commands look for a switch
-	device        = 1
-	vipName       = "www"
-	pool          = "web"
-	slots         = 4096
+	device  = 1
+	vipName = "www"
+	pool    = "web"
+	slots   = 4096
 
 	// Shorter than in production, where it is a minute, so that nobody has to wait; longer than
 	// sessions are silent.
@@ -67,7 +67,7 @@ pools:
 // sockets.
 type system struct {
 	target, api string // where switch and controller listen
-	standard    bool   // they prefer the addresses where the commands look
+	standard    bool   // they prefer the sockets where the commands look
 	directory   string // of configuration and store
 	log         *slog.Logger
 	running     *errgroup.Group
@@ -117,11 +117,11 @@ func (s *system) startSwitch(ctx context.Context, n *network) error {
 			return err
 		}
 	}
-	listener, err := listen(defaultTarget, s.standard)
+	listener, err := s.listen(softswitch.RoleName)
 	if err != nil {
 		return err
 	}
-	s.target = listener.Addr().String()
+	s.target = listener.Address()
 	s.running.Go(func() error { return sw.RunAndServe(ctx, listener) })
 	return nil
 }
@@ -131,9 +131,10 @@ func (s *system) startController(ctx context.Context, n *network) error {
 	if err := os.WriteFile(file, []byte(intent(s.target, n)), 0o600); err != nil {
 		return err
 	}
-	address := "127.0.0.1:0"
-	if s.standard && free(api.DefaultAddress) {
-		address = api.DefaultAddress
+	address := s.socket(api.RoleName)
+	if l, err := s.listen(api.RoleName); err == nil {
+		address = l.Address()
+		l.Close()
 	}
 	c := controller.New(controller.Config{
 		File:   file,
@@ -164,14 +165,20 @@ func (s *system) close() error {
 	return s.running.Wait()
 }
 
-// listen opens the standard address if asked to and possible, else any on the loopback.
-func listen(standard string, prefer bool) (net.Listener, error) {
-	if prefer {
-		if l, err := net.Listen("tcp", standard); err == nil {
+// socket is the address of a role's socket in the system's own directory.
+func (s *system) socket(role string) string {
+	return "unix:" + filepath.Join(s.directory, role+".sock")
+}
+
+// listen opens the socket where the commands look for the role, if asked to and possible, else one in the system's
+// own directory.
+func (s *system) listen(role string) (*rpc.Listener, error) {
+	if s.standard {
+		if l, err := rpc.Listen(rpc.Socket(role), nil, s.log); err == nil {
 			return l, nil
 		}
 	}
-	return net.Listen("tcp", "127.0.0.1:0")
+	return rpc.Listen(s.socket(role), nil, s.log)
 }
 
 func free(address string) bool {
@@ -229,10 +236,10 @@ func allUp(status *api.GetStatusResponse) string {
 
 // flags returns what the commands need to find the demo, "" when they look there anyway.
 func (s *system) flags() (controllerFlag, targetFlag string) {
-	if s.api != api.DefaultAddress {
+	if s.api != rpc.Socket(api.RoleName) {
 		controllerFlag = " --controller " + s.api
 	}
-	if s.target != defaultTarget {
+	if s.target != rpc.Socket(softswitch.RoleName) {
 		targetFlag = " --target " + s.target
 	}
 	return controllerFlag, targetFlag

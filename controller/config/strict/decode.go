@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"reflect"
 	"regexp"
@@ -23,7 +24,9 @@ import (
 type Document struct {
 	file     string
 	lines    map[string]int
-	problems []*Problem
+	problems []*Problem // the first of them, and some more
+	found    int        // how many there are
+	last     int        // lines from here on have no problem among the first; 0: not known yet
 	bad      map[string]bool
 	huge     map[string]written // whole numbers that no int holds, by path; those in whose place the nearest int stands
 }
@@ -33,6 +36,9 @@ type written string
 
 // Format writes w, whatever the verb.
 func (w written) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, string(w)) }
+
+// MaxProblems is how many problems Err tells; of the rest, how many there are.
+const MaxProblems = 100
 
 // Decode reads the one YAML document in data into the struct that into points to, and goes on after
 // a problem: what has one keeps its zero value.
@@ -104,10 +110,11 @@ func (d *Document) Line(path string) int {
 	}
 }
 
-// Err joins the problems in the order of their lines; nil when there are none.
+// Err joins the problems in the order of their lines, the first MaxProblems, and after them one that counts the
+// rest; nil when there are none.
 func (d *Document) Err() error {
-	for path, text := range d.huge {
-		switch {
+	for _, path := range slices.Sorted(maps.Keys(d.huge)) {
+		switch text := d.huge[path]; {
 		case d.bad[path]: // whoever knows what is allowed has said so
 		case text[0] == '-':
 			d.Add(path, "must be at least %s, is %s", strconv.Itoa(math.MinInt), text)
@@ -115,16 +122,37 @@ func (d *Document) Err() error {
 			d.Add(path, "must be at most %s, is %s", strconv.Itoa(math.MaxInt), text)
 		}
 	}
-	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
+	d.trim()
 	all := make([]error, len(d.problems))
 	for i, p := range d.problems {
 		all[i] = p
 	}
+	if more := d.found - len(d.problems); more > 0 {
+		all = append(all, More(d.file, more))
+	}
 	return errors.Join(all...)
 }
 
+// problem notes a problem. A file may have millions: those that are not among the first are only counted.
 func (d *Document) problem(line int, path, format string, args ...any) {
+	d.found++
+	if d.last > 0 && line >= d.last {
+		return
+	}
 	d.problems = append(d.problems, &Problem{File: d.file, Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
+	if len(d.problems) >= 2*MaxProblems {
+		d.trim()
+	}
+}
+
+// trim sorts the problems and forgets those that are not among the first.
+func (d *Document) trim() {
+	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if len(d.problems) >= MaxProblems {
+		clear(d.problems[MaxProblems:])
+		d.problems = d.problems[:MaxProblems]
+		d.last = d.problems[MaxProblems-1].Line
+	}
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)

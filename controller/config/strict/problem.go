@@ -14,10 +14,28 @@ type Problem struct {
 	Line    int    // 0: the file as a whole
 	Path    string // pools[2].backends[0].weight; empty: the file as a whole
 	Message string
+	More    int // 0, or how many problems it stands for that are not told
+}
+
+// More is a problem that stands for n that are not told.
+func More(file string, n int) *Problem {
+	return &Problem{File: file, Message: fmt.Sprintf("and %d more", n), More: n}
+}
+
+// Count returns how many problems there are, with those that are not told.
+func Count(problems []*Problem) int {
+	n := 0
+	for _, p := range problems {
+		n += max(p.More, 1)
+	}
+	return n
 }
 
 // Error returns "sluice.yaml:12: pools[2].backends[0].weight: must be 1..1000, is 0".
 func (p *Problem) Error() string {
+	if p.More > 0 {
+		return p.Message
+	}
 	var b strings.Builder
 	b.WriteString(p.File)
 	if p.Line > 0 {

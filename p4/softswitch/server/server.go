@@ -42,9 +42,10 @@ import (
 // apiVersion is the version of the P4Runtime specification that this server follows.
 const apiVersion = "1.5.0"
 
-// MaxMessage is the longest message that the server takes, in bytes. The specification asks for 4 MiB
-// at least and for room for any device configuration ("gRPC Server Maximum Receive Message Size").
-const MaxMessage = 64 << 20
+// MaxMessage is the longest message that the server takes, in bytes and before it was compressed. The specification
+// asks for 4 MiB at least and for room for any device configuration ("gRPC Server Maximum Receive Message Size"),
+// which here is a JSON text of a P4 program: sluice.p4's has a fiftieth of it.
+const MaxMessage = 16 << 20
 
 // Plane is what moves packets.
 type Plane interface {
@@ -89,10 +90,11 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Options are the gRPC options that a server which carries this service should have.
+// Options are the gRPC options that a server which carries this service must have.
 func Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.ForceServerCodecV2(newCodec()),
 		// Of one connection: each may hold a message of MaxMessage.
 		grpc.MaxConcurrentStreams(128),
 		grpc.ConnectionTimeout(10 * time.Second),
@@ -102,8 +104,8 @@ func Options() []grpc.ServerOption {
 	}
 }
 
-// Register adds the service to a gRPC server.
-func (s *Server) Register(r grpc.ServiceRegistrar) { v1.RegisterP4RuntimeServer(r, s) }
+// Register adds the service to a gRPC server, which must have Options.
+func (s *Server) Register(r grpc.ServiceRegistrar) { r.RegisterService(service(), s) }
 
 // Run sends digests and idle timeouts when they are due, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {

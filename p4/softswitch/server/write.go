@@ -12,14 +12,11 @@ var errNoPipeline = status.Error(codes.FailedPrecondition, "no forwarding pipeli
 
 // Write implements v1.P4RuntimeServer. Section "Write RPC" gives the checks and their order.
 func (s *Server) Write(_ context.Context, req *v1.WriteRequest) (*v1.WriteResponse, error) {
-	if err := s.checkDevice(req.GetDeviceId()); err != nil {
-		return nil, err
-	}
 	s.state.Lock()
 	defer s.state.Unlock()
 	// Under the lock: a new primary waits for the writes that have begun, and no others of the old
 	// one may follow.
-	if err := s.arbiter.check(req.GetRole(), roleNumber(req), req.GetElectionId()); err != nil {
+	if err := s.mayWrite(req); err != nil {
 		return nil, err
 	}
 	if s.current == nil {
@@ -36,6 +33,14 @@ func (s *Server) Write(_ context.Context, req *v1.WriteRequest) (*v1.WriteRespon
 		return nil, err
 	}
 	return &v1.WriteResponse{}, nil
+}
+
+// mayWrite makes the first two checks.
+func (s *Server) mayWrite(req *v1.WriteRequest) error {
+	if err := s.checkDevice(req.GetDeviceId()); err != nil {
+		return err
+	}
+	return s.arbiter.check(req.GetRole(), roleNumber(req), req.GetElectionId())
 }
 
 // update does one update of a batch.

@@ -1,0 +1,54 @@
+package endpoint
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	long := "/" + strings.Repeat("x", MaxPath)
+	for _, test := range []struct {
+		text  string
+		want  Endpoint
+		print string // "": as text
+		local bool
+		err   string
+	}{
+		{"unix:/run/a.sock", Endpoint{"unix", "/run/a.sock", ""}, "", true, ""},
+		{"unix:///run/a.sock", Endpoint{"unix", "/run/a.sock", ""}, "unix:/run/a.sock", true, ""},
+		{"unix:a.sock", Endpoint{"unix", "a.sock", ""}, "", true, ""},
+		{"unix:/a?user=sluice", Endpoint{"unix", "/a", "sluice"}, "", true, ""},
+		{"unix:/a?user=1000", Endpoint{"unix", "/a", "1000"}, "", true, ""},
+		{"127.0.0.1:9680", Endpoint{"tcp", "127.0.0.1:9680", ""}, "", true, ""},
+		{"http://[::1]:9680/", Endpoint{"tcp", "[::1]:9680", ""}, "[::1]:9680", true, ""},
+		{"localhost:0", Endpoint{"tcp", "localhost:0", ""}, "", true, ""},
+		{"192.0.2.1:9559", Endpoint{"tcp", "192.0.2.1:9559", ""}, "", false, ""},
+		{"leaf-1.example.net:9559", Endpoint{"tcp", "leaf-1.example.net:9559", ""}, "", false, ""},
+		{":9559", Endpoint{"tcp", ":9559", ""}, "", false, ""},
+		{text: "", err: "must be unix:/path or host:port"},
+		{text: "host", err: "must be unix:/path or host:port"},
+		{text: "foo bar!:1", err: "must be unix:/path or host:port"},
+		{text: "host:+1", err: `the port must be 0..65535, is "+1"`},
+		{text: "host:65536", err: `the port must be 0..65535, is "65536"`},
+		{text: "unix:", err: "must name a socket, as unix:/path"},
+		{text: "unix:/a?user=", err: `behind the path there may be ?user=NAME, who serves the socket beside root and you, not "?user="`},
+		{text: "unix:/a?group=b", err: `behind the path there may be ?user=NAME, who serves the socket beside root and you, not "?group=b"`},
+		{text: "unix:/a\x00", err: "the path of the socket must have no zero byte"},
+		{text: "unix:" + long, err: "the path of the socket must have at most 107 bytes, has 108: the kernel takes no longer one"},
+	} {
+		got, err := Parse(test.text)
+		if err != nil || test.err != "" {
+			if err == nil || err.Error() != test.err {
+				t.Errorf("%q: error %v, want %q", test.text, err, test.err)
+			}
+			continue
+		}
+		print := test.print
+		if print == "" {
+			print = test.text
+		}
+		if got != test.want || got.String() != print || got.Local() != test.local {
+			t.Errorf("%q: got %#v, %s, local %v", test.text, got, got, got.Local())
+		}
+	}
+}

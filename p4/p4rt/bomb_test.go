@@ -1,0 +1,138 @@
+package p4rt
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/internal/alloctest"
+	"github.com/sluicelb/sluice/internal/rpc"
+)
+
+// hostile answers each read with the same bytes, over and over.
+type hostile struct{ page atomic.Pointer[[]byte] }
+
+func (h *hostile) serve(_ any, s grpc.ServerStream) error {
+	if method, _ := grpc.MethodFromServerStream(s); !strings.HasSuffix(method, "/Read") {
+		return s.SendMsg([]byte(nil))
+	}
+	page := *h.page.Load()
+	for {
+		if err := s.SendMsg(page); err != nil {
+			return err
+		}
+	}
+}
+
+// bytesCodec sends bytes as they are, and reads nothing.
+type bytesCodec struct{ encoding.CodecV2 }
+
+func (bytesCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+func (bytesCodec) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (bytesCodec) Name() string                         { return protocodec.Name }
+
+// A target that means ill takes no more of the memory than the largest one may.
+func TestBombs(t *testing.T) {
+	dir, err := os.MkdirTemp("", "p4rt") // the path of a unix socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hostile{}
+	s := grpc.NewServer(grpc.UnknownServiceHandler(h.serve), grpc.ForceServerCodecV2(bytesCodec{}))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	defer func() {
+		s.Stop()
+		<-ended
+	}()
+	c, err := Dial(t.Context(), "unix:"+l.Addr().String(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, test := range []struct {
+		name string
+		page []byte
+		want string
+		most int // MiB
+	}{
+		{"a page of nothing", bytes.Repeat([]byte("\x0a\x00"), 9<<20), "too many items in a p4.v1.ReadResponse: must be at most 8388608", 80},
+		{"pages without an end", bytes.Repeat([]byte("\x0a\x00"), 4096), "reading from device 1: more than 2097152 entities, which no table holds", 512},
+	} {
+		h.page.Store(&test.page)
+		var last error
+		used := alloctest.MiB(func() {
+			for _, err := range c.Read(t.Context(), &v1.Entity{}) {
+				last = err
+			}
+		})
+		if last == nil || !strings.Contains(last.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", test.name, last, test.want)
+		}
+		if used > test.most {
+			t.Errorf("%s: took %d MiB, want %d at most", test.name, used, test.most)
+		}
+	}
+}
+
+// A unix socket is a target like any other, if who serves it may be trusted.
+func TestDialUnix(t *testing.T) {
+	dir, err := os.MkdirTemp("", "p4rt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	address := "unix:" + filepath.Join(dir, "socket")
+	l, err := rpc.Listen(address, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	v1.RegisterP4RuntimeServer(s, &v1.UnimplementedP4RuntimeServer{})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	defer func() {
+		s.Stop()
+		<-ended
+	}()
+	c, err := Dial(t.Context(), address, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pipeline(t.Context()); status.Code(err) != codes.Unimplemented {
+		t.Errorf("the target's answer: %v", err)
+	}
+	c.Close()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Dial(t.Context(), address, 1)
+	if err == nil || !strings.Contains(err.Error(), "is not trusted: everybody may write to its directory") {
+		t.Errorf("a socket that anybody could have put there: %v", err)
+	}
+	for address, want := range map[string]string{"unix:": `address "unix:": must name a socket, as unix:/path`} {
+		if _, err := Dial(context.Background(), address, 1); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", address, err, want)
+		}
+	}
+}

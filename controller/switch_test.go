@@ -249,6 +249,35 @@ func TestRefusedSlotsShowOnTheirVIP(t *testing.T) {
 	d.told(api.VIPStatus_STATE_ACTIVE, "", 85)
 }
 
+// Where a switch refuses the next generation of a pool's slots, the one before goes on serving its VIP.
+func TestRefusedGenerationKeepsTheOneBefore(t *testing.T) {
+	tg, d, o := setup(t)
+	before := tg.dump("slot", "backend", "vip")
+	tg.refuseIf(func(u *v1.Update) error {
+		if u.Type == v1.Update_MODIFY && isTable(t, u, "vip") {
+			return status.Error(codes.Internal, "not now")
+		}
+		return nil
+	})
+	larger := strings.Replace(intent(tg.address), "slots: 256", "slots: 512", 1)
+	larger = strings.Replace(larger, "      - {name: web3", "      - {name: web4", 1)
+	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: larger, File: o.file}); err != nil {
+		t.Fatal(err)
+	}
+	degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
+	now := "\n" + tg.dump("slot", "backend", "vip")
+	for line := range strings.Lines(before) {
+		if !strings.Contains(now, "\n"+line) {
+			t.Errorf("gone, though the VIP leads there: %s", line)
+		}
+	}
+	tg.refuseNothing()
+	d.since(degraded, "the switch is synced", isState(api.SwitchStatus_STATE_SYNCED))
+	if n := strings.Count(tg.dump("slot"), "generation=0"); n != 0 {
+		t.Errorf("%d rows of the generation before are left", n)
+	}
+}
+
 // told waits until gslb is told that of the first VIP.
 func (d *daemon) told(state api.VIPStatus_State, reason string, load uint32) {
 	d.t.Helper()

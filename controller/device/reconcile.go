@@ -254,8 +254,9 @@ func (r *reconciler) pass(ctx context.Context, want Wanted) (writes int, newer b
 	}
 	batches := plan.Diff(r.held.Tables, want.Tables)
 	r.failures.keep(batches)
+	inUse := false
 	for _, batch := range batches {
-		todo := r.failures.ready(batch)
+		todo := r.notInUse(r.failures.ready(batch), want.Tables, &inUse)
 		if hasVIPs(todo) {
 			todo = oldestFirst(todo, want.Age)
 		}
@@ -272,6 +273,30 @@ func (r *reconciler) pass(ctx context.Context, want Wanted) (writes int, newer b
 		}
 	}
 	return writes, false, nil
+}
+
+// notInUse leaves out what a vip row leads to that the switch would not change: where it refuses a VIP's next generation,
+// the one before goes on serving it, with its backends.
+func (r *reconciler) notInUse(todo plan.Batch, want plan.Tables, inUse *bool) plan.Batch {
+	if len(r.failures.rows) == 0 {
+		return todo
+	}
+	led := func(t plan.SlotTable) bool {
+		_, wanted := want.Slots[t]
+		*inUse = *inUse || !wanted && r.held.led[t].vips > 0
+		return !wanted && r.held.led[t].vips > 0
+	}
+	return slices.DeleteFunc(slices.Clone(todo), func(ch plan.Change) bool {
+		switch row := ch.Row.(type) {
+		case plan.SlotRow:
+			return ch.Op == plan.Delete && led(row.SlotTable)
+		case plan.SlotOldRow:
+			return ch.Op == plan.Delete && led(row.SlotTable)
+		case plan.BackendRow:
+			return ch.Op == plan.Delete && *inUse
+		}
+		return false
+	})
 }
 
 // write sends changes that do not depend on each other, and records which were done.

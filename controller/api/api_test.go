@@ -50,6 +50,14 @@ func (fake) ApplyIntent(context.Context, *api.ApplyIntentRequest) (*api.ApplyInt
 	return nil, err
 }
 
+func (fake) ReportVerdicts(_ context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
+	m := new(api.ReportVerdictsResponse)
+	for _, v := range r.Verdicts {
+		m.Unknown = append(m.Unknown, v.Pool+"/"+v.Backend)
+	}
+	return m, nil
+}
+
 // serve starts a server and returns its address; it ends with the test.
 func serve(t *testing.T, address string) string {
 	t.Helper()

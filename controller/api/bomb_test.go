@@ -9,8 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/healthd/probe"
 	"github.com/sluicelb/sluice/internal/alloctest"
 	"github.com/sluicelb/sluice/internal/rpc"
 )
@@ -18,6 +21,26 @@ import (
 func TestIntentFits(t *testing.T) {
 	if api.MaxIntent != config.MaxBytes {
 		t.Errorf("the API takes an intent of %d bytes, and one may have %d", api.MaxIntent, config.MaxBytes)
+	}
+}
+
+// The longest report there may be passes, and so does the answer that knows none of its backends.
+func TestLongestReportFits(t *testing.T) {
+	c, err := api.Dial(serve(t, "unix:"+filepath.Join(t.TempDir(), "api")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	name, now := strings.Repeat("n", 63), timestamppb.Now()
+	r := &api.ReportVerdictsRequest{Full: true, Healthd: name, Session: name}
+	for range api.MaxVerdicts {
+		r.Verdicts = append(r.Verdicts, &api.Verdict{
+			Pool: name, Backend: name, Health: api.Health_HEALTH_UNCHECKED, Reason: strings.Repeat("r", probe.MaxLine), Since: now, DetectedAt: now,
+		})
+	}
+	m, err := c.ReportVerdicts(t.Context(), r)
+	if err != nil || len(m.Unknown) != api.MaxVerdicts {
+		t.Errorf("%d unknown, %v; want %d", len(m.GetUnknown()), err, api.MaxVerdicts)
 	}
 }
 

@@ -58,7 +58,6 @@ type target struct {
 const (
 	maxPools    = 1 << 16
 	maxBackends = 1 << 16
-	maxTargets  = 1 << 18
 	maxName     = 63
 )
 
@@ -75,8 +74,8 @@ func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []ta
 		if len(backends)+len(pool.GetBackends()) > maxBackends {
 			return nil, nil, fmt.Errorf("checks of more than %d backends", maxBackends)
 		}
-		if !tooMany && len(targets)+len(pool.GetBackends())*len(checks) > maxTargets {
-			return nil, nil, fmt.Errorf("more than %d checks of backends", maxTargets)
+		if !tooMany && len(targets)+len(pool.GetBackends())*len(checks) > checkable.MaxTargets {
+			return nil, nil, fmt.Errorf("more than %d checks of backends", checkable.MaxTargets)
 		}
 		questions := questionsOf(checks[:min(len(checks), checkable.MaxChecks)])
 		for _, b := range pool.GetBackends() {

@@ -37,9 +37,6 @@ func (p *parser) checks(path string, raw []rawCheck, ports []uint16) []Check {
 		return nil
 	}
 	var all []Check
-	if p.atMost(path, len(raw), maxChecks) {
-		return nil
-	}
 	for i, r := range raw {
 		all = append(all, p.check(fmt.Sprintf("%s[%d]", path, i), r, ports))
 	}

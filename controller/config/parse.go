@@ -37,7 +37,6 @@ const (
 // What lists may hold that no table bounds.
 const (
 	maxSwitches = 1024
-	maxChecks   = 64 // of a pool
 	maxStatuses = 500
 )
 

@@ -370,6 +370,37 @@ func TestParseRefusesTooManyBackends(t *testing.T) {
 	}
 }
 
+func TestParseRefusesTooManyChecks(t *testing.T) {
+	file := func(pools, checks, backends int) string {
+		var b strings.Builder
+		b.WriteString("switches: [{name: s, address: \"s:1\", device_id: 1, ports: [1]}]\nvip_mac: 02:53:4c:00:00:01\npools:\n")
+		for p := range pools {
+			fmt.Fprintf(&b, "  - {name: p%d, slots: 512, checks: [%s], backends: [", p, strings.Repeat("{type: icmp}, ", checks))
+			for i := range backends {
+				n := p*backends + i
+				fmt.Fprintf(&b, "{name: b%d, address: 10.%d.%d.%d, mac: \"02:00:00:%02x:%02x:%02x\", switch_port: 1}, ",
+					i, 1+n>>16, n>>8&255, n&255, n>>16, n>>8&255, n&255)
+			}
+			b.WriteString("]}\n")
+		}
+		return b.String()
+	}
+	for _, tt := range []struct {
+		pools, checks, backends int
+		want                    string
+	}{
+		{256, 32, 1, "<nil>"},
+		{257, 32, 1, "f:3: pools: must have at most 8192 checks together, have 8224"},
+		{16, 32, 512, "<nil>"},
+		{17, 32, 512, "f:3: pools: must have at most 262144 checks of backends together, each check of a pool times each of its backends, " +
+			"have 278528: healthd takes no more"},
+	} {
+		if _, err := Parse("f", []byte(file(tt.pools, tt.checks, tt.backends))); fmt.Sprint(err) != tt.want {
+			t.Errorf("%d pools, %d checks, %d backends: %v, want %s", tt.pools, tt.checks, tt.backends, err, tt.want)
+		}
+	}
+}
+
 func TestLimitsAreThePipelines(t *testing.T) {
 	sizes := make(map[string]int64)
 	for _, table := range p4.P4Info().GetTables() {

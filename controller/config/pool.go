@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluicelb/sluice/controller/config/checkable"
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -58,7 +59,7 @@ type rawBackend struct {
 func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 	names := make(map[string]string)
 	all := make([]Pool, len(raw))
-	slots, largest, backends := 0, 0, 0
+	slots, largest, backends, checks, asked := 0, 0, 0, 0, 0
 	for i, r := range raw {
 		path := fmt.Sprintf("pools[%d]", i)
 		p.name(path+".name", r.Name, names)
@@ -80,6 +81,8 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 		slots += pool.Slots
 		largest = max(largest, pool.Slots)
 		backends += len(pool.Backends)
+		checks += len(pool.Checks)
+		asked += len(pool.Checks) * len(pool.Backends)
 	}
 	if slots+largest > maxSlots {
 		p.Add("pools", "must have at most %d slots together, counting the largest pool twice (to change its slots takes "+
@@ -87,6 +90,13 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 	}
 	if backends > maxBackends {
 		p.Add("pools", "must have at most %d backends together, have %d: a switch holds no more", maxBackends, backends)
+	}
+	if checks > checkable.MaxAllChecks {
+		p.Add("pools", "must have at most %d checks together, have %d", checkable.MaxAllChecks, checks)
+	}
+	if asked > checkable.MaxTargets {
+		p.Add("pools", "must have at most %d checks of backends together, each check of a pool times each of its backends, have %d: "+
+			"healthd takes no more", checkable.MaxTargets, asked)
 	}
 	return all
 }

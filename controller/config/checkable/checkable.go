@@ -19,7 +19,9 @@ const (
 	MinInterval, MaxInterval = 10 * time.Millisecond, time.Hour // of every duration but jitter
 	MaxCount                 = 100                              // of rise and fall
 	MinStatus, MaxStatus     = 100, 599
-	MaxChecks                = 32 // of one pool
+	MaxChecks                = 32      // of one pool
+	MaxAllChecks             = 8192    // of all pools
+	MaxTargets               = 1 << 18 // each check of a pool times each of its backends, of all pools
 	maxPath                  = 2048
 )
 

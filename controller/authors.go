@@ -2,6 +2,7 @@ package controller
 
 import (
 	"cmp"
+	"maps"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
@@ -28,8 +29,9 @@ const (
 //	                |                speaks of the same backend
 //	                +--> another session of its name reports: void, the same as gone
 type author struct {
-	session  string
-	last     time.Time // when it reported last
+	session string
+	last    time.Time // when it reported last
+	// verdicts are what it says of the backends that are checked; Unknown: it cannot ask, or no longer.
 	verdicts map[plan.BackendKey]store.Verdict
 }
 
@@ -60,28 +62,36 @@ func (a authors) forgetOldest() {
 	delete(a, oldest)
 }
 
-// present says whether the author of v may still be asked. started is when this controller did: who reported to the
-// one before has not had the time to be heard.
-func (a authors) present(v store.Verdict, started, now time.Time) bool {
+// present says whether the author of v may still be asked, and has not taken back what it said of key. started is when
+// this controller did: who reported to the one before has not had the time to be heard.
+func (a authors) present(key plan.BackendKey, v store.Verdict, started, now time.Time) bool {
 	one := a[v.Author]
 	if one == nil {
 		return now.Sub(started) <= lapse
 	}
-	return one.session == v.Session && now.Sub(one.last) <= lapse
+	word, ok := one.verdicts[key]
+	return one.session == v.Session && now.Sub(one.last) <= lapse && (!ok || word.Health != plan.Unknown)
 }
 
-// standing is the verdict on a backend that counts: of those by healthds that are present, the one that was detected
-// last; where nobody present says anything, what stood before. A verdict from before `since` was given by other checks,
+// forget drops what was said of backends that are no longer checked: another may come by the same name.
+func (a authors) forget(checked func(plan.BackendKey) bool) {
+	for _, one := range a {
+		maps.DeleteFunc(one.verdicts, func(key plan.BackendKey, _ store.Verdict) bool { return !checked(key) })
+	}
+}
+
+// standing is the verdict on a backend that counts: of those by healthds that are present and can ask, the one that was
+// detected last; where nobody present says anything, what stood before. A verdict from before `since` was given by other checks,
 // and one that is still to come by a clock that was set back since.
 func (a authors) standing(key plan.BackendKey, before store.Verdict, since, started, now time.Time) store.Verdict {
 	var best store.Verdict
-	if before.Health != plan.Unknown && a.present(before, started, now) && !before.DetectedAt.Before(since) && !before.DetectedAt.After(now) {
+	if before.Health != plan.Unknown && a.present(key, before, started, now) && !before.DetectedAt.Before(since) && !before.DetectedAt.After(now) {
 		best = before
 	}
 	name := ""
 	for n, one := range a {
 		v, ok := one.verdicts[key]
-		if !ok || now.Sub(one.last) > lapse {
+		if !ok || v.Health == plan.Unknown || now.Sub(one.last) > lapse {
 			continue
 		}
 		if c := v.DetectedAt.Compare(best.DetectedAt); best.Health == plan.Unknown || c > 0 || c == 0 && cmp.Less(name, n) {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -58,7 +59,7 @@ func (c *checks) watched() bool {
 	return c.watchers > 0
 }
 
-// setChecks tells healthd what to watch, if that has changed.
+// setChecks tells healthd what to watch, if that has changed, and forgets what was said of others.
 func (l *loop) setChecks() {
 	var leavers []plan.Member
 	for _, pool := range l.intent.Pools {
@@ -68,6 +69,8 @@ func (l *loop) setChecks() {
 	if l.checked != l.st.Intent.Revision || !slices.Equal(leavers, l.leavers) {
 		l.checked, l.leavers = l.st.Intent.Revision, leavers
 		l.checks.set(checksOf(l.intent, l.st))
+		l.authors.forget(l.knows)
+		maps.DeleteFunc(l.doubts, func(k plan.BackendKey, _ doubt) bool { return !l.knows(k) })
 	}
 }
 

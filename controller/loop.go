@@ -280,7 +280,6 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 		return err
 	}
 	l.recheck(before, time.Now())
-	maps.DeleteFunc(l.doubts, func(k plan.BackendKey, _ doubt) bool { return !l.knows(k) })
 	for key := range l.drained {
 		if _, ok := l.st.Admin[key]; !ok {
 			delete(l.drained, key)

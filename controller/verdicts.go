@@ -35,7 +35,7 @@ func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unkn
 		}
 		if m.Health == api.Health_HEALTH_UNCHECKED {
 			l.doubts[key] = doubt{name, text.Cut(m.Reason)}
-			delete(by.verdicts, key)
+			by.verdicts[key] = store.Verdict{} // what others say counts from their next report on
 			continue
 		}
 		if l.doubts[key].author == name {
@@ -50,7 +50,7 @@ func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unkn
 	}
 	if r.Full { // what others said who are gone lapses
 		for key, v := range by.verdicts {
-			if l.knows(key) {
+			if v.Health != plan.Unknown {
 				l.judge(next.Verdicts, key, v, now, &changed)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
 )
 
 func detected(backend string, h api.Health, at time.Time) []*api.Verdict {
@@ -121,4 +122,69 @@ func TestTimesOfAChange(t *testing.T) {
 			t.Errorf("%s: %v ms since detection, %v since the decision; want %v, %v", tt.name, m.ReprogramMs, m.WriteMs, tt.reprogram, tt.written)
 		}
 	}
+}
+
+// A healthd that takes its word back, as it can no longer ask, leaves the word to those who can.
+func TestWithdrawnVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(4), store.State{})
+		l.connect("leaf1")
+		say := func(by string, h api.Health, at time.Time) {
+			l.in(func() {
+				m := &api.Verdict{Pool: "web", Backend: "web2", Health: h, Since: timestamppb.New(at), DetectedAt: timestamppb.New(at)}
+				if _, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Healthd: by, Session: "1", Full: true, Verdicts: []*api.Verdict{m}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		start := time.Now()
+		say("a", api.Health_HEALTH_UP, start)
+		time.Sleep(time.Second)
+		down := time.Now()
+		say("b", api.Health_HEALTH_DOWN, down)
+		for range 20 {
+			time.Sleep(5 * time.Second)
+			say("b", api.Health_HEALTH_UNCHECKED, time.Now())
+			say("a", api.Health_HEALTH_UP, start)
+		}
+		if v := l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Up || v.Author != "a" {
+			t.Errorf("%s by %q, want up by a", healthWord(v.Health), v.Author)
+		}
+	})
+}
+
+// What was said of a backend that left the intent is not said of the next one that has its name.
+func TestVerdictOfANamesake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(4), store.State{})
+		l.connect("leaf1")
+		say := func(health map[string]api.Health) {
+			l.in(func() {
+				r := &api.ReportVerdictsRequest{Healthd: "a", Session: "1", Full: true}
+				for name, h := range health {
+					r.Verdicts = append(r.Verdicts, detected(name, h, time.Now())...)
+				}
+				if _, err := l.verdicts(l.ctx, r); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		const up, down = api.Health_HEALTH_UP, api.Health_HEALTH_DOWN
+		say(map[string]api.Health{"web1": up, "web2": up, "web3": up, "web4": down})
+		l.keepUp()
+		time.Sleep(time.Minute) // the grace is over
+		l.keepUp()
+		for _, n := range []int{3, 4} {
+			l.in(func() {
+				if _, _, err := l.apply(l.ctx, parse("test.yaml", wide(n)), nil); err != nil {
+					t.Error(err)
+				}
+			})
+			l.keepUp()
+		}
+		say(map[string]api.Health{"web1": up, "web2": up, "web3": up})
+		if v := l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web4"}]; v.Health != plan.Unknown {
+			t.Errorf("%s, %q, before anybody asked it", healthWord(v.Health), v.Reason)
+		}
+	})
 }

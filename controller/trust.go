@@ -136,7 +136,7 @@ func (f fallen) below(floor config.Floor) (n int, below bool) {
 const whatToDo = "open connections stay where they are, for it may be the checks that fail and not the servers; " +
 	"disable or remove those that are really dead"
 
-// floors says of pools why the grace of their backends does not end.
+// floors says of pools why the grace of their backends does not end. One without a grace is held only when nobody is left.
 func floors(intent *config.Intent, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]store.Verdict) map[string]string {
 	held := make(map[string]string)
 	pools := make([]fallen, len(intent.Pools))
@@ -154,6 +154,7 @@ func floors(intent *config.Intent, health map[plan.BackendKey]plan.Health, verdi
 		case len(f.at) == 0:
 		case len(f.at) == f.enabled:
 			held[pool.Name] = fmt.Sprintf("none of the %d backends is up: %s", f.enabled, whatToDo)
+		case pool.Grace == 0: // the open connections broke at once
 		case below:
 			held[pool.Name] = fmt.Sprintf("%d of %d backends fell within %v, more than %d %%: %s", n, f.enabled, pool.Floor.Within, pool.Floor.Percent, whatToDo)
 		case allBelow:

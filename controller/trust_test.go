@@ -29,7 +29,7 @@ func wide(n int) string {
 func TestFloors(t *testing.T) {
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	pool := func(name string, backends int) config.Pool {
-		p := config.Pool{Name: name, Checks: []config.Check{{}}, Floor: config.Floor{Percent: 50, Within: 30 * time.Second}}
+		p := config.Pool{Name: name, Checks: []config.Check{{}}, Grace: time.Second, Floor: config.Floor{Percent: 50, Within: 30 * time.Second}}
 		for i := range backends {
 			p.Backends = append(p.Backends, config.Backend{Name: fmt.Sprint(i), Enabled: true})
 		}
@@ -68,6 +68,10 @@ func TestFloors(t *testing.T) {
 		got := floors(intent, health, verdicts)
 		if !strings.HasPrefix(got["web"], tt.want) || (got["web"] == "") != (tt.want == "") || got["other"] != "" {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+		intent.Pools[0].Grace = 0 // what broke at once is not said to stay
+		if got := floors(intent, health, verdicts)["web"]; got != "" && !strings.HasPrefix(got, "none of") {
+			t.Errorf("%s, without a grace: got %q", tt.name, got)
 		}
 	}
 	t.Run("of all pools", func(t *testing.T) {

@@ -36,8 +36,8 @@ func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sen
 		return ""
 	}
 	if s, ok := seen.Last[mac]; ok && uint32(s.Port) != b.SwitchPort && now.Sub(s.At) < fresh {
-		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d",
-			b.Mac, s.Port, name, b.SwitchPort)
+		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d, "+
+			"or a host there pretends", b.Mac, s.Port, name, b.SwitchPort)
 	}
 	if n, told := sent[mac]; told && n.Packets == 0 && now.Sub(seen.Since) > hearTime &&
 		b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0 {

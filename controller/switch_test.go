@@ -502,7 +502,7 @@ func TestWrongPortShows(t *testing.T) {
 	tg, d, _ := setup(t)
 	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11} // at port 2, says the intent
 	tg.hosts[1].Send(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
-	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says 2"
+	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says 2, or a host there pretends"
 	d.until("the contradiction shows", func(m *api.GetStatusResponse) bool {
 		for _, c := range m.Concerns {
 			if c.Text == "backend web/web1: "+want {

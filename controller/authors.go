@@ -113,6 +113,8 @@ type doubt struct {
 func (l *loop) uncheckedReason(key plan.BackendKey, v store.Verdict) string {
 	d, ok := l.doubts[key]
 	switch {
+	case ok && v.Health != plan.Unknown && v.Author != d.author && l.authors.present(key, v, l.started, time.Now()):
+		return "" // by another
 	case ok && l.authors[d.author] != nil && time.Since(l.authors[d.author].last) <= lapse:
 		return d.reason
 	case v.Health == plan.Unknown && !l.checks.watched():

@@ -150,6 +150,9 @@ func TestWithdrawnVerdict(t *testing.T) {
 		if v := l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Up || v.Author != "a" {
 			t.Errorf("%s by %q, want up by a", healthWord(v.Health), v.Author)
 		}
+		if b := l.web().Backends[1]; b.UncheckedReason != "" {
+			t.Errorf("a checks it, and it is said to be unchecked: %s", b.UncheckedReason)
+		}
 	})
 }
 

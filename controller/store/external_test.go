@@ -189,3 +189,32 @@ func TestLeaseIsRegained(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// etcd may have a lease for longer than its owner, who heard nothing for a while: the leader is no other controller.
+func TestLeaderIsNoOther(t *testing.T) {
+	at := cluster(t)
+	log := &lines{wrote: make(chan struct{}, 1)}
+	at.Log = slog.New(slog.NewTextHandler(log, nil))
+	at.lapse = time.Minute // in etcd it stays
+	s, _ := open(t, at)
+	s.leader.session.Orphan() // nobody hears of it any more
+	log.wait(t, `msg="the lease on the store has lapsed: another controller may take over"`)
+	log.wait(t, `msg="the lease on the store is renewed"`)
+	if err := s.Bid(t.Context(), "leaf1:9559", "0:7"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Save(t.Context(), sample()); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-s.Lost():
+		t.Error("the store counts as lost")
+	default:
+	}
+	second := standBy(t, at)
+	second.log.wait(t, "another controller has the store")
+	s.Close()
+	if s := <-second.done; s != nil {
+		s.Close()
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,8 +43,9 @@ type leader struct {
 	bids     map[string][]string // as stored, by switch
 }
 
-// holder says who has the store.
+// holder says who has the store. ID is of this hold's process and opening, and nobody else's.
 type holder struct {
+	ID    string    `json:"id"`
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Since time.Time `json:"since"`
@@ -61,7 +63,7 @@ func campaign(ctx context.Context, client *clientv3.Client, cfg Config) (*leader
 	}
 	l := &leader{
 		client: client, timeout: cfg.Timeout, lapse: cfg.lapse, log: cfg.Log,
-		self: holder{Host: host, PID: os.Getpid()},
+		self: holder{ID: rand.Text(), Host: host, PID: os.Getpid()},
 		lost: make(chan struct{}), stop: func() {}, bids: make(map[string][]string),
 	}
 	if l.lapse == 0 {
@@ -90,7 +92,8 @@ func campaign(ctx context.Context, client *clientv3.Client, cfg Config) (*leader
 	}
 }
 
-// take makes the key, or says who has it.
+// take makes the key, or says who else has it. A key of this controller's own is there where its lease has not ended
+// in etcd, though nobody heard of it for so long that it had to count as lapsed.
 func (l *leader) take(ctx context.Context) (*holder, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -100,9 +103,14 @@ func (l *leader) take(ctx context.Context) (*holder, error) {
 		return nil, failed("asking who has the store", err)
 	}
 	if len(found.Kvs) > 0 {
-		return readHolder(found.Kvs[0].Value), nil
+		key := found.Kvs[0]
+		other := readHolder(key.Value)
+		if other.ID != l.self.ID {
+			return other, nil
+		}
+		return nil, l.hold(clientv3.LeaseID(key.Lease), key.CreateRevision)
 	}
-	grant, err := l.client.Grant(ctx, max(1, int64(l.lapse/time.Second)))
+	grant, err := l.client.Grant(ctx, l.ttl())
 	if err != nil {
 		return nil, failed("taking the store", err)
 	}
@@ -117,17 +125,12 @@ func (l *leader) take(ctx context.Context) (*holder, error) {
 		Then(clientv3.OpPut(keyLeader, string(b), clientv3.WithLease(grant.ID))).
 		Else(clientv3.OpGet(keyLeader)).Commit()
 	if err == nil && resp.Succeeded {
-		session, err := concurrency.NewSession(l.client, concurrency.WithLease(grant.ID), concurrency.WithTTL(int(grant.TTL)))
-		if err != nil {
-			return nil, failed("taking the store", err)
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.session, l.revision = session, resp.Header.Revision
-		return nil, nil
+		return nil, l.hold(grant.ID, resp.Header.Revision)
 	}
 	// Not ours, or unknown: a key that was made all the same goes with its lease.
-	_, _ = l.client.Revoke(context.WithoutCancel(ctx), grant.ID)
+	revokeCtx, revoked := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+	_, _ = l.client.Revoke(revokeCtx, grant.ID)
+	revoked()
 	if err != nil {
 		return nil, failed("taking the store", err)
 	}
@@ -136,6 +139,21 @@ func (l *leader) take(ctx context.Context) (*holder, error) {
 	}
 	return nil, fmt.Errorf("taking the store: %w", ErrUnavailable)
 }
+
+// hold keeps the key's lease alive.
+func (l *leader) hold(lease clientv3.LeaseID, revision int64) error {
+	session, err := concurrency.NewSession(l.client, concurrency.WithLease(lease), concurrency.WithTTL(int(l.ttl())))
+	if err != nil {
+		return failed("taking the store", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session, l.revision = session, revision
+	return nil
+}
+
+// ttl is that of the lease, in seconds.
+func (l *leader) ttl() int64 { return max(1, int64(l.lapse/time.Second)) }
 
 func readHolder(b []byte) *holder {
 	h := new(holder)

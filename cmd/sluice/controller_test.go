@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
@@ -274,6 +275,33 @@ func TestControllerRefuses(t *testing.T) {
 	code, _, stderr := sluice(t, "controller", "--config", faulty, "--data-dir", filepath.Join(dir, "data"), "--listen", "unix:"+filepath.Join(dir, "api"))
 	if code != exitUsage || !strings.Contains(stderr, faulty+":3: ports: ") {
 		t.Errorf("a faulty file: exit code %d, want %d: %s", code, exitUsage, stderr)
+	}
+}
+
+// A controller that refuses to tell leaves things unknown: the code of a warning would say that they work.
+func TestStatusRefused(t *testing.T) {
+	l, err := rpc.Listen("unix:"+filepath.Join(t.TempDir(), "api"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	type refuses struct {
+		api.UnimplementedControllerServiceHandler
+		api.UnimplementedHealthServiceHandler
+	}
+	go func() { done <- api.Serve(ctx, l, refuses{}, refuses{}) }()
+	for command, want := range map[string]int{"status": exitUnreachable, "status --exit-zero": exitUnreachable, "backend list": exitFailure} {
+		code, _, stderr := sluice(t, append(strings.Fields(command), "--controller", l.Address())...)
+		if code != want || !strings.HasSuffix(stderr, " is not implemented\n") {
+			t.Errorf("%s: exit code %d, want %d; stderr %q", command, code, want, stderr)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,7 +21,7 @@ var statusCommand = &cli.Command{
 	Usage: "show switches, VIPs, pools and what happened last",
 	Description: "Begins with what somebody should look at. The exit code is what monitoring expects:\n" +
 		"0: all is well; 1: a warning, it works but not as it should; 2: critical, something does not work\n" +
-		"(or the command line is not valid); 3: unknown, no controller answers.\n\n" +
+		"(or the command line is not valid); 3: unknown, no controller tells.\n\n" +
 		"SLOTS are where new connections go, IN those of them that still have old connections elsewhere,\n" +
 		"OUT slots that went elsewhere with old connections still here. LOAD is what gslb is told, 0 idle to\n" +
 		"254 full; 255 means that no traffic may come.\n" +
@@ -31,7 +32,7 @@ var statusCommand = &cli.Command{
 }
 
 func runStatus(c *cli.Context, _ []string) error {
-	return withController(c, func(ctx context.Context, client *api.Client) error {
+	err := withController(c, func(ctx context.Context, client *api.Client) error {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		m, err := client.GetStatus(ctx, &api.GetStatusRequest{})
@@ -48,6 +49,10 @@ func runStatus(c *cli.Context, _ []string) error {
 		}
 		return err
 	})
+	if _, coded := errors.AsType[*exitError](err); err != nil && !coded {
+		return unreachableError(err) // the code of other commands would say that it works
+	}
+	return err
 }
 
 // statusCode is the exit code of a status; 3 is for those who do not get one.

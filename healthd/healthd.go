@@ -35,7 +35,7 @@ const (
 
 // Config is what a Daemon needs to know.
 type Config struct {
-	Controller string // address, as api.Dial takes it; default rpc.Find(api.RoleName)
+	Controller string // address, as api.Dial takes it; default rpc.Find(api.RoleName), looked up at each attempt
 	// Name tells this healthd from others that report to the same controller, over restarts: what it said before one is
 	// void with its first report after it.
 	Name    string        // default the host's name
@@ -50,6 +50,7 @@ type Config struct {
 // Daemon is one health daemon.
 type Daemon struct {
 	client         *api.Client
+	find           func() string // where the controller is now; nil: where it was said to be
 	name, session  string
 	network        check.Network
 	reportInterval time.Duration
@@ -62,8 +63,10 @@ type Daemon struct {
 
 // New prepares a daemon; Run starts it.
 func New(c Config) (*Daemon, error) {
+	var find func() string
 	if c.Controller == "" {
-		c.Controller = rpc.Find(api.RoleName)
+		find = func() string { return rpc.Find(api.RoleName) }
+		c.Controller = find()
 	}
 	if c.Network == nil {
 		c.Network = check.Kernel{}
@@ -88,6 +91,7 @@ func New(c Config) (*Daemon, error) {
 	b := newBoard()
 	return &Daemon{
 		client:         client,
+		find:           find,
 		name:           name,
 		session:        rand.Text(),
 		network:        c.Network,
@@ -132,7 +136,7 @@ func (d *Daemon) Ready() <-chan struct{} { return d.ready }
 
 // Run checks and reports until ctx ends. It survives every loss of the controller.
 func (d *Daemon) Run(ctx context.Context) error {
-	defer d.client.Close()
+	defer func() { d.client.Close() }() // whichever it is by then
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.scheduler.Run(ctx) })
 	g.Go(func() error { return d.keepTalking(ctx) })
@@ -151,6 +155,7 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 	lost := false
 	for {
 		connected := false
+		d.look()
 		err := d.talk(ctx, func() {
 			connected = true
 			d.log.Info("controller connected", "controller", d.client.Address)
@@ -170,6 +175,19 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 		}
 		pause = min(2*pause, lastPause)
 	}
+}
+
+// look finds the controller where nobody said where it is: one of another user may have come after this daemon.
+func (d *Daemon) look() {
+	if d.find == nil || d.find() == d.client.Address {
+		return
+	}
+	client, err := api.Dial(d.find())
+	if err != nil {
+		return // an address of Find is valid: talking to the former one says what is wrong
+	}
+	d.client.Close()
+	d.client = client
 }
 
 // talk watches and reports until either fails. It calls connected once both have worked.

@@ -341,6 +341,39 @@ func TestControllerLostAndBack(t *testing.T) {
 	}
 }
 
+// The controller of another user comes after healthd, at a socket that was not there before.
+func TestControllerIsFoundLater(t *testing.T) {
+	own, system := "unix:"+filepath.Join(t.TempDir(), "api.sock"), "unix:"+filepath.Join(t.TempDir(), "api.sock")
+	var at atomic.Value
+	at.Store(own)
+	d, err := New(Config{ReportInterval: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan struct{}, 1)
+	d.find = func() string {
+		select {
+		case looked <- struct{}{}:
+		default:
+		}
+		return at.Load().(string)
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	go func() { done <- d.Run(ctx) }()
+	<-looked
+	c := newController(checked(newWeb(t, 0).backend("web1")))
+	c.serve(t, system)
+	at.Store(system)
+	c.await(t, "all", func(r *api.ReportVerdictsRequest) bool { return r.Full && text(r) == "web1 UP" })
+}
+
 // No news is lost when a report fails: all verdicts follow.
 func TestReportThatFails(t *testing.T) {
 	one := newWeb(t, 0)

@@ -51,9 +51,13 @@ func runHealthd(c *cli.Context, _ []string) error {
 			return usageError(fmt.Errorf("--name: %w", err))
 		}
 	}
+	controller := "" // found at each attempt: it may come later, and as another user
+	if c.IsSet("controller") {
+		controller = c.String("controller")
+	}
 	d, err := healthd.New(healthd.Config{
 		Name:           c.String("name"),
-		Controller:     c.String("controller"),
+		Controller:     controller,
 		ReportInterval: c.Duration("report-interval"),
 		MaxProbes:      c.Int("max-probes"),
 		Log:            log,

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/controller/api"
@@ -152,7 +154,7 @@ const (
 
 func (d *Daemon) keepTalking(ctx context.Context) error {
 	pause := firstPause
-	lost := false
+	lost, refused := false, false
 	for {
 		connected := false
 		d.look()
@@ -163,7 +165,10 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if connected || !lost {
+		// A controller that was away and now refuses needs somebody to do something about it: that is told too.
+		before := refused
+		refused = errors.Is(err, fs.ErrPermission) || connect.CodeOf(err) == connect.CodePermissionDenied
+		if connected || !lost || refused && !before {
 			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", probe.Line(err.Error()))
 			pause = firstPause
 		}

@@ -374,6 +374,36 @@ func TestControllerIsFoundLater(t *testing.T) {
 	c.await(t, "all", func(r *api.ReportVerdictsRequest) bool { return r.Full && text(r) == "web1 UP" })
 }
 
+// denies is a controller that has no role for this healthd.
+type denies struct{ *controller }
+
+func (denies) ReportVerdicts(context.Context, *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
+	return nil, connect.NewError(connect.CodePermissionDenied, errors.New("user sluice has the role nobody"))
+}
+
+// A controller that was away and refuses when it comes is told, once: nobody else would say it.
+func TestRefusalIsTold(t *testing.T) {
+	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
+	var log lines
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	eventually(t, "nobody is there", func() bool { return log.count("no such file or directory") == 1 })
+	l, err := rpc.Listen(address, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := denies{newController(checked(newWeb(t, 0).backend("web1")))}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- api.Serve(ctx, l, c, c) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, "the refusal", func() bool { return log.count("user sluice has the role nobody") == 1 })
+}
+
 // No news is lost when a report fails: all verdicts follow.
 func TestReportThatFails(t *testing.T) {
 	one := newWeb(t, 0)

@@ -154,7 +154,7 @@ func waitEnded(ctx context.Context, b *api.BackendStatus, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted: the drain of %s/%s goes on, `sluice backend undrain %s` takes it back", b.Pool, b.Name, b.Name)
-	case err != nil:
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF): // which is that of a controller that was killed
 		return err
 	}
 	return errors.New("the controller stopped before the drain was complete; it goes on when the controller is back")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func controllerError(address string, err error) error {
 		return unreachableError(fmt.Errorf("no controller answers at %s: something accepts the connection, but says nothing within %v; %s", address, callTimeout, advice))
 	case connect.IsWireError(failed), errors.Is(err, context.Canceled), strings.HasPrefix(failed.Message(), "marshal message:"):
 		return errors.New(failed.Message())
-	case api.Unreachable(err), code == connect.CodeCanceled: // the client has that code for connections that break, too
+	case api.Unreachable(err), errors.Is(err, io.ErrUnexpectedEOF), code == connect.CodeCanceled: // the client has that code for connections that break, too
 		return unreachableError(fmt.Errorf("no controller answers at %s (%v); %s", address, failed.Unwrap(), advice))
 	}
 	// Whatever else the client makes up is about answers that it does not understand.

@@ -40,6 +40,8 @@ func TestControllerError(t *testing.T) {
 		{"silence", connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded), exitUnreachable,
 			"no controller answers at a:1: something accepts the connection, but says nothing within 10s" + advice},
 		{"hung up", connect.NewError(connect.CodeCanceled, io.ErrUnexpectedEOF), exitUnreachable, "no controller answers at a:1 (unexpected EOF)" + advice},
+		{"hung up in mid-stream", connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", io.ErrUnexpectedEOF)),
+			exitUnreachable, "no controller answers at a:1 (protocol error: incomplete envelope: unexpected EOF)" + advice},
 		{"another service", connect.NewError(connect.CodeUnknown, errors.New("415 Unsupported Media Type")), exitUnreachable,
 			"what answers at a:1 is not a controller (415 Unsupported Media Type)" + advice},
 		{"interrupted", connect.NewError(connect.CodeCanceled, context.Canceled), exitFailure, "context canceled"},

@@ -146,6 +146,44 @@ func TestSocketMode(t *testing.T) {
 	}
 }
 
+// What another user puts where this user's sockets would be does not hide root's.
+func TestFind(t *testing.T) {
+	dir := shortDir(t)
+	own, empty, system, open := filepath.Join(dir, "own"), filepath.Join(dir, "empty"), filepath.Join(dir, "system"), filepath.Join(dir, "open")
+	for _, path := range []string{own, empty, system, open} {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if path == empty {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(path, "a.sock"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	uid := os.Geteuid()
+	for _, test := range []struct {
+		name, own, system string
+		uid               int
+		want              string
+	}{
+		{"the user's own", own, system, uid, own},
+		{"root's", empty, system, uid, system},
+		{"none", empty, empty, uid, empty},
+		{"no directory", filepath.Join(dir, "no"), system, uid, system},
+		{"somebody else's directory", own, system, uid + 1, system},
+		{"everybody's directory", open, system, uid, system},
+		{"somebody else's directory, and none of root's", own, empty, uid + 1, own},
+	} {
+		if got := find(test.own, test.system, test.uid, "a"); got != "unix:"+test.want+"/a.sock" {
+			t.Errorf("%s: got %s, want that in %s", test.name, got, test.want)
+		}
+	}
+}
+
 func TestDirOf(t *testing.T) {
 	dir := shortDir(t)
 	private, open := filepath.Join(dir, "private"), filepath.Join(dir, "open")

@@ -19,9 +19,12 @@ const systemDir = "/run/sluice"
 func Socket(role string) string { return address(ownDir(), role) }
 
 // Find returns the address where a client looks for a role: this user's own socket, or where there is none root's.
-func Find(role string) string {
-	own, system := ownDir(), systemDir
-	if _, err := os.Lstat(filepath.Join(own, role+".sock")); err != nil {
+func Find(role string) string { return find(ownDir(), systemDir, os.Geteuid(), role) }
+
+// find does not look into a directory of somebody else, who could hide root's socket by what is there.
+func find(own, system string, uid int, role string) string {
+	_, err := os.Lstat(filepath.Join(own, role+".sock"))
+	if err != nil || checkDir(own, uid) != nil {
 		if _, err := os.Lstat(filepath.Join(system, role+".sock")); err == nil {
 			return address(system, role)
 		}

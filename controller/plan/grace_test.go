@@ -157,3 +157,23 @@ func TestFailing(t *testing.T) {
 		}
 	})
 }
+
+// A drain is under way, and every server is called down, one after the other, and up again: flows stay with the
+// backend that they were opened at, the drained one's and the taker's.
+func TestCascadeInADrain(t *testing.T) {
+	w := newWorld(t, graceful(64, equal(3)...))
+	w.step()
+	w.admin("b1", Drain).step()
+	before := slices.Clone(w.st.Pools["web"].Slots)
+	for _, name := range []string{"b1", "b2", "b3"} {
+		w.health(name, Down).step()
+		for i, slot := range w.st.Pools["web"].Slots {
+			was := before[i]
+			for _, id := range []BackendID{was.Backend, was.former()} {
+				if id != 0 && slot.Backend != id && slot.former() != id {
+					t.Fatalf("after the fall of %s: slot %d is %+v, was %+v: the flows of %d break", name, i, slot, was, id)
+				}
+			}
+		}
+	}
+}

@@ -402,11 +402,17 @@ func (l *loop) setFrozen(err error) {
 func (l *loop) step(ctx context.Context, next store.State, why cause, always bool, unlessFrozen error) error {
 	now := time.Now()
 	l.steps++
+	health := l.health(next)
+	floored := make(map[string]bool)
+	for pool := range floors(l.intent, health, next.Verdicts) {
+		floored[pool] = true
+	}
 	decided, report, err := plan.Step(next.Plan, plan.Input{
-		Intent: l.intent,
-		Health: l.health(next),
-		Admin:  next.Admin,
-		Hold:   hold(l.views, l.sequence),
+		Intent:  l.intent,
+		Health:  health,
+		Admin:   next.Admin,
+		Hold:    hold(l.views, l.sequence),
+		Floored: floored,
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)

@@ -165,7 +165,8 @@ func TestCascadeInADrain(t *testing.T) {
 	w.step()
 	w.admin("b1", Drain).step()
 	before := slices.Clone(w.st.Pools["web"].Slots)
-	for _, name := range []string{"b1", "b2", "b3"} {
+	for n, name := range []string{"b1", "b2", "b3"} {
+		w.in.Floored = map[string]bool{"web": n > 0}
 		w.health(name, Down).step()
 		for i, slot := range w.st.Pools["web"].Slots {
 			was := before[i]

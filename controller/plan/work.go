@@ -167,9 +167,12 @@ func (s *stepper) rescue(w *work) {
 			slot = Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
 			w.back(i, slot)
 		}
-		if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
+		switch b := w.roster.at(slot.Backend); {
+		case b >= 0 && w.status[b] != dead:
 			w.held[b]++
-		} else {
+		case b >= 0 && w.keep && s.in.Floored[w.cfg.Name] && w.roster.at(slot.former()) >= 0 && !w.lives(slot.former()):
+			// Both may live.
+		default:
 			orphans = append(orphans, i)
 		}
 	}

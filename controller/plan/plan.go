@@ -51,8 +51,8 @@ type Input struct {
 	// backends lose their slots as ever, but no gradual move begins: a slot must not move on from
 	// a place that the switch has never heard of. Call Step again when the writes are done.
 	Hold bool
-	// Floored are the pools of which so much fell at once that the checks are suspect: a slot that moves between two
-	// backends which are both called dead stays as it is, for the switch remembers no third.
+	// Floored are the pools of which so much fell at once that the checks are suspect: a slot that moves gradually
+	// between two backends which are both called dead stays as it is, for the switch remembers no third.
 	Floored map[string]bool
 }
 

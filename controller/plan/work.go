@@ -170,8 +170,9 @@ func (s *stepper) rescue(w *work) {
 		switch b := w.roster.at(slot.Backend); {
 		case b >= 0 && w.status[b] != dead:
 			w.held[b]++
-		case b >= 0 && w.keep && s.in.Floored[w.cfg.Name] && w.roster.at(slot.former()) >= 0 && !w.lives(slot.former()):
-			// Both may live.
+		case b >= 0 && w.keep && s.in.Floored[w.cfg.Name] && (slot.Old != 0 || slot.Back) && w.roster.at(slot.former()) >= 0 &&
+			!w.lives(slot.former()):
+			// Both may live, and have had the slot for as long as a drain may last.
 		default:
 			orphans = append(orphans, i)
 		}

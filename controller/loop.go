@@ -63,6 +63,7 @@ type loop struct {
 	limits  limits
 	graces  graces
 	floors  map[string]string // why the graces of a pool do not end, by pool
+	falls   map[string]*fall  // since when, of the same pools
 	// suspicion is set while a switch is the suspect, and not the servers.
 	suspicion *suspicion
 	outlook   outlook
@@ -403,16 +404,12 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 	now := time.Now()
 	l.steps++
 	health := l.health(next)
-	floored := make(map[string]bool)
-	for pool := range floors(l.intent, health, next.Verdicts) {
-		floored[pool] = true
-	}
 	decided, report, err := plan.Step(next.Plan, plan.Input{
 		Intent:  l.intent,
 		Health:  health,
 		Admin:   next.Admin,
 		Hold:    hold(l.views, l.sequence),
-		Floored: floored,
+		Floored: l.floored(floors(l.intent, health, next.Verdicts), now),
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)

@@ -255,6 +255,9 @@ func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
 		l.replan(ctx, cause{text: "verdicts that had to wait"})
 	}
 	health := l.healthNow(now)
+	if end := l.stale(ctx, now); !end.IsZero() {
+		at(end)
+	}
 	held := l.connected() && caughtUp(l.views, l.sequence)
 	l.graces.look(l.intent, l.st.Plan, health, l.floors, held, now)
 	if s != nil || !held {
@@ -309,7 +312,53 @@ func (l *loop) healthNow(now time.Time) map[plan.BackendKey]plan.Health {
 		}
 	}
 	l.floors = held
+	falls := make(map[string]*fall, len(held))
+	for pool := range held {
+		if falls[pool] = l.falls[pool]; falls[pool] == nil {
+			falls[pool] = &fall{since: now}
+		}
+	}
+	l.falls = falls
 	return l.outlook.health
+}
+
+// fall is the time that a pool is below its floor.
+type fall struct {
+	since time.Time
+	over  bool // it is no longer fresh, and the plan knows
+}
+
+// floored are the pools that have fallen below their floor lately, for as long as the floor counts: a slot between two
+// backends that are both called dead then stays as it is, in case they live. It must not for ever, in case they do not.
+func (l *loop) floored(floors map[string]string, now time.Time) map[string]bool {
+	fresh := make(map[string]bool)
+	for _, pool := range l.intent.Pools {
+		if _, below := floors[pool.Name]; below {
+			f := l.falls[pool.Name]
+			fresh[pool.Name] = f == nil || now.Sub(f.since) < pool.Floor.Within
+		}
+	}
+	return fresh
+}
+
+// stale asks the plan again when a fall is no longer fresh, and returns when the next one will be; zero: none.
+func (l *loop) stale(ctx context.Context, now time.Time) (next time.Time) {
+	over := false
+	for _, pool := range l.intent.Pools {
+		f := l.falls[pool.Name]
+		if f == nil || f.over {
+			continue
+		}
+		if end := f.since.Add(pool.Floor.Within); !end.After(now) {
+			f.over, over = true, true
+		} else if next.IsZero() || end.Before(next) {
+			next = end
+		}
+	}
+	if over {
+		l.replan(ctx, cause{text: "slots between two backends that are down for long"})
+	}
+	return next
 }
 
 // graceUntil tells when the open flows of a backend that is down lose it; nil while that has no end.

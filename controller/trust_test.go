@@ -352,3 +352,41 @@ func TestAuthorsAreBounded(t *testing.T) {
 		t.Errorf("%d authors, h999 %v, h0 %v", len(a), a["h999"], a["h0"])
 	}
 }
+
+// A drain is under way, and all servers but one are called down, the one that drains and one that took its slots among
+// them: for the time of the floor these slots stay as they are, for both may live; then new flows go to who is up.
+func TestFloorInADrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(3), store.State{})
+		l.connect("leaf1")
+		l.admin("web1", plan.Drain)
+		l.connect("leaf1")
+		before := l.slots()
+		for _, b := range []string{"web1", "web2"} {
+			l.verdict(b, api.Health_HEALTH_DOWN)
+			l.connect("leaf1")
+		}
+		between := func() (n int) { // web1 and web2
+			for i, s := range l.slots() {
+				if before[i].Old == 1 && before[i].Backend == 2 && s == before[i] {
+					n++
+				}
+			}
+			return n
+		}
+		if n := between(); n != 11 || l.web().Held == "" {
+			t.Errorf("%d slots stay between web1 and web2, want 11: %v", n, l.web())
+		}
+		time.Sleep(30*time.Second - time.Millisecond)
+		synctest.Wait()
+		if n := between(); n != 11 {
+			t.Errorf("just before the end %d slots stay, want 11", n)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		l.connect("leaf1")
+		if m := l.web(); between() != 0 || m.Backends[2].Slots != 64 {
+			t.Errorf("after 30 s web3 does not have all new flows: %v", m)
+		}
+	})
+}

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// outbidPause is what another controller that has left a switch gets to come back, and up to twice as much: two
-	// that wait for the same switch do not go at once.
-	outbidPause = time.Second
+	// outbidPause is what another controller that has left a switch gets to come back, and up to twice as much: a
+	// restart takes a second or two, and two that wait for the same switch do not go at once.
+	outbidPause = 5 * time.Second
 	// unsurePause is how long a switch must have had no primary before a controller that cannot ask its store
 	// goes to it. If another one has taken the store over meanwhile, that is its time to come.
 	unsurePause = 15 * time.Second

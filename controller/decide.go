@@ -119,7 +119,10 @@ type view struct {
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
 
 	lost time.Time // when it was lost last, zero: never
+	met  time.Time // when it was connected last
 	back time.Time // when it held what was decided again
+	// behind: it has been lost, and has not held what was decided since.
+	behind bool
 }
 
 func (v *view) connected() bool { return v.status.State != device.Disconnected }

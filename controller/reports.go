@@ -38,9 +38,12 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	v.status = *s
 	switch {
 	case s.State == device.Disconnected && before != device.Disconnected:
-		v.lost = time.Now()
-	case v.back.Before(v.lost) && s.State != device.Disconnected && s.Applied >= l.sequence:
-		v.back = time.Now()
+		v.lost, v.behind = time.Now(), true
+	case s.State != device.Disconnected && before == device.Disconnected:
+		v.met = time.Now()
+	}
+	if v.behind && v.connected() && s.Applied >= l.sequence {
+		v.back, v.behind = time.Now(), false
 	}
 	if s.State != before {
 		l.events.publish(time.Now(), switchChanged(name, s))

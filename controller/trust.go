@@ -28,10 +28,20 @@ import (
 type suspicion struct {
 	since, until time.Time // until is zero while it has no end: no switch can be reached
 	text         string
+	met          time.Time // when a switch was connected first since it began; zero: none was
 }
 
 // covers says whether what came in at a time is not to be trusted yet.
 func (s *suspicion) covers(at time.Time) bool { return s != nil && !at.Before(s.since) }
+
+const (
+	// catchUp is how long a switch that is connected again may take to hold what was decided: twice what the largest
+	// configuration takes.
+	catchUp = time.Minute
+	// longest is how long verdicts are put off at most once a switch is connected again: one that is lost again and
+	// again must not keep the dead in service.
+	longest = 2 * time.Minute
+)
 
 // suspect says whether the switches make the checks suspect at a time. settling is how long one has to be back. A switch
 // that is away while others are connected is suspected for that time alone: it may never come back.
@@ -46,9 +56,12 @@ func suspect(views map[string]*view, settling time.Duration, now time.Time) *sus
 		}
 		text := fmt.Sprintf("switch %s is away", name)
 		end := v.lost.Add(settling)
-		open := v.back.Before(v.lost) && (v.connected() || !connected)
-		if !v.back.Before(v.lost) {
-			text, end = fmt.Sprintf("switch %s was away", name), v.back.Add(settling)
+		open := !connected
+		switch {
+		case !v.behind:
+			text, end, open = fmt.Sprintf("switch %s was away", name), v.back.Add(settling), false
+		case v.connected():
+			text, end = fmt.Sprintf("switch %s was away, and does not hold all rows yet", name), v.met.Add(catchUp+settling)
 		}
 		if !open && !end.After(now) {
 			continue
@@ -240,6 +253,16 @@ func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
 	s := suspect(l.views, settlingTime(l.intent), now)
 	if before := l.suspicion; before != nil && s != nil && before.since.Before(s.since) {
 		s.since = before.since // it was lost again
+	}
+	if s != nil && l.connected() {
+		if s.met = now; l.suspicion != nil && !l.suspicion.met.IsZero() {
+			s.met = l.suspicion.met
+		}
+		if now.Sub(s.met) > longest {
+			s = nil
+		}
+	} else if s != nil && l.suspicion != nil {
+		s.met = l.suspicion.met
 	}
 	switch before := l.suspicion; {
 	case before == nil && s != nil:

@@ -98,11 +98,12 @@ func TestSuspect(t *testing.T) {
 	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
 	is := func(s device.State, lost, back int) *view {
 		v := &view{status: device.Status{State: s, Connects: 1}, lost: ago(lost)}
-		if back >= 0 {
+		if v.behind = back < 0; !v.behind {
 			v.back = ago(back)
 		}
 		return v
 	}
+	met := func(v *view, s int) *view { v.met = ago(s); return v }
 	fine := &view{status: device.Status{State: device.Synced, Connects: 1}}
 	tests := []struct {
 		name  string
@@ -112,7 +113,8 @@ func TestSuspect(t *testing.T) {
 		{"never lost", map[string]*view{"a": fine}, ""},
 		{"never there", map[string]*view{"a": {}}, ""},
 		{"away for long, the only one", map[string]*view{"a": is(device.Disconnected, 3600, -1)}, "-3600, no end: switch a is away"},
-		{"back, and empty yet", map[string]*view{"a": is(device.Reconciling, 60, -1)}, "-60, no end: switch a is away"},
+		{"back, and empty yet", map[string]*view{"a": met(is(device.Reconciling, 60, -1), 2)}, "-60, 68: switch a was away, and does not hold all rows yet"},
+		{"back, and stuck", map[string]*view{"a": met(is(device.Reconciling, 600, -1), 70)}, ""},
 		{"back for a moment", map[string]*view{"a": is(device.Synced, 60, 2)}, "-60, 8: switch a was away"},
 		{"back for a while", map[string]*view{"a": is(device.Synced, 60, 10)}, ""},
 		{"one of two, just now", map[string]*view{"a": is(device.Disconnected, 3, -1), "b": fine}, "-3, 7: switch a is away"},
@@ -387,6 +389,29 @@ func TestFloorInADrain(t *testing.T) {
 		l.connect("leaf1")
 		if m := l.web(); between() != 0 || m.Backends[2].Slots != 64 {
 			t.Errorf("after 30 s web3 does not have all new flows: %v", m)
+		}
+	})
+}
+
+// A switch that is lost again and again does not keep a dead server in service for ever.
+func TestSuspicionIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(4), store.State{})
+		l.connect("leaf1")
+		l.lose("leaf1")
+		l.verdict("web2", api.Health_HEALTH_DOWN)
+		start := time.Now()
+		for l.web().Backends[1].Slots > 0 {
+			l.connect("leaf1")
+			time.Sleep(2 * time.Second)
+			l.lose("leaf1")
+			time.Sleep(time.Second)
+			if time.Since(start) > time.Hour {
+				t.Fatal("web2 is dead, and has its slots an hour later")
+			}
+		}
+		if took := time.Since(start); took < longest || took > longest+10*time.Second {
+			t.Errorf("its slots left after %v, want %v", took, longest)
 		}
 	})
 }

@@ -144,7 +144,8 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (l
 		case p.State != "up":
 			list = append(list, fmt.Sprintf("%s is %s%s", line, strings.ReplaceAll(p.State, "_", " "), because(p.Reason)))
 		case p.Reason != "" && p.ReasonAt != nil && now.Sub(p.ReasonAt.AsTime()) < fresh:
-			list = append(list, fmt.Sprintf("%s drops frames: %s", line, p.Reason))
+			ago := now.Sub(p.ReasonAt.AsTime()).Truncate(time.Second)
+			list = append(list, fmt.Sprintf("%s has dropped frames, the last %v ago: %s", line, ago, p.Reason))
 		}
 	}
 	if len(s.Ports) == 0 {

@@ -89,7 +89,7 @@ func TestConcerns(t *testing.T) {
 			p[0].ReasonAt = ago(time.Minute)
 			p[1].State, p[1].Reason = "not_present", "the interface is gone"
 			m.Switches[0].Ports = p[:3]
-		}, []string{"WARNING port 1 of leaf1 drops frames: frame is longer than the MTU", "WARNING port 2 of leaf1 is not present: the interface is gone",
+		}, []string{"WARNING port 1 of leaf1 has dropped frames, the last 1m0s ago: frame is longer than the MTU", "WARNING port 2 of leaf1 is not present: the interface is gone",
 			"WARNING switch leaf1 does not have ports that the configuration names: 12"}},
 		{"claims", func(m *api.GetStatusResponse) {
 			m.ArpClaims = []*api.ARPClaim{

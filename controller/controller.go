@@ -202,7 +202,11 @@ func (c *Controller) Run(ctx context.Context) error {
 		group.Go(func() error { return reports.Run(ctx, l.loadReport) })
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
-	c.log.Info("controller started", "listen", c.Address(), "revision", revision, "stored_at", saved)
+	stored := "never"
+	if !saved.IsZero() {
+		stored = saved.Format(time.RFC3339)
+	}
+	c.log.Info("controller started", "listen", c.Address(), "revision", revision, "stored_at", stored)
 	close(c.ready)
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {

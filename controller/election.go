@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func (c *candidate) elect(ctx context.Context, seen p4rt.Rivals) (p4rt.ElectionI
 	if outbids {
 		pause := outbidPause + rand.N(outbidPause)
 		c.log.Warn("another controller has left the switch: this one outbids it", "switch", c.switchName,
-			"outbids", seen.Highest, "in", pause)
+			"outbids", cmp.Or(seen.Highest, rival), "in", pause)
 		if err := sleep(ctx, pause); err != nil {
 			return p4rt.ElectionID{}, err
 		}

@@ -20,11 +20,7 @@ func oldestFirst(b plan.Batch, age map[plan.VIPKey]int64) plan.Batch {
 		if !ok1 || !ok2 {
 			return 0
 		}
-		return cmp.Or(cmp.Compare(x.Op, y.Op), cmp.Compare(age[a.VIPKey], age[b.VIPKey]), compareVIPKeys(a.VIPKey, b.VIPKey))
+		return cmp.Or(cmp.Compare(x.Op, y.Op), cmp.Compare(age[a.VIPKey], age[b.VIPKey]), a.VIPKey.Compare(b.VIPKey))
 	})
 	return b
-}
-
-func compareVIPKeys(a, b plan.VIPKey) int {
-	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 }

@@ -43,7 +43,7 @@ func Diff(have, want Tables) []Batch {
 		func(m packet.MAC, port uint16) Row { return PinnedL2Row{m, port} })
 	d.flood(have.Flood, want.Flood)
 	d.slots(have.Slots, want.Slots)
-	diffMap(&d, putVIP, dropVIP, have.VIP, want.VIP, compareVIPKeys,
+	diffMap(&d, putVIP, dropVIP, have.VIP, want.VIP, VIPKey.Compare,
 		func(k VIPKey, p ToPool) Row { return VIPRow{k, p} })
 	diffMap(&d, putVIP, dropAddress, have.VIPAddress, want.VIPAddress, netip.Addr.Compare,
 		func(a netip.Addr, _ struct{}) Row { return VIPAddressRow{a} })
@@ -184,6 +184,7 @@ func compareSlotTables(a, b SlotTable) int {
 	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Generation, b.Generation))
 }
 
-func compareVIPKeys(a, b VIPKey) int {
+// Compare orders keys by address, then protocol, then port.
+func (a VIPKey) Compare(b VIPKey) int {
 	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 }

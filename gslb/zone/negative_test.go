@@ -122,11 +122,11 @@ func FuzzNegativeTail(f *testing.F) {
 		var names [4]string
 		for i, n := range []string{apex, m, r, qname} {
 			if len(n) > maxName {
-				t.Skip()
+				t.Skip("no name is this long")
 			}
 			s, err := presentation(n)
 			if err != nil {
-				t.Skip()
+				t.Skip("these bytes are not a name")
 			}
 			names[i] = s
 		}

@@ -31,6 +31,10 @@ type packetPort struct {
 	counters counters
 }
 
+// downInterval is how often Run looks whether an interface that is down is still there: the kernel tells a socket that
+// its interface went down, and then no more that it was deleted.
+const downInterval = 100 * time.Millisecond
+
 // OpenPacket opens a network interface as a port: promiscuous, blind to what the host itself sends by
 // it, and for all protocols. The interface should have no address of its own. It needs CAP_NET_RAW,
 // and Linux 4.20 or later.
@@ -82,11 +86,14 @@ func (p *packetPort) Run(ctx context.Context, receive func(frames [][]byte)) err
 	if err := p.bind(); err != nil {
 		return err
 	}
-	p.poll.reset()
 	stop := context.AfterFunc(ctx, p.poll.interrupt)
 	defer stop()
 	batch := make([][]byte, 0, batchFrames)
-	for ctx.Err() == nil {
+	down := false
+	if err := p.look(&down); err != nil {
+		return err
+	}
+	for ctx.Err() == nil { // asked after each look, which may undo what interrupt did
 		var dropped int
 		batch, dropped = p.ring.take(batch[:0])
 		if dropped > 0 {
@@ -99,21 +106,38 @@ func (p *packetPort) Run(ctx context.Context, receive func(frames [][]byte)) err
 		if p.ring.release() > 0 {
 			continue
 		}
-		if err := p.poll.wait(); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if errors.Is(err, os.ErrClosed) {
-				return ErrClosed
-			}
+		err := p.poll.wait()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, os.ErrClosed) {
+			return ErrClosed
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("interface %s: receiving: %w", p.name, err)
 		}
 		// A pending error means that the interface went down; it may come back, unless it is gone.
-		if errno, _ := unix.GetsockoptInt(p.ring.fd, unix.SOL_SOCKET, unix.SO_ERROR); errno != 0 {
-			if index, err := p.ring.interfaceIndex(p.name); err != nil || !p.ring.boundTo(index) {
-				return fmt.Errorf("interface %s: %w", p.name, ErrGone)
-			}
+		if errno, _ := unix.GetsockoptInt(p.ring.fd, unix.SOL_SOCKET, unix.SO_ERROR); errno == 0 && !down {
+			continue
 		}
+		if err := p.look(&down); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds out whether the interface is down, and fails when it is gone. While it is down, wait lasts no longer than
+// until the next look.
+func (p *packetPort) look(down *bool) error {
+	if index, err := p.ring.interfaceIndex(p.name); err != nil || !p.ring.boundTo(index) {
+		return fmt.Errorf("interface %s: %w", p.name, ErrGone)
+	}
+	flags, err := p.ring.interfaceFlags(p.name)
+	if *down = err != nil || flags&unix.IFF_UP == 0; *down {
+		p.poll.wakeAt(time.Now().Add(downInterval))
+	} else {
+		p.poll.reset()
 	}
 	return nil
 }
@@ -230,8 +254,10 @@ func (p *poller) wait() error {
 	return errors.Join(err, failed)
 }
 
-// interrupt makes this and every later wait return an error, until reset.
-func (p *poller) interrupt() { p.set.SetReadDeadline(time.Unix(1, 0)) }
-func (p *poller) reset()     { p.set.SetReadDeadline(time.Time{}) }
+// wakeAt makes waits that last until then, and all later ones, return os.ErrDeadlineExceeded. interrupt does so at
+// once, and reset takes either back.
+func (p *poller) wakeAt(t time.Time) { p.set.SetReadDeadline(t) }
+func (p *poller) interrupt()         { p.wakeAt(time.Unix(1, 0)) }
+func (p *poller) reset()             { p.wakeAt(time.Time{}) }
 
 func (p *poller) close() { p.once.Do(func() { p.set.Close() }) }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/internal/alloctest"
 	"github.com/sluicelb/sluice/internal/rpc"
@@ -46,30 +48,80 @@ func (bytesCodec) Marshal(v any) (mem.BufferSlice, error) {
 func (bytesCodec) Unmarshal(mem.BufferSlice, any) error { return nil }
 func (bytesCodec) Name() string                         { return protocodec.Name }
 
-// A target that means ill takes no more of the memory than the largest one may.
-func TestBombs(t *testing.T) {
+// dialHostile returns a client of it.
+func dialHostile(t *testing.T, h *hostile) *Client {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "p4rt") // the path of a unix socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hostile{}
 	s := grpc.NewServer(grpc.UnknownServiceHandler(h.serve), grpc.ForceServerCodecV2(bytesCodec{}))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
-	defer func() {
+	t.Cleanup(func() {
 		s.Stop()
 		<-ended
-	}()
+	})
 	c, err := Dial(t.Context(), "unix:"+l.Addr().String(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// A target may answer with a single message for a whole table, as bmv2 does. Beside what it sent, only the entities
+// that somebody keeps are in memory.
+func TestReadKeepsNoEntities(t *testing.T) {
+	const rows = 200_000
+	entity, err := proto.Marshal(&v1.ReadResponse{Entities: []*v1.Entity{TableEntity(&v1.TableEntry{
+		TableId: 1,
+		Match: []*v1.FieldMatch{
+			{FieldId: 1, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: []byte{1, 2}}}},
+			{FieldId: 2, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: []byte{1, 2}}}},
+		},
+	})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := bytes.Repeat(entity, rows)
+	var h hostile
+	h.page.Store(&all)
+	c := dialHostile(t, &h)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, n := heap(), 0
+	for _, err := range c.Read(t.Context(), &v1.Entity{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == rows { // the server sends the same again
+			break
+		} else if n != 2 {
+			continue
+		}
+		if took, limit := heap()-before, uint64(3*len(all)); took > limit {
+			t.Errorf("a page of %d bytes takes %d of the heap, want %d at most", len(all), took, limit)
+		}
+	}
+	if n != rows {
+		t.Errorf("%d entities were read, want %d", n, rows)
+	}
+}
+
+// A target that means ill takes no more of the memory than the largest one may.
+func TestBombs(t *testing.T) {
+	var h hostile
+	c := dialHostile(t, &h)
 	for _, test := range []struct {
 		name string
 		page []byte
@@ -77,6 +129,8 @@ func TestBombs(t *testing.T) {
 		most int // MiB
 	}{
 		{"a page of nothing", bytes.Repeat([]byte("\x0a\x00"), 9<<20), "too many items in a p4.v1.ReadResponse: must be at most 8388608", 80},
+		{"half an entity", []byte("\x0a\x04\x0a"), "decoding a ReadResponse: unexpected EOF", 8},
+		{"a broken entity", []byte("\x0a\x02\xff\xff"), "decoding an entity: ", 8},
 		{"pages without an end", bytes.Repeat([]byte("\x0a\x00"), 4096), "reading from device 1: more than 2097152 entities, which no table holds", 512},
 	} {
 		h.page.Store(&test.page)

@@ -203,31 +203,45 @@ func (c *Client) Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1
 	return func(yield func(*v1.Entity, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := c.rpc.Read(ctx, &v1.ReadRequest{DeviceId: c.deviceID, Entities: entities})
+		stream, err := c.startRead(ctx, entities)
 		if err != nil {
 			yield(nil, c.readError(err, len(entities)))
 			return
 		}
 		for left := maxEntities; ; {
-			page, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
+			var p page
+			if err := stream.RecvMsg(&p); errors.Is(err, io.EOF) {
 				return
-			}
-			if err != nil {
+			} else if err != nil {
 				yield(nil, c.readError(err, len(entities)))
 				return
 			}
-			if left -= len(page.GetEntities()); left < 0 {
-				yield(nil, fmt.Errorf("reading from device %d: more than %d entities, which no table holds", c.deviceID, maxEntities))
-				return
-			}
-			for _, e := range page.GetEntities() {
+			for e, err := range p.entities() {
+				if left--; err == nil && left < 0 {
+					err = fmt.Errorf("more than %d entities, which no table holds", maxEntities)
+				}
+				if err != nil {
+					yield(nil, fmt.Errorf("reading from device %d: %w", c.deviceID, err))
+					return
+				}
 				if !yield(e, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// startRead is the generated client's Read, whose Recv would decode a page as a whole.
+func (c *Client) startRead(ctx context.Context, entities []*v1.Entity) (grpc.ClientStream, error) {
+	stream, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, v1.P4Runtime_Read_FullMethodName)
+	if err != nil {
+		return nil, err
+	}
+	if err := stream.SendMsg(&v1.ReadRequest{DeviceId: c.deviceID, Entities: entities}); err != nil {
+		return nil, err
+	}
+	return stream, stream.CloseSend()
 }
 
 // readError gives the error of a read the code of the request that failed, where the details name one

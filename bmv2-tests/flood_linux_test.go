@@ -69,32 +69,40 @@ func floodTarget(t *testing.T, sw lab.Switch, rate int) {
 		floor  = 200 * time.Millisecond // noise of the machine, which would count for much in what takes milliseconds
 	)
 	f := newFlooded(t, sw)
-	defer f.send(500, 1, func(n int) []byte {
+	defer f.send(500, func(n int) []byte {
 		return packet.NewTCP(packet.Segment{
 			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 0xc}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
 			Src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1024+n%60_000)),
 			Dst: netip.AddrPortFrom(lab.VIP, 80), Flags: packet.SYN,
 		})
-	})()
+	}, 1)()
 	failover, failovers := median(repeat, f.failover)
 	drain, drains := median(repeat, f.drain)
 	t.Logf("in peace: a dead server gets new flows for %v, a drain takes %v", failovers, drains)
+	plain := func(mac packet.MAC) []byte {
+		return append(packet.AppendEthernet(nil, packet.MAC{2, 0, 0, 0, 0, 0x99}, mac, 0x88b5), make([]byte, 46)...)
+	}
 	for _, flood := range []struct {
 		name  string
+		ports []uint16 // in turns
+		told  func(*api.Event) bool
 		frame func(n int) []byte
 	}{
-		{"claims", func(n int) []byte {
+		{"claims", []uint16{4}, func(e *api.Event) bool { return e.GetArpClaim() != nil }, func(n int) []byte {
 			mac := packet.MAC{2, 9, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
 			return packet.NewARPReply(mac, lab.VIP, packet.Broadcast, lab.VIP)
 		}},
-		{"new MACs", func(n int) []byte {
-			mac := packet.MAC{2, 8, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
-			return append(packet.AppendEthernet(nil, packet.MAC{2, 0, 0, 0, 0, 0x99}, mac, 0x88b5), make([]byte, 46)...)
+		{"new MACs", []uint16{4}, func(e *api.Event) bool { return e.GetStationsFull() != nil }, func(n int) []byte {
+			return plain(packet.MAC{2, 8, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+		}},
+		{"moves", []uint16{4, 3}, func(e *api.Event) bool { return e.GetStation() != nil }, func(n int) []byte {
+			return plain(packet.MAC{2, 7, 0, 0, 0, byte(n / 2 % 64)})
 		}},
 	} {
 		func() {
-			defer f.send(rate/slowdown, 4, flood.frame)()
-			f.arrived()
+			noticed := f.noticed(flood.told)
+			defer f.send(rate/slowdown, flood.frame, flood.ports...)()
+			noticed()
 			got, all := median(repeat, f.failover)
 			gotDrain, allDrains := median(repeat, f.drain)
 			t.Logf("in the flood of %s: a dead server gets new flows for %v, a drain takes %v", flood.name, all, allDrains)
@@ -162,8 +170,8 @@ func newFlooded(t *testing.T, sw lab.Switch) *flooded {
 	return f
 }
 
-// send sends frames into a port at a rate until stop is called.
-func (f *flooded) send(rate int, port uint16, frame func(n int) []byte) (stop func()) {
+// send sends frames at a rate into ports, in turns, until stop is called.
+func (f *flooded) send(rate int, frame func(n int) []byte, ports ...uint16) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -178,7 +186,7 @@ func (f *flooded) send(rate int, port uint16, frame func(n int) []byte) (stop fu
 				want := int(now.Sub(began).Seconds() * float64(rate))
 				n = max(n, want-256) // what the machine has missed is not made up for
 				for ; n < want; n++ {
-					_ = f.cables.End(port).Inject(frame(n)) // the kernel may have no room
+					_ = f.cables.End(ports[n%len(ports)]).Inject(frame(n)) // the kernel may have no room
 				}
 			}
 		}
@@ -213,14 +221,23 @@ func (f *flooded) atRest() {
 	})
 }
 
-// arrived waits until the controller has noticed a flood.
-func (f *flooded) arrived() {
+// noticed returns what waits until the controller has told of a flood that comes after the call.
+func (f *flooded) noticed(told func(*api.Event) bool) (wait func()) {
 	f.t.Helper()
-	before := f.status()
-	f.until("the flood arrives", func() bool {
-		m := f.status()
-		return len(m.ArpClaims) > len(before.ArpClaims) || m.Switches[0].Stations > before.Switches[0].Stations+500
-	})
+	events, err := f.client.WatchEvents(f.t.Context(), &api.WatchEventsRequest{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return func() {
+		f.t.Helper()
+		defer events.Close()
+		for events.Receive() {
+			if told(events.Msg()) {
+				return
+			}
+		}
+		f.t.Fatal(events.Err())
+	}
 }
 
 func (f *flooded) busy() {

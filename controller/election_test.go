@@ -85,6 +85,7 @@ func copyTo(t *testing.T, to, from string) {
 // Whatever was at a switch and has left, and however old the store is that it comes back with, the right controller
 // becomes primary again by itself. Each case runs other controllers and ends with none at the switch.
 func TestPrimaryAgainByItself(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	for _, test := range []struct {
 		name   string
 		others func(t *testing.T, o options, run func(options))
@@ -159,8 +160,10 @@ func (d *daemon) controlled() {
 // Two controllers with a store each that are both alive do not fight: the one that is primary stays, the other says
 // so, and takes over when the first has left.
 func TestTwoThatLive(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	for _, kind := range []string{"a copy", "a fresh one"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			eachSwitch(t, func(t *testing.T, address string) {
 				files := t.TempDir()
 				o := options{dir: t.TempDir(), file: writeFile(t, files, intent(address))}
@@ -199,6 +202,7 @@ func TestTwoThatLive(t *testing.T) {
 // Somebody who takes the switch by force has it for as long as he stays, whatever his id; then it is the controller's
 // again, which says loudly whom it outbids.
 func TestTakenByForce(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	for _, id := range []p4rt.ElectionID{
 		{Low: uint64(time.Now().Add(time.Hour).UnixMicro())},
 		{High: math.MaxUint64, Low: math.MaxUint64},
@@ -323,6 +327,7 @@ func (b *buffer) wait(t *testing.T, want string) {
 // stops, and in seconds from one that its store has not heard of for that long, though that one still has the
 // switch. The former leader notices, stays away from the switch, and ends.
 func TestLeaderAndStandby(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	tg := newTarget(t)
 	address, through := etcd(t)
 	file := writeFile(t, t.TempDir(), intent(tg.address))

@@ -8,8 +8,8 @@ help: ## list the targets
 demo: ## see a P4 switch balance real HTTP traffic under DSR: no root, under a minute
 	$(GO) run ./cmd/sluice demo
 
-test: ## run the tests: no root needed; tests that need more say why they skip
-	$(GO) test ./...
+test: ## run the tests: no root needed; the summary lists those that need more, and why they were skipped
+	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- ./...
 
 check: ## what CI runs: vet, staticcheck, race tests
 	$(GO) vet ./...

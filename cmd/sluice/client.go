@@ -49,12 +49,22 @@ func controllerError(address string, err error) error {
 	case code == connect.CodeDeadlineExceeded:
 		return unreachableError(fmt.Errorf("no controller answers at %s: something accepts the connection, but says nothing within %v; %s", address, callTimeout, advice))
 	case connect.IsWireError(failed), errors.Is(err, context.Canceled), strings.HasPrefix(failed.Message(), "marshal message:"):
-		return errors.New(failed.Message())
+		return refusal(failed)
 	case api.Unreachable(err), errors.Is(err, io.ErrUnexpectedEOF), code == connect.CodeCanceled: // the client has that code for connections that break, too
 		return unreachableError(fmt.Errorf("no controller answers at %s (%v); %s", address, failed.Unwrap(), advice))
 	}
 	// Whatever else the client makes up is about answers that it does not understand.
 	return unreachableError(fmt.Errorf("what answers at %s is not a controller (%s); %s", address, failed.Message(), advice))
+}
+
+// refusal is what a daemon says to a request that it has understood. A name that it does not know and a value that it
+// does not take are wrong in the command line.
+func refusal(e *connect.Error) error {
+	err := errors.New(e.Message())
+	if code := e.Code(); code == connect.CodeNotFound || code == connect.CodeInvalidArgument {
+		return usageError(err)
+	}
+	return err
 }
 
 // checkPort checks the port of an address. Where something listens, port 0 is any that is free.

@@ -33,7 +33,7 @@ func TestControllerError(t *testing.T) {
 	}{
 		{"none", nil, 0, "<nil>"},
 		{"not of the client", plain, exitFailure, "the controller stopped"},
-		{"refused", connect.NewWireError(connect.CodeNotFound, errors.New("no pool \"db\"")), exitFailure, "no pool \"db\""},
+		{"refused", connect.NewWireError(connect.CodeNotFound, errors.New("no pool \"db\"")), exitUsage, "no pool \"db\""},
 		{"frozen", connect.NewWireError(connect.CodeUnavailable, errors.New("the store does not answer")), exitFailure, "the store does not answer"},
 		{"nobody", connect.NewError(connect.CodeUnavailable, errors.New("connection refused")), exitUnreachable,
 			"no controller answers at a:1 (connection refused)" + advice},

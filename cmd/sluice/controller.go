@@ -45,8 +45,11 @@ var controllerCommand = &cli.Command{
 var controllerRoles = []rpc.Role{rpc.Operator, rpc.Viewer, rpc.Healthd, rpc.GSLB}
 
 func runController(c *cli.Context, _ []string) error {
-	if (c.Path("data-dir") == "") == (len(c.StringSlice("etcd")) == 0) {
+	switch dir, etcd := c.Path("data-dir") != "", len(c.StringSlice("etcd")) > 0; {
+	case !dir && !etcd:
 		return usageError(errors.New("one of --data-dir and --etcd is needed, to say where the store is"))
+	case dir && etcd:
+		return usageError(errors.New("--data-dir and --etcd: must be one of the two, the store is in one place"))
 	}
 	if err := checkEtcd(c.StringSlice("etcd"), c.Bool("etcd-insecure")); err != nil {
 		return usageError(fmt.Errorf("--etcd: %w", err))

@@ -135,8 +135,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	interrupt()
 	check(0, "web/web1 takes new connections when it is up\n", "", "backend", "undrain", "web1")
 	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
-	check(1, "", "sluice: no backend \"web9\" in any pool\n", "backend", "drain", "web9")
-	check(1, "", "sluice: no pool \"db\"\n", "backend", "list", "--pool", "db")
+	check(2, "", "sluice: no backend \"web9\" in any pool\n", "backend", "drain", "web9")
+	check(2, "", "sluice: no pool \"db\"\n", "backend", "list", "--pool", "db")
 	check(2, "", "sluice: which BACKEND? `sluice backend drain --help` tells the usage\n", "backend", "drain")
 
 	check(0, "revision 1 is running already\n", "", "config", "apply", file)
@@ -236,6 +236,8 @@ func TestControllerRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"controller"}, exitUsage, "sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
+		{[]string{"controller", "--data-dir", dir, "--etcd", "127.0.0.1:2379"}, exitUsage,
+			"sluice: --data-dir and --etcd: must be one of the two, the store is in one place\n"},
 		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
 		{[]string{"controller", "--etcd", "127.0.0.1:2379", "--etcd", "192.0.2.1:2379"}, exitUsage,
 			"sluice: --etcd: 192.0.2.1:2379 is not a loopback address, and there is no TLS yet: whoever is on the way reads and changes the configuration; --etcd-insecure allows it\n"},

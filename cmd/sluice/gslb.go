@@ -34,7 +34,7 @@ var gslbCommand = &cli.Command{
 	},
 	Action: func(c *cli.Context) error {
 		if name := c.Args().First(); name != "" && !strings.HasPrefix(name, "-") {
-			return noCommand(c.Command.HelpName, name)
+			return noCommand(c.Command.HelpName, name, c.Command.Subcommands)
 		}
 		return action(runGSLB)(c)
 	},

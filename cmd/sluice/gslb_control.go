@@ -125,10 +125,8 @@ func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client
 	switch code := failed.Code(); {
 	case code == connect.CodeDeadlineExceeded:
 		return unreachableError(fmt.Errorf("no gslb answers at %s within %v; %s", path, callTimeout, advice))
-	case code == connect.CodeInvalidArgument, code == connect.CodeNotFound:
-		return usageError(errors.New(failed.Message()))
 	case connect.IsWireError(failed), errors.Is(err, context.Canceled):
-		return errors.New(failed.Message())
+		return refusal(failed)
 	}
 	return unreachableError(fmt.Errorf("no gslb answers at %s (%v); %s", path, failed.Unwrap(), advice))
 }

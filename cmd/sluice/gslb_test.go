@@ -119,7 +119,7 @@ func TestGSLBRefuses(t *testing.T) {
 		{[]string{"gslb", "--config", faulty}, exitUsage, faulty + ":2: zoness: is not a known key: did you mean zones?"},
 		{[]string{"gslb", "--config", example, "--listen", "here"}, exitUsage, `sluice: --listen: must be an address and a port, as 127.0.0.1:5300 or [::1]:5300, is "here"`},
 		{[]string{"gslb", "--config", example, "--cores", "0"}, exitUsage, "sluice: --cores: must be 1..1024, is 0"},
-		{[]string{"gslb", "statsu"}, exitUsage, "sluice: no command \"statsu\"; `sluice gslb --help` lists them"},
+		{[]string{"gslb", "statsu"}, exitUsage, "sluice: no command \"statsu\"; did you mean status? `sluice gslb --help` lists them"},
 		{[]string{"gslb", "check"}, exitUsage, "sluice: which FILE? `sluice gslb check --help` tells the usage"},
 		{[]string{"gslb", "check", none}, exitUsage, "no such file or directory"},
 		{[]string{"gslb", "check", faulty}, exitUsage, "sluice: " + faulty + ": "},

@@ -17,7 +17,7 @@ import (
 // Exit codes, also in `sluice help`.
 const (
 	exitFailure     = 1 // the command ran and found or met something wrong
-	exitUsage       = 2 // the command line or a configuration file is not valid
+	exitUsage       = 2 // the command line or a configuration file is not valid, or names what is not there
 	exitUnreachable = 3 // the daemon or the target does not answer
 
 	// Of `sluice status`, as monitoring has them.
@@ -74,17 +74,23 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:  "sluice",
 		Usage: "load balancing done by the switch",
 		Description: "Results go to standard output, as text or with --json; errors to standard error.\n" +
-			"Exit code 1: the command met something wrong; 2: the command line or a file is not valid;\n" +
-			"3: the controller or the switch does not answer. `sluice status` says by it how things are.",
+			"Exit code 1: the command met something wrong; 2: the command line or a file is not valid, or\n" +
+			"names what is not there; 3: the controller, gslb or the switch does not answer. `sluice status`\n" +
+			"says by it how things are.",
 		HideVersion:               true,
 		DisableSliceFlagSeparator: true,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // only main exits
 		OnUsageError:              flagError,
-		Flags:                     []cli.Flag{cli.HelpFlag}, // with a help command of its own, the app does not get it
+		EnableBashCompletion:      true,
+		Flags: []cli.Flag{
+			cli.HelpFlag, // with a help command of its own, the app does not get it
+			&cli.BoolFlag{Name: "version", Usage: "print the version"},
+		},
 		Commands: commands(
 			backendCommand,
+			completionCommand,
 			configCommand,
 			controllerCommand,
 			demoCommand,
@@ -97,7 +103,11 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		),
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
-				return noCommand(c.App.Name, name)
+				return noCommand(c.App.Name, name, c.App.Commands)
+			}
+			if c.Bool("version") {
+				_, err := fmt.Fprintln(c.App.Writer, version())
+				return err
 			}
 			return cli.ShowAppHelp(c)
 		},

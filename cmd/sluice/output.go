@@ -142,12 +142,25 @@ func group(c *cli.Context) error {
 	case "help":
 		return showHelp(c, append(strings.Fields(c.Command.HelpName)[1:], c.Args().Tail()...))
 	default:
-		return noCommand(c.Command.HelpName, name)
+		return noCommand(c.Command.HelpName, name, c.Command.Subcommands)
 	}
 }
 
-func noCommand(in, name string) error {
-	return usageError(fmt.Errorf("no command %q; `%s --help` lists them", name, in))
+// noCommand is for a name that is none of the commands in a group.
+func noCommand(in, name string, list []*cli.Command) error {
+	var names []string
+	for _, c := range list {
+		names = append(names, c.Name)
+	}
+	return usageError(fmt.Errorf("no command %q; %s`%s --help` lists them", name, meant("", name, names), in))
+}
+
+// meant asks for what is written nearly so.
+func meant(prefix, name string, known []string) string {
+	if best := text.Nearest(name, known); best != "" {
+		return "did you mean " + prefix + best + "? "
+	}
+	return ""
 }
 
 // helpCommand replaces that of the cli package, which knows one level of commands.
@@ -164,7 +177,7 @@ func showHelp(c *cli.Context, path []string) error {
 	for _, name := range path {
 		at := slices.IndexFunc(list, func(c *cli.Command) bool { return c.Name == name })
 		if at < 0 {
-			return noCommand(in, name)
+			return noCommand(in, name, list)
 		}
 		in, list = in+" "+name, list[at].Subcommands
 	}
@@ -207,7 +220,15 @@ func flagError(c *cli.Context, err error, _ bool) error {
 }
 
 func noFlag(c *cli.Context, name string) error {
-	return usageError(fmt.Errorf("no flag %s; `%s --help` lists them", dashed(name), c.Command.HelpName))
+	flags := c.App.Flags
+	if c.Command.Name != "" {
+		flags = c.Command.Flags
+	}
+	var names []string
+	for _, f := range flags {
+		names = append(names, f.Names()[0])
+	}
+	return usageError(fmt.Errorf("no flag %s; %s`%s --help` lists them", dashed(name), meant("--", name, names), c.Command.HelpName))
 }
 
 func noValue(name string) error {

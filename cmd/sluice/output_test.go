@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -51,6 +54,15 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"help", "backend", "foo"}, "no command \"foo\"; `sluice backend --help` lists them"},
 		{[]string{"backend", "help", "foo"}, "no command \"foo\"; `sluice backend --help` lists them"},
 		{[]string{"help", "status", "foo"}, "no command \"foo\"; `sluice status --help` lists them"},
+		{[]string{"statsu"}, "no command \"statsu\"; did you mean status? `sluice --help` lists them"},
+		{[]string{"backend", "drian", "web1"}, "no command \"drian\"; did you mean drain? `sluice backend --help` lists them"},
+		{[]string{"gslb", "explian"}, "no command \"explian\"; did you mean explain? `sluice gslb --help` lists them"},
+		{[]string{"help", "helthd"}, "no command \"helthd\"; did you mean healthd? `sluice --help` lists them"},
+		{[]string{"status", "--jsno"}, "no flag --jsno; did you mean --json? `sluice status --help` lists them"},
+		{[]string{"backend", "drain", "web1", "--wiat"}, "no flag --wiat; did you mean --wait? `sluice backend drain --help` lists them"},
+		{[]string{"--versoin"}, "no flag --versoin; did you mean --version? `sluice --help` lists them"},
+		{[]string{"completion"}, "which SHELL? bash or zsh; `sluice completion --help` tells the usage"},
+		{[]string{"completion", "fish"}, `no completion for "fish": must be bash or zsh`},
 		{[]string{"backend", "foo"}, "no command \"foo\"; `sluice backend --help` lists them"},
 		{[]string{"--help", "foo"}, "No help topic for 'foo'"},
 		{[]string{"--foo"}, "no flag --foo; `sluice --help` lists them"},
@@ -65,6 +77,55 @@ func TestUsageErrors(t *testing.T) {
 		code, stdout, stderr := sluice(t, tt.args...)
 		if want := "sluice: " + tt.want + "\n"; code != exitUsage || stdout != "" || stderr != want {
 			t.Errorf("%v: exit code %d, stdout %q, stderr\n%swant\n%s", tt.args, code, stdout, stderr, want)
+		}
+	}
+}
+
+// What status prints above its numbers is explained where a person asks.
+func TestColumnsAreExplained(t *testing.T) {
+	_, help, _ := sluice(t, "help", "status")
+	for _, column := range []string{
+		"ROWS", "STATIONS", "WRITTEN", "REFUSED", "NOT FORWARDED", "SLOTS", "MOVING", "UNOWNED", "EPOCHS", "GENERATION",
+		"IN", "OUT", "LOAD", "SURPLUS", "MS",
+	} {
+		if !regexp.MustCompile(`\b` + column + `\b`).MatchString(help) {
+			t.Errorf("%s is not explained:\n%s", column, help)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	code, stdout, stderr := sluice(t, "--version")
+	if want := regexp.MustCompile(`^sluice \S+, go1\.\S+\n$`); code != 0 || stderr != "" || !want.MatchString(stdout) {
+		t.Errorf("exit code %d, stdout %q, stderr %q, want %v", code, stdout, stderr, want)
+	}
+}
+
+// What the printed script makes of a line is what bash gets when somebody presses the key.
+func TestCompletion(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("bash is not on PATH")
+	}
+	_, script, _ := sluice(t, "completion", "bash")
+	binary := filepath.Join(t.TempDir(), "sluice")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, tt := range []struct {
+		words []string // the last one is being written
+		want  string
+	}{
+		{[]string{"st"}, "status"},
+		{[]string{"backend", ""}, "list drain undrain"},
+		{[]string{"backend", "drain", "--w"}, "--wait"},
+		{[]string{"gslb", "exp"}, "explain"},
+		{[]string{"config", "check", "refer"}, ""}, // files, which bash itself knows
+	} {
+		line := script + `COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; _sluice; echo "${COMPREPLY[*]}"`
+		out, err := exec.Command(bash, append([]string{"-c", line, binary}, tt.words...)...).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != tt.want {
+			t.Errorf("%v: %v, %q, want %q", tt.words, err, got, tt.want)
 		}
 	}
 }

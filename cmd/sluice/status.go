@@ -22,9 +22,18 @@ var statusCommand = &cli.Command{
 	Description: "Begins with what somebody should look at. The exit code is what monitoring expects:\n" +
 		"0: all is well; 1: a warning, it works but not as it should; 2: critical, something does not work\n" +
 		"(or the command line is not valid); 3: unknown, no controller tells.\n\n" +
-		"SLOTS are where new connections go, IN those of them that still have old connections elsewhere,\n" +
-		"OUT slots that went elsewhere with old connections still here. LOAD is what gslb is told, 0 idle to\n" +
-		"254 full; 255 means that no traffic may come.\n" +
+		"Of a switch: ROWS are the table entries that it holds, STATIONS the hosts that it learned, WRITTEN\n" +
+		"the changes since the controller began, REFUSED rows that the switch does not take, NOT FORWARDED\n" +
+		"frames that it dropped because no service takes them.\n" +
+		"Of a pool: SLOTS are the parts that its flows are split into, each a backend's; MOVING ones go to\n" +
+		"another backend while old connections stay, UNOWNED ones have no backend, because none may take\n" +
+		"them. EPOCHS are sets of slots that move together, of which four can be under way. GENERATION\n" +
+		"counts how often the pool's slots were built anew.\n" +
+		"Of a backend: SLOTS are where new connections go, IN those of them that still have old connections\n" +
+		"elsewhere, OUT slots that went elsewhere with old connections still here.\n" +
+		"Of what was reprogrammed last: SURPLUS are moves that no lost or regained share explains, and there\n" +
+		"should be none; MS is from the cause to the last switch.\n" +
+		"LOAD is what gslb is told, 0 idle to 254 full; 255 means that no traffic may come.\n" +
 		"With --json prints one sluice.v1.GetStatusResponse.",
 	Flags: []cli.Flag{controllerFlag(), jsonFlag(),
 		&cli.BoolFlag{Name: "exit-zero", Usage: "exit with 0 however things are, if only a controller answers"}},

@@ -105,7 +105,7 @@ func (t *target) learn(ctx context.Context, address string, device uint64) error
 	pipeline, err := t.Pipeline(ctx)
 	switch {
 	case status.Code(err) == codes.NotFound:
-		return fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device)
+		return usageError(fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device))
 	case status.Code(err) == codes.Unimplemented:
 		return unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another address", address))
 	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
@@ -525,7 +525,7 @@ func (t *target) named(name string) ([]*p4rt.Table, []*p4rt.CounterArray, error)
 	for _, counter := range t.info.Counters() {
 		there = append(there, counter.Name+" (counter)")
 	}
-	return nil, nil, fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", "))
+	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", ")))
 }
 
 func entriesText(w io.Writer, h holding) error {

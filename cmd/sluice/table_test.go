@@ -216,12 +216,12 @@ func TestTableErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"unknown table", []string{"dump", "vips", "--target", address}, exitFailure,
+		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
 			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},
-		{"another device", []string{"list", "--target", address, "--device-id", "7"}, exitFailure,
+		{"another device", []string{"list", "--target", address, "--device-id", "7"}, exitUsage,
 			"the switch at " + address + " has no device 7; --device-id names another"},
 		{"nobody listens", []string{"list", "--target", closed.Addr().String()}, exitUnreachable,
 			"cannot reach a switch at " + closed.Addr().String() + ": nothing listens there (connection refused). Is it running? --target names another address"},
@@ -244,8 +244,8 @@ func TestTableErrors(t *testing.T) {
 		{"flag alone", []string{"list", "--target"}, exitUsage, "--target needs a value"},
 		{"bool flag", []string{"list", "--json=maybe"}, exitUsage, `--json: must be true or false, is "maybe"`},
 		{"bool flag behind an argument", []string{"dump", "vip", "--json=maybe"}, exitUsage, `--json: must be true or false, is "maybe"`},
-		{"unknown flag", []string{"list", "--jsno"}, exitUsage, "no flag --jsno; `sluice table list --help` lists them"},
-		{"unknown flag behind an argument", []string{"dump", "vip", "--jsno"}, exitUsage, "no flag --jsno; `sluice table dump --help` lists them"},
+		{"unknown flag", []string{"list", "--jsno"}, exitUsage, "no flag --jsno; did you mean --json? `sluice table list --help` lists them"},
+		{"unknown flag behind an argument", []string{"dump", "vip", "--jsno"}, exitUsage, "no flag --jsno; did you mean --json? `sluice table dump --help` lists them"},
 		{"flag without its argument", []string{"dump", "vip", "--target"}, exitUsage, "--target needs a value"},
 		{"bad flag behind an argument", []string{"dump", "vip", "--device-id=x"}, exitUsage, `--device-id: must be a whole number, 0..18446744073709551615, is "x"`},
 		{"too many arguments", []string{"dump", "vip", "slot"}, exitUsage, "unexpected argument \"slot\"; `sluice table dump --help` tells the usage"},

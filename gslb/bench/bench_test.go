@@ -142,7 +142,7 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer alive.Close()
-	cmd := exec.Command("sh", "-c", "echo hello >&2; sleep 1000 & echo >&3; wait")
+	cmd := exec.Command("sh", "-c", "echo hello >&2; nice -n 1 sh -c 'echo >&3; exec sleep 1000' & wait")
 	cmd.ExtraFiles = []*os.File{end}
 	p, err := start(cmd)
 	end.Close()
@@ -152,7 +152,8 @@ func TestProcess(t *testing.T) {
 	if _, err := alive.Read(make([]byte, 1)); err != nil {
 		t.Errorf("waiting for the child: %v", err)
 	}
-	if all, err := members(p.cmd.Process.Pid); err != nil || len(all) != 2 {
+	all, err := members(p.cmd.Process.Pid)
+	if err != nil || len(all) != 2 {
 		t.Errorf("%d processes, %v, want sh and sleep", len(all), err)
 	}
 	if _, err := p.used(); err != nil {
@@ -160,6 +161,19 @@ func TestProcess(t *testing.T) {
 	}
 	if err := p.level(); err != nil {
 		t.Errorf("priority: %v", err)
+	}
+	own, err := niceness(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range all { // nobody goes before this process, and who goes behind it stays there
+		want := own
+		if pid != p.cmd.Process.Pid {
+			want = min(own+1, 19)
+		}
+		if got, err := niceness(pid); err != nil || got != want {
+			t.Errorf("process %d has niceness %d, %v, want %d", pid, got, err, want)
+		}
 	}
 	p.stop()
 	// The last one that has the other end of the pipe is gone.

@@ -150,8 +150,13 @@ func (p *process) used() (total cpu, err error) {
 	return total, err
 }
 
-// level takes away the priority that a server has given itself (gdnsd does, where it may): none goes before the others.
+// level takes away the priority that a server has given itself (gdnsd does, where it may): none goes before the
+// others, all have that of the benchmark.
 func (p *process) level() error {
+	own, err := niceness(0)
+	if err != nil {
+		return fmt.Errorf("asking for the priority: %w", err)
+	}
 	all, err := members(p.cmd.Process.Pid)
 	if err != nil {
 		return err
@@ -166,10 +171,21 @@ func (p *process) level() error {
 			if err != nil {
 				return err
 			}
-			if err := syscall.Setpriority(syscall.PRIO_PROCESS, tid, 0); err != nil && !errors.Is(err, syscall.ESRCH) {
+			n, err := niceness(tid)
+			if err == nil && n < own {
+				err = syscall.Setpriority(syscall.PRIO_PROCESS, tid, own)
+			}
+			if err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("setting the priority of thread %d: %w", tid, err)
 			}
 		}
 	}
 	return nil
+}
+
+// niceness of a thread, the own one's for 0: -20, which goes before all others, to 19 (getpriority(2), whose system call
+// gives 20 less that).
+func niceness(tid int) (int, error) {
+	n, err := syscall.Getpriority(syscall.PRIO_PROCESS, tid)
+	return 20 - n, err
 }

@@ -67,3 +67,15 @@ func TestList(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestNearest(t *testing.T) {
+	known := []string{"status", "switch", "on"}
+	for word, want := range map[string]string{
+		"statsu": "status", "Status": "status", "swtich": "switch", "switches": "switch",
+		"o": "on", "x": "", "": "", "stay": "", "nothing": "",
+	} {
+		if got := Nearest(word, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}

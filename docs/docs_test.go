@@ -3,11 +3,15 @@
 package docs
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -93,6 +97,7 @@ func TestFeatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	help := sync.OnceValue(func() func(...string) (string, error) { return buildHelp(t) })
 	quoted := regexp.MustCompile("`([^`]+)`")
 	rows := 0
 	for line := range strings.Lines(string(page)) {
@@ -120,11 +125,102 @@ func TestFeatures(t *testing.T) {
 				if target := strings.Fields(name)[1]; !regexp.MustCompile(`(?m)^` + target + `:`).Match(makefile) {
 					t.Errorf("%s: the Makefile has no target %s", strings.TrimSpace(cells[0]), target)
 				}
+			case strings.HasPrefix(name, "go test "):
+				if err := checkGoTest(strings.Fields(name)[2:], names); err != nil {
+					t.Errorf("%s: %s: %v", strings.TrimSpace(cells[0]), name, err)
+				}
+			case strings.HasPrefix(name, "sluice "):
+				if err := checkCommand(help(), strings.Fields(name)[1:]); err != nil {
+					t.Errorf("%s: %s: %v", strings.TrimSpace(cells[0]), name, err)
+				}
+			default:
+				t.Errorf("%s: %q is no scenario, test, make target, go test or sluice command", strings.TrimSpace(cells[0]), name)
 			}
 		}
 	}
 	if rows < 50 {
 		t.Errorf("only %d rows were understood", rows)
+	}
+}
+
+// checkGoTest checks that the packages that `go test` gets are there, and the tests that -run names.
+func checkGoTest(args []string, names map[string]bool) error {
+	for i, arg := range args {
+		switch {
+		case strings.HasPrefix(arg, "./"):
+			out, err := exec.Command("go", "list", "."+arg).CombinedOutput()
+			if err != nil || strings.HasPrefix(string(out), "go: warning") {
+				return fmt.Errorf("%s", out)
+			}
+		case i > 0 && args[i-1] == "-run":
+			run, err := regexp.Compile(arg)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(names)), run.MatchString) {
+				return fmt.Errorf("-run %s matches no test", arg)
+			}
+		}
+	}
+	return nil
+}
+
+// checkCommand checks that sluice has the command, which ends with the first word that is none of a group's, and its flags.
+func checkCommand(help func(...string) (string, error), args []string) error {
+	text, err := help()
+	command := 0
+	for ; err == nil && command < len(args) && strings.Contains(text, "\nCOMMANDS:\n"); command++ {
+		text, err = help(args[:command+1]...)
+	}
+	if err != nil {
+		return err
+	}
+	for _, arg := range args[command:] {
+		if strings.HasPrefix(arg, "-") && !regexp.MustCompile(`(?m)^ .*`+regexp.QuoteMeta(arg)+`\b`).MatchString(text) {
+			return fmt.Errorf("there is no flag %s", arg)
+		}
+	}
+	return nil
+}
+
+// buildHelp returns `sluice help` of a command.
+func buildHelp(t *testing.T) func(command ...string) (string, error) {
+	binary := filepath.Join(t.TempDir(), "sluice")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/sluice").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return func(command ...string) (string, error) {
+		out, err := exec.Command(binary, append([]string{"help"}, command...)...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%s", out)
+		}
+		return string(out), err
+	}
+}
+
+// What is not there is found.
+func TestFindsMissingProofs(t *testing.T) {
+	names := map[string]bool{"TestOne": true}
+	for _, args := range [][]string{{"./healthd/..."}, {"./docs", "-run", "TestOne"}, {"-bench", ".", "./docs"}} {
+		if err := checkGoTest(args, names); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	for _, args := range [][]string{{"./health/..."}, {"./docs", "-run", "TestTwo"}, {"./docs/none"}} {
+		if checkGoTest(args, names) == nil {
+			t.Errorf("%v is not refused", args)
+		}
+	}
+	help := buildHelp(t)
+	for _, args := range [][]string{{"config", "check", "FILE"}, {"status", "--json"}, {"table", "dump", "vip"}, {"backend", "drain", "--wait", "web1"}} {
+		if err := checkCommand(help, args); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	for _, args := range [][]string{{"config", "check", "--none"}, {"state"}, {"backend", "stop", "web1"}, {"status", "--js"}} {
+		if checkCommand(help, args) == nil {
+			t.Errorf("%v is not refused", args)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package selection
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"testing"
 	"time"
 
@@ -249,6 +250,29 @@ func BenchmarkMatchRegexp(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// Expressions without a literal part are tried one by one on each name that is not kept.
+func BenchmarkMatchRegexpWithoutLiterals(b *testing.B) {
+	for _, n := range []int{1, 50, 500} {
+		exprs := make([]expression, n)
+		for i := range exprs {
+			exprs[i] = expression{Regexp: regexp.MustCompilePOSIX(fmt.Sprintf(`^[a-f]+[0-9]{%d}\.`, 1+i%9)), set: int32(i)}
+		}
+		m := newMatcher(exprs, n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			name := []byte("\x09w00000000\x07example\x03com\x00")
+			i := 0
+			for b.Loop() {
+				i++
+				for k, x := 0, i; k < 8; k, x = k+1, x/10 {
+					name[9-k] = '0' + byte(x%10)
+				}
+				m.match(name)
+			}
+		})
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch"
@@ -395,7 +396,7 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	number := func(name string, n int) p4rt.Field { return is(name, p4rt.UintValue(uint64(n))) }
 	fields := func(f ...p4rt.Field) []p4rt.Field { return f }
 
-	flood := p4rt.MulticastGroup{ID: p4.FloodGroup}
+	flood := p4rt.MulticastGroup{ID: limits.FloodGroup}
 	for p := uint16(1); p <= differentialPorts; p++ {
 		flood.Replicas = append(flood.Replicas, p4rt.Replica{Port: uint32(p)})
 		for _, mac := range []packet.MAC{fenceMAC(p), hostMAC(p)} {
@@ -406,9 +407,9 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	batch = append(batch, p4rt.Insert(flood.Entity()))
 	// Pinned: host 4 to its port, host 5 to another than it is learned at, and two MACs of VIPs. The rates of
 	// what goes up let the first few through and no more, whenever they come.
-	for mac, port := range map[packet.MAC]int{hostMAC(4): 4, hostMAC(5): 1, vipMAC(0): p4.NoPort, vipMAC(1): p4.NoPort} {
+	for mac, port := range map[packet.MAC]int{hostMAC(4): 4, hostMAC(5): 1, vipMAC(0): limits.NoPort, vipMAC(1): limits.NoPort} {
 		row("pinned_station", "pinned", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
-		if port == p4.NoPort {
+		if port == limits.NoPort {
 			row("pinned_l2", "discard", fields(is("mac", p4rt.MACValue(mac))), nil, 0)
 		} else {
 			row("pinned_l2", "forward", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)

@@ -22,7 +22,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -48,7 +48,7 @@ func startBMv2(t *testing.T) string {
 	address := l.Addr().String()
 	l.Close()
 	cmd := exec.Command(binary, "--no-p4", "--device-id", "1", "--log-file", filepath.Join(t.TempDir(), "bmv2"),
-		"--", "--grpc-server-addr", address, "--cpu-port", fmt.Sprint(p4.CPUPort))
+		"--", "--grpc-server-addr", address, "--cpu-port", fmt.Sprint(limits.CPUPort))
 	cmd.Dir = t.TempDir()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -113,8 +113,8 @@ func TestSwitchMetersWhatItSendsUp(t *testing.T) {
 				t.Fatalf("%s[%d] is %v", name, e.GetMeterEntry().GetIndex().GetIndex(), c)
 			}
 		}
-		if cells != p4.MeterSize {
-			t.Errorf("%s has %d cells, want %d", name, cells, p4.MeterSize)
+		if cells != limits.MeterSize {
+			t.Errorf("%s has %d cells, want %d", name, cells, limits.MeterSize)
 		}
 	}
 	if m := d.status().Switches[0]; m.Unmetered != "" {

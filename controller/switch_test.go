@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -91,7 +92,7 @@ func TestForeignRows(t *testing.T) {
 		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_l2", "discard", []p4rt.Field{field("mac", web1)}, nil),
 		insert(t, "pinned_l2", "forward", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
-		p4rt.Insert(p4rt.MulticastGroup{ID: p4.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
+		p4rt.Insert(p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
 		p4rt.Insert(p4rt.MulticastGroup{ID: 9, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}}}.Entity()),
 	)
 	dir := t.TempDir()

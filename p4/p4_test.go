@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // TestBuildBelongsToSources fails when a source was edited and not compiled, or an artefact edited
@@ -89,32 +90,32 @@ func TestConstants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int{
-		"CPU_PORT":         p4.CPUPort,
-		"FLOOD_GROUP":      p4.FloodGroup,
-		"REASON_ARP_CLAIM": p4.ReasonARPClaim,
-		"REASON_SPOOF":     p4.ReasonSpoof,
-		"PINNED_SIZE":      p4.PinnedSize,
-		"METER_SIZE":       p4.MeterSize,
-		"VIP_SIZE":         p4.VIPSize,
-		"SLOT_SIZE":        p4.SlotSize,
-		"MOVING_SIZE":      p4.MovingSize,
-		"BACKEND_SIZE":     p4.BackendSize,
-		"STATION_SIZE":     p4.StationSize,
-		"DROP_NO_SERVICE":  int(p4.DropNoService),
-		"DROP_FRAGMENT":    int(p4.DropFragment),
-		"DROP_NO_SLOT":     int(p4.DropNoSlot),
-		"DROP_NO_BACKEND":  int(p4.DropNoBackend),
-		"DROP_ARP_CLAIM":   int(p4.DropARPClaim),
-		"ARP_DISOWNED":     int(p4.ARPDisowned),
-		"DROP_HAIRPIN":     int(p4.DropHairpin),
-		"DROP_TAGS":        int(p4.DropTags),
-		"DROP_PACKET_OUT":  int(p4.DropPacketOut),
-		"DROP_SPOOF":       int(p4.DropSpoof),
-		"DROP_VIP_MAC":     int(p4.DropVIPMAC),
-		"DROP_RUNT":        int(p4.DropRunt),
-		"DROP_SOURCE":      int(p4.DropSource),
-		"DROP_RESERVED":    int(p4.DropReserved),
-		"DROP_LAND":        int(p4.DropLAND),
+		"CPU_PORT":         limits.CPUPort,
+		"FLOOD_GROUP":      limits.FloodGroup,
+		"REASON_ARP_CLAIM": limits.ReasonARPClaim,
+		"REASON_SPOOF":     limits.ReasonSpoof,
+		"PINNED_SIZE":      limits.PinnedSize,
+		"METER_SIZE":       limits.MeterSize,
+		"VIP_SIZE":         limits.VIPSize,
+		"SLOT_SIZE":        limits.SlotSize,
+		"MOVING_SIZE":      limits.MovingSize,
+		"BACKEND_SIZE":     limits.BackendSize,
+		"STATION_SIZE":     limits.StationSize,
+		"DROP_NO_SERVICE":  int(limits.DropNoService),
+		"DROP_FRAGMENT":    int(limits.DropFragment),
+		"DROP_NO_SLOT":     int(limits.DropNoSlot),
+		"DROP_NO_BACKEND":  int(limits.DropNoBackend),
+		"DROP_ARP_CLAIM":   int(limits.DropARPClaim),
+		"ARP_DISOWNED":     int(limits.ARPDisowned),
+		"DROP_HAIRPIN":     int(limits.DropHairpin),
+		"DROP_TAGS":        int(limits.DropTags),
+		"DROP_PACKET_OUT":  int(limits.DropPacketOut),
+		"DROP_SPOOF":       int(limits.DropSpoof),
+		"DROP_VIP_MAC":     int(limits.DropVIPMAC),
+		"DROP_RUNT":        int(limits.DropRunt),
+		"DROP_SOURCE":      int(limits.DropSource),
+		"DROP_RESERVED":    int(limits.DropReserved),
+		"DROP_LAND":        int(limits.DropLAND),
 	} {
 		m := regexp.MustCompile(`const bit<\d+>\s+` + name + `\s*=\s*(\d+);`).FindSubmatch(source)
 		if m == nil {
@@ -124,6 +125,26 @@ func TestConstants(t *testing.T) {
 		if got, _ := strconv.Atoi(string(m[1])); got != want {
 			t.Errorf("%s is %d in include/headers.p4, %d in Go", name, got, want)
 		}
+	}
+}
+
+// TestTableSizes holds them against what was compiled.
+func TestTableSizes(t *testing.T) {
+	want := map[string]int64{
+		"vip": limits.VIPSize, "vip_address": limits.VIPSize, "arp_guard": limits.VIPSize, "arp_responder": limits.VIPSize,
+		"slot": limits.SlotSize, "slot_old": limits.MovingSize, "backend": limits.BackendSize,
+		"station": limits.StationSize, "l2": limits.StationSize,
+		"pinned_station": limits.PinnedSize, "pinned_l2": limits.PinnedSize,
+	}
+	got := make(map[string]int64)
+	for _, table := range p4.P4Info().GetTables() {
+		got[table.GetPreamble().GetAlias()] = table.GetSize()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rows of each table (-want +got):\n%s", diff)
+	}
+	if limits.MaxPort != limits.CPUPort-1 || limits.NoPort != limits.CPUPort+1 {
+		t.Errorf("ports end at %d, the CPU's is %d, none is %d", limits.MaxPort, limits.CPUPort, limits.NoPort)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // Switch is a switch program that serves P4Runtime and forwards between network interfaces.
@@ -38,7 +38,7 @@ var BMv2 = Process{func(listen string, ports map[uint16]string) []string {
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
 		args = append(args, "-i", fmt.Sprintf("%d@%s", port, ports[port]))
 	}
-	return append(args, "--", "--grpc-server-addr", listen, "--cpu-port", fmt.Sprint(p4.CPUPort))
+	return append(args, "--", "--grpc-server-addr", listen, "--cpu-port", fmt.Sprint(limits.CPUPort))
 }}
 
 // Softswitch is `sluice switch`, from the binary at path.

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 //go:generate ./generate.sh
@@ -25,7 +26,7 @@ const (
 	// an intent is about to lose.
 	MaxVerdicts = 32768
 	// MaxVIPs is how many VIPs a word of WatchVIPs may have: as many as there may be.
-	MaxVIPs = 8192
+	MaxVIPs = limits.VIPSize
 
 	// What a client takes: the status of a controller at its limits, with a reason for each backend.
 	maxAnswer, maxAnswerItems = 32 << 20, 1 << 18

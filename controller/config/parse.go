@@ -6,16 +6,17 @@ import (
 	"regexp"
 
 	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// What the pipeline's tables hold (p4/include/headers.p4), and its ports.
+// What the pipeline's tables hold.
 const (
-	maxVIPs     = 8192
-	maxSlots    = 524288
-	maxBackends = 16384
-	maxStations = 1024
-	maxPort     = 509 // 510 is the CPU's, 511 drops
+	maxVIPs     = limits.VIPSize
+	maxSlots    = limits.SlotSize
+	maxBackends = limits.BackendSize
+	maxPort     = limits.MaxPort
+	maxStations = 1024 // so that the pinned tables have room for these, the backends and the VIPs' MACs
 )
 
 type rawIntent struct {

@@ -10,11 +10,12 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config/checkable"
 	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
 const (
-	minSlots, maxPoolSlots, defaultSlots = 64, 65536, 4096
+	minSlots, maxPoolSlots, defaultSlots = 64, limits.MovingSize, 4096 // all slots of a pool can move
 	minWeight, maxWeight, defaultWeight  = 1, 1000, 100
 
 	// Targets count idleness no finer than half a second.

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -154,7 +154,7 @@ func (c *codec) row(row plan.Row) *v1.Entity {
 	case plan.PinnedStationRow:
 		port := r.Port
 		if port == plan.Nowhere {
-			port = p4.NoPort
+			port = limits.NoPort
 		}
 		return c.pinnedStation.entity(c.pinned.with(number(port)), mac(r.MAC))
 	case plan.PinnedL2Row:
@@ -164,7 +164,7 @@ func (c *codec) row(row plan.Row) *v1.Entity {
 		}
 		return c.pinnedL2.entity(do, mac(r.MAC))
 	case plan.FloodRow:
-		g := p4rt.MulticastGroup{ID: p4.FloodGroup}
+		g := p4rt.MulticastGroup{ID: limits.FloodGroup}
 		for _, port := range r.Ports {
 			g.Replicas = append(g.Replicas, p4rt.Replica{Port: uint32(port), Instance: 1})
 		}

@@ -5,14 +5,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
 // A flood group whose replicas have other instances than this controller writes is written anew.
 func TestFloodGroupReadBack(t *testing.T) {
 	for instance, want := range map[uint32][]uint16{1: {1, 2}, 0: {}, 2: {}} {
-		g := p4rt.MulticastGroup{ID: p4.FloodGroup, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}, {Port: 1, Instance: instance}}}
+		g := p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}, {Port: 1, Instance: instance}}}
 		h := newHeld()
 		if err := h.addGroup(g.Entity().GetPacketReplicationEngineEntry().GetMulticastGroupEntry()); err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -130,7 +130,7 @@ func (c *codec) parseRow(e *v1.TableEntry) (plan.Row, bool) {
 		a, ok2 := c.pinned.of(e)
 		ok2 = ok2 && a[0] != uint64(plan.Nowhere)
 		r := plan.PinnedStationRow{MAC: toMAC(k[0]), Port: uint16(a[0])}
-		if r.Port == p4.NoPort {
+		if r.Port == limits.NoPort {
 			r.Port = plan.Nowhere
 		}
 		return r, ok && ok2
@@ -308,7 +308,7 @@ func (h *held) idleRow(key oldKey, now time.Time) (plan.SlotRef, bool) {
 // addGroup takes a multicast group that was read back.
 func (h *held) addGroup(e *v1.MulticastGroupEntry) error {
 	g, err := p4rt.DecodeMulticastGroup(e)
-	if err != nil || g.ID != p4.FloodGroup {
+	if err != nil || g.ID != limits.FloodGroup {
 		return err
 	}
 	h.rows++

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/internal/text"
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -175,14 +175,14 @@ func (r *reconciler) packetIn(p *v1.PacketIn) error {
 	}
 	port := uint16(in.Field("ingress_port").Uint())
 	switch in.Field("reason").Uint() {
-	case p4.ReasonARPClaim:
+	case limits.ReasonARPClaim:
 		if arp, ok := packet.FindARP(in.Payload); ok {
 			mac := arp.SenderMAC()
 			r.noise.claims.Add(Claimed{VIP: arp.Sender(), Port: port},
 				tally.Sender{MAC: mac, Known: r.get().Named[mac], Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}
-	case p4.ReasonSpoof:
+	case limits.ReasonSpoof:
 		if frame := packet.Ethernet(in.Payload); frame.IsValid() {
 			r.sighted(frame.Src(), port, time.Now())
 			r.noise.spoofs.Add(port, tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -33,7 +33,7 @@ func (m *meterTarget) Read(_ context.Context, ask ...*v1.Entity) iter.Seq2[*v1.E
 			yield(nil, m.readError)
 			return
 		}
-		for i := range int64(p4.MeterSize) {
+		for i := range int64(limits.MeterSize) {
 			e := &v1.MeterEntry{MeterId: ask[0].GetMeterEntry().GetMeterId(), Index: &v1.Index{Index: i}}
 			e.Config = m.cells[cellName(e)]
 			if !yield(&v1.Entity{Entity: &v1.Entity_MeterEntry{MeterEntry: e}}, nil) {
@@ -75,7 +75,7 @@ func TestConfigureMeters(t *testing.T) {
 	m := &meterTarget{cells: make(map[string]*v1.MeterConfig)}
 	var log strings.Builder
 	r := meterReconciler(t, m, &log)
-	for _, want := range []int{len(meterRates) * p4.MeterSize, 0} {
+	for _, want := range []int{len(meterRates) * limits.MeterSize, 0} {
 		m.written = 0
 		if err := r.configureMeters(t.Context()); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestConfigureMeters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range int64(p4.MeterSize) {
+		for i := range int64(limits.MeterSize) {
 			c := m.cells[cellName(meter.Cell(i, nil).GetMeterEntry())]
 			if c.GetCir() != want.rate || c.GetPir() != want.rate || c.GetCburst() != want.burst || c.GetPburst() != want.burst {
 				t.Fatalf("%s[%d] is %v", want.meter, i, c)

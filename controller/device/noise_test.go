@@ -20,6 +20,7 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/backlog"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -177,7 +178,7 @@ func claimOf(port byte, mac packet.MAC) *v1.StreamMessageResponse {
 		for _, f := range header.GetMetadata() {
 			value := []byte{port}
 			if f.GetName() == "reason" {
-				value = []byte{byte(p4.ReasonARPClaim)}
+				value = []byte{byte(limits.ReasonARPClaim)}
 			}
 			in.Metadata = append(in.Metadata, &v1.PacketMetadata{MetadataId: f.GetId(), Value: value})
 		}

@@ -9,7 +9,7 @@ import (
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -28,15 +28,15 @@ func TestPacketInsAreNamed(t *testing.T) {
 		frame  []byte
 		want   string
 	}{
-		{"plain", p4.ReasonARPClaim, claim, want},
-		{"802.1Q", p4.ReasonARPClaim, insert(0x81, 0, 0, 5), want},
-		{"802.1ad", p4.ReasonARPClaim, insert(0x88, 0xa8, 0, 5), want},
-		{"0x9100", p4.ReasonARPClaim, insert(0x91, 0, 0, 5), want},
-		{"SNAP", p4.ReasonARPClaim, insert(0, 36, 0xaa, 0xaa, 3, 0, 0, 0), want},
-		{"hardware type 6", p4.ReasonARPClaim, hardware, want},
-		{"no ARP at all", p4.ReasonARPClaim, claim[:20], ""},
-		{"spoof", p4.ReasonSpoof, insert(0x81, 0, 0, 5), "spoof on port 4 by 02:00:00:00:00:11"},
-		{"spoof that is cut", p4.ReasonSpoof, claim[:13], ""},
+		{"plain", limits.ReasonARPClaim, claim, want},
+		{"802.1Q", limits.ReasonARPClaim, insert(0x81, 0, 0, 5), want},
+		{"802.1ad", limits.ReasonARPClaim, insert(0x88, 0xa8, 0, 5), want},
+		{"0x9100", limits.ReasonARPClaim, insert(0x91, 0, 0, 5), want},
+		{"SNAP", limits.ReasonARPClaim, insert(0, 36, 0xaa, 0xaa, 3, 0, 0, 0), want},
+		{"hardware type 6", limits.ReasonARPClaim, hardware, want},
+		{"no ARP at all", limits.ReasonARPClaim, claim[:20], ""},
+		{"spoof", limits.ReasonSpoof, insert(0x81, 0, 0, 5), "spoof on port 4 by 02:00:00:00:00:11"},
+		{"spoof that is cut", limits.ReasonSpoof, claim[:13], ""},
 		{"another reason", 9, claim, ""},
 	}
 	for _, tt := range tests {

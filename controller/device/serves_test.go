@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -154,7 +155,7 @@ func TestDroppedFramesAreSighted(t *testing.T) {
 	for _, mac := range []packet.MAC{web, other} {
 		frame := packet.NewARPRequest(mac, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6"))
 		in := &v1.PacketIn{Payload: frame, Metadata: []*v1.PacketMetadata{
-			{MetadataId: 1, Value: []byte{3}}, {MetadataId: 2, Value: []byte{p4.ReasonSpoof}},
+			{MetadataId: 1, Value: []byte{3}}, {MetadataId: 2, Value: []byte{limits.ReasonSpoof}},
 		}}
 		if err := r.packetIn(in); err != nil {
 			t.Fatal(err)

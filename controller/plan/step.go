@@ -7,11 +7,12 @@ import (
 	"slices"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 const (
-	banks     = 4     // p4.Banks: sets of moves that can be under way at once
-	maxMoving = 65536 // rows of the slot_old table
+	banks     = limits.Banks // sets of moves that can be under way at once
+	maxMoving = limits.MovingSize
 )
 
 // Step takes the slots of every pool as near to their shares as can be without breaking a flow whose

@@ -12,10 +12,11 @@ import (
 	"sync"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // maxSlots bounds what a document can make the decoder allocate.
-const maxSlots = 1 << 16
+const maxSlots = limits.MovingSize
 
 // writers are kept because a new one costs more than packing a pool.
 var writers = sync.Pool{New: func() any {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch"
@@ -51,7 +52,7 @@ func startBMv2(t *testing.T) string {
 	address := freeAddress(t)
 	log := filepath.Join(t.TempDir(), "bmv2")
 	cmd := exec.Command(binary, "--no-p4", "--device-id", fmt.Sprint(deviceID), "--log-file", log, "--log-flush",
-		"--", "--grpc-server-addr", address, "--cpu-port", fmt.Sprint(p4.CPUPort))
+		"--", "--grpc-server-addr", address, "--cpu-port", fmt.Sprint(limits.CPUPort))
 	cmd.Dir = t.TempDir()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -341,7 +342,7 @@ func TestReconnectKeepsEntries(t *testing.T) {
 func TestEngineEntities(t *testing.T) {
 	eachTarget(t, func(t *testing.T, address string) {
 		asPrimary(t, address, 1, func(ctx context.Context, p *p4rt.Primary) {
-			group := p4rt.MulticastGroup{ID: p4.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 1}, {Port: 2, Instance: 1}}}
+			group := p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 1}, {Port: 2, Instance: 1}}}
 			if err := p.Write(ctx, []*v1.Update{p4rt.Insert(group.Entity())}); err != nil {
 				t.Fatalf("multicast group: %v", err)
 			}
@@ -401,7 +402,7 @@ func TestPacketOutAndIn(t *testing.T) {
 		asPrimary(t, address, 1, func(ctx context.Context, p *p4rt.Primary) {
 			payload := make([]byte, 60)
 			copy(payload, "\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x88\xb5 there and back")
-			if err := p.PacketOut(payload, u("egress_port", p4.CPUPort)); err != nil {
+			if err := p.PacketOut(payload, u("egress_port", limits.CPUPort)); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -418,7 +419,7 @@ func TestPacketOutAndIn(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					want := p4rt.PacketIn{Payload: payload, Metadata: []p4rt.Field{u("ingress_port", p4.CPUPort), u("reason", 0)}}
+					want := p4rt.PacketIn{Payload: payload, Metadata: []p4rt.Field{u("ingress_port", limits.CPUPort), u("reason", 0)}}
 					if diff := cmp.Diff(want, in); diff != "" {
 						t.Errorf("packet-in (-want +got):\n%s", diff)
 					}

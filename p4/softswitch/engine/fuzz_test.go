@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -24,21 +24,21 @@ type watcher struct {
 func (w *watcher) Emit(port uint16, frame []byte) {
 	w.sent++
 	in := w.frame
-	if w.port == p4.CPUPort {
+	if w.port == limits.CPUPort {
 		in = in[2:]
 	}
-	if port == w.port && port != p4.CPUPort && !isARP(in) && !isToVIP(in) {
+	if port == w.port && port != limits.CPUPort && !isARP(in) && !isToVIP(in) {
 		w.t.Errorf("a frame that is neither ARP nor to a VIP left by the port that it came in by")
 	}
 	if port == 511 {
 		w.t.Errorf("a frame left by the drop port")
 	}
 	switch {
-	case port == p4.CPUPort:
+	case port == limits.CPUPort:
 		if len(frame) != len(in)+4 || !bytes.Equal(frame[4:], in) {
 			w.t.Errorf("the packet-in is not the frame behind its header:\n in %x\nout %x", in, frame)
 		}
-	case w.port == p4.CPUPort:
+	case w.port == limits.CPUPort:
 		if !bytes.Equal(frame, in) {
 			w.t.Errorf("the packet-out changed:\n in %x\nout %x", in, frame)
 		}
@@ -92,7 +92,7 @@ func FuzzProcess(f *testing.F) {
 		slices.Concat(claim[:12], []byte{0, 36, 0xaa, 0xaa, 3, 0, 0, 0xf8}, claim[12:]), change(syn, 6, web1MAC[:]...),
 	} {
 		f.Add(uint16(clientPort), seed)
-		f.Add(uint16(p4.CPUPort), seed)
+		f.Add(uint16(limits.CPUPort), seed)
 	}
 	p := newSluice(f)
 	h, _ := flowHashes(1000)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -114,7 +115,7 @@ func newSluice(t testing.TB) *Program {
 		insert(t, p, "station", Entry{Match: exact(macBytes(m)), Call: call("known", bytesOf(port, 2))})
 		insert(t, p, "l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
 	}
-	for port, m := range map[uint64]packet.MAC{web1Port: web1MAC, routerPort: routerMAC, p4.NoPort: vipMAC} {
+	for port, m := range map[uint64]packet.MAC{web1Port: web1MAC, routerPort: routerMAC, limits.NoPort: vipMAC} {
 		insert(t, p, "pinned_station", Entry{Match: exact(macBytes(m)), Call: call("pinned", bytesOf(port, 2))})
 		if m == vipMAC {
 			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("discard")})
@@ -131,7 +132,7 @@ func newSluice(t testing.TB) *Program {
 	for i := range uint64(slots) {
 		insert(t, p, "slot", Entry{Match: slotMatch(i), Call: call("to_backend", bytesOf(1, 4))})
 	}
-	p.SetMulticastGroup(p4.FloodGroup, []Replica{{clientPort, 0}, {otherPort, 0}, {web1Port, 0}, {web2Port, 0}})
+	p.SetMulticastGroup(limits.FloodGroup, []Replica{{clientPort, 0}, {otherPort, 0}, {web1Port, 0}, {web2Port, 0}})
 	return p
 }
 
@@ -193,9 +194,11 @@ func TestSluicePackets(t *testing.T) {
 		length := len(frame) - 14 + 8
 		return slices.Concat(frame[:12], []byte{byte(length >> 8), byte(length), 0xaa, 0xaa, 3}, oui, frame[12:])
 	}
-	claimed := func(frame []byte) []sent { return out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, frame)) }
+	claimed := func(frame []byte) []sent {
+		return out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, frame))
+	}
 	spoofed := func(port uint16, frame []byte) []sent {
-		return out(p4.CPUPort, packetIn(port, p4.ReasonSpoof, frame))
+		return out(limits.CPUPort, packetIn(port, limits.ReasonSpoof, frame))
 	}
 	toOther := change(syn, 30, 192, 0, 2, 2)
 	toVIPMAC := func(etherType ...byte) []byte { return change(syn, 12, etherType...) }
@@ -215,17 +218,17 @@ func TestSluicePackets(t *testing.T) {
 			frame: packet.NewARPRequest(clientMAC, client, other),
 			want:  flood(clientPort, packet.NewARPRequest(clientMAC, client, other))},
 		{name: "ARP reply that claims a VIP goes to the CPU", port: web1Port, frame: claim,
-			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, claim)), tally: 5},
+			want: out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, claim)), tally: 5},
 		{name: "gratuitous ARP that claims a VIP goes to the CPU", port: web1Port, frame: gratuitous,
-			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, gratuitous)), tally: 5},
+			want: out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, gratuitous)), tally: 5},
 		{name: "ARP request in the name of a VIP becomes a probe", port: web1Port, frame: disowned,
 			want: flood(web1Port, change(disowned, 28, 0, 0, 0, 0)), digests: []string{"disowned_t 020000000011 0003 0a000064"}, tally: 6},
 		{name: "a claim of hardware type 6 goes to the CPU", port: web1Port, frame: change(claim, 15, 6),
-			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, change(claim, 15, 6))), tally: 5},
+			want: out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, change(claim, 15, 6))), tally: 5},
 		{name: "a claim behind a tag goes to the CPU", port: web1Port, frame: tagged(claim, 0x81, 0),
-			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, tagged(claim, 0x81, 0))), tally: 5},
+			want: out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, tagged(claim, 0x81, 0))), tally: 5},
 		{name: "a claim behind an 802.1ad tag goes to the CPU", port: web1Port, frame: tagged(claim, 0x88, 0xa8),
-			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, tagged(claim, 0x88, 0xa8))), tally: 5},
+			want: out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, tagged(claim, 0x88, 0xa8))), tally: 5},
 		{name: "a claim behind tag 0x9100 goes to the CPU", port: web1Port, frame: tagged(claim, 0x91, 0),
 			want: claimed(tagged(claim, 0x91, 0)), tally: 5},
 		{name: "a claim behind tag 0x9200 goes to the CPU", port: web1Port, frame: tagged(claim, 0x92, 0),
@@ -258,7 +261,7 @@ func TestSluicePackets(t *testing.T) {
 		{name: "three tags", port: web1Port, frame: tagged(tagged(tagged(claim, 0x91, 0), 0x91, 0), 0x81, 0), tally: 8},
 		{name: "a claim behind two tags is dropped", port: web1Port, frame: tagged(tagged(claim, 0x81, 0), 0x88, 0xa8), tally: 8},
 		{name: "a claim is not learned from", port: web1Port, frame: change(claim, 6, newMAC[:]...),
-			want: out(p4.CPUPort, packetIn(web1Port, p4.ReasonARPClaim, change(claim, 6, newMAC[:]...))), tally: 5},
+			want: out(limits.CPUPort, packetIn(web1Port, limits.ReasonARPClaim, change(claim, 6, newMAC[:]...))), tally: 5},
 		{name: "an ARP reply to a VIP is not answered", port: clientPort, frame: change(question, 20, 0, 2),
 			want: flood(clientPort, change(question, 20, 0, 2))},
 		{name: "tagged ARP request for a VIP is answered with its tag", port: clientPort, frame: tagged(question, 0x81, 0),
@@ -320,9 +323,9 @@ func TestSluicePackets(t *testing.T) {
 			want: flood(otherPort, broadcast), digests: []string{"learn_t 020000000001 0002"}},
 		{name: "group source", port: otherPort, frame: change(broadcast, 6, 3, 0, 0, 0, 0, 1), tally: 13},
 		{name: "zero source", port: otherPort, frame: from(packet.MAC{}, broadcast), tally: 13},
-		{name: "packet-out", port: p4.CPUPort, frame: append([]byte{0, web2Port}, claim...), want: out(web2Port, claim)},
-		{name: "packet-out to no port", port: p4.CPUPort, frame: append([]byte{1, 0xff}, claim...), tally: 9},
-		{name: "packet-out of one byte", port: p4.CPUPort, frame: []byte{1}, tally: 12},
+		{name: "packet-out", port: limits.CPUPort, frame: append([]byte{0, web2Port}, claim...), want: out(web2Port, claim)},
+		{name: "packet-out to no port", port: limits.CPUPort, frame: append([]byte{1, 0xff}, claim...), tally: 9},
+		{name: "packet-out of one byte", port: limits.CPUPort, frame: []byte{1}, tally: 12},
 		{name: "runt of 13 bytes", port: clientPort, frame: syn[:13], tally: 12},
 		{name: "empty frame", port: clientPort, tally: 12},
 		{name: "IPv4 header cut short", port: clientPort, frame: at6(otherMAC, syn)[:33], tally: 12},
@@ -389,7 +392,7 @@ func TestSluiceMeters(t *testing.T) {
 					got := run(p, port, tt.frames(i))
 					up += len(got.digests)
 					for _, f := range got.frames {
-						if f.Port == p4.CPUPort {
+						if f.Port == limits.CPUPort {
 							up++
 						} else if tt.tally != "" {
 							t.Errorf("port %d: frame %d left by port %d", port, i, f.Port)

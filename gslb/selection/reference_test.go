@@ -30,9 +30,9 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 		return NoRule, rule, nil
 	}
 	r := &c.Rules[rule]
+	waited := false
 	for i, cl := range r.Clauses {
 		var members, live, spare, weightless []config.Member
-		waited := false
 		for _, m := range c.Groups[cl.Group].Members {
 			if !addressOf(c, m, q.Type).IsValid() {
 				continue
@@ -68,6 +68,9 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 			return Addresses, rule, referencePicks(c, r, cl, s, q, live, turn)
 		}
 		if waited {
+			if cl.AllDown == config.NextClause || cl.AllDown == config.AllAnswers && len(weightless) == 0 {
+				continue
+			}
 			return Wait, rule, nil
 		}
 		switch cl.AllDown {
@@ -88,6 +91,9 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 		case config.Forward:
 			return Forward, rule, nil
 		}
+	}
+	if waited {
+		return Wait, rule, nil
 	}
 	return NoData, rule, nil
 }
@@ -196,8 +202,8 @@ func TestSmallWorlds(t *testing.T) {
 						{Group: w.group("second", "d")},
 					}})
 					var all []*States
-					for i := range 125 {
-						all = append(all, w.states("a:"+ways[i%5], "b:"+ways[i/5%5], "c:"+ways[i/25]))
+					for i := range 250 {
+						all = append(all, w.states("a:"+ways[i%5], "b:"+ways[i/5%5], "c:"+ways[i/25%5], "d:"+ways[i/125]))
 					}
 					q := query(t)
 					for count := 1; count <= 2; count++ {

@@ -29,7 +29,9 @@ func TestComposeAnAnswer(t *testing.T) {
 	up := verdict{health: selection.Up, load: -1, since: t0}
 	down := verdict{health: selection.Down, load: -1, reason: "no answer", since: t1}
 	unknown := verdict{load: -1}
-	lost := verdict{health: selection.Up, load: -1, reason: "no word for 30s", since: t1, lost: true}
+	lost := verdict{health: selection.Down, load: -1, reason: "no word for 30s", since: t1, unseen: true}
+	awaited := verdict{load: -1, reason: "connection refused", unseen: true}
+	unasked := verdict{load: -1, reason: "not asked: operation not permitted", unseen: true}
 	loaded := func(load int) verdict { return verdict{health: selection.Up, load: load, since: t0} }
 	type keepalives = []int
 	for _, tt := range []struct {
@@ -48,13 +50,22 @@ func TestComposeAnAnswer(t *testing.T) {
 		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
-		{"one cannot be asked", keepalives{0}, "", false, []verdict{{load: -1, reason: "not asked: operation not permitted"}, up, up}, up, selection.State{}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked", keepalives{0}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and another vouches", keepalives{0, 1}, "", false, []verdict{unasked, up, up}, up, selection.State{Health: selection.Up}, "", t0},
+		{"one cannot be asked, and another fails", keepalives{0, 1}, "", false, []verdict{unasked, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
+		{"one cannot be asked, and another is not known yet", keepalives{0, 1}, "", false, []verdict{unasked, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
+		{"that it is always up vouches for nothing that cannot be asked", keepalives{0, 2}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and the controller's verdict is to come", keepalives{0}, "www", false, []verdict{unasked, up, up}, unknown, selection.State{}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and the controller says down", keepalives{0}, "www", false, []verdict{unasked, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
+		{"the controller's first word is waited for", keepalives{0}, "www", false, []verdict{up, up, up}, unknown, selection.State{}, "VIP www at the controller of fra: no verdict yet", t2},
+		{"a controller that refuses is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, awaited, selection.State{Health: selection.Up}, "", t0},
+		{"a controller that refuses is waited for where nothing else asks", nil, "www", false, []verdict{up, up, up}, awaited, selection.State{}, "VIP www at the controller of fra: connection refused", t2},
 		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
 		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254), selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},
 		{"a lost controller is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Up}, "", t0},
 		{"a lost controller is down where nothing else asks", nil, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
 		{"that it is always up vouches for nothing", keepalives{2}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
-		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up}, verdict{health: selection.Up, load: 200, lost: true}, selection.State{Health: selection.Up}, "", t0},
+		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up}, verdict{health: selection.Down, load: 200, unseen: true}, selection.State{Health: selection.Up}, "", t0},
 		{"suspended", keepalives{0}, "", true, []verdict{up, up, up}, up, selection.State{Health: selection.Up, Suspended: true}, "suspended by an operator", t2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,6 +10,7 @@
 package gslb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Config struct {
 	Socket  string           // of control, in place of the file's
 	Cores   int              // that serve UDP; default: all
 	Network check.Network    // that keepalives ask through; default check.Kernel
+	Hold    time.Duration    // how long the word of a data center's controller stands; default watch.DefaultHold
 	Log     *slog.Logger     // default: discards
 }
 
@@ -104,6 +106,7 @@ func New(c Config) (_ *Daemon, err error) {
 	if c.Network == nil {
 		c.Network = check.Kernel{}
 	}
+	c.Hold = cmp.Or(c.Hold, watch.DefaultHold)
 	d := &Daemon{
 		cfg: c, log: c.Log, started: time.Now(),
 		sticky:  selection.NewStickyTable(stickyClients),
@@ -127,7 +130,7 @@ func New(c Config) (_ *Daemon, err error) {
 		Network: c.Network, Loads: loadReports{&loadreport.Client{Dial: c.Network.DialContext}}, Log: c.Log,
 		OnChange: func(int, bool, int, string, time.Time) { d.poke() },
 	})
-	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Log: c.Log})
+	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Hold: c.Hold, Log: c.Log})
 	if err := d.listen(first.config); err != nil {
 		return nil, err
 	}
@@ -352,6 +355,7 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 			watched[dc.Name] = since
 		} else if dc.Controller != "" {
 			watched[dc.Name] = time.Now()
+			time.AfterFunc(firstWord, d.poke)
 		}
 	}
 	d.watched = watched
@@ -367,7 +371,7 @@ func (d *Daemon) publish(c *compiled, configError string) {
 		keepalive: func(i int) verdict { return keepaliveVerdict(results[i]) },
 		controller: func(dataCenter int, vip string) verdict {
 			name := c.config.DataCenters[dataCenter].Name
-			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now)
+			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now, d.cfg.Hold)
 		},
 	}, d.suspended, d.before, now)
 	states := &selection.States{Answers: make([]selection.State, len(answers)), RulesSuspended: make([]bool, len(c.config.Rules))}

@@ -18,7 +18,8 @@ import (
 //     no such data (RFC 1034, section 3.6.2), so the answer is then NoData.
 //   - Candidates are members that are up, not suspended, not above their load threshold and of a weight above 0. The balance
 //     method picks among them.
-//   - Members without a verdict are candidates, or not, as the rule says. Where it says to wait, they are none while there are
+//   - Members without a verdict are candidates, or not, as the rule says. Those that cannot be asked are not waited for, they
+//     count as down then. Where it says to wait, they are none while there are
 //     others, also in later clauses that the clause's policy leads to: waiting is for when nothing that may be given is known to
 //     be up. A client does not stick to what it gets in the meantime.
 //   - Without candidates the policy decides. AllAnswers makes candidates of all but suspended members and those of weight 0, and of
@@ -330,6 +331,7 @@ const (
 	weightless
 	down
 	noVerdict
+	unseen // and waited for in vain
 	overThreshold
 )
 
@@ -346,6 +348,9 @@ func (d *decision) fate(m *member, how leniency) fate {
 	case s.Health == Down:
 		return down
 	case s.Health != Up && d.unknown != config.AsUp:
+		if s.Unseen {
+			return unseen
+		}
 		return noVerdict
 	case s.HasLoad && m.threshold > 0 && s.Load > m.threshold:
 		return overThreshold

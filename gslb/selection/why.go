@@ -273,6 +273,8 @@ func (d *decision) explainMember(m *member, s State) (is bool, reason string) {
 			return false, "no verdict yet"
 		}
 		return false, "no verdict yet, counts as down"
+	case unseen:
+		return false, "cannot be asked, counts as down"
 	case overThreshold:
 		return false, fmt.Sprintf("load %d > %d", s.Load, m.threshold)
 	}

@@ -66,6 +66,8 @@ type Daemon struct {
 
 	changed chan struct{}      // holds a token when what is observed may have changed
 	reloads chan struct{}      // holds a token when the file is to be read again
+	asked   chan chan<- error  // who has the file read again, and wants to know what it came to
+	settled chan []config.File // the files have changed, from these, and seem to be complete
 	orders  chan *order        // of operators
 	loaded  chan loaded        // what a reload came to
 	files   chan []config.File // to the watcher of files: what the configuration was read from
@@ -110,7 +112,8 @@ func New(c Config) (_ *Daemon, err error) {
 	d := &Daemon{
 		cfg: c, log: c.Log, started: time.Now(),
 		sticky:  selection.NewStickyTable(stickyClients),
-		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), orders: make(chan *order), loaded: make(chan loaded), files: make(chan []config.File, 1),
+		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), asked: make(chan chan<- error),
+		settled: make(chan []config.File), orders: make(chan *order), loaded: make(chan loaded), files: make(chan []config.File, 1),
 		load: load,
 	}
 	first, err := d.load(c.File)
@@ -262,7 +265,7 @@ func (d *Daemon) loop(ctx context.Context) error {
 		case <-d.changed:
 			d.publish(d.now.Load().compiled, d.now.Load().configError)
 		case l := <-d.loaded:
-			d.reload(l.next, l.err)
+			d.reload(l)
 		case o := <-d.orders:
 			o.done <- d.obey(o)
 		}
@@ -273,36 +276,56 @@ func (d *Daemon) loop(ctx context.Context) error {
 type loaded struct {
 	next *compiled
 	err  error
+	told chan<- error // who asked; nil for nobody
 }
 
-// readFiles loads the configuration whenever that is asked for. A large one takes seconds, in which loop goes on.
+// readFiles loads the configuration whenever that is asked for, or the files have changed. A large one takes seconds, in which
+// loop goes on. What nobody asked for is held to more: the files must not change while they are read, and must not drop
+// too much.
 func (d *Daemon) readFiles(ctx context.Context) error {
 	for {
+		var l loaded
+		var was []config.File // nil: it was asked for
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.reloads:
+		case l.told = <-d.asked:
+		case was = <-d.settled:
 		}
-		next, err := d.load(d.cfg.File)
+		l.next, l.err = d.load(d.cfg.File)
+		if was != nil {
+			if changed(l.next.files) {
+				d.watchAlso(was)
+				continue
+			}
+			if l.err == nil {
+				l.err = tooMuchLost(d.now.Load().compiled, l.next)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case d.loaded <- loaded{next, err}:
+		case d.loaded <- l:
 		}
 	}
 }
 
 // reload makes what was loaded the running configuration, or says why not.
-func (d *Daemon) reload(next *compiled, err error) {
+func (d *Daemon) reload(l loaded) {
+	if l.told != nil {
+		defer func() { l.told <- l.err }()
+	}
 	running := d.now.Load()
-	if err != nil {
-		d.watchAlso(next.files)
-		if running.configError != err.Error() {
-			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", err)
-			d.publish(running.compiled, err.Error())
+	if l.err != nil {
+		d.watchAlso(l.next.files)
+		if running.configError != l.err.Error() {
+			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", l.err)
+			d.publish(running.compiled, l.err.Error())
 		}
 		return
 	}
+	next := l.next
 	for _, what := range d.needRestart(running.view.Config, next.config) {
 		d.log.Warn("configuration change takes a restart", "file", d.cfg.File, "key", what)
 	}

@@ -27,7 +27,7 @@ import (
 
 // two data centers, each with a web server that a keepalive asks; the first is preferred.
 const twoSites = `
-server: {metrics: "127.0.0.1:0"}
+server: {metrics: "127.0.0.1:0", reload: {settle: 300ms}}
 regions: [{name: europe}]
 data_centers:
   - {name: fra, region: europe}

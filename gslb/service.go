@@ -98,6 +98,28 @@ func (d *Daemon) obey(o *order) obeyed {
 	return obeyed{response: m}
 }
 
+// Reload has the configuration read again, and tells what it came to.
+func (s service) Reload(ctx context.Context, _ *control.ReloadRequest) (*control.ReloadResponse, error) {
+	told := make(chan error, 1)
+	select {
+	case s.d.asked <- told:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case err := <-told:
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInvalidArgument, err)
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c := s.d.view().Config
+	return &control.ReloadResponse{
+		ConfigFile: s.d.cfg.File, Rules: uint32(len(c.Rules)), Answers: uint32(len(c.Answers)), Zones: uint32(len(c.Zones)),
+	}, nil
+}
+
 // chosen is what a selector chooses, by name, in the order of the configuration.
 type chosen struct{ answers, rules []string }
 

@@ -89,6 +89,8 @@ func TestGSLBCommands(t *testing.T) {
 	check(0, []string{"www is suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"nothing to do: the rule is already suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"www is activated\n"}, nil, "gslb", "activate", "--rule", "www")
+	check(0, []string{"../../docs/examples/gslb.yaml is loaded: 9 rules, 8 answers, 3 zones\n"}, nil, "gslb", "reload")
+	check(0, []string{`"rules": 9`}, nil, "gslb", "reload", "--json")
 	check(0, []string{"TYPE65280\t\\# 4 c0000201\n"}, nil, "gslb", "query", "raw.example.com", "type65280")
 	if code, stdout, stderr := sluice(t, "gslb", "--socket", socket, "status"); code != 0 || !strings.Contains(stdout, "docs/examples/gslb.yaml, loaded ") {
 		t.Errorf("--socket before the subcommand: exit code %d, %s, %s", code, stdout, stderr)

@@ -273,6 +273,7 @@ type Server struct {
 	RateLimit      RateLimit
 	TCP            TCPLimits
 	Mitigation     Mitigation
+	Reload         Reload
 	NoMatch        NoMatch // Refused or Forward
 	Forward        []netip.AddrPort
 	ForwardTimeout time.Duration // per try, default 1 s
@@ -301,6 +302,13 @@ type TCPLimits struct {
 	Connections, PerClient int           // default 1000, 100
 	Idle, Query            time.Duration // default 10 s without a query; 5 s for a started message or a write
 	Pipeline               int           // queries of one connection under way, default 64
+}
+
+// Reload is when the files of the configuration are read again without being told to.
+type Reload struct {
+	Watch   bool          // when they change; default on
+	Settle  time.Duration // how long one that was not replaced as a whole must be left alone before; default 10 s
+	MaxLoss int           // percent of the names, and of the answers, that may go by it; default 20
 }
 
 // Mitigation drops what no honest resolver sends.

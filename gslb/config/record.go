@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -238,11 +239,25 @@ func (p *parser) add(z *zone, rr dns.RR, at place) bool {
 		z.nodes[name] = n
 		z.order = append(z.order, n)
 	}
+	if n.hasInOtherCase(rr) {
+		return true
+	}
 	n.records = append(n.records, record{rr, at, len(wire)})
 	if h.Rrtype == dns.TypeDNAME || h.Rrtype == dns.TypeNS && name != z.Name {
 		z.cuts = true
 	}
 	return true
+}
+
+// hasInOtherCase reports whether the node has a record that differs only in the case of names in its data (RFC 4343 section 3).
+func (n *node) hasInOtherCase(rr dns.RR) bool {
+	switch rr.(type) {
+	case *dns.NS, *dns.CNAME, *dns.DNAME, *dns.PTR, *dns.MX, *dns.SRV, *dns.SOA, *dns.KX, *dns.AFSDB, *dns.RT, *dns.RP, *dns.MINFO,
+		*dns.MB, *dns.MD, *dns.MF, *dns.MG, *dns.MR, *dns.PX, *dns.LP, *dns.NAPTR, *dns.NSAPPTR, *dns.SVCB, *dns.HTTPS, *dns.TALINK:
+	default:
+		return false
+	}
+	return slices.ContainsFunc(n.records, func(r record) bool { return dns.IsDuplicate(r.RR, rr) })
 }
 
 // pack returns the record as it is on the wire with TTL 0, once it is sure that it can be sent and read.

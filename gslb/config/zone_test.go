@@ -214,7 +214,7 @@ y AAAA 192.0.2.1
 		"generate": "$TTL 60\n$GENERATE 1-3 a$ A 192.0.2.$\n$generate 1-3 b$ IN 60 A 192.0.2.$\n$GENERATE 1-3 c$ IN A 192.0.2.$\n",
 		"owner":    " IN SOA ns.example.net. h 1 2 3 4 5\n",
 		"cut":      "@ IN SOA ns.example.net. h 1 2 3 4 5\nwww 60 IN",
-		"good": "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\n$ORIGIN sub.example.com.\nwww 1h A 192.0.2.1\n\tAAAA 2001:db8::1\n" +
+		"good": "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\n@ NS NS\nns A 192.0.2.53\n$ORIGIN sub.example.com.\nwww 1h A 192.0.2.1\n\tAAAA 2001:db8::1\n" +
 			"$GENERATE 1-2 n$ 60 A 192.0.2.1$\nx!y TYPE65280 \\# 1 00",
 	}[name]
 	if !ok {

@@ -248,6 +248,9 @@ func (r *Relay) try(ctx context.Context, c *Config, request *dns.Msg, server net
 		return nil, fmt.Errorf("the server does not take our OPT record (RCODE %d)", reply.Rcode)
 	}
 	stripOPT(reply)
+	for _, section := range []*[]dns.RR{&reply.Answer, &reply.Ns, &reply.Extra} {
+		*section = dns.Dedup(*section, nil) // no record stands in a response twice (RFC 2181 section 5)
+	}
 	return reply, nil
 }
 

@@ -236,6 +236,22 @@ func TestNextServer(t *testing.T) {
 	}
 }
 
+// No record stands in a reply twice, whatever the owner says (RFC 2181 section 5).
+func TestNoRecordTwice(t *testing.T) {
+	o := serve(t, answers(t, "example.com. 300 IN A 192.0.2.1", "example.com. 300 IN A 192.0.2.2", "Example.com. 60 IN A 192.0.2.1"))
+	got, err := New(Config{Timeout: long}).Forward(t.Context(), ask("example.com.", dns.TypeA), []netip.AddrPort{o.addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, rr := range got.Answer {
+		have = append(have, rr.String())
+	}
+	if diff := cmp.Diff([]string{"example.com.\t60\tIN\tA\t192.0.2.1", "example.com.\t300\tIN\tA\t192.0.2.2"}, have); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // The true reply counts even when forgeries came before it.
 func TestForgeriesBeforeTheReply(t *testing.T) {
 	o := serve(t, func(w dns.ResponseWriter, q *dns.Msg) {

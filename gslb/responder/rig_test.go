@@ -66,6 +66,8 @@ self         IN CNAME self
 tree         IN DNAME target
 x.target     IN A     192.0.2.30
 www.target   IN CNAME a
+twice.target IN CNAME x.tree
+thrice.target IN CNAME twice.tree
 far          IN DNAME example.org.
 long         IN DNAME aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.com.
 *.wild       IN A     192.0.2.40

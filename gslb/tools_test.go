@@ -200,3 +200,25 @@ func TestDNAMETwiceBehindAResolver(t *testing.T) {
 		return true
 	})
 }
+
+// A resolver that asks label by label, and takes no for an answer, finds a name that an expression gives (RFC 9156, RFC 8020).
+func TestStrictMinimisationFindsExpressions(t *testing.T) {
+	unbound := need(t, "unbound")
+	r := startWith(t, func(text string) string {
+		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: ['^img[0-9]+\.eu\.cdn\.example\.com$']`, 1)
+	})
+	resolver, said := resolve(t, unbound, r, "example.com")
+	c := dns.Client{Timeout: 5 * time.Second}
+	r.eventually("the resolver answers", func() bool {
+		m := new(dns.Msg)
+		m.SetQuestion("img7.eu.cdn.example.com.", dns.TypeA)
+		reply, _, err := c.ExchangeContext(t.Context(), m, resolver)
+		if err != nil {
+			return false
+		}
+		if reply.Rcode != dns.RcodeSuccess || len(reply.Answer) != 1 {
+			t.Fatalf("the resolver says\n%v\n%s", reply, said)
+		}
+		return true
+	})
+}

@@ -63,6 +63,9 @@ func (r *reply) step(at hop) (next []byte) {
 		}
 		found = withoutRules(found)
 		r.story.noRule(found)
+	} else if found.Kind == zone.NXDomain && r.v.Rules.AboveRegexp(at.name) {
+		found.Kind = zone.NoData
+		r.story.aboveExpression()
 	}
 	return r.byZone(at, found)
 }
@@ -72,6 +75,8 @@ func (r *reply) step(at hop) (next []byte) {
 // it is a name that nothing covers.
 func withoutRules(found zone.Result) zone.Result {
 	switch {
+	case found.Kind == zone.NXDomain: // but an expression matched it
+		found.Kind = zone.NoData
 	case found.Kind != zone.ByRules: // an expression matched what is not there
 	case found.RRset != nil && found.RRset.Type == dns.TypeCNAME:
 		found.Kind = zone.CNAME

@@ -253,4 +253,12 @@ func TestFloodOfNames(t *testing.T) {
 	if len(m.always) > 0 {
 		t.Errorf("%d expressions are tried for every name", len(m.always))
 	}
+	// What is above names costs no more.
+	p := parentsOf(m.exprs)
+	if p.all || len(p.always) > 0 {
+		t.Errorf("all names are above one: %v; %d expressions for those above are tried for every name", p.all, len(p.always))
+	}
+	if allocs := testing.AllocsPerRun(100, func() { p.match(name) }); allocs > 0 {
+		t.Errorf("%.0f allocations for a name that nothing is below", allocs)
+	}
 }

@@ -7,9 +7,12 @@ package config
 import (
 	"net/netip"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
 )
 
 // Config is a whole, valid configuration. Cross references are indices into its slices. It is immutable.
@@ -25,6 +28,7 @@ type Config struct {
 	Groups      []Group
 	Rules       []Rule
 	Zones       []Zone // longest names first
+	Warnings    Warnings
 }
 
 // Anywhere is the source list that every client is in.
@@ -248,6 +252,18 @@ const (
 	NoMatchForward
 	NoMatchNXDomain // zones only
 )
+
+// Warnings are what is odd about a configuration and changes nothing else: the first strict.MaxProblems, and how many more.
+type Warnings []*strict.Problem
+
+// String is a line for each, but for the last one's end.
+func (w Warnings) String() string {
+	var lines []string
+	for _, p := range w {
+		lines = append(lines, "warning: "+p.Error())
+	}
+	return strings.Join(lines, "\n")
+}
 
 // Zone is a zone that this server is authoritative for: whole, with its records, or only the names that rules balance in
 // it, its SOA fetched from who owns the rest.

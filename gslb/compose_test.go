@@ -1,7 +1,10 @@
 package gslb
 
 import (
+	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +115,42 @@ func TestTransitions(t *testing.T) {
 	if diff := diffTransitions(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// Few transitions are told each, of many the number, and first verdicts that say up are no news.
+func TestTeller(t *testing.T) {
+	var b strings.Builder
+	tell := teller{log: slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))}
+	var starts, falls []transition
+	for i := range 3 {
+		starts = append(starts, transition{fmt.Sprint("a", i), "unknown", "up", ""})
+	}
+	for i := range mostTold + 5 {
+		falls = append(falls, transition{fmt.Sprint("a", i), "up", "down", "no answer"})
+	}
+	told := func(now time.Time, list []transition, want string) {
+		t.Helper()
+		b.Reset()
+		tell.tell(list, now)
+		if diff := cmp.Diff(want, b.String()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	told(t0, starts, "")
+	told(t0.Add(time.Second), falls[:1], "msg=\"answer down\" answer=a0 was=up reason=\"no answer\"\n")
+	b.Reset()
+	tell.tell(falls[1:], t0.Add(2*time.Second))
+	if n := strings.Count(b.String(), "\n"); n != mostTold-1 {
+		t.Errorf("%d lines, want %d", n, mostTold-1)
+	}
+	told(t0.Add(toldWithin), nil, "msg=\"more answers changed\" down=5 up=3\n")
+	told(t0.Add(toldWithin), falls[:1], "msg=\"answer down\" answer=a0 was=up reason=\"no answer\"\n")
+	told(t0.Add(3*toldWithin), nil, "")
 }
 
 func diffTransitions(want, got []transition) string {

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/gslb/keepalive"
@@ -79,6 +80,7 @@ type Daemon struct {
 	stateFile string // config.Server.State
 	suspended suspended
 	before    map[string]answerState
+	teller    teller
 	watched   map[string]time.Time // since when the controllers of data centers are watched
 }
 
@@ -114,7 +116,7 @@ func New(c Config) (_ *Daemon, err error) {
 		sticky:  selection.NewStickyTable(stickyClients),
 		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), asked: make(chan chan<- error),
 		settled: make(chan []config.File), orders: make(chan *order), loaded: make(chan loaded), files: make(chan []config.File, 1),
-		load: load,
+		load: load, teller: teller{log: c.Log},
 	}
 	first, err := d.load(c.File)
 	if err != nil {
@@ -366,8 +368,18 @@ func equalLists[T comparable](a, b []T) bool {
 	return true
 }
 
+// mostWarnings is how many warnings of a configuration are logged; `sluice gslb check` tells them all.
+const mostWarnings = 10
+
 // adopt makes a configuration the running one: what it asks for is observed, and answers follow it.
 func (d *Daemon) adopt(next *compiled, configError string) {
+	warnings := next.config.Warnings
+	for _, w := range warnings[:min(mostWarnings, len(warnings))] {
+		d.log.Warn("configuration is odd", "what", w.Error())
+	}
+	if n := strict.Count(warnings) - mostWarnings; n > 0 {
+		d.log.Warn("configuration is odd in more places: sluice gslb check tells them", "places", n)
+	}
 	d.relay.Set(relayConfig(next.config))
 	d.negatives.Set(next.config.Zones)
 	d.keepalives.Set(next.config.Keepalives)
@@ -411,8 +423,6 @@ func (d *Daemon) publish(c *compiled, configError string) {
 	}
 	d.now.Store(&published{view: view, compiled: c, answers: answers, configError: configError})
 	d.server.Publish(view)
-	for _, t := range transitions(d.before, after) {
-		d.log.Info("answer "+t.to, "answer", t.answer, "was", t.from, "reason", t.reason)
-	}
+	d.teller.tell(transitions(d.before, after), now)
 	d.before = after
 }

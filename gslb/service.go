@@ -61,6 +61,9 @@ func (d *Daemon) obey(o *order) obeyed {
 	if err != nil {
 		return obeyed{err: err}
 	}
+	if len(chosen.answers)+len(chosen.rules) == 0 {
+		return obeyed{err: connect.NewError(connect.CodeNotFound, fmt.Errorf("no answer has all of %s", selectorText(o.selector)))}
+	}
 	m := &control.SetSuspendedResponse{Selected: uint32(len(chosen.answers) + len(chosen.rules))}
 	pick := func(list []string, marked map[string]bool, configured func(i int) bool, index func(string) int) (change []string) {
 		for _, name := range list {
@@ -125,6 +128,19 @@ type chosen struct{ answers, rules []string }
 
 func empty(s *control.Selector) bool {
 	return s.GetAnswer()+s.GetDataCenter()+s.GetRegion()+s.GetOwner() == ""
+}
+
+// selectorText is what a selector asks of an answer, for people.
+func selectorText(s *control.Selector) string {
+	var parts []string
+	for _, p := range []struct{ kind, name string }{
+		{"name", s.GetAnswer()}, {"data center", s.GetDataCenter()}, {"region", s.GetRegion()}, {"owner", s.GetOwner()},
+	} {
+		if p.name != "" {
+			parts = append(parts, fmt.Sprintf("%s %q", p.kind, p.name))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // choose returns the answers that fit all that the selector names, or its rule. A name that the configuration

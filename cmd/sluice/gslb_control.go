@@ -244,8 +244,6 @@ func setSuspended(c *cli.Context, on bool) error {
 		}
 		switch {
 		case len(m.Changed)+len(m.Configured) > 0:
-		case m.Selected == 0:
-			fmt.Fprintln(c.App.Writer, "nothing to do: there is no such answer")
 		case selected.Rule != "":
 			fmt.Fprintf(c.App.Writer, "nothing to do: the rule is already %s\n", verb)
 		default:

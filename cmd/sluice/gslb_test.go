@@ -86,7 +86,10 @@ func TestGSLBCommands(t *testing.T) {
 	check(2, nil, []string{"sluice: which NAME? `sluice gslb explain --help` tells the usage\n"}, "gslb", "explain")
 	check(2, nil, []string{`sluice: type: must be a record type, as A, AAAA or HTTPS, is "BLA"`}, "gslb", "query", "www.example.com", "BLA")
 	check(2, nil, []string{"sluice: --answer, --data-center, --region and --owner list what leads to answers"}, "gslb", "query", "www.example.com", "--owner", "web-team")
-	check(0, []string{"nothing to do: there is no such answer\n"}, nil, "gslb", "suspend", "--region", "america", "--data-center", "berlin")
+	for _, verb := range []string{"suspend", "activate"} {
+		check(2, nil, []string{`sluice: no answer has all of data center "berlin", region "america"` + "\n"}, "gslb", verb, "--region", "america", "--data-center", "berlin")
+		check(2, nil, []string{`sluice: no answer has all of owner "mail-team"` + "\n"}, "gslb", verb, "--owner", "mail-team")
+	}
 	check(0, []string{"www is suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"nothing to do: the rule is already suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"www is activated\n"}, nil, "gslb", "activate", "--rule", "www")

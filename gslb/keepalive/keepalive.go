@@ -178,7 +178,8 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	at := now.Last
 	if next.Health != before.Health {
 		at = now.DetectedAt
-		m.log.Info("keepalive is "+next.Health.String(), "keepalive", cmp.Or(name, q.String()), "reason", next.Reason)
+		// Gslb tells what it comes to for answers, with the reason, and is sparing with lines.
+		m.log.Debug("keepalive is "+next.Health.String(), "keepalive", cmp.Or(name, q.String()), "reason", next.Reason)
 	}
 	for _, i := range indices {
 		m.onChange(i, next.Health == probe.Up, next.Load, next.Reason, at)

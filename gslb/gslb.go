@@ -390,7 +390,9 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 			watched[dc.Name] = since
 		} else if dc.Controller != "" {
 			watched[dc.Name] = time.Now()
-			time.AfterFunc(firstWord, d.poke)
+			for _, after := range []time.Duration{firstWord, d.cfg.Hold} { // when a controller that is not heard counts otherwise
+				time.AfterFunc(after, d.poke)
+			}
 		}
 	}
 	d.watched = watched

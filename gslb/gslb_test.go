@@ -84,8 +84,8 @@ func start(t *testing.T) *rig {
 	return startWith(t, func(text string) string { return text })
 }
 
-// startWith starts a daemon whose configuration is twoSites as change leaves it.
-func startWith(t *testing.T, change func(string) string) *rig {
+// startWith starts a daemon whose configuration is twoSites as change leaves it, with those settings.
+func startWith(t *testing.T, change func(string) string, settings ...func(*Config)) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gslb") // the path of a unix socket must be short
 	if err != nil {
@@ -99,11 +99,14 @@ func startWith(t *testing.T, change func(string) string) *rig {
 	t.Cleanup(func() { r.web.Close() })
 	go accept(r.web)
 	r.write(change(r.config()))
-	r.Daemon, err = New(Config{
+	c := Config{
 		File: r.file, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Socket: filepath.Join(dir, "socket"), Cores: 1,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)),
-	})
-	if err != nil {
+	}
+	for _, set := range settings {
+		set(&c)
+	}
+	if r.Daemon, err = New(c); err != nil {
 		t.Fatal(err)
 	}
 	read := r.load

@@ -67,6 +67,33 @@ func (badNetwork) Ping(context.Context, netip.Addr) (time.Duration, error) {
 	return 0, fmt.Errorf("%w: operation not permitted", check.ErrNotAsked)
 }
 
+// darkNetwork is one in which nobody answers, and pings take a right.
+type darkNetwork struct{ badNetwork }
+
+func (darkNetwork) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// The example of the documents answers at once without privileges, or anything behind the addresses.
+func TestExampleWithoutPrivileges(t *testing.T) {
+	r := startWith(t, func(text string) string { return text }, func(c *Config) {
+		c.File, c.Network = "../docs/examples/gslb.yaml", darkNetwork{}
+	})
+	for _, tt := range []struct{ name, want string }{
+		{"www.example.com.", "192.0.2.1"},
+		{"shop.example.com.", "192.0.2.1"}, // of the third clause: nothing is known of the first two
+		{"img7.example.com.", "192.0.2.1"},
+		{"static.example.com.", "REFUSED"}, // unknown: down
+		{"app.example.net.", "192.0.2.1"},
+		{"a.tenants.example.org.", "192.0.2.1"},
+	} {
+		if got := r.address(tt.name); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestOutages: nobody gets a wrong answer, or none, whatever becomes of what gslb learns from.
 //
 //	clients ══UDP══▶ gslb ── keepalive ──▶ web of fra

@@ -19,8 +19,9 @@ type verdict struct {
 	load   int // 0-255; -1: none
 	reason string
 	since  time.Time
-	// unseen: who gives the verdict sees nothing of the answer. Of a keepalive, it cannot be asked; of a controller, it is away,
-	// or has no switch to see the VIP by, for longer than its last word stands. health is what that counts as.
+	// unseen: who gives the verdict sees nothing of the answer. Of a keepalive, it cannot be asked; of a controller,
+	// it is away, or has no switch to see the VIP by, for longer than its last word stands. health is what that
+	// counts as.
 	unseen bool
 }
 
@@ -89,9 +90,9 @@ func probes(c *config.Config, a *config.Answer, o observed) []probeState {
 	return list
 }
 
-// judge: all must pass. One that failed decides, whatever the others do not know yet. Who sees nothing of the answer has no
-// say where a keepalive that can be asked has: not to see it is not to see it down. Where nothing else vouches for the
-// answer, it is as that counts.
+// judge: all must pass. One that failed decides, whatever the others do not know yet. Who sees nothing of the answer
+// has no say where a keepalive that can be asked has: not to see it is not to see it down. Where nothing else vouches
+// for the answer, it is as that counts.
 func judge(list []probeState) answerState {
 	st := answerState{State: selection.State{Health: selection.Up}, probes: list}
 	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.asks && !p.unseen })

@@ -14,7 +14,8 @@ const (
 	// look is how often the files of the configuration are looked at. That they are, and no notices of the kernel are
 	// waited for, sees every change: links among their directories, directories that were away, network file systems.
 	look = time.Second
-	// settle is how long files that others took the place of must be left alone before they are read: tools replace several.
+	// settle is how long files that others took the place of must be left alone before they are read: tools replace
+	// several.
 	settle = 250 * time.Millisecond
 )
 
@@ -83,8 +84,8 @@ func lookAt(files []config.File) []config.File {
 	return now
 }
 
-// tooMuchLost says why a configuration that nobody asked for does not take the place of the running one: it drops so much
-// that it may be part of one, or a mistake. nil if it does not.
+// tooMuchLost says why a configuration that nobody asked for does not take the place of the running one: it drops so
+// much that it may be part of one, or a mistake. nil if it does not.
 func tooMuchLost(running, next *compiled) error {
 	most := running.config.Server.Reload.MaxLoss
 	names, all := running.zones.Lost(next.zones)
@@ -100,7 +101,8 @@ func tooMuchLost(running, next *compiled) error {
 		all  int
 	}{{"names", names, all}, {"answers", answers, len(running.config.Answers)}} {
 		if 100*len(x.lost) > most*x.all {
-			return fmt.Errorf("waits for SIGHUP or `sluice gslb reload`: it drops %d of %d %s (%s), and server.reload.max_loss lets %d %% go by a change of the file alone",
+			return fmt.Errorf("waits for SIGHUP or `sluice gslb reload`: it drops %d of %d %s (%s), "+
+				"and server.reload.max_loss lets %d %% go by a change of the file alone",
 				len(x.lost), x.all, x.kind, few(x.lost), most)
 		}
 	}

@@ -18,7 +18,8 @@ import (
 	"github.com/sluicelb/sluice/gslb/responder"
 )
 
-// Files are read once they are complete: what was replaced as a whole soon, what is written in place when it was left alone.
+// Files are read once they are complete: what was replaced as a whole soon, what is written in place when it was left
+// alone.
 func TestWatchFiles(t *testing.T) {
 	const never = time.Hour
 	dir := ""
@@ -26,7 +27,8 @@ func TestWatchFiles(t *testing.T) {
 	write := func(name, text string) func() error {
 		return func() error { return os.WriteFile(in(name), []byte(text), 0o600) }
 	}
-	// moved replaces a file by one that was written a minute ago: within a tick of the kernel's clock it would look as just written.
+	// moved replaces a file by one that was written a minute ago: within a tick of the kernel's clock it would look
+	// as just written.
 	moved := func(name string) func() error {
 		return func() error {
 			old := time.Now().Add(-time.Minute)

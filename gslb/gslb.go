@@ -114,8 +114,9 @@ func New(c Config) (_ *Daemon, err error) {
 	d := &Daemon{
 		cfg: c, log: c.Log, started: time.Now(),
 		sticky:  selection.NewStickyTable(stickyClients),
-		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), asked: make(chan chan<- error),
-		settled: make(chan []config.File), orders: make(chan *order), loaded: make(chan loaded), files: make(chan []config.File, 1),
+		changed: make(chan struct{}, 1), orders: make(chan *order),
+		reloads: make(chan struct{}, 1), asked: make(chan chan<- error), settled: make(chan []config.File),
+		loaded: make(chan loaded), files: make(chan []config.File, 1),
 		load: load, teller: teller{log: c.Log},
 	}
 	first, err := d.load(c.File)
@@ -281,9 +282,9 @@ type loaded struct {
 	told chan<- error // who asked; nil for nobody
 }
 
-// readFiles loads the configuration whenever that is asked for, or the files have changed. A large one takes seconds, in which
-// loop goes on. What nobody asked for is held to more: the files must not change while they are read, and must not drop
-// too much.
+// readFiles loads the configuration whenever that is asked for, or the files have changed. A large one takes seconds,
+// in which loop goes on. What nobody asked for is held to more: the files must not change while they are read, and
+// must not drop too much.
 func (d *Daemon) readFiles(ctx context.Context) error {
 	for {
 		var l loaded
@@ -390,8 +391,8 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 			watched[dc.Name] = since
 		} else if dc.Controller != "" {
 			watched[dc.Name] = time.Now()
-			for _, after := range []time.Duration{firstWord, d.cfg.Hold} { // when a controller that is not heard counts otherwise
-				time.AfterFunc(after, d.poke)
+			for _, after := range []time.Duration{firstWord, d.cfg.Hold} {
+				time.AfterFunc(after, d.poke) // a controller that was not heard then counts otherwise
 			}
 		}
 	}

@@ -54,10 +54,10 @@ func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, 
 // firstWord is how long the first word of a controller is waited for, where keepalives have theirs.
 const firstWord = time.Second
 
-// controllerVerdict is what a controller says of a VIP, as compose takes it; hold is how long its word stands. One that says
-// nothing of the VIP counts for nothing. Where nothing else vouches for the answer, a verdict is waited for as long as a
-// word would stand, since the controller was first watched. Then it counts as down: who lost a data center from sight for so long does
-// not send clients there while it can send them elsewhere.
+// controllerVerdict is what a controller says of a VIP, as compose takes it; hold is how long its word stands. One
+// that says nothing of the VIP counts for nothing. Where nothing else vouches for the answer, a verdict is waited for
+// as long as a word would stand, since the controller was first watched. Then it counts as down: who lost a data
+// center from sight for so long does not send clients there while it can send them elsewhere.
 func controllerVerdict(v watch.VIP, watched, now time.Time, hold time.Duration) verdict {
 	switch age := now.Sub(watched); {
 	case !v.Heard && !v.Refused && age < firstWord:

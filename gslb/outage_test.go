@@ -101,8 +101,9 @@ func TestExampleWithoutPrivileges(t *testing.T) {
 //	                  └── API ──▶ controller of fra ── cable ──▶ switch
 //	                       killed, stopped: ┘           └ cut
 //
-// Clients ask throughout: while the servers are dark at the start, while the controller has not come yet, loses its switch, is stopped,
-// goes on, is killed and comes back, while the configuration is written in parts, and while it is reloaded under 5,000 queries a second.
+// Clients ask throughout: while the servers are dark at the start, while the controller has not come yet, loses its
+// switch, is stopped, goes on, is killed and comes back, while the configuration is written in parts, and while it is
+// reloaded under 5,000 queries a second.
 func TestOutages(t *testing.T) {
 	dir, err := os.MkdirTemp("", "gslb") // the path of a unix socket must be short
 	if err != nil {
@@ -212,7 +213,7 @@ groups:
 
 	process.kill()
 	told("the controller is dead", is(control.State_STATE_DOWN, "was heard last"))
-	process = startController(t, dir)
+	startController(t, dir)
 	told("the controller is back", live)
 
 	// A writer that pauses: half of the zones are there, for longer than a file must be left alone.

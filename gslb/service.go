@@ -62,7 +62,8 @@ func (d *Daemon) obey(o *order) obeyed {
 		return obeyed{err: err}
 	}
 	if len(chosen.answers)+len(chosen.rules) == 0 {
-		return obeyed{err: connect.NewError(connect.CodeNotFound, fmt.Errorf("no answer has all of %s", selectorText(o.selector)))}
+		err := fmt.Errorf("no answer has all of %s", selectorText(o.selector))
+		return obeyed{err: connect.NewError(connect.CodeNotFound, err)}
 	}
 	m := &control.SetSuspendedResponse{Selected: uint32(len(chosen.answers) + len(chosen.rules))}
 	pick := func(list []string, marked map[string]bool, configured func(i int) bool, index func(string) int) (change []string) {

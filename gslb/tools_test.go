@@ -201,7 +201,8 @@ func TestDNAMETwiceBehindAResolver(t *testing.T) {
 	})
 }
 
-// A resolver that asks label by label, and takes no for an answer, finds a name that an expression gives (RFC 9156, RFC 8020).
+// A resolver that asks label by label, and takes no for an answer, finds a name that an expression gives (RFC 9156,
+// RFC 8020).
 func TestStrictMinimisationFindsExpressions(t *testing.T) {
 	unbound := need(t, "unbound")
 	r := startWith(t, func(text string) string {

@@ -36,8 +36,8 @@ func transitions(before, after map[string]answerState) []transition {
 }
 
 const (
-	// mostTold is how many transitions are logged, each in a line, in toldWithin. Of more, as when a process starts or a network is
-	// lost that thousands of answers lie in, only the number is.
+	// mostTold is how many transitions are logged, each in a line, in toldWithin. Of more, as when a process starts
+	// or a network is lost that thousands of answers lie in, only the number is.
 	mostTold   = 50
 	toldWithin = 10 * time.Second
 )

@@ -13,11 +13,11 @@ var gslbCheckCommand = &cli.Command{
 	Name:      "check",
 	Usage:     "say everything that is wrong with a configuration file",
 	ArgsUsage: "FILE",
-	Description: "FILE may be - for standard input; paths in it are then relative to the working directory. Nothing but FILE and\n" +
-		"the zone files that it names is looked at. Problems are printed to standard error, one on a line, the first\n" +
-		"hundred, and the exit code is 2. So are warnings: what is odd and taken all the same. With --json prints one\n" +
-		"object: file, ok, rules, answers, zones, records (how many), and problems and warnings, lists of all with file,\n" +
-		"line, path and message.",
+	Description: "FILE may be - for standard input; paths in it are then relative to the working directory. Nothing but\n" +
+		"FILE and the zone files that it names is looked at. Problems are printed to standard error, one on a line,\n" +
+		"the first hundred, and the exit code is 2. Warnings are printed, too: what is odd and taken all the same.\n" +
+		"With --json prints one object: file, ok, rules, answers, zones, records (how many), and problems and\n" +
+		"warnings, lists of all with file, line, path and message.",
 	Flags:  []cli.Flag{jsonFlag()},
 	Action: action(gslbCheck, "FILE"),
 }

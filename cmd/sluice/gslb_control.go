@@ -59,8 +59,8 @@ var gslbActivateCommand = &cli.Command{
 var gslbReloadCommand = &cli.Command{
 	Name:  "reload",
 	Usage: "read the configuration again, also where it drops much",
-	Description: "Returns once it runs. A faulty one changes nothing: everything that is wrong is printed to standard error,\n" +
-		"and the exit code is 2. Role: operator. With --json prints one sluice.gslb.v1.ReloadResponse.",
+	Description: "Returns once it runs. A faulty one changes nothing: everything that is wrong is printed to standard\n" +
+		"error, and the exit code is 2. Role: operator. With --json prints one sluice.gslb.v1.ReloadResponse.",
 	Flags:  []cli.Flag{socketFlag(), jsonFlag()},
 	Action: action(gslbReload),
 }

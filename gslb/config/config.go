@@ -253,7 +253,8 @@ const (
 	NoMatchNXDomain // zones only
 )
 
-// Warnings are what is odd about a configuration and changes nothing else: the first strict.MaxProblems, and how many more.
+// Warnings are what is odd about a configuration and changes nothing else: the first strict.MaxProblems, and how many
+// more.
 type Warnings []*strict.Problem
 
 // String is a line for each, but for the last one's end.

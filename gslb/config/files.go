@@ -42,11 +42,12 @@ func (f File) differs(now fs.FileInfo) bool {
 	if f.info == nil || now == nil {
 		return (f.info == nil) != (now == nil)
 	}
-	return !os.SameFile(f.info, now) || f.info.Size() != now.Size() || f.info.Mode() != now.Mode() || !f.info.ModTime().Equal(now.ModTime())
+	return !os.SameFile(f.info, now) || f.info.Size() != now.Size() || f.info.Mode() != now.Mode() ||
+		!f.info.ModTime().Equal(now.ModTime())
 }
 
-// Whole reports whether now, which is at the same path, is f still or has taken its place as a whole: it was moved there, or
-// a link leads there. What was written where it is, or is gone, may be half of what is to come.
+// Whole reports whether now, which is at the same path, is f still or has taken its place as a whole: it was moved
+// there, or a link leads there. What was written where it is, or is gone, may be half of what is to come.
 func (f File) Whole(now File) bool {
 	switch {
 	case !f.differs(now.info):

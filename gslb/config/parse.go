@@ -43,7 +43,8 @@ func Load(file string) (*Config, []File, error) {
 	return c, files, err
 }
 
-// Read reads the configuration that r holds; a name for it stands in problems. Paths in it are relative to the working directory.
+// Read reads the configuration that r holds; a name for it stands in problems. Paths in it are relative to the
+// working directory.
 func Read(name string, r io.Reader) (*Config, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
 	if err != nil {

@@ -200,11 +200,13 @@ func (p *parser) add(z *zone, rr dns.RR, at place) bool {
 	return true
 }
 
-// hasInOtherCase reports whether the node has a record that differs only in the case of names in its data (RFC 4343 section 3).
+// hasInOtherCase reports whether the node has a record that differs only in the case of names in its data (RFC 4343
+// section 3).
 func (n *node) hasInOtherCase(rr dns.RR) bool {
 	switch rr.(type) {
-	case *dns.NS, *dns.CNAME, *dns.DNAME, *dns.PTR, *dns.MX, *dns.SRV, *dns.SOA, *dns.KX, *dns.AFSDB, *dns.RT, *dns.RP, *dns.MINFO,
-		*dns.MB, *dns.MD, *dns.MF, *dns.MG, *dns.MR, *dns.PX, *dns.LP, *dns.NAPTR, *dns.NSAPPTR, *dns.SVCB, *dns.HTTPS, *dns.TALINK:
+	case *dns.NS, *dns.CNAME, *dns.DNAME, *dns.PTR, *dns.MX, *dns.SRV, *dns.SOA, *dns.KX, *dns.AFSDB, *dns.RT, *dns.RP,
+		*dns.MINFO, *dns.MB, *dns.MD, *dns.MF, *dns.MG, *dns.MR, *dns.PX, *dns.LP, *dns.NAPTR, *dns.NSAPPTR, *dns.SVCB,
+		*dns.HTTPS, *dns.TALINK:
 	default:
 		return false
 	}

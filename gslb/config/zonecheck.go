@@ -89,8 +89,8 @@ func (p *parser) checkAlone(z *zone, n *node) {
 	}
 }
 
-// checkRRsets sees to it that the records of one name and type have one TTL, the lowest (RFC 2181 section 5.2), and fit into a
-// message.
+// checkRRsets sees to it that the records of one name and type have one TTL, the lowest (RFC 2181 section 5.2), and
+// fit into a message.
 func (p *parser) checkRRsets(n *node) {
 	firsts := make(map[uint16]*record, 4)
 	sizes := make(map[uint16]int, 4)
@@ -107,7 +107,8 @@ func (p *parser) checkRRsets(n *node) {
 				odd = make(map[uint16]bool)
 			}
 			if !odd[t] {
-				p.warn(r.at, "has the TTL %d, and %s has %d for %s of %s: all get the lowest (RFC 2181 section 5.2)", ttl, p.where(first.at), other, dns.Type(t), n.name)
+				p.warn(r.at, "has the TTL %d, and %s has %d for %s of %s: all get the lowest (RFC 2181 section 5.2)",
+					ttl, p.where(first.at), other, dns.Type(t), n.name)
 			}
 			odd[t] = true
 			first.Header().Ttl = min(ttl, other)
@@ -125,9 +126,9 @@ func (p *parser) checkRRsets(n *node) {
 	}
 }
 
-// occluded warns of data that nobody gets to see, as they lie behind a delegation, a DNAME or the beginning of another zone.
-// Zones that other servers take are full of such. It reports whether all data of the name are so, and glue there is none:
-// then they need not make sense either.
+// occluded warns of data that nobody gets to see, as they lie behind a delegation, a DNAME or the beginning of
+// another zone. Zones that other servers take are full of such. It reports whether all data of the name are so, and
+// glue there is none: then they need not make sense either.
 func (p *parser) occluded(z *zone, n *node) bool {
 	var cut, dname *record
 	if z.cuts {
@@ -149,9 +150,11 @@ func (p *parser) occluded(z *zone, n *node) bool {
 		case atCut && (t == dns.TypeNS || t == dns.TypeDS), cut != nil && address: // glue
 			continue
 		case cut != nil && atCut:
-			p.warn(r.at, "is never given: all but NS, DS and addresses of %s is for the zone that %s delegates it to, this is %s", n.name, p.where(cut.at), dns.Type(t))
+			p.warn(r.at, "is never given: all but NS, DS and addresses of %s is for the zone that %s delegates it to, this is %s",
+				n.name, p.where(cut.at), dns.Type(t))
 		case cut != nil:
-			p.warn(r.at, "is never given: %s lies below the delegation of %s, and this is no address but %s", n.name, p.where(cut.at), dns.Type(t))
+			p.warn(r.at, "is never given: %s lies below the delegation of %s, and this is no address but %s",
+				n.name, p.where(cut.at), dns.Type(t))
 		default:
 			p.warn(r.at, "is never given: %s belongs to the zone %s", n.name, p.is(inner.path))
 		}

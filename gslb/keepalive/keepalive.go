@@ -32,7 +32,8 @@ const NoLoad = -1
 type Result struct {
 	Health probe.Health // unknown, up or down: what fails is down
 	Load   int          // 0 to 254, or NoLoad
-	// Unasked is true while it is not known and cannot be asked, for want of a right or of a route: no verdict is to come.
+	// Unasked is true while it is not known and cannot be asked, for want of a right or of a route: no verdict is to
+	// come.
 	Unasked bool
 	// Reason says why it is down, why it is not known, or why an answer that is up was not asked last time.
 	Reason    string
@@ -156,7 +157,10 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	if now.Health == probe.Failing {
 		now.Health = probe.Down
 	}
-	next := Result{Health: now.Health, Load: NoLoad, Unasked: now.Health == probe.Unknown && now.Unchecked != "", Reason: reason(now), Since: now.Since, LastProbe: now.Last}
+	next := Result{
+		Health: now.Health, Load: NoLoad, Unasked: now.Health == probe.Unknown && now.Unchecked != "",
+		Reason: reason(now), Since: now.Since, LastProbe: now.Last,
+	}
 	if next.Health == probe.Up {
 		next.Load = int(s.heard.Load())
 	}

@@ -103,8 +103,8 @@ type flightKey struct {
 	count         int
 }
 
-// flight is a query under way. It ends when it has a reply or an error, or nobody waits for it any more: who asked first is
-// no more than others who wait.
+// flight is a query under way. It ends when it has a reply or an error, or nobody waits for it any more: who asked
+// first is no more than others who wait.
 type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc

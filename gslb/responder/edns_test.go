@@ -368,8 +368,8 @@ func TestRFC8945UnknownKeyIsBadKey(t *testing.T) {
 	}
 }
 
-// A TSIG record without all that it is made of is malformed (RFC 8945 section 5.2), and so are OPT and TSIG anywhere but in the
-// additional section (RFC 6891 section 6.1.1, RFC 8945 section 5.1).
+// A TSIG record without all that it is made of is malformed (RFC 8945 section 5.2), and so are OPT and TSIG anywhere
+// but in the additional section (RFC 6891 section 6.1.1, RFC 8945 section 5.1).
 func TestTSIGAndOPTInTheirPlace(t *testing.T) {
 	r := newRig(t)
 	good := pack(t, query("a.example.com.", dns.TypeA))

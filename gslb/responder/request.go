@@ -87,8 +87,8 @@ func read(msg []byte) (*request, int) {
 	return q, rcode
 }
 
-// aboutMessage reports whether records of a type are about their message, and so in the additional section and nowhere else
-// (RFC 6891 section 6.1.1, RFC 8945 section 5.1).
+// aboutMessage reports whether records of a type are about their message, and so in the additional section and
+// nowhere else (RFC 6891 section 6.1.1, RFC 8945 section 5.1).
 func aboutMessage(rrtype uint16) bool { return rrtype == dns.TypeOPT || rrtype == dns.TypeTSIG }
 
 // readQuestion reads the question at off and returns the offset behind it, -1 if it cannot be read. Its name is
@@ -157,8 +157,8 @@ func (q *request) readAdditional(msg []byte, off int) int {
 	return q.readOptions(options)
 }
 
-// wholeTSIG reports whether the data of a TSIG record has all its fields (RFC 8945 section 4.2), which package dns does not ask
-// for. The algorithm's name is not compressed.
+// wholeTSIG reports whether the data of a TSIG record has all its fields (RFC 8945 section 4.2), which package dns
+// does not ask for. The algorithm's name is not compressed.
 func wholeTSIG(data []byte) bool {
 	at := 0
 	for at < len(data) && data[at] > 0 && data[at] < 64 {

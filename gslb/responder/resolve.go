@@ -174,8 +174,8 @@ func (r *reply) notOurs(at hop, z *zone.Zone) {
 	r.msg.Rcode = dns.RcodeRefused
 }
 
-// addAnswer adds an RRset to the answer, once: several names of a chain may lie below the same DNAME, and no record stands
-// in a response twice (RFC 2181 section 5).
+// addAnswer adds an RRset to the answer, once: several names of a chain may lie below the same DNAME, and no record
+// stands in a response twice (RFC 2181 section 5).
 func (r *reply) addAnswer(rrs []dns.RR) {
 	if !slices.ContainsFunc(r.answer, func(set []dns.RR) bool { return sameRRset(set[0], rrs[0]) }) {
 		r.answer = append(r.answer, rrs)

@@ -18,10 +18,10 @@ import (
 //     no such data (RFC 1034, section 3.6.2), so the answer is then NoData.
 //   - Candidates are members that are up, not suspended, not above their load threshold and of a weight above 0. The balance
 //     method picks among them.
-//   - Members without a verdict are candidates, or not, as the rule says. Those that cannot be asked are not waited for, they
-//     count as down then. Where it says to wait, they are none while there are
-//     others, also in later clauses that the clause's policy leads to: waiting is for when nothing that may be given is known to
-//     be up. A client does not stick to what it gets in the meantime.
+//   - Members without a verdict are candidates, or not, as the rule says. Where it says to wait, they are none while
+//     there are others, also in later clauses that the clause's policy leads to: waiting is for when nothing that may
+//     be given is known to be up. A client does not stick to what it gets in the meantime. Members that cannot be
+//     asked are not waited for: they count as down then.
 //   - Without candidates the policy decides. AllAnswers makes candidates of all but suspended members and those of weight 0, and of
 //     these as well if all are of weight 0; if still there are none it is as NextClause.
 //

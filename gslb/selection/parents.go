@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// parents finds the names that are above names which expressions match. Those exist, if only as empty non-terminals: a resolver
-// that hears of none there takes it that there is nothing below either (RFC 8020), and one that asks label by label
-// (RFC 9156) never comes to the name below.
+// parents finds the names that are above names which expressions match. Those exist, if only as empty non-terminals:
+// a resolver that hears of none there takes it that there is nothing below either (RFC 8020), and one that asks label
+// by label (RFC 9156) never comes to the name below.
 type parents struct {
 	all bool // every name is one, or it is not known which are
 	*matcher
@@ -43,8 +43,8 @@ func parentsOf(exprs []expression) parents {
 	return parents{matcher: newMatcher(above, 0)}
 }
 
-// AboveRegexp reports whether a name, in wire format and lower case, may be above one that an expression matches. It is meant
-// for names that package zone has no node for and no expression matches.
+// AboveRegexp reports whether a name, in wire format and lower case, may be above one that an expression matches. It
+// is meant for names that package zone has no node for and no expression matches.
 func (r *Rules) AboveRegexp(name []byte) bool {
 	if r.parents.all {
 		return true
@@ -53,8 +53,8 @@ func (r *Rules) AboveRegexp(name []byte) bool {
 	return found != nil && len(found.sets) > 0
 }
 
-// afterDots returns expressions for all that can come after a dot in what an expression matches. A name that one of them
-// matches from its beginning is above a name that the expression matches.
+// afterDots returns expressions for all that can come after a dot in what an expression matches. A name that one of
+// them matches from its beginning is above a name that the expression matches.
 func afterDots(re *syntax.Regexp) (rests []*syntax.Regexp) {
 	switch re.Op {
 	case syntax.OpLiteral:

@@ -131,8 +131,8 @@ func (z *Zones) encloser(name []byte) *node {
 	return found
 }
 
-// Lost returns the names that have data or rules in z and not in next, as package dns writes them, in no order, and how many
-// names have in z.
+// Lost returns the names that have data or rules in z and not in next, as package dns writes them, in no order, and
+// how many names have in z.
 func (z *Zones) Lost(next *Zones) (lost []string, all int) {
 	for name, n := range z.nodes {
 		if !n.has() {

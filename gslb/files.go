@@ -89,6 +89,13 @@ func lookAt(files []config.File) []config.File {
 func tooMuchLost(running, next *compiled) error {
 	most := running.config.Server.Reload.MaxLoss
 	names, all := running.zones.Lost(next.zones)
+	had, has := expressions(running.config), expressions(next.config)
+	all += len(had)
+	for e := range had {
+		if !has[e] {
+			names = append(names, e)
+		}
+	}
 	var answers []string
 	for _, a := range running.config.Answers {
 		if !slices.ContainsFunc(next.config.Answers, func(b config.Answer) bool { return b.Name == a.Name }) {
@@ -107,6 +114,19 @@ func tooMuchLost(running, next *compiled) error {
 		}
 	}
 	return nil
+}
+
+// expressions are those that rules go by: they stand for names, too.
+func expressions(c *config.Config) map[string]bool {
+	all := make(map[string]bool)
+	for _, r := range c.Rules {
+		for _, d := range c.DomainLists[r.Domains].Domains {
+			if d.Regexp != nil {
+				all[d.Regexp.String()] = true
+			}
+		}
+	}
+	return all
 }
 
 // few lists the first names.

@@ -4,13 +4,18 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"strings"
+
+	"github.com/sluicelb/sluice/gslb/zone"
 )
 
 // parents finds the names that are above names which expressions match. Those exist, if only as empty non-terminals:
 // a resolver that hears of none there takes it that there is nothing below either (RFC 8020), and one that asks label
 // by label (RFC 9156) never comes to the name below.
 type parents struct {
-	all bool // every name is one, or it is not known which are
+	all   bool                // every name is one, or it is not known which are
+	names map[string]struct{} // those that can be listed, in wire format: most expressions have no others
+	sizes [256]bool           // that names have, in bytes: few others have these
 	*matcher
 }
 
@@ -19,6 +24,7 @@ const maxParents = 20000
 
 // parentsOf makes an expression of each that matches the names above those that it matches.
 func parentsOf(exprs []expression) parents {
+	p := parents{names: make(map[string]struct{})}
 	var above []expression
 	for _, e := range exprs {
 		re, err := syntax.Parse(e.String(), syntax.POSIX)
@@ -29,27 +35,57 @@ func parentsOf(exprs []expression) parents {
 		if !endsAtEnd(re) || dots(re)*nodes(re) > maxParents {
 			return parents{all: true} // what follows a match may be any name
 		}
-		rests := afterDots(re)
+		var rests []*syntax.Regexp
+		for _, rest := range afterDots(re) {
+			if !p.list(rest) {
+				rests = append(rests, rest)
+			}
+		}
 		if len(rests) == 0 {
 			continue
 		}
-		text := concatOf(&syntax.Regexp{Op: syntax.OpBeginText}, &syntax.Regexp{Op: syntax.OpAlternate, Sub: rests}).String()
+		text := concatOf(beginning, &syntax.Regexp{Op: syntax.OpAlternate, Sub: rests}).String()
 		compiled, err := regexp.Compile(text)
 		if err != nil {
 			return parents{all: true}
 		}
 		above = append(above, expression{Regexp: compiled})
 	}
-	return parents{matcher: newMatcher(above, 0)}
+	p.matcher = newMatcher(above, 0)
+	return p
+}
+
+var beginning = &syntax.Regexp{Op: syntax.OpBeginText}
+
+// list lists all names that an expression matches from its beginning, if these are few.
+func (p *parents) list(re *syntax.Regexp) bool {
+	exact, _ := analyse(concatOf(beginning, re))
+	for _, text := range exact {
+		if !strings.HasPrefix(text, marks) || !strings.HasSuffix(text, markEnd) {
+			return false
+		}
+	}
+	for _, text := range exact {
+		if name, err := zone.Name(text[len(marks):len(text)-len(markEnd)] + "."); err == nil { // else nobody can ask for it
+			p.names[string(name)], p.sizes[len(name)] = struct{}{}, true
+		}
+	}
+	return exact != nil
 }
 
 // AboveRegexp reports whether a name, in wire format and lower case, may be above one that an expression matches. It
 // is meant for names that package zone has no node for and no expression matches.
 func (r *Rules) AboveRegexp(name []byte) bool {
-	if r.parents.all {
+	p := &r.parents
+	if p.all {
 		return true
 	}
-	found, _ := r.parents.match(name)
+	if p.sizes[uint8(len(name))] {
+		if _, listed := p.names[string(name)]; listed {
+			return true
+		}
+	}
+	found, _ := p.match(name)
 	return found != nil && len(found.sets) > 0
 }
 

@@ -19,8 +19,10 @@ type verdict struct {
 	load   int // 0-255; -1: none
 	reason string
 	since  time.Time
-	// lost: the controller's word is older than it may be. What it said last is in health.
-	lost bool
+	// unseen: who gives the verdict sees nothing of the answer. Of a keepalive, it cannot be asked; of a controller,
+	// it is away, or has no switch to see the VIP by, for longer than its last word stands. health is what that
+	// counts as.
+	unseen bool
 }
 
 // answerState is what all that is known of an answer comes to.
@@ -88,36 +90,36 @@ func probes(c *config.Config, a *config.Answer, o observed) []probeState {
 	return list
 }
 
-// judge: all must pass. One that failed decides, whatever the others do not know yet. The controller's word, once
-// it is too old, is left out where keepalives vouch for the answer themselves, and else counts as down: who lost
-// a data center from sight for so long does not send clients there while it can send them elsewhere.
+// judge: all must pass. One that failed decides, whatever the others do not know yet. Who sees nothing of the answer
+// has no say where a keepalive that can be asked has: not to see it is not to see it down. Where nothing else vouches
+// for the answer, it is as that counts.
 func judge(list []probeState) answerState {
 	st := answerState{State: selection.State{Health: selection.Up}, probes: list}
-	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.asks })
+	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.asks && !p.unseen })
 	decide := func(h selection.Health, p probeState, reason string) {
-		st.Health, st.reason = h, reason
+		st.Health, st.reason, st.Unseen = h, reason, p.unseen && p.asks && h == selection.Unknown
 		if p.name != "" {
 			st.reason = p.name + ": " + reason
 		}
 		st.since = p.since
 	}
 	for _, p := range list {
-		if p.lost && vouched {
+		if p.unseen && vouched {
 			continue
 		}
 		switch {
-		case p.lost:
-			decide(selection.Down, p, p.verdict.reason)
 		case p.health == selection.Down && st.Health != selection.Down:
 			decide(selection.Down, p, p.verdict.reason)
 		case p.health == selection.Unknown && st.Health == selection.Up:
-			st.Health, st.reason = selection.Unknown, p.text+": "+cmp.Or(p.verdict.reason, "no verdict yet")
-			st.since = p.since
+			p.name = p.text
+			decide(selection.Unknown, p, cmp.Or(p.verdict.reason, "no verdict yet"))
+		case p.health == selection.Unknown && st.Unseen && !p.unseen:
+			st.Unseen = false // its verdict is to come
 		}
 		if st.Health == selection.Up && p.since.After(st.since) {
 			st.since = p.since
 		}
-		if p.load >= 0 && !p.lost {
+		if p.load >= 0 && !p.unseen {
 			st.HasLoad, st.Load = true, max(st.Load, uint8(min(p.load, 255)))
 		}
 	}

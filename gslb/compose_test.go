@@ -1,7 +1,10 @@
 package gslb
 
 import (
+	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +32,9 @@ func TestComposeAnAnswer(t *testing.T) {
 	up := verdict{health: selection.Up, load: -1, since: t0}
 	down := verdict{health: selection.Down, load: -1, reason: "no answer", since: t1}
 	unknown := verdict{load: -1}
-	lost := verdict{health: selection.Up, load: -1, reason: "no word for 30s", since: t1, lost: true}
+	lost := verdict{health: selection.Down, load: -1, reason: "no word for 30s", since: t1, unseen: true}
+	awaited := verdict{load: -1, reason: "connection refused", unseen: true}
+	unasked := verdict{load: -1, reason: "not asked: operation not permitted", unseen: true}
 	loaded := func(load int) verdict { return verdict{health: selection.Up, load: load, since: t0} }
 	type keepalives = []int
 	for _, tt := range []struct {
@@ -48,13 +53,22 @@ func TestComposeAnAnswer(t *testing.T) {
 		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
 		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
-		{"one cannot be asked", keepalives{0}, "", false, []verdict{{load: -1, reason: "not asked: operation not permitted"}, up, up}, up, selection.State{}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked", keepalives{0}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and another vouches", keepalives{0, 1}, "", false, []verdict{unasked, up, up}, up, selection.State{Health: selection.Up}, "", t0},
+		{"one cannot be asked, and another fails", keepalives{0, 1}, "", false, []verdict{unasked, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
+		{"one cannot be asked, and another is not known yet", keepalives{0, 1}, "", false, []verdict{unasked, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
+		{"that it is always up vouches for nothing that cannot be asked", keepalives{0, 2}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and the controller's verdict is to come", keepalives{0}, "www", false, []verdict{unasked, up, up}, unknown, selection.State{}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and the controller says down", keepalives{0}, "www", false, []verdict{unasked, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
+		{"the controller's first word is waited for", keepalives{0}, "www", false, []verdict{up, up, up}, unknown, selection.State{}, "VIP www at the controller of fra: no verdict yet", t2},
+		{"a controller that refuses is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, awaited, selection.State{Health: selection.Up}, "", t0},
+		{"a controller that refuses is waited for where nothing else asks", nil, "www", false, []verdict{up, up, up}, awaited, selection.State{}, "VIP www at the controller of fra: connection refused", t2},
 		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
 		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254), selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},
 		{"a lost controller is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Up}, "", t0},
 		{"a lost controller is down where nothing else asks", nil, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
 		{"that it is always up vouches for nothing", keepalives{2}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
-		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up}, verdict{health: selection.Up, load: 200, lost: true}, selection.State{Health: selection.Up}, "", t0},
+		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up}, verdict{health: selection.Down, load: 200, unseen: true}, selection.State{Health: selection.Up}, "", t0},
 		{"suspended", keepalives{0}, "", true, []verdict{up, up, up}, up, selection.State{Health: selection.Up, Suspended: true}, "suspended by an operator", t2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,6 +115,42 @@ func TestTransitions(t *testing.T) {
 	if diff := diffTransitions(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// Few transitions are told each, of many the number, and first verdicts that say up are no news.
+func TestTeller(t *testing.T) {
+	var b strings.Builder
+	tell := teller{log: slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))}
+	var starts, falls []transition
+	for i := range 3 {
+		starts = append(starts, transition{fmt.Sprint("a", i), "unknown", "up", ""})
+	}
+	for i := range mostTold + 5 {
+		falls = append(falls, transition{fmt.Sprint("a", i), "up", "down", "no answer"})
+	}
+	told := func(now time.Time, list []transition, want string) {
+		t.Helper()
+		b.Reset()
+		tell.tell(list, now)
+		if diff := cmp.Diff(want, b.String()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	told(t0, starts, "")
+	told(t0.Add(time.Second), falls[:1], "msg=\"answer down\" answer=a0 was=up reason=\"no answer\"\n")
+	b.Reset()
+	tell.tell(falls[1:], t0.Add(2*time.Second))
+	if n := strings.Count(b.String(), "\n"); n != mostTold-1 {
+		t.Errorf("%d lines, want %d", n, mostTold-1)
+	}
+	told(t0.Add(toldWithin), nil, "msg=\"more answers changed\" down=5 up=3\n")
+	told(t0.Add(toldWithin), falls[:1], "msg=\"answer down\" answer=a0 was=up reason=\"no answer\"\n")
+	told(t0.Add(3*toldWithin), nil, "")
 }
 
 func diffTransitions(want, got []transition) string {

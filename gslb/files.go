@@ -1,7 +1,9 @@
 package gslb
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,7 +14,8 @@ const (
 	// look is how often the files of the configuration are looked at. That they are, and no notices of the kernel are
 	// waited for, sees every change: links among their directories, directories that were away, network file systems.
 	look = time.Second
-	// settle is how long they must be left alone before they are read: editors and deployment tools write in steps.
+	// settle is how long files that others took the place of must be left alone before they are read: tools replace
+	// several.
 	settle = 250 * time.Millisecond
 )
 
@@ -25,32 +28,50 @@ func (d *Daemon) watchAlso(files []config.File) {
 	d.files <- files
 }
 
-// watchFiles asks for a reload when one of the files is no more what was read.
+// watchFiles asks for a reload when one of the files is no more what was read, once all of them seem to be complete.
 func (d *Daemon) watchFiles(ctx context.Context) error {
 	var read []config.File // as they were read; none while a reload that was asked for is under way
 	var seen []config.File // as they were when looked at last, once they are others than those
+	var since time.Time    // when they were first seen so
+	pause := look
 	for {
-		pause := look
-		if seen != nil {
-			pause = settle
-		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case read = <-d.files:
-			seen = nil
+			seen, pause = nil, look
+			continue
 		case <-time.After(pause):
-			switch {
-			case !changed(read):
-				seen = nil
-			case seen == nil || changed(seen):
-				seen = lookAt(read)
-			default:
-				read, seen = nil, nil
-				d.Reload()
-			}
+		}
+		rules := d.view().Config.Server.Reload
+		if !rules.Watch || !changed(read) {
+			seen, pause = nil, look
+			continue
+		}
+		if seen == nil || changed(seen) {
+			seen, since = lookAt(read), time.Now()
+		}
+		left := patience(read, seen, rules.Settle) - time.Since(since)
+		if pause = min(left, look); pause > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case d.settled <- read:
+			read, seen, pause = nil, nil, look
 		}
 	}
+}
+
+// patience is how long files must stay as they were seen before they are read in place of those that were.
+func patience(read, seen []config.File, written time.Duration) time.Duration {
+	for i := range read {
+		if !read[i].Whole(seen[i]) {
+			return written
+		}
+	}
+	return settle
 }
 
 func changed(files []config.File) bool { return slices.ContainsFunc(files, config.File.Changed) }
@@ -61,4 +82,66 @@ func lookAt(files []config.File) []config.File {
 		now[i] = config.Look(f.Path)
 	}
 	return now
+}
+
+// tooMuchLost says why a configuration that nobody asked for does not take the place of the running one: it drops so
+// much that it may be part of one, or a mistake. nil if it does not.
+func tooMuchLost(running, next *compiled) error {
+	most := running.config.Server.Reload.MaxLoss
+	names, all := running.zones.Lost(next.zones)
+	had, has := expressions(running.config), expressions(next.config)
+	all += len(had)
+	for e := range had {
+		if !has[e] {
+			names = append(names, e)
+		}
+	}
+	var answers []string
+	for _, a := range running.config.Answers {
+		if !slices.ContainsFunc(next.config.Answers, func(b config.Answer) bool { return b.Name == a.Name }) {
+			answers = append(answers, a.Name)
+		}
+	}
+	for _, x := range []struct {
+		kind string
+		lost []string
+		all  int
+	}{{"names", names, all}, {"answers", answers, len(running.config.Answers)}} {
+		if 100*len(x.lost) > most*x.all {
+			return fmt.Errorf("waits for SIGHUP or `sluice gslb reload`: it drops %d of %d %s (%s), "+
+				"and server.reload.max_loss lets %d %% go by a change of the file alone",
+				len(x.lost), x.all, x.kind, few(x.lost), most)
+		}
+	}
+	return nil
+}
+
+// expressions are those that rules go by: they stand for names, too.
+func expressions(c *config.Config) map[string]bool {
+	all := make(map[string]bool)
+	for _, r := range c.Rules {
+		for _, d := range c.DomainLists[r.Domains].Domains {
+			if d.Regexp != nil {
+				all[d.Regexp.String()] = true
+			}
+		}
+	}
+	return all
+}
+
+// few lists the first names.
+func few(names []string) string {
+	const most = 3
+	slices.SortFunc(names, cmp.Compare[string])
+	text := ""
+	for i, name := range names[:min(most, len(names))] {
+		if i > 0 {
+			text += ", "
+		}
+		text += name
+	}
+	if len(names) > most {
+		text += ", ..."
+	}
+	return text
 }

@@ -10,6 +10,7 @@
 package gslb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/gslb/keepalive"
@@ -42,6 +44,7 @@ type Config struct {
 	Socket  string           // of control, in place of the file's
 	Cores   int              // that serve UDP; default: all
 	Network check.Network    // that keepalives ask through; default check.Kernel
+	Hold    time.Duration    // how long the word of a data center's controller stands; default watch.DefaultHold
 	Log     *slog.Logger     // default: discards
 }
 
@@ -64,6 +67,8 @@ type Daemon struct {
 
 	changed chan struct{}      // holds a token when what is observed may have changed
 	reloads chan struct{}      // holds a token when the file is to be read again
+	asked   chan chan<- error  // who has the file read again, and wants to know what it came to
+	settled chan []config.File // the files have changed, from these, and seem to be complete
 	orders  chan *order        // of operators
 	loaded  chan loaded        // what a reload came to
 	files   chan []config.File // to the watcher of files: what the configuration was read from
@@ -75,6 +80,7 @@ type Daemon struct {
 	stateFile string // config.Server.State
 	suspended suspended
 	before    map[string]answerState
+	teller    teller
 	watched   map[string]time.Time // since when the controllers of data centers are watched
 }
 
@@ -104,11 +110,14 @@ func New(c Config) (_ *Daemon, err error) {
 	if c.Network == nil {
 		c.Network = check.Kernel{}
 	}
+	c.Hold = cmp.Or(c.Hold, watch.DefaultHold)
 	d := &Daemon{
 		cfg: c, log: c.Log, started: time.Now(),
 		sticky:  selection.NewStickyTable(stickyClients),
-		changed: make(chan struct{}, 1), reloads: make(chan struct{}, 1), orders: make(chan *order), loaded: make(chan loaded), files: make(chan []config.File, 1),
-		load: load,
+		changed: make(chan struct{}, 1), orders: make(chan *order),
+		reloads: make(chan struct{}, 1), asked: make(chan chan<- error), settled: make(chan []config.File),
+		loaded: make(chan loaded), files: make(chan []config.File, 1),
+		load: load, teller: teller{log: c.Log},
 	}
 	first, err := d.load(c.File)
 	if err != nil {
@@ -127,7 +136,7 @@ func New(c Config) (_ *Daemon, err error) {
 		Network: c.Network, Loads: loadReports{&loadreport.Client{Dial: c.Network.DialContext}}, Log: c.Log,
 		OnChange: func(int, bool, int, string, time.Time) { d.poke() },
 	})
-	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Log: c.Log})
+	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Hold: c.Hold, Log: c.Log})
 	if err := d.listen(first.config); err != nil {
 		return nil, err
 	}
@@ -259,7 +268,7 @@ func (d *Daemon) loop(ctx context.Context) error {
 		case <-d.changed:
 			d.publish(d.now.Load().compiled, d.now.Load().configError)
 		case l := <-d.loaded:
-			d.reload(l.next, l.err)
+			d.reload(l)
 		case o := <-d.orders:
 			o.done <- d.obey(o)
 		}
@@ -270,36 +279,56 @@ func (d *Daemon) loop(ctx context.Context) error {
 type loaded struct {
 	next *compiled
 	err  error
+	told chan<- error // who asked; nil for nobody
 }
 
-// readFiles loads the configuration whenever that is asked for. A large one takes seconds, in which loop goes on.
+// readFiles loads the configuration whenever that is asked for, or the files have changed. A large one takes seconds,
+// in which loop goes on. What nobody asked for is held to more: the files must not change while they are read, and
+// must not drop too much.
 func (d *Daemon) readFiles(ctx context.Context) error {
 	for {
+		var l loaded
+		var was []config.File // nil: it was asked for
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.reloads:
+		case l.told = <-d.asked:
+		case was = <-d.settled:
 		}
-		next, err := d.load(d.cfg.File)
+		l.next, l.err = d.load(d.cfg.File)
+		if was != nil {
+			if changed(l.next.files) {
+				d.watchAlso(was)
+				continue
+			}
+			if l.err == nil {
+				l.err = tooMuchLost(d.now.Load().compiled, l.next)
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case d.loaded <- loaded{next, err}:
+		case d.loaded <- l:
 		}
 	}
 }
 
 // reload makes what was loaded the running configuration, or says why not.
-func (d *Daemon) reload(next *compiled, err error) {
+func (d *Daemon) reload(l loaded) {
+	if l.told != nil {
+		defer func() { l.told <- l.err }()
+	}
 	running := d.now.Load()
-	if err != nil {
-		d.watchAlso(next.files)
-		if running.configError != err.Error() {
-			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", err)
-			d.publish(running.compiled, err.Error())
+	if l.err != nil {
+		d.watchAlso(l.next.files)
+		if running.configError != l.err.Error() {
+			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", l.err)
+			d.publish(running.compiled, l.err.Error())
 		}
 		return
 	}
+	next := l.next
 	for _, what := range d.needRestart(running.view.Config, next.config) {
 		d.log.Warn("configuration change takes a restart", "file", d.cfg.File, "key", what)
 	}
@@ -340,8 +369,18 @@ func equalLists[T comparable](a, b []T) bool {
 	return true
 }
 
+// mostWarnings is how many warnings of a configuration are logged; `sluice gslb check` tells them all.
+const mostWarnings = 10
+
 // adopt makes a configuration the running one: what it asks for is observed, and answers follow it.
 func (d *Daemon) adopt(next *compiled, configError string) {
+	warnings := next.config.Warnings
+	for _, w := range warnings[:min(mostWarnings, len(warnings))] {
+		d.log.Warn("configuration is odd", "what", w.Error())
+	}
+	if n := strict.Count(warnings) - mostWarnings; n > 0 {
+		d.log.Warn("configuration is odd in more places: sluice gslb check tells them", "places", n)
+	}
 	d.relay.Set(relayConfig(next.config))
 	d.negatives.Set(next.config.Zones)
 	d.keepalives.Set(next.config.Keepalives)
@@ -352,6 +391,9 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 			watched[dc.Name] = since
 		} else if dc.Controller != "" {
 			watched[dc.Name] = time.Now()
+			for _, after := range []time.Duration{firstWord, d.cfg.Hold} {
+				time.AfterFunc(after, d.poke) // a controller that was not heard then counts otherwise
+			}
 		}
 	}
 	d.watched = watched
@@ -367,7 +409,7 @@ func (d *Daemon) publish(c *compiled, configError string) {
 		keepalive: func(i int) verdict { return keepaliveVerdict(results[i]) },
 		controller: func(dataCenter int, vip string) verdict {
 			name := c.config.DataCenters[dataCenter].Name
-			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now)
+			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now, d.cfg.Hold)
 		},
 	}, d.suspended, d.before, now)
 	states := &selection.States{Answers: make([]selection.State, len(answers)), RulesSuspended: make([]bool, len(c.config.Rules))}
@@ -384,8 +426,6 @@ func (d *Daemon) publish(c *compiled, configError string) {
 	}
 	d.now.Store(&published{view: view, compiled: c, answers: answers, configError: configError})
 	d.server.Publish(view)
-	for _, t := range transitions(d.before, after) {
-		d.log.Info("answer "+t.to, "answer", t.answer, "was", t.from, "reason", t.reason)
-	}
+	d.teller.tell(transitions(d.before, after), now)
 	d.before = after
 }

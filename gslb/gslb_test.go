@@ -27,7 +27,7 @@ import (
 
 // two data centers, each with a web server that a keepalive asks; the first is preferred.
 const twoSites = `
-server: {metrics: "127.0.0.1:0"}
+server: {metrics: "127.0.0.1:0", reload: {settle: 300ms}}
 regions: [{name: europe}]
 data_centers:
   - {name: fra, region: europe}
@@ -84,8 +84,8 @@ func start(t *testing.T) *rig {
 	return startWith(t, func(text string) string { return text })
 }
 
-// startWith starts a daemon whose configuration is twoSites as change leaves it.
-func startWith(t *testing.T, change func(string) string) *rig {
+// startWith starts a daemon whose configuration is twoSites as change leaves it, with those settings.
+func startWith(t *testing.T, change func(string) string, settings ...func(*Config)) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gslb") // the path of a unix socket must be short
 	if err != nil {
@@ -99,11 +99,14 @@ func startWith(t *testing.T, change func(string) string) *rig {
 	t.Cleanup(func() { r.web.Close() })
 	go accept(r.web)
 	r.write(change(r.config()))
-	r.Daemon, err = New(Config{
+	c := Config{
 		File: r.file, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Socket: filepath.Join(dir, "socket"), Cores: 1,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)),
-	})
-	if err != nil {
+	}
+	for _, set := range settings {
+		set(&c)
+	}
+	if r.Daemon, err = New(c); err != nil {
 		t.Fatal(err)
 	}
 	read := r.load
@@ -285,6 +288,35 @@ func TestReloadIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A start with thousands of answers, and the loss of all of them, take few lines of the log.
+func TestFewLines(t *testing.T) {
+	const n = 10_000
+	r := startWith(t, func(text string) string {
+		var answers strings.Builder
+		for i := range n {
+			fmt.Fprintf(&answers, "  - {name: a%d, kind: vip, ipv4: 198.51.100.1, data_center: fra, keepalives: [{kind: tcp, address: %s, port: %d}]}\n",
+				i, "127.0.0.1", 1+i%3)
+		}
+		return strings.Replace(text, "groups:\n", answers.String()+"groups:\n", 1)
+	})
+	r.eventually("all are down", func() bool {
+		m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{Selector: &control.Selector{DataCenter: "fra"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		down := 0
+		for _, a := range m.Answers {
+			if a.State == control.State_STATE_DOWN {
+				down++
+			}
+		}
+		return down == n
+	})
+	if lines := strings.Count(r.log.String(), "\n"); lines > 2*mostTold {
+		t.Errorf("%d lines for %d answers:\n%.2000s", lines, n, r.log)
+	}
+}
+
 // The file is followed through links to its directory, and through times when it or its directory is not there.
 func TestFileIsFollowed(t *testing.T) {
 	r := start(t)
@@ -363,6 +395,7 @@ func TestSuspendAndActivate(t *testing.T) {
 	}{
 		{"nothing", &control.Selector{}, connect.CodeInvalidArgument, "the selector must name an answer, a data center, a region, an owner or a rule"},
 		{"a data center that is not there", &control.Selector{DataCenter: "par"}, connect.CodeNotFound, `no data center "par": there are ams, fra, nyc`},
+		{"a data center and an owner without an answer in common", &control.Selector{DataCenter: "nyc", Owner: "shop"}, connect.CodeNotFound, `no answer has all of data center "nyc", owner "shop"`},
 		{"a rule and more", &control.Selector{Rule: "www", Owner: "shop"}, connect.CodeInvalidArgument, "a rule is chosen alone, without answer, data center, region and owner"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // keepaliveVerdict is what a keepalive says, as compose takes it.
 func keepaliveVerdict(r keepalive.Result) verdict {
-	return verdict{health: healthOf(r.Health), load: r.Load, reason: r.Reason, since: r.Since}
+	return verdict{health: healthOf(r.Health), load: r.Load, reason: r.Reason, since: r.Since, unseen: r.Unasked}
 }
 
 func healthOf(h probe.Health) selection.Health {
@@ -51,16 +51,25 @@ func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, 
 	return reports[0].Load, nil
 }
 
-// controllerVerdict is what a controller says of a VIP, as compose takes it. One that has said nothing for as long as
-// the word of another stands, since it was first watched, is as lost as that.
-func controllerVerdict(v watch.VIP, watched, now time.Time) verdict {
-	switch {
-	case !v.Heard && now.Sub(watched) < watch.DefaultHold:
+// firstWord is how long the first word of a controller is waited for, where keepalives have theirs.
+const firstWord = time.Second
+
+// controllerVerdict is what a controller says of a VIP, as compose takes it; hold is how long its word stands. One
+// that says nothing of the VIP counts for nothing. Where nothing else vouches for the answer, a verdict is waited for
+// as long as a word would stand, since the controller was first watched. Then it counts as down: who lost a data
+// center from sight for so long does not send clients there while it can send them elsewhere.
+func controllerVerdict(v watch.VIP, watched, now time.Time, hold time.Duration) verdict {
+	switch age := now.Sub(watched); {
+	case !v.Heard && !v.Refused && age < firstWord:
 		return verdict{load: -1}
+	case !v.Known() && age < hold:
+		return verdict{load: -1, reason: v.Reason, unseen: true}
 	case !v.Heard:
-		return verdict{health: selection.Down, load: -1, reason: "no word from the controller yet", since: watched.Add(watch.DefaultHold), lost: true}
+		return verdict{health: selection.Down, load: -1, reason: v.Reason, since: watched.Add(hold), unseen: true}
+	case !v.Known():
+		return verdict{health: selection.Down, load: -1, reason: v.Reason, since: v.Since, unseen: true}
 	case v.Live:
-		return verdict{health: selection.Up, load: v.Load, reason: v.Reason, since: v.Since, lost: v.Lost}
+		return verdict{health: selection.Up, load: v.Load, reason: v.Reason, since: v.Since}
 	}
-	return verdict{health: selection.Down, load: -1, reason: v.Reason, since: v.Since, lost: v.Lost}
+	return verdict{health: selection.Down, load: -1, reason: v.Reason, since: v.Since}
 }

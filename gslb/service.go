@@ -61,6 +61,10 @@ func (d *Daemon) obey(o *order) obeyed {
 	if err != nil {
 		return obeyed{err: err}
 	}
+	if len(chosen.answers)+len(chosen.rules) == 0 {
+		err := fmt.Errorf("no answer has all of %s", selectorText(o.selector))
+		return obeyed{err: connect.NewError(connect.CodeNotFound, err)}
+	}
 	m := &control.SetSuspendedResponse{Selected: uint32(len(chosen.answers) + len(chosen.rules))}
 	pick := func(list []string, marked map[string]bool, configured func(i int) bool, index func(string) int) (change []string) {
 		for _, name := range list {
@@ -98,11 +102,46 @@ func (d *Daemon) obey(o *order) obeyed {
 	return obeyed{response: m}
 }
 
+// Reload has the configuration read again, and tells what it came to.
+func (s service) Reload(ctx context.Context, _ *control.ReloadRequest) (*control.ReloadResponse, error) {
+	told := make(chan error, 1)
+	select {
+	case s.d.asked <- told:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case err := <-told:
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInvalidArgument, err)
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c := s.d.view().Config
+	return &control.ReloadResponse{
+		ConfigFile: s.d.cfg.File, Rules: uint32(len(c.Rules)), Answers: uint32(len(c.Answers)), Zones: uint32(len(c.Zones)),
+	}, nil
+}
+
 // chosen is what a selector chooses, by name, in the order of the configuration.
 type chosen struct{ answers, rules []string }
 
 func empty(s *control.Selector) bool {
 	return s.GetAnswer()+s.GetDataCenter()+s.GetRegion()+s.GetOwner() == ""
+}
+
+// selectorText is what a selector asks of an answer, for people.
+func selectorText(s *control.Selector) string {
+	var parts []string
+	for _, p := range []struct{ kind, name string }{
+		{"name", s.GetAnswer()}, {"data center", s.GetDataCenter()}, {"region", s.GetRegion()}, {"owner", s.GetOwner()},
+	} {
+		if p.name != "" {
+			parts = append(parts, fmt.Sprintf("%s %q", p.kind, p.name))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // choose returns the answers that fit all that the selector names, or its rule. A name that the configuration

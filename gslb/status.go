@@ -97,7 +97,7 @@ func answerStatus(c *config.Config, i int, st answerState, picked uint64) *contr
 	}
 	for _, p := range st.probes {
 		reason := p.reason
-		if p.lost && reason == "" {
+		if p.unseen && reason == "" {
 			reason = "no word from the controller"
 		}
 		m.Probes = append(m.Probes, &control.ProbeStatus{Probe: p.text, State: healthState(p.health), Reason: reason, Since: stamp(p.since)})

@@ -93,47 +93,12 @@ func TestFailoverBehindAResolver(t *testing.T) {
 	r := startWith(t, func(text string) string { return strings.Replace(text, "ttl: 5,", "ttl: 2,", 1) })
 	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
 
-	dir := t.TempDir()
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resolver := free.LocalAddr().(*net.UDPAddr)
-	free.Close()
-	conf := fmt.Sprintf(`server:
-  interface: 127.0.0.1@%d
-  directory: %q
-  pidfile: ""
-  chroot: ""
-  username: ""
-  use-syslog: no
-  do-not-query-localhost: no
-  module-config: "iterator"
-  num-threads: 1
-stub-zone:
-  name: "example.com"
-  stub-addr: %s@%d
-remote-control:
-  control-enable: no
-`, resolver.Port, dir, r.Addrs()[0].Addr(), r.Addrs()[0].Port())
-	file := filepath.Join(dir, "unbound.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, unbound, "-d", "-c", file)
-	var said syncBuffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); _ = cmd.Wait() }() // killed
-
+	resolver, said := resolve(t, unbound, r, "example.com")
 	c := dns.Client{Timeout: 5 * time.Second}
 	ask := func() (address string) {
 		m := new(dns.Msg)
 		m.SetQuestion("www.example.com.", dns.TypeA)
-		reply, _, err := c.ExchangeContext(t.Context(), m, resolver.String())
+		reply, _, err := c.ExchangeContext(t.Context(), m, resolver)
 		if err != nil || len(reply.Answer) == 0 {
 			return ""
 		}
@@ -165,6 +130,96 @@ remote-control:
 		return false
 	})
 	if late := stale.Sub(switched); late > ttl+time.Second { // the resolver counts whole seconds
-		t.Errorf("the old answer was seen %v after gslb gave the new one, want at most the TTL of %v; unbound: %s", late, ttl, &said)
+		t.Errorf("the old answer was seen %v after gslb gave the new one, want at most the TTL of %v; unbound: %s", late, ttl, said)
 	}
+}
+
+// resolve starts a caching resolver that asks the rig for a zone, and returns where it answers and what it says.
+func resolve(t *testing.T, unbound string, r *rig, zone string) (address string, said *syncBuffer) {
+	t.Helper()
+	dir := t.TempDir()
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver := free.LocalAddr().(*net.UDPAddr)
+	free.Close()
+	conf := fmt.Sprintf(`server:
+  interface: 127.0.0.1@%d
+  directory: %q
+  pidfile: ""
+  chroot: ""
+  username: ""
+  use-syslog: no
+  do-not-query-localhost: no
+  module-config: "iterator"
+  qname-minimisation-strict: yes
+  num-threads: 1
+stub-zone:
+  name: %q
+  stub-addr: %s@%d
+remote-control:
+  control-enable: no
+`, resolver.Port, dir, zone, r.Addrs()[0].Addr(), r.Addrs()[0].Port())
+	file := filepath.Join(dir, "unbound.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, unbound, "-d", "-c", file)
+	said = new(syncBuffer)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); _ = cmd.Wait() }) // killed
+	return resolver.String(), said
+}
+
+// Resolvers refuse a response with a record twice.
+func TestDNAMETwiceBehindAResolver(t *testing.T) {
+	unbound := need(t, "unbound")
+	r := startWith(t, func(text string) string {
+		return text + `      - {name: old, type: DNAME, data: new}
+      - {name: www.new, type: CNAME, data: web.old}
+      - {name: web.new, type: A, data: 192.0.2.90}
+`
+	})
+	resolver, said := resolve(t, unbound, r, "example.com")
+	c := dns.Client{Timeout: 5 * time.Second}
+	r.eventually("the resolver answers", func() bool {
+		m := new(dns.Msg)
+		m.SetQuestion("www.old.example.com.", dns.TypeA)
+		reply, _, err := c.ExchangeContext(t.Context(), m, resolver)
+		if err != nil {
+			return false
+		}
+		if reply.Rcode != dns.RcodeSuccess || len(reply.Answer) == 0 || !strings.HasSuffix(reply.Answer[len(reply.Answer)-1].String(), "192.0.2.90") {
+			t.Fatalf("the resolver says\n%v\n%s", reply, said)
+		}
+		return true
+	})
+}
+
+// A resolver that asks label by label, and takes no for an answer, finds a name that an expression gives (RFC 9156,
+// RFC 8020).
+func TestStrictMinimisationFindsExpressions(t *testing.T) {
+	unbound := need(t, "unbound")
+	r := startWith(t, func(text string) string {
+		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: ['^img[0-9]+\.eu\.cdn\.example\.com$']`, 1)
+	})
+	resolver, said := resolve(t, unbound, r, "example.com")
+	c := dns.Client{Timeout: 5 * time.Second}
+	r.eventually("the resolver answers", func() bool {
+		m := new(dns.Msg)
+		m.SetQuestion("img7.eu.cdn.example.com.", dns.TypeA)
+		reply, _, err := c.ExchangeContext(t.Context(), m, resolver)
+		if err != nil {
+			return false
+		}
+		if reply.Rcode != dns.RcodeSuccess || len(reply.Answer) != 1 {
+			t.Fatalf("the resolver says\n%v\n%s", reply, said)
+		}
+		return true
+	})
 }

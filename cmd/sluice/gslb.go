@@ -20,8 +20,10 @@ import (
 var gslbCommand = &cli.Command{
 	Name:  "gslb",
 	Usage: "send clients to the right data center: a DNS server with rules and health",
-	Description: "Without a subcommand, runs the name server. FILE is read again on SIGHUP and when it, or a zone file\n" +
-		"that it names, changes; a faulty one changes nothing, and the log and `sluice gslb status` say why.\n" +
+	Description: "Without a subcommand, runs the name server. FILE is read again on SIGHUP, by `sluice gslb reload`, and\n" +
+		"when it, or a zone file that it names, was replaced, or written and left alone for server.reload.settle\n" +
+		"(10s). A faulty one changes nothing, and one that drops much waits for you; the log and\n" +
+		"`sluice gslb status` say why.\n" +
 		"Ends on SIGINT or SIGTERM. The subcommands ask a running one over its control socket.\n\n" +
 		"Port 53 needs CAP_NET_BIND_SERVICE, ICMP keepalives a ping socket or CAP_NET_RAW; nothing\n" +
 		"else needs privileges.",
@@ -45,6 +47,7 @@ var gslbCommand = &cli.Command{
 		gslbQueryCommand,
 		gslbSuspendCommand,
 		gslbActivateCommand,
+		gslbReloadCommand,
 	},
 }
 

@@ -13,9 +13,11 @@ var gslbCheckCommand = &cli.Command{
 	Name:      "check",
 	Usage:     "say everything that is wrong with a configuration file",
 	ArgsUsage: "FILE",
-	Description: "Nothing but FILE and the zone files that it names is looked at. Problems are printed to standard error,\n" +
-		"one on a line, the first hundred, and the exit code is 2. With --json prints one object: file, ok,\n" +
-		"rules, answers, zones, records (how many), and problems, a list of all with file, line, path and message.",
+	Description: "FILE may be - for standard input; paths in it are then relative to the working directory. Nothing but\n" +
+		"FILE and the zone files that it names is looked at. Problems are printed to standard error, one on a line,\n" +
+		"the first hundred, and the exit code is 2. Warnings are printed, too: what is odd and taken all the same.\n" +
+		"With --json prints one object: file, ok, rules, answers, zones, records (how many), and problems and\n" +
+		"warnings, lists of all with file, line, path and message.",
 	Flags:  []cli.Flag{jsonFlag()},
 	Action: action(gslbCheck, "FILE"),
 }
@@ -29,16 +31,33 @@ type gslbChecked struct {
 	Zones    int              `json:"zones"`
 	Records  int              `json:"records"`
 	Problems []checkedProblem `json:"problems"`
+	Warnings []checkedProblem `json:"warnings"`
 }
 
 func gslbCheck(c *cli.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
 	}
-	cfg, _, err := gslbconfig.Load(args[0])
+	file := args[0]
+	var cfg *gslbconfig.Config
+	var err error
+	if file == "-" {
+		file = "stdin"
+		cfg, err = gslbconfig.Read(file, c.App.Reader)
+	} else {
+		cfg, _, err = gslbconfig.Load(file)
+	}
 	problems := strict.Problems(err)
-	result := gslbChecked{File: args[0], OK: err == nil, Problems: []checkedProblem{}}
+	result := gslbChecked{File: file, OK: err == nil, Problems: []checkedProblem{}, Warnings: []checkedProblem{}}
 	if err == nil {
+		for _, w := range cfg.Warnings {
+			result.Warnings = append(result.Warnings, checkedProblem{w.File, w.Line, w.Path, w.Message})
+		}
+		if len(cfg.Warnings) > 0 {
+			if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(cfg.Warnings.String())); err != nil {
+				return err
+			}
+		}
 		result.Rules, result.Answers, result.Zones = len(cfg.Rules), len(cfg.Answers), len(cfg.Zones)
 		for _, z := range cfg.Zones {
 			result.Records += len(z.Records)
@@ -56,13 +75,13 @@ func gslbCheck(c *cli.Context, args []string) error {
 	case c.Bool("json"):
 		err = writeJSON(c.App.Writer, result)
 	case result.OK:
-		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", args[0], count(result.Rules, "rule", "rules"),
+		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.Rules, "rule", "rules"),
 			count(result.Answers, "answer", "answers"), count(result.Zones, "zone", "zones"), count(result.Records, "record", "records"))
 	default:
 		err = nil
 	}
 	if err == nil && !result.OK {
-		return usageError(fmt.Errorf("%s: %s", args[0], count(strict.Count(problems), "problem", "problems")))
+		return usageError(fmt.Errorf("%s: %s", file, count(strict.Count(problems), "problem", "problems")))
 	}
 	return err
 }

@@ -56,6 +56,30 @@ var gslbActivateCommand = &cli.Command{
 	Action: action(func(c *cli.Context, _ []string) error { return setSuspended(c, false) }),
 }
 
+var gslbReloadCommand = &cli.Command{
+	Name:  "reload",
+	Usage: "read the configuration again, also where it drops much",
+	Description: "Returns once it runs. A faulty one changes nothing: everything that is wrong is printed to standard\n" +
+		"error, and the exit code is 2. Role: operator. With --json prints one sluice.gslb.v1.ReloadResponse.",
+	Flags:  []cli.Flag{socketFlag(), jsonFlag()},
+	Action: action(gslbReload),
+}
+
+func gslbReload(c *cli.Context, _ []string) error {
+	return withGSLB(c, func(ctx context.Context, client *control.Client) error {
+		m, err := client.Reload(ctx, &control.ReloadRequest{})
+		if err != nil {
+			return err
+		}
+		if c.Bool("json") {
+			return writeJSON(c.App.Writer, jsonMessage{m})
+		}
+		_, err = fmt.Fprintf(c.App.Writer, "%s is loaded: %s, %s, %s\n", m.ConfigFile, count(int(m.Rules), "rule", "rules"),
+			count(int(m.Answers), "answer", "answers"), count(int(m.Zones), "zone", "zones"))
+		return err
+	})
+}
+
 func socketFlag() cli.Flag {
 	return &cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: socketDefault(rpc.Find(control.RoleName)), Usage: "`PATH` of the control socket"}
 }
@@ -220,8 +244,6 @@ func setSuspended(c *cli.Context, on bool) error {
 		}
 		switch {
 		case len(m.Changed)+len(m.Configured) > 0:
-		case m.Selected == 0:
-			fmt.Fprintln(c.App.Writer, "nothing to do: there is no such answer")
 		case selected.Rule != "":
 			fmt.Fprintf(c.App.Writer, "nothing to do: the rule is already %s\n", verb)
 		default:

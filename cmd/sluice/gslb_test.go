@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gslbconfig "github.com/sluicelb/sluice/gslb/config"
@@ -85,10 +86,15 @@ func TestGSLBCommands(t *testing.T) {
 	check(2, nil, []string{"sluice: which NAME? `sluice gslb explain --help` tells the usage\n"}, "gslb", "explain")
 	check(2, nil, []string{`sluice: type: must be a record type, as A, AAAA or HTTPS, is "BLA"`}, "gslb", "query", "www.example.com", "BLA")
 	check(2, nil, []string{"sluice: --answer, --data-center, --region and --owner list what leads to answers"}, "gslb", "query", "www.example.com", "--owner", "web-team")
-	check(0, []string{"nothing to do: there is no such answer\n"}, nil, "gslb", "suspend", "--region", "america", "--data-center", "berlin")
+	for _, verb := range []string{"suspend", "activate"} {
+		check(2, nil, []string{`sluice: no answer has all of data center "berlin", region "america"` + "\n"}, "gslb", verb, "--region", "america", "--data-center", "berlin")
+		check(2, nil, []string{`sluice: no answer has all of owner "mail-team"` + "\n"}, "gslb", verb, "--owner", "mail-team")
+	}
 	check(0, []string{"www is suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"nothing to do: the rule is already suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"www is activated\n"}, nil, "gslb", "activate", "--rule", "www")
+	check(0, []string{"../../docs/examples/gslb.yaml is loaded: 9 rules, 8 answers, 3 zones\n"}, nil, "gslb", "reload")
+	check(0, []string{`"rules": 9`}, nil, "gslb", "reload", "--json")
 	check(0, []string{"TYPE65280\t\\# 4 c0000201\n"}, nil, "gslb", "query", "raw.example.com", "type65280")
 	if code, stdout, stderr := sluice(t, "gslb", "--socket", socket, "status"); code != 0 || !strings.Contains(stdout, "docs/examples/gslb.yaml, loaded ") {
 		t.Errorf("--socket before the subcommand: exit code %d, %s, %s", code, stdout, stderr)
@@ -137,6 +143,55 @@ func TestGSLBRefuses(t *testing.T) {
 	}
 	if code, stdout, _ := sluice(t, "gslb", "check", example); code != 0 || !strings.HasPrefix(stdout, example+": ok: ") {
 		t.Errorf("check of the example: exit code %d, %s", code, stdout)
+	}
+}
+
+// Standard input is checked as a file is, and what is odd is told and taken.
+func TestGSLBCheck(t *testing.T) {
+	const zone = `zones:
+  - name: example.com
+    records:
+      - {name: "@", type: SOA, data: ns1.example.net. h 1 7200 900 1209600 60}
+      - {name: "@", type: NS, data: ns1.example.net.}
+      - {name: sub, type: NS, data: ns1.example.net.}
+`
+	const odd = `      - {name: x.sub, type: TXT, data: x}
+`
+	const warning = "stdin:7: zones[0].records[3]: is never given: x.sub.example.com. lies below the delegation of zones[0].records[2] (line 6), and this is no address but TXT"
+	for _, tt := range []struct {
+		name, stdin, args string
+		code              int
+		stdout, stderr    string
+	}{
+		{"good", zone, "-", 0, "stdin: ok: 0 rules, 0 answers, 1 zone, 3 records\n", ""},
+		{"odd", zone + odd, "-", 0, "stdin: ok: 0 rules, 0 answers, 1 zone, 4 records\n", "warning: " + warning + "\n"},
+		{"bad", "zones: 7\n", "-", exitUsage, "", "stdin:1: zones: must be a list, is \"7\"\nsluice: stdin: 1 problem\n"},
+		{"JSON", zone + odd, "--json -", 0, `{
+  "file": "stdin",
+  "ok": true,
+  "rules": 0,
+  "answers": 0,
+  "zones": 1,
+  "records": 4,
+  "problems": [],
+  "warnings": [
+    {
+      "file": "stdin",
+      "line": 7,
+      "path": "zones[0].records[3]",
+      "message": "is never given: x.sub.example.com. lies below the delegation of zones[0].records[2] (line 6), and this is no address but TXT"
+    }
+  ]
+}
+`, "warning: " + warning + "\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			setStdin(t, tt.stdin)
+			code, stdout, stderr := sluice(t, append([]string{"gslb", "check"}, strings.Fields(tt.args)...)...)
+			if diff := cmp.Diff([]any{tt.code, tt.stdout, tt.stderr}, []any{code, stdout, stderr}); diff != "" {
+				t.Errorf("exit code, stdout, stderr (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

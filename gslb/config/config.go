@@ -7,9 +7,12 @@ package config
 import (
 	"net/netip"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sluicelb/sluice/controller/config/strict"
 )
 
 // Config is a whole, valid configuration. Cross references are indices into its slices. It is immutable.
@@ -25,6 +28,7 @@ type Config struct {
 	Groups      []Group
 	Rules       []Rule
 	Zones       []Zone // longest names first
+	Warnings    Warnings
 }
 
 // Anywhere is the source list that every client is in.
@@ -249,6 +253,19 @@ const (
 	NoMatchNXDomain // zones only
 )
 
+// Warnings are what is odd about a configuration and changes nothing else: the first strict.MaxProblems, and how many
+// more.
+type Warnings []*strict.Problem
+
+// String is a line for each, but for the last one's end.
+func (w Warnings) String() string {
+	var lines []string
+	for _, p := range w {
+		lines = append(lines, "warning: "+p.Error())
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Zone is a zone that this server is authoritative for: whole, with its records, or only the names that rules balance in
 // it, its SOA fetched from who owns the rest.
 type Zone struct {
@@ -273,6 +290,7 @@ type Server struct {
 	RateLimit      RateLimit
 	TCP            TCPLimits
 	Mitigation     Mitigation
+	Reload         Reload
 	NoMatch        NoMatch // Refused or Forward
 	Forward        []netip.AddrPort
 	ForwardTimeout time.Duration // per try, default 1 s
@@ -301,6 +319,13 @@ type TCPLimits struct {
 	Connections, PerClient int           // default 1000, 100
 	Idle, Query            time.Duration // default 10 s without a query; 5 s for a started message or a write
 	Pipeline               int           // queries of one connection under way, default 64
+}
+
+// Reload is when the files of the configuration are read again without being told to.
+type Reload struct {
+	Watch   bool          // when they change; default on
+	Settle  time.Duration // how long one that was not replaced as a whole must be left alone before; default 10 s
+	MaxLoss int           // percent of the names, and of the answers, that may go by it; default 20
 }
 
 // Mitigation drops what no honest resolver sends.

@@ -49,6 +49,9 @@ func (p *parser) names(path string, list []string) []Domain {
 			continue
 		}
 		name, err := canonical(text)
+		if err == nil && strings.Contains(strings.TrimPrefix(name, "*."), "*") {
+			err = errStar
+		}
 		if err != nil {
 			p.Add(item(path, i), "must be a domain name such as www.example.com, or a wildcard such as *.example.com, is %s: %v", strict.Quote(text), err)
 			continue

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/sluicelb/sluice/controller/config/strict"
 )
@@ -14,23 +15,47 @@ import (
 type File struct {
 	Path string
 	info fs.FileInfo // nil: there was none
+	real string      // the path without links
 }
 
 // Look returns the file at path as it is now. Links are followed, also those among the directories.
 func Look(path string) File {
-	info, _ := os.Stat(path) // what cannot be looked at is as good as not there
-	return File{path, info}
+	info, err := os.Stat(path)
+	if err != nil { // what cannot be looked at is as good as not there
+		return File{Path: path}
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return File{Path: path}
+	}
+	return File{path, info, real}
 }
 
 // Changed reports whether what is at the path now may read differently: it was written, replaced or removed, its mode
 // is another, or a link on the way to it leads elsewhere.
 func (f File) Changed() bool {
-	now := Look(f.Path)
-	if f.info == nil || now.info == nil {
-		return (f.info == nil) != (now.info == nil)
+	now, _ := os.Stat(f.Path)
+	return f.differs(now)
+}
+
+func (f File) differs(now fs.FileInfo) bool {
+	if f.info == nil || now == nil {
+		return (f.info == nil) != (now == nil)
 	}
-	return !os.SameFile(f.info, now.info) || f.info.Size() != now.info.Size() || f.info.Mode() != now.info.Mode() ||
-		!f.info.ModTime().Equal(now.info.ModTime())
+	return !os.SameFile(f.info, now) || f.info.Size() != now.Size() || f.info.Mode() != now.Mode() ||
+		!f.info.ModTime().Equal(now.ModTime())
+}
+
+// Whole reports whether now, which is at the same path, is f still or has taken its place as a whole: it was moved
+// there, or a link leads there. What was written where it is, or is gone, may be half of what is to come.
+func (f File) Whole(now File) bool {
+	switch {
+	case !f.differs(now.info):
+		return true
+	case f.info == nil || now.info == nil || os.SameFile(f.info, now.info):
+		return false
+	}
+	return f.real != now.real || changedAfterWritten(now.info)
 }
 
 // access is who may read a file.

@@ -53,6 +53,9 @@ const (
 	defaultInactivity               = time.Hour
 	minCustom, maxCustom            = 100 * time.Millisecond, time.Hour
 	minInterval, maxInterval        = 40 * time.Second, 255 * time.Second
+	minSettle, maxSettle            = 100 * time.Millisecond, time.Hour
+	defaultSettle                   = 10 * time.Second
+	defaultMaxLoss                  = 20 // percent
 	minTimeout, maxTimeout          = 20 * time.Second, 60 * time.Second
 	maxResponse                     = time.Minute
 	defaultResponse, defaultBackoff = 2 * time.Second, 2 * time.Second

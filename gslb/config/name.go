@@ -18,8 +18,8 @@ var (
 )
 
 // canonical returns the absolute, lower-case form of a domain name as DNS servers print it (RFC 4343, RFC 1035
-// section 5.1), so that equal names are equal strings. The last dot may be left out. The first label may
-// be "*".
+// section 5.1), so that equal names are equal strings. The last dot may be left out. "*" may stand anywhere: it means
+// something only as the whole first label (RFC 4592 section 2.1.1).
 func canonical(text string) (string, error) {
 	if text == "." {
 		return text, nil
@@ -43,13 +43,9 @@ func canonical(text string) (string, error) {
 			}
 			label = 0
 			continue
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '/':
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '/', c == '*':
 		case 'A' <= c && c <= 'Z':
 			upper = true
-		case c == '*':
-			if i > 0 || len(rest) > 1 && rest[1] != '.' {
-				return "", errStar
-			}
 		case c >= 0x80:
 			return "", errNotASCII
 		default:

@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 
@@ -39,6 +41,19 @@ func Load(file string) (*Config, []File, error) {
 		return readFile(path, access)
 	})
 	return c, files, err
+}
+
+// Read reads the configuration that r holds; a name for it stands in problems. Paths in it are relative to the
+// working directory.
+func Read(name string, r io.Reader) (*Config, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
+	if err != nil {
+		return nil, &strict.Problem{File: name, Message: unreadable(err)}
+	}
+	if len(data) > maxFileSize {
+		return nil, &strict.Problem{File: name, Message: fmt.Sprintf("may have %d bytes, has more", maxFileSize)}
+	}
+	return Parse(name, data)
 }
 
 // Parse reads a configuration. Paths in it are relative to the directory of file. The error joins one
@@ -82,6 +97,9 @@ func parse(file string, data []byte, read reader) (*Config, []string, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, p.files, err
 	}
+	if c.Warnings = p.warnings; p.unwarned > 0 {
+		c.Warnings = append(c.Warnings, strict.More(file, p.unwarned))
+	}
 	return c, p.files, nil
 }
 
@@ -92,8 +110,10 @@ type parser struct {
 	dir       string // that the file's paths are relative to
 	read      reader
 	files     []string
-	elsewhere []error // problems in other files, the first strict.MaxProblems
-	further   int     // more of them
+	elsewhere []error  // problems in other files, the first strict.MaxProblems
+	further   int      // more of them
+	warnings  Warnings // the first strict.MaxProblems
+	unwarned  int      // more of them
 
 	regionNames, ownerNames, dataCenterNames, sourceNames, domainNames, keepaliveNames, answerNames, groupNames index
 
@@ -124,6 +144,18 @@ func (p *parser) fault(at place, format string, args ...any) {
 	p.report(problem(at, format, args...))
 }
 
+// warn notes what is odd at a place, and taken all the same.
+func (p *parser) warn(at place, format string, args ...any) {
+	if len(p.warnings) == strict.MaxProblems {
+		p.unwarned++
+		return
+	}
+	if at.file == "" {
+		at.file, at.line = p.files[0], p.Line(at.path)
+	}
+	p.warnings = append(p.warnings, problem(at, format, args...))
+}
+
 // report notes a problem in another file.
 func (p *parser) report(err error) {
 	if len(p.elsewhere) == strict.MaxProblems {
@@ -152,16 +184,21 @@ func (p *parser) path(path string) string {
 	return filepath.Join(p.dir, path)
 }
 
+// also reads a file that belongs to the configuration.
+func (p *parser) also(file string, access access) ([]byte, error) {
+	if !slices.Contains(p.files, file) {
+		p.files = append(p.files, file)
+	}
+	return p.read(file, access)
+}
+
 // contents reads the file that the value at path names.
 func (p *parser) contents(path, name string, access access) ([]byte, string, bool) {
 	if !p.usable(path) || !p.pathForm(path, name) {
 		return nil, "", false
 	}
 	file := p.path(name)
-	if !slices.Contains(p.files, file) {
-		p.files = append(p.files, file)
-	}
-	data, err := p.read(file, access)
+	data, err := p.also(file, access)
 	if err != nil {
 		p.Add(path, "must be a file that can be read: %v", err)
 		return nil, file, false

@@ -93,6 +93,7 @@ func TestParse(t *testing.T) {
 			RateLimit:  RateLimit{Window: 15 * time.Second, Slip: 2},
 			TCP:        TCPLimits{Connections: 1000, PerClient: 100, Idle: 10 * time.Second, Query: 5 * time.Second, Pipeline: 64},
 			Mitigation: Mitigation{Responses: true, PrivilegedPorts: true},
+			Reload:     Reload{Watch: true, Settle: 10 * time.Second, MaxLoss: 20},
 			NoMatch:    NoMatchRefused, ForwardTimeout: time.Second, ForwardMax: 1000,
 		},
 		Regions:     []Region{{"europe"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,17 +66,20 @@ func (p *parser) record(z *zone, path string, r rawRecord) bool {
 
 // owner reads the name of a record: "@" for the zone's own, relative to the zone, or absolute with a last dot.
 func (p *parser) owner(z *zone, path, text string) (string, bool) {
-	name := text
+	absolute := text
 	switch {
 	case text == "@":
 		return z.Name, true
 	case dns.IsFqdn(text):
 	case z.Name == ".":
-		name += "."
+		absolute += "."
 	default:
-		name += "." + z.Name
+		absolute += "." + z.Name
 	}
-	name, err := canonical(name)
+	name, err := canonical(absolute)
+	if err == errCharacter && !strings.ContainsFunc(text, needsEscape) {
+		name, err = normal(absolute)
+	}
 	if err == nil && z.Name != "." && within(name, z.Name+z.Name) {
 		err = fmt.Errorf("without a last dot it is relative to the zone, which makes %s of it", name)
 	}
@@ -85,6 +89,9 @@ func (p *parser) owner(z *zone, path, text string) (string, bool) {
 	}
 	return name, true
 }
+
+// needsEscape reports whether a character of a name means something else in a zone file, unless it is escaped.
+func needsEscape(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"();@$`, c) }
 
 func (p *parser) typeOf(path, text string) bool {
 	t, ok := recordType(text)
@@ -102,7 +109,7 @@ func (p *parser) typeOf(path, text string) bool {
 // refusedType says why zones may not have records of a type; empty if they may.
 func refusedType(t uint16) string {
 	switch t {
-	case dns.TypeSIG, dns.TypeNXT, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM:
+	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM:
 		return "signed zones are not served, as signatures made elsewhere would not cover answers that follow health"
 	}
 	if isMeta(t) {
@@ -148,61 +155,6 @@ func parserProblem(err error) (string, int) {
 	return m[1], line
 }
 
-// zoneFile reads a zone file (RFC 1035 section 5). It may not include others.
-func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
-	if z.Name == "" {
-		return false
-	}
-	lines := &lineReader{data: data}
-	zp := dns.NewZoneParser(lines, z.Name, "")
-	zp.SetDefaultTTL(z.ttl)
-	good := true
-	refused := 0 // the last line with such a directive
-	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
-		if len(z.seen) > maxRecords {
-			return false
-		}
-		at := place{file: file, line: lines.line}
-		switch h := rr.Header(); {
-		case lines.line == refused:
-		case generatesWithoutTTL(lines.current()):
-			p.fault(at, "must give a TTL after the name: records of $GENERATE take it from nowhere else")
-			refused, good = lines.line, false
-		case h.Name == "":
-			p.fault(at, "must begin with a name: there is no record before it whose name it could have")
-			good = false
-		case h.Class != dns.ClassINET:
-			p.fault(at, "must be of class IN, is of %s", dns.Class(h.Class))
-			good = false
-		case refusedType(h.Rrtype) != "":
-			p.fault(at, "must not be of type %s: %s", dns.Type(h.Rrtype), refusedType(h.Rrtype))
-			good = false
-		default:
-			good = p.add(z, rr, at) && good
-		}
-	}
-	if err := zp.Err(); err != nil {
-		why, line := parserProblem(err)
-		p.fault(place{file: file, line: max(line, 1)}, "is not a zone file: %s", why)
-		return false
-	}
-	return good
-}
-
-// generatesWithoutTTL reports whether a line has $GENERATE for records without a TTL. The zone parser knows neither $TTL nor
-// a default in these.
-func generatesWithoutTTL(line string) bool {
-	fields := strings.Fields(line)
-	if len(fields) < 5 || !strings.EqualFold(fields[0], "$GENERATE") { // range, name, type, data
-		return false
-	}
-	after := fields[3]
-	if _, class := dns.StringToClass[strings.ToUpper(after)]; class {
-		after = fields[4]
-	}
-	return after[0] < '0' || after[0] > '9'
-}
-
 // add puts a record into its zone, unless it is there. It reports whether the record is good.
 func (p *parser) add(z *zone, rr dns.RR, at place) bool {
 	h := rr.Header()
@@ -220,8 +172,8 @@ func (p *parser) add(z *zone, rr dns.RR, at place) bool {
 		return false
 	}
 	if h.Ttl > maxRecordTTL {
-		p.fault(at, "must have a TTL of 0..%d, has %d", uint32(maxRecordTTL), h.Ttl)
-		return false
+		p.warn(at, "has the TTL %d, above %d, which counts as 0 (RFC 2181 section 8)", h.Ttl, uint32(maxRecordTTL))
+		h.Ttl = 0
 	}
 	wire, err := p.pack(rr)
 	if err != nil {
@@ -238,11 +190,27 @@ func (p *parser) add(z *zone, rr dns.RR, at place) bool {
 		z.nodes[name] = n
 		z.order = append(z.order, n)
 	}
+	if n.hasInOtherCase(rr) {
+		return true
+	}
 	n.records = append(n.records, record{rr, at, len(wire)})
 	if h.Rrtype == dns.TypeDNAME || h.Rrtype == dns.TypeNS && name != z.Name {
 		z.cuts = true
 	}
 	return true
+}
+
+// hasInOtherCase reports whether the node has a record that differs only in the case of names in its data (RFC 4343
+// section 3).
+func (n *node) hasInOtherCase(rr dns.RR) bool {
+	switch rr.(type) {
+	case *dns.NS, *dns.CNAME, *dns.DNAME, *dns.PTR, *dns.MX, *dns.SRV, *dns.SOA, *dns.KX, *dns.AFSDB, *dns.RT, *dns.RP,
+		*dns.MINFO, *dns.MB, *dns.MD, *dns.MF, *dns.MG, *dns.MR, *dns.PX, *dns.LP, *dns.NAPTR, *dns.NSAPPTR, *dns.SVCB,
+		*dns.HTTPS, *dns.TALINK:
+	default:
+		return false
+	}
+	return slices.ContainsFunc(n.records, func(r record) bool { return dns.IsDuplicate(r.RR, rr) })
 }
 
 // pack returns the record as it is on the wire with TTL 0, once it is sure that it can be sent and read.

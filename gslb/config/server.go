@@ -27,6 +27,7 @@ type rawServer struct {
 	RateLimit         rawRateLimit   `yaml:"rate_limit"`
 	TCP               rawTCP         `yaml:"tcp"`
 	Mitigation        rawMitigation  `yaml:"mitigation"`
+	Reload            rawReload      `yaml:"reload"`
 	NoMatch           *NoMatch       `yaml:"no_match"`
 	Forward           []string       `yaml:"forward"`
 	ForwardTimeout    *time.Duration `yaml:"forward_timeout"`
@@ -55,6 +56,12 @@ type rawTCP struct {
 	Pipeline    *int           `yaml:"pipeline"`
 }
 
+type rawReload struct {
+	Watch   *bool          `yaml:"watch"`
+	Settle  *time.Duration `yaml:"settle"`
+	MaxLoss *int           `yaml:"max_loss"`
+}
+
 type rawMitigation struct {
 	Responses       *bool `yaml:"responses"`
 	PrivilegedPorts *bool `yaml:"privileged_ports"`
@@ -62,18 +69,23 @@ type rawMitigation struct {
 
 func (p *parser) server(r rawServer) Server {
 	s := Server{
-		Listen:         p.listen("server.listen", r.Listen),
-		Control:        p.control("server.control", r.Control),
-		Metrics:        p.metrics("server.metrics", r.Metrics),
-		State:          p.filePath("server.state", r.State),
-		NSID:           p.line("server.nsid", r.NSID, 128),
-		Version:        p.line("server.version", r.Version, 255), // one string of TXT data
-		ID:             p.line("server.id", r.ID, 255),
-		UDPSize:        uint16(p.number("server.udp_size", r.UDPSize, defaultUDPSize, minUDPSize, maxUDPSize)),
-		CookieSecrets:  p.cookieSecrets(r),
-		RateLimit:      p.rateLimit("server.rate_limit", r.RateLimit),
-		TCP:            p.tcp("server.tcp", r.TCP),
-		Mitigation:     Mitigation{orTrue(r.Mitigation.Responses), orTrue(r.Mitigation.PrivilegedPorts)},
+		Listen:        p.listen("server.listen", r.Listen),
+		Control:       p.control("server.control", r.Control),
+		Metrics:       p.metrics("server.metrics", r.Metrics),
+		State:         p.filePath("server.state", r.State),
+		NSID:          p.line("server.nsid", r.NSID, 128),
+		Version:       p.line("server.version", r.Version, 255), // one string of TXT data
+		ID:            p.line("server.id", r.ID, 255),
+		UDPSize:       uint16(p.number("server.udp_size", r.UDPSize, defaultUDPSize, minUDPSize, maxUDPSize)),
+		CookieSecrets: p.cookieSecrets(r),
+		RateLimit:     p.rateLimit("server.rate_limit", r.RateLimit),
+		TCP:           p.tcp("server.tcp", r.TCP),
+		Mitigation:    Mitigation{orTrue(r.Mitigation.Responses), orTrue(r.Mitigation.PrivilegedPorts)},
+		Reload: Reload{
+			Watch:   orTrue(r.Reload.Watch),
+			Settle:  p.duration("server.reload.settle", r.Reload.Settle, defaultSettle, minSettle, maxSettle),
+			MaxLoss: p.number("server.reload.max_loss", r.Reload.MaxLoss, defaultMaxLoss, 0, 100),
+		},
 		NoMatch:        NoMatchRefused,
 		ForwardTimeout: p.duration("server.forward_timeout", r.ForwardTimeout, time.Second, 50*time.Millisecond, 30*time.Second),
 		ForwardMax:     p.number("server.forward_max", r.ForwardMax, 1000, 1, 100000),

@@ -107,16 +107,8 @@ func TestRecordProblems(t *testing.T) {
 		{"two CNAMEs", "{name: x, type: CNAME, data: y},\n{name: x, type: CNAME, data: z}", []string{"f:5: zones[0].records[3]: must be the only CNAME at x.example.com., zones[0].records[2] (line 4) is one too"}},
 		{"two DNAMEs", "{name: x, type: DNAME, data: y},\n{name: x, type: DNAME, data: z}", []string{"f:5: zones[0].records[3]: must be the only DNAME at x.example.com., zones[0].records[2] (line 4) is one too"}},
 		{"a record twice", "{name: x, type: A, data: 192.0.2.1},\n{name: X, type: A, ttl: 60, data: 192.0.2.1}", nil},
-		{"two TTLs", "{name: x, type: A, data: 192.0.2.1},\n{name: x, type: A, ttl: 60, data: 192.0.2.2}", []string{"f:5: zones[0].records[3]: must have the TTL 3600, as zones[0].records[2] (line 4) has for A of x.example.com., has 60"}},
-		{"below a DNAME", "{name: x, type: DNAME, data: y},\n{name: a.b.x, type: A, data: 192.0.2.1}",
-			[]string{"f:5: zones[0].records[3]: must not lie below a DNAME, a.b.x.example.com. lies below that of zones[0].records[2] (line 4): nobody could ask for it (RFC 6672 section 2.4)"}},
 		{"beside a DNAME", "{name: x, type: DNAME, data: y},\n{name: x, type: A, data: 192.0.2.1}", nil},
-		{"below the zone's DNAME", "{name: '@', type: DNAME, data: example.net.},\n{name: a, type: A, data: 192.0.2.1}",
-			[]string{"f:5: zones[0].records[3]: must not lie below a DNAME, a.example.com. lies below that of zones[0].records[2] (line 4): nobody could ask for it (RFC 6672 section 2.4)"}},
 		{"a delegation", "{name: x, type: NS, data: ns.x},\n{name: x, type: NS, data: ns.y.x},\n{name: x, type: DS, data: '1 13 2 00'},\n{name: ns.x, type: A, data: 192.0.2.1}, {name: ns.y.x, type: AAAA, data: '2001:db8::1'}", nil},
-		{"behind a delegation", "{name: x, type: NS, data: ns.example.net.},\n{name: x, type: MX, data: 10 y},\n{name: y.x, type: TXT, data: y}", []string{
-			"f:5: zones[0].records[3]: must be left out, is MX: all but NS, DS and addresses of x.example.com. is for the zone that zones[0].records[2] (line 4) delegates it to",
-			"f:6: zones[0].records[4]: must be an address, or be left out, is TXT: y.x.example.com. lies below the delegation of zones[0].records[2] (line 4)"}},
 		{"a delegation without glue", "{name: x, type: NS, data: ns.x}", []string{"f:4: zones[0].records[2]: must name a server with an address: ns.x.example.com. lies in this zone and has none"}},
 		{"a server in a delegation", "{name: x, type: NS, data: ns.example.net.},\n{name: '@', type: NS, data: ns.x}", nil},
 		{"a server without address", "{name: '@', type: NS, data: ns}", []string{"f:4: zones[0].records[2]: must name a server with an address: ns.example.com. lies in this zone and has none"}},
@@ -167,17 +159,15 @@ func TestZoneProblems(t *testing.T) {
 			[]string{"f:2: zones[0].forward: is missing, as is server.forward: must be the name servers that no_match: forward forwards to"}},
 		{"forward never", "- {name: example.com, soa_from: [192.0.2.1], forward: [192.0.2.1]}", []string{"f:2: zones[0].forward: must be left out unless no_match is forward"}},
 		{"TTL", "- {name: example.com, soa_from: [192.0.2.1], ttl: -1}", []string{"f:2: zones[0].ttl: must be 0..2147483647, is -1"}},
-		{"a record of another zone", "- {name: example.com, records: [" + soa + ", " + ns + ", {name: www.sub, type: TXT, data: x}, {name: sub, type: TXT, data: x}]}\n- {name: sub.example.com, soa_from: [192.0.2.1]}", []string{
-			"f:2: zones[0].records[2]: must be in the zone that it belongs to, zones[1] (line 3), is in example.com.", "f:2: zones[0].records[3]: must be in the zone that it belongs to, zones[1] (line 3), is in example.com."}},
 		{"the delegation of another zone", "- {name: example.com, records: [" + soa + ", " + ns + ", {name: sub, type: NS, data: ns.sub}, {name: ns.sub, type: A, data: 192.0.2.1}]}\n- {name: sub.example.com, soa_from: [192.0.2.1]}", nil},
-		{"include", "- {name: example.com, file: include}", []string{"include:2: is not a zone file: $INCLUDE directive not allowed: \"/etc/passwd\""}},
+		{"include", "- {name: example.com, file: include}", []string{"include:2: is not a zone file: failed to open `/etc/passwd' as `etc/passwd': it must lie in the directory of the zone file, or below: \"/etc/passwd\""}},
+		{"include from above", "- {name: example.com, file: above}", []string{"above:2: is not a zone file: failed to open `sub/../../up' as `../up': it must lie in the directory of the zone file, or below: \"sub/../../up\""}},
+		{"include of nothing", "- {name: example.com, file: nothing}", []string{"nothing:2: is not a zone file: failed to open `absent': file does not exist: \"absent\""}},
+		{"include with problems", "- {name: example.com, file: includes-problems}", []string{"sub/problems:2: must be of class IN, is of CH", `sub/problems:3: is not a zone file: bad AAAA AAAA: "192.0.2.1"`}},
 		{"file with problems", "- {name: example.com, file: problems}", []string{
 			"problems:8: must lie in the zone example.com., is www.example.org.", "problems:9: must be of class IN, is of CH",
 			"problems:10: must not be of type RRSIG: signed zones are not served, as signatures made elsewhere would not cover answers that follow health",
-			"problems:15: must have a TTL of 0..2147483647, has 3000000000", `problems:16: is not a zone file: bad AAAA AAAA: "192.0.2.1"`,
-			"problems:13: must have the TTL 60, as problems (line 12) has for A of x.example.com., has 61"}},
-		{"generated without TTL", "- {name: example.com, file: generate}", []string{"generate:2: must give a TTL after the name: records of $GENERATE take it from nowhere else",
-			"generate:4: must give a TTL after the name: records of $GENERATE take it from nowhere else"}},
+			`problems:16: is not a zone file: bad AAAA AAAA: "192.0.2.1"`}},
 		{"no owner", "- {name: example.com, file: owner}", []string{"owner:1: must begin with a name: there is no record before it whose name it could have"}},
 		{"cut off", "- {name: example.com, file: cut}", []string{"cut:2: is not a zone file: expecting RR type or class, not this...: \"IN\""}},
 		{"no file", "- {name: example.com, file: absent}", []string{"f:2: zones[0].file: must be a file that can be read: file does not exist"}},
@@ -211,10 +201,19 @@ x 61 A 192.0.2.2
 y 3000000000 A 192.0.2.1
 y AAAA 192.0.2.1
 `,
-		"generate": "$TTL 60\n$GENERATE 1-3 a$ A 192.0.2.$\n$generate 1-3 b$ IN 60 A 192.0.2.$\n$GENERATE 1-3 c$ IN A 192.0.2.$\n",
-		"owner":    " IN SOA ns.example.net. h 1 2 3 4 5\n",
-		"cut":      "@ IN SOA ns.example.net. h 1 2 3 4 5\nwww 60 IN",
-		"good": "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\n$ORIGIN sub.example.com.\nwww 1h A 192.0.2.1\n\tAAAA 2001:db8::1\n" +
+		"above":             "@ IN SOA ns.example.net. h 1 2 3 4 5\n$INCLUDE sub/../../up\n",
+		"nothing":           "@ IN SOA ns.example.net. h 1 2 3 4 5\n$INCLUDE absent\n",
+		"includes-problems": "@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$INCLUDE sub/problems\n",
+		"sub/problems":      "x A 192.0.2.1\nx CH TXT x\ny AAAA 192.0.2.1\n",
+		"includes":          "$TTL 60\n@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$INCLUDE sub/one below\nlast A 192.0.2.9\n",
+		"sub/one":           "a A 192.0.2.1\n$INCLUDE two\nb A ( 192.0.2.2\n)\n$TTL 90\n$GENERATE 1-2 g$ A 192.0.2.1$",
+		"sub/two":           "c 30 A 192.0.2.3",
+		"generate":          "@ SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$GENERATE 1-2 a$ A 192.0.2.$\nx 30 A 192.0.2.9\n$generate 1-1 b$ IN 60 A 192.0.2.$\n$GENERATE 1-1 c$ IN A 192.0.2.$\n$TTL 1h30m\n$GENERATE 1-1 d$ A 192.0.2.$\n",
+		"obsolete":          "@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx WKS \\# 5 c000020106\nx A6 \\# 1 80\nx TYPE22 \\# 1 47\nx SINK \\# 1 00\nx NXT y A\nx SIG A 1 3 60 20300101000000 20200101000000 1 example.com. AAAA\n",
+		"stars":             "@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nsub.* A 192.0.2.1\na*b A 192.0.2.2\n*.* A 192.0.2.3\nx!y A 192.0.2.4\n",
+		"owner":             " IN SOA ns.example.net. h 1 2 3 4 5\n",
+		"cut":               "@ IN SOA ns.example.net. h 1 2 3 4 5\nwww 60 IN",
+		"good": "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\n@ NS NS\nns A 192.0.2.53\n$ORIGIN sub.example.com.\nwww 1h A 192.0.2.1\n\tAAAA 2001:db8::1\n" +
 			"$GENERATE 1-2 n$ 60 A 192.0.2.1$\nx!y TYPE65280 \\# 1 00",
 	}[name]
 	if !ok {
@@ -240,6 +239,119 @@ func TestZoneFile(t *testing.T) {
 	}
 	if !slices.Equal(files, []string{"f", "good"}) {
 		t.Errorf("files %q", files)
+	}
+}
+
+// Zone files of all kinds, as other servers take them.
+func TestZoneFileRecords(t *testing.T) {
+	for _, tt := range []struct {
+		file, zone string
+		want       []string
+		files      []string
+	}{
+		{"includes", "example.com", []string{"a.below.example.com. 60 IN A 192.0.2.1", "b.below.example.com. 60 IN A 192.0.2.2", "c.below.example.com. 30 IN A 192.0.2.3", "example.com. 60 IN NS ns.example.net.",
+			"g1.below.example.com. 90 IN A 192.0.2.11", "g2.below.example.com. 90 IN A 192.0.2.12", "last.example.com. 60 IN A 192.0.2.9"}, []string{"sub/one", "sub/two"}},
+		{"generate", "example.com", []string{"a1.example.com. 3600 IN A 192.0.2.1", "a2.example.com. 3600 IN A 192.0.2.2", "b1.example.com. 60 IN A 192.0.2.1", "c1.example.com. 30 IN A 192.0.2.1",
+			"d1.example.com. 5400 IN A 192.0.2.1", "x.example.com. 30 IN A 192.0.2.9"}, nil},
+		{"obsolete", "example.com", []string{"example.com. 60 IN NS ns.example.net.", `x.example.com. 60 CLASS1 TYPE11 \# 5 c000020106`, `x.example.com. 60 CLASS1 TYPE22 \# 1 47`,
+			"x.example.com. 60 IN SIG A 1 3 60 20300101000000 20200101000000 1 example.com. AAAA", "x.example.com. 60 IN NXT y.example.com. A", `x.example.com. 60 CLASS1 TYPE38 \# 1 80`, `x.example.com. 60 CLASS1 TYPE40 \# 1 00`}, nil},
+		{"stars", "example.com", []string{"*.*.example.com. 60 IN A 192.0.2.3", "a*b.example.com. 60 IN A 192.0.2.2", "example.com. 60 IN NS ns.example.net.", "sub.*.example.com. 60 IN A 192.0.2.1", "x!y.example.com. 60 IN A 192.0.2.4"}, nil},
+		{"stars", "b.*.example.com", []string{"*.*.b.*.example.com. 60 IN A 192.0.2.3", "a*b.b.*.example.com. 60 IN A 192.0.2.2", "b.*.example.com. 60 IN NS ns.example.net.", "sub.*.b.*.example.com. 60 IN A 192.0.2.1", "x!y.b.*.example.com. 60 IN A 192.0.2.4"}, nil},
+	} {
+		c, files, err := parse("f", []byte("zones: [{name: "+tt.zone+", file: "+tt.file+"}]"), zoneFiles)
+		if err != nil {
+			t.Errorf("%s: %v", tt.file, err)
+			continue
+		}
+		if diff := cmp.Diff(tt.want, texts(c, tt.zone+".")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.file, diff)
+		}
+		if want := append([]string{"f", tt.file}, tt.files...); !slices.Equal(files, want) {
+			t.Errorf("%s: files %q, want %q", tt.file, files, want)
+		}
+		if len(c.Warnings) > 0 {
+			t.Errorf("%s: warnings %v", tt.file, c.Warnings)
+		}
+	}
+}
+
+// The configuration takes the names that zone files take.
+func TestRecordNames(t *testing.T) {
+	for name, want := range map[string]string{"sub.*": "sub.*.example.com.", "a*b": "a*b.example.com.", "*.*": "*.*.example.com.", "x!y": "x!y.example.com.", "X+Y": "x+y.example.com."} {
+		c, err := parseZone(fmt.Sprintf("{name: %q, type: A, data: 192.0.2.1}", name), "")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if diff := cmp.Diff([]string{want + " 3600 IN A 192.0.2.1"}, texts(c, "example.com.")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// What other servers take, and nobody gets to see or to be sure of, is taken with a warning.
+func TestZoneWarnings(t *testing.T) {
+	const sub = "{name: sub, type: NS, data: ns.example.net.},\n"
+	for _, tt := range []struct {
+		name, records, more string
+		want                []string
+	}{
+		{"two TTLs", "{name: x, type: A, data: 192.0.2.1},\n{name: x, type: A, ttl: 60, data: 192.0.2.2}, {name: x, type: A, ttl: 70, data: 192.0.2.3}", "",
+			[]string{"f:5: zones[0].records[3]: has the TTL 60, and zones[0].records[2] (line 4) has 3600 for A of x.example.com.: all get the lowest (RFC 2181 section 5.2)"}},
+		{"below a DNAME", "{name: x, type: DNAME, data: y},\n{name: a.b.x, type: A, data: 192.0.2.1}", "",
+			[]string{"f:5: zones[0].records[3]: is never given: a.b.x.example.com. lies below the DNAME of zones[0].records[2] (line 4) (RFC 6672 section 2.4)"}},
+		{"below the zone's DNAME", "{name: '@', type: DNAME, data: example.net.},\n{name: a, type: A, data: 192.0.2.1}", "",
+			[]string{"f:5: zones[0].records[3]: is never given: a.example.com. lies below the DNAME of zones[0].records[2] (line 4) (RFC 6672 section 2.4)"}},
+		{"at a delegation", sub + "{name: sub, type: MX, data: 10 y}, {name: sub, type: SOA, data: a b 1 2 3 4 5}, {name: sub, type: DS, data: '1 13 2 00'}", "", []string{
+			"f:5: zones[0].records[3]: is never given: all but NS, DS and addresses of sub.example.com. is for the zone that zones[0].records[2] (line 4) delegates it to, this is MX",
+			"f:5: zones[0].records[4]: is never given: all but NS, DS and addresses of sub.example.com. is for the zone that zones[0].records[2] (line 4) delegates it to, this is SOA"}},
+		{"below a delegation", sub + "{name: y.sub, type: TXT, data: y}, {name: z.sub, type: A, data: 192.0.2.1}", "",
+			[]string{"f:5: zones[0].records[3]: is never given: y.sub.example.com. lies below the delegation of zones[0].records[2] (line 4), and this is no address but TXT"}},
+		{"nonsense below a delegation", sub + "{name: '*.sub', type: NS, data: nowhere.sub},\n{name: y.sub, type: CNAME, data: y}, {name: y.sub, type: CNAME, data: z}", "", []string{
+			"f:5: zones[0].records[3]: is never given: *.sub.example.com. lies below the delegation of zones[0].records[2] (line 4), and this is no address but NS",
+			"f:6: zones[0].records[4]: is never given: y.sub.example.com. lies below the delegation of zones[0].records[2] (line 4), and this is no address but CNAME",
+			"f:6: zones[0].records[5]: is never given: y.sub.example.com. lies below the delegation of zones[0].records[2] (line 4), and this is no address but CNAME"}},
+		{"in another zone", "{name: www.sub, type: TXT, data: x}, {name: sub, type: A, data: 192.0.2.1}", "- {name: sub.example.com, soa_from: [192.0.2.1]}", []string{
+			"f:4: zones[0].records[2]: is never given: www.sub.example.com. belongs to the zone zones[1] (line 5)",
+			"f:4: zones[0].records[3]: is never given: sub.example.com. belongs to the zone zones[1] (line 5)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parseZone(tt.records, tt.more)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, w := range c.Warnings {
+				got = append(got, w.Error())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+
+	c, _, err := parse("f", []byte("zones: [{name: example.com, file: ttls}]"), func(string, access) ([]byte, error) {
+		return []byte("@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx 70 A 192.0.2.1\nx 60 A 192.0.2.2\nx 80 A 192.0.2.3\ny 3000000000 A 192.0.2.1\n"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"example.com. 60 IN NS ns.example.net.", "x.example.com. 60 IN A 192.0.2.1", "x.example.com. 60 IN A 192.0.2.2", "x.example.com. 60 IN A 192.0.2.3", "y.example.com. 0 IN A 192.0.2.1"}
+	if diff := cmp.Diff(want, texts(c, "example.com.")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(c.Warnings) != 2 || c.Warnings[0].Error() != "ttls:6: has the TTL 3000000000, above 2147483647, which counts as 0 (RFC 2181 section 8)" {
+		t.Errorf("warnings %v", c.Warnings)
+	}
+
+	// However many there are, the first are told.
+	var many strings.Builder
+	for i := range strict.MaxProblems + 7 {
+		fmt.Fprintf(&many, "{name: x%d.sub, type: TXT, data: x},", i)
+	}
+	if c, err = parseZone(sub+many.String(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.Warnings); n != strict.MaxProblems+1 || strict.Count(c.Warnings) != strict.MaxProblems+7 {
+		t.Errorf("%d warnings for %d", n, strict.Count(c.Warnings))
 	}
 }
 

@@ -13,12 +13,12 @@ func (p *parser) checkZone(z *zone) {
 	}
 	p.checkApex(z)
 	for _, n := range z.order {
+		if p.occluded(z, n) {
+			continue
+		}
 		p.checkOwner(z, n)
 		p.checkAlone(z, n)
 		p.checkRRsets(n)
-		if z.cuts {
-			p.checkAbove(z, n)
-		}
 		p.checkServers(z, n)
 	}
 }
@@ -50,20 +50,13 @@ func (p *parser) checkApex(z *zone) {
 	}
 }
 
-// checkOwner refuses records that belong into another zone, or that mean nothing at their name.
+// checkOwner refuses records that mean nothing at their name.
 func (p *parser) checkOwner(z *zone, n *node) {
-	inner := p.zoneOf(n.name)
 	for i := range n.records {
 		r := &n.records[i]
 		t := r.Header().Rrtype
-		switch {
-		case t == dns.TypeSOA && n.name != z.Name:
+		if t == dns.TypeSOA && n.name != z.Name && n.first(dns.TypeNS) == nil && p.inner(z, n) == nil {
 			p.fault(r.at, "must be at the zone's own name, %s, is a SOA at %s", z.Name, n.name)
-		case inner == nil || inner.path == z.path || inner.Name == z.Name:
-		case n.name == inner.Name && (t == dns.TypeNS || t == dns.TypeDS):
-		case (t == dns.TypeA || t == dns.TypeAAAA) && z.nodes[inner.Name].first(dns.TypeNS) != nil: // glue
-		default:
-			p.fault(r.at, "must be in the zone that it belongs to, %s, is in %s", p.is(inner.path), z.Name)
 		}
 		if isWildcard(n.name) && (t == dns.TypeNS || t == dns.TypeDNAME) {
 			p.fault(r.at, "must not be at a wildcard, is at %s: what %s means there is not defined (RFC 4592 section 4)", n.name, dns.Type(t))
@@ -96,10 +89,12 @@ func (p *parser) checkAlone(z *zone, n *node) {
 	}
 }
 
-// checkRRsets sees to it that the records of one name and type have one TTL (RFC 2181 section 5.2) and fit into a message.
+// checkRRsets sees to it that the records of one name and type have one TTL, the lowest (RFC 2181 section 5.2), and
+// fit into a message.
 func (p *parser) checkRRsets(n *node) {
 	firsts := make(map[uint16]*record, 4)
 	sizes := make(map[uint16]int, 4)
+	var odd map[uint16]bool // types whose records have several TTLs; most zones have none
 	for i := range n.records {
 		r := &n.records[i]
 		t := r.Header().Rrtype
@@ -107,8 +102,16 @@ func (p *parser) checkRRsets(n *node) {
 		if !ok {
 			firsts[t], first = r, r
 		}
-		if r.Header().Ttl != first.Header().Ttl {
-			p.fault(r.at, "must have the TTL %d, as %s has for %s of %s, has %d", first.Header().Ttl, p.where(first.at), dns.Type(t), n.name, r.Header().Ttl)
+		if ttl, other := r.Header().Ttl, first.Header().Ttl; ttl != other {
+			if odd == nil {
+				odd = make(map[uint16]bool)
+			}
+			if !odd[t] {
+				p.warn(r.at, "has the TTL %d, and %s has %d for %s of %s: all get the lowest (RFC 2181 section 5.2)",
+					ttl, p.where(first.at), other, dns.Type(t), n.name)
+			}
+			odd[t] = true
+			first.Header().Ttl = min(ttl, other)
 		}
 		before := sizes[t]
 		sizes[t] += r.size
@@ -116,26 +119,56 @@ func (p *parser) checkRRsets(n *node) {
 			p.fault(r.at, "must fit into one message with the other %s records of %s: they have more than %d bytes together", dns.Type(t), n.name, maxRRset)
 		}
 	}
+	for i := range n.records {
+		if h := n.records[i].Header(); odd[h.Rrtype] {
+			h.Ttl = firsts[h.Rrtype].Header().Ttl
+		}
+	}
 }
 
-// checkAbove refuses data that nobody would see, behind a delegation or a DNAME.
-func (p *parser) checkAbove(z *zone, n *node) {
-	cut, dname := z.above(n.name)
+// occluded warns of data that nobody gets to see, as they lie behind a delegation, a DNAME or the beginning of
+// another zone. Zones that other servers take are full of such. It reports whether all data of the name are so, and
+// glue there is none: then they need not make sense either.
+func (p *parser) occluded(z *zone, n *node) bool {
+	var cut, dname *record
+	if z.cuts {
+		cut, dname = z.above(n.name)
+	}
+	inner := p.inner(z, n)
+	if cut == nil && dname == nil && inner == nil {
+		return false
+	}
+	hidden := 0
 	for i := range n.records {
 		r := &n.records[i]
 		t := r.Header().Rrtype
 		address := t == dns.TypeA || t == dns.TypeAAAA
+		atCut := cut != nil && cut.Header().Name == n.name || inner != nil && inner.Name == n.name
 		switch {
 		case dname != nil:
-			p.fault(r.at, "must not lie below a DNAME, %s lies below that of %s: nobody could ask for it (RFC 6672 section 2.4)", n.name, p.where(dname.at))
-			return
-		case cut == nil || address: // glue
-		case cut.Header().Name != n.name:
-			p.fault(r.at, "must be an address, or be left out, is %s: %s lies below the delegation of %s", dns.Type(t), n.name, p.where(cut.at))
-		case t != dns.TypeNS && t != dns.TypeDS:
-			p.fault(r.at, "must be left out, is %s: all but NS, DS and addresses of %s is for the zone that %s delegates it to", dns.Type(t), n.name, p.where(cut.at))
+			p.warn(r.at, "is never given: %s lies below the DNAME of %s (RFC 6672 section 2.4)", n.name, p.where(dname.at))
+		case atCut && (t == dns.TypeNS || t == dns.TypeDS), cut != nil && address: // glue
+			continue
+		case cut != nil && atCut:
+			p.warn(r.at, "is never given: all but NS, DS and addresses of %s is for the zone that %s delegates it to, this is %s",
+				n.name, p.where(cut.at), dns.Type(t))
+		case cut != nil:
+			p.warn(r.at, "is never given: %s lies below the delegation of %s, and this is no address but %s",
+				n.name, p.where(cut.at), dns.Type(t))
+		default:
+			p.warn(r.at, "is never given: %s belongs to the zone %s", n.name, p.is(inner.path))
 		}
+		hidden++
 	}
+	return hidden == len(n.records)
+}
+
+// inner is another zone of the configuration that the name, of a record in this one, is at or below; nil for none.
+func (p *parser) inner(z *zone, n *node) *zone {
+	if inner := p.zoneOf(n.name); inner != nil && inner.path != z.path && inner.Name != z.Name {
+		return inner
+	}
+	return nil
 }
 
 // above finds the delegation that a name is at or below, and the DNAME that it is below.

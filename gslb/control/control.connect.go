@@ -46,6 +46,8 @@ const (
 	// ControlServiceSetSuspendedProcedure is the fully-qualified name of the ControlService's
 	// SetSuspended RPC.
 	ControlServiceSetSuspendedProcedure = "/sluice.gslb.v1.ControlService/SetSuspended"
+	// ControlServiceReloadProcedure is the fully-qualified name of the ControlService's Reload RPC.
+	ControlServiceReloadProcedure = "/sluice.gslb.v1.ControlService/Reload"
 )
 
 // ControlServiceClient is a client for the sluice.gslb.v1.ControlService service.
@@ -59,6 +61,9 @@ type ControlServiceClient interface {
 	// SetSuspended takes answers, or a rule, out of service or back in. It returns once the decision is stored and
 	// answers follow it. Role: operator.
 	SetSuspended(context.Context, *SetSuspendedRequest) (*SetSuspendedResponse, error)
+	// Reload reads the configuration again, and has it run also where it drops much. It returns once it runs, or says why
+	// it does not. Role: operator.
+	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
 }
 
 // NewControlServiceClient constructs a client for the sluice.gslb.v1.ControlService service. By
@@ -99,6 +104,12 @@ func NewControlServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(controlServiceMethods.ByName("SetSuspended")),
 			connect.WithClientOptions(opts...),
 		),
+		reload: connect.NewClient[ReloadRequest, ReloadResponse](
+			httpClient,
+			baseURL+ControlServiceReloadProcedure,
+			connect.WithSchema(controlServiceMethods.ByName("Reload")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -108,6 +119,7 @@ type controlServiceClient struct {
 	explain      *connect.Client[ExplainRequest, ExplainResponse]
 	query        *connect.Client[QueryRequest, QueryResponse]
 	setSuspended *connect.Client[SetSuspendedRequest, SetSuspendedResponse]
+	reload       *connect.Client[ReloadRequest, ReloadResponse]
 }
 
 // GetStatus calls sluice.gslb.v1.ControlService.GetStatus.
@@ -146,6 +158,15 @@ func (c *controlServiceClient) SetSuspended(ctx context.Context, req *SetSuspend
 	return nil, err
 }
 
+// Reload calls sluice.gslb.v1.ControlService.Reload.
+func (c *controlServiceClient) Reload(ctx context.Context, req *ReloadRequest) (*ReloadResponse, error) {
+	response, err := c.reload.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ControlServiceHandler is an implementation of the sluice.gslb.v1.ControlService service.
 type ControlServiceHandler interface {
 	// GetStatus returns what the process knows now. Role: viewer.
@@ -157,6 +178,9 @@ type ControlServiceHandler interface {
 	// SetSuspended takes answers, or a rule, out of service or back in. It returns once the decision is stored and
 	// answers follow it. Role: operator.
 	SetSuspended(context.Context, *SetSuspendedRequest) (*SetSuspendedResponse, error)
+	// Reload reads the configuration again, and has it run also where it drops much. It returns once it runs, or says why
+	// it does not. Role: operator.
+	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
 }
 
 // NewControlServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -193,6 +217,12 @@ func NewControlServiceHandler(svc ControlServiceHandler, opts ...connect.Handler
 		connect.WithSchema(controlServiceMethods.ByName("SetSuspended")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlServiceReloadHandler := connect.NewUnaryHandlerSimple(
+		ControlServiceReloadProcedure,
+		svc.Reload,
+		connect.WithSchema(controlServiceMethods.ByName("Reload")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/sluice.gslb.v1.ControlService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ControlServiceGetStatusProcedure:
@@ -203,6 +233,8 @@ func NewControlServiceHandler(svc ControlServiceHandler, opts ...connect.Handler
 			controlServiceQueryHandler.ServeHTTP(w, r)
 		case ControlServiceSetSuspendedProcedure:
 			controlServiceSetSuspendedHandler.ServeHTTP(w, r)
+		case ControlServiceReloadProcedure:
+			controlServiceReloadHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -226,4 +258,8 @@ func (UnimplementedControlServiceHandler) Query(context.Context, *QueryRequest) 
 
 func (UnimplementedControlServiceHandler) SetSuspended(context.Context, *SetSuspendedRequest) (*SetSuspendedResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sluice.gslb.v1.ControlService.SetSuspended is not implemented"))
+}
+
+func (UnimplementedControlServiceHandler) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("sluice.gslb.v1.ControlService.Reload is not implemented"))
 }

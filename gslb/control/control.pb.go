@@ -81,6 +81,111 @@ func (State) EnumDescriptor() ([]byte, []int) {
 	return file_control_proto_rawDescGZIP(), []int{0}
 }
 
+type ReloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadRequest) Reset() {
+	*x = ReloadRequest{}
+	mi := &file_control_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadRequest) ProtoMessage() {}
+
+func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
+func (*ReloadRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{0}
+}
+
+// ReloadResponse says what runs.
+type ReloadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ConfigFile    string                 `protobuf:"bytes,1,opt,name=config_file,json=configFile,proto3" json:"config_file,omitempty"`
+	Rules         uint32                 `protobuf:"varint,2,opt,name=rules,proto3" json:"rules,omitempty"`
+	Answers       uint32                 `protobuf:"varint,3,opt,name=answers,proto3" json:"answers,omitempty"`
+	Zones         uint32                 `protobuf:"varint,4,opt,name=zones,proto3" json:"zones,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadResponse) Reset() {
+	*x = ReloadResponse{}
+	mi := &file_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadResponse) ProtoMessage() {}
+
+func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
+func (*ReloadResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReloadResponse) GetConfigFile() string {
+	if x != nil {
+		return x.ConfigFile
+	}
+	return ""
+}
+
+func (x *ReloadResponse) GetRules() uint32 {
+	if x != nil {
+		return x.Rules
+	}
+	return 0
+}
+
+func (x *ReloadResponse) GetAnswers() uint32 {
+	if x != nil {
+		return x.Answers
+	}
+	return 0
+}
+
+func (x *ReloadResponse) GetZones() uint32 {
+	if x != nil {
+		return x.Zones
+	}
+	return 0
+}
+
 // Selector says which answers are meant: those that all of the given names fit. Rule goes alone.
 type Selector struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -95,7 +200,7 @@ type Selector struct {
 
 func (x *Selector) Reset() {
 	*x = Selector{}
-	mi := &file_control_proto_msgTypes[0]
+	mi := &file_control_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -107,7 +212,7 @@ func (x *Selector) String() string {
 func (*Selector) ProtoMessage() {}
 
 func (x *Selector) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[0]
+	mi := &file_control_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -120,7 +225,7 @@ func (x *Selector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selector.ProtoReflect.Descriptor instead.
 func (*Selector) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{0}
+	return file_control_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Selector) GetAnswer() string {
@@ -167,7 +272,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_control_proto_msgTypes[1]
+	mi := &file_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +284,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[1]
+	mi := &file_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +297,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{1}
+	return file_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetStatusRequest) GetSelector() *Selector {
@@ -208,7 +313,7 @@ type GetStatusResponse struct {
 	StartedAt      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	ConfigFile     string                 `protobuf:"bytes,3,opt,name=config_file,json=configFile,proto3" json:"config_file,omitempty"`
 	ConfigLoadedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=config_loaded_at,json=configLoadedAt,proto3" json:"config_loaded_at,omitempty"`
-	// Why the file as it is now was refused; what ran before runs on. Empty when all is well.
+	// Why the file as it is now was refused, or what it waits for; what ran before runs on. Empty when all is well.
 	ConfigError   string              `protobuf:"bytes,5,opt,name=config_error,json=configError,proto3" json:"config_error,omitempty"`
 	Listeners     []string            `protobuf:"bytes,6,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	DataCenters   []*DataCenterStatus `protobuf:"bytes,7,rep,name=data_centers,json=dataCenters,proto3" json:"data_centers,omitempty"`
@@ -223,7 +328,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_control_proto_msgTypes[2]
+	mi := &file_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +340,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[2]
+	mi := &file_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +353,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{2}
+	return file_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetStatusResponse) GetTime() *timestamppb.Timestamp {
@@ -345,7 +450,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_control_proto_msgTypes[3]
+	mi := &file_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +462,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[3]
+	mi := &file_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +475,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{3}
+	return file_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Count) GetName() string {
@@ -403,7 +508,7 @@ type DataCenterStatus struct {
 
 func (x *DataCenterStatus) Reset() {
 	*x = DataCenterStatus{}
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +520,7 @@ func (x *DataCenterStatus) String() string {
 func (*DataCenterStatus) ProtoMessage() {}
 
 func (x *DataCenterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +533,7 @@ func (x *DataCenterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DataCenterStatus.ProtoReflect.Descriptor instead.
 func (*DataCenterStatus) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{4}
+	return file_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DataCenterStatus) GetName() string {
@@ -508,7 +613,7 @@ type AnswerStatus struct {
 
 func (x *AnswerStatus) Reset() {
 	*x = AnswerStatus{}
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +625,7 @@ func (x *AnswerStatus) String() string {
 func (*AnswerStatus) ProtoMessage() {}
 
 func (x *AnswerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +638,7 @@ func (x *AnswerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerStatus.ProtoReflect.Descriptor instead.
 func (*AnswerStatus) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{5}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AnswerStatus) GetName() string {
@@ -640,7 +745,7 @@ type ProbeStatus struct {
 
 func (x *ProbeStatus) Reset() {
 	*x = ProbeStatus{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +757,7 @@ func (x *ProbeStatus) String() string {
 func (*ProbeStatus) ProtoMessage() {}
 
 func (x *ProbeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +770,7 @@ func (x *ProbeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeStatus.ProtoReflect.Descriptor instead.
 func (*ProbeStatus) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ProbeStatus) GetProbe() string {
@@ -714,7 +819,7 @@ type RuleStatus struct {
 
 func (x *RuleStatus) Reset() {
 	*x = RuleStatus{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +831,7 @@ func (x *RuleStatus) String() string {
 func (*RuleStatus) ProtoMessage() {}
 
 func (x *RuleStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +844,7 @@ func (x *RuleStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleStatus.ProtoReflect.Descriptor instead.
 func (*RuleStatus) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RuleStatus) GetName() string {
@@ -826,7 +931,7 @@ type ClauseStatus struct {
 
 func (x *ClauseStatus) Reset() {
 	*x = ClauseStatus{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +943,7 @@ func (x *ClauseStatus) String() string {
 func (*ClauseStatus) ProtoMessage() {}
 
 func (x *ClauseStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +956,7 @@ func (x *ClauseStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClauseStatus.ProtoReflect.Descriptor instead.
 func (*ClauseStatus) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ClauseStatus) GetGroup() string {
@@ -909,7 +1014,7 @@ type ZoneStatus struct {
 
 func (x *ZoneStatus) Reset() {
 	*x = ZoneStatus{}
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1026,7 @@ func (x *ZoneStatus) String() string {
 func (*ZoneStatus) ProtoMessage() {}
 
 func (x *ZoneStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1039,7 @@ func (x *ZoneStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZoneStatus.ProtoReflect.Descriptor instead.
 func (*ZoneStatus) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{9}
+	return file_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ZoneStatus) GetName() string {
@@ -984,7 +1089,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1101,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1114,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{10}
+	return file_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -1050,7 +1155,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_control_proto_msgTypes[11]
+	mi := &file_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1167,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[11]
+	mi := &file_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1180,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{11}
+	return file_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExplainResponse) GetLines() []string {
@@ -1104,7 +1209,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1221,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1234,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{12}
+	return file_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *QueryRequest) GetName() string {
@@ -1170,7 +1275,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1287,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1300,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{13}
+	return file_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *QueryResponse) GetMessage() []byte {
@@ -1222,7 +1327,7 @@ type SetSuspendedRequest struct {
 
 func (x *SetSuspendedRequest) Reset() {
 	*x = SetSuspendedRequest{}
-	mi := &file_control_proto_msgTypes[14]
+	mi := &file_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1339,7 @@ func (x *SetSuspendedRequest) String() string {
 func (*SetSuspendedRequest) ProtoMessage() {}
 
 func (x *SetSuspendedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[14]
+	mi := &file_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1352,7 @@ func (x *SetSuspendedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSuspendedRequest.ProtoReflect.Descriptor instead.
 func (*SetSuspendedRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{14}
+	return file_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetSuspendedRequest) GetSelector() *Selector {
@@ -1275,7 +1380,7 @@ type SetSuspendedResponse struct {
 
 func (x *SetSuspendedResponse) Reset() {
 	*x = SetSuspendedResponse{}
-	mi := &file_control_proto_msgTypes[15]
+	mi := &file_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1392,7 @@ func (x *SetSuspendedResponse) String() string {
 func (*SetSuspendedResponse) ProtoMessage() {}
 
 func (x *SetSuspendedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[15]
+	mi := &file_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1405,7 @@ func (x *SetSuspendedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSuspendedResponse.ProtoReflect.Descriptor instead.
 func (*SetSuspendedResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{15}
+	return file_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetSuspendedResponse) GetChanged() []string {
@@ -1328,7 +1433,14 @@ var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
-	"\rcontrol.proto\x12\x0esluice.gslb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x01\n" +
+	"\rcontrol.proto\x12\x0esluice.gslb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
+	"\rReloadRequest\"w\n" +
+	"\x0eReloadResponse\x12\x1f\n" +
+	"\vconfig_file\x18\x01 \x01(\tR\n" +
+	"configFile\x12\x14\n" +
+	"\x05rules\x18\x02 \x01(\rR\x05rules\x12\x18\n" +
+	"\aanswers\x18\x03 \x01(\rR\aanswers\x12\x14\n" +
+	"\x05zones\x18\x04 \x01(\rR\x05zones\"\x85\x01\n" +
 	"\bSelector\x12\x16\n" +
 	"\x06answer\x18\x01 \x01(\tR\x06answer\x12\x1f\n" +
 	"\vdata_center\x18\x02 \x01(\tR\n" +
@@ -1449,12 +1561,13 @@ const file_control_proto_rawDesc = "" +
 	"\bSTATE_UP\x10\x02\x12\x0e\n" +
 	"\n" +
 	"STATE_DOWN\x10\x03\x12\x13\n" +
-	"\x0fSTATE_SUSPENDED\x10\x042\xde\x02\n" +
+	"\x0fSTATE_SUSPENDED\x10\x042\xa7\x03\n" +
 	"\x0eControlService\x12U\n" +
 	"\tGetStatus\x12 .sluice.gslb.v1.GetStatusRequest\x1a!.sluice.gslb.v1.GetStatusResponse\"\x03\x90\x02\x01\x12O\n" +
 	"\aExplain\x12\x1e.sluice.gslb.v1.ExplainRequest\x1a\x1f.sluice.gslb.v1.ExplainResponse\"\x03\x90\x02\x01\x12I\n" +
 	"\x05Query\x12\x1c.sluice.gslb.v1.QueryRequest\x1a\x1d.sluice.gslb.v1.QueryResponse\"\x03\x90\x02\x01\x12Y\n" +
-	"\fSetSuspended\x12#.sluice.gslb.v1.SetSuspendedRequest\x1a$.sluice.gslb.v1.SetSuspendedResponseB1Z/github.com/sluicelb/sluice/gslb/control;controlb\x06proto3"
+	"\fSetSuspended\x12#.sluice.gslb.v1.SetSuspendedRequest\x1a$.sluice.gslb.v1.SetSuspendedResponse\x12G\n" +
+	"\x06Reload\x12\x1d.sluice.gslb.v1.ReloadRequest\x1a\x1e.sluice.gslb.v1.ReloadResponseB1Z/github.com/sluicelb/sluice/gslb/control;controlb\x06proto3"
 
 var (
 	file_control_proto_rawDescOnce sync.Once
@@ -1469,56 +1582,60 @@ func file_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_control_proto_goTypes = []any{
 	(State)(0),                    // 0: sluice.gslb.v1.State
-	(*Selector)(nil),              // 1: sluice.gslb.v1.Selector
-	(*GetStatusRequest)(nil),      // 2: sluice.gslb.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 3: sluice.gslb.v1.GetStatusResponse
-	(*Count)(nil),                 // 4: sluice.gslb.v1.Count
-	(*DataCenterStatus)(nil),      // 5: sluice.gslb.v1.DataCenterStatus
-	(*AnswerStatus)(nil),          // 6: sluice.gslb.v1.AnswerStatus
-	(*ProbeStatus)(nil),           // 7: sluice.gslb.v1.ProbeStatus
-	(*RuleStatus)(nil),            // 8: sluice.gslb.v1.RuleStatus
-	(*ClauseStatus)(nil),          // 9: sluice.gslb.v1.ClauseStatus
-	(*ZoneStatus)(nil),            // 10: sluice.gslb.v1.ZoneStatus
-	(*ExplainRequest)(nil),        // 11: sluice.gslb.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 12: sluice.gslb.v1.ExplainResponse
-	(*QueryRequest)(nil),          // 13: sluice.gslb.v1.QueryRequest
-	(*QueryResponse)(nil),         // 14: sluice.gslb.v1.QueryResponse
-	(*SetSuspendedRequest)(nil),   // 15: sluice.gslb.v1.SetSuspendedRequest
-	(*SetSuspendedResponse)(nil),  // 16: sluice.gslb.v1.SetSuspendedResponse
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*ReloadRequest)(nil),         // 1: sluice.gslb.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 2: sluice.gslb.v1.ReloadResponse
+	(*Selector)(nil),              // 3: sluice.gslb.v1.Selector
+	(*GetStatusRequest)(nil),      // 4: sluice.gslb.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 5: sluice.gslb.v1.GetStatusResponse
+	(*Count)(nil),                 // 6: sluice.gslb.v1.Count
+	(*DataCenterStatus)(nil),      // 7: sluice.gslb.v1.DataCenterStatus
+	(*AnswerStatus)(nil),          // 8: sluice.gslb.v1.AnswerStatus
+	(*ProbeStatus)(nil),           // 9: sluice.gslb.v1.ProbeStatus
+	(*RuleStatus)(nil),            // 10: sluice.gslb.v1.RuleStatus
+	(*ClauseStatus)(nil),          // 11: sluice.gslb.v1.ClauseStatus
+	(*ZoneStatus)(nil),            // 12: sluice.gslb.v1.ZoneStatus
+	(*ExplainRequest)(nil),        // 13: sluice.gslb.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 14: sluice.gslb.v1.ExplainResponse
+	(*QueryRequest)(nil),          // 15: sluice.gslb.v1.QueryRequest
+	(*QueryResponse)(nil),         // 16: sluice.gslb.v1.QueryResponse
+	(*SetSuspendedRequest)(nil),   // 17: sluice.gslb.v1.SetSuspendedRequest
+	(*SetSuspendedResponse)(nil),  // 18: sluice.gslb.v1.SetSuspendedResponse
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_control_proto_depIdxs = []int32{
-	1,  // 0: sluice.gslb.v1.GetStatusRequest.selector:type_name -> sluice.gslb.v1.Selector
-	17, // 1: sluice.gslb.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	17, // 2: sluice.gslb.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	17, // 3: sluice.gslb.v1.GetStatusResponse.config_loaded_at:type_name -> google.protobuf.Timestamp
-	5,  // 4: sluice.gslb.v1.GetStatusResponse.data_centers:type_name -> sluice.gslb.v1.DataCenterStatus
-	6,  // 5: sluice.gslb.v1.GetStatusResponse.answers:type_name -> sluice.gslb.v1.AnswerStatus
-	8,  // 6: sluice.gslb.v1.GetStatusResponse.rules:type_name -> sluice.gslb.v1.RuleStatus
-	10, // 7: sluice.gslb.v1.GetStatusResponse.zones:type_name -> sluice.gslb.v1.ZoneStatus
-	4,  // 8: sluice.gslb.v1.GetStatusResponse.responses:type_name -> sluice.gslb.v1.Count
-	4,  // 9: sluice.gslb.v1.GetStatusResponse.dropped:type_name -> sluice.gslb.v1.Count
-	17, // 10: sluice.gslb.v1.DataCenterStatus.since:type_name -> google.protobuf.Timestamp
+	3,  // 0: sluice.gslb.v1.GetStatusRequest.selector:type_name -> sluice.gslb.v1.Selector
+	19, // 1: sluice.gslb.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	19, // 2: sluice.gslb.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	19, // 3: sluice.gslb.v1.GetStatusResponse.config_loaded_at:type_name -> google.protobuf.Timestamp
+	7,  // 4: sluice.gslb.v1.GetStatusResponse.data_centers:type_name -> sluice.gslb.v1.DataCenterStatus
+	8,  // 5: sluice.gslb.v1.GetStatusResponse.answers:type_name -> sluice.gslb.v1.AnswerStatus
+	10, // 6: sluice.gslb.v1.GetStatusResponse.rules:type_name -> sluice.gslb.v1.RuleStatus
+	12, // 7: sluice.gslb.v1.GetStatusResponse.zones:type_name -> sluice.gslb.v1.ZoneStatus
+	6,  // 8: sluice.gslb.v1.GetStatusResponse.responses:type_name -> sluice.gslb.v1.Count
+	6,  // 9: sluice.gslb.v1.GetStatusResponse.dropped:type_name -> sluice.gslb.v1.Count
+	19, // 10: sluice.gslb.v1.DataCenterStatus.since:type_name -> google.protobuf.Timestamp
 	0,  // 11: sluice.gslb.v1.AnswerStatus.state:type_name -> sluice.gslb.v1.State
-	17, // 12: sluice.gslb.v1.AnswerStatus.since:type_name -> google.protobuf.Timestamp
-	7,  // 13: sluice.gslb.v1.AnswerStatus.probes:type_name -> sluice.gslb.v1.ProbeStatus
+	19, // 12: sluice.gslb.v1.AnswerStatus.since:type_name -> google.protobuf.Timestamp
+	9,  // 13: sluice.gslb.v1.AnswerStatus.probes:type_name -> sluice.gslb.v1.ProbeStatus
 	0,  // 14: sluice.gslb.v1.ProbeStatus.state:type_name -> sluice.gslb.v1.State
-	17, // 15: sluice.gslb.v1.ProbeStatus.since:type_name -> google.protobuf.Timestamp
-	9,  // 16: sluice.gslb.v1.RuleStatus.clauses:type_name -> sluice.gslb.v1.ClauseStatus
-	1,  // 17: sluice.gslb.v1.SetSuspendedRequest.selector:type_name -> sluice.gslb.v1.Selector
-	2,  // 18: sluice.gslb.v1.ControlService.GetStatus:input_type -> sluice.gslb.v1.GetStatusRequest
-	11, // 19: sluice.gslb.v1.ControlService.Explain:input_type -> sluice.gslb.v1.ExplainRequest
-	13, // 20: sluice.gslb.v1.ControlService.Query:input_type -> sluice.gslb.v1.QueryRequest
-	15, // 21: sluice.gslb.v1.ControlService.SetSuspended:input_type -> sluice.gslb.v1.SetSuspendedRequest
-	3,  // 22: sluice.gslb.v1.ControlService.GetStatus:output_type -> sluice.gslb.v1.GetStatusResponse
-	12, // 23: sluice.gslb.v1.ControlService.Explain:output_type -> sluice.gslb.v1.ExplainResponse
-	14, // 24: sluice.gslb.v1.ControlService.Query:output_type -> sluice.gslb.v1.QueryResponse
-	16, // 25: sluice.gslb.v1.ControlService.SetSuspended:output_type -> sluice.gslb.v1.SetSuspendedResponse
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
+	19, // 15: sluice.gslb.v1.ProbeStatus.since:type_name -> google.protobuf.Timestamp
+	11, // 16: sluice.gslb.v1.RuleStatus.clauses:type_name -> sluice.gslb.v1.ClauseStatus
+	3,  // 17: sluice.gslb.v1.SetSuspendedRequest.selector:type_name -> sluice.gslb.v1.Selector
+	4,  // 18: sluice.gslb.v1.ControlService.GetStatus:input_type -> sluice.gslb.v1.GetStatusRequest
+	13, // 19: sluice.gslb.v1.ControlService.Explain:input_type -> sluice.gslb.v1.ExplainRequest
+	15, // 20: sluice.gslb.v1.ControlService.Query:input_type -> sluice.gslb.v1.QueryRequest
+	17, // 21: sluice.gslb.v1.ControlService.SetSuspended:input_type -> sluice.gslb.v1.SetSuspendedRequest
+	1,  // 22: sluice.gslb.v1.ControlService.Reload:input_type -> sluice.gslb.v1.ReloadRequest
+	5,  // 23: sluice.gslb.v1.ControlService.GetStatus:output_type -> sluice.gslb.v1.GetStatusResponse
+	14, // 24: sluice.gslb.v1.ControlService.Explain:output_type -> sluice.gslb.v1.ExplainResponse
+	16, // 25: sluice.gslb.v1.ControlService.Query:output_type -> sluice.gslb.v1.QueryResponse
+	18, // 26: sluice.gslb.v1.ControlService.SetSuspended:output_type -> sluice.gslb.v1.SetSuspendedResponse
+	2,  // 27: sluice.gslb.v1.ControlService.Reload:output_type -> sluice.gslb.v1.ReloadResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -1535,7 +1652,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

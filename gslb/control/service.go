@@ -20,6 +20,7 @@ var Methods = rpc.Methods{
 	ControlServiceExplainProcedure:      {Role: rpc.Viewer},
 	ControlServiceQueryProcedure:        {Role: rpc.Viewer},
 	ControlServiceSetSuspendedProcedure: {Role: rpc.Operator},
+	ControlServiceReloadProcedure:       {Role: rpc.Operator},
 }
 
 // Access gives roles to those that the configuration names.

@@ -63,6 +63,9 @@ func (s *Scratch) step(at step, cursors []uint32) bool {
 		set = s.view.Rules.MatchRegexp(at.name)
 	}
 	if set < 0 {
+		if found.Kind == zone.NXDomain && s.view.Rules.AboveRegexp(at.name) {
+			found.Kind = zone.NoData
+		}
 		return s.byZone(at, found, cursors)
 	}
 	if s.qtype == dns.TypeANY {
@@ -156,6 +159,8 @@ func (s *Scratch) addresses(at step) bool {
 // withoutRules is what Lookup found for a client that none of the name's rules has, as in package responder.
 func withoutRules(found zone.Result) zone.Result {
 	switch {
+	case found.Kind == zone.NXDomain: // but an expression matched it
+		found.Kind = zone.NoData
 	case found.Kind != zone.ByRules: // an expression matched what is not there
 	case found.RRset != nil && found.RRset.Type == dns.TypeCNAME:
 		found.Kind = zone.CNAME

@@ -32,6 +32,9 @@ const NoLoad = -1
 type Result struct {
 	Health probe.Health // unknown, up or down: what fails is down
 	Load   int          // 0 to 254, or NoLoad
+	// Unasked is true while it is not known and cannot be asked, for want of a right or of a route: no verdict is to
+	// come.
+	Unasked bool
 	// Reason says why it is down, why it is not known, or why an answer that is up was not asked last time.
 	Reason    string
 	Since     time.Time // end of the first of the probes in a row that made the verdict
@@ -154,7 +157,10 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	if now.Health == probe.Failing {
 		now.Health = probe.Down
 	}
-	next := Result{Health: now.Health, Load: NoLoad, Reason: reason(now), Since: now.Since, LastProbe: now.Last}
+	next := Result{
+		Health: now.Health, Load: NoLoad, Unasked: now.Health == probe.Unknown && now.Unchecked != "",
+		Reason: reason(now), Since: now.Since, LastProbe: now.Last,
+	}
 	if next.Health == probe.Up {
 		next.Load = int(s.heard.Load())
 	}
@@ -170,13 +176,14 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	s.result = next
 	name, indices := s.name, s.indices
 	m.mu.Unlock()
-	if next.Health == before.Health && next.Load == before.Load {
+	if next.Health == before.Health && next.Load == before.Load && next.Unasked == before.Unasked {
 		return
 	}
 	at := now.Last
 	if next.Health != before.Health {
 		at = now.DetectedAt
-		m.log.Info("keepalive is "+next.Health.String(), "keepalive", cmp.Or(name, q.String()), "reason", next.Reason)
+		// Gslb tells what it comes to for answers, with the reason, and is sparing with lines.
+		m.log.Debug("keepalive is "+next.Health.String(), "keepalive", cmp.Or(name, q.String()), "reason", next.Reason)
 	}
 	for _, i := range indices {
 		m.onChange(i, next.Health == probe.Up, next.Load, next.Reason, at)

@@ -264,8 +264,13 @@ func TestNotAsked(t *testing.T) {
 				w.settle()
 				because := what + ": not asked: too many open files"
 				w.is("unknown: " + because)
+				if w.nextIs(false); !w.Snapshot()[0].Unasked {
+					t.Error("it is not said that no verdict is to come")
+				}
 				w.be(answers)
-				w.nextIs(true)
+				if w.nextIs(true); w.Snapshot()[0].Unasked {
+					t.Error("it is still said that no verdict is to come")
+				}
 				w.be(cannotBeAsked)
 				w.settle()
 				up := "up"

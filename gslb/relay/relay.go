@@ -103,9 +103,13 @@ type flightKey struct {
 	count         int
 }
 
-// flight is a query under way. reply and err are written before done is closed.
+// flight is a query under way. It ends when it has a reply or an error, or nobody waits for it any more: who asked
+// first is no more than others who wait.
 type flight struct {
-	done  chan struct{}
+	done    chan struct{}
+	cancel  context.CancelFunc
+	waiting int // guarded by Relay.mu
+	// Written before done is closed.
 	reply *dns.Msg
 	err   error
 }
@@ -127,27 +131,13 @@ func (r *Relay) Forward(ctx context.Context, request *dns.Msg, servers []netip.A
 	defer r.underWay.Add(-1)
 	r.forwarded.Add(1)
 
-	key := keyOf(request, servers)
-	r.mu.Lock()
-	f, under := r.flights[key]
-	if !under {
-		f = &flight{done: make(chan struct{})}
-		r.flights[key] = f
-	}
-	r.mu.Unlock()
-	if under {
-		r.shared.Add(1)
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	} else {
-		f.reply, f.err = r.ask(ctx, c, request, servers)
-		r.mu.Lock()
-		delete(r.flights, key)
-		r.mu.Unlock()
-		close(f.done)
+	f := r.board(c, request, servers)
+	defer r.leave(f)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		r.failed.Add(1)
+		return nil, ctx.Err()
 	}
 	if f.err != nil {
 		r.failed.Add(1)
@@ -159,6 +149,44 @@ func (r *Relay) Forward(ctx context.Context, request *dns.Msg, servers []netip.A
 	// The owner should have copied these (RFC 1035 section 4.1.1, RFC 4035 section 3.2.2).
 	reply.RecursionDesired, reply.CheckingDisabled = request.RecursionDesired, request.CheckingDisabled
 	return &reply, nil
+}
+
+// board waits for a flight with others, or starts one.
+func (r *Relay) board(c *Config, request *dns.Msg, servers []netip.AddrPort) *flight {
+	key := keyOf(request, servers)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.flights[key]; f != nil && f.waiting > 0 {
+		r.shared.Add(1)
+		f.waiting++
+		return f
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &flight{done: make(chan struct{}), cancel: cancel, waiting: 1}
+	r.flights[key] = f
+	request = request.Copy() // it may outlive the call
+	go func() {
+		f.reply, f.err = r.ask(ctx, c, request, servers)
+		r.mu.Lock()
+		if r.flights[key] == f {
+			delete(r.flights, key)
+		}
+		r.mu.Unlock()
+		close(f.done)
+	}()
+	return f
+}
+
+// leave waits for a flight no more. The last to leave ends it.
+func (r *Relay) leave(f *flight) {
+	r.mu.Lock()
+	f.waiting--
+	last := f.waiting == 0
+	r.mu.Unlock()
+	if last {
+		f.cancel()
+		<-f.done
+	}
 }
 
 func keyOf(request *dns.Msg, servers []netip.AddrPort) flightKey {
@@ -248,6 +276,9 @@ func (r *Relay) try(ctx context.Context, c *Config, request *dns.Msg, server net
 		return nil, fmt.Errorf("the server does not take our OPT record (RCODE %d)", reply.Rcode)
 	}
 	stripOPT(reply)
+	for _, section := range []*[]dns.RR{&reply.Answer, &reply.Ns, &reply.Extra} {
+		*section = dns.Dedup(*section, nil) // no record stands in a response twice (RFC 2181 section 5)
+	}
 	return reply, nil
 }
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
@@ -236,6 +237,22 @@ func TestNextServer(t *testing.T) {
 	}
 }
 
+// No record stands in a reply twice, whatever the owner says (RFC 2181 section 5).
+func TestNoRecordTwice(t *testing.T) {
+	o := serve(t, answers(t, "example.com. 300 IN A 192.0.2.1", "example.com. 300 IN A 192.0.2.2", "Example.com. 60 IN A 192.0.2.1"))
+	got, err := New(Config{Timeout: long}).Forward(t.Context(), ask("example.com.", dns.TypeA), []netip.AddrPort{o.addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, rr := range got.Answer {
+		have = append(have, rr.String())
+	}
+	if diff := cmp.Diff([]string{"example.com.\t60\tIN\tA\t192.0.2.1", "example.com.\t300\tIN\tA\t192.0.2.2"}, have); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // The true reply counts even when forgeries came before it.
 func TestForgeriesBeforeTheReply(t *testing.T) {
 	o := serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
@@ -466,6 +483,49 @@ func TestEqualQueriesShareOne(t *testing.T) {
 	all.Wait()
 	if n := o.udp.Load(); n != 2 {
 		t.Errorf("the owner was asked %d times, want once for each kind", n)
+	}
+}
+
+// Who asked first may leave: the others get their reply. When the last has left, the owner is waited for no more.
+func TestFirstCallerLeaves(t *testing.T) {
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	o := serve(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		asked <- struct{}{}
+		<-release
+		answers(t, mx)(w, q)
+	})
+	r := New(Config{Timeout: time.Hour})
+	servers := []netip.AddrPort{o.addr}
+	forward := func(ctx context.Context) <-chan error {
+		done := make(chan error, 1)
+		go func() { // ends with its reply, or ctx
+			got, err := r.Forward(ctx, ask("example.com.", dns.TypeMX), servers)
+			if err == nil && len(got.Answer) != 1 {
+				err = fmt.Errorf("got %v, want the MX", got)
+			}
+			done <- err
+		}()
+		return done
+	}
+	first, leave := context.WithCancel(t.Context())
+	one := forward(first)
+	<-asked
+	two := forward(t.Context())
+	for r.Stats().Shared != 1 {
+		runtime.Gosched()
+	}
+	leave()
+	if err := <-one; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left: %v, want %v", err, context.Canceled)
+	}
+	close(release)
+	if err := <-two; err != nil {
+		t.Errorf("who stayed: %v", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.flights); n > 0 {
+		t.Errorf("%d queries are under way still", n)
 	}
 }
 

@@ -129,6 +129,17 @@ func TestRFC6672DNAME(t *testing.T) {
 		"answer host.far.example.com. 3600 IN CNAME host.example.org.", "answer host.example.org. 600 IN A 198.51.100.1")
 }
 
+// A chain that comes by one DNAME several times has its record once.
+func TestRFC2181NoRecordTwice(t *testing.T) {
+	r := newRig(t)
+	m := r.ask("thrice.tree.example.com.", dns.TypeA)
+	noDuplicates(t, m)
+	r.want(m, "NOERROR aa", "answer tree.example.com. 3600 IN DNAME target.example.com.",
+		"answer thrice.tree.example.com. 3600 IN CNAME thrice.target.example.com.", "answer thrice.target.example.com. 3600 IN CNAME twice.tree.example.com.",
+		"answer twice.tree.example.com. 3600 IN CNAME twice.target.example.com.", "answer twice.target.example.com. 3600 IN CNAME x.tree.example.com.",
+		"answer x.tree.example.com. 3600 IN CNAME x.target.example.com.", "answer x.target.example.com. 3600 IN A 192.0.2.30")
+}
+
 func TestRFC6672YXDomainWhenTheNameGetsTooLong(t *testing.T) {
 	r := newRig(t)
 	label := strings.Repeat("d", 60)

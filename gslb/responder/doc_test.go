@@ -9,6 +9,7 @@ package responder
 //	empty non-terminals are NOERROR               TestRFC8020EmptyNonTerminalIsNoError
 //	the closest encloser blocks wildcards above   TestRFC4592Wildcard, TestRFC4592ClosestEncloserBlocksShallowerWildcard, TestRFC4592WildcardOfRules
 //	CNAME chased, loops bounded                   TestRFC1034CNAMEIsChased, TestCNAMEByRules, TestCNAMELoopsAreBounded
+//	No record twice in a response                 TestRFC2181NoRecordTwice
 //	DNAME                                         TestRFC6672DNAME, TestRFC6672YXDomainWhenTheNameGetsTooLong
 //	AA on own data, not on referrals              TestAAOnOwnDataOnly, TestReferralsHaveGlueAndNoAA, TestFlagsOfTheQueryDoNotComeBack
 //	glue                                          TestRFC9471ReferralWithoutAllGlueIsTruncated, TestRFC9471SiblingGlueIsLeftOutWithoutTC

@@ -368,6 +368,56 @@ func TestRFC8945UnknownKeyIsBadKey(t *testing.T) {
 	}
 }
 
+// A TSIG record without all that it is made of is malformed (RFC 8945 section 5.2), and so are OPT and TSIG anywhere
+// but in the additional section (RFC 6891 section 6.1.1, RFC 8945 section 5.1).
+func TestTSIGAndOPTInTheirPlace(t *testing.T) {
+	r := newRig(t)
+	good := pack(t, query("a.example.com.", dns.TypeA))
+	with := func(section int, rr ...byte) []byte {
+		wire := slices.Concat(good, rr)
+		wire[4+2*section+1]++
+		return wire
+	}
+	record := func(rrtype uint16, class uint16, data ...byte) []byte {
+		rr := binary.BigEndian.AppendUint16([]byte{0}, rrtype)
+		rr = append(binary.BigEndian.AppendUint16(rr, class), 0, 0, 0, 0)
+		return append(binary.BigEndian.AppendUint16(rr, uint16(len(data))), data...)
+	}
+	whole := []byte{1, 'a', 0, 0, 0, 0, 0, 0, 1, 0, 9, 0, 2, 7, 7, 0, 1, 0, 0, 0, 1, 5}
+	rcode := func(wire []byte) int {
+		m := new(dns.Msg)
+		if err := m.Unpack(r.respond(wire).Wire); err != nil {
+			t.Fatal(err)
+		}
+		return m.Rcode
+	}
+	tsig := func(data []byte) []byte { return record(dns.TypeTSIG, dns.ClassANY, data...) }
+	for n := range len(whole) {
+		if got := rcode(with(3, tsig(whole[:n])...)); got != dns.RcodeFormatError {
+			t.Errorf("the first %d bytes of TSIG data: %s, want FORMERR", n, dns.RcodeToString[got])
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		section int
+		rr      []byte
+		want    int
+	}{
+		{"TSIG", 3, tsig(whole), dns.RcodeNotAuth},
+		{"TSIG with a byte more", 3, tsig(append(whole[:len(whole):len(whole)], 0)), dns.RcodeFormatError},
+		{"TSIG among the answers", 1, tsig(whole), dns.RcodeFormatError},
+		{"TSIG in authority", 2, tsig(whole), dns.RcodeFormatError},
+		{"OPT", 3, record(dns.TypeOPT, 1232), dns.RcodeSuccess},
+		{"OPT among the answers", 1, record(dns.TypeOPT, 1232), dns.RcodeFormatError},
+		{"OPT in authority", 2, record(dns.TypeOPT, 1232), dns.RcodeFormatError},
+		{"another record among the answers", 1, record(dns.TypeA, dns.ClassINET, 192, 0, 2, 1), dns.RcodeSuccess},
+	} {
+		if got := rcode(with(tt.section, tt.rr...)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, dns.RcodeToString[got], dns.RcodeToString[tt.want])
+		}
+	}
+}
+
 // Counts, lengths and pointers that lie.
 func TestMalformedBodyIsFormErr(t *testing.T) {
 	r := newRig(t)

@@ -98,6 +98,13 @@ func (s *Story) expression() {
 	}
 }
 
+// aboveExpression tells that the name exists because of others.
+func (s *Story) aboveExpression() {
+	if s != nil {
+		s.Steps[len(s.Steps)-1].Data += "; but names below it may have rules by regular expression: no data"
+	}
+}
+
 // noRule tells what is left of the name for a client that no rule has.
 func (s *Story) noRule(found zone.Result) {
 	if s != nil {

@@ -35,7 +35,7 @@ func hostile(t testing.TB) [][]byte {
 		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) { m.Question = slices.Repeat(m.Question, 10) })),
 		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = parse(t, "example.com. 0 IN SOA a. b. 1 0 0 0 0") })),
 	}
-	for _, name := range []string{"x.wild.example.com.", "x.tree.example.com.", "loop1.example.com.", "many.example.com.", "wide.example.com.", "web.example.com.", "turns.example.com.", "waiting.example.com.", "web1.expression.example.com.", "foreign.test.", "www.fetched.test.", "version.bind.", "tomany.example.com."} {
+	for _, name := range []string{"x.wild.example.com.", "x.tree.example.com.", "thrice.tree.example.com.", "loop1.example.com.", "many.example.com.", "wide.example.com.", "web.example.com.", "turns.example.com.", "waiting.example.com.", "web1.expression.example.com.", "foreign.test.", "www.fetched.test.", "version.bind.", "tomany.example.com."} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeANY, dns.TypeHTTPS, dns.TypeTXT, dns.TypeAXFR} {
 			seeds = append(seeds, pack(t, query(name, qtype, edns(ecs("2001:db8::/56")))), pack(t, query(name, qtype, class(dns.ClassCHAOS))))
 		}
@@ -113,9 +113,22 @@ func respondHolds(t *testing.T, r *rig, wire []byte) {
 	} else if err == nil && len(q.Question) == 1 && q.Opcode == dns.OpcodeQuery && m.Rcode != dns.RcodeFormatError {
 		t.Fatalf("no question: %v to %v", m, q)
 	}
+	noDuplicates(t, m)
 	for _, rr := range m.Answer {
 		if rr.Header().Class == dns.ClassINET && !m.Authoritative {
 			t.Fatalf("an answer without AA: %v", m)
+		}
+	}
+}
+
+// noDuplicates checks that no record stands in a section twice (RFC 2181 section 5).
+func noDuplicates(t testing.TB, m *dns.Msg) {
+	t.Helper()
+	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for i, rr := range section {
+			if slices.ContainsFunc(section[:i], func(other dns.RR) bool { return dns.IsDuplicate(rr, other) }) {
+				t.Fatalf("%v is there twice:\n%v", rr, m)
+			}
 		}
 	}
 }

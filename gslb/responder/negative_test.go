@@ -98,6 +98,11 @@ func TestRFC8020EmptyNonTerminalIsNoError(t *testing.T) {
 	for _, name := range []string{"ent.example.com.", "_tcp.example.com.", "balanced.example.com.", "there.wild.example.com."} {
 		r.want(r.ask(name, dns.TypeA), "NOERROR aa", negativeSOA)
 	}
+	// Above names that an expression matches, and at one for a client that its rules do not have.
+	for _, name := range []string{"expression.example.com.", "branchonly7.example.com."} {
+		r.want(r.ask(name, dns.TypeA), "NOERROR aa", negativeSOA)
+	}
+	r.want(r.ask("x.expression.example.com.", dns.TypeA), "NXDOMAIN aa", negativeSOA)
 }
 
 func TestRFC4592Wildcard(t *testing.T) {

@@ -74,7 +74,8 @@ func read(msg []byte) (*request, int) {
 		}
 	}
 	for range q.counts[1] + q.counts[2] {
-		if _, off = record(msg, off); off < 0 {
+		var r rawRecord
+		if r, off = record(msg, off); off < 0 || aboutMessage(r.rrtype) {
 			return q, dns.RcodeFormatError
 		}
 	}
@@ -85,6 +86,10 @@ func read(msg []byte) (*request, int) {
 	}
 	return q, rcode
 }
+
+// aboutMessage reports whether records of a type are about their message, and so in the additional section and
+// nowhere else (RFC 6891 section 6.1.1, RFC 8945 section 5.1).
+func aboutMessage(rrtype uint16) bool { return rrtype == dns.TypeOPT || rrtype == dns.TypeTSIG }
 
 // readQuestion reads the question at off and returns the offset behind it, -1 if it cannot be read. Its name is
 // not compressed: there is nothing before it that a pointer could mean.
@@ -136,7 +141,7 @@ func (q *request) readAdditional(msg []byte, off int) int {
 		case dns.TypeTSIG:
 			rr, _, err := dns.UnpackRR(msg, off)
 			tsig, ok := rr.(*dns.TSIG)
-			if err != nil || !ok || i != q.counts[3]-1 || r.class != dns.ClassANY || r.ttl != 0 {
+			if err != nil || !ok || i != q.counts[3]-1 || r.class != dns.ClassANY || r.ttl != 0 || !wholeTSIG(r.data) {
 				return dns.RcodeFormatError
 			}
 			q.tsig = tsig
@@ -150,6 +155,31 @@ func (q *request) readAdditional(msg []byte, off int) int {
 		return dns.RcodeBadVers
 	}
 	return q.readOptions(options)
+}
+
+// wholeTSIG reports whether the data of a TSIG record has all its fields (RFC 8945 section 4.2), which package dns
+// does not ask for. The algorithm's name is not compressed.
+func wholeTSIG(data []byte) bool {
+	at := 0
+	for at < len(data) && data[at] > 0 && data[at] < 64 {
+		at += 1 + int(data[at])
+	}
+	if at >= len(data) || data[at] != 0 {
+		return false
+	}
+	at += 1 + 6 + 2 // its end, time signed, fudge
+	field := func() bool {
+		if at+2 > len(data) {
+			return false
+		}
+		at += 2 + int(binary.BigEndian.Uint16(data[at:]))
+		return at <= len(data)
+	}
+	if !field() { // MAC
+		return false
+	}
+	at += 2 + 2 // original id, error
+	return field() && at == len(data)
 }
 
 // readOptions reads the options of a version 0 OPT record. Of several of a kind the first counts (RFC 7873 section 5.2).

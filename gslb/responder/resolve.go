@@ -63,6 +63,9 @@ func (r *reply) step(at hop) (next []byte) {
 		}
 		found = withoutRules(found)
 		r.story.noRule(found)
+	} else if found.Kind == zone.NXDomain && r.v.Rules.AboveRegexp(at.name) {
+		found.Kind = zone.NoData
+		r.story.aboveExpression()
 	}
 	return r.byZone(at, found)
 }
@@ -72,6 +75,8 @@ func (r *reply) step(at hop) (next []byte) {
 // it is a name that nothing covers.
 func withoutRules(found zone.Result) zone.Result {
 	switch {
+	case found.Kind == zone.NXDomain: // but an expression matched it
+		found.Kind = zone.NoData
 	case found.Kind != zone.ByRules: // an expression matched what is not there
 	case found.RRset != nil && found.RRset.Type == dns.TypeCNAME:
 		found.Kind = zone.CNAME
@@ -111,10 +116,10 @@ func (r *reply) byZone(at hop, found zone.Result) (next []byte) {
 		if t := found.RRset.Type; t == dns.TypeHTTPS || t == dns.TypeSVCB {
 			rrs = r.liveHints(at, rrs)
 		}
-		r.answer = append(r.answer, rrs)
+		r.addAnswer(rrs)
 	case zone.CNAME:
 		r.authoritative(at)
-		r.answer = append(r.answer, records(found.RRset.RRs, at.owner, found.RRset.TTL))
+		r.addAnswer(records(found.RRset.RRs, at.owner, found.RRset.TTL))
 		return found.RRset.Target
 	case zone.DNAME:
 		return r.dname(at, found)
@@ -142,7 +147,7 @@ func (r *reply) fetched(at hop, z *zone.Zone) bool {
 		return false
 	}
 	r.authoritative(at)
-	r.answer = append(r.answer, []dns.RR{soa})
+	r.addAnswer([]dns.RR{soa})
 	return true
 }
 
@@ -169,16 +174,24 @@ func (r *reply) notOurs(at hop, z *zone.Zone) {
 	r.msg.Rcode = dns.RcodeRefused
 }
 
+// addAnswer adds an RRset to the answer, once: several names of a chain may lie below the same DNAME, and no record
+// stands in a response twice (RFC 2181 section 5).
+func (r *reply) addAnswer(rrs []dns.RR) {
+	if !slices.ContainsFunc(r.answer, func(set []dns.RR) bool { return sameRRset(set[0], rrs[0]) }) {
+		r.answer = append(r.answer, rrs)
+	}
+}
+
 // dname adds the DNAME at an ancestor of the name, and the CNAME that follows from it (RFC 6672 section 3).
 func (r *reply) dname(at hop, found zone.Result) (next []byte) {
 	r.authoritative(at)
-	r.answer = append(r.answer, found.RRset.RRs)
+	r.addAnswer(found.RRset.RRs)
 	if int(found.Owner)+len(found.RRset.Target) > maxName {
 		r.msg.Rcode = dns.RcodeYXDomain
 		return nil
 	}
 	next = slices.Concat(at.name[:found.Owner], found.RRset.Target)
-	r.answer = append(r.answer, []dns.RR{&dns.CNAME{
+	r.addAnswer([]dns.RR{&dns.CNAME{
 		Hdr:    dns.RR_Header{Name: at.owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: found.RRset.TTL},
 		Target: presentation(next),
 	}})

@@ -66,6 +66,8 @@ self         IN CNAME self
 tree         IN DNAME target
 x.target     IN A     192.0.2.30
 www.target   IN CNAME a
+twice.target IN CNAME x.tree
+thrice.target IN CNAME twice.tree
 far          IN DNAME example.org.
 long         IN DNAME aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.com.
 *.wild       IN A     192.0.2.40
@@ -217,6 +219,7 @@ func newRig(t testing.TB, edit ...func(*config.Config)) *rig {
 	branch.Clauses[0].Group = 0
 	rule("*.balanced.example.com.", both, nil)
 	rule(`~^web[0-9]+[.]expression[.]example[.]com$`, both, nil)
+	rule(`~^branchonly[0-9][.]example[.]com$`, both, func(r *config.Rule) { r.Sources = 2 })
 	rule("www.fetched.test.", []int{fourOnly}, nil)
 	rule("www.relayed.test.", []int{fourOnly}, nil)
 	rule("stays.example.com.", both, func(r *config.Rule) {

@@ -60,12 +60,12 @@ func (r *reply) byRules(at hop, z *zone.Zone, set int32) (next []byte, ok bool) 
 	case selection.Addresses:
 		r.authoritative(at)
 		r.take(c, cursors)
-		r.answer = append(r.answer, addresses(r.v.Config, c, at.owner, qtype))
+		r.addAnswer(addresses(r.v.Config, c, at.owner, qtype))
 	case selection.CNAME:
 		r.authoritative(at)
 		r.take(c, cursors)
 		target := r.v.Config.Answers[c.Answers[0]].Target
-		r.answer = append(r.answer, []dns.RR{&dns.CNAME{Hdr: header(at.owner, dns.TypeCNAME, c.TTL), Target: target}})
+		r.addAnswer([]dns.RR{&dns.CNAME{Hdr: header(at.owner, dns.TypeCNAME, c.TTL), Target: target}})
 		if r.q.qtype != dns.TypeCNAME && r.q.qtype != dns.TypeANY {
 			next = mustName(target)
 		}

@@ -18,8 +18,10 @@ import (
 //     no such data (RFC 1034, section 3.6.2), so the answer is then NoData.
 //   - Candidates are members that are up, not suspended, not above their load threshold and of a weight above 0. The balance
 //     method picks among them.
-//   - Members without a verdict are candidates, or not, as the rule says. Where it says to wait, they are none while there are others,
-//     and are waited for before the clause is given up.
+//   - Members without a verdict are candidates, or not, as the rule says. Where it says to wait, they are none while
+//     there are others, also in later clauses that the clause's policy leads to: waiting is for when nothing that may
+//     be given is known to be up. A client does not stick to what it gets in the meantime. Members that cannot be
+//     asked are not waited for: they count as down then.
 //   - Without candidates the policy decides. AllAnswers makes candidates of all but suspended members and those of weight 0, and of
 //     these as well if all are of weight 0; if still there are none it is as NextClause.
 //
@@ -162,6 +164,7 @@ func (d *decision) useRule() {
 	}
 	var space [maxLive / 64]uint64
 	owner := free
+	waits := int32(config.None) // the first clause that verdicts yet to come may decide for
 	for i := range d.clauses {
 		c := &d.clauses[i]
 		live := bitmap(space[:])
@@ -170,7 +173,7 @@ func (d *decision) useRule() {
 		}
 		t := d.scan(c, live, mustLive)
 		if d.why != nil {
-			d.explainClause(i, c, t, owner)
+			d.explainClause(i, c, t, owner, waits >= 0)
 		}
 		if t.able == 0 {
 			if c.kind == config.VIP && owner < owned {
@@ -178,34 +181,53 @@ func (d *decision) useRule() {
 			}
 			continue
 		}
-		if c.kind == config.CNAME && owner > free {
+		if c.kind == config.CNAME && owner == owned {
 			d.out.Clause = int32(i)
 			d.out.Outcome = NoData
-			if owner == maybe {
-				d.wait()
-			}
 			return
 		}
-		switch {
-		case t.live > 0:
+		if t.live > 0 {
 			d.out.Clause = int32(i)
 			d.pick(c, live, t.live, mustLive)
-			return
-		case t.unknown > 0 && d.unknown == config.Wait:
-			d.out.Clause = int32(i)
-			d.wait()
+			d.out.Stick = d.out.Stick && waits < 0
 			return
 		}
-		if d.applyPolicy(i, c, live) {
-			return
+		if waits < 0 && d.awaits(c, t, owner) {
+			waits = int32(i)
+		}
+		if waits < 0 {
+			if d.applyPolicy(i, c, live) {
+				return
+			}
+		} else if d.ends(c) {
+			break
 		}
 	}
 	d.out.Outcome = NoData
+	if waits >= 0 && owner < owned {
+		d.out.Clause, d.out.Outcome, d.out.MaxWait = waits, Wait, d.maxWait
+	}
 }
 
-func (d *decision) wait() {
-	d.out.Outcome = Wait
-	d.out.MaxWait = d.maxWait
+// awaits reports whether a clause without candidates may get some by the first verdicts.
+func (d *decision) awaits(c *clause, t tally, owner ownership) bool {
+	return t.unknown > 0 && d.unknown == config.Wait || c.kind == config.CNAME && owner == maybe
+}
+
+// ends reports whether the policy of a clause without candidates leads to no other clause.
+func (d *decision) ends(c *clause) bool {
+	switch c.policy {
+	case config.NextClause:
+		return false
+	case config.AllAnswers:
+		for i := range c.members {
+			if m := &c.members[i]; m.gives[d.asked] && d.fate(m, evenWeightless) == candidate {
+				return true
+			}
+		}
+		return false
+	}
+	return true
 }
 
 // applyPolicy does what is to be done when nothing of a clause is live, and reports whether that ends the matter.
@@ -309,6 +331,7 @@ const (
 	weightless
 	down
 	noVerdict
+	unseen // and waited for in vain
 	overThreshold
 )
 
@@ -325,6 +348,9 @@ func (d *decision) fate(m *member, how leniency) fate {
 	case s.Health == Down:
 		return down
 	case s.Health != Up && d.unknown != config.AsUp:
+		if s.Unseen {
+			return unseen
+		}
 		return noVerdict
 	case s.HasLoad && m.threshold > 0 && s.Load > m.threshold:
 		return overThreshold

@@ -118,7 +118,7 @@ func FuzzSelect(f *testing.F) {
 		r := w.compile()
 		s := NewStates(&w.Config)
 		for i := range s.Answers {
-			s.Answers[i] = State{Health(b.below(3)), b.next(), b.below(2) == 0, b.below(5) == 0}
+			s.Answers[i] = State{Health(b.below(3)), b.next(), b.below(2) == 0, b.below(5) == 0, b.below(2) == 0}
 		}
 		for i := range s.RulesSuspended {
 			s.RulesSuspended[i] = b.below(5) == 0

@@ -30,9 +30,9 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 		return NoRule, rule, nil
 	}
 	r := &c.Rules[rule]
+	waited := false
 	for i, cl := range r.Clauses {
 		var members, live, spare, weightless []config.Member
-		waited := false
 		for _, m := range c.Groups[cl.Group].Members {
 			if !addressOf(c, m, q.Type).IsValid() {
 				continue
@@ -48,7 +48,7 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 			}
 			spare = append(spare, m)
 			up := st.Health == Up || st.Health == Unknown && r.Unknown == config.AsUp
-			waited = waited || st.Health == Unknown && r.Unknown == config.Wait
+			waited = waited || st.Health == Unknown && !st.Unseen && r.Unknown == config.Wait
 			if up && (m.LoadThreshold == 0 || !st.HasLoad || int(st.Load) <= m.LoadThreshold) {
 				live = append(live, m)
 			}
@@ -68,6 +68,9 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 			return Addresses, rule, referencePicks(c, r, cl, s, q, live, turn)
 		}
 		if waited {
+			if cl.AllDown == config.NextClause || cl.AllDown == config.AllAnswers && len(weightless) == 0 {
+				continue
+			}
 			return Wait, rule, nil
 		}
 		switch cl.AllDown {
@@ -88,6 +91,9 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 		case config.Forward:
 			return Forward, rule, nil
 		}
+	}
+	if waited {
+		return Wait, rule, nil
 	}
 	return NoData, rule, nil
 }
@@ -176,7 +182,7 @@ func referencePicks(c *config.Config, r *config.Rule, cl config.Clause, s *State
 // TestSmallWorlds compares Select with the reference in every combination of what a member may be in, methods, policies, weights,
 // numbers of answers and cursors, in a rule of two clauses.
 func TestSmallWorlds(t *testing.T) {
-	ways := []string{"up", "down", "unknown", "suspended", "200"}
+	ways := []string{"up", "down", "unknown", "unseen", "suspended", "200"}
 	names := []string{"a", "b", "c"}
 	var out Choice
 	worlds := 0
@@ -196,8 +202,8 @@ func TestSmallWorlds(t *testing.T) {
 						{Group: w.group("second", "d")},
 					}})
 					var all []*States
-					for i := range 125 {
-						all = append(all, w.states("a:"+ways[i%5], "b:"+ways[i/5%5], "c:"+ways[i/25]))
+					for i := range 432 {
+						all = append(all, w.states("a:"+ways[i%6], "b:"+ways[i/6%6], "c:"+ways[i/36%6], "d:"+ways[i/216]))
 					}
 					q := query(t)
 					for count := 1; count <= 2; count++ {

@@ -253,4 +253,8 @@ func TestFloodOfNames(t *testing.T) {
 	if len(m.always) > 0 {
 		t.Errorf("%d expressions are tried for every name", len(m.always))
 	}
+	// What is above names can be listed, and costs next to nothing.
+	if p := parentsOf(m.exprs); p.all || len(p.exprs) > 0 || len(p.names) != 4002 {
+		t.Errorf("all names are above one: %v; %d expressions for those above, want none; %d names, want 4,000 and two more", p.all, len(p.exprs), len(p.names))
+	}
 }

@@ -20,6 +20,7 @@ type Rules struct {
 	sets     []set  // of names, and of single expressions
 	balanced []zone.Balanced
 	matcher  *matcher
+	parents  parents // of the names of expressions
 	cursors  int
 }
 
@@ -260,6 +261,7 @@ func (r *Rules) nameSets(s *setMaker) {
 		exprs = append(exprs, *e)
 	}
 	r.matcher = newMatcher(exprs, len(r.sets))
+	r.parents = parentsOf(exprs)
 }
 
 // listSets numbers the sets of domain lists that names are in. 0 is the empty one.

@@ -45,6 +45,7 @@ type State struct {
 	Load      uint8 // as reported, higher is busier; means something only with HasLoad
 	HasLoad   bool
 	Suspended bool // by the configuration, or by an operator: the answer, its data center, region or owner
+	Unseen    bool // with Unknown: what watches it cannot ask, so that there is no verdict to wait for
 }
 
 // States is a snapshot of all that selection depends on beside the configuration and the query. It is the whole truth: what the

@@ -59,6 +59,10 @@ func TestSticky(t *testing.T) {
 			{0, "10.0.0.1", "www", dns.TypeA, "a:down b:down c:down d:down", "d"},
 			{1, "10.0.0.1", "www", dns.TypeA, "", "a"},
 		}},
+		{"not while an earlier clause has no verdict yet", config.StickyDomain, 32, []step{
+			{0, "10.0.0.1", "www", dns.TypeA, "a:unknown b:unknown c:unknown", "d"},
+			{1, "10.0.0.1", "www", dns.TypeA, "", "a"},
+		}},
 		{"by domain", config.StickyDomain, 32, []step{
 			{0, "10.0.0.1", "www", dns.TypeA, "", "a"},
 			{1, "10.0.0.1", "shop", dns.TypeA, "", "b"},

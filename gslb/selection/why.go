@@ -211,8 +211,9 @@ func (d *decision) explainSticky() {
 	d.why.Sticky = text
 }
 
-// explainClause writes down the state of a clause, and what follows from it. counted is what scan did.
-func (d *decision) explainClause(i int, c *clause, counted tally, owner ownership) {
+// explainClause writes down the state of a clause, and what follows from it. counted is what scan did; waits says that
+// an earlier clause awaits verdicts.
+func (d *decision) explainClause(i int, c *clause, counted tally, owner ownership, waits bool) {
 	g := d.r.config.Rules[d.out.Rule].Clauses[i].Group
 	x := WhyClause{
 		Clause: i + 1, Group: d.r.config.Groups[g].Name, Balance: balanceText(c.balance), Count: d.count(c),
@@ -235,13 +236,13 @@ func (d *decision) explainClause(i int, c *clause, counted tally, owner ownershi
 		x.Result = "no member has anything for " + d.why.Type + ": passed over"
 	case c.kind == config.CNAME && owner == owned:
 		x.Result = "a clause before it has data of other types, beside which there is no CNAME: no data"
-	case c.kind == config.CNAME && owner == maybe:
-		x.Result = "a clause before it may have data of other types, beside which there is no CNAME: wait for its verdicts"
 	case counted.live == 1:
 		x.Result = "1 candidate"
 	case counted.live > 0:
 		x.Result = fmt.Sprintf("%d candidates", counted.live)
-	case counted.unknown > 0 && d.unknown == config.Wait:
+	case (waits || d.awaits(c, counted, owner)) && i+1 < len(d.clauses) && !d.ends(c):
+		x.Result = "no candidates yet: next clause, and wait for the first verdicts if none has any"
+	case waits || d.awaits(c, counted, owner):
 		x.Result = fmt.Sprintf("no candidates: wait for the first verdicts, up to %s", d.maxWait)
 	default:
 		x.Result = "no candidates: policy " + policyText(c.policy)
@@ -272,6 +273,8 @@ func (d *decision) explainMember(m *member, s State) (is bool, reason string) {
 			return false, "no verdict yet"
 		}
 		return false, "no verdict yet, counts as down"
+	case unseen:
+		return false, "cannot be asked, counts as down"
 	case overThreshold:
 		return false, fmt.Sprintf("load %d > %d", s.Load, m.threshold)
 	}

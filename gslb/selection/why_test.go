@@ -106,6 +106,10 @@ clause 1: group first, weighted round robin, count 2
   c (weight 0): suspended
   v4 (weight 2): down
   d (weight 1): suspended
+  no candidates yet: next clause, and wait for the first verdicts if none has any
+clause 2: group second, hash by source and domain, count 1
+  d (weight 3): suspended
+  b (weight 1): down
   no candidates: wait for the first verdicts, up to 5s
 answer: wait, TTL 20, no client subnet used
 `},

@@ -133,8 +133,8 @@ func (w *world) rule(r config.Rule) int {
 
 func (w *world) compile() *Rules { return Compile(&w.Config) }
 
-// states makes states of words such as "a:down", "b:200" (up, with that load), "c:unknown", "d:suspended", "e:up" and, of rules,
-// "rule1:suspended". Answers that are not named are up.
+// states makes states of words such as "a:down", "b:200" (up, with that load), "c:unknown", "c:unseen",
+// "d:suspended", "e:up" and, of rules, "rule1:suspended". Answers that are not named are up.
 func (w *world) states(words ...string) *States {
 	s := NewStates(&w.Config)
 	for i := range s.Answers {
@@ -153,6 +153,8 @@ func (w *world) states(words ...string) *States {
 			a.Health = Down
 		case "unknown":
 			a.Health = Unknown
+		case "unseen":
+			a.Health, a.Unseen = Unknown, true
 		case "suspended":
 			a.Suspended = true
 		default:

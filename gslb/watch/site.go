@@ -35,13 +35,13 @@ type site struct {
 // entry is what is known of one VIP.
 type entry struct {
 	VIP
-	// unsure is since when the controller has had no switch to know it by; zero: it has one.
-	unsure time.Time
+	// blind is since when the controller has had no switch to know it by; zero: it has one.
+	blind time.Time
 }
 
 func (s *site) vip(name string) VIP {
 	if !s.heard {
-		v := VIP{Reason: "its controller has not been heard yet"}
+		v := VIP{Refused: s.controller.Error != "", Reason: "its controller has not been heard yet"}
 		if s.controller.Error != "" {
 			v.Reason += ": " + s.controller.Error
 		}
@@ -81,8 +81,9 @@ func (s *site) take(m *api.VIPs, hold time.Duration, now time.Time) bool {
 }
 
 // take makes an entry of what is said of a VIP. A controller that has no switch, for it or they have just been
-// restarted, knows nothing against the VIP: the switches go on, and so does what it said before, if that counts, for
-// the hold.
+// restarted or the way between them is cut, sees nothing of the VIP: the switches go on. What it said before stands
+// for the hold, if that counts; then the VIP is lost from sight. Of its backends the controller knows all the same:
+// without any the VIP is dead.
 func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time) entry {
 	e := entry{VIP: VIP{
 		Heard: true, Live: m.Load < loadreport.Offline, Load: int(min(m.Load, loadreport.Offline)),
@@ -91,16 +92,16 @@ func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time)
 	if !e.Live {
 		e.Reason = reasonOf(m)
 	}
-	if m.State == api.VIPStatus_STATE_UNPROGRAMMED && counts && old.Live && e.LiveBackends > 0 {
-		e.unsure = old.unsure
-		if e.unsure.IsZero() {
-			e.unsure = now
+	if m.State == api.VIPStatus_STATE_UNPROGRAMMED && e.LiveBackends > 0 {
+		e.blind = now
+		if !old.blind.IsZero() {
+			e.blind = old.blind
 		}
-		if now.Sub(e.unsure) < hold {
-			e.Live, e.Load, e.Reason = true, old.Load, ""
+		if e.Lost = !counts || old.Lost || now.Sub(e.blind) >= hold; !e.Lost {
+			e.Live, e.Load, e.Reason = old.Live, old.Load, old.Reason
 		}
 	}
-	if counts && old.Live == e.Live {
+	if counts && old.Live == e.Live && old.Lost == e.Lost {
 		e.Since = old.Since
 	}
 	return e
@@ -147,8 +148,8 @@ func (s *site) left(hold time.Duration, now time.Time) (time.Duration, bool) {
 func (s *site) overslept(d time.Duration) {
 	s.asleep += d
 	for name, e := range s.vips {
-		if !e.unsure.IsZero() {
-			e.unsure = e.unsure.Add(d)
+		if !e.blind.IsZero() {
+			e.blind = e.blind.Add(d)
 			s.vips[name] = e
 		}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// DefaultHold is how long a controller's last word stands after it.
+	// DefaultHold is how long a controller's last word on a VIP stands after it.
 	DefaultHold = 30 * time.Second
 	// silence is how long a stream may say nothing before it counts as dead. A controller speaks every second.
 	silence = 4 * time.Second
@@ -50,9 +50,14 @@ type Controller struct {
 
 // VIP is what a controller says of one of its VIPs, or said last.
 type VIP struct {
-	// Heard is false until the data center's controller has said anything at all. Then all else is zero.
+	// Heard is false until the data center's controller has said anything at all. Then all else but Refused and
+	// Reason is zero.
 	Heard bool
-	// Lost is true when the last word is older than Deps.Hold. Then it counts for nothing; it is in the other fields.
+	// Refused says, while nothing was heard, that the controller was tried in vain.
+	Refused bool
+	// Lost is true when the controller sees nothing of the VIP: the last word that it said of it is older than
+	// Deps.Hold, for the controller is away, or has no switch to know the VIP by; or all that it ever said was that
+	// it has none. Then what it said last counts for nothing; it is in the other fields.
 	Lost bool
 
 	Live                        bool // traffic may come

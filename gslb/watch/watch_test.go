@@ -202,7 +202,9 @@ func TestWhatIsSaid(t *testing.T) {
 		{"no backend", &api.VIP{Name: "www", State: api.VIPStatus_STATE_NO_BACKEND, Reason: "no backend of the pool may receive traffic", Load: 255, TotalBackends: 3},
 			dead("no backend of the pool may receive traffic")},
 		{"disabled", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, TotalBackends: 3}, dead("disabled by the intent")},
-		{"no switch, and nothing said before", unprogrammed("www", 0), dead("no switch is connected")},
+		{"no switch, no backend, and nothing said before", unprogrammed("www", 0), dead("no switch is connected")},
+		{"no switch, and nothing said before", unprogrammed("www", 2),
+			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3, Reason: "no switch is connected"}},
 		{"a state to come", &api.VIP{Name: "www", State: 99, Load: 1000, TotalBackends: 3}, dead("offline")},
 		{"another VIP only", active("alt", 0), VIP{Heard: true, Load: 255, Reason: `the controller has no VIP "www"`}},
 	} {
@@ -439,12 +441,63 @@ func TestControllerWithoutSwitch(t *testing.T) {
 		r.pass(29*time.Second, "one")
 		r.want("www", live(6, r.started))
 		r.pass(time.Second, "one")
-		gone := VIP{Heard: true, LiveBackends: 2, TotalBackends: 3, Load: 255, Reason: "no switch is connected", Since: time.Now()}
+		gone := VIP{Heard: true, Lost: true, LiveBackends: 2, TotalBackends: 3, Load: 255, Reason: "no switch is connected", Since: time.Now()}
 		r.want("www", gone)
 		r.pass(time.Minute, "one")
 		r.want("www", gone)
 		r.say("one", active("www", 1))
 		r.want("www", live(1, time.Now()))
+	})
+}
+
+// A controller that was stopped for longer than its word stands, and goes on, has lost its switches meanwhile: until it
+// has them back it sees nothing, and takes nobody away.
+func TestStoppedController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.stop()
+		r.say("one", active("www", 5), &api.VIP{Name: "off", State: api.VIPStatus_STATE_DISABLED, Load: 255, LiveBackends: 2, TotalBackends: 3})
+		r.cut("one", errRefused, unprogrammed("www", 2), unprogrammed("off", 2))
+		r.pass(time.Minute)
+		known := func(when string, want bool) {
+			t.Helper()
+			if v := r.w.VIP("dc1", "www"); v.Known() != want {
+				t.Errorf("%s: %+v", when, v)
+			}
+		}
+		known("a minute after its last word", false)
+		r.refuse("one", nil)
+		r.pass(2 * time.Second)
+		for range 3 {
+			r.say("one", unprogrammed("www", 2), unprogrammed("off", 2))
+			known("it is back, without its switches", false)
+			r.pass(time.Second)
+		}
+		since := r.w.VIP("dc1", "www").Since
+		r.say("one", unprogrammed("www", 2))
+		if v := r.w.VIP("dc1", "www"); !v.Since.Equal(since) {
+			t.Errorf("lost since %v, and then since %v", since, v.Since)
+		}
+		r.say("one", active("www", 5))
+		r.want("www", live(5, time.Now()))
+	})
+}
+
+// What a controller without its switches said last stands for the hold, whatever it was.
+func TestLastWordStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.stop()
+		r.say("one", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, LiveBackends: 2, TotalBackends: 3})
+		dead := r.w.VIP("dc1", "www")
+		r.say("one", unprogrammed("www", 2))
+		r.want("www", dead)
+		r.pass(29*time.Second, "one")
+		r.want("www", dead)
+		r.pass(time.Second, "one")
+		if v := r.w.VIP("dc1", "www"); v.Known() {
+			t.Errorf("30 s without a switch: %+v", v)
+		}
 	})
 }
 
@@ -475,7 +528,7 @@ func TestNeverHeard(t *testing.T) {
 		synctest.Wait()
 		r.w.Set(centers("dc1", "two"))
 		r.pass(time.Hour)
-		r.want("www", VIP{Reason: "its controller has not been heard yet: connection refused"})
+		r.want("www", VIP{Refused: true, Reason: "its controller has not been heard yet: connection refused"})
 		r.wantLog(`at=0s level=WARN msg="no controller: nothing is known of its VIPs" data_center=dc1 controller=one err="connection refused"`)
 		if got, want := r.w.VIP("dc2", "www"), (VIP{Reason: `no controller of data center "dc2" is watched`}); got != want {
 			t.Errorf("a data center without one: got %+v, want %+v", got, want)

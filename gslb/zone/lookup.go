@@ -26,6 +26,11 @@ type node struct {
 	any        *RRset // what ANY gets (RFC 8482, section 4.1): the one with the fewest bytes
 }
 
+// has reports whether the name has data or rules, or is the apex of a zone.
+func (n *node) has() bool {
+	return len(n.rrsets) > 0 || n.set >= 0 || n.zone != nil && len(n.zone.Wire) == int(n.length)
+}
+
 // Lookup finds what there is of qtype at name, which is in lower-case wire format. It does not allocate.
 func (z *Zones) Lookup(name []byte, qtype uint16) Result {
 	n := z.nodes[string(name)]
@@ -124,4 +129,23 @@ func (z *Zones) encloser(name []byte) *node {
 		found = z.nodes[string(name[starts[high]:])]
 	}
 	return found
+}
+
+// Lost returns the names that have data or rules in z and not in next, as package dns writes them, in no order, and
+// how many names have in z.
+func (z *Zones) Lost(next *Zones) (lost []string, all int) {
+	for name, n := range z.nodes {
+		if !n.has() {
+			continue
+		}
+		all++
+		if other := next.nodes[name]; other == nil || !other.has() {
+			text, _, err := dns.UnpackDomainName([]byte(name), 0)
+			if err != nil {
+				panic("zone: " + err.Error()) // Name made it
+			}
+			lost = append(lost, text)
+		}
+	}
+	return lost, all
 }

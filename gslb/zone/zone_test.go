@@ -2,6 +2,7 @@ package zone
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -737,5 +738,28 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	wire := wireName(t, "a.b.example.com.")
 	if n := testing.AllocsPerRun(100, func() { z.All()[0].AppendNegative(dst, wire) }); n != 0 {
 		t.Errorf("AppendNegative: %v allocations", n)
+	}
+}
+
+func TestLost(t *testing.T) {
+	before := build(t, []config.Zone{whole(t, "example.com.", "a.example.com. A 192.0.2.1\nx.y.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
+		Balanced{Name: "www.example.net."}, Balanced{Name: "a.example.com."})
+	for _, tt := range []struct {
+		name  string
+		after *Zones
+		want  []string
+	}{
+		{"nothing", before, nil},
+		{"records for rules", build(t, []config.Zone{whole(t, "example.com.", "x.y.example.com. A 192.0.2.1\nnew.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
+			Balanced{Name: "www.example.net."}, Balanced{Name: "a.example.com."}), nil},
+		{"a zone", build(t, []config.Zone{whole(t, "example.com.", "a.example.com. A 192.0.2.1\nx.y.example.com. A 192.0.2.1\n")}), []string{"example.net.", "www.example.net."}},
+		{"a name that is above others", build(t, []config.Zone{whole(t, "example.com.", "b.a.example.com. A 192.0.2.1\nz.x.y.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
+			Balanced{Name: "www.example.net."}), []string{"a.example.com.", "x.y.example.com."}},
+	} {
+		lost, all := before.Lost(tt.after)
+		slices.Sort(lost)
+		if diff := cmp.Diff(tt.want, lost); diff != "" || all != 5 {
+			t.Errorf("%s: of %d (-want +got):\n%s", tt.name, all, diff)
+		}
 	}
 }

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+func init() {
+	// Obsolete types that package dns has no name for: their data are written as RFC 3597 section 5 has it.
+	for name, t := range map[string]uint16{"WKS": 11, "NSAP": 22, "A6": 38, "SINK": 40} {
+		dns.StringToType[name], dns.TypeToString[t] = t, name
+	}
+}
+
+// zoneReader reads a zone file (RFC 1035 section 5) and those that it includes.
+type zoneReader struct {
+	*parser
+	z       *zone
+	dir     string // that included files lie in, or below
+	reading []*zoneSource
+}
+
+// zoneSource is a file that is being read. It is what package dns takes for an open file.
+type zoneSource struct {
+	*lineReader
+	in   *zoneReader
+	file string
+	ttl  uint32 // of records that come without
+	said bool   // by $TTL, so that no record changes it (RFC 2308 section 4)
+}
+
+// ReadByte returns the next byte, and ends the file with its last.
+func (s *zoneSource) ReadByte() (byte, error) {
+	c, err := s.lineReader.ReadByte()
+	if err != nil {
+		if n := len(s.in.reading); n > 1 && s.in.reading[n-1] == s {
+			s.in.reading = s.in.reading[:n-1]
+		}
+	} else if c == '\n' {
+		s.follow()
+	}
+	return c, err
+}
+
+// follow takes the default from a $TTL.
+func (s *zoneSource) follow() {
+	fields := strings.Fields(s.current())
+	if len(fields) > 1 && strings.EqualFold(fields[0], "$TTL") {
+		if ttl, ok := zoneTTL(fields[1]); ok {
+			s.ttl, s.said = ttl, true
+		}
+	}
+}
+
+func (s *zoneSource) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (s *zoneSource) Close() error               { return nil }
+
+// zoneFile reads a zone file. It may include others that are beside it, or below.
+func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
+	if z.Name == "" {
+		return false
+	}
+	r := &zoneReader{parser: p, z: z, dir: filepath.Dir(file)}
+	first := r.enter(file, data, z.ttl, false)
+	zp := dns.NewZoneParser(first, z.Name, "")
+	zp.SetDefaultTTL(z.ttl)
+	zp.SetIncludeAllowed(true)
+	zp.SetIncludeFS(r)
+	good := true
+	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
+		if len(z.seen) > maxRecords {
+			return false
+		}
+		now := r.now()
+		at := place{file: now.file, line: now.line}
+		h := rr.Header()
+		switch generated, without := generates(now.current()); {
+		case generated && without:
+			h.Ttl = now.ttl // the zone parser knows neither $TTL nor another default there
+		case !generated && !now.said:
+			now.ttl = h.Ttl
+		}
+		switch {
+		case h.Name == "":
+			p.fault(at, "must begin with a name: there is no record before it whose name it could have")
+			good = false
+		case h.Class != dns.ClassINET:
+			p.fault(at, "must be of class IN, is of %s", dns.Class(h.Class))
+			good = false
+		case refusedType(h.Rrtype) != "":
+			p.fault(at, "must not be of type %s: %s", dns.Type(h.Rrtype), refusedType(h.Rrtype))
+			good = false
+		default:
+			good = p.add(z, rr, at) && good
+		}
+	}
+	if err := zp.Err(); err != nil {
+		why, line := parserProblem(err)
+		p.fault(place{file: r.now().file, line: max(line, 1)}, "is not a zone file: %s", why)
+		return false
+	}
+	return good
+}
+
+// now is the file that is being read.
+func (r *zoneReader) now() *zoneSource { return r.reading[len(r.reading)-1] }
+
+func (r *zoneReader) enter(file string, data []byte, ttl uint32, said bool) *zoneSource {
+	s := &zoneSource{lineReader: &lineReader{data: data}, in: r, file: file, ttl: ttl, said: said}
+	r.reading = append(r.reading, s)
+	return s
+}
+
+var errOutside = errors.New("it must lie in the directory of the zone file, or below")
+
+// Open opens a file that the one that is being read includes.
+func (r *zoneReader) Open(name string) (fs.File, error) {
+	now := r.now()
+	// The name is relative to the directory, unless it was absolute: that is not to be seen any more.
+	if fields := strings.Fields(now.current()); len(fields) > 1 && filepath.IsAbs(strings.Trim(fields[1], `"`)) {
+		dir, err := filepath.Abs(r.dir)
+		if err != nil {
+			return nil, err
+		}
+		if name, err = filepath.Rel(dir, "/"+name); err != nil {
+			return nil, errOutside
+		}
+	}
+	if !filepath.IsLocal(name) {
+		return nil, errOutside
+	}
+	file := filepath.Join(r.dir, name)
+	data, err := r.also(file, public)
+	if err != nil {
+		return nil, err
+	}
+	return r.enter(file, data, now.ttl, now.said), nil
+}
+
+// generates reports whether a line is a $GENERATE, and whether its records are without a TTL.
+func generates(line string) (is, withoutTTL bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 5 || !strings.EqualFold(fields[0], "$GENERATE") { // range, name, type, data
+		return false, false
+	}
+	after := fields[3]
+	if _, class := dns.StringToClass[strings.ToUpper(after)]; class {
+		after = fields[4]
+	}
+	return true, after[0] < '0' || after[0] > '9'
+}
+
+// zoneTTL reads a TTL as zone files have it: seconds, or numbers with units, as 1h30m.
+func zoneTTL(text string) (uint32, bool) {
+	units := map[byte]uint64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
+	total := uint64(0)
+	for text != "" {
+		n := strings.IndexFunc(text, func(c rune) bool { return c < '0' || c > '9' })
+		if n < 0 {
+			n = len(text)
+		}
+		value, err := strconv.ParseUint(text[:n], 10, 32)
+		if err != nil {
+			return 0, false
+		}
+		if text = text[n:]; text != "" {
+			unit, ok := units[text[0]|0x20]
+			if !ok {
+				return 0, false
+			}
+			value, text = value*unit, text[1:]
+		}
+		total += value
+	}
+	return uint32(total), total < 1<<32
+}

@@ -1,0 +1,170 @@
+package gslb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/gslb/control"
+	"github.com/sluicelb/sluice/gslb/responder"
+)
+
+// Files are read once they are complete: what was replaced as a whole soon, what is written in place when it was left
+// alone.
+func TestWatchFiles(t *testing.T) {
+	const never = time.Hour
+	dir := ""
+	in := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name, text string) func() error {
+		return func() error { return os.WriteFile(in(name), []byte(text), 0o600) }
+	}
+	// moved replaces a file by one that was written a minute ago: within a tick of the kernel's clock it would look
+	// as just written.
+	moved := func(name string) func() error {
+		return func() error {
+			old := time.Now().Add(-time.Minute)
+			return errors.Join(os.WriteFile(in("next"), []byte("moved"), 0o600), os.Chtimes(in("next"), old, old), os.Rename(in("next"), in(name)))
+		}
+	}
+	type step struct {
+		after time.Duration
+		do    func() error
+	}
+	for _, tt := range []struct {
+		name   string
+		off    bool
+		steps  []step
+		settle time.Duration // after the last step
+	}{
+		{"nothing changes", false, nil, never},
+		{"written in place", false, []step{{0, write("file", "all of it")}}, 10 * time.Second},
+		{"written in place with pauses", false, []step{{0, write("file", "a")}, {4 * time.Second, write("file", "all")}, {9 * time.Second, write("file", "all of it")}}, 10 * time.Second},
+		{"written, and back", false, []step{{0, write("file", "a")}, {4 * time.Second, func() error {
+			return errors.Join(write("file", "before")(), os.Chtimes(in("file"), time.Unix(1, 0), time.Unix(1, 0)))
+		}}}, never},
+		{"moved into place", false, []step{{0, moved("file")}}, settle},
+		{"moved into place, and then written", false, []step{{0, moved("file")}, {1100 * time.Millisecond, write("file", "more")}}, 10 * time.Second},
+		{"removed, and written anew", false, []step{{0, func() error { return os.Remove(in("file")) }}, {5 * time.Second, write("file", "anew")}}, 10 * time.Second},
+		{"removed", false, []step{{0, func() error { return os.Remove(in("file")) }}}, 10 * time.Second},
+		{"linked elsewhere", false, []step{{0, func() error { return errors.Join(os.Symlink("two", in("next")), os.Rename(in("next"), in("link"))) }}}, settle},
+		{"one moved, another written", false, []step{{0, moved("file")}, {0, write("one", "written")}}, 10 * time.Second},
+		{"not watched", true, []step{{0, moved("file")}, {0, write("one", "written")}}, never},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir = t.TempDir()
+			for _, err := range []error{
+				write("file", "before")(), os.Chtimes(in("file"), time.Unix(1, 0), time.Unix(1, 0)),
+				write("one", "1")(), write("two", "2")(), os.Symlink("one", in("link")),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Test(t, func(t *testing.T) {
+				d := &Daemon{files: make(chan []config.File, 1), settled: make(chan []config.File)}
+				d.now.Store(&published{view: &responder.View{Config: &config.Config{Server: config.Server{
+					Reload: config.Reload{Watch: !tt.off, Settle: 10 * time.Second},
+				}}}})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- d.watchFiles(ctx) }()
+				d.watchAlso([]config.File{config.Look(in("file")), config.Look(in("link"))})
+				changed := time.Now()
+				for _, s := range tt.steps {
+					time.Sleep(s.after)
+					if err := s.do(); err != nil {
+						t.Fatal(err)
+					}
+					changed = time.Now()
+				}
+				select {
+				case <-d.settled:
+					if took := time.Since(changed); took < tt.settle || took > tt.settle+2*look {
+						t.Errorf("settled after %v, want %v and at most two looks more", took, tt.settle)
+					}
+				case <-time.After(never - time.Second):
+					if tt.settle != never {
+						t.Errorf("not settled, want after %v", tt.settle)
+					}
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A change that drops much waits to be asked for, and is forgotten when the file is whole again.
+func TestMuchLossWaits(t *testing.T) {
+	r := startWith(t, func(text string) string {
+		for i := range 10 {
+			text += fmt.Sprintf("      - {name: n%d, type: A, data: 192.0.2.100}\n", i)
+		}
+		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: ['^a[0-9]\.example\.com$', '^b[0-9]\.example\.com$', '^c[0-9]\.example\.com$', '^d[0-9]\.example\.com$']`, 1)
+	})
+	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
+	all, err := os.ReadFile(r.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := string(all)[:strings.Index(string(all), "      - {name: n5,")]
+	refused := func() string {
+		m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.ConfigError
+	}
+	const why = "waits for SIGHUP or `sluice gslb reload`: it drops "
+	for _, tt := range []struct{ name, text, want string }{
+		{"names", half, why + "5 of 17 names (n5.example.com., n6.example.com., n7.example.com., ...), and server.reload.max_loss lets 20 % go by a change of the file alone"},
+		{"expressions", regexp.MustCompile(`, expressions: \[[^]]*\][^]]*\][^]]*\][^]]*\][^]]*\]`).ReplaceAllString(string(all), ""),
+			why + `4 of 17 names (^a[0-9]\.example\.com$, ^b[0-9]\.example\.com$, ^c[0-9]\.example\.com$, ...), and server.reload.max_loss lets 20 % go by a change of the file alone`},
+		{"answers", strings.Replace(strings.Replace(string(all), ", {answer: nyc-www}", "", 1), "  - {name: nyc-www, ", "  - {name: other, ", 1),
+			why + "1 of 3 answers (nyc-www), and server.reload.max_loss lets 20 % go by a change of the file alone"},
+	} {
+		r.write(tt.text)
+		r.eventually("a loss of "+tt.name+" waits", func() bool { return refused() != "" })
+		if got := refused(); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+		if got := r.address("n9.example.com."); got != "192.0.2.100" {
+			t.Errorf("%s: while it waits the answer is %s", tt.name, got)
+		}
+		r.write(string(all))
+		r.eventually("the file is whole again", func() bool { return refused() == "" })
+	}
+
+	// Who asks for it gets it.
+	r.write(half)
+	m, err := r.api.Reload(t.Context(), &control.ReloadRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Zones != 1 || m.Answers != 3 || m.Rules != 1 || m.ConfigFile != r.file {
+		t.Errorf("reloaded: %v", m)
+	}
+	if got := r.address("n9.example.com."); got != "NXDOMAIN" {
+		t.Errorf("after the reload the answer is %s", got)
+	}
+	// And hears what is wrong with it.
+	r.write("rules: 7\n")
+	if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), r.file+":1: rules: ") {
+		t.Errorf("a bad file: %v", err)
+	}
+	if got := r.address("n1.example.com."); got != "192.0.2.100" {
+		t.Errorf("with a bad file the answer is %s", got)
+	}
+}

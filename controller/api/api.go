@@ -11,7 +11,6 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/sluicelb/sluice/internal/rpc"
-	"github.com/sluicelb/sluice/p4/limits"
 )
 
 //go:generate ./generate.sh
@@ -26,7 +25,7 @@ const (
 	// an intent is about to lose.
 	MaxVerdicts = 32768
 	// MaxVIPs is how many VIPs a word of WatchVIPs may have: as many as there may be.
-	MaxVIPs = limits.VIPSize
+	MaxVIPs = 8192
 
 	// What a client takes: the status of a controller at its limits, with a reason for each backend.
 	maxAnswer, maxAnswerItems = 32 << 20, 1 << 18

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -398,6 +399,13 @@ func TestParseRefusesTooManyChecks(t *testing.T) {
 		if _, err := Parse("f", []byte(file(tt.pools, tt.checks, tt.backends))); fmt.Sprint(err) != tt.want {
 			t.Errorf("%d pools, %d checks, %d backends: %v, want %s", tt.pools, tt.checks, tt.backends, err, tt.want)
 		}
+	}
+}
+
+// The words that others read of all VIPs have room for them.
+func TestWordsHaveRoomForAllVIPs(t *testing.T) {
+	if api.MaxVIPs != maxVIPs {
+		t.Errorf("a word has room for %d VIPs, an intent for %d", api.MaxVIPs, maxVIPs)
 	}
 }
 

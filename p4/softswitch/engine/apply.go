@@ -54,6 +54,9 @@ func (t *Table) take(r *Runner, e *Installed) *node {
 }
 
 func (t *Table) miss(r *Runner) *node {
+	if s := t.missStats; s != nil {
+		t.countMiss(r, s)
+	}
 	e := t.missed.Load()
 	if e == nil {
 		return t.missNext
@@ -63,6 +66,20 @@ func (t *Table) miss(r *Runner) *node {
 		e.call.run(r)
 	}
 	return e.call.miss
+}
+
+// countMiss counts a packet for the default entry. A meter without rates leaves the color as it is, as bmv2 does, which has
+// no meters of default entries.
+func (t *Table) countMiss(r *Runner, s *stats) {
+	if t.counter {
+		s.packets.Add(1)
+		s.bytes.Add(r.received)
+	}
+	if t.meter != nil {
+		if _, configured := s.meter.get(); configured {
+			t.meter.mark(r, s.meter)
+		}
+	}
 }
 
 // wordKey returns what builds a key of one word.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,6 +85,7 @@ type Table struct {
 	constEntries bool
 	constDefault bool
 	initial      *Installed // the program's default entry; nil: none
+	missStats    *stats     // of all default entries, one after the other; nil when there is nothing to count or meter
 	missNext     *node      // when there is no default entry
 	seed         uint64     // of its hash tables
 
@@ -115,6 +117,104 @@ type keyPart struct {
 // wordCount returns how many words a part wider than 64 bits takes, 1 for others.
 func (k *keyPart) wordCount() int { return (k.Bits + 63) / 64 }
 func (k *keyPart) bytes() int     { return (k.Bits + 7) / 8 }
+
+// keyLayout is where the next part of a key goes.
+type keyLayout struct {
+	used  int // bits of the last word
+	highs int
+}
+
+// addKey gives a part its place and adds it to the key.
+func (t *Table) addKey(at *keyLayout, part keyPart) {
+	if part.Kind == Range {
+		part.high = at.highs
+		at.highs++
+	}
+	if t.words > 0 && part.Bits <= 64 && at.used+part.Bits <= 64 {
+		part.word, part.shift = t.words-1, at.used
+		at.used += part.Bits
+	} else {
+		part.word = t.words
+		t.words += part.wordCount()
+		at.used = min(64, part.Bits)
+	}
+	t.keys = append(t.keys, part)
+}
+
+// finishKey lays out the rest of Installed.words, and makes what packets look up.
+func (t *Table) finishKey(at keyLayout) {
+	t.maskAt, t.highAt = t.words, t.words
+	if t.kind != Exact {
+		t.highAt += t.words
+	}
+	t.argAt = t.highAt + at.highs
+	switch t.kind {
+	case Exact:
+		t.exact = newHashTable(max(1, t.words), t.seed)
+	case Range:
+		t.ranges.Store(new([]*Installed))
+	default:
+		t.views.Store(new([]view))
+	}
+}
+
+// Unapplied describes a table that a P4 program declares and no packet meets, so that the compiler left it out of the JSON.
+type Unapplied struct {
+	Name    string
+	Keys    []Key
+	Actions []Action
+	Size    int
+	Default *Call // nil: none
+	Counter bool
+	Timeout bool
+	Meter   bool
+}
+
+// NewTable makes a table that keeps entries and belongs to no program.
+func NewTable(u Unapplied) (*Table, error) {
+	t := &Table{name: u.Name, size: u.Size, counter: u.Counter, timeout: u.Timeout, seed: rand.Uint64()}
+	if u.Meter {
+		t.meter = new(directMeter)
+	}
+	if t.counter || t.meter != nil {
+		t.missStats = t.newStats()
+	}
+	for _, k := range u.Keys {
+		switch {
+		case k.Bits < 1 || k.Bits > 65535:
+			return nil, fmt.Errorf("key %s: width must be 1..65535, is %d", k.Name, k.Bits)
+		case k.Kind == Range && k.Bits > 64:
+			return nil, fmt.Errorf("key %s: range of %d bits, must be 64 at most", k.Name, k.Bits)
+		case k.Kind == LPM && t.kind == LPM:
+			return nil, fmt.Errorf("key %s: a second lpm key", k.Name)
+		case k.Kind != Valid:
+			t.kind = max(t.kind, k.Kind) // exact, lpm, ternary, range: as p4c chooses it
+		}
+	}
+	var layout keyLayout
+	for _, k := range u.Keys {
+		t.addKey(&layout, keyPart{Key: k, mask: ones(min(64, k.Bits))})
+	}
+	t.finishKey(layout)
+	for i, a := range u.Actions {
+		compiled := &action{name: a.Name, id: i}
+		for _, p := range a.Params {
+			if p.Bits < 1 || p.Bits > 65535 {
+				return nil, fmt.Errorf("action %s: parameter %s: width must be 1..65535, is %d", a.Name, p.Name, p.Bits)
+			}
+			q := &param{name: p.Name, bits: p.Bits, word: compiled.words}
+			compiled.words += q.words()
+			compiled.params = append(compiled.params, q)
+		}
+		t.actions = append(t.actions, &tableAction{action: compiled})
+	}
+	if u.Default == nil {
+		return t, nil
+	}
+	err := t.SetDefault(*u.Default)
+	t.initial = t.missed.Load()
+	return t, err
+}
 
 // tableAction is an action as one table calls it.
 type tableAction struct {
@@ -273,8 +373,15 @@ func (t *Table) HasCounter() bool { return t.counter }
 func (t *Table) HasMeter() bool { return t.meter != nil }
 
 // ConstEntries tells whether the program fixed the entries: Insert, Modify and Delete fail with
-// ErrConst.
+// ErrConst. The JSON says so of all tables that it has entries for; see Release.
 func (t *Table) ConstEntries() bool { return t.constEntries }
+
+// Release makes the entries of the program those that the table begins with, which may be modified and deleted, and gives it
+// room for size entries. The JSON does not tell such tables from those whose entries are const. Call it before packets run.
+func (t *Table) Release(size int) {
+	t.constEntries = false
+	t.size = max(t.size, size)
+}
 
 // ConstDefault tells whether the program fixed the default action: SetDefault fails with ErrConst.
 func (t *Table) ConstDefault() bool { return t.constDefault }
@@ -391,12 +498,21 @@ func (t *Table) SetDefault(c Call) error {
 	if err != nil {
 		return err
 	}
+	e.stats = t.missStats
 	t.missed.Store(e)
 	return nil
 }
 
-// ResetDefault restores the default action of the program.
+// ResetDefault restores the default action of the program. The counter and the meter stay as they are.
 func (t *Table) ResetDefault() { t.missed.Store(t.initial) }
+
+// Miss returns the default entry for what belongs to it besides the action: the counter, and the meter.
+func (t *Table) Miss() *Installed {
+	if e := t.missed.Load(); e != nil {
+		return e
+	}
+	return &Installed{table: t, stats: t.missStats}
+}
 
 // Default returns the action that a miss calls; false when a miss does nothing.
 func (t *Table) Default() (Call, bool) {
@@ -426,13 +542,18 @@ func (t *Table) prepare(e Entry) (*Installed, error) {
 	}
 	in.priority, in.idle, in.since = e.Priority, e.IdleTimeout, e.Since
 	if t.counter || t.timeout || t.meter != nil {
-		in.stats = new(stats)
+		in.stats = t.newStats()
 		in.stats.lastHit.Store(int64(e.Since))
-		if t.meter != nil {
-			in.stats.meter = new(meterCell)
-		}
 	}
 	return in, nil
+}
+
+func (t *Table) newStats() *stats {
+	s := new(stats)
+	if t.meter != nil {
+		s.meter = new(meterCell)
+	}
+	return s
 }
 
 // bind makes an Installed of key words and a call.

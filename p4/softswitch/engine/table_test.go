@@ -418,3 +418,133 @@ func TestTernaryAgainstSearch(t *testing.T) {
 		}
 	}
 }
+
+// The entries of the program are const, unless the table is released: then they are a beginning.
+func TestReleasedEntries(t *testing.T) {
+	prog := withTable("exact", "b:exact")
+	entryFor := func(key, answer string) object {
+		return object{"match_key": array{object{"match_type": "exact", "key": key}},
+			"action_entry": object{"action_id": 1, "action_data": array{answer}}, "priority": 1}
+	}
+	table1(prog)["entries"] = array{entryFor("0x0001", "0x11"), entryFor("0x0002", "0x22")}
+	p := mustLoad(t, prog)
+	table := p.Table("t")
+	answer := func(key byte) string {
+		frame := zeros()
+		frame[atB+1] = key
+		return through(t, p, frame)[:2]
+	}
+	one := exact(bytesOf(1, 2))
+	if err := table.Modify(Entry{Match: one, Call: call("answer", bytesOf(0x33, 1))}); err != ErrConst {
+		t.Errorf("Modify: %v, want %v", err, ErrConst)
+	}
+	table.Release(3)
+	for _, err := range []error{
+		table.Modify(Entry{Match: one, Call: call("answer", bytesOf(0x33, 1))}),
+		table.Delete(exact(bytesOf(2, 2)), 0),
+		table.Insert(Entry{Match: exact(bytesOf(4, 2)), Call: call("answer", bytesOf(0x44, 1))}),
+		table.Insert(Entry{Match: exact(bytesOf(5, 2)), Call: call("answer", bytesOf(0x55, 1))}),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := table.Insert(Entry{Match: exact(bytesOf(6, 2)), Call: call("answer", bytesOf(0x66, 1))}); err != ErrFull {
+		t.Errorf("a fourth entry: %v, want %v", err, ErrFull)
+	}
+	var got []string
+	for key := range byte(7) {
+		got = append(got, answer(key))
+	}
+	if diff := cmp.Diff([]string{"00", "33", "00", "00", "44", "55", "00"}, got); diff != "" {
+		t.Errorf("answers to keys 0 to 6 (-want +got):\n%s", diff)
+	}
+}
+
+// A miss counts, whatever the default action is and however often it changes.
+func TestMissCounter(t *testing.T) {
+	p := mustLoad(t, withTable("exact", "b:exact"))
+	table := p.Table("t")
+	misses := func(n int) {
+		for range n {
+			through(t, p, zeros())
+		}
+	}
+	misses(2)
+	if err := table.SetDefault(call("answer", bytesOf(7, 1))); err != nil {
+		t.Fatal(err)
+	}
+	misses(1)
+	table.ResetDefault()
+	misses(1)
+	insert(t, p, "t", Entry{Match: exact(bytesOf(0, 2)), Call: call("answer", bytesOf(1, 1))})
+	misses(1) // a hit
+	if n, bytes := table.Miss().Counter(); n != 4 || bytes != 4*32 {
+		t.Errorf("the default entry counts %d packets and %d bytes, want 4 and 128", n, bytes)
+	}
+	table.Miss().SetCounter(10, 20)
+	if n, bytes := table.Miss().Counter(); n != 10 || bytes != 20 {
+		t.Errorf("the default entry counts %d packets and %d bytes, want 10 and 20", n, bytes)
+	}
+}
+
+// A table of no program keeps entries of every kind.
+func TestUnappliedTable(t *testing.T) {
+	param := []Param{{"p", 12}}
+	for _, tt := range []struct {
+		name     string
+		keys     []Key
+		match    []Match
+		priority int
+	}{
+		{"exact", []Key{{"a", Exact, 9}, {"w", Exact, 128}}, exact(bytesOf(5, 2), make([]byte, 16)), 0},
+		{"lpm", []Key{{"a", Exact, 9}, {"b", LPM, 32}}, []Match{{Value: bytesOf(5, 2)}, {Value: bytesOf(0x0a000000, 4), PrefixLen: 8}}, 0},
+		{"ternary", []Key{{"a", Ternary, 9}}, []Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
+		{"range", []Key{{"a", Ternary, 9}, {"b", Range, 16}},
+			[]Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}, {Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
+		{"no key", nil, nil, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			table, err := NewTable(Unapplied{Name: "t", Keys: tt.keys, Size: 1, Counter: true, Meter: true,
+				Actions: []Action{{Name: "set", Params: param}, {Name: "NoAction"}}, Default: &Call{Action: "NoAction"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := table.SetDefault(call("set", bytesOf(9, 2))); err != nil {
+				t.Error(err)
+			}
+			table.ResetDefault()
+			if got, _ := table.Default(); got.Action != "NoAction" {
+				t.Errorf("default action %q, want NoAction", got.Action)
+			}
+			if tt.keys == nil {
+				return
+			}
+			want := Entry{Match: tt.match, Priority: tt.priority, Call: call("set", bytesOf(0xabc, 2))}
+			if err := table.Insert(want); err != nil {
+				t.Fatal(err)
+			}
+			for e := range table.All() {
+				if diff := cmp.Diff(want, e.Entry()); diff != "" {
+					t.Errorf("entry (-want +got):\n%s", diff)
+				}
+			}
+			if err := table.Delete(tt.match, tt.priority); err != nil || table.Len() != 0 {
+				t.Errorf("Delete: %v, %d entries are left", err, table.Len())
+			}
+		})
+	}
+	for _, tt := range []struct {
+		u    Unapplied
+		want string
+	}{
+		{Unapplied{Keys: []Key{{"a", Exact, 0}}}, "key a: width must be 1..65535, is 0"},
+		{Unapplied{Keys: []Key{{"a", Range, 65}}}, "key a: range of 65 bits, must be 64 at most"},
+		{Unapplied{Keys: []Key{{"a", LPM, 8}, {"b", LPM, 8}}}, "key b: a second lpm key"},
+		{Unapplied{Actions: []Action{{Name: "set", Params: []Param{{"p", 0}}}}}, "action set: parameter p: width must be 1..65535, is 0"},
+	} {
+		if _, err := NewTable(tt.u); err == nil || err.Error() != tt.want {
+			t.Errorf("error %v, want %s", err, tt.want)
+		}
+	}
+}

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"encoding/binary"
-
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 )
 
@@ -26,11 +24,9 @@ func (p *pipeline) updateRegister(kind v1.Update_Type, e *v1.RegisterEntry) erro
 	if err != nil {
 		return err
 	}
-	var wide [8]byte
-	copy(wide[8-len(value):], value)
 	from, to := span(e.GetIndex(), r.engine.Size())
 	for i := from; i < to; i++ {
-		r.engine.Write(i, binary.BigEndian.Uint64(wide[:]))
+		r.engine.Write(i, value)
 	}
 	return nil
 }
@@ -56,7 +52,7 @@ func (p *pipeline) readRegisters(ask *v1.RegisterEntry) (result, error) {
 				e := &v1.RegisterEntry{
 					RegisterId: r.id,
 					Index:      &v1.Index{Index: int64(i)},
-					Data:       bitstring(binary.BigEndian.AppendUint64(nil, r.engine.Read(i))),
+					Data:       bitstring(r.engine.Read(i)),
 				}
 				if !yield(&v1.Entity{Entity: &v1.Entity_RegisterEntry{RegisterEntry: e}}) {
 					return

@@ -31,7 +31,8 @@ func (w *worker) receive(frames [][]byte) {
 	for _, frame := range frames {
 		w.runner.Process(w.ingress, frame, now)
 		if a := w.runner.Failed(); a != nil && a.Tell() {
-			w.s.cfg.Log.Error("an assertion of the P4 program does not hold; such packets are dropped", "assertion", a.Where, "ingress_port", w.ingress)
+			w.s.cfg.Log.Error("an assertion of the P4 program does not hold; such packets are dropped",
+				"assertion", a.Where, "ingress_port", w.ingress)
 		}
 	}
 	w.flush()

@@ -374,7 +374,8 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 		case e.head == nil:
 			return nil, place(1).errorf("must be a header")
 		case e.head.kind != dst.kind:
-			return nil, where.errorf("header %s is a %s, and what is copied to it is a %s", dst.name, dst.kind.name, e.head.kind.name)
+			return nil, where.errorf("header %s is a %s, and what is copied to it is a %s",
+				dst.name, dst.kind.name, e.head.kind.name)
 		}
 		if src := e.head.same; src != nil {
 			return func(r *Runner) { dst.assign(r, src) }, nil

@@ -68,8 +68,8 @@ func (t *Table) miss(r *Runner) *node {
 	return e.call.miss
 }
 
-// countMiss counts a packet for the default entry. A meter without rates leaves the color as it is, as bmv2 does, which has
-// no meters of default entries.
+// countMiss counts a packet for the default entry. A meter without rates leaves the color as it is, as bmv2 does,
+// which has no meters of default entries.
 func (t *Table) countMiss(r *Runner, s *stats) {
 	if t.counter {
 		s.packets.Add(1)

@@ -158,7 +158,8 @@ func (t *Table) finishKey(at keyLayout) {
 	}
 }
 
-// Unapplied describes a table that a P4 program declares and no packet meets, so that the compiler left it out of the JSON.
+// Unapplied describes a table that a P4 program declares and no packet meets, so that the compiler left it out of the
+// JSON.
 type Unapplied struct {
 	Name    string
 	Keys    []Key
@@ -376,8 +377,9 @@ func (t *Table) HasMeter() bool { return t.meter != nil }
 // ErrConst. The JSON says so of all tables that it has entries for; see Release.
 func (t *Table) ConstEntries() bool { return t.constEntries }
 
-// Release makes the entries of the program those that the table begins with, which may be modified and deleted, and gives it
-// room for size entries. The JSON does not tell such tables from those whose entries are const. Call it before packets run.
+// Release makes the entries of the program those that the table begins with, which may be modified and deleted, and
+// gives it room for size entries. The JSON does not tell such tables from those whose entries are const. Call it
+// before packets run.
 func (t *Table) Release(size int) {
 	t.constEntries = false
 	t.size = max(t.size, size)

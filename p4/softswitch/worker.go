@@ -28,6 +28,7 @@ func (w *worker) receive(frames [][]byte) {
 		w.program, w.runner = program, program.NewRunner(w)
 	}
 	now := plane{w.s}.Now()
+	w.runner.Lock()
 	for _, frame := range frames {
 		w.runner.Process(w.ingress, frame, now)
 		if a := w.runner.Failed(); a != nil && a.Tell() {
@@ -35,6 +36,7 @@ func (w *worker) receive(frames [][]byte) {
 				"assertion", a.Where, "ingress_port", w.ingress)
 		}
 	}
+	w.runner.Unlock()
 	w.flush()
 }
 

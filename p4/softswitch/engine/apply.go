@@ -72,8 +72,9 @@ func (t *Table) miss(r *Runner) *node {
 // which has no meters of default entries.
 func (t *Table) countMiss(r *Runner, s *stats) {
 	if t.counter {
-		s.packets.Add(1)
-		s.bytes.Add(r.received)
+		m := &r.misses[t.missIndex]
+		m.packets++
+		m.bytes += r.received
 	}
 	if t.meter != nil {
 		if _, configured := s.meter.get(); configured {

@@ -12,6 +12,9 @@ type parseState struct {
 	ops  []parserOp
 	key  []selectPart
 
+	// Instead of key, when it is one field of up to 64 bits, as it mostly is.
+	field func(*Runner) uint64
+
 	// One of the two, by the size of the key: up to 64 bits, and more.
 	cases  []parseCase
 	long   []longCase
@@ -22,9 +25,10 @@ type parseState struct {
 
 // selectPart is one part of a transition key. Both functions return false when the packet is too short.
 type selectPart struct {
-	size int                          // in whole bytes
-	load func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
-	fill func(*Runner, []byte) bool   // size bytes, from the right
+	size  int                          // in whole bytes
+	field func(*Runner) uint64         // of a field of up to 64 bits; nil for others
+	load  func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
+	fill  func(*Runner, []byte) bool   // size bytes, from the right
 }
 
 type parseCase struct {
@@ -59,14 +63,14 @@ func (r *Runner) parse() {
 		switch {
 		case len(state.cases) > 0:
 			var key uint64
-			for i := range state.key {
-				part := &state.key[i]
-				v, ok := part.load(r)
-				if !ok {
+			if state.field != nil {
+				key = state.field(r)
+			} else {
+				var ok bool
+				if key, ok = state.keyOf(r); !ok {
 					r.parserError = r.program.errors.tooShort
 					return
 				}
-				key = key<<(8*part.size) | v
 			}
 			next := state.otherwise
 			for i := range state.cases {
@@ -86,6 +90,20 @@ func (r *Runner) parse() {
 			state = state.otherwise
 		}
 	}
+}
+
+// keyOf reads a key of up to 64 bits.
+func (s *parseState) keyOf(r *Runner) (uint64, bool) {
+	var key uint64
+	for i := range s.key {
+		part := &s.key[i]
+		v, ok := part.load(r)
+		if !ok {
+			return 0, false
+		}
+		key = key<<(8*part.size) | v
+	}
+	return key, true
 }
 
 func (s *parseState) chooseLong(r *Runner) (*parseState, bool) {
@@ -205,6 +223,9 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, ne
 	if n > 8 {
 		state.buffer = c.buffer(n)
 	}
+	if len(state.key) == 1 {
+		state.field = state.key[0].field
+	}
 	for k, t := range s.Transitions {
 		where := where.member("transitions").index(k)
 		to, err := next(where.member("next_state"), t.NextState)
@@ -271,7 +292,7 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		part.fill = func(r *Runner, b []byte) bool { f.read(r, b); return true }
 		if f.small() {
 			load := f.load()
-			part.load = func(r *Runner) (uint64, bool) { return load(r), true }
+			part.field, part.load = load, func(r *Runner) (uint64, bool) { return load(r), true }
 		}
 		return part, nil
 	case "lookahead":

@@ -212,6 +212,11 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	if t.counter || t.meter != nil {
 		t.missStats = t.newStats()
 	}
+	if t.counter {
+		i := c.program.counted
+		t.missIndex, t.missStats.misses = i, func() missCount { return c.program.misses(i) }
+		c.program.counted++
+	}
 	n := p.nodes[j.Name]
 	if err := c.tableActions(where, p, t, j); err != nil {
 		return err

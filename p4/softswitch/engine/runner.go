@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -33,6 +34,9 @@ const replication = 5
 type Runner struct {
 	program *Program
 	out     Output
+
+	mu     sync.Mutex // guards misses; see Lock
+	misses []missCount
 
 	// The packet, laid out as layout.go says.
 	words []uint64
@@ -81,6 +85,10 @@ func (p *Program) NewRunner(out Output) *Runner {
 		deparsed:   make([]byte, 0, 4096),
 		input:      make([]byte, 0, 4096),
 	}
+	r.misses = make([]missCount, p.counted)
+	p.runnersMu.Lock()
+	p.runners = append(p.runners, r)
+	p.runnersMu.Unlock()
 	for range p.bigs {
 		r.big = append(r.big, new(big.Int))
 	}
@@ -117,6 +125,13 @@ func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	r.forward()
 	r.frame = nil
 }
+
+// Lock is held around calls of Process, as many as come at once, when others may read the counters of default entries
+// meanwhile: they wait.
+func (r *Runner) Lock() { r.mu.Lock() }
+
+// Unlock lets others read the counters of default entries.
+func (r *Runner) Unlock() { r.mu.Unlock() }
 
 // Failed returns an assertion that did not hold for the last packet or a copy of it; nil when all did.
 func (r *Runner) Failed() *Assertion { return r.failed }

@@ -86,6 +86,7 @@ type Table struct {
 	constDefault bool
 	initial      *Installed // the program's default entry; nil: none
 	missStats    *stats     // of all default entries, one after the other; nil when there is nothing to count or meter
+	missIndex    int        // in Runner.misses
 	missNext     *node      // when there is no default entry
 	seed         uint64     // of its hash tables
 
@@ -242,8 +243,13 @@ type Installed struct {
 type stats struct {
 	packets, bytes atomic.Uint64
 	lastHit        atomic.Int64
-	meter          *meterCell // nil when the table has no meter
+	meter          *meterCell       // nil when the table has no meter
+	misses         func() missCount // of a default entry: what Runners counted since; nil for others
 }
+
+// missCount is what one Runner counted of a table's misses. Most tables miss most packets: it is counted where no other
+// Runner looks, and added up when somebody asks.
+type missCount struct{ packets, bytes uint64 }
 
 // Entry returns the entry as it was written.
 func (e *Installed) Entry() Entry {
@@ -294,18 +300,29 @@ func fillBytes(b []byte, v uint64) {
 
 // Counter returns the direct counter, zeros when the table has none.
 func (e *Installed) Counter() (packets, bytes uint64) {
-	if e.stats == nil {
+	s := e.stats
+	if s == nil {
 		return 0, 0
 	}
-	return e.stats.packets.Load(), e.stats.bytes.Load()
+	var missed missCount
+	if s.misses != nil {
+		missed = s.misses()
+	}
+	return s.packets.Load() + missed.packets, s.bytes.Load() + missed.bytes
 }
 
 // SetCounter sets the direct counter, if the table has one.
 func (e *Installed) SetCounter(packets, bytes uint64) {
-	if e.stats != nil {
-		e.stats.packets.Store(packets)
-		e.stats.bytes.Store(bytes)
+	s := e.stats
+	if s == nil {
+		return
 	}
+	var missed missCount
+	if s.misses != nil {
+		missed = s.misses()
+	}
+	s.packets.Store(packets - missed.packets)
+	s.bytes.Store(bytes - missed.bytes)
 }
 
 // Rates returns those of the direct meter; false when it has none, or the table has no meter.

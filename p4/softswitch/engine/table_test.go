@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -546,5 +547,36 @@ func TestUnappliedTable(t *testing.T) {
 		if _, err := NewTable(tt.u); err == nil || err.Error() != tt.want {
 			t.Errorf("error %v, want %s", err, tt.want)
 		}
+	}
+}
+
+// Every Runner counts for itself, and a reader misses nothing of what came before.
+func TestMissesOfSeveralRunners(t *testing.T) {
+	p := mustLoad(t, withTable("exact", "b:exact"))
+	table := p.Table("t")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			r := p.NewRunner(discard{})
+			for range 100 {
+				r.Lock()
+				for range 10 {
+					r.Process(1, zeros(), time.Second)
+				}
+				r.Unlock()
+			}
+		})
+	}
+	last := uint64(0)
+	for range 50 {
+		n, bytes := table.Miss().Counter()
+		if n < last || bytes != 32*n {
+			t.Fatalf("%d packets of %d bytes after %d packets, want no fewer and 32 bytes each", n, bytes, last)
+		}
+		last = n
+	}
+	wg.Wait()
+	if n, _ := table.Miss().Counter(); n != 4000 {
+		t.Errorf("%d packets, want 4000", n)
 	}
 }

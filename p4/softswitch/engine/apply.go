@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // applier returns what runs a table on a packet.
 func (t *Table) applier(c *compiler) func(*Runner) *node {
 	if len(t.keys) == 0 {
@@ -181,8 +183,17 @@ entries:
 			if k.Kind != Range {
 				continue
 			}
+			high := e.words[t.highAt+k.high:]
+			if k.Bits > 64 {
+				n := k.wordCount()
+				v := key[k.word : k.word+n]
+				if slices.Compare(v, e.words[k.word:k.word+n]) < 0 || slices.Compare(v, high[:n]) > 0 {
+					continue entries
+				}
+				continue
+			}
 			v, low := key[k.word]>>k.shift&ones(k.Bits), e.words[k.word]>>k.shift&ones(k.Bits)
-			if v < low || v > e.words[t.highAt+k.high] {
+			if v < low || v > high[0] {
 				continue entries
 			}
 		}

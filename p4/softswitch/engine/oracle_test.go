@@ -178,6 +178,19 @@ var special = map[string]func(*rand.Rand) []framed{
 		}
 		return in
 	},
+	"ranges": func(random *rand.Rand) []framed {
+		var in []framed
+		for range 60 {
+			frame := make([]byte, 20)
+			for k := range frame[:17] {
+				frame[k] = [...]byte{0, 0, 1, 0xff}[random.IntN(4)]
+			}
+			frame[0] = [...]byte{0, 1, 2, 0xff}[random.IntN(4)]
+			copy(frame[1:], unhex("20010db8 00000001 00000000")[:4+random.IntN(9)])
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
 	"older": func(random *rand.Rand) []framed {
 		var in []framed
 		for range 60 {

@@ -281,9 +281,6 @@ func (c *compiler) tableKey(where at, t *Table, j tableJSON) error {
 			}
 			part.mask &= toUint64(mask)
 		}
-		if kind == Range && !f.small() {
-			return where.errorf("range on a field wider than 64 bits")
-		}
 		allowed := kind == Exact || kind == Valid || kind == t.kind || t.kind == Range ||
 			t.kind == Ternary && kind == LPM
 		if !allowed || kind == LPM && slices.ContainsFunc(t.keys, func(k keyPart) bool { return k.Kind == LPM }) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"iter"
@@ -111,7 +112,7 @@ type keyPart struct {
 	field *field
 	word  int
 	shift int // of a field of up to 64 bits in its word
-	high  int // range: which of the high ends is its
+	high  int // range: where among the words of the high ends its own begin
 	mask  uint64
 }
 
@@ -129,7 +130,7 @@ type keyLayout struct {
 func (t *Table) addKey(at *keyLayout, part keyPart) {
 	if part.Kind == Range {
 		part.high = at.highs
-		at.highs++
+		at.highs += part.wordCount()
 	}
 	if t.words > 0 && part.Bits <= 64 && at.used+part.Bits <= 64 {
 		part.word, part.shift = t.words-1, at.used
@@ -185,8 +186,6 @@ func NewTable(u Unapplied) (*Table, error) {
 		switch {
 		case k.Bits < 1 || k.Bits > 65535:
 			return nil, fmt.Errorf("key %s: width must be 1..65535, is %d", k.Name, k.Bits)
-		case k.Kind == Range && k.Bits > 64:
-			return nil, fmt.Errorf("key %s: range of %d bits, must be 64 at most", k.Name, k.Bits)
 		case k.Kind == LPM && t.kind == LPM:
 			return nil, fmt.Errorf("key %s: a second lpm key", k.Name)
 		case k.Kind != Valid:
@@ -268,8 +267,7 @@ func (e *Installed) Entry() Entry {
 		case Ternary:
 			m.Mask = k.unpack(e.words[t.maskAt:])
 		case Range:
-			m.Mask = make([]byte, k.bytes())
-			fillBytes(m.Mask, e.words[t.highAt+k.high])
+			m.Mask = unpack(e.words[t.highAt+k.high:], k.Bits)
 		}
 		out.Match = append(out.Match, m)
 	}
@@ -655,11 +653,10 @@ func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
 			if err := checkBytes("high end of key", k.Name, m.Mask, k.Bits); err != nil {
 				return nil, err
 			}
-			low, high := toUint64(m.Value), toUint64(m.Mask)
-			if low > high {
-				return nil, invalid("key %s: range from %d to %d is empty", k.Name, low, high)
+			if bytes.Compare(m.Value, m.Mask) > 0 {
+				return nil, invalid("key %s: range from %#x to %#x is empty", k.Name, m.Value, m.Mask)
 			}
-			words[t.highAt+k.high] = high
+			packWords(words[t.highAt+k.high:], m.Mask, k.wordCount())
 			continue
 		}
 		for w := k.word; w < k.word+k.wordCount(); w++ {
@@ -685,9 +682,14 @@ func (k *keyPart) pack(words []uint64, b []byte) {
 		words[k.word] |= toUint64(b) << k.shift
 		return
 	}
-	for i := k.wordCount() - 1; i >= 0; i-- {
+	packWords(words[k.word:], b, k.wordCount())
+}
+
+// packWords puts a number in n words, the highest first.
+func packWords(words []uint64, b []byte, n int) {
+	for i := n - 1; i >= 0; i-- {
 		from := max(0, len(b)-8)
-		words[k.word+i] = toUint64(b[from:])
+		words[i] = toUint64(b[from:])
 		b = b[:from]
 	}
 }
@@ -707,13 +709,19 @@ func (k *keyPart) packPrefix(words []uint64, n int) {
 }
 
 func (k *keyPart) unpack(words []uint64) []byte {
-	b := make([]byte, k.bytes())
 	if k.Bits <= 64 {
+		b := make([]byte, k.bytes())
 		fillBytes(b, words[k.word]>>k.shift&ones(k.Bits))
 		return b
 	}
-	for i, end := k.wordCount()-1, len(b); i >= 0; i, end = i-1, end-8 {
-		fillBytes(b[max(0, end-8):end], words[k.word+i])
+	return unpack(words[k.word:], k.Bits)
+}
+
+// unpack is the inverse of packWords, for a number of that many bits.
+func unpack(words []uint64, bits int) []byte {
+	b := make([]byte, (bits+7)/8)
+	for i, end := (bits+63)/64-1, len(b); i >= 0; i, end = i-1, end-8 {
+		fillBytes(b[max(0, end-8):end], words[i])
 	}
 	return b
 }

@@ -75,6 +75,18 @@ func TestTableKinds(t *testing.T) {
 			entry(2, 2, masked("0010", "0020"), masked("00000000", "00000000"), value("00")),
 			entry(3, 3, masked("0020", "0020"), masked("00000001", "00000001"), value("00")),
 		}, map[string]string{"55 0000": "01", "55 000f": "01", "55 0010": "02", "55 0020": "02", "55 0020 00000001": "03", "55 0021": "01"}},
+		{"range of a wide field", withTable("range", "w:range", "a:exact"), []Entry{
+			entry(1, 1, masked("20010db8000000000000000000000000", "20010db8ffffffffffffffffffffffff"), value("55")),
+			entry(2, 2, masked("20010db8000000010000000000000002", "20010db8000000020000000000000001"), value("55")),
+		}, map[string]string{
+			"55 0000 00000000 0000000000000000 20010db8000000000000000000000000": "01",
+			"55 0000 00000000 0000000000000000 20010db8000000010000000000000001": "01",
+			"55 0000 00000000 0000000000000000 20010db8000000010000000000000002": "02",
+			"55 0000 00000000 0000000000000000 20010db8000000020000000000000001": "02",
+			"55 0000 00000000 0000000000000000 20010db8000000020000000000000002": "01",
+			"55 0000 00000000 0000000000000000 20010db9000000000000000000000000": "55",
+			"56 0000 00000000 0000000000000000 20010db8000000020000000000000001": "56",
+		}},
 		{"static mask", func() object {
 			prog := withTable("exact", "b:exact")
 			table1(prog)["key"].(array)[0].(object)["mask"] = "0x0ff0"
@@ -167,7 +179,7 @@ func TestTableErrors(t *testing.T) {
 		{"bits outside the prefix", lpm, Entry{Match: []Match{{Value: []byte{0, 0, 0, 1}, PrefixLen: 31}}, Call: answer(1)}, "invalid entry: key c has bits outside its mask"},
 		{"bits outside the mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}, Mask: []byte{0xff, 0xfe}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b has bits outside its mask"},
 		{"no mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: mask of key b is 0 bytes, must be 2"},
-		{"empty range", ranges, Entry{Match: []Match{{Value: []byte{0, 2}, Mask: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b: range from 2 to 1 is empty"},
+		{"empty range", ranges, Entry{Match: []Match{{Value: []byte{0, 2}, Mask: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b: range from 0x0002 to 0x0001 is empty"},
 		{"no high end", ranges, Entry{Match: []Match{{Value: []byte{0, 2}}}, Priority: 1, Call: answer(1)}, "invalid entry: high end of key b is 0 bytes, must be 2"},
 	}
 	for _, tt := range tests {
@@ -503,6 +515,8 @@ func TestUnappliedTable(t *testing.T) {
 		{"ternary", []Key{{"a", Ternary, 9}}, []Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
 		{"range", []Key{{"a", Ternary, 9}, {"b", Range, 16}},
 			[]Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}, {Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
+		{"range of a wide key", []Key{{"a", Range, 8}, {"w", Range, 100}},
+			[]Match{{Value: bytesOf(4, 1), Mask: bytesOf(6, 1)}, {Value: unhex("00 0000 0000 0000 0000 0000 0004"), Mask: unhex("0f 0000 0000 0000 0000 0000 0003")}}, 3},
 		{"no key", nil, nil, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -540,7 +554,6 @@ func TestUnappliedTable(t *testing.T) {
 		want string
 	}{
 		{Unapplied{Keys: []Key{{"a", Exact, 0}}}, "key a: width must be 1..65535, is 0"},
-		{Unapplied{Keys: []Key{{"a", Range, 65}}}, "key a: range of 65 bits, must be 64 at most"},
 		{Unapplied{Keys: []Key{{"a", LPM, 8}, {"b", LPM, 8}}}, "key b: a second lpm key"},
 		{Unapplied{Actions: []Action{{Name: "set", Params: []Param{{"p", 0}}}}}, "action set: parameter p: width must be 1..65535, is 0"},
 	} {

@@ -407,6 +407,9 @@ func TestNewInfoErrors(t *testing.T) {
 		{"string in a ternary match", `tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" match_type: TERNARY type_name { name: "s" } } }
 			type_info { new_types { key: "s" value { translated_type { sdn_string {} } } } }`,
 			`P4Info: table "a": match field "f": a string cannot be matched ternary`},
+		{"type of itself", `digests { preamble { id: 1 name: "d" } type_spec { new_type { name: "n" } } }
+			type_info { new_types { key: "n" value { original_type { new_type { name: "n" } } } } }`,
+			`P4Info: digest "d": member d: type "n": its original type is "n", which is none of P4's`},
 		{"digest's struct missing", `digests { preamble { id: 1 name: "d" } type_spec { struct { name: "s" } } }`, `P4Info: digest "d": no struct "s"`},
 	}
 	for _, tt := range tests {

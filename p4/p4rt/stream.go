@@ -163,7 +163,12 @@ func (b *builder) leafType(spec *configv1.P4DataTypeSpec) (typed, error) {
 		case n.GetTranslatedType() != nil:
 			return b.typed(0, x.NewType, n.GetAnnotations()), nil
 		}
-		return b.leafType(n.GetOriginalType())
+		original := n.GetOriginalType()
+		if original.GetNewType() != nil { // section "User-defined types": it is a built-in type
+			return typed{}, fmt.Errorf("type %q: its original type is %q, which is none of P4's",
+				x.NewType.GetName(), original.GetNewType().GetName())
+		}
+		return b.leafType(original)
 	}
 	return typed{}, nil
 }

@@ -86,9 +86,9 @@ func newDigests(info *configv1.P4Info, types *types, lists map[string][]int, wak
 		}
 		var err error
 		for _, name := range slices.Sorted(maps.Keys(candidates)) {
-			rest := candidates[name]
-			if out.data, err = types.data(d.GetTypeSpec(), &rest); err == nil && len(rest) > 0 {
-				err = fmt.Errorf("%d values more in p4_device_config than in p4info", len(rest))
+			plane := &planeValues{widths: candidates[name]}
+			if out.data, err = types.data(d.GetTypeSpec(), plane); err == nil && len(plane.widths) > 0 {
+				err = fmt.Errorf("%d values more in p4_device_config than in p4info", len(plane.widths))
 			}
 			if err == nil {
 				ds.byName[name] = out

@@ -172,8 +172,7 @@ func newPipeline(config *v1.ForwardingPipelineConfig, digestsDue chan<- struct{}
 			problem("register %s: not in p4_device_config", pre.GetName())
 			continue
 		}
-		widths := []int{e.Bits()}
-		data, err := r.types.data(reg.GetTypeSpec(), &widths)
+		data, err := r.types.data(reg.GetTypeSpec(), &planeValues{widths: []int{e.Bits()}})
 		if err == nil && data.shape != noShape {
 			err = errors.New("want cells of a single value")
 		}

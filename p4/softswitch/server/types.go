@@ -268,15 +268,26 @@ func (ts *types) translate(name string, to *configv1.P4NewTypeTranslation, bits 
 // errShape says that a type is none of those that the data plane sends.
 var errShape = errors.New("want bit, int, bool, enum, error, struct, tuple or header")
 
-// data resolves the type of a register or a digest. widths are those of its values in the data plane, in order; what
-// it takes is cut off.
-func (ts *types) data(spec *configv1.P4DataTypeSpec, widths *[]int) (dataType, error) {
+// planeValues are the values of a register cell or a digest in the data plane.
+type planeValues struct {
+	widths []int // of those that are left, in order
+	nodes  int   // of the type that were resolved: it may contain itself
+}
+
+// maxNodes bounds the type of one register or digest.
+const maxNodes = 4096
+
+// data resolves the type of a register or a digest, and takes its values from plane.
+func (ts *types) data(spec *configv1.P4DataTypeSpec, plane *planeValues) (dataType, error) {
+	if plane.nodes++; plane.nodes > maxNodes {
+		return dataType{}, fmt.Errorf("a type of more than %d parts", maxNodes)
+	}
 	next := func(want int) (int, error) {
-		if len(*widths) == 0 {
+		if len(plane.widths) == 0 {
 			return 0, errors.New("more values in p4info than in p4_device_config")
 		}
-		bits := (*widths)[0]
-		*widths = (*widths)[1:]
+		bits := plane.widths[0]
+		plane.widths = plane.widths[1:]
 		if want != 0 && bits != want {
 			return 0, fmt.Errorf("a value of %d bits, but %d in p4_device_config", want, bits)
 		}
@@ -291,7 +302,7 @@ func (ts *types) data(spec *configv1.P4DataTypeSpec, widths *[]int) (dataType, e
 	compound := func(s shape, specs []*configv1.P4DataTypeSpec) (dataType, error) {
 		out := dataType{shape: s}
 		for _, spec := range specs {
-			m, err := ts.data(spec, widths)
+			m, err := ts.data(spec, plane)
 			if err != nil {
 				return out, err
 			}
@@ -368,7 +379,7 @@ func (ts *types) data(spec *configv1.P4DataTypeSpec, widths *[]int) (dataType, e
 			v, err := ts.translate(x.NewType.GetName(), n.GetTranslatedType(), bits)
 			return dataType{value: v}, err
 		case n.GetOriginalType() != nil:
-			return ts.data(n.GetOriginalType(), widths)
+			return ts.data(n.GetOriginalType(), plane)
 		}
 		return dataType{}, fmt.Errorf("no type %q in type_info", x.NewType.GetName())
 	}

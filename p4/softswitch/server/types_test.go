@@ -153,6 +153,8 @@ func TestTypeErrors(t *testing.T) {
 		{"strings for too many bits", `new_type { name: "wide" }`, []int{65}, `type wide: strings for 65 bits, want 64 at most`},
 		{"one translation for two widths", `tuple { members { new_type { name: "wide" } } members { new_type { name: "other" } } }`, []int{8, 9},
 			`type other: strings for 9 bits, but URI x is for 8 bits elsewhere`},
+		{"struct of itself", `struct { name: "endless" }`, []int{8}, "a type of more than 4096 parts"},
+		{"type of itself", `new_type { name: "endless" }`, []int{8}, "a type of more than 4096 parts"},
 		{"translated to no bits", `new_type { name: "none" }`, []int{8}, `type none: translated to 0 bits, want 1 or more`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -160,6 +162,8 @@ func TestTypeErrors(t *testing.T) {
 			const text = `type_info {
 				new_types { key: "wide" value { translated_type { uri: "x" sdn_string { } } } }
 				new_types { key: "other" value { translated_type { uri: "x" sdn_string { } } } }
+				structs { key: "endless" value { members { type_spec { struct { name: "endless" } } } } }
+				new_types { key: "endless" value { original_type { new_type { name: "endless" } } } }
 				new_types { key: "none" value { translated_type { uri: "y" } } }
 			}`
 			if err := prototext.Unmarshal([]byte(text), info); err != nil {
@@ -168,7 +172,7 @@ func TestTypeErrors(t *testing.T) {
 			if err := prototext.Unmarshal([]byte(tt.spec), spec); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := newTypes(info).data(spec, &tt.widths); err == nil || err.Error() != tt.want {
+			if _, err := newTypes(info).data(spec, &planeValues{widths: tt.widths}); err == nil || err.Error() != tt.want {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})

@@ -16,9 +16,12 @@ import (
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
@@ -47,7 +50,8 @@ var tableCommand = &cli.Command{
 			Description: "With --json prints one array. Each object has a \"kind\":\n" +
 				"  table            name, keys, entries, size, counts, idle_timeout, miss\n" +
 				"  counter          name, size, counts\n" +
-				"  multicast_group  group, replicas",
+				"  multicast_group  group, replicas\n" +
+				"  raw              error, text: a group that cannot be read, as it came",
 			Flags:  append(targetFlags(), jsonFlag()),
 			Action: action(tableList),
 		},
@@ -60,6 +64,7 @@ var tableCommand = &cli.Command{
 				"                   idle_timeout_ns, since_hit_ns, packets, bytes\n" +
 				"  counter          counter, index, packets, bytes\n" +
 				"  multicast_group  group, replicas\n" +
+				"  raw              table or counter, error, text: what the P4Info does not explain, as it came\n" +
 				"Values up to 53 bits wide are numbers, all others and addresses are strings; a ternary\n" +
 				"match is \"value&mask\", a prefix \"value/length\", a range \"low..high\"; match fields that\n" +
 				"match everything are left out, as is what does not apply. What a member or a group holds\n" +
@@ -163,6 +168,8 @@ type summary struct {
 type holding struct {
 	*p4rt.Table
 	entries []p4rt.Entry
+	raws    raws         // entries, members and groups
+	count   int          // of entries, the raw ones too
 	profile p4rt.Profile // empty when the target does not tell
 	miss    string
 }
@@ -171,6 +178,71 @@ type holding struct {
 type counting struct {
 	*p4rt.CounterArray
 	cells []p4rt.Cell
+	raws  raws
+}
+
+// raw is what a target holds and its P4Info does not explain: it is shown as it came.
+type raw struct {
+	why  error
+	text string
+}
+
+// raws are what of a table, a counter or the groups is raw: the first of them, and how many more there were.
+type raws struct {
+	list []raw
+	more int
+}
+
+// A target may tell nothing that the P4Info explains: so many are shown, so far.
+const (
+	mostRaws    = 1000
+	mostRawText = 1024 // bytes
+)
+
+func (r *raws) add(e *v1.Entity, why error) {
+	if len(r.list) == mostRaws {
+		r.more++
+		return
+	}
+	r.list = append(r.list, raw{why, text.CutTo(messageText(e), mostRawText)})
+}
+
+func (r *raws) count() int { return len(r.list) + r.more }
+
+// all returns what was kept, in an order that does not change, and at the end how many more there were.
+func (r *raws) all() []raw {
+	slices.SortFunc(r.list, func(a, b raw) int { return cmp.Compare(a.text, b.text) })
+	if r.more == 0 {
+		return r.list
+	}
+	return append(slices.Clip(r.list), raw{why: fmt.Errorf("and %d more", r.more)})
+}
+
+// messageText prints a message on one line, the same every time: prototext itself puts spaces here and there, lest
+// anybody rely on them.
+func messageText(m proto.Message) string {
+	var b strings.Builder
+	quoted, escaped, space := false, false, false
+	line := prototext.MarshalOptions{}.Format(m)
+	for _, c := range line {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted && c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c == ' ':
+			space = true
+			continue
+		}
+		if space && b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		space = false
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 // unsupported reports whether a target says that it cannot tell. Targets differ in what they can:
@@ -214,30 +286,31 @@ func (t *target) hold(ctx context.Context, table *p4rt.Table) (holding, error) {
 		if err != nil {
 			return h, fmt.Errorf("table %s: %w", table.Name, err)
 		}
-		if err := tooMany("table", table.Name, len(h.entries), table.Size); err != nil {
+		if err := tooMany("table", table.Name, h.count, table.Size); err != nil {
 			return h, err
 		}
-		entry, err := t.info.DecodeEntry(e.GetTableEntry())
-		if err != nil {
-			return h, err
-		}
-		if !entry.Default {
+		switch entry, err := t.info.DecodeEntry(e.GetTableEntry()); {
+		case err != nil:
+			h.raws.add(e, err)
+			h.count++
+		case !entry.Default:
 			h.entries = append(h.entries, entry)
+			h.count++
 		}
 	}
 	slices.SortFunc(h.entries, compareEntries)
-	var err error
-	if h.profile, err = t.profile(ctx, h); err != nil {
+	if err := t.profile(ctx, &h); err != nil {
 		return h, err
 	}
+	var err error
 	h.miss, err = t.miss(ctx, table)
 	return h, err
 }
 
 // profile reads what the members and groups of h are, where entries name some.
-func (t *target) profile(ctx context.Context, h holding) (p4rt.Profile, error) {
+func (t *target) profile(ctx context.Context, h *holding) error {
 	if !slices.ContainsFunc(h.entries, func(e p4rt.Entry) bool { return e.Member != 0 || e.Group != 0 }) {
-		return p4rt.Profile{}, nil
+		return nil
 	}
 	members, groups := h.QueryProfile()
 	var entities []*v1.Entity
@@ -247,15 +320,21 @@ func (t *target) profile(ctx context.Context, h holding) (p4rt.Profile, error) {
 				break
 			}
 			if err != nil {
-				return p4rt.Profile{}, fmt.Errorf("action profile of table %s: %w", h.Name, err)
+				return fmt.Errorf("action profile of table %s: %w", h.Name, err)
 			}
-			if err := tooMany("action profile of table", h.Name, len(entities), 0); err != nil {
-				return p4rt.Profile{}, err
+			if err := tooMany("action profile of table", h.Name, len(entities)+h.raws.count(), 0); err != nil {
+				return err
+			}
+			if _, err := h.DecodeProfile([]*v1.Entity{e}); err != nil {
+				h.raws.add(e, err)
+				continue
 			}
 			entities = append(entities, e)
 		}
 	}
-	return h.DecodeProfile(entities)
+	var err error
+	h.profile, err = h.DecodeProfile(entities)
+	return err
 }
 
 // does says what an entry does, and what is in the group or the member that it names.
@@ -288,7 +367,10 @@ func (t *target) miss(ctx context.Context, table *p4rt.Table) (string, error) {
 			return "", fmt.Errorf("default entry of table %s: %w", table.Name, err)
 		}
 		entry, err := t.info.DecodeEntry(e.GetTableEntry())
-		return entry.Does(), err
+		if err != nil {
+			return text.CutTo(messageText(e.GetTableEntry().GetAction()), mostRawText), nil
+		}
+		return entry.Does(), nil
 	}
 	return "", nil
 }
@@ -302,12 +384,13 @@ func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (countin
 		if err != nil {
 			return c, fmt.Errorf("counter %s: %w", counter.Name, err)
 		}
-		if err := tooMany("counter", counter.Name, len(c.cells), counter.Size); err != nil {
+		if err := tooMany("counter", counter.Name, len(c.cells)+c.raws.count(), counter.Size); err != nil {
 			return c, err
 		}
 		cell, err := t.info.DecodeCell(e.GetCounterEntry())
 		if err != nil {
-			return c, err
+			c.raws.add(e, err)
+			continue
 		}
 		c.cells = append(c.cells, cell)
 	}
@@ -315,22 +398,22 @@ func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (countin
 	return c, nil
 }
 
-func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
-	var groups []p4rt.MulticastGroup
+func (t *target) groups(ctx context.Context) (groups []p4rt.MulticastGroup, rest raws, err error) {
 	replicas := 0
 	for e, err := range t.Read(ctx, p4rt.QueryMulticastGroups()) {
 		if unsupported(err) {
-			return nil, nil
+			return nil, rest, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("multicast groups: %w", err)
+			return nil, rest, fmt.Errorf("multicast groups: %w", err)
 		}
-		if err := tooMany("list of", "multicast groups", replicas, 0); err != nil {
-			return nil, err
+		if err := tooMany("list of", "multicast groups", replicas+rest.count(), 0); err != nil {
+			return nil, rest, err
 		}
 		g, err := p4rt.DecodeMulticastGroup(e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry())
 		if err != nil {
-			return nil, err
+			rest.add(e, err)
+			continue
 		}
 		slices.SortFunc(g.Replicas, func(a, b p4rt.Replica) int {
 			return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Instance, b.Instance))
@@ -339,7 +422,7 @@ func (t *target) groups(ctx context.Context) ([]p4rt.MulticastGroup, error) {
 		replicas += len(g.Replicas) + 1
 	}
 	slices.SortFunc(groups, func(a, b p4rt.MulticastGroup) int { return cmp.Compare(a.ID, b.ID) })
-	return groups, nil
+	return groups, rest, nil
 }
 
 // compareEntries orders entries of one table: the highest priority first, then by match.
@@ -372,17 +455,19 @@ func tableList(c *cli.Context, _ []string) error {
 		}
 		tables = append(tables, s)
 	}
-	groups, err := t.groups(c.Context)
+	groups, rest, err := t.groups(c.Context)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(c.App.Writer, listJSON(tables, t.info.Counters(), groups))
+		return writeJSON(c.App.Writer, append(listJSON(tables, t.info.Counters(), groups), rawsJSON("", "", rest)...))
 	}
-	return listText(c.App.Writer, tables, t.info.Counters(), groups)
+	return listText(c.App.Writer, tables, t.info.Counters(), groups, rest)
 }
 
-func listText(w io.Writer, tables []summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup) error {
+func listText(
+	w io.Writer, tables []summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup, rest raws,
+) error {
 	text := newTextTable("TABLE", "ENTRIES", "SIZE", "MATCH", "COUNTS", "IDLE TIMEOUT", "A MISS DOES")
 	for _, t := range tables {
 		var keys []string
@@ -407,6 +492,9 @@ func listText(w io.Writer, tables []summary, counters []*p4rt.CounterArray, grou
 	if len(groups) > 0 {
 		sections = append(sections, groupsText(groups))
 	}
+	if rest.count() > 0 {
+		sections = append(sections, rawsText(rest))
+	}
 	return writeSections(w, sections)
 }
 
@@ -420,6 +508,15 @@ func writeSections(w io.Writer, sections []*textTable) error {
 		}
 	}
 	return nil
+}
+
+// rawsText prints what was not understood.
+func rawsText(rest raws) *textTable {
+	text := newTextTable("NOT UNDERSTOOD", "AS THE TARGET TELLS IT")
+	for _, r := range rest.all() {
+		text.row(r.why.Error(), r.text)
+	}
+	return text
 }
 
 func groupsText(groups []p4rt.MulticastGroup) *textTable {
@@ -457,10 +554,11 @@ func tableDump(c *cli.Context, args []string) error {
 	defer t.Close()
 	tables, counters := t.info.Tables(), t.info.Counters()
 	var groups []p4rt.MulticastGroup
+	var rest raws
 	if len(args) == 1 {
 		tables, counters, err = t.named(args[0])
 	} else {
-		groups, err = t.groups(c.Context)
+		groups, rest, err = t.groups(c.Context)
 	}
 	if err != nil {
 		return err
@@ -499,13 +597,24 @@ func tableDump(c *cli.Context, args []string) error {
 		}
 	}
 	if c.Bool("json") {
-		return writeJSON(c.App.Writer, append(objects, groupsJSON(groups)...))
+		return writeJSON(c.App.Writer, append(append(objects, groupsJSON(groups)...), rawsJSON("", "", rest)...))
 	}
 	if len(groups) > 0 {
 		fmt.Fprintln(c.App.Writer)
-		return groupsText(groups).write(c.App.Writer)
+		if err := groupsText(groups).write(c.App.Writer); err != nil {
+			return err
+		}
 	}
-	return nil
+	return writeRaws(c.App.Writer, rest)
+}
+
+// writeRaws prints what was not understood under what was.
+func writeRaws(w io.Writer, rest raws) error {
+	if rest.count() == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return rawsText(rest).write(w)
 }
 
 // named finds the table or the counter that the user means.
@@ -529,13 +638,13 @@ func (t *target) named(name string) ([]*p4rt.Table, []*p4rt.CounterArray, error)
 }
 
 func entriesText(w io.Writer, h holding) error {
-	line := fmt.Sprintf("table %s: %d of %d entries", h.Name, len(h.entries), h.Size)
+	line := fmt.Sprintf("table %s: %d of %d entries", h.Name, h.count, h.Size)
 	if h.miss != "" {
 		line += "; a miss does " + h.miss
 	}
 	fmt.Fprintln(w, line)
 	if len(h.entries) == 0 {
-		return nil
+		return writeRaws(w, h.raws)
 	}
 	prioritised := slices.ContainsFunc(h.entries, func(e p4rt.Entry) bool { return e.Priority != 0 })
 	var header []string
@@ -568,7 +677,10 @@ func entriesText(w io.Writer, h holding) error {
 		row = append(row, counterText(h.Counter, e.Counter)...)
 		text.row(row...)
 	}
-	return text.write(w)
+	if err := text.write(w); err != nil {
+		return err
+	}
+	return writeRaws(w, h.raws)
 }
 
 func matchText(e p4rt.Entry, name string) string {
@@ -632,8 +744,10 @@ func cellsText(w io.Writer, c counting) error {
 		}
 	}
 	fmt.Fprintf(w, "counter %s: %d of %d cells have counted\n", c.Name, counted, c.Size)
-	if counted == 0 {
-		return nil
+	if counted > 0 {
+		if err := text.write(w); err != nil {
+			return err
+		}
 	}
-	return text.write(w)
+	return writeRaws(w, c.raws)
 }

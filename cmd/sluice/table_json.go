@@ -72,6 +72,14 @@ type cellJSON struct {
 	countJSON
 }
 
+type rawJSON struct {
+	Kind    string `json:"kind"` // "raw"
+	Table   string `json:"table,omitempty"`
+	Counter string `json:"counter,omitempty"`
+	Error   string `json:"error"`
+	Text    string `json:"text"`
+}
+
 type countJSON struct {
 	Packets *int64 `json:"packets,omitempty"`
 	Bytes   *int64 `json:"bytes,omitempty"`
@@ -132,6 +140,14 @@ func entriesJSON(h holding) []any {
 		}
 		objects = append(objects, out)
 	}
+	return append(objects, rawsJSON(h.Name, "", h.raws)...)
+}
+
+func rawsJSON(table, counter string, rest raws) []any {
+	var objects []any
+	for _, r := range rest.all() {
+		objects = append(objects, rawJSON{Kind: "raw", Table: table, Counter: counter, Error: r.why.Error(), Text: r.text})
+	}
 	return objects
 }
 
@@ -148,7 +164,7 @@ func cellsJSON(c counting) []any {
 	for _, cell := range c.cells {
 		objects = append(objects, cellJSON{Kind: "counter", Counter: cell.Name, Index: cell.Index, countJSON: countOf(c.Unit, &cell.Counter)})
 	}
-	return objects
+	return append(objects, rawsJSON("", c.Name, c.raws)...)
 }
 
 func countOf(unit p4rt.Unit, c *p4rt.Counter) countJSON {

@@ -300,6 +300,7 @@ type foreign struct {
 	info    *configv1.P4Info
 	entries []*v1.Entity
 	profile []*v1.Entity // nil: it does not tell
+	miss    *v1.Entity   // the default entry of every table; nil: it does not tell
 }
 
 const foreignInfo = `
@@ -370,6 +371,9 @@ func (f *foreign) Read(r *v1.ReadRequest, stream v1.P4Runtime_ReadServer) error 
 		}
 	}
 	asked := r.GetEntities()[0].GetTableEntry()
+	if asked.GetIsDefaultAction() && f.miss != nil {
+		return stream.Send(&v1.ReadResponse{Entities: []*v1.Entity{f.miss}})
+	}
 	if asked == nil || asked.GetIsDefaultAction() {
 		return status.Error(codes.Unimplemented, "not here")
 	}
@@ -483,3 +487,81 @@ func TestTextTable(t *testing.T) {
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// What the P4Info does not explain is printed as it came, and the rest as ever.
+func TestTableDumpOfWhatIsNotUnderstood(t *testing.T) {
+	f := newForeign(t)
+	f.info = new(configv1.P4Info)
+	answer, profile := new(v1.ReadResponse), new(v1.ReadResponse)
+	if err := errors.Join(prototext.Unmarshal([]byte(`
+tables { preamble { id: 11 name: "route" } match_fields { id: 1 name: "dst" bitwidth: 16 match_type: EXACT }
+  action_refs { id: 20 } implementation_id: 40 size: 8 }
+actions { preamble { id: 20 name: "set" } params { id: 1 name: "port" bitwidth: 9 } }
+counters { preamble { id: 60 name: "hits" } spec { unit: PACKETS } size: 2 }`), f.info), prototext.Unmarshal([]byte(`
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\x01" } } action { action_profile_member_id: 2 } } }
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\x03" } } action { action { action_id: 99 } } } }
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\x02" } } action { action { action_id: 20 params { param_id: 1 value: "\x02\x00" } } } } }
+entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "\x04" } } action { action_profile_member_id: 3 } } }`), answer),
+		prototext.Unmarshal([]byte(`
+entities { action_profile_member { action_profile_id: 40 member_id: 2 action { action_id: 20 params { param_id: 1 value: "\x05" } } } }
+entities { action_profile_member { action_profile_id: 40 member_id: 3 action { action_id: 98 } } }
+entities { counter_entry { counter_id: 60 index { index: 1 } data { packet_count: 4 } } }
+entities { counter_entry { counter_id: 61 index { } data { packet_count: 4 } } }
+entities { packet_replication_engine_entry { multicast_group_entry { multicast_group_id: 1 replicas { port: "\x01" } } } }
+entities { packet_replication_engine_entry { multicast_group_entry { multicast_group_id: 2 replicas { port: "  \" \x01\x00\x00\x00\x00" } } } }`), profile)); err != nil {
+		t.Fatal(err)
+	}
+	f.entries, f.profile, f.miss = answer.Entities, profile.Entities, new(v1.Entity)
+	if err := prototext.Unmarshal([]byte(`table_entry { table_id: 11 is_default_action: true action { action { action_id: 97 } } }`), f.miss); err != nil {
+		t.Fatal(err)
+	}
+	address := serve(t, func(r grpc.ServiceRegistrar) { v1.RegisterP4RuntimeServer(r, f) })
+	wantOutput(t, `
+table route: 4 of 8 entries; a miss does action:{action_id:97}
+dst  ACTION
+  1  member 2: set(port=5)
+  4  member 3 (the target does not tell what it holds)
+
+NOT UNDERSTOOD                                                                                    AS THE TARGET TELLS IT
+decoding member 3 of the action profile of table route: action id 98 is not one of the table's    action_profile_member:{action_profile_id:40 member_id:3 action:{action_id:98}}
+decoding an entry of table route: action set: parameter port: 512 needs 10 bits, must fit bit<9>  table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x02"}} action:{action:{action_id:20 params:{param_id:1 value:"\x02\x00"}}}}
+decoding an entry of table route: action id 99 is not one of the table's                          table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x03"}} action:{action:{action_id:99}}}
+
+counter hits: 1 of 2 cells have counted
+CELL  PACKETS
+   1        4
+
+NOT UNDERSTOOD                                 AS THE TARGET TELLS IT
+decoding a counter cell: no counter has id 61  counter_entry:{counter_id:61 index:{} data:{packet_count:4}}
+
+MULTICAST GROUP  PORTS
+              1      1
+
+NOT UNDERSTOOD                                                                                     AS THE TARGET TELLS IT
+decoding multicast group 2: replica 0: port: 0x202022200100000000 needs 70 bits, must fit bit<32>  packet_replication_engine_entry:{multicast_group_entry:{multicast_group_id:2 replicas:{port:" \" \x01\x00\x00\x00\x00"}}}
+`, "table", "dump", "--target", address)
+	code, stdout, stderr := sluice(t, "table", "dump", "--json", "--target", address)
+	var all, got []struct{ Kind, Table, Counter, Error, Text string }
+	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != 0 {
+		t.Fatalf("%v, exit code %d: %s%s", err, code, stdout, stderr)
+	}
+	for _, o := range all {
+		if o.Kind == "raw" {
+			o.Error = ""
+			got = append(got, o)
+		}
+	}
+	want := []struct{ Kind, Table, Counter, Error, Text string }{
+		{"raw", "route", "", "", `action_profile_member:{action_profile_id:40 member_id:3 action:{action_id:98}}`},
+		{"raw", "route", "", "", `table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x02"}} action:{action:{action_id:20 params:{param_id:1 value:"\x02\x00"}}}}`},
+		{"raw", "route", "", "", `table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x03"}} action:{action:{action_id:99}}}`},
+		{"raw", "", "hits", "", `counter_entry:{counter_id:61 index:{} data:{packet_count:4}}`},
+		{"raw", "", "", "", `packet_replication_engine_entry:{multicast_group_entry:{multicast_group_id:2 replicas:{port:"  \" \x01\x00\x00\x00\x00"}}}`},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("raw objects (-want +got):\n%s", diff)
+	}
+	if len(all) != len(want)+4 {
+		t.Errorf("%d objects, want %d: two entries, a cell and a group beside what is raw", len(all), len(want)+4)
+	}
+}

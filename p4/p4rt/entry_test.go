@@ -407,6 +407,9 @@ func TestNewInfoErrors(t *testing.T) {
 		{"string in a ternary match", `tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" match_type: TERNARY type_name { name: "s" } } }
 			type_info { new_types { key: "s" value { translated_type { sdn_string {} } } } }`,
 			`P4Info: table "a": match field "f": a string cannot be matched ternary`},
+		{"type of itself", `digests { preamble { id: 1 name: "d" } type_spec { new_type { name: "n" } } }
+			type_info { new_types { key: "n" value { original_type { new_type { name: "n" } } } } }`,
+			`P4Info: digest "d": member d: type "n": its original type is "n", which is none of P4's`},
 		{"digest's struct missing", `digests { preamble { id: 1 name: "d" } type_spec { struct { name: "s" } } }`, `P4Info: digest "d": no struct "s"`},
 	}
 	for _, tt := range tests {
@@ -458,6 +461,7 @@ func TestDecodeStreamErrors(t *testing.T) {
 		_, err := info.DecodePacketIn(message(t, new(v1.PacketIn), text))
 		return err
 	}
+	signed := reportInfo(t)
 	_, cellErr := own.DecodeCell(&v1.CounterEntry{CounterId: 3})
 	for _, tt := range []struct {
 		err  error
@@ -466,7 +470,13 @@ func TestDecodeStreamErrors(t *testing.T) {
 		{digest(own, `digest_id: 1`), "decoding digests: no digest has id 1"},
 		{digest(zooish, `digest_id: 60 data { bitstring: "\x10\x00" }`), "decoding a digest single: member single: 4096 needs 13 bits, must fit bit<12>"},
 		{digest(zooish, `digest_id: 60 data { error: "x" }`),
-			"decoding a digest single: member single: a *v1.P4Data_Error is not supported; bitstrings, booleans and serializable enums are"},
+			"decoding a digest single: member single: the name of an error, must be bit<12>"},
+		{digest(zooish, `digest_id: 60 data { varbit { } }`),
+			"decoding a digest single: member single: a *v1.P4Data_Varbit is not supported; bitstrings, booleans, enums and errors are"},
+		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\x08\x00" } members { bool: true } members { enum: "red" } members { error: "NoError" } } }`),
+			"decoding a digest report: member s: 2048 needs 13 bits, must fit int<12>"},
+		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\xf7\xff" } members { bool: true } members { enum: "red" } members { error: "NoError" } } }`),
+			"decoding a digest report: member s: -2049 needs 13 bits, must fit int<12>"},
 		{digest(own, `digest_id: 398033514 data { struct { members { bitstring: "\x01" } } }`), "decoding a digest learn_t: 1 members, must be 2"},
 		{packetIn(zooish, ``), "decoding a packet-in: the P4 program has no header packet_in"},
 		{packetIn(own, `metadata { metadata_id: 1 value: "\x01" }`), "decoding a packet-in: metadata reason: missing"},
@@ -480,6 +490,44 @@ func TestDecodeStreamErrors(t *testing.T) {
 	}
 	if err := digest(zooish, `digest_id: 60 data { bitstring: "\x00\x0f" }`); err != nil {
 		t.Error(err)
+	}
+}
+
+// reportInfo has a digest whose members are no plain numbers.
+func reportInfo(t *testing.T) *p4rt.Info {
+	t.Helper()
+	info, err := p4rt.NewInfo(message(t, new(configv1.P4Info), `
+digests { preamble { id: 61 name: "report" } type_spec { struct { name: "report" } } }
+type_info { structs { key: "report" value {
+  members { name: "s" type_spec { bitstring { int { bitwidth: 12 } } } }
+  members { name: "f" type_spec { bool { } } }
+  members { name: "color" type_spec { enum { name: "color" } } }
+  members { name: "error" type_spec { error { } } }
+} } enums { key: "color" value { members { name: "red" } } } }`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// int<W> in a digest is in two's complement, in any length (section "Bytestrings").
+func TestSignedDigests(t *testing.T) {
+	info := reportInfo(t)
+	for bytes, want := range map[string]string{
+		`\xff`: "-1", `\xff\xff\xff`: "-1", `\x00\xc8`: "200", `\x7f`: "127", `\x80`: "-128", `\x00`: "0", `\xf8\x00`: "-2048", `\x07\xff`: "2047",
+	} {
+		list, err := info.DecodeDigests(message(t, new(v1.DigestList),
+			`digest_id: 61 data { struct { members { bitstring: "`+bytes+`" } members { bool: true } members { enum: "red" } members { error: "NoError" } } }`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range list.Messages[0] {
+			got = append(got, f.Name+"="+f.String())
+		}
+		if diff := cmp.Diff([]string{"s=" + want, "f=1", `color="red"`, `error="NoError"`}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", bytes, diff)
+		}
 	}
 }
 

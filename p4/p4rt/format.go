@@ -57,7 +57,7 @@ var (
 
 // named returns t in the format that the name of a value suggests, where the P4 program chooses none.
 func (t typed) named(name string) typed {
-	if t.text || t.format != Decimal {
+	if t.text || t.signed || t.format != Decimal {
 		return t
 	}
 	parts := nameParts.FindAllString(strings.ToLower(humps.ReplaceAllString(name, "${1}_${2}")), -1)

@@ -71,7 +71,7 @@ func (d *Digest) decode(data *v1.P4Data) ([]Field, error) {
 	}
 	fields := make([]Field, len(members))
 	for k, m := range members {
-		b, err := leaf(m)
+		b, err := leaf(m, d.Fields[k].typed)
 		if err == nil {
 			fields[k].Name = d.Fields[k].Name
 			fields[k].Value, err = d.Fields[k].decode(b)
@@ -83,7 +83,8 @@ func (d *Digest) decode(data *v1.P4Data) ([]Field, error) {
 	return fields, nil
 }
 
-func leaf(data *v1.P4Data) ([]byte, error) {
+// leaf returns the bytes of a value of type t.
+func leaf(data *v1.P4Data, t typed) ([]byte, error) {
 	switch x := data.GetData().(type) {
 	case *v1.P4Data_Bitstring:
 		return x.Bitstring, nil
@@ -94,8 +95,18 @@ func leaf(data *v1.P4Data) ([]byte, error) {
 		return []byte{0}, nil
 	case *v1.P4Data_EnumValue:
 		return x.EnumValue, nil
+	case *v1.P4Data_Enum:
+		if t.text {
+			return []byte(x.Enum), nil
+		}
+		return nil, fmt.Errorf("the name of a member, must be %v", t)
+	case *v1.P4Data_Error:
+		if t.text {
+			return []byte(x.Error), nil
+		}
+		return nil, fmt.Errorf("the name of an error, must be %v", t)
 	}
-	return nil, fmt.Errorf("a %T is not supported; bitstrings, booleans and serializable enums are", data.GetData())
+	return nil, fmt.Errorf("a %T is not supported; bitstrings, booleans, enums and errors are", data.GetData())
 }
 
 // digest resolves the members of a digest's type.
@@ -135,9 +146,12 @@ func (b *builder) leafType(spec *configv1.P4DataTypeSpec) (typed, error) {
 		return typed{
 			bits:   x.Bitstring.GetBit().GetBitwidth() + x.Bitstring.GetInt().GetBitwidth() + x.Bitstring.GetVarbit().GetMaxBitwidth(),
 			format: formatOf(x.Bitstring.GetAnnotations()),
+			signed: x.Bitstring.GetInt() != nil,
 		}, nil
 	case *configv1.P4DataTypeSpec_Bool:
 		return typed{bits: 1}, nil
+	case *configv1.P4DataTypeSpec_Enum, *configv1.P4DataTypeSpec_Error:
+		return typed{text: true, format: Text}, nil
 	case *configv1.P4DataTypeSpec_SerializableEnum:
 		e := b.types.GetSerializableEnums()[x.SerializableEnum.GetName()]
 		return typed{bits: e.GetUnderlyingType().GetBitwidth()}, nil
@@ -149,7 +163,12 @@ func (b *builder) leafType(spec *configv1.P4DataTypeSpec) (typed, error) {
 		case n.GetTranslatedType() != nil:
 			return b.typed(0, x.NewType, n.GetAnnotations()), nil
 		}
-		return b.leafType(n.GetOriginalType())
+		original := n.GetOriginalType()
+		if original.GetNewType() != nil { // section "User-defined types": it is a built-in type
+			return typed{}, fmt.Errorf("type %q: its original type is %q, which is none of P4's",
+				x.NewType.GetName(), original.GetNewType().GetName())
+		}
+		return b.leafType(original)
 	}
 	return typed{}, nil
 }

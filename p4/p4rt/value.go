@@ -19,6 +19,7 @@ type Value struct {
 	bytes  string
 	bits   int32 // width in the P4 program; 0: not known
 	format Format
+	signed bool // int<W>, in two's complement: the shortest string may begin with a zero byte
 }
 
 // UintValue returns the value of x, its width unknown.
@@ -136,6 +137,8 @@ func (v Value) String() string {
 		return strconv.Quote(v.bytes)
 	case v.bytes == "":
 		return ""
+	case v.signed:
+		return v.integer().String()
 	case v.format == MAC && len(v.bytes) <= 6:
 		return v.MAC().String()
 	case v.format == IPv4 && len(v.bytes) <= 4:
@@ -162,7 +165,8 @@ func (v Value) String() string {
 type typed struct {
 	bits   int32
 	format Format
-	text   bool // translated to SDN strings: any bytes are valid, and none are canonical
+	text   bool // translated to SDN strings, or the name of a member: any bytes are valid, and none are canonical
+	signed bool // int<W>
 }
 
 // Bits returns the width of the values, 0 where they are strings.
@@ -174,6 +178,9 @@ func (t typed) Format() Format { return t.format }
 func (t typed) String() string {
 	if t.text {
 		return "a string"
+	}
+	if t.signed {
+		return fmt.Sprintf("int<%d>", t.bits)
 	}
 	return fmt.Sprintf("bit<%d>", t.bits)
 }
@@ -188,7 +195,18 @@ func (t typed) decode(b []byte) (Value, error) {
 		return Value{}, fmt.Errorf("no bytes, must be %v", t)
 	}
 	v := Value{bytes: canonical(b), bits: t.bits, format: t.format}
+	if t.signed {
+		v.bytes, v.signed = withoutSigns(b), true
+	}
 	return v, t.fits(v)
+}
+
+// withoutSigns is the shortest form of b in two's complement.
+func withoutSigns(b []byte) string {
+	for len(b) > 1 && (b[0] == 0 && b[1] < 0x80 || b[0] == 0xff && b[1] >= 0x80) {
+		b = b[1:]
+	}
+	return string(b)
 }
 
 // encode checks v and returns its bytes.
@@ -210,8 +228,16 @@ func (t typed) fits(v Value) error {
 	if t.bits == 0 {
 		return nil
 	}
-	if n := int32(v.bitLen()); n > t.bits {
-		return fmt.Errorf("%v needs %d bits, must fit bit<%d>", Value{bytes: v.bytes}, n, t.bits)
+	n := int32(v.bitLen())
+	if v.signed {
+		x := v.integer()
+		if x.Sign() < 0 {
+			x.Not(x)
+		}
+		n = int32(x.BitLen()) + 1
+	}
+	if n > t.bits {
+		return fmt.Errorf("%v needs %d bits, must fit %v", Value{bytes: v.bytes, signed: v.signed}, n, t)
 	}
 	return nil
 }
@@ -225,6 +251,15 @@ func (v Value) bitLen() int {
 		n++
 	}
 	return n
+}
+
+// integer returns the number of a signed value.
+func (v Value) integer() *big.Int {
+	x := v.big()
+	if v.bytes != "" && v.bytes[0] >= 0x80 {
+		x.Sub(x, new(big.Int).Lsh(big.NewInt(1), uint(8*len(v.bytes))))
+	}
+	return x
 }
 
 func (v Value) big() *big.Int { return new(big.Int).SetBytes([]byte(v.bytes)) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -286,4 +287,41 @@ func BenchmarkSwitch(b *testing.B) {
 	<-done
 	a.Close()
 	z.Close()
+}
+
+// A packet that breaks an assertion of the program is dropped, and said once.
+func TestBrokenAssertion(t *testing.T) {
+	config, err := os.ReadFile("engine/testdata/constructs.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := engine.Load(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := New(Config{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))})
+		a, b := attach(t, s, 1), attach(t, s, 2)
+		run(t, s)
+		plane{s}.Commit(program)
+		for range 2 {
+			a.Send(make([]byte, 20)) // too short for the header that the program asserts
+		}
+		a.Send(make([]byte, 60))
+		synctest.Wait()
+		if n := len(b.frames()); n != 1 {
+			t.Errorf("%d frames left, want 1", n)
+		}
+		want := `level=ERROR msg="an assertion of the P4 program does not hold; such packets are dropped"` +
+			` assertion="constructs.p4(55): assert(hdr.key.isValid())" ingress_port=1` + "\n"
+		if diff := cmp.Diff(want, log.String()); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+	})
 }

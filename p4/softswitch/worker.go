@@ -28,9 +28,15 @@ func (w *worker) receive(frames [][]byte) {
 		w.program, w.runner = program, program.NewRunner(w)
 	}
 	now := plane{w.s}.Now()
+	w.runner.Lock()
 	for _, frame := range frames {
 		w.runner.Process(w.ingress, frame, now)
+		if a := w.runner.Failed(); a != nil && a.Tell() {
+			w.s.cfg.Log.Error("an assertion of the P4 program does not hold; such packets are dropped",
+				"assertion", a.Where, "ingress_port", w.ingress)
+		}
 	}
+	w.runner.Unlock()
 	w.flush()
 }
 

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // action is a compiled action.
@@ -44,8 +46,9 @@ func (p *param) number(c *compiler) *number {
 
 // step is one primitive of an action. A jump is a step that returns the index of the next one.
 type step struct {
-	run  func(*Runner)
-	jump func(*Runner) int
+	run   func(*Runner)
+	jump  func(*Runner) int
+	holds boolean // of an assertion, which jumps to the end when it does not hold
 }
 
 func (c *compiler) compileActions() error {
@@ -178,8 +181,10 @@ func underLocks(run func(*Runner), locks []*sync.Mutex) func(*Runner) {
 	}
 }
 
-// parameterCounts has the primitives and how many parameters each takes.
+// parameterCounts has the primitives and how many parameters each takes. Compilers of P4-14, and old ones of P4-16, use
+// others for what is an assignment today: see olderPrimitives.
 var parameterCounts = map[string]int{
+	"copy_header": 2, "modify_field": 2, "drop": 0, "assert": 1, "assume": 1, "truncate": 1,
 	"assign": 2, "assign_VL": 2, "assign_header": 2, "add_header": 1, "remove_header": 1,
 	"mark_to_drop": 1, "count": 2, "execute_meter": 3, "register_read": 3, "register_write": 3,
 	"modify_field_with_hash_based_offset": 4, "modify_field_rng_uniform": 3, "generate_digest": 2,
@@ -188,6 +193,9 @@ var parameterCounts = map[string]int{
 
 // primitive compiles call index of count calls.
 func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step, error) {
+	if run, err := c.olderPrimitive(where, p); run != nil || err != nil {
+		return step{run: run}, err
+	}
 	want, ok := parameterCounts[p.Op]
 	if !ok {
 		return step{}, where.errorf("unknown primitive %q", p.Op)
@@ -196,12 +204,107 @@ func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step,
 	if len(p.Parameters) != want {
 		return step{}, where.errorf("takes %d parameters, has %d", want, len(p.Parameters))
 	}
-	if p.Op == "_jump" || p.Op == "_jump_if_zero" {
+	switch p.Op {
+	case "_jump", "_jump_if_zero":
 		jump, err := c.jump(where, p, index, count)
 		return step{jump: jump}, err
+	case "assert", "assume":
+		holds, err := c.assertion(where, p)
+		return step{jump: func(r *Runner) int {
+			if holds(r) {
+				return index + 1
+			}
+			return count
+		}, holds: holds}, err
 	}
 	run, err := c.primitiveRun(where, p)
 	return step{run: run}, err
+}
+
+// olderPrimitives are those whose result is that of an operation on their other parameters.
+var olderPrimitives = map[string]string{
+	"add": "+", "subtract": "-", "bit_and": "&", "bit_or": "|", "bit_xor": "^", "shift_left": "<<", "shift_right": ">>",
+	"add_to_field": "+", "subtract_from_field": "-",
+}
+
+// olderPrimitive compiles an operation with a name of its own; nil when p is none.
+func (c *compiler) olderPrimitive(where at, p primitiveJSON) (func(*Runner), error) {
+	op, ok := olderPrimitives[p.Op]
+	if !ok {
+		return nil, nil
+	}
+	where = at(string(where) + " " + p.Op)
+	operands := p.Parameters
+	want := 3
+	if p.Op == "add_to_field" || p.Op == "subtract_from_field" {
+		want = 2
+	} else if len(operands) > 0 {
+		operands = operands[1:]
+	}
+	if len(p.Parameters) != want {
+		return nil, where.errorf("takes %d parameters, has %d", want, len(p.Parameters))
+	}
+	where = where.member("parameters")
+	dst, err := c.smallOrWideField(where.index(0), p.Parameters[0])
+	if err != nil {
+		return nil, err
+	}
+	var n [2]*number
+	for i := range n {
+		if n[i], err = c.number(where.index(want-2+i), operands[i]); err != nil {
+			return nil, err
+		}
+	}
+	return c.assign(dst, c.infix(op, n[0], n[1])), nil
+}
+
+// Assertion is an assert or assume of the program. A packet for which it does not hold is dropped there and then; bmv2
+// ends as a whole.
+type Assertion struct {
+	Where  string // in the P4 source when the JSON tells, else in the JSON
+	failed atomic.Uint64
+	told   atomic.Bool
+}
+
+// Failed returns how many packets were dropped for it.
+func (a *Assertion) Failed() uint64 { return a.failed.Load() }
+
+// Tell returns true once: who has to say that the assertion failed says it then, and no more.
+func (a *Assertion) Tell() bool { return !a.told.Swap(true) }
+
+// assertion compiles the condition of an assert or assume.
+func (c *compiler) assertion(where at, p primitiveJSON) (boolean, error) {
+	holds, err := c.nonzero(where.member("parameters").index(0), p.Parameters[0])
+	if err != nil {
+		return nil, err
+	}
+	a := &Assertion{Where: string(where)}
+	if s := p.SourceInfo; s.Filename != "" {
+		a.Where = fmt.Sprintf("%s(%d): %s", s.Filename, s.Line, s.Fragment)
+	}
+	c.program.assertions = append(c.program.assertions, a)
+	return func(r *Runner) bool {
+		if holds(r) {
+			return true
+		}
+		a.failed.Add(1)
+		r.failed, r.broken, r.exit = a, true, true
+		return false
+	}, nil
+}
+
+// nonzero compiles a condition that is boolean, or a number other than 0.
+func (c *compiler) nonzero(where at, v valueJSON) (boolean, error) {
+	e, err := c.expression(where, v)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.cond != nil:
+		return e.cond, nil
+	case e.num != nil:
+		return c.compare("!=", e.num, constant(new(big.Int))), nil
+	}
+	return nil, where.errorf("must be a number")
 }
 
 func (c *compiler) jump(where at, p primitiveJSON, index, count int) (func(*Runner) int, error) {
@@ -217,16 +320,9 @@ func (c *compiler) jump(where at, p primitiveJSON, index, count int) (func(*Runn
 	if p.Op == "_jump" {
 		return func(*Runner) int { return target }, nil
 	}
-	e, err := c.expression(where.member("parameters").index(0), p.Parameters[0])
+	holds, err := c.nonzero(where.member("parameters").index(0), p.Parameters[0])
 	if err != nil {
 		return nil, err
-	}
-	holds := e.cond
-	if e.num != nil {
-		holds = c.compare("!=", e.num, constant(new(big.Int)))
-	}
-	if holds == nil {
-		return nil, where.member("parameters").index(0).errorf("must be a number")
 	}
 	return func(r *Runner) int {
 		if holds(r) {
@@ -243,7 +339,7 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 		return func(r *Runner) { r.exit = true }, nil
 	case "no_op", "log_msg": // bmv2 writes log_msg to its own log; packets do not depend on it
 		return func(*Runner) {}, nil
-	case "assign":
+	case "assign", "modify_field":
 		dst, err := c.smallOrWideField(place(0), p.Parameters[0])
 		if err != nil {
 			return nil, err
@@ -266,19 +362,26 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 			return nil, where.errorf("needs two variable fields")
 		}
 		return func(r *Runner) { assignVariable(r, dst, src) }, nil
-	case "assign_header":
+	case "assign_header", "copy_header":
 		dst, err := c.headerParameter(place(0), p.Parameters[0])
 		if err != nil {
 			return nil, err
 		}
-		src, err := c.headerParameter(place(1), p.Parameters[1])
-		if err != nil {
+		e, err := c.expression(place(1), p.Parameters[1])
+		switch {
+		case err != nil:
 			return nil, err
+		case e.head == nil:
+			return nil, place(1).errorf("must be a header")
+		case e.head.kind != dst.kind:
+			return nil, where.errorf("header %s is a %s, and what is copied to it is a %s",
+				dst.name, dst.kind.name, e.head.kind.name)
 		}
-		if dst.kind != src.kind {
-			return nil, where.errorf("headers %s and %s have different types", dst.name, src.name)
+		if src := e.head.same; src != nil {
+			return func(r *Runner) { dst.assign(r, src) }, nil
 		}
-		return func(r *Runner) { dst.assign(r, src) }, nil
+		src := e.head.now
+		return func(r *Runner) { dst.assign(r, src(r)) }, nil
 	case "add_header":
 		h, err := c.headerParameter(place(0), p.Parameters[0])
 		if err != nil {
@@ -307,16 +410,20 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 		if err != nil {
 			return nil, err
 		}
-		spec, group := h.byName["egress_spec"], h.byName["mcast_grp"]
+		spec := h.byName["egress_spec"]
 		if spec == nil {
 			return nil, where.errorf("header %s has no field egress_spec", h.name)
 		}
-		drop := c.assign(spec, constant(big.NewInt(dropPort)))
-		if group == nil {
-			return drop, nil
+		return c.drop(spec, h.byName["mcast_grp"]), nil
+	case "drop":
+		return c.drop(c.target("standard_metadata", "egress_spec"), c.target("intrinsic_metadata", "mcast_grp")), nil
+	case "truncate":
+		n, err := c.number(place(0), p.Parameters[0])
+		if err != nil {
+			return nil, err
 		}
-		noGroup := c.assign(group, constant(new(big.Int)))
-		return func(r *Runner) { drop(r); noGroup(r) }, nil
+		length := n.index(c)
+		return func(r *Runner) { r.longest = min(r.longest, length(r)) }, nil
 	case "count":
 		return c.count(where, p)
 	case "execute_meter":
@@ -329,6 +436,16 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 		return c.random(where, p)
 	}
 	return c.digestPrimitive(where, p) // generate_digest
+}
+
+// drop makes the port that of dropped packets and takes the packet out of its group, where there are groups.
+func (c *compiler) drop(spec, group *field) func(*Runner) {
+	drop := c.assign(spec, constant(big.NewInt(dropPort)))
+	if group == nil {
+		return drop
+	}
+	noGroup := c.assign(group, constant(new(big.Int)))
+	return func(r *Runner) { drop(r); noGroup(r) }
 }
 
 func (c *compiler) fieldParameter(where at, v valueJSON) (*field, error) {
@@ -378,14 +495,20 @@ func (c *compiler) assign(dst *field, src *number) func(*Runner) {
 }
 
 func (c *compiler) assignWide(dst *field, src *number) func(*Runner) {
-	wide, z, buf := src.whole(c), c.big(), c.buffer((dst.bits+7)/8)
-	mask := highest(dst.bits, false)
-	return func(r *Runner) {
+	value := c.bytesOf(src, dst.bits)
+	return func(r *Runner) { dst.write(r, value(r)) }
+}
+
+// bytesOf returns the low bits of a number, big endian in ceil(bits/8) bytes, in a buffer of the Runner.
+func (c *compiler) bytesOf(n *number, bits int) func(*Runner) []byte {
+	wide, z, buf := n.whole(c), c.big(), c.buffer((bits+7)/8)
+	mask := highest(bits, false)
+	return func(r *Runner) []byte {
 		v := wide(r)
-		if v.Sign() < 0 || v.BitLen() > dst.bits {
+		if v.Sign() < 0 || v.BitLen() > bits {
 			v = r.big[z].And(v, mask)
 		}
-		dst.write(r, v.FillBytes(r.buffers[buf]))
+		return v.FillBytes(r.buffers[buf])
 	}
 }
 
@@ -440,6 +563,10 @@ func (c *compiler) registerAccess(where at, p primitiveJSON) (func(*Runner), err
 		if err != nil {
 			return nil, err
 		}
+		if reg.bits > 64 {
+			value := c.bytesOf(v, reg.bits)
+			return func(r *Runner) { reg.storeWide(index(r), value(r)) }, nil
+		}
 		value := v.low
 		return func(r *Runner) { reg.store(index(r), value(r)) }, nil
 	}
@@ -448,6 +575,17 @@ func (c *compiler) registerAccess(where at, p primitiveJSON) (func(*Runner), err
 		return nil, err
 	}
 	cell := &number{min: new(big.Int), max: highest(reg.bits, false), low: func(r *Runner) uint64 { return r.cell }}
+	if reg.bits > 64 {
+		z, buf := c.big(), c.buffer((reg.bits+7)/8)
+		cell.wide = func(r *Runner) *big.Int { return r.big[z].SetBytes(r.buffers[buf]) }
+		cell.low = func(r *Runner) uint64 { return low64(cell.wide(r)) }
+		set := c.assign(dst, cell)
+		return func(r *Runner) {
+			if reg.loadWide(index(r), r.buffers[buf]) {
+				set(r)
+			}
+		}, nil
+	}
 	set := c.assign(dst, cell)
 	return func(r *Runner) {
 		if v, ok := reg.load(index(r)); ok {
@@ -496,9 +634,10 @@ func (c *compiler) digestPrimitive(where at, p primitiveJSON) (func(*Runner), er
 
 // digest is a compiled learn list.
 type digest struct {
-	name   string
-	fields []*field
-	index  int // among the digests of a Runner
+	name    string
+	fields  []*field
+	headers []*header // of each field
+	index   int       // among the digests of a Runner
 }
 
 func (c *compiler) compileDigests() error {
@@ -510,7 +649,7 @@ func (c *compiler) compileDigests() error {
 			if err != nil {
 				return err
 			}
-			d.fields = append(d.fields, f)
+			d.fields, d.headers = append(d.fields, f), append(d.headers, c.owner(e.Value))
 		}
 		if c.digests[j.ID] != nil {
 			return where.errorf("a second learn list with id %d", j.ID)

@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // applier returns what runs a table on a packet.
 func (t *Table) applier(c *compiler) func(*Runner) *node {
 	if len(t.keys) == 0 {
@@ -54,6 +56,9 @@ func (t *Table) take(r *Runner, e *Installed) *node {
 }
 
 func (t *Table) miss(r *Runner) *node {
+	if s := t.missStats; s != nil {
+		t.countMiss(r, s)
+	}
 	e := t.missed.Load()
 	if e == nil {
 		return t.missNext
@@ -63,6 +68,21 @@ func (t *Table) miss(r *Runner) *node {
 		e.call.run(r)
 	}
 	return e.call.miss
+}
+
+// countMiss counts a packet for the default entry. A meter without rates leaves the color as it is, as bmv2 does,
+// which has no meters of default entries.
+func (t *Table) countMiss(r *Runner, s *stats) {
+	if t.counter {
+		m := &r.misses[t.missIndex]
+		m.packets++
+		m.bytes += r.received
+	}
+	if t.meter != nil {
+		if _, configured := s.meter.get(); configured {
+			t.meter.mark(r, s.meter)
+		}
+	}
 }
 
 // wordKey returns what builds a key of one word.
@@ -163,8 +183,17 @@ entries:
 			if k.Kind != Range {
 				continue
 			}
+			high := e.words[t.highAt+k.high:]
+			if k.Bits > 64 {
+				n := k.wordCount()
+				v := key[k.word : k.word+n]
+				if slices.Compare(v, e.words[k.word:k.word+n]) < 0 || slices.Compare(v, high[:n]) > 0 {
+					continue entries
+				}
+				continue
+			}
 			v, low := key[k.word]>>k.shift&ones(k.Bits), e.words[k.word]>>k.shift&ones(k.Bits)
-			if v < low || v > e.words[t.highAt+k.high] {
+			if v < low || v > high[0] {
 				continue entries
 			}
 		}

@@ -3,8 +3,10 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
 	"strings"
 )
 
@@ -137,6 +139,11 @@ type actionJSON struct {
 type primitiveJSON struct {
 	Op         string      `json:"op"`
 	Parameters []valueJSON `json:"parameters"`
+	SourceInfo struct {
+		Filename string `json:"filename"`
+		Line     int    `json:"line"`
+		Fragment string `json:"source_fragment"`
+	} `json:"source_info"`
 }
 
 type pipelineJSON struct {
@@ -239,7 +246,7 @@ func readDocument(data []byte) (*document, error) {
 	for key, into := range doc.keys() {
 		if raw, ok := sections[key]; ok {
 			if err := json.Unmarshal(raw, into); err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
+				return nil, at(key).mistyped(err)
 			}
 		}
 	}
@@ -289,7 +296,47 @@ func decode(where at, raw json.RawMessage, into any) error {
 		return where.errorf("is missing")
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return where.errorf("%w", err)
+		return where.mistyped(err)
+	}
+	return nil
+}
+
+// mistyped says where the JSON has a value of another type than it must have.
+func (a at) mistyped(err error) error {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return a.errorf("%w", err)
+	}
+	if wrong.Field != "" {
+		a = a.member(wrong.Field)
+	}
+	must := wrong.Type.Kind().String()
+	switch wrong.Type.Kind() {
+	case reflect.Struct, reflect.Map:
+		must = "an object"
+	case reflect.Slice:
+		must = "an array"
+	case reflect.Bool:
+		must = "true or false"
+	case reflect.String:
+		must = "a string"
+	case reflect.Int:
+		must = "a whole number"
+	}
+	return a.errorf("must be %s, is %s", must, wrong.Value)
+}
+
+// boolJSON is true or false, which p4c writes as 1 or 0 in the type of a bool within a header.
+type boolJSON bool
+
+func (f *boolJSON) UnmarshalJSON(raw []byte) error {
+	switch string(raw) {
+	case "true", "1":
+		*f = true
+	case "false", "0":
+		*f = false
+	default:
+		return fmt.Errorf("must be true or false, is %s", raw)
 	}
 	return nil
 }

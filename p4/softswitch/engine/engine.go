@@ -7,11 +7,11 @@
 // frames calls Runner.Process. Tables, counters, registers and multicast groups may be read and
 // written while packets run.
 //
-// What it does not run makes Load fail, with its place in the JSON: header stacks and unions,
-// action profiles, parser value sets, externs other than v1model's, clone, resubmit and
-// recirculate. Where bmv2's behaviour is undefined, this is what happens here: fields of headers
-// that were never valid read 0, division by zero gives 0, a lookahead beyond the packet is
-// PacketTooShort, and a parser that loops ends with ParserTimeout.
+// What it does not run makes Load fail, with its place in the JSON: header stacks and unions, action profiles, parser
+// value sets, externs other than v1model's, clone, resubmit and recirculate. Where bmv2's behaviour is undefined,
+// this is what happens here: fields of headers that were never valid read 0, division by zero gives 0, a lookahead
+// beyond the packet is PacketTooShort, and a parser that loops ends with ParserTimeout. An assertion that does not
+// hold drops the packet, where bmv2 ends as a whole.
 package engine
 
 import (
@@ -50,6 +50,12 @@ type Program struct {
 	order           []*header // of the deparser
 	standard        standard
 	digestList      []*digest
+	assertions      []*Assertion
+	counted         int // tables whose misses count
+
+	runnersMu   sync.Mutex // guards runners
+	runners     []*Runner
+	headerTypes []*headerType
 
 	// What a Runner needs.
 	words, bytes, keyWords, scratch, bigs int
@@ -131,6 +137,52 @@ func (p *Program) Register(name string) *Register { return p.registers[name] }
 
 // Meter returns an indirect meter array, nil when there is none of that name.
 func (p *Program) Meter(name string) *Meter { return p.meters[name] }
+
+// misses adds up what all Runners counted of one table.
+func (p *Program) misses(i int) missCount {
+	p.runnersMu.Lock()
+	defer p.runnersMu.Unlock()
+	var sum missCount
+	for _, r := range p.runners {
+		r.mu.Lock()
+		sum.packets += r.misses[i].packets
+		sum.bytes += r.misses[i].bytes
+		r.mu.Unlock()
+	}
+	return sum
+}
+
+// Assertions returns those of the program.
+func (p *Program) Assertions() []*Assertion { return slices.Clone(p.assertions) }
+
+// Digests returns the learn lists: the widths in bits of the members of each, by its name.
+func (p *Program) Digests() map[string][]int {
+	all := make(map[string][]int)
+	for _, d := range p.digestList {
+		widths := []int{}
+		for _, f := range d.fields {
+			widths = append(widths, f.bits)
+		}
+		all[d.name] = widths
+	}
+	return all
+}
+
+// HeaderWidths returns the widths in bits of the fields of all header types whose fields have just these names.
+func (p *Program) HeaderWidths(fields []string) [][]int {
+	var all [][]int
+	for _, t := range p.headerTypes {
+		var names []string
+		var widths []int
+		for _, f := range t.fields {
+			names, widths = append(names, f.name), append(widths, f.bits)
+		}
+		if slices.Equal(names, fields) {
+			all = append(all, widths)
+		}
+	}
+	return all
+}
 
 // DigestName returns the name of the learn list with that id, "" when there is none.
 func (p *Program) DigestName(id int) string { return p.digests[id] }

@@ -24,7 +24,14 @@ type boolean func(*Runner) bool
 type expression struct {
 	num  *number
 	cond boolean
-	head *header
+	head *operandHeader
+}
+
+// operandHeader is a header of a known type: always the same one, or, of a choice, the one that now returns.
+type operandHeader struct {
+	kind *headerType
+	same *header // nil: a choice
+	now  func(*Runner) *header
 }
 
 var one = big.NewInt(1)
@@ -189,7 +196,7 @@ func (c *compiler) expression(where at, v valueJSON) (expression, error) {
 		if err != nil {
 			return e, err
 		}
-		e.head = h
+		e.head = &operandHeader{kind: h.kind, same: h, now: func(*Runner) *header { return h }}
 	case "local", "runtime_data":
 		var i int
 		if err := decode(where, v.Value, &i); err != nil {
@@ -257,16 +264,8 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 		}
 	}
 	switch op.Op {
-	case "+", "-", "*":
-		e.num = c.arithmetic(op.Op, l.num, r.num)
-	case "/", "%":
-		e.num = c.division(op.Op, l.num, r.num)
-	case "<<":
-		e.num = c.shiftLeft(l.num, r.num)
-	case ">>":
-		e.num = c.shiftRight(l.num, r.num)
-	case "&", "|", "^":
-		e.num = c.bitwise(op.Op, l.num, r.num)
+	case "+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^":
+		e.num = c.infix(op.Op, l.num, r.num)
 	case "~":
 		e.num = c.arithmetic("-", constant(big.NewInt(-1)), r.num) // ~x = -1 - x
 	case "<", ">", "<=", ">=":
@@ -279,8 +278,8 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 			a, b, want := l.cond, r.cond, op.Op == "=="
 			e.cond = func(r *Runner) bool { return (a(r) == b(r)) == want }
 		case l.head != nil && r.head != nil:
-			a, b, want := l.head, r.head, op.Op == "=="
-			e.cond = func(r *Runner) bool { return a.equal(r, b) == want }
+			a, b, want := l.head.now, r.head.now, op.Op == "=="
+			e.cond = func(r *Runner) bool { return a(r).equal(r, b(r)) == want }
 		default:
 			return e, where.errorf("operands have different types")
 		}
@@ -294,7 +293,12 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 		b := r.cond
 		e.cond = func(r *Runner) bool { return !b(r) }
 	case "valid":
-		e.cond = r.head.isValid()
+		if h := r.head.same; h != nil {
+			e.cond = h.isValid()
+		} else {
+			h := r.head.now
+			e.cond = func(r *Runner) bool { return h(r).validNow(r) }
+		}
 	case "d2b":
 		e.cond = c.compare("!=", r.num, constant(new(big.Int)))
 	case "b2d":
@@ -328,6 +332,21 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 	return e, nil
 }
 
+// infix compiles an operation on two numbers whose result is one.
+func (c *compiler) infix(op string, l, r *number) *number {
+	switch op {
+	case "/", "%":
+		return c.division(op, l, r)
+	case "<<":
+		return c.shiftLeft(l, r)
+	case ">>":
+		return c.shiftRight(l, r)
+	case "&", "|", "^":
+		return c.bitwise(op, l, r)
+	}
+	return c.arithmetic(op, l, r)
+}
+
 func (c *compiler) choice(where at, cond boolean, l, r expression) (expression, error) {
 	var e expression
 	switch {
@@ -359,8 +378,16 @@ func (c *compiler) choice(where at, cond boolean, l, r expression) (expression, 
 			}
 			return b(r)
 		}
+	case l.head != nil && r.head != nil && l.head.kind == r.head.kind:
+		a, b := l.head.now, r.head.now
+		e.head = &operandHeader{kind: l.head.kind, now: func(r *Runner) *header {
+			if cond(r) {
+				return a(r)
+			}
+			return b(r)
+		}}
 	default:
-		return e, where.errorf("both alternatives must be numbers, or both boolean")
+		return e, where.errorf("both alternatives must be numbers, both boolean, or both headers of one type")
 	}
 	return e, nil
 }

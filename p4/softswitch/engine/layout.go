@@ -73,6 +73,7 @@ func (c *compiler) layout() error {
 			t.fields = append(t.fields, ft)
 		}
 		types[t.name] = t
+		c.program.headerTypes = append(c.program.headerTypes, t)
 	}
 	for i, j := range c.doc.Headers {
 		where := at("").named("headers", i, j.Name)
@@ -117,14 +118,18 @@ func readFieldType(where at, tuple []json.RawMessage) (fieldType, error) {
 	} else if f.bits < 1 || f.bits > 65535 {
 		return f, where.errorf("width must be 1..65535, is %d", f.bits)
 	}
-	if len(tuple) > 2 {
-		if err := decode(where, tuple[2], &f.signed); err != nil {
-			return f, err
+	var signed, saturating boolJSON
+	for i, into := range []*boolJSON{&signed, &saturating} {
+		if len(tuple) > 2+i {
+			if err := decode(where.index(2+i), tuple[2+i], into); err != nil {
+				return f, err
+			}
 		}
 	}
-	if len(tuple) > 3 && string(tuple[3]) == "true" {
+	if saturating {
 		return f, where.errorf("saturating field %s is not supported", f.name)
 	}
+	f.signed = bool(signed)
 	return f, nil
 }
 

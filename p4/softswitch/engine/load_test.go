@@ -123,8 +123,10 @@ func TestLoadErrors(t *testing.T) {
 		{"calculation input", section("calculations", object{"name": "c", "algo": "crc32", "input": array{object{"type": "moon"}}}),
 			`calculations[0] (c).input[0]: unknown input type "moon"`},
 		{"checksum", section("checksums", object{"name": "c", "type": "ipv4"}), `checksums[0] (c): unknown type "ipv4"`},
-		{"register width", section("register_arrays", object{"name": "r", "size": 1, "bitwidth": 65}),
-			`register_arrays[0] (r): bitwidth must be 1..64, is 65`},
+		{"register width", section("register_arrays", object{"name": "r", "size": 1, "bitwidth": 65536}),
+			`register_arrays[0] (r): bitwidth must be 1..65535, is 65536`},
+		{"register that is too large", section("register_arrays", object{"name": "r", "size": 1 << 26, "bitwidth": 136}),
+			`register_arrays[0] (r): 67108864 cells of 136 bits take 1140850688 bytes, must take 1073741824 at most`},
 		{"counter size", section("counter_arrays", object{"name": "c", "size": -1}),
 			`counter_arrays[0] (c): size must be 0..67108864, is -1`},
 		{"no deparser", section("deparsers"), `deparsers: simple_switch needs one, called "deparser"`},
@@ -164,6 +166,36 @@ func TestLoadErrors(t *testing.T) {
 			object{"match_key": array{object{"match_type": "exact", "key": "0x01"}}, "action_entry": object{"action_id": 2, "action_data": array{}}},
 			object{"match_key": array{object{"match_type": "exact", "key": "0x01"}}, "action_entry": object{"action_id": 2, "action_data": array{}}},
 		}), `pipelines[0] (ingress).tables[0] (t).entries[1]: entry exists`},
+		{"number in the place of a name", section("calculations", object{"name": 7}), `calculations.name: must be a string, is number`},
+		{"object in the place of a list", func() object {
+			prog := base()
+			prog["parsers"] = object{}
+			return prog
+		}(), `parsers: must be an array, is object`},
+		{"word in the place of a truth value", func() object {
+			prog := base()
+			prog["header_types"].(array)[1].(object)["fields"] = array{array{"a", 8, "no"}}
+			return prog
+		}(), `header_types[1] (pkt_t).fields[0][2]: must be true or false, is "no"`},
+		{"width that is no number", func() object {
+			prog := base()
+			prog["header_types"].(array)[1].(object)["fields"] = array{array{"a", true}}
+			return prog
+		}(), `header_types[1] (pkt_t).fields[0]: must be a whole number, is bool`},
+		{"copy of a header of another type", base(primitive("assign_header", header1("vl"), header1("pkt"))),
+			`actions[0] (main).primitives[1] assign_header: header vl is a vl_t, and what is copied to it is a pkt_t`},
+		{"copy of a number", base(primitive("assign_header", header1("pkt"), pkt("a"))),
+			`actions[0] (main).primitives[1] assign_header.parameters[1]: must be a header`},
+		{"choice of unlike headers", base(primitive("assign_header", header1("pkt"), choose(truth(true), header1("pkt"), header1("vl")))),
+			`actions[0] (main).primitives[1] assign_header.parameters[1] ?: both alternatives must be numbers, both boolean, or both headers of one type`},
+		{"assertion of a header", base(primitive("assert", header1("pkt"))),
+			`actions[0] (main).primitives[1] assert.parameters[0]: must be a number`},
+		{"older primitive with too few parameters", base(primitive("add", pkt("a"), pkt("b"))),
+			`actions[0] (main).primitives[1] add: takes 3 parameters, has 2`},
+		{"older primitive on a header", base(primitive("add_to_field", pkt("a"), header1("pkt"))),
+			`actions[0] (main).primitives[1] add_to_field.parameters[1]: must be a number`},
+		{"select on a variable field", state("transition_key", array{object{"type": "field", "value": array{"vl", "v"}}}),
+			`parsers[0] (parser).parse_states[0] (start).transition_key[0]: variable field vl.v cannot be selected on`},
 		{"header that is no whole bytes", func() object {
 			prog := base()
 			prog["header_types"].(array)[1].(object)["fields"] = array{array{"a", 7, false}}

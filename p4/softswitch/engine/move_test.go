@@ -43,7 +43,9 @@ func TestMovingSlot(t *testing.T) {
 	goes("a flow that was open", packet.ACK, 1000, web1Port)
 	goes("a SYN-ACK opens nothing", packet.SYN|packet.ACK, 1000, web1Port)
 	cell1, cell2 := int(bank<<16|h>>16), int(bank<<16|h2)
-	marks := func() [2]uint64 { return [2]uint64{p.Register("mark_1").Read(cell1), p.Register("mark_2").Read(cell2)} }
+	marks := func() [2]uint64 {
+		return [2]uint64{toUint64(p.Register("mark_1").Read(cell1)), toUint64(p.Register("mark_2").Read(cell2))}
+	}
 	if got := marks(); got != [2]uint64{} {
 		t.Errorf("marks before the flow opens: %v", got)
 	}
@@ -53,7 +55,7 @@ func TestMovingSlot(t *testing.T) {
 	}
 	goes("the flow goes on", packet.ACK, 1000, web2Port)
 
-	p.Register("mark_2").Write(cell2, epoch-1)
+	p.Register("mark_2").Write(cell2, bytesOf(epoch-1, 4))
 	goes("a flow with one mark of another epoch", packet.ACK, 1000, web1Port)
 
 	e, _ := p.Table("slot_old").Lookup(old.Match, 0)
@@ -112,7 +114,7 @@ func TestLeavingSlot(t *testing.T) {
 	if got, want := tallied(p), "cell 4: 1 packets, 70 bytes"; got != want {
 		t.Errorf("tally = %q, want %q", got, want)
 	}
-	if m1, m2 := p.Register("mark_1").Read(cell1), p.Register("mark_2").Read(cell2); m1 != 0 || m2 != 0 {
+	if m1, m2 := toUint64(p.Register("mark_1").Read(cell1)), toUint64(p.Register("mark_2").Read(cell2)); m1 != 0 || m2 != 0 {
 		t.Errorf("a flow that nobody takes leaves the marks %d and %d", m1, m2)
 	}
 	goes("and an open flow after that", packet.ACK, web1Port)
@@ -121,7 +123,7 @@ func TestLeavingSlot(t *testing.T) {
 	goes("an open flow", packet.ACK, web1Port)
 	goes("a flow that opens", packet.SYN, web2Port)
 	goes("and goes on", packet.ACK, web2Port)
-	p.Register("mark_1").Write(cell1, epoch-1)
+	p.Register("mark_1").Write(cell1, bytesOf(epoch-1, 4))
 	goes("a flow with one mark of another epoch", packet.ACK, web1Port)
 }
 

@@ -147,6 +147,62 @@ var special = map[string]func(*rand.Rand) []framed{
 		}
 		return in
 	},
+	"boolheader": func(random *rand.Rand) []framed {
+		var in []framed
+		for b := range 30 {
+			in = append(in, framed{1, []byte{byte(b * 9), byte(b)}})
+		}
+		return append(in, framed{1, nil})
+	},
+	"wide": func(random *rand.Rand) []framed {
+		var in []framed
+		for range 60 {
+			frame := make([]byte, 30+random.IntN(6))
+			for k := range frame {
+				frame[k] = byte(random.Uint32())
+			}
+			copy(frame[16:], [][]byte{{0xff, 2}, {0xff, 3}, {0xfe, 2}}[random.IntN(3)])
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
+	"constructs": func(random *rand.Rand) []framed {
+		var in []framed
+		for i := range 240 {
+			frame := make([]byte, 27+random.IntN(40)) // without a key bmv2 ends: the assertion fails
+			for k := range frame {
+				frame[k] = [...]byte{0, 0xff, byte(random.Uint32()), byte(random.Uint32())}[random.IntN(4)]
+			}
+			frame[0] = byte(i)
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
+	"ranges": func(random *rand.Rand) []framed {
+		var in []framed
+		for range 60 {
+			frame := make([]byte, 20)
+			for k := range frame[:17] {
+				frame[k] = [...]byte{0, 0, 1, 0xff}[random.IntN(4)]
+			}
+			frame[0] = [...]byte{0, 1, 2, 0xff}[random.IntN(4)]
+			copy(frame[1:], unhex("20010db8 00000001 00000000")[:4+random.IntN(9)])
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
+	"older": func(random *rand.Rand) []framed {
+		var in []framed
+		for range 60 {
+			frame := make([]byte, 20)
+			for k := range frame {
+				frame[k] = byte(random.Uint32())
+			}
+			frame[0] = byte(random.IntN(4))
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
 	"switching": func(random *rand.Rand) []framed {
 		var in []framed
 		for i := range 300 {
@@ -168,8 +224,11 @@ var special = map[string]func(*rand.Rand) []framed{
 	},
 }
 
-// compile makes NAME.json of NAME.p4.
+// compile makes NAME.json of NAME.p4. A program without a source is what no compiler of today makes.
 func compile(t *testing.T, name string) {
+	if _, err := os.Stat(filepath.Join("testdata", name+".p4")); errors.Is(err, os.ErrNotExist) {
+		return
+	}
 	cmd := exec.Command("p4c-bm2-ss", "--std", "p4-16", "-o", name+".json", name+".p4")
 	cmd.Dir = "testdata" // the JSON names its source
 	if text, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) {

@@ -10,14 +10,25 @@ import (
 type parseState struct {
 	name string
 	ops  []parserOp
-	key  []func(*Runner) (uint64, bool) // each part in whole bytes, up to 8; false: packet too short
-	size []uint                         // bits of each part
+	key  []selectPart
 
-	// One of the two, by the size of the key.
-	cases []parseCase
-	long  []longCase
+	// Instead of key, when it is one field of up to 64 bits, as it mostly is.
+	field func(*Runner) uint64
+
+	// One of the two, by the size of the key: up to 64 bits, and more.
+	cases  []parseCase
+	long   []longCase
+	buffer int // of the Runner, for a long key
 
 	otherwise *parseState // nil: accept
+}
+
+// selectPart is one part of a transition key. Both functions return false when the packet is too short.
+type selectPart struct {
+	size  int                          // in whole bytes
+	field func(*Runner) uint64         // of a field of up to 64 bits; nil for others
+	load  func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
+	fill  func(*Runner, []byte) bool   // size bytes, from the right
 }
 
 type parseCase struct {
@@ -52,13 +63,14 @@ func (r *Runner) parse() {
 		switch {
 		case len(state.cases) > 0:
 			var key uint64
-			for i, part := range state.key {
-				v, ok := part(r)
-				if !ok {
+			if state.field != nil {
+				key = state.field(r)
+			} else {
+				var ok bool
+				if key, ok = state.keyOf(r); !ok {
 					r.parserError = r.program.errors.tooShort
 					return
 				}
-				key = key<<state.size[i] | v
 			}
 			next := state.otherwise
 			for i := range state.cases {
@@ -80,19 +92,31 @@ func (r *Runner) parse() {
 	}
 }
 
-func (s *parseState) chooseLong(r *Runner) (*parseState, bool) {
-	r.input = r.input[:0]
-	for i, part := range s.key {
-		v, ok := part(r)
+// keyOf reads a key of up to 64 bits.
+func (s *parseState) keyOf(r *Runner) (uint64, bool) {
+	var key uint64
+	for i := range s.key {
+		part := &s.key[i]
+		v, ok := part.load(r)
 		if !ok {
+			return 0, false
+		}
+		key = key<<(8*part.size) | v
+	}
+	return key, true
+}
+
+func (s *parseState) chooseLong(r *Runner) (*parseState, bool) {
+	key := r.buffers[s.buffer][:0]
+	for i := range s.key {
+		part := &s.key[i]
+		key = key[:len(key)+part.size]
+		if !part.fill(r, key[len(key)-part.size:]) {
 			return nil, false
 		}
-		var b [8]byte
-		putUint64(b[:], v<<(64-s.size[i]))
-		r.input = append(r.input, b[:s.size[i]/8]...)
 	}
 	for i := range s.long {
-		if c := &s.long[i]; matchBytes(r.input, c.value, c.mask) {
+		if c := &s.long[i]; matchBytes(key, c.value, c.mask) {
 			return c.next, true
 		}
 	}
@@ -187,16 +211,20 @@ func (c *compiler) compileParser() error {
 }
 
 func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, next func(at, *string) (*parseState, error)) error {
-	total := uint(0)
-	for k, part := range s.TransitionKey {
-		where := where.member("transition_key").index(k)
-		load, bits, err := c.keyPart(where, part)
+	n := 0
+	for k, v := range s.TransitionKey {
+		part, err := c.selectPart(where.member("transition_key").index(k), v)
 		if err != nil {
 			return err
 		}
-		state.key = append(state.key, load)
-		state.size = append(state.size, uint(bits+7)/8*8)
-		total += uint(bits+7) / 8 * 8
+		state.key = append(state.key, part)
+		n += part.size
+	}
+	if n > 8 {
+		state.buffer = c.buffer(n)
+	}
+	if len(state.key) == 1 {
+		state.field = state.key[0].field
 	}
 	for k, t := range s.Transitions {
 		where := where.member("transitions").index(k)
@@ -204,17 +232,20 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, ne
 		if err != nil {
 			return err
 		}
-		if t.Type == "default" || t.Type == "hexstr" && t.Value != nil && *t.Value == "default" {
+		kind := t.Type
+		if kind == "" { // from a time when there were no types
+			kind = "hexstr"
+		}
+		if kind == "default" || kind == "hexstr" && t.Value != nil && *t.Value == "default" {
 			state.otherwise = to
 			continue
 		}
-		if t.Type != "hexstr" {
+		if kind != "hexstr" {
 			return where.errorf("unknown transition type %q", t.Type)
 		}
 		if t.Value == nil {
 			return where.member("value").errorf("is missing")
 		}
-		n := int(total / 8)
 		value, err := parseHexBytes(where.member("value"), *t.Value, n)
 		if err != nil {
 			return err
@@ -228,7 +259,7 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, ne
 		for i := range value {
 			value[i] &= mask[i]
 		}
-		if total > 64 {
+		if n > 8 {
 			state.long = append(state.long, longCase{value, mask, to})
 			continue
 		}
@@ -245,30 +276,38 @@ func toUint64(b []byte) uint64 {
 	return v
 }
 
-// keyPart compiles one part of a transition key and returns its width.
-func (c *compiler) keyPart(where at, v valueJSON) (func(*Runner) (uint64, bool), int, error) {
+// selectPart compiles one part of a transition key.
+func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
+	var part selectPart
 	switch v.Type {
 	case "field":
 		f, err := c.field(where, v.Value)
 		if err != nil {
-			return nil, 0, err
+			return part, err
 		}
-		if !f.small() {
-			return nil, 0, where.errorf("field %s is wider than 64 bits", f.name)
+		if f.variable() {
+			return part, where.errorf("variable field %s cannot be selected on", f.name)
 		}
-		load := f.load()
-		return func(r *Runner) (uint64, bool) { return load(r), true }, f.bits, nil
+		part.size = (f.bits + 7) / 8
+		part.fill = func(r *Runner, b []byte) bool { f.read(r, b); return true }
+		if f.small() {
+			load := f.load()
+			part.field, part.load = load, func(r *Runner) (uint64, bool) { return load(r), true }
+		}
+		return part, nil
 	case "lookahead":
 		offset, bits, err := lookahead(where, v.Value)
 		if err != nil {
-			return nil, 0, err
+			return part, err
 		}
-		if bits > 64 {
-			return nil, 0, where.errorf("lookahead of %d bits is wider than 64", bits)
+		part.size = (bits + 7) / 8
+		part.fill = func(r *Runner, b []byte) bool { return r.peekBytes(b, offset, bits) }
+		if bits <= 64 {
+			part.load = func(r *Runner) (uint64, bool) { return r.peek(offset, bits) }
 		}
-		return func(r *Runner) (uint64, bool) { return r.peek(offset, bits) }, bits, nil
+		return part, nil
 	}
-	return nil, 0, where.errorf("unknown key type %q", v.Type)
+	return part, where.errorf("unknown key type %q", v.Type)
 }
 
 func lookahead(where at, raw json.RawMessage) (offset, bits int, err error) {
@@ -299,6 +338,17 @@ func (r *Runner) peek(offset, bits int) (uint64, bool) {
 		i++
 	}
 	return v, true
+}
+
+// peekBytes reads any number of bits ahead of the parser into b, from the right.
+func (r *Runner) peekBytes(b []byte, offset, bits int) bool {
+	rest := r.frame[r.parsed:]
+	if (offset+bits+7)/8 > len(rest) {
+		return false
+	}
+	b[0] = 0
+	copyBits(b, len(b)*8-bits, rest, offset, bits)
+	return true
 }
 
 var parserOpCounts = map[string]int{
@@ -333,6 +383,9 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 		s, err := c.primitive(where, p, 0, 1)
 		if err != nil {
 			return nil, err
+		}
+		if s.holds != nil {
+			return parserOp(s.holds), nil
 		}
 		if s.jump != nil {
 			return nil, where.errorf("jump outside an action")
@@ -479,14 +532,11 @@ func (c *compiler) set(where at, params []valueJSON) (parserOp, error) {
 	}
 	buf := c.buffer((bits + 7) / 8)
 	return func(r *Runner) bool {
-		rest := r.frame[r.parsed:]
-		if (offset+bits+7)/8 > len(rest) {
+		b := r.buffers[buf]
+		if !r.peekBytes(b, offset, bits) {
 			r.parserError = r.program.errors.tooShort
 			return false
 		}
-		b := r.buffers[buf]
-		b[0] = 0
-		copyBits(b, len(b)*8-bits, rest, offset, bits)
 		dst.write(r, b)
 		return true
 	}, nil

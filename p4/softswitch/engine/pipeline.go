@@ -209,6 +209,14 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	if err := c.tableKey(where, t, j); err != nil {
 		return err
 	}
+	if t.counter || t.meter != nil {
+		t.missStats = t.newStats()
+	}
+	if t.counter {
+		i := c.program.counted
+		t.missIndex, t.missStats.misses = i, func() missCount { return c.program.misses(i) }
+		c.program.counted++
+	}
 	n := p.nodes[j.Name]
 	if err := c.tableActions(where, p, t, j); err != nil {
 		return err
@@ -226,7 +234,7 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	}
 	c.program.tableBy[t.name] = t
 	c.program.tables = append(c.program.tables, t)
-	if len(t.keys) == 0 && t.constDefault && t.initial != nil && len(t.initial.call.params) == 0 {
+	if len(t.keys) == 0 && t.constDefault && t.initial != nil && len(t.initial.call.params) == 0 && t.missStats == nil {
 		p.always(n, t.initial.call.run, t.initial.call.miss) // a statement that p4c put in a table
 		return nil
 	}
@@ -235,8 +243,7 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 }
 
 func (c *compiler) tableKey(where at, t *Table, j tableJSON) error {
-	used := 64 // bits of the last word
-	highs := 0
+	var layout keyLayout
 	for i, k := range j.Key {
 		where := where.named(".key", i, k.Name)
 		kind, ok := matchKinds[k.MatchType]
@@ -274,41 +281,14 @@ func (c *compiler) tableKey(where at, t *Table, j tableJSON) error {
 			}
 			part.mask &= toUint64(mask)
 		}
-		if kind == Range {
-			if !f.small() {
-				return where.errorf("range on a field wider than 64 bits")
-			}
-			part.high = highs
-			highs++
-		}
 		allowed := kind == Exact || kind == Valid || kind == t.kind || t.kind == Range ||
 			t.kind == Ternary && kind == LPM
 		if !allowed || kind == LPM && slices.ContainsFunc(t.keys, func(k keyPart) bool { return k.Kind == LPM }) {
 			return where.errorf("%s key in a table of match_type %s", kind, t.kind)
 		}
-		if f.small() && used+f.bits <= 64 {
-			part.word, part.shift = t.words-1, used
-			used += f.bits
-		} else {
-			part.word = t.words
-			t.words += part.wordCount()
-			used = min(64, f.bits)
-		}
-		t.keys = append(t.keys, part)
+		t.addKey(&layout, part)
 	}
-	t.maskAt, t.highAt = t.words, t.words
-	if t.kind != Exact {
-		t.highAt += t.words
-	}
-	t.argAt = t.highAt + highs
-	switch t.kind {
-	case Exact:
-		t.exact = newHashTable(max(1, t.words), t.seed)
-	case Range:
-		t.ranges.Store(new([]*Installed))
-	default:
-		t.views.Store(new([]view))
-	}
+	t.finishKey(layout)
 	c.keyWords = max(c.keyWords, 2*t.words)
 	return nil
 }
@@ -391,6 +371,7 @@ func (c *compiler) defaultEntry(where at, t *Table, j tableJSON) error {
 	if t.initial, err = t.bind(make([]uint64, t.argAt), call); err != nil {
 		return where.errorf("%w", err)
 	}
+	t.initial.stats = t.missStats
 	t.missed.Store(t.initial)
 	t.constDefault = d.ActionConst || d.ActionEntryConst
 	return nil

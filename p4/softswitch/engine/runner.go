@@ -1,16 +1,19 @@
 package engine
 
 import (
+	"math"
 	"math/big"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
-// Digest is what the program reports with digest(): the name of the learn list, and its fields,
-// each big endian in ceil(bits/8) bytes.
+// Digest is what the program reports with digest(): the name of the learn list, and its fields, each big endian in
+// ceil(bits/8) bytes, and whether the header of each is valid.
 type Digest struct {
 	Name    string
 	Members [][]byte
+	Valid   []bool
 }
 
 // Output takes what Process produces. Frames and digests are valid during the call only, and the
@@ -32,6 +35,9 @@ type Runner struct {
 	program *Program
 	out     Output
 
+	mu     sync.Mutex // guards misses; see Lock
+	misses []missCount
+
 	// The packet, laid out as layout.go says.
 	words []uint64
 	bytes []byte
@@ -44,6 +50,9 @@ type Runner struct {
 	parserError uint64
 	exit        bool
 	learn       *digest
+	failed      *Assertion // the last that did not hold, for the packet or a copy
+	broken      bool       // one did not hold: what is in hand is dropped
+	longest     uint64     // what of the packet leaves at most, in bytes
 
 	args      []uint64 // of the action that runs
 	cell      uint64   // a value on its way into a field
@@ -76,6 +85,10 @@ func (p *Program) NewRunner(out Output) *Runner {
 		deparsed:   make([]byte, 0, 4096),
 		input:      make([]byte, 0, 4096),
 	}
+	r.misses = make([]missCount, p.counted)
+	p.runnersMu.Lock()
+	p.runners = append(p.runners, r)
+	p.runnersMu.Unlock()
 	for range p.bigs {
 		r.big = append(r.big, new(big.Int))
 	}
@@ -87,6 +100,7 @@ func (p *Program) NewRunner(out Output) *Runner {
 		for _, f := range d.fields {
 			out.Members = append(out.Members, make([]byte, (f.bits+7)/8))
 		}
+		out.Valid = make([]bool, len(d.fields))
 		r.digests = append(r.digests, out)
 	}
 	return r
@@ -103,14 +117,39 @@ func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	clear(r.bytes)
 	r.frame, r.parsed, r.length, r.received = frame, 0, len(frame), uint64(len(frame))
 	r.now, r.parserError, r.learn = int64(now), p.errors.none, nil
+	r.failed, r.broken, r.longest = nil, false, math.MaxUint64
 	std.ingressPort.set(r, uint64(ingressPort))
 	std.packetLength.set(r, uint64(len(frame)))
 	std.ingressTimestamp.set(r, uint64(now.Microseconds()))
 
+	r.forward()
+	r.frame = nil
+}
+
+// Lock is held around calls of Process, as many as come at once, when others may read the counters of default entries
+// meanwhile: they wait.
+func (r *Runner) Lock() { r.mu.Lock() }
+
+// Unlock lets others read the counters of default entries.
+func (r *Runner) Unlock() { r.mu.Unlock() }
+
+// Failed returns an assertion that did not hold for the last packet or a copy of it; nil when all did.
+func (r *Runner) Failed() *Assertion { return r.failed }
+
+// forward takes the packet from the parser to where it leaves.
+func (r *Runner) forward() {
+	p := r.program
+	std := &p.standard
 	r.parse()
+	if r.broken {
+		return
+	}
 	std.parserError.set(r, r.parserError)
 	std.checksumError.set(r, r.verifyChecksums())
 	r.walk(p.ingress)
+	if r.broken {
+		return
+	}
 
 	if r.learn != nil {
 		r.report()
@@ -122,7 +161,6 @@ func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 		std.instanceType.set(r, 0)
 		r.leave(uint16(port))
 	}
-	r.frame = nil
 }
 
 // replicate sends a copy of the packet, as ingress left it, to each replica.
@@ -137,9 +175,10 @@ func (r *Runner) replicate(replicas []Replica) {
 		if i > 0 {
 			copy(r.words, r.savedWords)
 			copy(r.bytes, r.savedBytes)
-			r.length = length
+			r.length, r.broken = length, false
 		}
 		std.egressRID.set(r, uint64(to.Instance))
+		r.longest = math.MaxUint64 // bmv2 forgets it, too
 		r.leave(to.Port)
 	}
 }
@@ -153,10 +192,11 @@ func (r *Runner) leave(port uint16) {
 	std.egressSpec.set(r, dropPort+1)
 	std.packetLength.set(r, uint64(r.length))
 	r.walk(r.program.egress)
-	if std.egressSpec.get(r) == dropPort {
+	if r.broken || std.egressSpec.get(r) == dropPort {
 		return
 	}
-	r.out.Emit(port, r.deparse())
+	frame := r.deparse()
+	r.out.Emit(port, frame[:min(uint64(len(frame)), r.longest)])
 }
 
 // report fills the digest that ingress asked for.
@@ -164,6 +204,7 @@ func (r *Runner) report() {
 	d := &r.digests[r.learn.index]
 	for i, f := range r.learn.fields {
 		f.read(r, d.Members[i])
+		d.Valid[i] = r.learn.headers[i].validNow(r)
 	}
 	r.out.Digest(d)
 }

@@ -242,7 +242,7 @@ func TestWritesWhilePacketsRun(t *testing.T) {
 		if n != slots {
 			return fmt.Errorf("walk %d saw %d slots, want %d", i, n, slots)
 		}
-		p.Register("mark_1").Write(i, uint64(i))
+		p.Register("mark_1").Write(i, bytesOf(uint64(i), 4))
 		p.Counter("tally").Write(9, uint64(i), 0)
 		return nil
 	})
@@ -306,7 +306,7 @@ func TestRegisterActionsAreAtomic(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := p.Register("r").Read(0); got != 20000 {
+	if got := toUint64(p.Register("r").Read(0)); got != 20000 {
 		t.Errorf("register = %d, want 20000", got)
 	}
 }

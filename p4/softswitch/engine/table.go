@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,6 +86,8 @@ type Table struct {
 	constEntries bool
 	constDefault bool
 	initial      *Installed // the program's default entry; nil: none
+	missStats    *stats     // of all default entries, one after the other; nil when there is nothing to count or meter
+	missIndex    int        // in Runner.misses
 	missNext     *node      // when there is no default entry
 	seed         uint64     // of its hash tables
 
@@ -108,13 +112,110 @@ type keyPart struct {
 	field *field
 	word  int
 	shift int // of a field of up to 64 bits in its word
-	high  int // range: which of the high ends is its
+	high  int // range: where among the words of the high ends its own begin
 	mask  uint64
 }
 
 // wordCount returns how many words a part wider than 64 bits takes, 1 for others.
 func (k *keyPart) wordCount() int { return (k.Bits + 63) / 64 }
 func (k *keyPart) bytes() int     { return (k.Bits + 7) / 8 }
+
+// keyLayout is where the next part of a key goes.
+type keyLayout struct {
+	used  int // bits of the last word
+	highs int
+}
+
+// addKey gives a part its place and adds it to the key.
+func (t *Table) addKey(at *keyLayout, part keyPart) {
+	if part.Kind == Range {
+		part.high = at.highs
+		at.highs += part.wordCount()
+	}
+	if t.words > 0 && part.Bits <= 64 && at.used+part.Bits <= 64 {
+		part.word, part.shift = t.words-1, at.used
+		at.used += part.Bits
+	} else {
+		part.word = t.words
+		t.words += part.wordCount()
+		at.used = min(64, part.Bits)
+	}
+	t.keys = append(t.keys, part)
+}
+
+// finishKey lays out the rest of Installed.words, and makes what packets look up.
+func (t *Table) finishKey(at keyLayout) {
+	t.maskAt, t.highAt = t.words, t.words
+	if t.kind != Exact {
+		t.highAt += t.words
+	}
+	t.argAt = t.highAt + at.highs
+	switch t.kind {
+	case Exact:
+		t.exact = newHashTable(max(1, t.words), t.seed)
+	case Range:
+		t.ranges.Store(new([]*Installed))
+	default:
+		t.views.Store(new([]view))
+	}
+}
+
+// Unapplied describes a table that a P4 program declares and no packet meets, so that the compiler left it out of the
+// JSON.
+type Unapplied struct {
+	Name    string
+	Keys    []Key
+	Actions []Action
+	Size    int
+	Default *Call // nil: none
+	Counter bool
+	Timeout bool
+	Meter   bool
+}
+
+// NewTable makes a table that keeps entries and belongs to no program.
+func NewTable(u Unapplied) (*Table, error) {
+	t := &Table{name: u.Name, size: u.Size, counter: u.Counter, timeout: u.Timeout, seed: rand.Uint64()}
+	if u.Meter {
+		t.meter = new(directMeter)
+	}
+	if t.counter || t.meter != nil {
+		t.missStats = t.newStats()
+	}
+	for _, k := range u.Keys {
+		switch {
+		case k.Bits < 1 || k.Bits > 65535:
+			return nil, fmt.Errorf("key %s: width must be 1..65535, is %d", k.Name, k.Bits)
+		case k.Kind == LPM && t.kind == LPM:
+			return nil, fmt.Errorf("key %s: a second lpm key", k.Name)
+		case k.Kind != Valid:
+			t.kind = max(t.kind, k.Kind) // exact, lpm, ternary, range: as p4c chooses it
+		}
+	}
+	var layout keyLayout
+	for _, k := range u.Keys {
+		t.addKey(&layout, keyPart{Key: k, mask: ones(min(64, k.Bits))})
+	}
+	t.finishKey(layout)
+	for i, a := range u.Actions {
+		compiled := &action{name: a.Name, id: i}
+		for _, p := range a.Params {
+			if p.Bits < 1 || p.Bits > 65535 {
+				return nil, fmt.Errorf("action %s: parameter %s: width must be 1..65535, is %d", a.Name, p.Name, p.Bits)
+			}
+			q := &param{name: p.Name, bits: p.Bits, word: compiled.words}
+			compiled.words += q.words()
+			compiled.params = append(compiled.params, q)
+		}
+		t.actions = append(t.actions, &tableAction{action: compiled})
+	}
+	if u.Default == nil {
+		return t, nil
+	}
+	err := t.SetDefault(*u.Default)
+	t.initial = t.missed.Load()
+	return t, err
+}
 
 // tableAction is an action as one table calls it.
 type tableAction struct {
@@ -141,8 +242,13 @@ type Installed struct {
 type stats struct {
 	packets, bytes atomic.Uint64
 	lastHit        atomic.Int64
-	meter          *meterCell // nil when the table has no meter
+	meter          *meterCell       // nil when the table has no meter
+	misses         func() missCount // of a default entry: what Runners counted since; nil for others
 }
+
+// missCount is what one Runner counted of a table's misses. Most tables miss most packets: it is counted where no other
+// Runner looks, and added up when somebody asks.
+type missCount struct{ packets, bytes uint64 }
 
 // Entry returns the entry as it was written.
 func (e *Installed) Entry() Entry {
@@ -161,8 +267,7 @@ func (e *Installed) Entry() Entry {
 		case Ternary:
 			m.Mask = k.unpack(e.words[t.maskAt:])
 		case Range:
-			m.Mask = make([]byte, k.bytes())
-			fillBytes(m.Mask, e.words[t.highAt+k.high])
+			m.Mask = unpack(e.words[t.highAt+k.high:], k.Bits)
 		}
 		out.Match = append(out.Match, m)
 	}
@@ -193,18 +298,29 @@ func fillBytes(b []byte, v uint64) {
 
 // Counter returns the direct counter, zeros when the table has none.
 func (e *Installed) Counter() (packets, bytes uint64) {
-	if e.stats == nil {
+	s := e.stats
+	if s == nil {
 		return 0, 0
 	}
-	return e.stats.packets.Load(), e.stats.bytes.Load()
+	var missed missCount
+	if s.misses != nil {
+		missed = s.misses()
+	}
+	return s.packets.Load() + missed.packets, s.bytes.Load() + missed.bytes
 }
 
 // SetCounter sets the direct counter, if the table has one.
 func (e *Installed) SetCounter(packets, bytes uint64) {
-	if e.stats != nil {
-		e.stats.packets.Store(packets)
-		e.stats.bytes.Store(bytes)
+	s := e.stats
+	if s == nil {
+		return
 	}
+	var missed missCount
+	if s.misses != nil {
+		missed = s.misses()
+	}
+	s.packets.Store(packets - missed.packets)
+	s.bytes.Store(bytes - missed.bytes)
 }
 
 // Rates returns those of the direct meter; false when it has none, or the table has no meter.
@@ -273,8 +389,16 @@ func (t *Table) HasCounter() bool { return t.counter }
 func (t *Table) HasMeter() bool { return t.meter != nil }
 
 // ConstEntries tells whether the program fixed the entries: Insert, Modify and Delete fail with
-// ErrConst.
+// ErrConst. The JSON says so of all tables that it has entries for; see Release.
 func (t *Table) ConstEntries() bool { return t.constEntries }
+
+// Release makes the entries of the program those that the table begins with, which may be modified and deleted, and
+// gives it room for size entries. The JSON does not tell such tables from those whose entries are const. Call it
+// before packets run.
+func (t *Table) Release(size int) {
+	t.constEntries = false
+	t.size = max(t.size, size)
+}
 
 // ConstDefault tells whether the program fixed the default action: SetDefault fails with ErrConst.
 func (t *Table) ConstDefault() bool { return t.constDefault }
@@ -391,12 +515,21 @@ func (t *Table) SetDefault(c Call) error {
 	if err != nil {
 		return err
 	}
+	e.stats = t.missStats
 	t.missed.Store(e)
 	return nil
 }
 
-// ResetDefault restores the default action of the program.
+// ResetDefault restores the default action of the program. The counter and the meter stay as they are.
 func (t *Table) ResetDefault() { t.missed.Store(t.initial) }
+
+// Miss returns the default entry for what belongs to it besides the action: the counter, and the meter.
+func (t *Table) Miss() *Installed {
+	if e := t.missed.Load(); e != nil {
+		return e
+	}
+	return &Installed{table: t, stats: t.missStats}
+}
 
 // Default returns the action that a miss calls; false when a miss does nothing.
 func (t *Table) Default() (Call, bool) {
@@ -426,13 +559,18 @@ func (t *Table) prepare(e Entry) (*Installed, error) {
 	}
 	in.priority, in.idle, in.since = e.Priority, e.IdleTimeout, e.Since
 	if t.counter || t.timeout || t.meter != nil {
-		in.stats = new(stats)
+		in.stats = t.newStats()
 		in.stats.lastHit.Store(int64(e.Since))
-		if t.meter != nil {
-			in.stats.meter = new(meterCell)
-		}
 	}
 	return in, nil
+}
+
+func (t *Table) newStats() *stats {
+	s := new(stats)
+	if t.meter != nil {
+		s.meter = new(meterCell)
+	}
+	return s
 }
 
 // bind makes an Installed of key words and a call.
@@ -515,11 +653,10 @@ func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
 			if err := checkBytes("high end of key", k.Name, m.Mask, k.Bits); err != nil {
 				return nil, err
 			}
-			low, high := toUint64(m.Value), toUint64(m.Mask)
-			if low > high {
-				return nil, invalid("key %s: range from %d to %d is empty", k.Name, low, high)
+			if bytes.Compare(m.Value, m.Mask) > 0 {
+				return nil, invalid("key %s: range from %#x to %#x is empty", k.Name, m.Value, m.Mask)
 			}
-			words[t.highAt+k.high] = high
+			packWords(words[t.highAt+k.high:], m.Mask, k.wordCount())
 			continue
 		}
 		for w := k.word; w < k.word+k.wordCount(); w++ {
@@ -545,9 +682,14 @@ func (k *keyPart) pack(words []uint64, b []byte) {
 		words[k.word] |= toUint64(b) << k.shift
 		return
 	}
-	for i := k.wordCount() - 1; i >= 0; i-- {
+	packWords(words[k.word:], b, k.wordCount())
+}
+
+// packWords puts a number in n words, the highest first.
+func packWords(words []uint64, b []byte, n int) {
+	for i := n - 1; i >= 0; i-- {
 		from := max(0, len(b)-8)
-		words[k.word+i] = toUint64(b[from:])
+		words[i] = toUint64(b[from:])
 		b = b[:from]
 	}
 }
@@ -567,13 +709,19 @@ func (k *keyPart) packPrefix(words []uint64, n int) {
 }
 
 func (k *keyPart) unpack(words []uint64) []byte {
-	b := make([]byte, k.bytes())
 	if k.Bits <= 64 {
+		b := make([]byte, k.bytes())
 		fillBytes(b, words[k.word]>>k.shift&ones(k.Bits))
 		return b
 	}
-	for i, end := k.wordCount()-1, len(b); i >= 0; i, end = i-1, end-8 {
-		fillBytes(b[max(0, end-8):end], words[k.word+i])
+	return unpack(words[k.word:], k.Bits)
+}
+
+// unpack is the inverse of packWords, for a number of that many bits.
+func unpack(words []uint64, bits int) []byte {
+	b := make([]byte, (bits+7)/8)
+	for i, end := (bits+63)/64-1, len(b); i >= 0; i, end = i-1, end-8 {
+		fillBytes(b[max(0, end-8):end], words[i])
 	}
 	return b
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +75,18 @@ func TestTableKinds(t *testing.T) {
 			entry(2, 2, masked("0010", "0020"), masked("00000000", "00000000"), value("00")),
 			entry(3, 3, masked("0020", "0020"), masked("00000001", "00000001"), value("00")),
 		}, map[string]string{"55 0000": "01", "55 000f": "01", "55 0010": "02", "55 0020": "02", "55 0020 00000001": "03", "55 0021": "01"}},
+		{"range of a wide field", withTable("range", "w:range", "a:exact"), []Entry{
+			entry(1, 1, masked("20010db8000000000000000000000000", "20010db8ffffffffffffffffffffffff"), value("55")),
+			entry(2, 2, masked("20010db8000000010000000000000002", "20010db8000000020000000000000001"), value("55")),
+		}, map[string]string{
+			"55 0000 00000000 0000000000000000 20010db8000000000000000000000000": "01",
+			"55 0000 00000000 0000000000000000 20010db8000000010000000000000001": "01",
+			"55 0000 00000000 0000000000000000 20010db8000000010000000000000002": "02",
+			"55 0000 00000000 0000000000000000 20010db8000000020000000000000001": "02",
+			"55 0000 00000000 0000000000000000 20010db8000000020000000000000002": "01",
+			"55 0000 00000000 0000000000000000 20010db9000000000000000000000000": "55",
+			"56 0000 00000000 0000000000000000 20010db8000000020000000000000001": "56",
+		}},
 		{"static mask", func() object {
 			prog := withTable("exact", "b:exact")
 			table1(prog)["key"].(array)[0].(object)["mask"] = "0x0ff0"
@@ -166,7 +179,7 @@ func TestTableErrors(t *testing.T) {
 		{"bits outside the prefix", lpm, Entry{Match: []Match{{Value: []byte{0, 0, 0, 1}, PrefixLen: 31}}, Call: answer(1)}, "invalid entry: key c has bits outside its mask"},
 		{"bits outside the mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}, Mask: []byte{0xff, 0xfe}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b has bits outside its mask"},
 		{"no mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: mask of key b is 0 bytes, must be 2"},
-		{"empty range", ranges, Entry{Match: []Match{{Value: []byte{0, 2}, Mask: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b: range from 2 to 1 is empty"},
+		{"empty range", ranges, Entry{Match: []Match{{Value: []byte{0, 2}, Mask: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b: range from 0x0002 to 0x0001 is empty"},
 		{"no high end", ranges, Entry{Match: []Match{{Value: []byte{0, 2}}}, Priority: 1, Call: answer(1)}, "invalid entry: high end of key b is 0 bytes, must be 2"},
 	}
 	for _, tt := range tests {
@@ -416,5 +429,167 @@ func TestTernaryAgainstSearch(t *testing.T) {
 		if got := asked(t, p, fmt.Sprintf("00 %04x", key)); got != want {
 			t.Fatalf("step %d: %04x answers %s, want %s", i, key, got, want)
 		}
+	}
+}
+
+// The entries of the program are const, unless the table is released: then they are a beginning.
+func TestReleasedEntries(t *testing.T) {
+	prog := withTable("exact", "b:exact")
+	entryFor := func(key, answer string) object {
+		return object{"match_key": array{object{"match_type": "exact", "key": key}},
+			"action_entry": object{"action_id": 1, "action_data": array{answer}}, "priority": 1}
+	}
+	table1(prog)["entries"] = array{entryFor("0x0001", "0x11"), entryFor("0x0002", "0x22")}
+	p := mustLoad(t, prog)
+	table := p.Table("t")
+	answer := func(key byte) string {
+		frame := zeros()
+		frame[atB+1] = key
+		return through(t, p, frame)[:2]
+	}
+	one := exact(bytesOf(1, 2))
+	if err := table.Modify(Entry{Match: one, Call: call("answer", bytesOf(0x33, 1))}); err != ErrConst {
+		t.Errorf("Modify: %v, want %v", err, ErrConst)
+	}
+	table.Release(3)
+	for _, err := range []error{
+		table.Modify(Entry{Match: one, Call: call("answer", bytesOf(0x33, 1))}),
+		table.Delete(exact(bytesOf(2, 2)), 0),
+		table.Insert(Entry{Match: exact(bytesOf(4, 2)), Call: call("answer", bytesOf(0x44, 1))}),
+		table.Insert(Entry{Match: exact(bytesOf(5, 2)), Call: call("answer", bytesOf(0x55, 1))}),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := table.Insert(Entry{Match: exact(bytesOf(6, 2)), Call: call("answer", bytesOf(0x66, 1))}); err != ErrFull {
+		t.Errorf("a fourth entry: %v, want %v", err, ErrFull)
+	}
+	var got []string
+	for key := range byte(7) {
+		got = append(got, answer(key))
+	}
+	if diff := cmp.Diff([]string{"00", "33", "00", "00", "44", "55", "00"}, got); diff != "" {
+		t.Errorf("answers to keys 0 to 6 (-want +got):\n%s", diff)
+	}
+}
+
+// A miss counts, whatever the default action is and however often it changes.
+func TestMissCounter(t *testing.T) {
+	p := mustLoad(t, withTable("exact", "b:exact"))
+	table := p.Table("t")
+	misses := func(n int) {
+		for range n {
+			through(t, p, zeros())
+		}
+	}
+	misses(2)
+	if err := table.SetDefault(call("answer", bytesOf(7, 1))); err != nil {
+		t.Fatal(err)
+	}
+	misses(1)
+	table.ResetDefault()
+	misses(1)
+	insert(t, p, "t", Entry{Match: exact(bytesOf(0, 2)), Call: call("answer", bytesOf(1, 1))})
+	misses(1) // a hit
+	if n, bytes := table.Miss().Counter(); n != 4 || bytes != 4*32 {
+		t.Errorf("the default entry counts %d packets and %d bytes, want 4 and 128", n, bytes)
+	}
+	table.Miss().SetCounter(10, 20)
+	if n, bytes := table.Miss().Counter(); n != 10 || bytes != 20 {
+		t.Errorf("the default entry counts %d packets and %d bytes, want 10 and 20", n, bytes)
+	}
+}
+
+// A table of no program keeps entries of every kind.
+func TestUnappliedTable(t *testing.T) {
+	param := []Param{{"p", 12}}
+	for _, tt := range []struct {
+		name     string
+		keys     []Key
+		match    []Match
+		priority int
+	}{
+		{"exact", []Key{{"a", Exact, 9}, {"w", Exact, 128}}, exact(bytesOf(5, 2), make([]byte, 16)), 0},
+		{"lpm", []Key{{"a", Exact, 9}, {"b", LPM, 32}}, []Match{{Value: bytesOf(5, 2)}, {Value: bytesOf(0x0a000000, 4), PrefixLen: 8}}, 0},
+		{"ternary", []Key{{"a", Ternary, 9}}, []Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
+		{"range", []Key{{"a", Ternary, 9}, {"b", Range, 16}},
+			[]Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}, {Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
+		{"range of a wide key", []Key{{"a", Range, 8}, {"w", Range, 100}},
+			[]Match{{Value: bytesOf(4, 1), Mask: bytesOf(6, 1)}, {Value: unhex("00 0000 0000 0000 0000 0000 0004"), Mask: unhex("0f 0000 0000 0000 0000 0000 0003")}}, 3},
+		{"no key", nil, nil, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			table, err := NewTable(Unapplied{Name: "t", Keys: tt.keys, Size: 1, Counter: true, Meter: true,
+				Actions: []Action{{Name: "set", Params: param}, {Name: "NoAction"}}, Default: &Call{Action: "NoAction"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := table.SetDefault(call("set", bytesOf(9, 2))); err != nil {
+				t.Error(err)
+			}
+			table.ResetDefault()
+			if got, _ := table.Default(); got.Action != "NoAction" {
+				t.Errorf("default action %q, want NoAction", got.Action)
+			}
+			if tt.keys == nil {
+				return
+			}
+			want := Entry{Match: tt.match, Priority: tt.priority, Call: call("set", bytesOf(0xabc, 2))}
+			if err := table.Insert(want); err != nil {
+				t.Fatal(err)
+			}
+			for e := range table.All() {
+				if diff := cmp.Diff(want, e.Entry()); diff != "" {
+					t.Errorf("entry (-want +got):\n%s", diff)
+				}
+			}
+			if err := table.Delete(tt.match, tt.priority); err != nil || table.Len() != 0 {
+				t.Errorf("Delete: %v, %d entries are left", err, table.Len())
+			}
+		})
+	}
+	for _, tt := range []struct {
+		u    Unapplied
+		want string
+	}{
+		{Unapplied{Keys: []Key{{"a", Exact, 0}}}, "key a: width must be 1..65535, is 0"},
+		{Unapplied{Keys: []Key{{"a", LPM, 8}, {"b", LPM, 8}}}, "key b: a second lpm key"},
+		{Unapplied{Actions: []Action{{Name: "set", Params: []Param{{"p", 0}}}}}, "action set: parameter p: width must be 1..65535, is 0"},
+	} {
+		if _, err := NewTable(tt.u); err == nil || err.Error() != tt.want {
+			t.Errorf("error %v, want %s", err, tt.want)
+		}
+	}
+}
+
+// Every Runner counts for itself, and a reader misses nothing of what came before.
+func TestMissesOfSeveralRunners(t *testing.T) {
+	p := mustLoad(t, withTable("exact", "b:exact"))
+	table := p.Table("t")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			r := p.NewRunner(discard{})
+			for range 100 {
+				r.Lock()
+				for range 10 {
+					r.Process(1, zeros(), time.Second)
+				}
+				r.Unlock()
+			}
+		})
+	}
+	last := uint64(0)
+	for range 50 {
+		n, bytes := table.Miss().Counter()
+		if n < last || bytes != 32*n {
+			t.Fatalf("%d packets of %d bytes after %d packets, want no fewer and 32 bytes each", n, bytes, last)
+		}
+		last = n
+	}
+	wg.Wait()
+	if n, _ := table.Miss().Counter(); n != 4000 {
+		t.Errorf("%d packets, want 4000", n)
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"fmt"
 	"math/bits"
 
 	"google.golang.org/grpc/codes"
@@ -14,6 +15,14 @@ import (
 // maxShown is the longest number that an error repeats, in bytes.
 const maxShown = 64
 
+// shown is a client's number for an error.
+func shown(value []byte) string {
+	if len(value) > maxShown {
+		return fmt.Sprintf("a number of %d bytes", len(value))
+	}
+	return fmt.Sprintf("%#x", value)
+}
+
 // fixed converts a client's number to exactly ceil(width/8) bytes. what names it in the error.
 func fixed(value []byte, width int, what func() string) ([]byte, error) {
 	if len(value) == 0 {
@@ -21,10 +30,7 @@ func fixed(value []byte, width int, what func() string) ([]byte, error) {
 	}
 	short := shortest(value)
 	if len(short)*8-bits.LeadingZeros8(short[0]) > width {
-		if len(value) > maxShown {
-			return nil, status.Errorf(codes.OutOfRange, "%s: a number of %d bytes does not fit %d bits", what(), len(value), width)
-		}
-		return nil, status.Errorf(codes.OutOfRange, "%s: %#x does not fit %d bits", what(), value, width)
+		return nil, status.Errorf(codes.OutOfRange, "%s: %s does not fit %d bits", what(), shown(value), width)
 	}
 	n := byteLen(width)
 	if len(value) == n {
@@ -78,4 +84,46 @@ func outside(value, mask []byte) bool {
 		}
 	}
 	return false
+}
+
+// fixedSigned is fixed for int<W>: two's complement, whose upper bytes and bits may be copies of the sign.
+func fixedSigned(value []byte, width int, what func() string) ([]byte, error) {
+	if len(value) == 0 {
+		return nil, status.Errorf(codes.OutOfRange, "%s: empty, want a number of int<%d>", what(), width)
+	}
+	short := withoutSigns(value)
+	magnitude := short[0] // of a negative number, the bits that differ from the sign
+	negative := magnitude >= 0x80
+	if negative {
+		magnitude = ^magnitude
+	}
+	if len(short)*8-bits.LeadingZeros8(magnitude)+1 > width {
+		return nil, status.Errorf(codes.OutOfRange, "%s: %s does not fit int<%d>", what(), shown(value), width)
+	}
+	out := make([]byte, byteLen(width))
+	if negative {
+		copy(out, ones(width))
+	}
+	copy(out[len(out)-len(short):], short)
+	if over := width % 8; over != 0 {
+		out[0] &= 1<<over - 1
+	}
+	return out, nil
+}
+
+// shortestSigned converts a number of exactly ceil(width/8) bytes, its upper bits zero, to the shortest form of int<W>.
+func shortestSigned(value []byte, width int) []byte {
+	if over := width % 8; over != 0 && value[0]>>(over-1) != 0 {
+		value = append([]byte(nil), value...)
+		value[0] |= 0xff << over
+	}
+	return withoutSigns(value)
+}
+
+// withoutSigns cuts leading bytes that only repeat the sign.
+func withoutSigns(value []byte) []byte {
+	for len(value) > 1 && (value[0] == 0 && value[1] < 0x80 || value[0] == 0xff && value[1] >= 0x80) {
+		value = value[1:]
+	}
+	return value
 }

@@ -63,6 +63,9 @@ func (s *Server) commit() {
 	s.cfg.Plane.Commit(s.current.program)
 	s.current.digests.poke()
 	s.cfg.Log.Info("pipeline committed", "cookie", s.current.config.GetCookie().GetCookie(), "tables", len(s.current.tables))
+	if len(s.current.unmet) > 0 {
+		s.cfg.Log.Warn("the P4Info has what no packet meets: it is kept, and does nothing", "names", s.current.unmet)
+	}
 }
 
 func (s *Server) checkConfigWriter(req *v1.SetForwardingPipelineConfigRequest) error {

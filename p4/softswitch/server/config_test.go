@@ -50,11 +50,11 @@ func TestSetConfigErrors(t *testing.T) {
 			c.P4Info.Registers[0].Preamble.Name = "nothing"
 			c.P4Info.ControllerPacketMetadata[0].Metadata[0].Bitwidth = 10
 		}), strings.Join([]string{
-			"InvalidArgument: config: p4info: table elsewhere: not in p4_device_config",
-			"p4info: table rules: match field b: TERNARY of 17 bits does not fit key 0 of p4_device_config",
+			"InvalidArgument: config: p4info: table rules: match field b: 17 bits in p4info, but 16 in p4_device_config",
 			"p4info: table small: action 3: not in p4info",
 			"p4info: table fixed: 0 match fields, but 1 keys in p4_device_config",
 			"p4info: table keyless: action forward: 0 parameters, but 1 in p4_device_config",
+			"p4info: table elsewhere: not in p4_device_config, whose table prefixes is not in p4info",
 			"p4info: counter nothing: not in p4_device_config",
 			"p4info: register nothing: not in p4_device_config",
 			"p4info: controller_packet_metadata packet_in: its width is not a multiple of 8 bits",

@@ -42,8 +42,8 @@ func (p *pipeline) directTable(d directResource, e *v1.TableEntry) (*table, erro
 		return nil, err
 	case !d.of(t):
 		return nil, invalid("table %s has no %s", t.name, d.name)
-	case e.GetIsDefaultAction():
-		return nil, unimplemented(d.name + "s on default entries")
+	case e.GetIsDefaultAction() && (len(e.GetMatch()) > 0 || e.GetPriority() != 0):
+		return nil, invalid("table %s: the default entry has no match and no priority", t.name)
 	}
 	return t, nil
 }
@@ -59,7 +59,10 @@ func (p *pipeline) directEntry(d directResource, kind v1.Update_Type, e *v1.Tabl
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := t.key(e.GetMatch(), e.GetPriority())
+	if e.GetIsDefaultAction() {
+		return t, t.engine.Miss(), nil
+	}
+	k, err := t.key(e.GetMatch(), e.GetPriority(), false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,29 +86,30 @@ func (p *pipeline) updateDirectCounter(kind v1.Update_Type, e *v1.DirectCounterE
 }
 
 func (p *pipeline) readDirectCounters(shot *snapshot, ask *v1.DirectCounterEntry) (result, error) {
-	return p.readDirect(directCounters, shot, ask.GetTableEntry(), func(key *v1.TableEntry, r row) *v1.Entity {
-		e := &v1.DirectCounterEntry{TableEntry: key, Data: counterData(r.entry.Counter())}
+	entity := func(key *v1.TableEntry, of *engine.Installed) *v1.Entity {
+		e := &v1.DirectCounterEntry{TableEntry: key, Data: counterData(of.Counter())}
 		return &v1.Entity{Entity: &v1.Entity_DirectCounterEntry{DirectCounterEntry: e}}
-	})
+	}
+	return p.readDirect(directCounters, shot, ask.GetTableEntry(), entity)
 }
 
-// readDirect selects direct resources: one entry's, a table's (no match), or all (table id 0). entity
-// makes the answer for a row, whose key it is given.
+// readDirect selects direct resources: one entry's, the default entry's, a table's (no match), or all (table id 0).
+// entity makes the answer for an entry, whose key it is given.
 func (p *pipeline) readDirect(
-	d directResource, shot *snapshot, ask *v1.TableEntry, entity func(*v1.TableEntry, row) *v1.Entity,
+	d directResource, shot *snapshot, ask *v1.TableEntry, entity func(*v1.TableEntry, *engine.Installed) *v1.Entity,
 ) (result, error) {
-	if ask == nil {
-		return nil, invalid("%s entry without table_entry", d.name)
-	}
 	tables := p.tables
 	if ask.GetTableId() != 0 {
 		t, err := p.directTable(d, ask)
 		if err != nil {
 			return nil, err
 		}
+		if ask.GetIsDefaultAction() {
+			return single(entity(&v1.TableEntry{TableId: t.id, IsDefaultAction: true}, t.engine.Miss())), nil
+		}
 		tables = []*table{t}
-	} else if len(ask.GetMatch()) > 0 {
-		return nil, invalid("table_id 0 means all tables and takes no match")
+	} else if len(ask.GetMatch()) > 0 || ask.GetIsDefaultAction() {
+		return nil, invalid("table_id 0 means all tables and takes no other filter")
 	}
 	selected := make([]selection, len(tables))
 	for i, t := range tables {
@@ -125,7 +129,7 @@ func (p *pipeline) readDirect(
 		for i, t := range tables {
 			for r := range selected[i].all {
 				full := t.encode(r)
-				if !yield(entity(&v1.TableEntry{TableId: t.id, Match: full.Match, Priority: full.Priority}, r)) {
+				if !yield(entity(&v1.TableEntry{TableId: t.id, Match: full.Match, Priority: full.Priority}, r.entry)) {
 					return
 				}
 			}

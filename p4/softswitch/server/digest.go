@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,9 +30,9 @@ type digests struct {
 
 	mu     sync.Mutex // guards what follows; held briefly, the data plane takes it
 	byID   map[uint32]*digest
-	byName map[string]*digest
-	lists  uint64 // the last list id
-	key    []byte // scratch
+	byName map[string]*digest // by the names of learn lists
+	lists  uint64             // the last list id
+	key    []byte             // scratch
 }
 
 // digest is one kind of report.
@@ -39,8 +42,7 @@ type digests struct {
 type digest struct {
 	id     uint32
 	name   string
-	tuple  bool                   // is a tuple, not a struct
-	single bool                   // is one number
+	data   dataType
 	config *v1.DigestEntry_Config // nil: not enabled
 
 	known    map[string]struct{} // in the buffer or the cache
@@ -62,22 +64,43 @@ type sentList struct {
 	keys []string
 }
 
-func newDigests(info *configv1.P4Info, wake chan<- struct{}) (*digests, error) {
+// newDigests matches the digests of P4Info with the learn lists of the device configuration, given by the widths of
+// their members. They have the same names, unless the compiler made one up for a digest of an unnamed type.
+func newDigests(info *configv1.P4Info, types *types, lists map[string][]int, wake chan<- struct{}) (*digests, error) {
 	ds := &digests{wake: wake, byID: map[uint32]*digest{}, byName: map[string]*digest{}}
+	unnamed := maps.Clone(lists)
+	for _, d := range info.GetDigests() {
+		delete(unnamed, d.GetPreamble().GetName())
+	}
+	var problems []error
 	for _, d := range info.GetDigests() {
 		out := &digest{id: d.GetPreamble().GetId(), name: d.GetPreamble().GetName()}
-		switch d.GetTypeSpec().GetTypeSpec().(type) {
-		case *configv1.P4DataTypeSpec_Struct:
-		case *configv1.P4DataTypeSpec_Tuple:
-			out.tuple = true
-		case *configv1.P4DataTypeSpec_Bitstring:
-			out.single = true
-		default:
-			return ds, fmt.Errorf("digest %s: want a struct, a tuple or a number", out.name)
+		ds.byID[out.id] = out
+		widths, ok := lists[out.name]
+		candidates := map[string][]int{out.name: widths}
+		if !ok {
+			candidates = nil
+			if d.GetTypeSpec().GetStruct() == nil {
+				candidates = unnamed
+			}
 		}
-		ds.byID[out.id], ds.byName[out.name] = out, out
+		var err error
+		for _, name := range slices.Sorted(maps.Keys(candidates)) {
+			plane := &planeValues{widths: candidates[name]}
+			if out.data, err = types.data(d.GetTypeSpec(), plane); err == nil && len(plane.widths) > 0 {
+				err = fmt.Errorf("%d values more in p4_device_config than in p4info", len(plane.widths))
+			}
+			if err == nil {
+				ds.byName[name] = out
+				delete(unnamed, name)
+				break
+			}
+		}
+		if ok && err != nil {
+			problems = append(problems, fmt.Errorf("digest %s: %w", out.name, err))
+		}
 	}
-	return ds, nil
+	return ds, errors.Join(problems...)
 }
 
 // update is the table of update types in section "DigestEntry".
@@ -169,15 +192,21 @@ func (ds *digests) add(m *engine.Digest, now time.Time, send func(*v1.DigestList
 		return
 	}
 	ds.key = ds.key[:0]
-	for _, b := range m.Members { // each always has the same length
+	for i, b := range m.Members { // each always has the same length
 		ds.key = append(ds.key, b...)
+		if m.Valid[i] {
+			ds.key = append(ds.key, 1)
+		} else {
+			ds.key = append(ds.key, 0)
+		}
 	}
 	if _, known := d.known[string(ds.key)]; known || len(d.known) >= maxDigestKnown {
 		return
 	}
 	key := string(ds.key)
 	d.known[key] = struct{}{}
-	d.buffer = append(d.buffer, message{key: key, data: d.encode(m)})
+	data, _, _ := d.data.encode(m.Members, m.Valid)
+	d.buffer = append(d.buffer, message{key: key, data: data})
 	if len(d.buffer) == 1 {
 		d.buffered = now
 		ds.poke()
@@ -188,21 +217,6 @@ func (ds *digests) add(m *engine.Digest, now time.Time, send func(*v1.DigestList
 	}
 	if len(d.buffer) >= limit || d.config.GetMaxTimeoutNs() == 0 {
 		ds.send(d, now, send)
-	}
-}
-
-func (d *digest) encode(m *engine.Digest) *v1.P4Data {
-	members := make([]*v1.P4Data, len(m.Members))
-	for i, b := range m.Members {
-		members[i] = bitstring(append([]byte(nil), b...))
-	}
-	switch {
-	case d.single && len(members) == 1:
-		return members[0]
-	case d.tuple:
-		return &v1.P4Data{Data: &v1.P4Data_Tuple{Tuple: &v1.P4StructLike{Members: members}}}
-	default:
-		return &v1.P4Data{Data: &v1.P4Data_Struct{Struct: &v1.P4StructLike{Members: members}}}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/protobuf/encoding/prototext"
 
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 )
@@ -23,11 +24,17 @@ type digestRig struct {
 
 func newDigestRig(t *testing.T, config *v1.DigestEntry_Config) *digestRig {
 	t.Helper()
-	info := &configv1.P4Info{Digests: []*configv1.Digest{{
-		Preamble: &configv1.Preamble{Id: 9, Name: "learn"},
-		TypeSpec: &configv1.P4DataTypeSpec{TypeSpec: &configv1.P4DataTypeSpec_Struct{}},
-	}}}
-	ds, err := newDigests(info, make(chan struct{}, 1))
+	info := &configv1.P4Info{}
+	const text = `
+		digests { preamble { id: 9 name: "learn" } type_spec { struct { name: "learn" } } }
+		type_info { structs { key: "learn" value {
+			members { name: "a" type_spec { bitstring { bit { bitwidth: 32 } } } }
+			members { name: "b" type_spec { bitstring { bit { bitwidth: 16 } } } }
+		} } }`
+	if err := prototext.Unmarshal([]byte(text), info); err != nil {
+		t.Fatal(err)
+	}
+	ds, err := newDigests(info, newTypes(info), map[string][]int{"learn": {32, 16}}, make(chan struct{}, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +61,13 @@ func (r *digestRig) send(l *v1.DigestList) bool {
 
 func (r *digestRig) report(values ...byte) {
 	for _, v := range values {
-		r.ds.add(&engine.Digest{Name: "learn", Members: [][]byte{{v}, {0, 1}}}, r.now, r.send)
+		r.add(0, 0, 0, v)
 	}
+}
+
+// add reports a message whose first member has these bytes.
+func (r *digestRig) add(first ...byte) {
+	r.ds.add(&engine.Digest{Name: "learn", Members: [][]byte{first, {0, 1}}, Valid: []bool{true, true}}, r.now, r.send)
 }
 
 // after lets time pass, and returns how long until something is due.
@@ -128,13 +140,13 @@ func TestDigestNoBuffer(t *testing.T) {
 func TestDigestBounds(t *testing.T) {
 	r := newDigestRig(t, &v1.DigestEntry_Config{MaxTimeoutNs: 100, AckTimeoutNs: 1000})
 	for i := range maxDigestList {
-		r.ds.add(&engine.Digest{Name: "learn", Members: [][]byte{{byte(i), byte(i >> 8)}}}, r.now, r.send)
+		r.add(0, 0, byte(i>>8), byte(i))
 	}
 	if len(r.sent) != 1 || len(r.sent[0]) != maxDigestList {
 		t.Errorf("without max_list_size: %d lists, want one of %d", len(r.sent), maxDigestList)
 	}
 	for i := range 2 * maxDigestKnown {
-		r.ds.add(&engine.Digest{Name: "learn", Members: [][]byte{{1, byte(i), byte(i >> 8), byte(i >> 16)}}}, r.now, r.send)
+		r.add(1, byte(i>>16), byte(i>>8), byte(i))
 	}
 	if n := len(r.ds.byID[9].known); n > maxDigestKnown {
 		t.Errorf("%d messages are kept, want %d at most", n, maxDigestKnown)

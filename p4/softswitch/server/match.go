@@ -9,10 +9,11 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 )
 
-// decode converts a client's value of the field (section "Match Format").
-func (f *field) decode(table string, m *v1.FieldMatch) (engine.Match, error) {
+// decode converts a client's value of the field (section "Match Format"). A translated field is matched as a whole or
+// not at all, as section "Translation of Match Fields" allows. invent is that of valueType.fromBytes.
+func (f *field) decode(table string, m *v1.FieldMatch, invent bool) (engine.Match, error) {
 	number := func(value []byte, part string) ([]byte, error) {
-		return fixed(value, f.bits, func() string { return "table " + table + ": field " + f.name + part })
+		return f.fromBytes(value, invent, func() string { return "table " + table + ": field " + f.name + part })
 	}
 	fail := func(text string, args ...any) (engine.Match, error) {
 		return engine.Match{}, invalid("table "+table+": field "+f.name+": "+text, args...)
@@ -42,13 +43,19 @@ func (f *field) decode(table string, m *v1.FieldMatch) (engine.Match, error) {
 		if !ok {
 			return fail("want an LPM match")
 		}
-		if n := x.Lpm.GetPrefixLen(); n <= 0 || int(n) > f.bits {
-			return fail("prefix_len is %d, want 1 to %d: a field that does not matter is left out", n, f.bits)
+		n := int(x.Lpm.GetPrefixLen())
+		if n <= 0 || n > f.sdn {
+			return fail("prefix_len is %d, want 1 to %d: a field that does not matter is left out", n, f.sdn)
+		}
+		if f.translated() && n != f.sdn {
+			return fail("prefix_len is %d, want %d: the field is translated, and matched as a whole", n, f.sdn)
 		}
 		if out.Value, err = number(x.Lpm.GetValue(), ""); err != nil {
 			return out, err
 		}
-		out.PrefixLen = int(x.Lpm.GetPrefixLen())
+		if out.PrefixLen = n; f.translated() {
+			out.PrefixLen = f.bits
+		}
 		if outside(out.Value, prefixMask(out.PrefixLen, f.bits)) {
 			return fail("bits behind the prefix must be 0")
 		}
@@ -61,6 +68,13 @@ func (f *field) decode(table string, m *v1.FieldMatch) (engine.Match, error) {
 		}
 		if out.Value, err = number(x.Ternary.GetValue(), ""); err != nil {
 			return out, err
+		}
+		if f.translated() {
+			if m := shortest(x.Ternary.GetMask()); !bytes.Equal(m, shortest(ones(f.sdn))) {
+				return fail("mask is %s, want all %d bits: the field is translated, and matched as a whole", shown(m), f.sdn)
+			}
+			out.Mask = ones(f.bits)
+			return out, nil
 		}
 		if out.Mask, err = number(x.Ternary.GetMask(), ": mask"); err != nil {
 			return out, err
@@ -86,6 +100,9 @@ func (f *field) decode(table string, m *v1.FieldMatch) (engine.Match, error) {
 		}
 		if bytes.Compare(out.Value, out.Mask) > 0 {
 			return fail("low is above high")
+		}
+		if f.translated() && !bytes.Equal(out.Value, out.Mask) {
+			return fail("low and high differ: the field is translated, and matched as a whole")
 		}
 		if isZero(out.Value) && isOnes(out.Mask, f.bits) {
 			return fail("the range is everything: a field that does not matter is left out")
@@ -113,27 +130,36 @@ func (f *field) encode(m engine.Match) *v1.FieldMatch {
 	out := &v1.FieldMatch{FieldId: f.id}
 	switch f.kind {
 	case configv1.MatchField_EXACT:
-		out.FieldMatchType = &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: shortest(m.Value)}}
+		out.FieldMatchType = &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: f.toBytes(m.Value)}}
 	case configv1.MatchField_LPM:
-		if m.PrefixLen == 0 {
+		n := m.PrefixLen
+		if n == 0 {
 			return nil
 		}
-		out.FieldMatchType = &v1.FieldMatch_Lpm{Lpm: &v1.FieldMatch_LPM{Value: shortest(m.Value), PrefixLen: int32(m.PrefixLen)}}
+		if f.translated() {
+			n = f.sdn
+		}
+		out.FieldMatchType = &v1.FieldMatch_Lpm{Lpm: &v1.FieldMatch_LPM{Value: f.toBytes(m.Value), PrefixLen: int32(n)}}
 	case configv1.MatchField_TERNARY:
 		if isZero(m.Mask) {
 			return nil
 		}
-		out.FieldMatchType = &v1.FieldMatch_Ternary_{Ternary: &v1.FieldMatch_Ternary{Value: shortest(m.Value), Mask: shortest(m.Mask)}}
+		mask := shortest(m.Mask)
+		if f.translated() {
+			mask = shortest(ones(f.sdn))
+		}
+		out.FieldMatchType = &v1.FieldMatch_Ternary_{Ternary: &v1.FieldMatch_Ternary{Value: f.toBytes(m.Value), Mask: mask}}
 	case configv1.MatchField_OPTIONAL:
 		if isZero(m.Mask) {
 			return nil
 		}
-		out.FieldMatchType = &v1.FieldMatch_Optional_{Optional: &v1.FieldMatch_Optional{Value: shortest(m.Value)}}
+		out.FieldMatchType = &v1.FieldMatch_Optional_{Optional: &v1.FieldMatch_Optional{Value: f.toBytes(m.Value)}}
 	case configv1.MatchField_RANGE:
 		if isZero(m.Value) && isOnes(m.Mask, f.bits) {
 			return nil
 		}
-		out.FieldMatchType = &v1.FieldMatch_Range_{Range: &v1.FieldMatch_Range{Low: shortest(m.Value), High: shortest(m.Mask)}}
+		x := &v1.FieldMatch_Range{Low: f.toBytes(m.Value), High: f.toBytes(m.Mask)}
+		out.FieldMatchType = &v1.FieldMatch_Range_{Range: x}
 	}
 	return out
 }

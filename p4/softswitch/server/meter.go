@@ -111,8 +111,9 @@ func (p *pipeline) updateDirectMeter(kind v1.Update_Type, e *v1.DirectMeterEntry
 }
 
 func (p *pipeline) readDirectMeters(shot *snapshot, ask *v1.DirectMeterEntry) (result, error) {
-	return p.readDirect(directMeters, shot, ask.GetTableEntry(), func(key *v1.TableEntry, r row) *v1.Entity {
-		e := &v1.DirectMeterEntry{TableEntry: key, Config: meterConfig(r.entry.Rates())}
+	entity := func(key *v1.TableEntry, of *engine.Installed) *v1.Entity {
+		e := &v1.DirectMeterEntry{TableEntry: key, Config: meterConfig(of.Rates())}
 		return &v1.Entity{Entity: &v1.Entity_DirectMeterEntry{DirectMeterEntry: e}}
-	})
+	}
+	return p.readDirect(directMeters, shot, ask.GetTableEntry(), entity)
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -20,26 +21,69 @@ type controllerHeader struct {
 }
 
 type headerField struct {
-	id       uint32
-	name     string
-	at, bits int
+	id   uint32
+	name string
+	at   int // in bits
+	valueType
 }
 
-func newControllerHeader(m *configv1.ControllerPacketMetadata) (*controllerHeader, error) {
+func (r *resolver) controllerHeader(m *configv1.ControllerPacketMetadata) (*controllerHeader, error) {
 	h := &controllerHeader{}
+	widths, err := r.headerWidths(m)
+	if err != nil {
+		return nil, err
+	}
 	at := 0
-	for _, f := range m.GetMetadata() {
-		if f.GetBitwidth() <= 0 {
-			return nil, fmt.Errorf("field %s has no width", f.GetName())
+	for i, f := range m.GetMetadata() {
+		typ, err := r.types.of(f.GetTypeName(), f.GetBitwidth(), widths[i])
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.GetName(), err)
 		}
-		h.fields = append(h.fields, headerField{id: f.GetId(), name: f.GetName(), at: at, bits: int(f.GetBitwidth())})
-		at += int(f.GetBitwidth())
+		h.fields = append(h.fields, headerField{id: f.GetId(), name: f.GetName(), at: at, valueType: typ})
+		at += typ.bits
 	}
 	if at%8 != 0 {
 		return nil, errors.New("its width is not a multiple of 8 bits")
 	}
 	h.length = at / 8
 	return h, nil
+}
+
+// headerWidths returns the widths in the data plane of the fields of a controller header. P4Info does not tell those
+// of translated types, and not which header of the device configuration it means: that is one whose fields have the
+// same names.
+func (r *resolver) headerWidths(m *configv1.ControllerPacketMetadata) ([]int, error) {
+	var widths []int
+	var names []string
+	var translated []bool
+	for _, f := range m.GetMetadata() {
+		is := r.types.translation(f.GetTypeName()) != nil
+		if !is && f.GetBitwidth() <= 0 {
+			return nil, fmt.Errorf("field %s has no width", f.GetName())
+		}
+		names, widths, translated = append(names, f.GetName()), append(widths, int(f.GetBitwidth())), append(translated, is)
+	}
+	if !slices.Contains(translated, true) {
+		return widths, nil
+	}
+	var found []int
+	for _, candidate := range r.program.HeaderWidths(names) {
+		fits := true
+		for i, bits := range candidate {
+			fits = fits && bits > 0 && (translated[i] || bits == widths[i])
+		}
+		switch {
+		case !fits:
+		case found == nil:
+			found = candidate
+		case !slices.Equal(found, candidate):
+			return nil, errors.New("p4_device_config has several headers with such fields, of different widths")
+		}
+	}
+	if found == nil {
+		return nil, errors.New("p4_device_config has no header with such fields")
+	}
+	return found, nil
 }
 
 // PacketIn gives the clients what left by the CPU port: the frame behind the controller header, and the
@@ -74,7 +118,8 @@ func (h *controllerHeader) decode(frame []byte) *v1.StreamMessageResponse {
 	in := &v1.PacketIn{}
 	if h != nil {
 		for _, f := range h.fields {
-			in.Metadata = append(in.Metadata, &v1.PacketMetadata{MetadataId: f.id, Value: shortest(getBits(frame, f.at, f.bits))})
+			value := f.toBytes(getBits(frame, f.at, f.bits))
+			in.Metadata = append(in.Metadata, &v1.PacketMetadata{MetadataId: f.id, Value: value})
 		}
 		frame = frame[h.length:]
 	}
@@ -120,7 +165,8 @@ func (h *controllerHeader) encode(m *v1.PacketOut) ([]byte, error) {
 			return nil, invalid("packet-out: metadata %s is there twice", fields[i].name)
 		}
 		seen[i] = true
-		value, err := fixed(v.GetValue(), fields[i].bits, func() string { return "packet-out: metadata " + fields[i].name })
+		what := func() string { return "packet-out: metadata " + fields[i].name }
+		value, err := fields[i].fromBytes(v.GetValue(), true, what)
 		if err != nil {
 			return nil, invalid("%s", status.Convert(err).Message())
 		}

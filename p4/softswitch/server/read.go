@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -160,9 +161,26 @@ func (s *Server) selectEntities(p *pipeline, shot *snapshot, e *v1.Entity) (resu
 		return p.readReplication(shot, e.PacketReplicationEngineEntry)
 	case *v1.Entity_DigestEntry:
 		return p.digests.read(e.DigestEntry)
+	case *v1.Entity_ActionProfileMember:
+		return none("action_profile_id", e.ActionProfileMember.GetActionProfileId())
+	case *v1.Entity_ActionProfileGroup:
+		return none("action_profile_id", e.ActionProfileGroup.GetActionProfileId())
+	case *v1.Entity_ValueSetEntry:
+		return none("value_set_id", e.ValueSetEntry.GetValueSetId())
+	case *v1.Entity_ExternEntry:
+		return none("extern_type_id", e.ExternEntry.GetExternTypeId())
 	default:
-		return nil, unimplemented(entityName(e))
+		return nil, invalid("entities of type %T are not known", e)
 	}
+}
+
+// none selects of a kind that no program has which this target runs: of all there are (section "Wildcard Reads")
+// nothing, and no single one.
+func none(what string, id uint32) (result, error) {
+	if id != 0 {
+		return nil, invalid("%s %d is not in the P4Info", what, id)
+	}
+	return func(func(*v1.Entity) bool) {}, nil
 }
 
 // selection is what a request selects of one table: some rows of the snapshot.
@@ -199,7 +217,11 @@ func (t *table) selectRows(shot *snapshot, ask *v1.TableEntry) (selection, error
 	var match []engine.Match
 	if len(ask.GetMatch()) > 0 {
 		var err error
-		if match, err = t.match(ask.GetMatch()); err != nil {
+		match, err = t.match(ask.GetMatch(), false)
+		if errors.Is(err, errNoSuchName) { // no entry can have it
+			return selection{accept: func(row) bool { return false }}, nil
+		}
+		if err != nil {
 			return selection{}, err
 		}
 	}
@@ -286,12 +308,15 @@ func (t *table) readDefault(ask *v1.TableEntry) (result, error) {
 	if len(ask.GetMatch()) > 0 || ask.GetPriority() != 0 {
 		return nil, invalid("table %s: the default entry has no match and no priority", t.name)
 	}
-	if ask.GetCounterData() != nil || ask.GetMeterConfig() != nil {
-		return nil, unimplemented("direct counters or meters on default entries")
-	}
 	e := &v1.TableEntry{TableId: t.id, IsDefaultAction: true, IsConst: t.constDefault}
 	if c, ok := t.engine.Default(); ok {
 		e.Action = t.encodeCall(c)
+	}
+	if ask.GetCounterData() != nil {
+		e.CounterData = counterData(t.engine.Miss().Counter())
+	}
+	if ask.GetMeterConfig() != nil {
+		e.MeterConfig = meterConfig(t.engine.Miss().Rates())
 	}
 	t.noteDefault.write(e)
 	return single(&v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: e}}), nil
@@ -338,7 +363,7 @@ func (t *table) encodeCall(c engine.Call) *v1.TableAction {
 	if len(known.params) > 0 {
 		a.Params = make([]*v1.Action_Param, len(known.params))
 		for i, p := range known.params {
-			a.Params[i] = &v1.Action_Param{ParamId: p.id, Value: shortest(c.Params[i])}
+			a.Params[i] = &v1.Action_Param{ParamId: p.id, Value: p.toBytes(c.Params[i])}
 		}
 	}
 	return &v1.TableAction{Type: &v1.TableAction_Action{Action: a}}

@@ -1,12 +1,10 @@
 package server
 
 import (
-	"encoding/binary"
-
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 )
 
-// updateRegister writes one cell, or all of them (section "RegisterEntry"). Cells are numbers.
+// updateRegister writes one cell, or all of them (section "RegisterEntry").
 func (p *pipeline) updateRegister(kind v1.Update_Type, e *v1.RegisterEntry) error {
 	if kind != v1.Update_MODIFY {
 		return invalid("a register takes MODIFY only, not %v", kind)
@@ -18,19 +16,13 @@ func (p *pipeline) updateRegister(kind v1.Update_Type, e *v1.RegisterEntry) erro
 	if err := checkIndex("register", r.name, e.GetIndex(), r.engine.Size()); err != nil {
 		return err
 	}
-	data, ok := e.GetData().GetData().(*v1.P4Data_Bitstring)
-	if !ok {
-		return invalid("register %s: data must be a bitstring", r.name)
-	}
-	value, err := fixed(data.Bitstring, r.engine.Bits(), func() string { return "register " + r.name })
+	value, err := r.value.fromData(e.GetData(), func() string { return "register " + r.name })
 	if err != nil {
 		return err
 	}
-	var wide [8]byte
-	copy(wide[8-len(value):], value)
 	from, to := span(e.GetIndex(), r.engine.Size())
 	for i := from; i < to; i++ {
-		r.engine.Write(i, binary.BigEndian.Uint64(wide[:]))
+		r.engine.Write(i, value)
 	}
 	return nil
 }
@@ -56,7 +48,7 @@ func (p *pipeline) readRegisters(ask *v1.RegisterEntry) (result, error) {
 				e := &v1.RegisterEntry{
 					RegisterId: r.id,
 					Index:      &v1.Index{Index: int64(i)},
-					Data:       bitstring(binary.BigEndian.AppendUint64(nil, r.engine.Read(i))),
+					Data:       r.value.toData(r.engine.Read(i)),
 				}
 				if !yield(&v1.Entity{Entity: &v1.Entity_RegisterEntry{RegisterEntry: e}}) {
 					return
@@ -64,8 +56,4 @@ func (p *pipeline) readRegisters(ask *v1.RegisterEntry) (result, error) {
 			}
 		}
 	}, nil
-}
-
-func bitstring(value []byte) *v1.P4Data {
-	return &v1.P4Data{Data: &v1.P4Data_Bitstring{Bitstring: shortest(value)}}
 }

@@ -16,9 +16,12 @@ const (
 
 // updateReplication is section "PacketReplicationEngineEntry". state is locked.
 func (p *pipeline) updateReplication(kind v1.Update_Type, e *v1.PacketReplicationEngineEntry) error {
+	if e.GetCloneSessionEntry() != nil {
+		return unimplemented("clone sessions")
+	}
 	group := e.GetMulticastGroupEntry()
 	if group == nil {
-		return unimplemented("clone sessions")
+		return invalid("packet_replication_engine_entry: want a multicast_group_entry")
 	}
 	id := group.GetMulticastGroupId()
 	if id == 0 || id > 0xffff {
@@ -82,10 +85,10 @@ func decodeReplica(r *v1.Replica) (engine.Replica, *v1.Replica, error) {
 }
 
 func (p *pipeline) readReplication(shot *snapshot, ask *v1.PacketReplicationEngineEntry) (result, error) {
-	group := ask.GetMulticastGroupEntry()
-	if group == nil {
-		return nil, unimplemented("clone sessions")
+	if ask.GetCloneSessionEntry() != nil { // there are none
+		return func(func(*v1.Entity) bool) {}, nil
 	}
+	group := ask.GetMulticastGroupEntry()
 	var selected []*v1.MulticastGroupEntry
 	if id := group.GetMulticastGroupId(); id == 0 {
 		selected = shot.multicastGroups(p)

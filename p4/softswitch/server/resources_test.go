@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
@@ -64,11 +65,63 @@ func TestDirectCounters(t *testing.T) {
 		{v1.Update_DELETE, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`, "InvalidArgument: a direct counter takes MODIFY only, not DELETE"},
 		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x08"}}}}`, "NotFound: table small: no such entry"},
 		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules}}`, "InvalidArgument: table rules has no direct counter"},
-		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true}}`, "Unimplemented: this target has no direct counters on default entries"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules is_default_action:true}}`, "InvalidArgument: table rules has no direct counter"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true` + smallKey + `}}`, "InvalidArgument: table small: the default entry has no match and no priority"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
 			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
 		}
+	}
+}
+
+// Sections "Default Entry" and "Direct Resources": the default entry counts what misses, whichever action it has.
+func TestDefaultEntryCounter(t *testing.T) {
+	r := newRig(t)
+	r.configured(kinds(t))
+	host, _ := r.link(1)
+	_, at5 := r.link(5)
+	_, at7 := r.link(7)
+	miss := func(n int, at <-chan []byte) {
+		for range n {
+			host.Send(append([]byte{0, 0, 0, 0, 0, 9}, make([]byte, 54)...))
+			<-at
+		}
+	}
+	const key = `table_entry:{table_id:$small is_default_action:true`
+	wants := func(what string, packets, bytes int64) {
+		t.Helper()
+		want := &v1.CounterData{PacketCount: packets, ByteCount: bytes}
+		own := r.mustRead(entry(t, `direct_counter_entry:{`+key+`}}`))[0].GetDirectCounterEntry()
+		with := r.mustRead(entry(t, key+` counter_data:{}}`))[0].GetTableEntry()
+		for name, got := range map[string]*v1.CounterData{"direct counter": own.GetData(), "table entry": with.GetCounterData()} {
+			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", what, name, diff)
+			}
+		}
+	}
+	miss(2, at7)
+	wants("two misses", 2, 120)
+	const to5 = ` action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x05"}}}`
+	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true`+to5+`}`))
+	miss(1, at5)
+	wants("after another action", 3, 180)
+	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true}}`)) // no data: stays
+	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true} data:{packet_count:10 byte_count:1}}`))
+	miss(1, at5)
+	wants("after a write of the counter", 11, 61)
+	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true`+to5+` counter_data:{packet_count:20 byte_count:2}}`))
+	wants("after a write with the entry", 20, 2)
+	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true}`)) // the program's action again
+	miss(1, at7)
+	wants("after a reset", 21, 62)
+	r.mustWrite(insert(t, `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x09"}}`+to5+`}`))
+	miss(1, at5)
+	wants("after a hit", 21, 62)
+	if got := r.mustRead(entry(t, key+`}`))[0].GetTableEntry().GetCounterData(); got != nil {
+		t.Errorf("a read that does not ask for the counter returns it: %v", got)
+	}
+	if got := r.mustRead(entry(t, `direct_counter_entry:{table_entry:{table_id:$small}}`)); len(got) != 1 {
+		t.Errorf("a read of all entries returns %d, want 1: the default entry must be asked for", len(got))
 	}
 }
 
@@ -294,6 +347,31 @@ func TestMeters(t *testing.T) {
 		t.Errorf("after the reset the colors are%s, want%s", got, want)
 	}
 
+	// What misses is marked by the default entry's meter, and by none as long as that has no rates.
+	r.mustWrite(remove(t, key+`}`))
+	const defaultKey = `table_entry:{table_id:$marked is_default_action:true`
+	r.mustWrite(modify(t, `direct_meter_entry:{`+defaultKey+`} config:{`+slowBytes+`}}`))
+	if got, want := showColors(host, at3, 3), " 0 10 20"; got != want {
+		t.Errorf("the default entry's colors are%s, want%s", got, want)
+	}
+	const noAction = ` action:{action:{action_id:$NoAction}}`
+	for ask, want := range map[string]string{
+		`direct_meter_entry:{` + defaultKey + `}}`: `direct_meter_entry:{` + defaultKey + `} config:{cburst:60 pburst:120}}`,
+		defaultKey + ` meter_config:{}}`:           `table_entry:{table_id:$marked` + noAction + ` meter_config:{cburst:60 pburst:120} is_default_action:true}`,
+	} {
+		if diff := cmp.Diff([]string{want}, read(ask)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", ask, diff)
+		}
+	}
+	r.mustWrite(modify(t, defaultKey+noAction+` meter_config:{cir:1 cburst:1 pir:1 pburst:1}}`))
+	if diff := cmp.Diff([]string{`direct_meter_entry:{` + defaultKey + `} config:{cir:1 cburst:1 pir:1 pburst:1}}`}, read(`direct_meter_entry:{`+defaultKey+`}}`)); diff != "" {
+		t.Errorf("written with the default entry (-want +got):\n%s", diff)
+	}
+	r.mustWrite(modify(t, defaultKey+`}`)) // a reset
+	if diff := cmp.Diff([]string{`direct_meter_entry:{` + defaultKey + `}}`}, read(`direct_meter_entry:{`+defaultKey+`}}`)); diff != "" {
+		t.Errorf("the default entry's meter after a reset (-want +got):\n%s", diff)
+	}
+
 	for _, tt := range []struct {
 		kind         v1.Update_Type
 		entity, want string
@@ -310,7 +388,6 @@ func TestMeters(t *testing.T) {
 		{v1.Update_INSERT, `direct_meter_entry:{` + key + `}}`, "InvalidArgument: a direct meter takes MODIFY only, not INSERT"},
 		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$rules}}`, "InvalidArgument: table rules has no direct meter"},
 		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$marked match:{field_id:1 exact:{value:"\x08"}}}}`, "NotFound: table marked: no such entry"},
-		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$marked is_default_action:true}}`, "Unimplemented: this target has no direct meters on default entries"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
 			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)

@@ -10,15 +10,21 @@
 // (section "Bytestrings"), also in a match or a parameter, and MODIFY without an action changes direct
 // resources and nothing else (section "Action Specification").
 //
-// A client used to bmv2 finds these differences: nobody may write without being primary; when the
-// primary leaves, the others do not move up by themselves; a full table answers RESOURCE_EXHAUSTED;
-// reads filter by action, priority and metadata, and take all tables for direct counters and meters;
-// registers are read and written; one write may set all cells of a meter; a backup's packet-out is answered
-// with an error; idle timeouts are exact to 100 ms and have no minimum.
+// A client used to bmv2 finds these differences: nobody may write without being primary; when the primary leaves, the
+// others do not move up by themselves; a full table answers RESOURCE_EXHAUSTED; reads filter by action, priority and
+// metadata, and take all tables for direct counters and meters; registers are read and written; one write may set all
+// cells of a meter; a backup's packet-out is answered with an error; idle timeouts are exact to 100 ms and have no
+// minimum; default entries have counters and meters, and a miss counts; entries of the program are const only where
+// P4Info says so; wildcard reads of what a program lacks are empty; digests may hold more than bit<W>, and int<W> is
+// in two's complement; types may be translated; a table that only P4Info has is kept, and met by no packet (where
+// only the device configuration has another, they belong to two programs).
 //
-// Not offered, and answered UNIMPLEMENTED: action profiles, value sets, clone sessions, extern
-// entries, backup replicas, direct counters and meters of default entries, counters of colors,
-// RECONCILE_AND_COMMIT, and batches other than CONTINUE_ON_ERROR.
+// Nobody configures translations (section "PSA Metadata Translation"): a number stands for the same number of the
+// data plane, and for strings see names.
+//
+// Not offered, and answered UNIMPLEMENTED: writing action profiles, value sets, clone sessions and extern entries, of
+// which reads find none; backup replicas, counters of colors, RECONCILE_AND_COMMIT, and batches other than
+// CONTINUE_ON_ERROR.
 package server
 
 import (

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"time"
 
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
@@ -27,7 +28,7 @@ func (p *pipeline) updateTable(kind v1.Update_Type, e *v1.TableEntry, now time.D
 	if e.GetIsDefaultAction() {
 		return t.updateDefault(kind, e)
 	}
-	key, err := t.key(e.GetMatch(), e.GetPriority())
+	key, err := t.key(e.GetMatch(), e.GetPriority(), kind == v1.Update_INSERT)
 	if err != nil {
 		return err
 	}
@@ -137,24 +138,23 @@ func (t *table) updateDefault(kind v1.Update_Type, e *v1.TableEntry) error {
 		return err
 	}
 	switch {
-	case e.GetCounterData() != nil || e.GetMeterConfig() != nil:
-		return unimplemented("direct counters or meters on default entries")
 	case t.constDefault:
 		return status.Errorf(codes.PermissionDenied, "table %s: the default entry is const", t.name)
 	case e.GetAction() == nil:
 		t.engine.ResetDefault()
 		t.noteDefault = note{}
-		return nil
+	default:
+		c, err := t.action(e.GetAction(), true)
+		if err != nil {
+			return err
+		}
+		if err := t.engine.SetDefault(c); err != nil {
+			return engineError(t, err)
+		}
+		t.noteDefault = noteOf(e)
 	}
-	c, err := t.action(e.GetAction(), true)
-	if err != nil {
-		return err
-	}
-	if err := t.engine.SetDefault(c); err != nil {
-		return engineError(t, err)
-	}
-	t.noteDefault = noteOf(e)
-	return nil
+	setCounter(t.engine.Miss(), e.GetCounterData())
+	return t.setMeter(t.engine.Miss(), e.GetMeterConfig())
 }
 
 // checkBody checks what of an entry is neither key nor action, for INSERT and MODIFY.
@@ -191,8 +191,9 @@ type key struct {
 	priority int
 }
 
-// key converts the key of an entry (sections "TableEntry" and "Match Format").
-func (t *table) key(match []*v1.FieldMatch, priority int32) (key, error) {
+// key converts the key of an entry (sections "TableEntry" and "Match Format"). Strings that no entry can have,
+// because they are new, make it NOT_FOUND, but for an entry that is new itself.
+func (t *table) key(match []*v1.FieldMatch, priority int32, isNew bool) (key, error) {
 	k := key{priority: int(priority)}
 	if t.prioritised && priority <= 0 {
 		return k, invalid("table %s: priority is %d, want 1 or more: it has ternary, range or optional fields", t.name, priority)
@@ -201,11 +202,13 @@ func (t *table) key(match []*v1.FieldMatch, priority int32) (key, error) {
 		return k, invalid("table %s: priority is %d, want 0: it has exact and LPM fields only", t.name, priority)
 	}
 	var err error
-	k.match, err = t.match(match)
+	if k.match, err = t.match(match, isNew); errors.Is(err, errNoSuchName) {
+		err = engineError(t, engine.ErrNotFound)
+	}
 	return k, err
 }
 
-func (t *table) match(match []*v1.FieldMatch) ([]engine.Match, error) {
+func (t *table) match(match []*v1.FieldMatch, invent bool) ([]engine.Match, error) {
 	out := make([]engine.Match, len(t.fields))
 	seen := make([]bool, len(t.fields))
 	for _, m := range match {
@@ -218,7 +221,7 @@ func (t *table) match(match []*v1.FieldMatch) ([]engine.Match, error) {
 		}
 		seen[i] = true
 		var err error
-		if out[i], err = t.fields[i].decode(t.name, m); err != nil {
+		if out[i], err = t.fields[i].decode(t.name, m, invent); err != nil {
 			return nil, err
 		}
 	}
@@ -271,7 +274,7 @@ func (t *table) action(a *v1.TableAction, isDefault bool) (engine.Call, error) {
 		}
 		var err error
 		what := func() string { return "table " + t.name + ": action " + c.name + ": parameter " + c.params[i].name }
-		if out.Params[i], err = fixed(v.GetValue(), c.params[i].bits, what); err != nil {
+		if out.Params[i], err = c.params[i].fromBytes(v.GetValue(), true, what); err != nil {
 			return out, err
 		}
 	}

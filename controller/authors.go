@@ -2,7 +2,9 @@ package controller
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
@@ -30,6 +32,8 @@ const (
 //	                +--> another session of its name reports: void, the same as gone
 type author struct {
 	session string
+	former  string    // the session that this one took the place of
+	shared  time.Time // when two sessions that both live took turns last: two healthds report by one name
 	last    time.Time // when it reported last
 	// verdicts are what it says of the backends that are checked; Unknown: it cannot ask, or no longer.
 	verdicts map[plan.BackendKey]store.Verdict
@@ -42,10 +46,15 @@ type authors map[string]*author
 func (a authors) hear(name, session string, now time.Time) *author {
 	one := a[name]
 	if one == nil || one.session != session {
-		if one == nil && len(a) >= authorsKept {
+		next := &author{session: session, verdicts: make(map[plan.BackendKey]store.Verdict)}
+		if one != nil {
+			if next.former, next.shared = one.session, one.shared; one.former == session {
+				next.shared = now
+			}
+		} else if len(a) >= authorsKept {
 			a.forgetOldest()
 		}
-		one = &author{session: session, verdicts: make(map[plan.BackendKey]store.Verdict)}
+		one = next
 		a[name] = one
 	}
 	one.last = now
@@ -104,6 +113,35 @@ func (a authors) standing(key plan.BackendKey, before store.Verdict, since, star
 	return best
 }
 
+// dissent is the first healthd by name that finds a backend up while v, which stands, says otherwise, and until when it
+// is present; "" when nobody does.
+func (a authors) dissent(key plan.BackendKey, v store.Verdict, since, now time.Time) (name string, until time.Time) {
+	if v.Health != plan.Down && v.Health != plan.Failing {
+		return "", time.Time{}
+	}
+	for n, one := range a {
+		said := one.verdicts[key]
+		if said.Health != plan.Up || said.DetectedAt.Before(since) || now.Sub(one.last) > lapse {
+			continue
+		}
+		if name == "" || n < name {
+			name, until = n, one.last.Add(lapse)
+		}
+	}
+	return name, until
+}
+
+// shared are the names by which two healthds have reported lately.
+func (a authors) shared(now time.Time) (names []string) {
+	for name, one := range a {
+		if !one.shared.IsZero() && now.Sub(one.shared) < fresh {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // doubt is why a backend cannot be asked, by the word of a healthd.
 type doubt struct {
 	author, reason string
@@ -125,8 +163,8 @@ func (l *loop) uncheckedReason(key plan.BackendKey, v store.Verdict) string {
 	return ""
 }
 
-// authorship tells of a verdict who gave it, and whether it is still repeated.
-func (l *loop) authorship(m *api.BackendStatus, v store.Verdict, now time.Time) {
+// authorship tells of a verdict who gave it, whether it is still repeated, and who finds otherwise.
+func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v store.Verdict, now time.Time) {
 	m.Healthd = v.Author
 	heard := v.Heard
 	if one := l.authors[v.Author]; one != nil && one.session == v.Session {
@@ -134,4 +172,8 @@ func (l *loop) authorship(m *api.BackendStatus, v store.Verdict, now time.Time) 
 	}
 	m.Reported = timestampOf(heard)
 	m.HealthStale = v.Health != plan.Unknown && now.Sub(heard) > stale
+	if who, _ := l.authors.dissent(key, v, l.rechecked[key.Pool], now); who != "" {
+		m.Contradictions = append(m.Contradictions, fmt.Sprintf("healthd %s calls it %s and healthd %s up: "+
+			"new connections go elsewhere and open ones stay; is there a way to it from both hosts?", v.Author, healthWord(v.Health), who))
+	}
 }

@@ -19,10 +19,11 @@ const fresh = 5 * time.Minute
 type concerned struct {
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
+	shared  []string                   // names of two healthds each
 }
 
 func (l *loop) concerned() concerned {
-	c := concerned{make(map[string]bool), make(map[string]map[uint32]bool)}
+	c := concerned{make(map[string]bool), make(map[string]map[uint32]bool), l.authors.shared(time.Now())}
 	for _, p := range l.intent.Pools {
 		c.checked[p.Name] = len(p.Checks) > 0
 	}
@@ -118,9 +119,15 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	if anyChecked && !m.HealthConnected {
 		add(warning, "", []string{"no healthd is connected: nobody notices a server that dies"})
 	}
+	var shared []string
+	for _, name := range in.shared {
+		shared = append(shared, fmt.Sprintf("two healthds report by the name %s, and each voids what the other says: give one of them another with --name", name))
+	}
+	add(warning, "names", shared)
 	add(warning, "backends", unsure)
 	add(warning, "backends", wrong)
 	add(warning, "ports", ports)
+	add(warning, "spoofed stations", spoofConcerns(m))
 	add(warning, "claims", claimConcerns(m))
 	slices.SortStableFunc(all, func(a, b *api.Concern) int { return cmp.Compare(b.Severity, a.Severity) })
 	return all
@@ -161,6 +168,29 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (l
 		slices.SortFunc(missing, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 		list = append(list,
 			fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, few)))
+	}
+	return list
+}
+
+// spoofConcerns tells who sent lately under the MAC of a router or of the VIPs. Of backends their contradictions tell.
+func spoofConcerns(m *api.GetStatusResponse) (list []string) {
+	contradicted := make(map[string]bool)
+	for _, p := range m.Pools {
+		for _, b := range p.Backends {
+			contradicted[b.Pool+"/"+b.Name] = len(b.Contradictions) > 0
+		}
+	}
+	for _, s := range m.Spoofs {
+		if s.Station == "" || contradicted[s.Station] || m.Time.AsTime().Sub(s.Last.AsTime()) >= fresh {
+			continue
+		}
+		line := fmt.Sprintf("frames from %s, the MAC of %s, come in by port %d of %s and are dropped: ", s.Mac, s.Station, s.Port, s.Switch)
+		if s.StationPort == 0 {
+			line += "no host may send under it"
+		} else {
+			line += fmt.Sprintf("switch_port says %d, or a host there pretends", s.StationPort)
+		}
+		list = append(list, line)
 	}
 	return list
 }

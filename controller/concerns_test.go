@@ -16,7 +16,7 @@ import (
 func TestConcerns(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
-	in := concerned{map[string]bool{"web": true}, map[string]map[uint32]bool{"leaf1": {1: true, 2: true, 12: true}}}
+	in := concerned{map[string]bool{"web": true}, map[string]map[uint32]bool{"leaf1": {1: true, 2: true, 12: true}}, nil}
 	well := func() *api.GetStatusResponse {
 		return &api.GetStatusResponse{
 			Time: timestamppb.New(now), HealthConnected: true,
@@ -91,6 +91,19 @@ func TestConcerns(t *testing.T) {
 			m.Switches[0].Ports = p[:3]
 		}, []string{"WARNING port 1 of leaf1 has dropped frames, the last 1m0s ago: frame is longer than the MTU", "WARNING port 2 of leaf1 is not present: the interface is gone",
 			"WARNING switch leaf1 does not have ports that the configuration names: 12"}},
+		{"spoofed stations", func(m *api.GetStatusResponse) {
+			m.Pools[0].Backends[0].Contradictions = []string{"frames from its MAC come in by port 3"}
+			of := func(station, mac string, port uint32, last time.Duration) *api.Spoof {
+				return &api.Spoof{Switch: "leaf1", Port: 3, Mac: mac, Station: station, StationPort: port, Last: ago(last)}
+			}
+			m.Spoofs = []*api.Spoof{
+				of("router1", "02:00:00:00:00:01", 2, 0), of("the VIPs", "02:53:4c:00:00:01", 0, time.Minute),
+				of("router2", "02:00:00:00:00:02", 2, time.Hour), of("web/web1", "02:00:00:00:00:11", 2, 0),
+				of("", "02:00:00:00:00:77", 0, 0),
+			}
+		}, []string{"WARNING backend web/web1: frames from its MAC come in by port 3",
+			"WARNING frames from 02:00:00:00:00:01, the MAC of router1, come in by port 3 of leaf1 and are dropped: switch_port says 2, or a host there pretends",
+			"WARNING frames from 02:53:4c:00:00:01, the MAC of the VIPs, come in by port 3 of leaf1 and are dropped: no host may send under it"}},
 		{"claims", func(m *api.GetStatusResponse) {
 			m.ArpClaims = []*api.ARPClaim{
 				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 3, Last: ago(time.Minute)},

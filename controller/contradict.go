@@ -11,7 +11,8 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// hearTime is how long a server has to say something after a switch was read back.
+// hearTime is how long a server has to say something after a switch was read back, and after the configuration changed,
+// which may be what its MAC is.
 const hearTime = 30 * time.Second
 
 // contradict holds what switches have seen against the mac and switch_port of each backend: where one is wrong, a part
@@ -21,7 +22,7 @@ func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, coun
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {
 			for _, name := range slices.Sorted(maps.Keys(seen)) {
-				if line := contradiction(b, name, seen[name], counted[name].Pinned, now); line != "" {
+				if line := contradiction(b, name, seen[name], counted[name].Pinned, m.IntentAppliedAt.AsTime(), now); line != "" {
 					b.Contradictions = append(b.Contradictions, line)
 				}
 			}
@@ -29,8 +30,9 @@ func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, coun
 	}
 }
 
-// contradiction tells what is wrong; sent is what came under the MACs of pinned stations.
-func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sent map[packet.MAC]device.Count, now time.Time) string {
+// contradiction tells what is wrong; sent is what came under the MACs of pinned stations, changed when the configuration
+// did last.
+func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sent map[packet.MAC]device.Count, changed, now time.Time) string {
 	mac, err := packet.ParseMAC(b.Mac)
 	if err != nil || seen.Since.IsZero() {
 		return ""
@@ -39,7 +41,7 @@ func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sen
 		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d, "+
 			"or a host there pretends", b.Mac, s.Port, name, b.SwitchPort)
 	}
-	if n, told := sent[mac]; told && n.Packets == 0 && now.Sub(seen.Since) > hearTime &&
+	if n, told := sent[mac]; told && n.Packets == 0 && now.Sub(seen.Since) > hearTime && now.Sub(changed) > hearTime &&
 		b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0 {
 		return fmt.Sprintf("%d packets went to its MAC %s, and nothing has come from there on %s though it is up: "+
 			"is mac right?",

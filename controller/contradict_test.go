@@ -38,11 +38,15 @@ func TestContradictions(t *testing.T) {
 		{"never seen, but it is down", api.Health_HEALTH_DOWN, 12, device.Sightings{Since: old}, sent(0), ""},
 		{"never seen, but nobody knows that it lives", api.Health_HEALTH_UNSPECIFIED, 12, device.Sightings{Since: old}, sent(0), ""},
 		{"not seen yet", api.Health_HEALTH_UP, 12, device.Sightings{Since: now.Add(-hearTime)}, sent(0), ""},
+		{"the configuration has just changed", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, sent(0), ""},
 		{"the switch does not tell who is silent", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, nil, ""},
 		{"the switch was not read", api.Health_HEALTH_UP, 12, device.Sightings{}, sent(0), ""},
 	} {
 		b := &api.BackendStatus{Pool: "web", Name: "web1", Mac: mac.String(), SwitchPort: 2, Health: tt.health, Packets: &api.PacketCount{Packets: tt.packets}}
 		m := &api.GetStatusResponse{Time: timestamppb.New(now), Pools: []*api.PoolStatus{{Backends: []*api.BackendStatus{b}}}}
+		if tt.name == "the configuration has just changed" {
+			m.IntentAppliedAt = timestamppb.New(now.Add(-hearTime))
+		}
 		contradict(m, map[string]device.Sightings{"leaf1": tt.seen}, map[string]switchCounters{"leaf1": {Counters: device.Counters{Pinned: tt.sent}}})
 		got := ""
 		for _, line := range b.Contradictions {

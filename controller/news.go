@@ -22,6 +22,9 @@ func verdictChanged(key plan.BackendKey, v store.Verdict) *api.Event {
 	if v.Reason != "" {
 		text += ": " + v.Reason
 	}
+	if v.Author != "" && v.Author != unnamed {
+		text += " (says " + v.Author + ")"
+	}
 	return &api.Event{Text: text, Detail: &api.Event_Verdict{Verdict: &api.VerdictChanged{
 		Pool: key.Pool, Backend: key.Backend, Health: healthMessage(v.Health), Reason: v.Reason, DetectedAt: timestamppb.New(v.DetectedAt),
 	}}}

@@ -182,7 +182,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			bm.Reason = "waits for its first verdict"
 		}
 		if len(p.Checks) > 0 {
-			l.authorship(bm, verdict, now)
+			l.authorship(bm, key, verdict, now)
 			bm.UncheckedReason = l.uncheckedReason(key, verdict)
 		}
 		if bm.GraceSlots = uint32(share.Grace); share.Grace > 0 {

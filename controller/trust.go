@@ -19,6 +19,7 @@ import (
 //
 //	grace    the open flows of a backend that is down stay with it for a while (plan moves the new ones at once)
 //	floor    while so much has fallen at once that the checks are suspect, no grace ends
+//	dissent  while another healthd finds the backend up, its grace does not end
 //	suspect  while a switch is lost that the checks may go through, and until it has been back for the time of a
 //	         few checks, what they say of servers does not count, and no grace ends
 //
@@ -208,8 +209,10 @@ type graces struct {
 	ends map[plan.BackendKey]time.Time
 }
 
-// look brings g in line with st. held says whether the connected switches hold it, floors which pools are below theirs.
-func (g *graces) look(intent *config.Intent, st plan.State, health map[plan.BackendKey]plan.Health, floors map[string]string, held bool, now time.Time) {
+// look brings g in line with st. held says whether the connected switches hold it, floors which pools are below theirs,
+// disputed which backends another healthd finds up.
+func (g *graces) look(intent *config.Intent, st plan.State, health map[plan.BackendKey]plan.Health, floors map[string]string,
+	disputed func(plan.BackendKey) bool, held bool, now time.Time) {
 	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
 	ends := make(map[plan.BackendKey]time.Time)
 	for _, pool := range intent.Pools {
@@ -225,7 +228,7 @@ func (g *graces) look(intent *config.Intent, st plan.State, health map[plan.Back
 				continue
 			}
 			switch end, ok := g.ends[key]; {
-			case floors[pool.Name] != "" && wanted(pool, m.Name):
+			case (floors[pool.Name] != "" || disputed(key)) && wanted(pool, m.Name):
 				ends[key] = time.Time{}
 			case ok && end.IsZero():
 				ends[key] = now.Add(max(pool.Grace, pool.Floor.Within))
@@ -282,7 +285,14 @@ func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
 		at(end)
 	}
 	held := l.connected() && caughtUp(l.views, l.sequence)
-	l.graces.look(l.intent, l.st.Plan, health, l.floors, held, now)
+	disputed := func(key plan.BackendKey) bool {
+		who, until := l.authors.dissent(key, l.st.Verdicts[key], l.rechecked[key.Pool], now)
+		if who != "" {
+			at(until.Add(1)) // it may be silent by then
+		}
+		return who != ""
+	}
+	l.graces.look(l.intent, l.st.Plan, health, l.floors, disputed, held, now)
 	if s != nil || !held {
 		return next // a status of the switches ends up here
 	}
@@ -396,7 +406,7 @@ func (l *loop) graceUntil(pool config.Pool, backend string) *timestamppb.Timesta
 func (l *loop) heldReason(pool config.Pool, census plan.Census) string {
 	var reasons []string
 	if census.Unowned > 0 && census.Moving > 0 && l.floors[pool.Name] == "" {
-		reasons = append(reasons, "no other backend may take slots of those that are down: their open connections stay where they are")
+		reasons = append(reasons, "no other backend may take slots of those that are down or failing: their open connections stay where they are")
 	}
 	if text := l.floors[pool.Name]; text != "" {
 		reasons = append(reasons, text)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
@@ -279,6 +280,84 @@ func TestFailingDrains(t *testing.T) {
 			t.Errorf("web2 fails: %v", b)
 		}
 	})
+}
+
+// Two healthds that both live may differ, because one of them has no way to a server that the other reaches. New
+// connections go where nobody has a doubt, and the open ones stay for as long as somebody finds the server up.
+func TestHealthdsThatDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(3), store.State{})
+		l.connect("leaf1")
+		detected := time.Now()
+		say := func(name string, h api.Health) {
+			t.Helper()
+			var list []*api.Verdict
+			for _, b := range []string{"web1", "web2", "web3"} {
+				v := api.Verdict{Pool: "web", Backend: b, Health: api.Health_HEALTH_UP, DetectedAt: timestamppb.New(detected)}
+				if b == "web2" {
+					v.Health = h
+				}
+				list = append(list, &v)
+			}
+			l.in(func() {
+				_, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true, Verdicts: list})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			l.connect("leaf1")
+		}
+		say("h1", api.Health_HEALTH_UP)
+		time.Sleep(time.Second)
+		detected = time.Now()
+		say("h2", api.Health_HEALTH_DOWN)
+		for range 60 { // 5 minutes, far beyond the grace
+			time.Sleep(5 * time.Second)
+			say("h1", api.Health_HEALTH_UP)
+			say("h2", api.Health_HEALTH_DOWN)
+		}
+		synctest.Wait()
+		b := l.web().Backends[1]
+		want := "healthd h2 calls it down and healthd h1 up: new connections go elsewhere and open ones stay; is there a way to it from both hosts?"
+		if b.Slots != 0 || b.GraceSlots != 21 || b.GraceUntil != nil || !slices.Equal(b.Contradictions, []string{want}) {
+			t.Errorf("h1 finds web2 up: %v", b)
+		}
+		for range 14 { // h1 is gone: 30 s, and what is left of a fall 30 s more
+			time.Sleep(5 * time.Second)
+			say("h2", api.Health_HEALTH_DOWN)
+		}
+		synctest.Wait()
+		if b := l.web().Backends[1]; b.GraceSlots != 0 || len(b.Contradictions) != 0 {
+			t.Errorf("nobody finds web2 up any more: %v", b)
+		}
+	})
+}
+
+// Two healthds of one name void each other's word, and somebody has to know.
+func TestTwoOfOneName(t *testing.T) {
+	a := make(authors)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		session string
+		want    []string
+	}{
+		{"a", nil}, {"a", nil}, {"b", nil}, {"b", nil}, // it was started anew
+		{"c", nil}, {"b", []string{"h1"}}, {"c", []string{"h1"}},
+	} {
+		a.hear("h1", tt.session, now)
+		if got := a.shared(now); !slices.Equal(got, tt.want) {
+			t.Errorf("session %s: %v, want %v", tt.session, got, tt.want)
+		}
+	}
+	if got := a.shared(now.Add(fresh)); got != nil {
+		t.Errorf("later: %v, want nothing", got)
+	}
+	in := concerned{shared: []string{"h1"}}
+	got := concerns(&api.GetStatusResponse{}, in)
+	want := "two healthds report by the name h1, and each voids what the other says: give one of them another with --name"
+	if len(got) != 1 || got[0].Text != want {
+		t.Errorf("concerns are %v, want %s", got, want)
+	}
 }
 
 // Verdicts belong to who gave them.

@@ -23,7 +23,11 @@ func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unkn
 	now := time.Now()
 	l.reported = now
 	name := cmp.Or(text.Cut(r.Healthd), unnamed)
+	shared := len(l.authors.shared(now))
 	by := l.authors.hear(name, text.Cut(r.Session), now)
+	if len(l.authors.shared(now)) > shared {
+		l.log.Warn("two healthds report by one name: give one of them another with --name", "healthd", name)
+	}
 	next := l.st
 	next.Verdicts = maps.Clone(l.st.Verdicts)
 	changed := cause{}

@@ -230,12 +230,15 @@ func reasonText(b *api.BackendStatus, now time.Time) string {
 	if b.UncheckedReason != "" && b.UncheckedReason != b.Reason {
 		parts = append(parts, "not checked: "+b.UncheckedReason)
 	}
-	if b.HealthStale {
-		by := ""
-		if b.Healthd != "" {
-			by = " by " + b.Healthd
+	if b.HealthStale || b.Healthd != "" {
+		said := "said"
+		if b.HealthStale {
+			said = "last said"
 		}
-		parts = append(parts, fmt.Sprintf("last said%s %s", by, ago(now, b.Reported)))
+		if b.Healthd != "" {
+			said += " by " + b.Healthd
+		}
+		parts = append(parts, said+" "+ago(now, b.Reported))
 	}
 	if b.GraceSlots > 0 {
 		left := "does not end by itself"

@@ -335,6 +335,7 @@ func TestStatusText(t *testing.T) {
 			{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true, Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused",
 				HealthStale: true, Healthd: "manager", Reported: ago(time.Minute), GraceSlots: 1365, GraceUntil: ago(-6 * time.Second), Contradictions: []string{"its MAC is on port 2"}},
 			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
+				Reason: "all checks pass", Healthd: "spare", Reported: ago(2 * time.Second),
 				Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use", Packets: &api.PacketCount{Packets: 77}},
 		}}},
 		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
@@ -368,7 +369,7 @@ web: 31 slots wait: all 4 epochs are in use
 
 POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PACKETS  REASON
 web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused; last said by manager 1m0s ago; grace 6s, 1365 slots
-web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  31 slots wait: all 4 epochs are in use
+web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  all checks pass; said by spare 2s ago; 31 slots wait: all 4 epochs are in use
 web/web1: its MAC is on port 2
 
 SWITCH  PORT  INTERFACE  STATE        RECEIVED  DROPPED  SENT  DROPPED  REASON

@@ -156,7 +156,7 @@ func (p *parser) statuses(path string, raw []string) []uint16 {
 		low, err1 := strconv.ParseUint(first, 10, 16)
 		high, err2 := strconv.ParseUint(last, 10, 16)
 		if err1 != nil || err2 != nil || low < checkable.MinStatus || high > checkable.MaxStatus || low > high {
-			p.Add(at, "must be a status, 100..599, or a range of them such as 200-299, is %s", strict.Quote(text))
+			p.Add(at, "must be a status, 200..599, or a range of them such as 200-299, is %s", strict.Quote(text))
 			continue
 		}
 		for code := low; code <= high; code++ {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 
+	"github.com/sluicelb/sluice/controller/config/checkable"
 	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -38,7 +39,7 @@ const (
 // What lists may hold that no table bounds.
 const (
 	maxSwitches = 1024
-	maxStatuses = 500
+	maxStatuses = checkable.MaxStatus - checkable.MinStatus + 1
 )
 
 // Parse reads an intent. The error joins a *strict.Problem for each thing that is wrong, the first

@@ -214,11 +214,11 @@ func TestParseProblems(t *testing.T) {
 			`f:7: pools[0].checks[0].rise: must be 1..100, is 0`, `f:7: pools[0].checks[0].fall: must be 1..100, is -1`}},
 		{"check jitter", "path: /healthz", "interval: 1s, jitter: 2s", []string{`f:7: pools[0].checks[0].jitter: must be at most interval, 1s, is 2s`}},
 		{"check statuses", "path: /healthz", "expect_status: [20, 299-200, ok, 600, 1xx]", []string{
-			`f:7: pools[0].checks[0].expect_status[0]: must be a status, 100..599, or a range of them such as 200-299, is "20"`,
-			`f:7: pools[0].checks[0].expect_status[1]: must be a status, 100..599, or a range of them such as 200-299, is "299-200"`,
-			`f:7: pools[0].checks[0].expect_status[2]: must be a status, 100..599, or a range of them such as 200-299, is "ok"`,
-			`f:7: pools[0].checks[0].expect_status[3]: must be a status, 100..599, or a range of them such as 200-299, is "600"`,
-			`f:7: pools[0].checks[0].expect_status[4]: must be a status, 100..599, or a range of them such as 200-299, is "1xx"`}},
+			`f:7: pools[0].checks[0].expect_status[0]: must be a status, 200..599, or a range of them such as 200-299, is "20"`,
+			`f:7: pools[0].checks[0].expect_status[1]: must be a status, 200..599, or a range of them such as 200-299, is "299-200"`,
+			`f:7: pools[0].checks[0].expect_status[2]: must be a status, 200..599, or a range of them such as 200-299, is "ok"`,
+			`f:7: pools[0].checks[0].expect_status[3]: must be a status, 200..599, or a range of them such as 200-299, is "600"`,
+			`f:7: pools[0].checks[0].expect_status[4]: must be a status, 200..599, or a range of them such as 200-299, is "1xx"`}},
 		{"check keys of another type", "type: http, path: /healthz", "type: icmp, path: /, port: 7, verify_certificate: true", []string{
 			`f:7: pools[0].checks[0].port: must be left out of icmp checks: ICMP has no ports`,
 			`f:7: pools[0].checks[0].path: must be left out of icmp checks: it is for http and https`,

@@ -16,19 +16,6 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-// large is a State of 100 pools with 100 judged backends each.
-func large() State {
-	st := sample()
-	st.Verdicts = make(map[plan.BackendKey]Verdict)
-	for pool := range 100 {
-		for backend := range 100 {
-			key := plan.BackendKey{Pool: fmt.Sprintf("pool%d", pool), Backend: fmt.Sprintf("backend%d", backend)}
-			st.Verdicts[key] = Verdict{Health: plan.Up, Reason: "connect: connection refused", Since: when, DetectedAt: when}
-		}
-	}
-	return st
-}
-
 func databaseSize(t *testing.T, dir string) int64 {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(dir, "etcd/member/snap/db"))

@@ -97,7 +97,11 @@ func parseKey(line string) (Key, error) {
 	return NewKey(secret)
 }
 
-// ReadKeys reads a file of keys, see ParseKeys. The file must be closed to others than its owner and group.
+// published is the secret of gslb's example, which everybody can read.
+const published = "a secret of at least 16 bytes"
+
+// ReadKeys reads the file of keys of who answers, see ParseKeys. The file must be closed to others than its owner and
+// group, and its secrets must not be those of our documents.
 func ReadKeys(file string) ([]Key, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -113,6 +117,12 @@ func ReadKeys(file string) ([]Key, error) {
 	keys, err := ParseKeys(text)
 	if err != nil {
 		return nil, fmt.Errorf("reading the keys in %s: %w", file, err)
+	}
+	for _, k := range keys {
+		if string(k.secret) == published {
+			return nil, fmt.Errorf("reading the keys in %s: one is that of the example, which is public: "+
+				"make one, as with head -c 32 /dev/urandom | base64", file)
+		}
 	}
 	return keys, nil
 }

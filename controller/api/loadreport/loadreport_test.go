@@ -599,6 +599,8 @@ func TestKeys(t *testing.T) {
 	}{
 		{0o640, "sixteen bytes or more\n", ""},
 		{0o600, "short\n", "reading the keys in " + file + ": line 1: a key must have at least 16 bytes, has 5"},
+		{0o600, "sixteen bytes or more\na secret of at least 16 bytes\n", "reading the keys in " + file +
+			": one is that of the example, which is public: make one, as with head -c 32 /dev/urandom | base64"},
 		{0o644, "sixteen bytes or more\n", "reading the keys: everybody may use " + file + ", mode -rw-r--r--: chmod o= it"},
 	} {
 		if got := read(test.mode, test.text); got != test.want {

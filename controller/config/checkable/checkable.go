@@ -18,10 +18,10 @@ import (
 const (
 	MinInterval, MaxInterval = 10 * time.Millisecond, time.Hour // of every duration but jitter
 	MaxCount                 = 100                              // of rise and fall
-	MinStatus, MaxStatus     = 100, 599
-	MaxChecks                = 32      // of one pool
-	MaxAllChecks             = 8192    // of all pools
-	MaxTargets               = 1 << 18 // each check of a pool times each of its backends, of all pools
+	MinStatus, MaxStatus     = 200, 599                         // a status below is not an answer yet (RFC 9110 section 15.2)
+	MaxChecks                = 32                               // of one pool
+	MaxAllChecks             = 8192                             // of all pools
+	MaxTargets               = 1 << 18                          // each check of a pool times each of its backends, of all pools
 	maxPath                  = 2048
 )
 

@@ -19,10 +19,14 @@ var demoCommand = &cli.Command{
 	Usage: "show the whole at work, without root: servers die under load, drain and return, a data center dies",
 	Description: "Runs two data centers, each with switch, controller, health daemon and servers, gslb in front of\n" +
 		"them, and a client that asks gslb over DNS where to go, all in this process; sends real HTTP\n" +
-		"through them and proves what it claims by captures and by every DNS answer. Takes half a minute;\n" +
-		"exits 1 if a claim does not hold, or if it cannot go on.\n\n" +
+		"through them and proves what it claims by captures and by every DNS answer. Takes half a minute,\n" +
+		"and on a busy machine as long as it must, up to five. Exits 1 if a claim does not hold, or could\n" +
+		"not be measured: ✓ holds, ✗ does not, ? the machine was too busy to tell, or the demo did not get\n" +
+		"there.\n\n" +
 		"With --json the last and only line on stdout is one object, of what there is when the demo fails\n" +
-		"midway; progress goes to stderr.",
+		"midway; progress goes to stderr. \"proved\" is the whole: true if every claim holds, false if one\n" +
+		"does not, null if nothing was found false and not everything could be measured. What was not\n" +
+		"measured is null, never 0. \"ok\" counts the requests that were answered.",
 	Flags: []cli.Flag{
 		jsonFlag(),
 		&cli.BoolFlag{Name: "hold", Usage: "keep everything running afterwards, for other commands to look at"},

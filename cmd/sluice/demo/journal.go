@@ -51,9 +51,7 @@ func (j *journal[T]) all() []T {
 }
 
 // wait returns the first entry from a place on that matches; what it waits for names it in errors.
-func (j *journal[T]) wait(ctx context.Context, from int, timeout time.Duration, what string, match func(T) bool) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+func (j *journal[T]) wait(ctx context.Context, from int, what string, match func(T) bool) (T, error) {
 	var none T
 	for {
 		j.mu.Lock()
@@ -70,7 +68,7 @@ func (j *journal[T]) wait(ctx context.Context, from int, timeout time.Duration, 
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return none, fmt.Errorf("waiting until %s: %w", what, ctx.Err())
+			return none, fmt.Errorf("waiting until %s: %w", what, context.Cause(ctx))
 		}
 	}
 }

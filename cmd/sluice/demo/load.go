@@ -26,7 +26,9 @@ const (
 
 	// A SYN lost to a dead server is sent again after 1 s and 3 s. Much longer than that, so that a
 	// machine that is busy with other things breaks nothing.
-	requestTimeout = 12 * time.Second
+	requestLimit = 12 * time.Second
+
+	tick = 5 * time.Millisecond // in which new connections are opened together
 
 	firstPort, ports = 16384, 49152 // of the client
 )
@@ -36,10 +38,10 @@ const (
 // connection was on, by the evidence of the captures.
 type load struct {
 	client  *netstack.Host
+	pace    *pace
 	address netip.Addr                                  // the client's
 	where   func(ctx context.Context) (*network, error) // the data center for a new connection
 
-	timeout  time.Duration // of a request
 	rate     int           // new connections per second
 	stopping chan struct{} // closed: no new requests
 	stop     func()        // lets the requests under way end, and waits for them
@@ -76,13 +78,12 @@ type tally struct {
 	cutOff                 int            // by the end of the program
 	fresh, kept            map[string]int // answers by server: on new connections, on sessions
 	failures               []string       // the first on live servers
-	stall                  time.Duration  // the longest that the machine kept the load from running
 }
 
 // claims says what must hold of all requests, when none is under way. served is how many pages each
 // server says it sent. early is what had become of requests before all of a data center died, nil if none did: of
-// those hardly any may have failed.
-func (t tally) claims(served map[string]int, early *tally) []check {
+// those hardly any may have failed. A machine that is busy may make requests fail, and a script that was cut short has few.
+func (t tally) claims(served map[string]int, early *tally, cut, busy bool) []check {
 	ended := t.ok + t.failedDead + t.failedLive
 	sent, unsent := 0, 0 // pages; answers that no server knows of
 	for _, n := range served {
@@ -109,10 +110,10 @@ func (t tally) claims(served map[string]int, early *tally) []check {
 		text += fmt.Sprintf(", %s with any end", thousands(ended))
 	}
 	return []check{
-		{ended == t.issued && t.ok >= leastAnswers && early.failedDead*10 <= early.issued, text},
+		{ended == t.issued && t.ok >= leastAnswers && early.failedDead*10 <= early.issued, text, cut || busy},
 		{unsent == 0 && t.ok <= sent && sent <= ended, fmt.Sprintf(
-			"servers sent %s: all that were answered, no more than asked for", count(sent, "page"))},
-		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request"))},
+			"servers sent %s: all that were answered, no more than asked for", count(sent, "page")), false},
+		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request")), busy},
 	}
 }
 
@@ -137,10 +138,9 @@ func (t tally) since(before tally) tally {
 	return t
 }
 
-func newLoad(client *netstack.Host, address netip.Addr, where func(context.Context) (*network, error)) *load {
+func newLoad(client *netstack.Host, pace *pace, address netip.Addr, where func(context.Context) (*network, error)) *load {
 	return &load{
-		client: client, address: address, where: where,
-		timeout:  requestTimeout,
+		client: client, pace: pace, address: address, where: where,
 		order:    rand.Perm(ports),
 		stop:     func() {},
 		tally:    tally{fresh: make(map[string]int), kept: make(map[string]int)},
@@ -216,16 +216,13 @@ func (l *load) pause(ctx context.Context, d time.Duration) bool {
 }
 
 // newConnections sends requests on connections of their own, at the rate, whether the ones before
-// are answered or not.
+// are answered or not. A machine that is late gets fewer: a pause is not made up for.
 func (l *load) newConnections(ctx context.Context) {
 	slots := make(chan struct{}, mostInFlight)
 	due, last := 0.0, time.Now()
-	for l.pause(ctx, 5*time.Millisecond) {
+	for l.pause(ctx, tick) {
 		now := time.Now()
-		l.mu.Lock()
-		l.tally.stall = max(l.tally.stall, now.Sub(last))
-		l.mu.Unlock()
-		due = min(due+now.Sub(last).Seconds()*float64(l.rate), 50) // a pause is not made up for by a burst
+		due += min(now.Sub(last), 4*tick).Seconds() * float64(l.rate)
 		for last = now; due >= 1; due-- {
 			select {
 			case slots <- struct{}{}:
@@ -291,7 +288,7 @@ var errGivenUp = errors.New("the client gave up")
 
 // request sends one request, on a connection that it opens if the session has none, and counts what becomes of it.
 func (l *load) request(ctx context.Context, s *session) error {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	ctx, cancel := l.pace.within(ctx, requestLimit)
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -315,6 +312,20 @@ func (l *load) giveUp(n *network) {
 	defer l.mu.Unlock()
 	for s, giveUp := range l.underWay {
 		if s.net == n {
+			giveUp(errGivenUp)
+		}
+	}
+}
+
+// giveUpLost ends the requests under way on connections that a server accepted which has died since: no answer can come.
+func (l *load) giveUpLost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s, giveUp := range l.underWay {
+		if s.net == nil {
+			continue
+		}
+		if flow := s.net.proof.on(s.local); flow.answered != 0 && s.net.deadDuring(flow.answered, flow.opened, time.Now()) {
 			giveUp(errGivenUp)
 		}
 	}

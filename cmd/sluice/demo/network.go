@@ -11,7 +11,7 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-// picture is the demo's network; the values below are its other half.
+// picture is the demo's network; the values below are its other half. It takes 76 columns.
 const picture = `
      client 192.0.2.10 <--------- DNS over UDP ---------> gslb
           |                                                 |
@@ -26,9 +26,29 @@ const picture = `
        |        |        |        |              |        |        |
       web1     web2     web3     mgmt           web4     web5     mgmt
       .11      .12      .13      .250           .11      .12      .250
+`
 
-   The VIP is on every server's loopback. In each data center a controller
-   programs the switch over P4Runtime, and healthd checks from mgmt.
+// narrowPicture is the same network.
+const narrowPicture = `
+   client 192.0.2.10 <-- DNS --> gslb
+     |                           |
+   router 192.0.2.1    watches both
+     |                  controllers
+     |
+     | 10.0.0.1
+     +---1 fra: sluice.p4 on softswitch
+     |   | VIP 10.0.0.100:80
+     |   2-- web1 .11
+     |   3-- web2 .12
+     |   4-- web3 .13
+     |   5-- mgmt .250
+     |
+     | 10.1.0.1
+     +---1 ams: the same
+         | VIP 10.1.0.100:80
+         2-- web4 .11
+         3-- web5 .12
+         4-- mgmt .250
 `
 
 const (

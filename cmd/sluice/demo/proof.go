@@ -294,11 +294,12 @@ func (p *proof) opened(id uint16) int {
 	return p.opens[id]
 }
 
-// verdict returns the counts so far and what was not as it must be. Nothing seen is a breach.
-func (p *proof) verdict() (frameCounts, []string) {
+// verdict returns the counts so far, how many frames were not as they must be, and what is wrong: the first of those,
+// and what was not seen at all.
+func (p *proof) verdict() (counts frameCounts, breaches int, broken []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	broken := slices.Clone(p.broken)
+	broken = slices.Clone(p.broken)
 	if more := p.breaches - len(broken); more > 0 {
 		broken = append(broken, fmt.Sprintf("and so on, %d breaches in all", p.breaches))
 	}
@@ -314,5 +315,5 @@ func (p *proof) verdict() (frameCounts, []string) {
 			broken = append(broken, fmt.Sprintf("no %s was seen", seen.what))
 		}
 	}
-	return p.counts, broken
+	return p.counts, p.breaches, broken
 }

@@ -92,7 +92,7 @@ func (l *load) setSample(s *sample) {
 func receive[T any](ctx context.Context, c <-chan T) error {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-c:
 		return nil
 	}

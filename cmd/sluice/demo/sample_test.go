@@ -73,7 +73,7 @@ func TestClaimsOnRequests(t *testing.T) {
 			all, sent := whole.since(tally{}), map[string]int{"web1": served["web1"], "web2": served["web2"]}
 			test.change(&all, sent)
 			var got []bool
-			for _, c := range all.claims(sent, test.early) {
+			for _, c := range all.claims(sent, test.early, false, false) {
 				got = append(got, c.holds)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {

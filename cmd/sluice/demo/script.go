@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,11 +12,11 @@ import (
 )
 
 const (
-	rate     = 250 / slowdown / slowdown // new connections per second; a sample of them takes enough / rate
+	rate     = 250 / slowdown / max(1, slowdown/2) // new connections per second; a sample of them takes enough / rate
 	holdRate = 20
 
-	readyTimeout  = 20 * time.Second
-	changeTimeout = 10 * time.Second * slowdown // for anything that a change of the script must bring about
+	// changeLimit is for the longest way of a change: from the death of a data center to DNS.
+	changeLimit = 10 * time.Second * slowdown
 
 	killed, drained = "web2", "web3"
 )
@@ -24,57 +25,111 @@ const (
 type demo struct {
 	cfg      Config
 	screen   *screen
+	pace     *pace
 	world    *world
 	fra, ams *site // ams is nil without
 	selector *selector
 	resolver *resolver
 	load     *load
 
-	began           time.Time
 	killed          time.Time
 	share           int            // slots of the server that dies, before
 	sessionsAtDeath map[string]int // by server
 	answersBefore   int            // of the server that dies, of a sample before
+	drawn           int            // how often new connections were sampled
 	uneven          []string       // where new connections were not shared as the slots were
 	early           *tally         // what had become of requests before all of fra died; nil if it did not
 	eras            []era          // what DNS had to say when
 
 	result   Result
 	checks   []check
+	cut      bool // the script was not played to its end
 	reported bool
 }
 
-// check is one claim of the demo and whether it holds.
+// check is one claim of the demo and whether it holds. One that does not, and is excused, was not measured: the machine
+// was too busy to tell, or the script did not get there.
 type check struct {
-	holds bool
-	text  string
+	holds   bool
+	text    string
+	excused bool
 }
 
+// check makes a claim that a machine which is too busy can break.
 func (d *demo) check(holds bool, format string, args ...any) {
-	d.checks = append(d.checks, check{holds, fmt.Sprintf(format, args...)})
+	d.checks = append(d.checks, check{holds, fmt.Sprintf(format, args...), d.pace.busy() != ""})
+}
+
+// proved says what claims come to: true if all hold, false if one does not, nil if one could not be judged.
+func proved(claims []check) *bool {
+	result := new(true)
+	for _, c := range claims {
+		if !c.holds && !c.excused {
+			return new(false)
+		}
+		if !c.holds {
+			result = nil
+		}
+	}
+	return result
 }
 
 // step is a part of the script.
-type step func(d *demo, ctx context.Context) error
+type step struct {
+	shows string // what is not measured when it could not be played
+	play  func(d *demo, ctx context.Context) error
+}
 
-var wholeScript = []step{(*demo).baseline, (*demo).kill, (*demo).bringBack, (*demo).drain, (*demo).failover}
+var (
+	baseline  = step{"three servers share the load", (*demo).baseline}
+	death     = step{"the death of " + killed, (*demo).kill}
+	comeback  = step{"the return of " + killed, (*demo).bringBack}
+	draining  = step{"the drain of " + drained, (*demo).drain}
+	powerCuts = step{"the power cut at all of " + fra.name + ", and its return", (*demo).failover}
 
-// play runs the script, from the first request to the last change.
+	wholeScript = []step{baseline, death, comeback, draining, powerCuts}
+)
+
+// play runs the script, from the first request to the last change, or until a step cannot be played to its end.
 // The load that it starts goes on until loading ends.
-func (d *demo) play(ctx, loading context.Context) error {
-	d.load.once(ctx) // the first request, from which the switch of fra learns where the router is
-	for _, s := range d.sites() {
-		if err := s.learnRouter(ctx); err != nil {
-			return err
+func (d *demo) play(ctx, loading context.Context) {
+	first := step{"the first request", func(d *demo, ctx context.Context) error {
+		d.load.once(ctx) // from which the switch of fra learns where the router is
+		for _, s := range d.sites() {
+			if err := s.learnRouter(ctx); err != nil {
+				return err
+			}
+		}
+		d.load.start(loading, rate)
+		return nil
+	}}
+	script := append([]step{first}, d.cfg.script...)
+	for i, step := range script {
+		err := d.playStep(ctx, step)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			d.cut = true
+			d.screen.note("The demo cannot go on: %v.", err)
+			d.check(false, "%s: %v", step.shows, err)
+			for _, rest := range script[i+1:] {
+				d.checks = append(d.checks, check{text: rest.shows, excused: true})
+			}
+			return
 		}
 	}
-	d.load.start(loading, rate)
-	for _, step := range d.cfg.script {
-		if err := step(d, ctx); err != nil {
-			return err
-		}
+}
+
+func (d *demo) playStep(ctx context.Context, s step) error {
+	ctx, cancel := d.pace.within(ctx, stepLimit)
+	defer cancel()
+	err := s.play(d, ctx)
+	// What was called meanwhile says only that it was cancelled.
+	if overdue, ok := errors.AsType[*overdueError](context.Cause(ctx)); ok && err != nil && !errors.Is(err, overdue) {
+		err = fmt.Errorf("%w: %w", err, overdue)
 	}
-	return nil
+	return err
 }
 
 // showShares watches new connections to a data center for a while, prints how they are shared, beside the
@@ -89,20 +144,11 @@ func (d *demo) showShares(ctx context.Context, s *site, when string) (map[string
 		return nil, err
 	}
 	share, open := table.share(), d.load.openBefore(time.Now())
-	answers := 0
-	for _, server := range s.servers {
-		answers += fresh[server]
-	}
+	d.drawn++
 	for _, text := range uneven(s.servers, share, fresh) {
 		d.uneven = append(d.uneven, when+": "+text)
 	}
-	d.screen.head("%-*s  %9s %7s %7s %9s", 6+barWidth, "share of new connections", "", "answers", "slots", "sessions")
-	for _, server := range s.servers {
-		n := fresh[server]
-		percent := 100 * float64(n) / float64(max(answers, 1))
-		d.screen.line("%-6s%s  %7.1f %% %7s %7s %9s", server, d.screen.bar(n, answers), percent,
-			thousands(n), thousands(share[server]), thousands(open[server]))
-	}
+	d.screen.shares(s.servers, fresh, share, open)
 	return fresh, nil
 }
 
@@ -131,12 +177,13 @@ func (d *demo) kill(ctx context.Context) error {
 	d.sessionsAtDeath = d.load.openBefore(d.killed)
 	d.screen.at(0, "%s is dead", killed)
 
-	e, err := d.fra.events.wait(ctx, from, changeTimeout, killed+" is called down", verdict(killed, api.Health_HEALTH_DOWN))
+	e, err := d.fra.events.wait(ctx, from, killed+" is called down", verdict(killed, api.Health_HEALTH_DOWN))
 	if err != nil {
 		return err
 	}
 	detected := e.GetVerdict().GetDetectedAt().AsTime()
-	d.result.DetectionMS = milliseconds(detected.Sub(d.killed))
+	detection := milliseconds(detected.Sub(d.killed))
+	d.result.DetectionMS = &detection
 	d.screen.at(detected.Sub(d.killed), "healthd calls it down:")
 	d.screen.note("  %s", e.GetVerdict().GetReason())
 	report, err := d.reprogrammed(ctx, from, leaving(killed))
@@ -147,7 +194,8 @@ func (d *demo) kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.result.ReprogramMS = report.GetReprogramMs()
+	reprogram := report.GetReprogramMs()
+	d.result.ReprogramMS = &reprogram
 	written := report.GetTime().AsTime()
 	d.screen.at(written.Sub(d.killed), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
 	moved := before.movesTo(after)
@@ -164,8 +212,8 @@ func (d *demo) kill(ctx context.Context) error {
 	}
 	t := d.load.now().since(load)
 	d.screen.line("%s failed on the dead server, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
-	d.check(d.result.DetectionMS > 0 && d.result.ReprogramMS > 0,
-		"%.0f ms from death to detection, %.1f ms more to the last slot written", d.result.DetectionMS, d.result.ReprogramMS)
+	d.check(detection > 0 && reprogram > 0,
+		"%.0f ms from death to detection, %.1f ms more to the last slot written", detection, reprogram)
 	d.check(!entered.IsZero() && !entered.After(written),
 		"%s got connections, and none that was opened after the last slot was written", killed)
 	return nil
@@ -182,7 +230,7 @@ func (d *demo) bringBack(ctx context.Context) error {
 		return err
 	}
 	d.screen.at(0, "%s has power again, and has forgotten everything", killed)
-	e, err := d.fra.events.wait(ctx, from, changeTimeout, killed+" is called up", verdict(killed, api.Health_HEALTH_UP))
+	e, err := d.fra.events.wait(ctx, from, killed+" is called up", verdict(killed, api.Health_HEALTH_UP))
 	if err != nil {
 		return err
 	}
@@ -258,7 +306,7 @@ func (d *demo) drain(ctx context.Context) error {
 	ended := time.Now()
 	d.load.release(drained)
 	d.screen.at(0, "its sessions end")
-	e, err := d.fra.events.wait(ctx, from, changeTimeout, drained+" is drained", func(e *api.Event) bool {
+	e, err := d.fra.events.wait(ctx, from, drained+" is drained", func(e *api.Event) bool {
 		return e.GetDrainDone().GetBackend() == drained
 	})
 	if err != nil {
@@ -277,15 +325,20 @@ func (d *demo) drain(ctx context.Context) error {
 // showMoves prints who lost slots to whom.
 func (d *demo) showMoves(m moves) {
 	for _, mv := range m.sorted() {
-		d.screen.line("%10s  %s  %s → %s", "", count(m[mv], "slot"), nobody(mv.from), nobody(mv.to))
+		d.screen.hang(12, "", "%s  %s → %s", count(m[mv], "slot"), nobody(mv.from), nobody(mv.to))
 	}
 }
 
 // moved checks that a change moved a server's share and nothing else: by the slots themselves, before
 // and after, and by the controller's report, which must agree with them.
 func (d *demo) moved(change string, report *api.Reprogrammed, seen moves, surplus, share int) {
-	d.result.SurplusSlotMoves += max(surplus, int(report.GetSurplusMoves()))
-	d.checks = append(d.checks, explained(change, report, seen, surplus, share))
+	all := max(surplus, int(report.GetSurplusMoves()))
+	if before := d.result.SurplusSlotMoves; before != nil {
+		all += *before
+	}
+	d.result.SurplusSlotMoves = &all
+	explained := explained(change, report, seen, surplus, share)
+	d.check(explained.holds, "%s", explained.text)
 }
 
 func explained(change string, report *api.Reprogrammed, seen moves, surplus, share int) check {
@@ -294,16 +347,16 @@ func explained(change string, report *api.Reprogrammed, seen moves, surplus, sha
 		reported[move{m.GetFrom(), m.GetTo()}] += int(m.GetSlots())
 	}
 	if !maps.Equal(reported, seen) || surplus != int(report.GetSurplusMoves()) {
-		return check{false, fmt.Sprintf("%s: %s moved, %d surplus; the controller says %d, %d surplus",
+		return check{text: fmt.Sprintf("%s: %s moved, %d surplus; the controller says %d, %d surplus",
 			change, count(seen.all(), "slot"), surplus, reported.all(), report.GetSurplusMoves())}
 	}
-	return check{surplus == 0 && share > 0 && seen.all() == share, fmt.Sprintf(
+	return check{holds: surplus == 0 && share > 0 && seen.all() == share, text: fmt.Sprintf(
 		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus), count(share, "slot"), surplus)}
 }
 
 // reprogrammed waits for the controller's report that moves of some kind are in the switch.
 func (d *demo) reprogrammed(ctx context.Context, from int, kind func(*api.SlotMoves) bool) (*api.Reprogrammed, error) {
-	e, err := d.fra.events.wait(ctx, from, changeTimeout, "the switch is reprogrammed", func(e *api.Event) bool {
+	e, err := d.fra.events.wait(ctx, from, "the switch is reprogrammed", func(e *api.Event) bool {
 		return slices.ContainsFunc(e.GetReprogrammed().GetMoves(), kind)
 	})
 	return e.GetReprogrammed(), err

@@ -95,8 +95,6 @@ func startSelector(ctx context.Context, sites []*site, directory string, standar
 
 // awaitUp waits until every answer is up.
 func (s *selector) awaitUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
 	for {
 		why := ""
 		status, err := s.control.GetStatus(ctx, &control.GetStatusRequest{})
@@ -119,8 +117,6 @@ func (s *selector) awaitUp(ctx context.Context) error {
 
 // explain returns what `sluice gslb explain` would say of the answers.
 func (s *selector) explain(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
 	r, err := s.control.Explain(ctx, &control.ExplainRequest{Name: webName})
 	if err != nil {
 		return nil, fmt.Errorf("asking gslb to explain: %w", err)

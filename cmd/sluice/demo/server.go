@@ -38,8 +38,11 @@ type server struct {
 // outage is a time without power; still on while to is zero.
 type outage struct{ from, to time.Time }
 
-// powerOn boots the server and plugs it in. Nothing is left of the time before.
+// powerOn boots the server and plugs it in. Nothing is left of the time before. One that has power goes on.
 func (s *server) powerOn() error {
+	if s.host != nil {
+		return nil
+	}
 	var err error
 	s.host, err = netstack.New(netstack.Config{
 		Name: s.name, MAC: s.mac, Address: s.address, Gateway: s.gateway,

@@ -58,15 +58,15 @@ func TestMoves(t *testing.T) {
 		want   check
 	}{
 		{"all", moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1}, []*api.SlotMoves{{From: "web1", To: "web2", Slots: 1}, {From: "web3", To: "web2", Slots: 1}}, 2,
-			check{true, "return: 2 of 2 slots moved, 0 surplus; the controller agrees"}},
+			check{holds: true, text: "return: 2 of 2 slots moved, 0 surplus; the controller agrees"}},
 		{"one of two", moves{{"web1", "web2"}: 1}, []*api.SlotMoves{{From: "web1", To: "web2", Slots: 1}}, 2,
-			check{false, "return: 1 of 2 slots moved, 0 surplus; the controller agrees"}},
+			check{text: "return: 1 of 2 slots moved, 0 surplus; the controller agrees"}},
 		{"three of two", moves{{"web1", "web2"}: 3}, []*api.SlotMoves{{From: "web1", To: "web2", Slots: 3}}, 2,
-			check{false, "return: 3 slots moved, 1 surplus; the controller says 3, 0 surplus"}},
+			check{text: "return: 3 slots moved, 1 surplus; the controller says 3, 0 surplus"}},
 		{"not what was said", moves{{"web1", "web2"}: 1}, []*api.SlotMoves{{From: "web1", To: "web2", Slots: 2}}, 2,
-			check{false, "return: 1 slot moved, 0 surplus; the controller says 2, 0 surplus"}},
+			check{text: "return: 1 slot moved, 0 surplus; the controller says 2, 0 surplus"}},
 		{"none of none", moves{}, nil, 0,
-			check{false, "return: 0 of 0 slots moved, 0 surplus; the controller agrees"}},
+			check{text: "return: 0 of 0 slots moved, 0 surplus; the controller agrees"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := explained("return", &api.Reprogrammed{Moves: test.report}, test.seen, test.seen.surplusReturning("web2", 2), test.share)

@@ -192,8 +192,6 @@ func free(address string) bool {
 
 // until waits for the controller's status to lack nothing: missing says what, or "".
 func until(ctx context.Context, c *api.Client, missing func(*api.GetStatusResponse) string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
 	why := "the controller does not answer"
 	for {
 		status, err := c.GetStatus(ctx, &api.GetStatusRequest{})
@@ -204,7 +202,7 @@ func until(ctx context.Context, c *api.Client, missing func(*api.GetStatusRespon
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting until all is ready: %s: %w", why, ctx.Err())
+			return fmt.Errorf("waiting until all is ready: %s: %w", why, context.Cause(ctx))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -25,8 +25,8 @@ func TestDeath(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s, _ := open(t, Config{Dir: t.TempDir()})
 			etcd := s.embedded.etcd // nobody closes a store that is dead
-			t.Cleanup(etcd.Close)
-			go test.log(s.embedded.etcd.Server.Logger()) // never returns
+			t.Cleanup(etcd.Stop)
+			go test.log(s.embedded.etcd.Logger()) // never returns
 			select {
 			case <-s.embedded.alive.Done():
 			case <-time.After(10 * time.Second):

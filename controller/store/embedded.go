@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/config"
+	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/features"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -24,7 +29,7 @@ type embedded struct {
 	dir       string
 	log       *slog.Logger
 	lock      *os.File
-	etcd      *embed.Etcd
+	etcd      *etcdserver.EtcdServer
 	client    *clientv3.Client
 	compacted int64 // the revision up to which history is gone
 
@@ -74,7 +79,7 @@ func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logge
 		e.close()
 		return nil, nil, err
 	}
-	e.client = v3client.New(e.etcd.Server)
+	e.client = v3client.New(e.etcd)
 	if err := e.do(func() error { return e.makeRoom(ctx) }); err != nil {
 		e.client.Close()
 		e.close()
@@ -93,7 +98,7 @@ func (e *embedded) makeRoom(ctx context.Context) error {
 	if err := e.compact(ctx, now.Header.Revision); err != nil {
 		return err
 	}
-	if err := e.etcd.Server.Backend().Defrag(); err != nil {
+	if err := e.etcd.Backend().Defrag(); err != nil {
 		e.log.Warn("the store's file stays as large as it is", "err", err) // a copy needs room too
 	}
 	if _, err := e.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
@@ -120,22 +125,8 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 	if err := checkRoom(dir); err != nil {
 		return err
 	}
-	cfg := embed.NewConfig()
-	cfg.Name = "sluice"
-	cfg.Dir = data
-	// A name in the list of members, which has one; nothing listens there.
-	peer := url.URL{Scheme: "http", Host: "localhost:2380"}
-	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = nil, nil, nil
-	cfg.AdvertisePeerUrls = []url.URL{peer}
-	cfg.InitialCluster = cfg.Name + "=" + peer.String()
-	// Nobody else stands for election, so there is nobody to wait for.
-	cfg.TickMs, cfg.ElectionMs = 10, 50
-	cfg.QuotaBackendBytes = quota
-	// Entries that a snapshot covers are kept for members that lag, of which there are none; those
-	// since the last one are read into memory at the start.
-	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, 1
 	hook := deathHook{die: e.die}
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&zapCore{log: log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook)))
+	cfg := serverConfig(data, quota, zap.New(&zapCore{log: log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook)))
 	started := make(chan error, 1)
 	// Files that etcd cannot read end in deathHook, which never returns, or in a panic.
 	go func() {
@@ -144,12 +135,14 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 				e.die(fmt.Errorf("%v", r))
 			}
 		}()
-		etcd, err := embed.StartEtcd(cfg)
+		etcd, err := etcdserver.NewServer(cfg)
 		if err == nil {
 			e.etcd = etcd
+			etcd.Start()
 			select {
-			case <-etcd.Server.ReadyNotify():
-			case err = <-etcd.Err():
+			case <-etcd.ReadyNotify():
+			case <-etcd.StopNotify():
+				err = errors.New("it stopped")
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
@@ -167,6 +160,55 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 	case <-time.After(startTimeout):
 		e.die(errors.New("it did not start")) // nobody can wait for it
 		return fmt.Errorf("the embedded store is not ready after %v: the files in %s may be damaged: %s", startTimeout, data, remedy)
+	}
+}
+
+// serverConfig is etcd's configuration. etcd's package embed would make it, and serve it on sockets: for those that it
+// does not open here, it would link a gateway to HTTP, tracing exporters and debug handlers. Where there is
+// no comment, a value is embed's default.
+func serverConfig(dir string, quota int64, log *zap.Logger) config.ServerConfig {
+	const name = "sluice"
+	// A name in the list of members, which has one; nothing listens there.
+	peers := types.URLs{{Scheme: "http", Host: "localhost:2380"}}
+	return config.ServerConfig{
+		Name:                name,
+		DataDir:             dir,
+		PeerURLs:            peers,
+		InitialPeerURLsMap:  types.URLsMap{name: peers},
+		InitialClusterToken: "etcd-cluster",
+		NewCluster:          true,
+		Logger:              log,
+
+		// Nobody else stands for election, so there is nobody to wait for.
+		TickMs:                     10,
+		ElectionTicks:              5,
+		InitialElectionTickAdvance: true,
+		PreVote:                    true,
+
+		// Entries that a snapshot covers are kept for members that lag, of which there are none; those
+		// since the last one are read into memory at the start.
+		SnapshotCount:          snapshotCount,
+		SnapshotCatchUpEntries: 1,
+		MaxSnapFiles:           5,
+		MaxWALFiles:            5,
+
+		QuotaBackendBytes:    quota,
+		MaxTxnOps:            128,
+		MaxRequestBytes:      1.5 * 1024 * 1024,
+		BackendFreelistType:  bbolt.FreelistMapType,
+		AutoCompactionMode:   "periodic", // every 0 s: never
+		CompactHashCheckTime: time.Minute,
+		WarningApplyDuration: 100 * time.Millisecond,
+		DowngradeCheckTime:   5 * time.Second,
+		ServerFeatureGate:    features.NewDefaultServerFeatureGate(name, log),
+		V2Deprecation:        config.V2DeprDefault,
+		MaxLearners:          membership.DefaultMaxLearners,
+		StrictReconfigCheck:  true,
+		MaxConcurrentStreams: math.MaxUint32,
+		AuthToken:            "simple",
+		BcryptCost:           10,
+		TokenTTL:             300,
+		Metrics:              "basic",
 	}
 }
 
@@ -196,7 +238,7 @@ func (e *embedded) do(f func() error) error {
 func (e *embedded) close() {
 	// One that has given up would be waited for in vain.
 	if e.alive.Err() == nil && e.etcd != nil {
-		e.etcd.Close()
+		e.etcd.Stop()
 	}
 	e.lock.Close()
 }

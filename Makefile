@@ -5,8 +5,8 @@ SYSTEMS = ./bmv2-tests/... ./cmd/... ./controller # tests of whole systems, whic
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## see a P4 switch balance real HTTP traffic under DSR: no root, under a minute
-	$(GO) run ./cmd/sluice demo
+demo: build ## see a P4 switch balance real HTTP traffic under DSR: no root, half a minute; the first time minutes to compile
+	bin/sluice demo
 
 test: ## run the tests: no root needed; the summary lists those that need more, and why they were skipped
 	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- ./...
@@ -34,7 +34,7 @@ p4: ## recompile the pipeline (needs p4c-bm2-ss)
 	sh p4/build.sh
 
 build: ## build bin/sluice
-	$(GO) build -o bin/sluice ./cmd/sluice
+	@GO="$(GO)" sh cmd/sluice/build.sh
 
 .PHONY: help demo test check fuzz bench bench-dns bmv2 p4 build
 .DEFAULT_GOAL := help

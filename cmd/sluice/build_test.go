@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A build says what is coming, that it goes on and what go complains about; one with nothing to do says nothing.
+func TestBuild(t *testing.T) {
+	const announcement = "The first build downloads and compiles the libraries: about\n" +
+		"3 minutes of processor time, which two idle processors do\n" +
+		"in half of that, and 0.8 GB of caches (their places:\n" +
+		"`go env GOCACHE GOMODCACHE`). Later builds take seconds.\n"
+	for _, test := range []struct {
+		name string
+		says string // what go says
+		exit int    // its exit code
+		want string
+	}{
+		{"nothing to do", "", 0, ""},
+		{
+			"first", `go: downloading golang.org/x/sys v0.49.0
+go: downloading google.golang.org/grpc v1.83.2
+internal/cpu
+` + strings.Repeat("golang.org/x/sys/unix\n", 50) + `github.com/sluicelb/sluice/controller
+github.com/sluicelb/sluice/cmd/sluice
+`, 0,
+			announcement + `  library 1: golang.org/x/sys v0.49.0
+  package 1 of 3 or less
+  package 51 of 3 or less
+  compiling and linking sluice
+`,
+		},
+		{
+			"own code", "github.com/sluicelb/sluice/controller\ngithub.com/sluicelb/sluice/cmd/sluice\n", 0,
+			"  package 1 of 3 or less\n  compiling and linking sluice\n",
+		},
+		{
+			"an error", "github.com/sluicelb/sluice/p4\n# github.com/sluicelb/sluice/p4\np4/p4.go:3:1: syntax error\n", 7,
+			"  package 1 of 3 or less\n# github.com/sluicelb/sluice/p4\np4/p4.go:3:1: syntax error\n  the build failed\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fake := filepath.Join(t.TempDir(), "go")
+			script := "#!/bin/sh\ncase $1 in\nlist) printf 'a\\nb\\nc\\n'; exit 0 ;;\nesac\n" +
+				"[ \"$*\" = 'build -v -o bin/sluice ./cmd/sluice' ] || exit 99\ncat >&2 <<'END'\n" + test.says + "END\nexit " + string(rune('0'+test.exit)) + "\n"
+			if err := os.WriteFile(fake, []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			var stdout, stderr bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), "sh", "build.sh")
+			cmd.Env = append(os.Environ(), "GO="+fake)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			exit := 0
+			if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+				exit = ended.ExitCode()
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if exit != test.exit {
+				t.Errorf("exit code %d, want %d", exit, test.exit)
+			}
+			if diff := cmp.Diff(test.want, stderr.String()); diff != "" {
+				t.Errorf("stderr (-want +got):\n%s", diff)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("stdout: %s", &stdout)
+			}
+		})
+	}
+}

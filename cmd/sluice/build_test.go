@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,5 +76,26 @@ github.com/sluicelb/sluice/cmd/sluice
 				t.Errorf("stdout: %s", &stdout)
 			}
 		})
+	}
+}
+
+// What nobody uses is not compiled: etcd's package embed, for sockets that the store does not open, brings 56 packages.
+func TestCompiled(t *testing.T) {
+	list, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(list))
+	if store := "go.etcd.io/etcd/server/v3/etcdserver"; !slices.Contains(packages, store) {
+		t.Errorf("%s is not among %d packages", store, len(packages))
+	}
+	for _, unused := range []string{
+		"go.etcd.io/etcd/server/v3/embed",
+		"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc",
+		"net/http/pprof",
+	} {
+		if slices.Contains(packages, unused) {
+			t.Errorf("%s is compiled", unused)
+		}
 	}
 }

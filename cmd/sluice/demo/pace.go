@@ -34,7 +34,7 @@ type pace struct {
 	starved time.Duration // in seconds of which more than half were lost
 	second  struct{ own, total time.Duration }
 	longest time.Duration      // after which no wait goes on; 0: never
-	late    chan struct{}      // closed when the machine is found busy
+	late    chan struct{}      // closed when the machine is found busy before forEver
 	waits   map[*wait]struct{} // that have a limit
 }
 
@@ -74,7 +74,7 @@ func (p *pace) pass(elapsed time.Duration) {
 		}
 		p.second.own, p.second.total = 0, 0
 	}
-	if fine && p.busyness() != "" {
+	if fine && p.busyness() != "" && p.longest > 0 {
 		close(p.late)
 	}
 	over := p.longest > 0 && p.total >= p.longest
@@ -108,7 +108,8 @@ func (p *pace) within(ctx context.Context, limit time.Duration) (context.Context
 	return ctx, func() { done(); stop(nil) }
 }
 
-// forEver lets waits go on beyond the longest time that a demo may take: its systems stay.
+// forEver lets waits go on beyond the longest time that a demo may take, on a machine as busy as it likes: there is
+// nothing left to prove, and the systems stay.
 func (p *pace) forEver() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

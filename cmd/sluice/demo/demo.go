@@ -177,7 +177,7 @@ func (d *demo) startSites(ctx context.Context, directory string, standard bool) 
 
 // show plays the script under load and reports.
 func (d *demo) show(ctx context.Context) error {
-	d.resolver = newResolver(d.selector.dns, d.cfg.tamper.dns)
+	d.resolver = newResolver(d.selector.dns, d.pace, d.cfg.tamper.dns)
 	d.era(time.Now(), d.fra)
 	watching, stopWatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup

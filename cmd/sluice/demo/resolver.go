@@ -15,6 +15,7 @@ import (
 const (
 	askPause   = 20 * time.Millisecond * slowdown // between two queries of the watch
 	dnsTimeout = 5 * time.Second                  // after which an answer is lost
+	busyFactor = 6                                // times as long on a machine that is busy
 )
 
 // dnsTamper, in tests, gets to falsify what gslb answers.
@@ -32,6 +33,7 @@ type exchange struct {
 // answer changes.
 type resolver struct {
 	server    string // gslb
+	pace      *pace
 	tamper    dnsTamper
 	exchanges *journal[exchange]
 
@@ -39,8 +41,8 @@ type resolver struct {
 	cached exchange
 }
 
-func newResolver(server netip.AddrPort, tamper dnsTamper) *resolver {
-	return &resolver{server: server.String(), tamper: tamper, exchanges: newJournal[exchange]()}
+func newResolver(server netip.AddrPort, pace *pace, tamper dnsTamper) *resolver {
+	return &resolver{server: server.String(), pace: pace, tamper: tamper, exchanges: newJournal[exchange]()}
 }
 
 // watch asks until ctx ends.
@@ -73,6 +75,9 @@ func (r *resolver) ask(ctx context.Context) (exchange, error) {
 	query.SetQuestion(webName, dns.TypeA)
 	query.SetEdns0(1232, false)
 	client := dns.Client{Timeout: dnsTimeout}
+	if r.pace.busy() != "" {
+		client.Timeout *= busyFactor
+	}
 	e := exchange{sent: time.Now()}
 	response, _, err := client.ExchangeContext(ctx, query, r.server)
 	e.received = time.Now()

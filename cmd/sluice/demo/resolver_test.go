@@ -131,7 +131,7 @@ func TestResolver(t *testing.T) {
 		socket.Close()
 		<-serving
 	})
-	r := newResolver(netip.MustParseAddrPort(socket.LocalAddr().String()), nil)
+	r := newResolver(netip.MustParseAddrPort(socket.LocalAddr().String()), newPace(), nil)
 	fresh := func() { r.cached.received = time.Now().Add(time.Hour) }
 	stale := func() { r.cached.received = time.Now().Add(-webTTL * time.Second) }
 	look := func(want string, asked int) {

@@ -71,6 +71,16 @@ func (a authors) forgetOldest() {
 	delete(a, oldest)
 }
 
+// heard says whether anybody who reported to this controller has judged the backend.
+func (a authors) heard(key plan.BackendKey) bool {
+	for _, one := range a {
+		if v, ok := one.verdicts[key]; ok && v.Health != plan.Unknown {
+			return true
+		}
+	}
+	return false
+}
+
 // present says whether the author of v may still be asked, and has not taken back what it said of key. started is when
 // this controller did: who reported to the one before has not had the time to be heard.
 func (a authors) present(key plan.BackendKey, v store.Verdict, started, now time.Time) bool {

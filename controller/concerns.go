@@ -17,13 +17,17 @@ const fresh = 5 * time.Minute
 
 // concerned is what concerns follow from that the status itself does not have.
 type concerned struct {
+	older   string                     // that the store was older than a switch
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
 	shared  []string                   // names of two healthds each
 }
 
 func (l *loop) concerned() concerned {
-	c := concerned{make(map[string]bool), make(map[string]map[uint32]bool), l.authors.shared(time.Now())}
+	c := concerned{
+		older: l.meetings.told(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
+		shared: l.authors.shared(time.Now()),
+	}
 	for _, p := range l.intent.Pools {
 		c.checked[p.Name] = len(p.Checks) > 0
 	}
@@ -114,6 +118,9 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "pools", held)
 	if m.Frozen != "" {
 		add(warning, "", []string{"the configuration is frozen: " + m.Frozen})
+	}
+	if in.older != "" {
+		add(warning, "", []string{in.older})
 	}
 	add(warning, "backends", down)
 	if anyChecked && !m.HealthConnected {

@@ -16,7 +16,9 @@ import (
 func TestConcerns(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
-	in := concerned{map[string]bool{"web": true}, map[string]map[uint32]bool{"leaf1": {1: true, 2: true, 12: true}}, nil}
+	in := concerned{
+		checked: map[string]bool{"web": true}, ports: map[string]map[uint32]bool{"leaf1": {1: true, 2: true, 12: true}},
+	}
 	well := func() *api.GetStatusResponse {
 		return &api.GetStatusResponse{
 			Time: timestamppb.New(now), HealthConnected: true,

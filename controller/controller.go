@@ -165,10 +165,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.log.Error("the intent's file cannot be read, the stored intent stays", "revision", state.Intent.Revision, "err", unread)
 		file = ""
 	}
-	if state.Plan.NextEpoch == 0 {
-		// A new store may meet a switch whose mark cells keep epochs of a former one.
-		state.Plan.NextEpoch = uint32(time.Now().Unix())
-	}
+	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
+	// moves begin than seconds go by, so those of before are below the clock.
+	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
 	group, ctx := errgroup.WithContext(ctx)
 	l := newLoop(c.log, db, state)
 	var devices sync.WaitGroup

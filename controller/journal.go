@@ -58,6 +58,10 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 			return
 		}
 		log.Info("the store answers again")
+	case *api.Event_SlotsAdopted:
+		m := d.SlotsAdopted
+		log.Warn("the store is older than a switch, or was not written to it: open connections stay where the switch has them",
+			"switch", m.Switch, "slots", m.Slots, "of", m.SlotsTotal, "unknown_backends", m.Unknown)
 	case *api.Event_Healthd:
 		if !d.Healthd.Connected {
 			log.Warn("healthd has left: its verdicts stand, and nobody notices a server that dies")

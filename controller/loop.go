@@ -57,6 +57,8 @@ type loop struct {
 	fatal    error                    // ends run
 	sequence uint64                   // of the last decision
 
+	meetings meetings
+
 	devices map[string]*running
 	views   map[string]*view
 	waiting []plan.Wait // as of the last decision
@@ -103,6 +105,9 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		spoofs:  newSpoofs(),
 		drained: make(map[plan.BackendKey]bool),
 		forced:  make(map[plan.BackendKey]int),
+
+		meetings: meetings{stored: st.Plan},
+
 		authors: make(authors),
 		doubts:  make(map[plan.BackendKey]doubt),
 
@@ -489,6 +494,18 @@ func (l *loop) syncDevices() error {
 			Report: func(ctx context.Context, r device.Report) {
 				select {
 				case l.news <- func() { l.report(ctx, v, r) }:
+				case <-ctx.Done():
+				}
+			},
+			Meet: func(ctx context.Context, have plan.Tables) {
+				done := make(chan struct{})
+				select {
+				case l.news <- func() { defer close(done); l.meet(ctx, v, name, have) }:
+				case <-ctx.Done():
+					return
+				}
+				select {
+				case <-done:
 				case <-ctx.Done():
 				}
 			},

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"bytes"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -36,9 +37,9 @@ func TestDataDirectoryLost(t *testing.T) {
 	}
 }
 
-// A new store's epochs start from the clock, for a switch may keep those of a store that was lost; a store
-// that has a plan goes on from there.
-func TestEpochsOfANewStore(t *testing.T) {
+// Epochs are never below the clock, for a switch may keep those of a store that was lost, or those that were given since
+// a backup was made.
+func TestEpochsAreAboveTheClock(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
 	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address))}
@@ -60,12 +61,20 @@ func TestEpochsOfANewStore(t *testing.T) {
 	if first < before || first > after+1000 {
 		t.Errorf("the first epoch is %d, want one of about %d to %d", first, before, after)
 	}
-	save(t, dir, func(st *store.State) { st.Plan.NextEpoch = 7 })
-	d = startController(t, o)
-	d.synced()
-	d.kill()
-	if got := stored().NextEpoch; got != 7 {
-		t.Errorf("the next epoch after a restart is %d, want 7, that of the store", got)
+	for _, tt := range []struct {
+		name         string
+		stored, want uint32 // want: at least
+	}{
+		{"a backup", 7, before},
+		{"more moves than seconds", math.MaxInt32, math.MaxInt32},
+	} {
+		save(t, dir, func(st *store.State) { st.Plan.NextEpoch = tt.stored })
+		d = startController(t, o)
+		d.synced()
+		d.kill()
+		if got := stored().NextEpoch; got < tt.want || got > tt.want+1000 {
+			t.Errorf("%s: the next epoch after a restart is %d, want %d or a little more", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -2703,6 +2703,7 @@ type Event struct {
 	//	*Event_Spoof
 	//	*Event_StationsFull
 	//	*Event_Healthd
+	//	*Event_SlotsAdopted
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2901,6 +2902,15 @@ func (x *Event) GetHealthd() *HealthdChanged {
 	return nil
 }
 
+func (x *Event) GetSlotsAdopted() *SlotsAdopted {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_SlotsAdopted); ok {
+			return x.SlotsAdopted
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -2965,6 +2975,10 @@ type Event_Healthd struct {
 	Healthd *HealthdChanged `protobuf:"bytes,40,opt,name=healthd,proto3,oneof"`
 }
 
+type Event_SlotsAdopted struct {
+	SlotsAdopted *SlotsAdopted `protobuf:"bytes,70,opt,name=slots_adopted,json=slotsAdopted,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -2994,6 +3008,8 @@ func (*Event_Spoof) isEvent_Detail() {}
 func (*Event_StationsFull) isEvent_Detail() {}
 
 func (*Event_Healthd) isEvent_Detail() {}
+
+func (*Event_SlotsAdopted) isEvent_Detail() {}
 
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3608,6 +3624,76 @@ func (x *StoreChanged) GetError() string {
 	return ""
 }
 
+// SlotsAdopted says that the store and the first switch that was connected disagreed: the switch's rows stand, for open
+// connections are there.
+type SlotsAdopted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Slots         uint32                 `protobuf:"varint,2,opt,name=slots,proto3" json:"slots,omitempty"`                             // that the switch treated otherwise than the store
+	SlotsTotal    uint32                 `protobuf:"varint,3,opt,name=slots_total,json=slotsTotal,proto3" json:"slots_total,omitempty"` // that were compared
+	Unknown       uint32                 `protobuf:"varint,4,opt,name=unknown,proto3" json:"unknown,omitempty"`                         // backends that only the switch knew: their connections are drained
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlotsAdopted) Reset() {
+	*x = SlotsAdopted{}
+	mi := &file_sluice_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlotsAdopted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlotsAdopted) ProtoMessage() {}
+
+func (x *SlotsAdopted) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlotsAdopted.ProtoReflect.Descriptor instead.
+func (*SlotsAdopted) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SlotsAdopted) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *SlotsAdopted) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *SlotsAdopted) GetSlotsTotal() uint32 {
+	if x != nil {
+		return x.SlotsTotal
+	}
+	return 0
+}
+
+func (x *SlotsAdopted) GetUnknown() uint32 {
+	if x != nil {
+		return x.Unknown
+	}
+	return 0
+}
+
 type StationMoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
@@ -3623,7 +3709,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3635,7 +3721,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3648,7 +3734,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3714,7 +3800,7 @@ type StationsFull struct {
 
 func (x *StationsFull) Reset() {
 	*x = StationsFull{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3726,7 +3812,7 @@ func (x *StationsFull) String() string {
 func (*StationsFull) ProtoMessage() {}
 
 func (x *StationsFull) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3739,7 +3825,7 @@ func (x *StationsFull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationsFull.ProtoReflect.Descriptor instead.
 func (*StationsFull) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StationsFull) GetSwitch() string {
@@ -3785,7 +3871,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3797,7 +3883,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3810,7 +3896,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 // Checks is everything healthd has to watch.
@@ -3824,7 +3910,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3836,7 +3922,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3849,7 +3935,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -3878,7 +3964,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3890,7 +3976,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3903,7 +3989,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -3937,7 +4023,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4035,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4048,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{43}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -3999,7 +4085,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4011,7 +4097,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4024,7 +4110,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{44}
+	return file_sluice_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Check) GetType() string {
@@ -4125,7 +4211,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[45]
+	mi := &file_sluice_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4137,7 +4223,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[45]
+	mi := &file_sluice_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4150,7 +4236,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{45}
+	return file_sluice_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Verdict) GetPool() string {
@@ -4211,7 +4297,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[46]
+	mi := &file_sluice_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4223,7 +4309,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[46]
+	mi := &file_sluice_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4236,7 +4322,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{46}
+	return file_sluice_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -4277,7 +4363,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[47]
+	mi := &file_sluice_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4289,7 +4375,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[47]
+	mi := &file_sluice_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4302,7 +4388,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{47}
+	return file_sluice_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -4564,7 +4650,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xaf\a\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xef\a\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -4586,7 +4672,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\tpool_held\x18\x1e \x01(\v2\x13.sluice.v1.PoolHeldH\x00R\bpoolHeld\x12(\n" +
 	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoof\x12>\n" +
 	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFull\x125\n" +
-	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthdB\b\n" +
+	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthd\x12>\n" +
+	"\rslots_adopted\x18F \x01(\v2\x17.sluice.v1.SlotsAdoptedH\x00R\fslotsAdoptedB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -4632,7 +4719,13 @@ const file_sluice_proto_rawDesc = "" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
 	"\x06frozen\x18\x01 \x01(\bR\x06frozen\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"\xb2\x01\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"w\n" +
+	"\fSlotsAdopted\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x14\n" +
+	"\x05slots\x18\x02 \x01(\rR\x05slots\x12\x1f\n" +
+	"\vslots_total\x18\x03 \x01(\rR\n" +
+	"slotsTotal\x12\x18\n" +
+	"\aunknown\x18\x04 \x01(\rR\aunknown\"\xb2\x01\n" +
 	"\fStationMoved\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1b\n" +
@@ -4723,7 +4816,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -4768,26 +4861,27 @@ var file_sluice_proto_goTypes = []any{
 	(*DrainDone)(nil),               // 40: sluice.v1.DrainDone
 	(*HealthdChanged)(nil),          // 41: sluice.v1.HealthdChanged
 	(*StoreChanged)(nil),            // 42: sluice.v1.StoreChanged
-	(*StationMoved)(nil),            // 43: sluice.v1.StationMoved
-	(*StationsFull)(nil),            // 44: sluice.v1.StationsFull
-	(*WatchChecksRequest)(nil),      // 45: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 46: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 47: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 48: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 49: sluice.v1.Check
-	(*Verdict)(nil),                 // 50: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 51: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 52: sluice.v1.ReportVerdictsResponse
-	nil,                             // 53: sluice.v1.SwitchStatus.TalliesEntry
-	nil,                             // 54: sluice.v1.SwitchStatus.MendedEntry
-	(*timestamppb.Timestamp)(nil),   // 55: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 56: google.protobuf.Duration
+	(*SlotsAdopted)(nil),            // 43: sluice.v1.SlotsAdopted
+	(*StationMoved)(nil),            // 44: sluice.v1.StationMoved
+	(*StationsFull)(nil),            // 45: sluice.v1.StationsFull
+	(*WatchChecksRequest)(nil),      // 46: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 47: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 48: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 49: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 50: sluice.v1.Check
+	(*Verdict)(nil),                 // 51: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 52: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 53: sluice.v1.ReportVerdictsResponse
+	nil,                             // 54: sluice.v1.SwitchStatus.TalliesEntry
+	nil,                             // 55: sluice.v1.SwitchStatus.MendedEntry
+	(*timestamppb.Timestamp)(nil),   // 56: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 57: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	55, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	55, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	55, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	55, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	56, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	56, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	56, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	56, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	8,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	12, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	16, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
@@ -4797,12 +4891,12 @@ var file_sluice_proto_depIdxs = []int32{
 	7,  // 10: sluice.v1.GetStatusResponse.concerns:type_name -> sluice.v1.Concern
 	2,  // 11: sluice.v1.Concern.severity:type_name -> sluice.v1.Concern.Severity
 	3,  // 12: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	55, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	56, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
 	10, // 14: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	53, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	54, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	9,  // 16: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
-	54, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
-	55, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
+	55, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
+	56, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
 	4,  // 19: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
 	11, // 20: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
 	15, // 21: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
@@ -4810,24 +4904,24 @@ var file_sluice_proto_depIdxs = []int32{
 	17, // 23: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 24: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
 	0,  // 25: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	55, // 26: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	56, // 26: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
 	11, // 27: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	55, // 28: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	55, // 29: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	56, // 30: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
-	55, // 31: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	55, // 32: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	55, // 33: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
-	55, // 34: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
-	55, // 35: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	55, // 36: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	55, // 37: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	56, // 28: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	56, // 29: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	57, // 30: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	56, // 31: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	56, // 32: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	56, // 33: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	56, // 34: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	56, // 35: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	56, // 36: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	56, // 37: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
 	20, // 38: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	55, // 39: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	56, // 39: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
 	17, // 40: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
 	1,  // 41: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
 	17, // 42: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	55, // 43: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	56, // 43: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
 	33, // 44: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
 	34, // 45: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
 	21, // 46: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
@@ -4838,52 +4932,53 @@ var file_sluice_proto_depIdxs = []int32{
 	40, // 51: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
 	35, // 52: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
 	42, // 53: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	43, // 54: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	44, // 54: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
 	36, // 55: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
 	19, // 56: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
-	44, // 57: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	45, // 57: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
 	41, // 58: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
-	0,  // 59: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	55, // 60: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	20, // 61: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	3,  // 62: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 63: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	47, // 64: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	48, // 65: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	49, // 66: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	56, // 67: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	56, // 68: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	56, // 69: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	56, // 70: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 71: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	55, // 72: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	55, // 73: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	50, // 74: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	11, // 75: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	11, // 76: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
-	5,  // 77: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	22, // 78: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	24, // 79: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	27, // 80: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	29, // 81: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	31, // 82: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	13, // 83: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	45, // 84: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	51, // 85: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	6,  // 86: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	23, // 87: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	25, // 88: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	28, // 89: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	30, // 90: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	32, // 91: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	14, // 92: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	46, // 93: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	52, // 94: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	86, // [86:95] is the sub-list for method output_type
-	77, // [77:86] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	43, // 59: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
+	0,  // 60: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	56, // 61: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	20, // 62: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 63: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 64: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	48, // 65: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	49, // 66: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	50, // 67: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	57, // 68: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	57, // 69: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	57, // 70: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	57, // 71: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 72: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	56, // 73: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	56, // 74: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	51, // 75: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 76: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 77: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 78: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	22, // 79: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	24, // 80: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	27, // 81: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	29, // 82: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	31, // 83: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 84: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	46, // 85: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	52, // 86: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 87: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	23, // 88: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	25, // 89: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	28, // 90: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	30, // 91: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	32, // 92: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 93: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	47, // 94: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	53, // 95: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	87, // [87:96] is the sub-list for method output_type
+	78, // [78:87] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -4907,6 +5002,7 @@ func file_sluice_proto_init() {
 		(*Event_Spoof)(nil),
 		(*Event_StationsFull)(nil),
 		(*Event_Healthd)(nil),
+		(*Event_SlotsAdopted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4914,7 +5010,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -91,6 +91,11 @@ type Config struct {
 	Report      func(context.Context, Report) // may block, not for long; returns when the context ends
 	Session     func(*p4rt.Config)            // changes the session's settings; may be nil
 
+	// Meet gets what the switch held when it was connected first, before anything is written to it, and may change what
+	// is wanted (Set) before it returns. The Tables are the Device's again then. It returns when the context ends. May be
+	// nil.
+	Meet func(context.Context, plan.Tables)
+
 	Elect func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids
 }
 
@@ -106,6 +111,7 @@ type Device struct {
 	stations atomic.Pointer[Stations] // as of the last look at them; nil: there was none
 
 	sightings sightings
+	met       bool // Meet has returned; for Run's goroutine
 
 	mu     sync.Mutex // guards wanted
 	wanted Wanted

@@ -77,6 +77,9 @@ func (r *reconciler) run(ctx context.Context) error {
 	if err := r.readBack(ctx); err != nil {
 		return err
 	}
+	if err := r.meet(ctx); err != nil {
+		return err
+	}
 	r.status.Lacks = lacks(r.held.Tables, r.get().Tables)
 	r.report(ctx)
 	retry := time.NewTimer(0)
@@ -103,6 +106,19 @@ func (r *reconciler) run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// meet tells what was read back when the switch is connected first: nothing is written before whoever decides knows.
+func (r *reconciler) meet(ctx context.Context) error {
+	if r.met || r.cfg.Meet == nil {
+		return nil
+	}
+	r.cfg.Meet(ctx, r.held.Tables)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.met = true
+	return nil
 }
 
 // wait handles the switch's messages until a pass is due; retried says that failures are the reason. What

@@ -29,7 +29,8 @@ import (
 //
 // The marks are those of p4/include/balance.p4, but for collisions: each flow has cells of its own.
 //
-// While the controller cannot reach the switch, nobody is called dead.
+// While the controller cannot reach the switch, nobody is called dead. A controller that starts anew knows what it has
+// stored last, or no more than what it had stored at first, and asks the switch (Adopt).
 //
 // What is not promised: a flow that is silent for the drain time when its slot settles; a flow that was
 // opened at a backend after it was declared dead and before the switch knew; a slot of a table that
@@ -48,11 +49,15 @@ type model struct {
 
 	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
 	lose                bool // the controller loses the switch and finds it again
+	restart             bool // the controller starts anew, from what it has stored last or from what it had stored first
+
+	first State // of the world, stored
 
 	// Faults, to see that the model notices.
 	noHold      bool // gradual moves begin while the switch is behind
 	settleAlive bool // slots settle while their old flows live
 	endAlive    bool // a grace ends though the backend lives
+	believe     bool // the store is believed, and not the switch
 }
 
 // node is a state of the world. Its parts are never modified.
@@ -228,10 +233,8 @@ func withSlot(tables map[SlotTable]Slots, key SlotTable, slot int, change func(*
 // successors calls yield with every world one event away.
 func (m *model) successors(n *node, yield func(event string, next *node)) {
 	batches := Diff(n.have, m.want(n))
-	event := func(name string, change func(*node)) {
-		next := *n
-		change(&next)
-		m.step(&next, len(batches) > 0)
+	// third ends the flow where a third backend takes the place of one of two that are called dead.
+	third := func(next *node) {
 		named := func(s Slot) bool { return next.flow == s.Backend || next.flow == s.former() }
 		isDown := func(id BackendID) bool {
 			for i := range m.backends {
@@ -243,8 +246,14 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 		}
 		if was, is := m.slot(n.st), m.slot(next.st); m.grace && next.flow != 0 && named(was) && !named(is) &&
 			was.Epoch != 0 && isDown(was.Backend) && isDown(was.former()) {
-			next.flow = 0 // a third backend takes the place of one of two that are called dead
+			next.flow = 0
 		}
+	}
+	event := func(name string, change func(*node)) {
+		next := *n
+		change(&next)
+		m.step(&next, len(batches) > 0)
+		third(&next)
 		for i := range m.backends {
 			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !m.grace {
 				next.flow = 0 // its backend is dead
@@ -265,6 +274,23 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 	}
 	if m.lose && (n.away || len(batches) == 0) {
 		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) { n.away = !n.away })
+	}
+	if m.restart && !n.away {
+		for name, stored := range map[string]State{"restart": n.st, "restart with an old store": m.first} {
+			next := *n
+			// The clock has gone on, and no epoch is given twice.
+			stored.NextEpoch = n.st.NextEpoch
+			next.st = stored
+			m.step(&next, false) // no switch is connected yet
+			if !m.believe {
+				next.st, _ = Adopt(next.st, stored, m.intent(n), n.have)
+			}
+			if err := next.st.Check(); err != nil {
+				panic(fmt.Sprintf("%s: %v", name, err))
+			}
+			third(&next)
+			yield(name, &next)
+		}
 	}
 	for i := range m.backends {
 		bit := uint8(1) << i
@@ -456,6 +482,7 @@ func (m *model) search(most int) result {
 	}
 	start := &node{}
 	m.step(start, false)
+	m.first = start.st
 	for _, batch := range Diff(Tables{}, m.want(start)) {
 		for _, c := range batch {
 			start.have = apply(start.have, c)
@@ -504,7 +531,7 @@ func (m *model) search(most int) result {
 
 func (m model) String() string {
 	var events []string
-	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0, "lose": m.lose} {
+	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0, "lose": m.lose, "restart": m.restart} {
 		if on {
 			events = append(events, event)
 		}
@@ -546,6 +573,12 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 		{model{backends: 2, slots: 2, hash: 1, fail: true, drain: true, grace: true}, some},
 		{model{backends: 2, slots: 1, fail: true, drain: true, lose: true, grace: true}, 0},
 		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true, grace: true}, some},
+		{model{backends: 2, slots: 1, fail: true, drain: true, restart: true}, 0},
+		{model{backends: 2, slots: 1, fail: true, drain: true, restart: true, grace: true}, some},
+		{model{backends: 2, slots: 2, fail: true, drain: true, restart: true, grace: true}, some},
+		{model{backends: 3, slots: 2, hash: 1, drain: true, remove: true, restart: true}, some},
+		{model{backends: 3, slots: 1, fail: true, drain: true, restart: true, grace: true}, some},
+		{model{backends: 2, slots: 1, grown: 2, hash: 1, drain: true, restart: true}, some},
 		{model{backends: 2, slots: 1, grown: 2, drain: true}, some},
 		{model{backends: 2, slots: 1, grown: 2, hash: 1, fail: true, drain: true}, some},
 		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true}, some},
@@ -577,6 +610,7 @@ func TestModelNoticesFaults(t *testing.T) {
 	for name, m := range map[string]model{
 		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
 		"slots settle while their old flows live":        {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+		"a store is believed that is older":              {backends: 2, slots: 1, drain: true, restart: true, believe: true},
 		"a grace ends though the backend lives":          {backends: 2, slots: 1, fail: true, grace: true, endAlive: true},
 	} {
 		t.Run(name, func(t *testing.T) {

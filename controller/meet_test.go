@@ -1,0 +1,181 @@
+package controller
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/store"
+)
+
+// twoSwitches have the same slots, settled on web1 and web2.
+var twoSwitches = strings.Replace(testIntent, "vip_mac:",
+	`  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [3, 1, 2]}
+vip_mac:`, 1)
+
+// have is what a switch holds whose slots are all the backend's.
+func (l limited) have(backend plan.BackendID) (t plan.Tables) {
+	l.t.Helper()
+	l.in(func() {
+		t = plan.Build(l.intent, l.st.Plan)
+		for key := range t.Slots {
+			t.Slots[key] = plan.Slots{Rows: slices.Repeat([]plan.Slot{{Backend: backend}}, 64)}
+		}
+	})
+	return t
+}
+
+func (l limited) meets(name string, have plan.Tables) {
+	l.t.Helper()
+	l.in(func() { l.meet(l.ctx, l.views[name], name, have) })
+}
+
+// all says whose all slots are, moving or not; 0: they are of several.
+func (l limited) all() plan.BackendID {
+	l.t.Helper()
+	slots := l.slots()
+	for _, s := range slots {
+		if s.Backend != slots[0].Backend {
+			return 0
+		}
+	}
+	return slots[0].Backend
+}
+
+// The first switch with rows has the last word on the slots; memory has it afterwards.
+func TestFirstSwitchWithRows(t *testing.T) {
+	later := firstMeetings + time.Second
+	tests := []struct {
+		name string
+		meet func(limited)
+		want plan.BackendID
+	}{
+		{"none has rows", func(l limited) { l.meets("leaf1", plan.Tables{}); l.meets("leaf2", plan.Tables{}) }, 0},
+		{"the first has", func(l limited) { l.meets("leaf1", l.have(2)); l.meets("leaf2", l.have(1)) }, 2},
+		{"the second has", func(l limited) { l.meets("leaf1", plan.Tables{}); l.meets("leaf2", l.have(1)) }, 1},
+		{"the second has, later", func(l limited) { l.meets("leaf1", plan.Tables{}); time.Sleep(later); l.meets("leaf2", l.have(1)) }, 0},
+		{"the first comes late", func(l limited) { time.Sleep(time.Hour); l.meets("leaf1", l.have(1)) }, 1},
+		{"the first is as stored", func(l limited) {
+			l.in(func() { l.meet(l.ctx, l.views["leaf1"], "leaf1", plan.Build(l.intent, l.st.Plan)) })
+			l.meets("leaf2", l.have(1))
+		}, 0},
+		{"of a device that was let go", func(l limited) {
+			l.in(func() { l.meet(l.ctx, new(view), "leaf1", plan.Build(l.intent, l.st.Plan)) })
+		}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := newTestLoop(t, &fakeStore{})
+				l := newLimited(t, twoSwitches, first.st)
+				// Both are connected, and hold nothing of what is decided yet: nothing moves gradually.
+				l.lose("leaf1")
+				l.lose("leaf2")
+				tt.meet(l)
+				if got := l.all(); got != tt.want {
+					t.Errorf("the slots are those of %d, want %d", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A stored verdict says nothing of a backend that the switch was told lives; one that was given since does, and so does
+// one that the switch knows of.
+func TestVerdictsOlderThanTheSwitch(t *testing.T) {
+	tests := []struct {
+		name      string
+		stored    plan.Health
+		given     api.Health // since the start, on web2; 0: nothing is
+		on        plan.BackendID
+		want      plan.Health
+		wantSlots int
+	}{
+		{"down", plan.Down, 0, 2, plan.Unknown, 64},
+		{"failing", plan.Failing, 0, 2, plan.Unknown, 64},
+		{"up", plan.Up, 0, 2, plan.Up, 64},
+		{"as the switch has it", plan.Down, 0, 1, plan.Down, 0},
+		{"given again", plan.Down, api.Health_HEALTH_DOWN, 2, plan.Down, 0},
+		{"taken back", plan.Down, api.Health_HEALTH_UP, 2, plan.Up, 64},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := newTestLoop(t, &fakeStore{}).st
+				web2 := plan.BackendKey{Pool: "web", Backend: "web2"}
+				st.Verdicts = map[plan.BackendKey]store.Verdict{web2: {
+					Health: tt.stored, Reason: "stored", DetectedAt: time.Unix(1, 0), Fell: time.Unix(1, 0),
+				}}
+				l := newLimited(t, testIntent, st)
+				l.lose("leaf1")
+				if tt.given != 0 {
+					l.verdict("web2", tt.given)
+				}
+				l.meets("leaf1", l.have(tt.on))
+				l.in(func() {
+					if got := l.st.Verdicts[web2].Health; got != tt.want || l.slotsOf("web2") != tt.wantSlots {
+						t.Errorf("web2 is %s with %d slots, want %s with %d", healthWord(got), l.slotsOf("web2"), healthWord(tt.want), tt.wantSlots)
+					}
+				})
+			})
+		})
+	}
+}
+
+// A status tells of a store that is older than a switch for an hour.
+func TestOlderStoreIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, testIntent, newTestLoop(t, &fakeStore{}).st)
+		told := func() (text string) {
+			l.in(func() { text = l.concerned().older })
+			return text
+		}
+		if got := told(); got != "" {
+			t.Errorf("before: %s", got)
+		}
+		l.meets("leaf1", l.have(1))
+		const want = "the store is older than switch leaf1, or was not written to it: 32 of 64 slots are otherwise there. " +
+			"Open connections stay where the switch has them, and what has to change moves gradually"
+		if got := told(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		time.Sleep(olderTold)
+		if got := told(); got != "" {
+			t.Errorf("after an hour: %s", got)
+		}
+	})
+}
+
+// A switch waits for the loop, and not for one that has ended.
+func TestMeetWaitsForTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTestLoop(t, &fakeStore{})
+		meet := l.devices["leaf1"].config.Meet
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { meet(ctx, plan.Tables{}); close(done) }()
+		time.Sleep(time.Hour)
+		select {
+		case <-done:
+			t.Error("the loop does not run, and the switch does not wait for it")
+		default:
+		}
+		cancel()
+		<-done
+		if !l.meetings.first.IsZero() {
+			t.Error("somebody has answered")
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = l.run(ctx, nil) }()
+		meet(t.Context(), plan.Tables{})
+		if l.meetings.first.IsZero() {
+			t.Error("nobody has answered")
+		}
+	})
+}

@@ -1,0 +1,374 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/sluicelb/sluice/controller/config"
+)
+
+// What is read back may have been written by anybody. Numbers above these would leave none to give.
+const (
+	lastBackend = math.MaxUint32 - 1<<20
+	lastPool    = math.MaxUint32 - 1<<20
+	lastEpoch   = math.MaxUint32 - 1<<20
+)
+
+// Adoption says what Adopt has found.
+type Adoption struct {
+	Slots   int // of the pools that the switch has rows of; 0: it has none
+	Astray  int // of these, slots that the switch treats otherwise than what was stored
+	Unknown int // backends that the switch names and the state does not: removed members by now
+	// Alive are the backends that the switch treats as alive in slots that are astray, sorted: a verdict that is as old
+	// as the state says nothing of them.
+	Alive []BackendKey
+}
+
+// Adopt brings st in line with a switch that forwards already: flows are where its rows say, whatever an older state
+// meant. What has to change from there is for Step, which moves slots and breaks no flow.
+//
+// stored is the state as it was read, of which Step has made st with the intent. Where the switch has the slots as they
+// were stored, st follows from what the switch has, and stays. Otherwise a pool takes over the SlotTable that
+// its VIPs lead to on the switch, with the id, the generation and the number of slots, unless that was another pool's.
+// Whose a row is, is whom it forwards to: the backend with the MAC that stands in `backend` under its id. The switch's
+// ids stay, so that no slot ever names a row that is about to be another server's; who had such an id in st gets a new
+// one. A server that the state does not know becomes a removed member: its flows are drained.
+//
+// A slot without rows, or whose rows name no row of `backend`, has no flows: it stays as in st. What a State cannot
+// have is settled on the backend of the new flows, as a move that ends by force: a move without the old path's row, and
+// one of two epochs in one bank, where the younger keeps it. Diff never leaves such rows behind.
+//
+// The state that is returned passes Check if st does.
+func Adopt(st, stored State, intent *config.Intent, have Tables) (State, Adoption) {
+	a := adopter{st: st, stored: stored, have: have}
+	a.find(intent)
+	if a.report.Slots == 0 {
+		return st, a.report
+	}
+	a.numberBackends()
+	a.numberPools()
+	a.compare()
+	if a.report.Astray > 0 || a.renumbered {
+		a.takeOver()
+		a.finish()
+	}
+	return a.st, a.report
+}
+
+type adopter struct {
+	st, stored State // st is changed: its numbers, and at last its pools
+	have       Tables
+	pools      []*adopted    // by name
+	epochs     [banks]uint32 // who lives in a bank: the youngest epoch that the switch has there
+	report     Adoption
+	renumbered bool // a row would come to name another server
+}
+
+// adopted is one pool in the course of an Adopt.
+type adopted struct {
+	name string
+	pool Pool
+	rows []Slot // on the switch; nil: nothing is taken over
+
+	whose map[BackendID]int       // index into pool.Members, by the switch's ids
+	keeps []BackendID             // by member: the id that it has on the switch, 0: none
+	moved map[BackendID]BackendID // the members' ids by those of before
+}
+
+// find looks for every pool's rows, and for the members that these name.
+func (a *adopter) find(intent *config.Intent) {
+	owner := make(map[PoolID]string)
+	for name, p := range a.stored.Pools {
+		owner[p.ID] = name
+	}
+	taken := make(map[SlotTable]bool)
+	for _, name := range slices.Sorted(maps.Keys(a.st.Pools)) {
+		p := &adopted{name: name, pool: *a.st.Pools[name]}
+		p.pool.Members = slices.Clone(p.pool.Members)
+		a.pools = append(a.pools, p)
+		to, ok := a.leads(intent, p, func(t SlotTable) bool {
+			of, known := owner[t.Pool]
+			return !taken[t] && t.Pool <= lastPool && (!known || of == name)
+		})
+		if ok {
+			table := SlotTable{to.Pool, to.Generation}
+			taken[table] = true
+			p.rows = make([]Slot, int(to.SlotMask)+1)
+			copy(p.rows, a.have.Slots[table].Rows)
+			p.resize(to)
+			a.report.Slots += len(p.rows)
+		}
+		a.meet(p)
+	}
+}
+
+// leads returns where the VIPs of a pool lead on the switch: to the table that is stored, if any of them does.
+func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(SlotTable) bool) (to ToPool, ok bool) {
+	stored := a.stored.Pools[p.name]
+	for _, v := range intent.VIPs {
+		held, there := a.have.VIP[VIPKey{v.Address, v.Protocol, v.Port}]
+		t := SlotTable{held.Pool, held.Generation}
+		n := int(held.SlotMask) + 1
+		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(t) || bits.OnesCount(uint(n)) != 1 || n > maxMoving {
+			continue
+		}
+		if !ok || stored != nil && t == (SlotTable{stored.ID, stored.Generation}) {
+			to, ok = held, true
+		}
+	}
+	return to, ok
+}
+
+// resize gives the pool the switch's number of slots: a flow's slot is the low bits of its hash.
+func (p *adopted) resize(to ToPool) {
+	p.pool.ID, p.pool.Generation = to.Pool, to.Generation
+	if have, want := len(p.pool.Slots), len(p.rows); have != want {
+		slots, home := make([]Slot, want), make([]BackendID, want)
+		for i := range want {
+			slots[i], home[i] = p.pool.Slots[i%have], p.pool.Home[i%have]
+		}
+		p.pool.Slots, p.pool.Home = slots, home
+	}
+}
+
+// meet finds out who the backends are that a pool's rows name.
+func (a *adopter) meet(p *adopted) {
+	named := make(map[BackendID]bool)
+	for _, row := range p.rows {
+		named[row.Backend], named[row.Grace], named[row.Old] = true, true, true
+	}
+	p.whose = make(map[BackendID]int)
+	p.keeps = make([]BackendID, len(p.pool.Members))
+	for _, id := range slices.Sorted(maps.Keys(named)) {
+		to, there := a.have.Backend[id]
+		if id == 0 || id > lastBackend || !there {
+			continue
+		}
+		was, known := a.knew(p.name, id, to)
+		i := p.member(was.Name, to)
+		if i < 0 {
+			if !known {
+				was = Member{Name: to.MAC.String(), Forward: to, Weight: 1} // names of the intent have no colon in them
+				a.report.Unknown++
+			}
+			was.ID, was.Removed = 0, true
+			i = len(p.pool.Members)
+			p.pool.Members, p.keeps = append(p.pool.Members, was), append(p.keeps, 0)
+		}
+		p.whose[id] = i
+		if p.keeps[i] == 0 || p.pool.Members[i].ID == id {
+			p.keeps[i] = id
+		}
+	}
+}
+
+// member returns the index of the member that a row of `backend` forwards to, below 0: there is none. stored is the name
+// of the one that was stored with that id and MAC: the intent may have given it another MAC meanwhile.
+func (p *adopted) member(stored string, to Forward) int {
+	members := p.pool.Members
+	if i := slices.IndexFunc(members, func(m Member) bool { return m.Name == stored }); i >= 0 {
+		return i
+	}
+	for _, removed := range []bool{false, true} {
+		if i := slices.IndexFunc(members, func(m Member) bool { return m.MAC == to.MAC && m.Removed == removed }); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// knew returns the member of a pool that was stored with that id and MAC.
+func (a *adopter) knew(pool string, id BackendID, to Forward) (Member, bool) {
+	if p := a.stored.Pools[pool]; p != nil {
+		for _, m := range p.Members {
+			if m.ID == id && m.MAC == to.MAC {
+				return m, true
+			}
+		}
+	}
+	return Member{}, false
+}
+
+// numberBackends gives members the ids that they have on the switch, and others to those who had them in the state.
+func (a *adopter) numberBackends() {
+	a.st.NextBackend = max(a.st.NextBackend, 1)
+	for id := range a.have.Backend {
+		if id <= lastBackend {
+			a.st.NextBackend = max(a.st.NextBackend, id+1)
+		}
+	}
+	taken := make(map[BackendID]bool)
+	for _, p := range a.pools {
+		for i, id := range p.keeps {
+			if taken[id] {
+				p.keeps[i] = 0 // two pools that name one row: the second gets its own
+			}
+			taken[p.keeps[i]] = true
+		}
+	}
+	for _, p := range a.pools {
+		p.moved = make(map[BackendID]BackendID)
+		for i := range p.pool.Members {
+			m := &p.pool.Members[i]
+			was := m.ID
+			to, there := a.have.Backend[was]
+			stored, _ := a.knew(p.name, was, to)
+			switch {
+			case p.keeps[i] != 0:
+				m.ID = p.keeps[i]
+				a.renumbered = a.renumbered || m.ID != was
+			case was == 0 || taken[was] || there && to.MAC != m.MAC && stored.Name != m.Name:
+				m.ID = a.st.NextBackend
+				a.st.NextBackend++
+			}
+			if was != 0 {
+				p.moved[was] = m.ID
+			}
+		}
+	}
+}
+
+// numberPools gives other ids to pools whose id is another's on the switch.
+func (a *adopter) numberPools() {
+	a.st.NextPool = max(a.st.NextPool, 1)
+	for t := range a.have.Slots {
+		if t.Pool <= lastPool {
+			a.st.NextPool = max(a.st.NextPool, t.Pool+1)
+		}
+	}
+	taken := make(map[PoolID]bool)
+	for _, p := range a.pools {
+		if p.rows != nil {
+			taken[p.pool.ID] = true
+		}
+	}
+	for _, p := range a.pools {
+		if p.rows == nil && taken[p.pool.ID] {
+			p.pool.ID = a.st.NextPool
+			a.st.NextPool++
+		}
+	}
+}
+
+// compare reads the rows, and counts those that are not as stored.
+func (a *adopter) compare() {
+	a.st.NextEpoch = max(a.st.NextEpoch, 1)
+	alive := make(map[BackendKey]bool)
+	for _, p := range a.pools {
+		names := make(map[BackendID]string)
+		for _, m := range p.pool.Members {
+			names[m.ID] = m.Name
+		}
+		stored := a.storedSlots(p)
+		for i, row := range p.rows {
+			slot := p.held(row)
+			p.rows[i] = slot
+			if slot.Epoch != 0 {
+				a.epochs[slot.Bank] = max(a.epochs[slot.Bank], slot.Epoch)
+				a.st.NextEpoch = max(a.st.NextEpoch, slot.Epoch+1)
+			}
+			var was Slot
+			if stored != nil {
+				was = stored[i]
+			}
+			if slot == was || slot == (Slot{}) {
+				continue
+			}
+			a.report.Astray++
+			if slot.Backend != was.Backend {
+				alive[BackendKey{p.name, names[slot.Backend]}] = true
+			}
+			if slot.Old != was.Old {
+				alive[BackendKey{p.name, names[slot.Old]}] = true
+			}
+		}
+	}
+	maps.DeleteFunc(alive, func(k BackendKey, _ bool) bool { return k.Backend == "" })
+	a.report.Alive = slices.SortedFunc(maps.Keys(alive), func(x, y BackendKey) int {
+		return cmp.Or(cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.Backend, y.Backend))
+	})
+}
+
+// storedSlots returns the slots of a pool as they were stored, by the members' ids of now; nil where the switch has
+// another table than that.
+func (a *adopter) storedSlots(p *adopted) []Slot {
+	was := a.stored.Pools[p.name]
+	if was == nil || was.ID != p.pool.ID || was.Generation != p.pool.Generation || len(was.Slots) != len(p.rows) {
+		return nil
+	}
+	ids := make(map[BackendID]BackendID)
+	for _, m := range was.Members {
+		if i := slices.IndexFunc(p.pool.Members, func(is Member) bool { return is.Name == m.Name }); i >= 0 {
+			ids[m.ID] = p.pool.Members[i].ID
+		}
+	}
+	slots := slices.Clone(was.Slots)
+	for i := range slots {
+		slots[i].rename(ids)
+	}
+	return slots
+}
+
+// rename replaces ids.
+func (s *Slot) rename(ids map[BackendID]BackendID) {
+	s.Backend, s.Old, s.Grace = ids[s.Backend], ids[s.Old], ids[s.Grace]
+}
+
+// takeOver makes the rows the pools' slots. It finds the slots of before with the ids of before.
+func (a *adopter) takeOver() {
+	for _, p := range a.pools {
+		p.pool.Home, p.pool.Slots = slices.Clone(p.pool.Home), slices.Clone(p.pool.Slots)
+		for i := range p.pool.Slots {
+			slot := &p.pool.Slots[i]
+			p.pool.Home[i] = p.moved[p.pool.Home[i]]
+			slot.rename(p.moved)
+			if p.rows != nil && p.rows[i] != (Slot{}) {
+				*slot = p.rows[i]
+			}
+			if e := a.epochs[slot.Bank]; slot.Epoch != 0 && e != 0 && e != slot.Epoch {
+				*slot = Slot{Backend: cmp.Or(slot.Backend, slot.former())}
+			}
+		}
+	}
+}
+
+// held makes a slot of a State of rows that were read back, the zero Slot when packets go nowhere by them.
+func (p *adopted) held(row Slot) Slot {
+	id := func(on BackendID) BackendID {
+		if i, ok := p.whose[on]; ok {
+			return p.pool.Members[i].ID
+		}
+		return 0
+	}
+	slot := Slot{Backend: id(row.Backend), Epoch: row.Epoch, Bank: row.Bank, Back: row.Back}
+	if row.Grace != 0 { // it stands in the slot's own row: nobody looks at slot_old
+		slot.Grace = id(row.Grace)
+	} else {
+		slot.Old = id(row.Old)
+	}
+	if row.Epoch == 0 {
+		slot.Old, slot.Grace = 0, 0 // nobody looks there
+	}
+	switch former := slot.former(); {
+	case slot.Backend == 0 && row.Backend != 0: // its row in `backend` is gone
+		slot = Slot{Backend: former}
+	case former == 0, former == slot.Backend, slot.Epoch > lastEpoch, slot.Bank >= banks:
+		slot = Slot{Backend: cmp.Or(slot.Backend, former)}
+	}
+	return slot
+}
+
+// finish makes the pools those of the state.
+func (a *adopter) finish() {
+	pools := make(map[string]*Pool, len(a.pools))
+	for _, p := range a.pools {
+		slices.SortFunc(p.pool.Members, func(x, y Member) int { return cmp.Compare(x.ID, y.ID) })
+		// Nobody knows which epochs these slots have been in: they enter none that lives.
+		p.pool.Entered = slices.Repeat([]uint32{a.st.NextEpoch - 1}, len(p.pool.Slots))
+		pools[p.name] = &p.pool
+	}
+	a.st.Pools = pools
+}

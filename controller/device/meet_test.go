@@ -70,6 +70,7 @@ func TestMeet(t *testing.T) {
 		}
 		end := session()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		want("without an answer", 1, 0)
 		end()
 		end = session()

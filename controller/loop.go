@@ -64,8 +64,9 @@ type loop struct {
 	waiting []plan.Wait // as of the last decision
 	limits  limits
 	graces  graces
-	floors  map[string]string // why the graces of a pool do not end, by pool
-	falls   map[string]*fall  // since when, of the same pools
+	over    map[plan.BackendKey]bool // whose grace has just ended
+	floors  map[string]string        // why the graces of a pool do not end, by pool
+	falls   map[string]*fall         // since when, of the same pools
 	// suspicion is set while a switch is the suspect, and not the servers.
 	suspicion *suspicion
 	outlook   outlook
@@ -410,11 +411,12 @@ func (l *loop) step(ctx context.Context, next store.State, why cause, always boo
 	l.steps++
 	health := l.health(next)
 	decided, report, err := plan.Step(next.Plan, plan.Input{
-		Intent:  l.intent,
-		Health:  health,
-		Admin:   next.Admin,
-		Hold:    hold(l.views, l.sequence),
-		Floored: l.floored(floors(l.intent, health, next.Verdicts), now),
+		Intent: l.intent,
+		Health: health,
+		Admin:  next.Admin,
+		Hold:   hold(l.views, l.sequence),
+		Over:   l.over,
+		Stale:  l.fallenLong(floors(l.intent, health, next.Verdicts), now),
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)

@@ -185,9 +185,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			l.authorship(bm, key, verdict, now)
 			bm.UncheckedReason = l.uncheckedReason(key, verdict)
 		}
-		if bm.GraceSlots = uint32(share.Grace); share.Grace > 0 {
-			bm.GraceUntil = l.graceUntil(p, b.Name)
-		}
+		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), l.graceUntil(p, b.Name)
 		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.held()
 		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.forced[key])
 		m.Backends = append(m.Backends, bm)

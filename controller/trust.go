@@ -199,8 +199,8 @@ func (l *loop) health(st store.State) map[plan.BackendKey]plan.Health {
 	return health
 }
 
-// graces knows the backends that are down and keep open flows. The plan knows no time, and what is not stored counts
-// anew after a restart of the controller.
+// graces knows the backends that are down and keep open flows, in slots that are others' by now or that wait to be. The
+// plan knows no time, and what is not stored counts anew after a restart of the controller.
 type graces struct {
 	// former are, by pool, the backends that keep open flows of slots that are others' by now; pools are never modified.
 	former map[*plan.Pool][]plan.Member
@@ -209,10 +209,11 @@ type graces struct {
 	ends map[plan.BackendKey]time.Time
 }
 
-// look brings g in line with st. held says whether the connected switches hold it, floors which pools are below theirs,
-// disputed which backends another healthd finds up.
-func (g *graces) look(intent *config.Intent, st plan.State, health map[plan.BackendKey]plan.Health, floors map[string]string,
-	disputed func(plan.BackendKey) bool, held bool, now time.Time) {
+// look brings g in line with st and the slots that wait. held says whether the connected switches hold it, floors which
+// pools are below theirs, disputed which backends another healthd finds up.
+func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait, health map[plan.BackendKey]plan.Health,
+	floors map[string]string, disputed func(plan.BackendKey) bool, held bool, now time.Time,
+) {
 	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
 	ends := make(map[plan.BackendKey]time.Time)
 	for _, pool := range intent.Pools {
@@ -222,17 +223,26 @@ func (g *graces) look(intent *config.Intent, st plan.State, health map[plan.Back
 			members = p.Former()
 		}
 		former[p] = members
+		var names []string
 		for _, m := range members {
-			key := plan.BackendKey{Pool: pool.Name, Backend: m.Name}
+			names = append(names, m.Name)
+		}
+		for _, wait := range waiting {
+			if wait.Pool == pool.Name && wait.Why.Lifted() {
+				names = append(names, wait.Backend)
+			}
+		}
+		for _, name := range names {
+			key := plan.BackendKey{Pool: pool.Name, Backend: name}
 			if !isDown(pool, health[key]) {
 				continue
 			}
 			switch end, ok := g.ends[key]; {
-			case (floors[pool.Name] != "" || disputed(key)) && wanted(pool, m.Name):
+			case (floors[pool.Name] != "" || disputed(key)) && wanted(pool, name):
 				ends[key] = time.Time{}
 			case ok && end.IsZero():
 				ends[key] = now.Add(max(pool.Grace, pool.Floor.Within))
-				if !wanted(pool, m.Name) {
+				if !wanted(pool, name) {
 					ends[key] = now.Add(pool.Grace)
 				}
 			case ok:
@@ -292,29 +302,40 @@ func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
 		}
 		return who != ""
 	}
-	l.graces.look(l.intent, l.st.Plan, health, l.floors, disputed, held, now)
+	l.graces.look(l.intent, l.st.Plan, l.waiting, health, l.floors, disputed, held, now)
 	if s != nil || !held {
 		return next // a status of the switches ends up here
+	}
+	over := make(map[plan.BackendKey]bool)
+	for key, end := range l.graces.ends {
+		switch {
+		case end.IsZero():
+		case end.After(now):
+			at(end)
+		default:
+			over[key] = true
+		}
 	}
 	var due []plan.SlotRef
 	for _, pool := range l.intent.Pools {
 		p := l.st.Plan.Pools[pool.Name]
 		for _, m := range l.graces.former[p] {
-			key := plan.BackendKey{Pool: pool.Name, Backend: m.Name}
-			end := l.graces.ends[key]
-			if end.IsZero() {
-				continue
-			}
-			if end.After(now) {
-				at(end)
-			} else {
+			if over[plan.BackendKey{Pool: pool.Name, Backend: m.Name}] {
 				due = append(due, p.Kept(m.ID)...)
 			}
 		}
 	}
-	if len(due) > 0 {
-		l.settle(ctx, due, now, afterGrace)
-		return now // what is left of them
+	waits := slices.ContainsFunc(l.waiting, func(w plan.Wait) bool {
+		return w.Why.Lifted() && over[plan.BackendKey{Pool: w.Pool, Backend: w.Backend}]
+	})
+	l.over = over
+	defer func() { l.over = nil }()
+	switch {
+	case len(due) > 0:
+		l.settle(ctx, due, now, afterGrace) // and asks the plan again
+		return now                          // what is left of them
+	case waits:
+		l.replan(ctx, cause{text: "slots whose open connections have had their grace"})
 	}
 	return next
 }
@@ -361,17 +382,16 @@ type fall struct {
 	over  bool // it is no longer fresh, and the plan knows
 }
 
-// floored are the pools that have fallen below their floor lately, for as long as the floor counts: a slot between two
-// backends that are both called dead then stays as it is, in case they live. It must not for ever, in case they do not.
-func (l *loop) floored(floors map[string]string, now time.Time) map[string]bool {
-	fresh := make(map[string]bool)
+// fallenLong are the pools that have been below their floor for as long as that counts: a slot between two backends
+// that are both called dead stays as it is in case they live. It must not for ever, in case they do not.
+func (l *loop) fallenLong(floors map[string]string, now time.Time) map[string]bool {
+	stale := make(map[string]bool)
 	for _, pool := range l.intent.Pools {
-		if _, below := floors[pool.Name]; below {
-			f := l.falls[pool.Name]
-			fresh[pool.Name] = f == nil || now.Sub(f.since) < pool.Floor.Within
+		if f := l.falls[pool.Name]; floors[pool.Name] != "" && f != nil && now.Sub(f.since) >= pool.Floor.Within {
+			stale[pool.Name] = true
 		}
 	}
-	return fresh
+	return stale
 }
 
 // stale asks the plan again when a fall is no longer fresh, and returns when the next one will be; zero: none.

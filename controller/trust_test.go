@@ -472,6 +472,100 @@ func TestFloorInADrain(t *testing.T) {
 	})
 }
 
+// holds says whether the switch holds what is decided.
+func (l limited) holds() (held bool) {
+	l.t.Helper()
+	l.in(func() { held = l.loop.held() })
+	return held
+}
+
+// Where no epoch is left in which open flows could stay with a backend that is down, its slots wait with it, for its
+// grace, as status says; and for longer while graces do not end.
+func TestGraceOfSlotsThatWait(t *testing.T) {
+	const why = "their backend is down, and no epoch is free in which its open connections could stay with it"
+	tests := []struct {
+		name    string
+		happens func(l limited)
+		held    string          // the reason of the pool
+		moved   bool            // the slots of web1, when its grace has lasted
+		after   func(l limited) // and then they do
+	}{
+		{"the grace ends", func(limited) {}, "", true, nil},
+		{"below the floor", func(l limited) {
+			l.verdict("web2", api.Health_HEALTH_DOWN)
+			l.verdict("web3", api.Health_HEALTH_DOWN)
+		},
+			"3 of 5 backends fell within 30s, more than 50 %: " + whatToDo, false, func(l limited) {
+				l.verdict("web2", api.Health_HEALTH_UP)
+				l.verdict("web3", api.Health_HEALTH_UP)
+				for !l.holds() { // each time lets more begin
+					l.connect("leaf1")
+				}
+				time.Sleep(30 * time.Second)
+			}},
+		{"a switch is the suspect", func(l limited) { time.Sleep(time.Second); l.lose("leaf1") },
+			"switch leaf1 is away, and the checks may go through it: what they say does not count yet", false, func(l limited) {
+				l.connect("leaf1")
+				time.Sleep(settled)
+			}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimited(t, wide(5), store.State{})
+				l.connect("leaf1")
+				for range 4 { // false verdicts, each taken back; one slot of each has a flow that was opened meanwhile
+					l.verdict("web1", api.Health_HEALTH_DOWN)
+					l.connect("leaf1")
+					l.verdict("web1", api.Health_HEALTH_UP)
+					l.connect("leaf1")
+					l.in(func() {
+						l.settle(l.ctx, l.st.Plan.Pools["web"].Moving(l.st.Plan.NextEpoch - 1)[1:], time.Now(), silent)
+					})
+					l.connect("leaf1")
+				}
+				l.verdict("web1", api.Health_HEALTH_DOWN)
+				l.connect("leaf1")
+				waiting := func() (n int) {
+					for _, s := range l.slots() {
+						if s == (plan.Slot{Backend: 1}) {
+							n++
+						}
+					}
+					return n
+				}
+				b := l.web().Backends[0]
+				end := time.Now().Add(6 * time.Second)
+				if n := waiting(); n != 9 || b.Waiting != 9 || b.WaitingReason != why || !b.GraceUntil.AsTime().Equal(end) {
+					t.Errorf("%d slots wait, web1: %v", n, b)
+				}
+				tt.happens(l)
+				time.Sleep(6*time.Second - time.Millisecond)
+				synctest.Wait()
+				if m := l.web(); waiting() != 9 || m.Held != tt.held {
+					t.Errorf("in the grace %d slots wait, want 9: %v", waiting(), m)
+				}
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+				if moved := waiting() == 0; moved != tt.moved {
+					t.Errorf("after 6 s %d slots wait: %v", waiting(), l.web())
+				}
+				if tt.after != nil {
+					time.Sleep(time.Minute)
+					if waiting() != 9 {
+						t.Errorf("after a minute %d slots wait, want 9: %v", waiting(), l.web())
+					}
+					tt.after(l)
+					synctest.Wait()
+				}
+				if m := l.web(); waiting() != 0 || m.Backends[0].Waiting != 0 || m.Backends[0].Slots != 0 {
+					t.Errorf("in the end %d slots wait: %v", waiting(), m)
+				}
+			})
+		})
+	}
+}
+
 // A switch that is lost again and again does not keep a dead server in service for ever.
 func TestSuspicionIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

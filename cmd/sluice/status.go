@@ -27,8 +27,8 @@ var statusCommand = &cli.Command{
 		"frames that it dropped because no service takes them.\n" +
 		"Of a pool: SLOTS are the parts that its flows are split into, each a backend's; MOVING ones go to\n" +
 		"another backend while old connections stay, UNOWNED ones have no backend, because none may take\n" +
-		"them. EPOCHS are sets of slots that move together, of which four can be under way. GENERATION\n" +
-		"counts how often the pool's slots were built anew.\n" +
+		"them. EPOCHS are sets of slots that move together, of which four can be under way, one of them\n" +
+		"kept for backends that go down. GENERATION counts how often the pool's slots were built anew.\n" +
 		"Of a backend: SLOTS are where new connections go, IN those of them that still have old connections\n" +
 		"elsewhere, OUT slots that went elsewhere with old connections still here.\n" +
 		"Of what was reprogrammed last: SURPLUS are moves that no lost or regained share explains, and there\n" +

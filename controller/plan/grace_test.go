@@ -99,36 +99,144 @@ func TestGraceOfACascade(t *testing.T) {
 	}
 }
 
-// Slots of the dead need not wait for a bank: they share an epoch that they have not been in.
-func TestGraceWhenAllBanksAreTaken(t *testing.T) {
-	w := newWorld(t, graceful(256, equal(12)...))
-	w.step()
-	for i := range banks {
-		w.admin(fmt.Sprintf("b%d", i+1), Drain).step()
-	}
-	b5 := w.slots()["b5"]
-	r := w.health("b5", Down).step()
-	grace, hard := 0, 0
+// left counts the slots that left a backend with a grace and at once, and lists those that wait.
+func left(r Report, from string) (grace, hard int, waits []Wait) {
 	for _, m := range r.Moves {
-		if m.Grace {
+		switch {
+		case m.From != from:
+		case m.Grace:
 			grace += m.Slots
-		} else {
+		default:
 			hard += m.Slots
 		}
 	}
-	// 10 had moved to b5 in one of the drains: they go back for as long as the grace lasts, and the others move on.
-	moving, back := 0, 0
-	for _, slot := range w.st.Pools["web"].Slots {
-		if slot.Old != 0 {
-			moving++
-		}
-		if slot.Back {
-			back++
+	for _, wait := range r.Waiting {
+		if wait.Backend == from {
+			waits = append(waits, wait)
 		}
 	}
-	if c, _ := w.st.Census("web"); c.Epochs != banks || b5 != 31 || grace != 31 || hard != 0 || moving != 78 || back != 10 {
-		t.Errorf("%d of %d slots left in peace, %d at once, %d others move, %d back, in %d epochs", grace, b5, hard, moving, back, c.Epochs)
+	return grace, hard, waits
+}
+
+// Gradual moves leave a bank to the dead of pools with a grace, so that a death finds an epoch that its slots have not
+// been in, be they settled in the youngest.
+func TestGraceWhenAllBanksAreTaken(t *testing.T) {
+	w := newWorld(t, graceful(256, equal(12)...))
+	w.step()
+	for i := range banks - spare {
+		w.admin(fmt.Sprintf("b%d", i+1), Drain).step()
 	}
+	r := w.admin("b4", Drain).step()
+	waits := slices.Contains(r.Waiting, Wait{"web", "b4", 22, EpochsUsed})
+	if c, _ := w.st.Census("web"); c.Epochs != banks-spare || len(r.Moves) != 0 || !waits {
+		t.Errorf("with one bank left: %d epochs, %+v", c.Epochs, r)
+	}
+	p := w.st.Pools["web"]
+	w.st, _ = Settle(w.st, p.Moving(w.st.NextEpoch - 1)[1:]) // where nobody had a flow
+	b5 := w.slots()["b5"]
+	grace, hard, stay := left(w.health("b5", Down).step(), "b5")
+	if c, _ := w.st.Census("web"); c.Epochs != banks || b5 != 29 || grace != b5 || hard != 0 || stay != nil {
+		t.Errorf("%d of %d slots left in peace, %d at once, %+v wait, in %d epochs", grace, b5, hard, stay, c.Epochs)
+	}
+}
+
+// Other pools' moves, and a false verdict that was taken back, have all banks, and no slot of b5 may enter any of their
+// epochs: the slots wait with it.
+func TestGraceWithoutAnEpoch(t *testing.T) {
+	other := pool(64, equal(8)...) // without a grace: it leaves a bank all the same
+	other.Name = "other"
+	w := newWorld(t, graceful(256, equal(8)...), other)
+	w.step()
+	for i := range banks {
+		w.in.Admin[BackendKey{"other", fmt.Sprintf("b%d", i+1)}] = Drain
+		w.step()
+	}
+	w.health("b5", Down).step()
+	w.health("b5", Up).step()
+	w.st, _ = Settle(w.st, w.st.Pools["web"].Moving(w.st.NextEpoch - 1)[1:]) // one flow, opened meanwhile, lives on
+	w.step()
+	before := w.st
+	grace, hard, waits := left(w.health("b5", Down).step(), "b5")
+	if grace != 1 || hard != 0 || !slices.Equal(waits, []Wait{{"web", "b5", 31, NoEpoch}}) {
+		t.Errorf("%d slots left in peace, %d at once, %+v wait", grace, hard, waits)
+	}
+	tests := []struct {
+		name        string
+		happens     func(w *world)
+		grace, hard int
+	}{
+		{"an epoch becomes free", func(w *world) {
+			p := w.st.Pools["other"]
+			w.st, _ = Settle(w.st, p.Moving(p.Epochs()[0]))
+		}, 31, 0},
+		{"its grace ends", func(w *world) { w.in.Over = map[BackendKey]bool{{"web", "b5"}: true} }, 0, 31},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			tt.happens(&w)
+			if grace, hard, waits := left(w.step(), "b5"); grace != tt.grace || hard != tt.hard || waits != nil {
+				t.Errorf("%d slots left in peace, %d at once, %+v wait", grace, hard, waits)
+			}
+		})
+	}
+	t.Run("nothing", func(t *testing.T) {
+		w := *w
+		w.t = t
+		was := w.st.Pools["web"]
+		r := w.step()
+		if _, _, again := left(r, "b5"); w.st.Pools["web"] != was || len(r.Moves) > 0 || !slices.Equal(waits, again) {
+			t.Errorf("%+v moved, %+v wait, want the same again", r.Moves, again)
+		}
+	})
+	t.Run("the verdict is taken back", func(t *testing.T) {
+		w := *w
+		w.t = t
+		w.in.Health = nil
+		w.step()
+		if diff := cmp.Diff(before.Pools["web"].Slots, w.st.Pools["web"].Slots); diff != "" {
+			t.Errorf("the table is another one (-before +after):\n%s", diff)
+		}
+	})
+}
+
+// A slot that moves between two backends which are both called dead waits: the switch remembers no third.
+func TestBothDown(t *testing.T) {
+	start := func(t *testing.T) *world { // b2 took slots of b1
+		w := newWorld(t, graceful(64, equal(4)...))
+		w.step()
+		w.health("b1", Down).step()
+		wantReport(t, Report{
+			Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 8, Grace: true},
+				{Pool: "web", From: "b2", To: "b4", Slots: 8, Grace: true}},
+			Waiting: []Wait{{"web", "b2", 6, BothDown}},
+		}, w.health("b2", Down).step())
+		w.want(map[string]int{"-b1": 16, "b1": 0, "-b2": 16, "b2": 6, "b3": 29, "b4": 29})
+		return w
+	}
+	t.Run("the grace of the old one ends", func(t *testing.T) {
+		w := start(t)
+		if n := w.endGrace("b1"); n != 16 {
+			t.Errorf("%d slots settled, want 16", n)
+		}
+		w.want(map[string]int{"b1": 0, "-b2": 22, "b2": 0, "b3": 32, "b4": 32}) // b2 keeps what it has
+	})
+	t.Run("the grace of the new one ends", func(t *testing.T) {
+		w := start(t)
+		w.in.Over = map[BackendKey]bool{{"web", "b2"}: true}
+		if n := w.endGrace("b2"); n != 16 {
+			t.Errorf("%d slots settled, want 16", n)
+		}
+		w.want(map[string]int{"b1": 0, "-b1": 16, "b2": 0, "b3": 32, "b4": 32}) // and so does b1
+	})
+	t.Run("no grace ends for long", func(t *testing.T) {
+		w := start(t)
+		w.in.Stale = map[string]bool{"web": true}
+		wantReport(t, Report{
+			Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 3}, {Pool: "web", From: "b2", To: "b4", Slots: 3}},
+		}, w.step())
+	})
 }
 
 func TestFailing(t *testing.T) {
@@ -165,8 +273,7 @@ func TestCascadeInADrain(t *testing.T) {
 	w.step()
 	w.admin("b1", Drain).step()
 	before := slices.Clone(w.st.Pools["web"].Slots)
-	for n, name := range []string{"b1", "b2", "b3"} {
-		w.in.Floored = map[string]bool{"web": n > 0}
+	for _, name := range []string{"b1", "b2", "b3"} {
 		w.health(name, Down).step()
 		for i, slot := range w.st.Pools["web"].Slots {
 			was := before[i]

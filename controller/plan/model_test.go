@@ -36,9 +36,8 @@ import (
 // opened at a backend after it was declared dead and before the switch knew; a slot of a table that
 // shrank. All three end the flow in this model. And the switch is lost only when it holds what it was told.
 //
-// In a pool with a grace, who is called dead may live. A flow then stays with its backend until the grace ends, but
-// for two: of a slot that moves between two backends which are both called dead, a third takes the place of one; and a
-// flow may have been opened by a move that is over and another begun before the switch knew. They end in this model, too.
+// In a pool with a grace, who is called dead may live. A flow then stays with its backend until the grace ends, but for
+// one: a move may be over and another begun before the switch knew, and the flow was opened meanwhile. It ends, too.
 type model struct {
 	backends int
 	slots    int
@@ -46,6 +45,7 @@ type model struct {
 	hash     int // of the flow
 	allDown  config.AllDown
 	grace    bool // who is called dead lives
+	banks    int  // of the switch; 0: as many as there are
 
 	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
 	lose                bool // the controller loses the switch and finds it again
@@ -98,6 +98,7 @@ func (m *model) intent(n *node) *config.Intent {
 
 func (m *model) input(n *node) Input {
 	in := Input{Intent: m.intent(n), Health: make(map[BackendKey]Health), Admin: make(map[BackendKey]Admin)}
+	in.banks = m.banks
 	for i := range m.backends {
 		key := BackendKey{modelPool, fmt.Sprintf("b%d", i+1)}
 		if n.down>>i&1 == 1 {
@@ -118,9 +119,12 @@ func (m *model) want(n *node) Tables {
 }
 
 // step is what the controller does after an event; behind: the switch does not hold yet what was
-// decided before.
-func (m *model) step(n *node, behind bool) {
+// decided before. over are the backends whose grace has ended.
+func (m *model) step(n *node, behind bool, over ...string) {
 	in := m.input(n)
+	for _, name := range over {
+		in.Over = map[BackendKey]bool{{modelPool, name}: true}
+	}
 	in.Hold = (behind || n.away) && !m.noHold
 	st, report, err := Step(n.st, in)
 	if err == nil {
@@ -233,27 +237,10 @@ func withSlot(tables map[SlotTable]Slots, key SlotTable, slot int, change func(*
 // successors calls yield with every world one event away.
 func (m *model) successors(n *node, yield func(event string, next *node)) {
 	batches := Diff(n.have, m.want(n))
-	// third ends the flow where a third backend takes the place of one of two that are called dead.
-	third := func(next *node) {
-		named := func(s Slot) bool { return next.flow == s.Backend || next.flow == s.former() }
-		isDown := func(id BackendID) bool {
-			for i := range m.backends {
-				if id == memberID(next.st, i) {
-					return next.down>>i&1 == 1
-				}
-			}
-			return id != 0
-		}
-		if was, is := m.slot(n.st), m.slot(next.st); m.grace && next.flow != 0 && named(was) && !named(is) &&
-			was.Epoch != 0 && isDown(was.Backend) && isDown(was.former()) {
-			next.flow = 0
-		}
-	}
 	event := func(name string, change func(*node)) {
 		next := *n
 		change(&next)
 		m.step(&next, len(batches) > 0)
-		third(&next)
 		for i := range m.backends {
 			if next.flow != 0 && next.down>>i&1 == 1 && next.flow == memberID(n.st, i) && !m.grace {
 				next.flow = 0 // its backend is dead
@@ -262,15 +249,20 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 		yield(name, &next)
 	}
 	for i := range m.backends {
-		id := memberID(n.st, i)
-		if refs := n.st.Pools[modelPool].Kept(id); m.grace && n.down>>i&1 == 1 && len(refs) > 0 && len(batches) == 0 && !n.away {
-			next := *n
-			next.st, _ = Settle(n.st, refs)
-			if next.flow == id && !m.endAlive {
-				next.flow = 0 // it was dead indeed
-			}
-			yield(fmt.Sprintf("the grace of b%d ends", i+1), &next)
+		if !m.grace || n.down>>i&1 == 0 || len(batches) > 0 || n.away {
+			continue
 		}
+		next := *n
+		id, name := memberID(n.st, i), fmt.Sprintf("b%d", i+1)
+		var settled int
+		next.st, settled = Settle(n.st, n.st.Pools[modelPool].Kept(id))
+		if m.step(&next, settled > 0, name); next.st.Pools[modelPool] == n.st.Pools[modelPool] {
+			continue // it has no open flows that could break
+		}
+		if next.flow == id && !m.endAlive {
+			next.flow = 0 // it was dead indeed
+		}
+		yield("the grace of "+name+" ends", &next)
 	}
 	if m.lose && (n.away || len(batches) == 0) {
 		event(pick(!n.away, "lose", "find")+" the switch", func(n *node) { n.away = !n.away })
@@ -288,7 +280,6 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			if err := next.st.Check(); err != nil {
 				panic(fmt.Sprintf("%s: %v", name, err))
 			}
-			third(&next)
 			yield(name, &next)
 		}
 	}
@@ -344,7 +335,12 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			next.flow = 0 // nobody answers
 		}
 	}
-	if row := m.row(n.have); row.Epoch != 0 && slot.Epoch != 0 && row.Epoch != slot.Epoch {
+	others := slot.former() // who has the flows without a mark
+	if slot.Back {
+		others = slot.Backend
+	}
+	row := m.row(n.have)
+	if slot.Epoch != 0 && row.Epoch != slot.Epoch && (row.Epoch != 0 || m.grace && row.Backend != others) {
 		next.flow = 0 // the switch has missed two decisions
 	}
 	if next.flow != slot.Backend && next.flow != slot.former() {
@@ -541,6 +537,9 @@ func (m model) String() string {
 	if m.grace {
 		name += ", with a grace"
 	}
+	if m.banks != 0 {
+		name += fmt.Sprintf(", %d banks", m.banks)
+	}
 	if m.allDown != "" {
 		name += ", all_down " + string(m.allDown)
 	}
@@ -579,6 +578,10 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 		{model{backends: 3, slots: 2, hash: 1, drain: true, remove: true, restart: true}, some},
 		{model{backends: 3, slots: 1, fail: true, drain: true, restart: true, grace: true}, some},
 		{model{backends: 2, slots: 1, grown: 2, hash: 1, drain: true, restart: true}, some},
+		{model{backends: 2, slots: 1, fail: true, drain: true, grace: true, banks: 1}, 0},
+		{model{backends: 2, slots: 2, fail: true, grace: true, banks: 1}, some},
+		{model{backends: 2, slots: 2, fail: true, drain: true, grace: true, banks: 2}, some},
+		{model{backends: 3, slots: 2, hash: 1, fail: true, drain: true, grace: true, banks: 2}, some},
 		{model{backends: 2, slots: 1, grown: 2, drain: true}, some},
 		{model{backends: 2, slots: 1, grown: 2, hash: 1, fail: true, drain: true}, some},
 		{model{backends: 3, slots: 2, fail: true, drain: true, remove: true}, some},

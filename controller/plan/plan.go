@@ -51,9 +51,13 @@ type Input struct {
 	// backends lose their slots as ever, but no gradual move begins: a slot must not move on from
 	// a place that the switch has never heard of. Call Step again when the writes are done.
 	Hold bool
-	// Floored are the pools of which so much fell at once that the checks are suspect: a slot that moves gradually
-	// between two backends which are both called dead stays as it is, for the switch remembers no third.
-	Floored map[string]bool
+	// Over are the dead backends whose grace is over: open flows of theirs may break.
+	Over map[BackendKey]bool
+	// Stale are the pools that fell below their floor long ago: as no grace ends there, a slot between two backends
+	// which are both called dead does not wait for one.
+	Stale map[string]bool
+
+	banks int // of the switch; 0: limits.Banks
 }
 
 // Slot is one bucket of a pool, and at the same time its rows in the switch.

@@ -82,7 +82,29 @@ func (w *world) step() Report {
 		}
 	}
 	w.st = st
+	w.flowsStay(was)
 	return report
+}
+
+// flowsStay holds that in a pool with a grace no backend lost a slot in which it may have open flows, be it called dead
+// or not: it takes the slot's new flows yet, or keeps the others. Only those whose grace is over lose theirs.
+func (w *world) flowsStay(was State) {
+	w.t.Helper()
+	for _, cfg := range w.in.Intent.Pools {
+		before, after := was.Pools[cfg.Name], w.st.Pools[cfg.Name]
+		if cfg.Grace == 0 || w.in.Stale[cfg.Name] || before == nil || before.Generation != after.Generation {
+			continue
+		}
+		for i, slot := range before.Slots {
+			for _, id := range []BackendID{slot.Backend, slot.former()} {
+				if is := after.Slots[i]; id != 0 && id != is.Backend && id != is.former() {
+					if key, _ := was.Backend(id); !w.in.Over[key] || w.in.Health[key] == Up {
+						w.t.Fatalf("slot %d went from %+v to %+v: the flows of %s break", i, slot, is, key)
+					}
+				}
+			}
+		}
+	}
 }
 
 func (w *world) health(backend string, h Health) *world {
@@ -493,6 +515,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 	p.AllDown = [...]config.AllDown{config.Drop, config.Forward}[next(2)]
 	p.Failing = [...]config.FailingAs{config.FailingDrain, config.FailingDown}[next(2)]
 	w := newWorld(t, p)
+	w.in.banks = 1 + next(banks)
 	cfg := &w.in.Intent.Pools[0]
 	for i := range names {
 		cfg.Backends = append(cfg.Backends, backend(i+1, weights()))
@@ -505,7 +528,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		at := slices.IndexFunc(cfg.Backends, func(b config.Backend) bool { return b.Name == key.Backend })
 		cfg.Backends = slices.Clone(cfg.Backends)
 		event := ""
-		switch x := next(10); {
+		w.in.Over = nil
+		switch x := next(11); {
 		case x < 2:
 			w.in.Health[key], event = Down, "death"
 			if next(4) == 0 {
@@ -536,6 +560,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 			}
 			w.st, _ = Settle(w.st, refs)
 			event = "settle"
+		case x < 10:
+			w.in.Over, event = map[BackendKey]bool{key: true}, "the end of a grace"
 		default:
 			w.in.Hold, event = !w.in.Hold, "hold"
 		}
@@ -570,7 +596,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				if slot.Epoch <= lastEpoch[i] {
 					t.Fatalf("%s: slot %d enters epoch %d and was in %d", event, i, slot.Epoch, lastEpoch[i])
 				}
-				if slot.former() == before.Backend && (before.Epoch == 0 || before.Back && dead(before.former())) && dead(before.Backend) {
+				former, _ := was.Backend(before.former())
+				if slot.former() == before.Backend && (before.Epoch == 0 || w.in.Over[former]) && dead(before.Backend) {
 					lastEpoch[i] = slot.Epoch
 					continue
 				}
@@ -590,6 +617,9 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 			if before.Grace != 0 && (slot == Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank, Back: before.Back} ||
 				slot == Slot{Backend: before.Grace} && before.Backend == 0) {
 				continue // it lives after all
+			}
+			if key, _ := was.Backend(before.Grace); w.in.Over[key] && slot == (Slot{Backend: before.Backend}) {
+				continue // its grace is over
 			}
 			// Everything else is because somebody is dead.
 			if !(before.Backend == 0 || dead(before.Backend) || before.Old != 0 && dead(before.Old)) {

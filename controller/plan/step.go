@@ -13,24 +13,29 @@ import (
 const (
 	banks     = limits.Banks // sets of moves that can be under way at once
 	maxMoving = limits.MovingSize
+
+	// spare is how many banks gradual moves leave to the dead of pools with a grace: what leaves a dead backend needs
+	// an epoch that its slot has not been in, and cannot wait for one without losing new flows.
+	spare = 1
 )
 
 // Step takes the slots of every pool as near to their shares as can be without breaking a flow whose
 // backend is alive. It moves what must move and nothing else:
 //
 //   - the new flows of a dead backend's slots go elsewhere at once. The open ones stay with it until the
-//     controller, which knows time, ends their grace with Settle: it may live, and be called dead. A pool
-//     without a grace lets them break at once. If the dead one was the new backend of a moving slot, another
-//     takes its place in the same move.
+//     controller, which knows time, ends their grace with Settle: it may live, and be called dead. A slot whose
+//     open flows could not stay (no epoch fits, or it moves between two that are dead) waits where it is, until
+//     one fits or Input.Over says that the grace has ended. A pool without a grace lets them break at once. If
+//     the dead one was the new backend of a moving slot, another takes its place in the same move.
 //   - slots of a draining, failing, disabled or removed backend, and slots above a backend's share, begin a
 //     move: new flows go to the new backend, open ones stay. A moving slot cannot move again before it has
 //     settled, for the switch remembers two backends of a slot and no third.
 //   - while nobody may take slots they stay where they are: the pool's all_down says whether new flows do.
 //   - the open flows of a backend that is called dead no longer have as much time as those of a drain.
 //
-// All moves that begin in one Step share an epoch and its bank; with every bank taken they wait. What leaves the
-// dead cannot wait, and shares an epoch that its slot has not been in. The slots of a backend that returns are,
-// as far as that costs no move, the ones that are its own when everybody is up.
+// All moves that begin in one Step share an epoch and its bank; with no bank left but the spare one they wait. What
+// leaves the dead has that one too, and shares an epoch that its slot has not been in. The slots of a backend that
+// returns are, as far as that costs no move, the ones that are its own when everybody is up.
 //
 // st is the zero State, what Step or Settle returned, or has passed Check.
 func Step(st State, in Input) (State, Report, error) {
@@ -71,9 +76,9 @@ type stepper struct {
 	report Report
 
 	works []*work
-	stock bool        // whether banks and room have been counted
-	banks [banks]bank // those that are in use
-	room  int         // rows that slot_old has yet
+	stock bool   // whether banks and room have been counted
+	banks []bank // those that are in use
+	room  int    // rows that slot_old has yet
 
 	stopped Why // what kept slots from moving that could have; 0: nothing
 }
@@ -90,6 +95,7 @@ func (s *stepper) takeStock() {
 		return
 	}
 	s.stock, s.room = true, maxMoving
+	s.banks = make([]bank, cmp.Or(s.in.banks, banks))
 	for _, w := range s.works {
 		for _, slot := range w.pool.Slots {
 			if slot.Old != 0 {
@@ -103,9 +109,18 @@ func (s *stepper) takeStock() {
 	}
 }
 
-// free returns a bank that nobody uses, below 0: there is none.
-func (s *stepper) free() int {
-	return slices.IndexFunc(s.banks[:], func(b bank) bool { return b.epoch == 0 })
+// free returns a bank that nobody uses, and leaves so many others to be used yet; below 0: there is none.
+func (s *stepper) free(left int) int {
+	for i, b := range s.banks {
+		switch {
+		case b.epoch != 0:
+		case left == 0:
+			return i
+		default:
+			left--
+		}
+	}
+	return -1
 }
 
 // leaving returns the bank for a slot that leaves a dead backend and has entered the epoch `entered` last: that of
@@ -122,7 +137,7 @@ func (s *stepper) leaving(entered uint32) int {
 	if best >= 0 && s.banks[best].grace {
 		return best
 	}
-	if i := s.free(); i >= 0 && s.next.NextEpoch < math.MaxUint32 {
+	if i := s.free(0); i >= 0 && s.next.NextEpoch < math.MaxUint32 {
 		s.banks[i] = bank{s.next.NextEpoch, true}
 		s.next.NextEpoch++
 		return i
@@ -254,6 +269,9 @@ func (s *stepper) statuses(w *work) {
 		switch {
 		case health == Down || health == Failing && w.cfg.Failing == config.FailingDown:
 			w.status[i] = dead
+			if s.in.Over[key] {
+				w.over = append(w.over, m.ID)
+			}
 		case !wanted[i]:
 			w.status[i] = leaving
 		case health == Failing:
@@ -281,7 +299,11 @@ func (s *stepper) move(works []*work) error {
 		return nil
 	}
 	s.takeStock()
-	bank := s.free()
+	left := 0
+	if slices.ContainsFunc(works, func(w *work) bool { return w.keep }) {
+		left = spare
+	}
+	bank := s.free(left)
 	if bank < 0 {
 		s.stopped = EpochsUsed
 		return nil
@@ -289,14 +311,14 @@ func (s *stepper) move(works []*work) error {
 	if s.next.NextEpoch == math.MaxUint32 {
 		return errors.New("every epoch has been used")
 	}
-	left, room := s.room, s.room
+	room := s.room
 	for _, w := range works {
-		left = w.move(left, uint8(bank), s.next.NextEpoch)
+		room = w.move(room, uint8(bank), s.next.NextEpoch)
 	}
-	if left < room {
+	if room < s.room {
 		s.next.NextEpoch++
 	}
-	if left <= 0 {
+	if room <= 0 {
 		s.stopped = TableFull
 	}
 	return nil

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Wait is a number of slots of one backend that should move and cannot yet. Their flows are served
-// all the while.
+// Wait is a number of slots of one backend that should move and cannot yet. Their flows are served all the
+// while, but for those that are opened at a backend that is dead.
 type Wait struct {
 	Pool    string
 	Backend string // empty: the whole pool, to get another number of slots
@@ -19,24 +19,33 @@ type Why uint8
 
 const (
 	OldFlows   Why = iota + 1 // the slot still moves: the flows of its former backend are not gone
-	EpochsUsed                // every bank is taken
+	EpochsUsed                // every bank is taken, or left to the dead
 	TableFull                 // no room in slot_old
 	Behind                    // Input.Hold
 	NobodyUp                  // no backend may take them
+	NoEpoch                   // the backend is dead, and there is no epoch in which its open flows could stay
+	BothDown                  // the slot still moves, and both of its backends are dead
 )
+
+// Lifted says whether the wait ends with the grace of the backend at the latest: Input.Over.
+func (w Why) Lifted() bool { return w == NoEpoch || w == BothDown }
 
 func (w Why) String() string {
 	switch w {
 	case OldFlows:
 		return "their old connections are still open"
 	case EpochsUsed:
-		return fmt.Sprintf("all %d epochs are in use", banks)
+		return fmt.Sprintf("all %d epochs are in use or kept for backends that go down", banks)
 	case TableFull:
 		return "as many slots as a switch can remember are moving"
 	case Behind:
 		return "a switch does not hold the last decision yet"
 	case NobodyUp:
 		return "no backend may take them"
+	case NoEpoch:
+		return "their backend is down, and no epoch is free in which its open connections could stay with it"
+	case BothDown:
+		return "both of their backends are down, and keep their open connections for the grace"
 	}
 	return fmt.Sprintf("why %d", uint8(w))
 }
@@ -60,6 +69,8 @@ func (w *work) waits(settled Why) []Wait {
 		}
 	}
 	for i, lack := range lacks {
+		add(i, w.stuck[stuck{i, NoEpoch}], NoEpoch)
+		add(i, w.stuck[stuck{i, BothDown}], BothDown)
 		switch {
 		case !w.anybody && (w.status[i] == leaving || w.status[i] == failing):
 			add(i, w.held[i], NobodyUp)

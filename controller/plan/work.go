@@ -37,6 +37,15 @@ type work struct {
 	anybody bool // somebody is eligible
 	forward bool // nobody is, and all_down says forward: slots without a backend go to those who would be
 	keep    bool // the dead keep their open flows for a grace
+
+	over  []BackendID   // of the dead: those whose grace is over
+	stuck map[stuck]int // slots of the dead that wait
+}
+
+// stuck is a reason for which slots of a dead backend wait.
+type stuck struct {
+	member int
+	why    Why
 }
 
 // divide returns the shares of the members that take part, by member.
@@ -135,6 +144,11 @@ func (w *work) lives(id BackendID) bool {
 	return i >= 0 && w.status[i] != dead
 }
 
+// keeps says whether the open flows of a backend that is dead stay with it yet.
+func (w *work) keeps(id BackendID) bool {
+	return w.keep && w.roster.at(id) >= 0 && !slices.Contains(w.over, id)
+}
+
 // lacks returns, by member, how many slots each is short of its share; below 0: how many above it.
 func (w *work) lacks() []int {
 	lacks := make([]int, len(w.share))
@@ -159,7 +173,7 @@ func (s *stepper) rescue(w *work) {
 			continue
 		}
 		moving = true
-		if !w.keep && slot.former() != 0 && !w.lives(slot.former()) && w.anybody {
+		if former := slot.former(); former != 0 && !w.lives(former) && !w.keeps(former) && w.anybody {
 			slot = Slot{Backend: slot.Backend}
 			w.set(i, slot)
 		}
@@ -167,13 +181,9 @@ func (s *stepper) rescue(w *work) {
 			slot = Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
 			w.back(i, slot)
 		}
-		switch b := w.roster.at(slot.Backend); {
-		case b >= 0 && w.status[b] != dead:
+		if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
 			w.held[b]++
-		case b >= 0 && w.keep && s.in.Floored[w.cfg.Name] && (slot.Old != 0 || slot.Back) && w.roster.at(slot.former()) >= 0 &&
-			!w.lives(slot.former()):
-			// Both may live, and have had the slot for as long as a drain may last.
-		default:
+		} else {
 			orphans = append(orphans, i)
 		}
 	}
@@ -219,7 +229,8 @@ func (w *work) leave(slot int, to BackendID, bank uint8, epoch uint32) {
 	w.enter(slot, epoch)
 }
 
-// adopt finds backends for slots that have none that lives.
+// adopt finds backends for slots that have none that lives. None is taken from a dead backend whose open flows may not
+// break yet: it goes where they can stay, or waits. A slot that waits counts as that of the backend that it waits for.
 func (s *stepper) adopt(w *work, orphans []int) {
 	if len(orphans) == 0 {
 		return
@@ -229,37 +240,47 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		id, was := w.pool.Members[member].ID, w.pool.Slots[slot]
 		w.held[member]++
 		lacks[member]--
-		there := w.roster.at(was.Backend) >= 0 // dead, that is
-		switch former := was.former(); {
-		case former == id:
+		switch former, keeps := was.former(), w.keeps(was.Backend); {
+		case former == id || former == 0 && !keeps:
 			w.set(slot, Slot{Backend: id})
-			return
+		case !keeps:
+			was.Backend = id // the former one keeps what it has
+			w.set(slot, was)
+		case former != 0 && !s.in.Stale[w.cfg.Name]:
+			w.wait(was.Backend, BothDown)
 		case former != 0 && !was.Back:
 			was.Backend = id
 			w.set(slot, was)
-			return
-		case w.keep && there:
+		default:
 			if bank := s.leaving(w.entered(slot)); bank >= 0 {
 				w.leave(slot, id, uint8(bank), s.banks[bank].epoch)
-				return
+			} else {
+				w.wait(was.Backend, NoEpoch)
 			}
 		}
-		w.set(slot, Slot{Backend: id})
 	}
 	// The other backend of a slot that moves first, if it lives: then everybody keeps the flows that he has, and it has
 	// the new ones too, be it for the time of the grace alone. Then the one at home.
-	free, left := make([]bool, len(w.pool.Slots)), 0
+	rest := orphans[:0]
 	for _, i := range orphans {
-		if slot := w.pool.Slots[i]; (w.keep || slot.Back) && slot.Backend != 0 && w.lives(slot.former()) {
-			old := w.roster.at(slot.former())
-			if to := slot.flip(false); w.keep {
-				w.back(i, to)
-			} else {
-				w.back(i, Slot{Backend: to.Backend})
-			}
-			w.held[old]++
-			lacks[old]--
-		} else if old := w.roster.at(w.pool.Slots[i].former()); old >= 0 && lacks[old] > 0 {
+		slot := w.pool.Slots[i]
+		keeps := w.keeps(slot.Backend)
+		if !keeps && !slot.Back || slot.Backend == 0 || !w.lives(slot.former()) {
+			rest = append(rest, i)
+			continue
+		}
+		old := w.roster.at(slot.former())
+		if to := slot.flip(false); keeps {
+			w.back(i, to)
+		} else {
+			w.back(i, Slot{Backend: to.Backend})
+		}
+		w.held[old]++
+		lacks[old]--
+	}
+	free, left := make([]bool, len(w.pool.Slots)), 0
+	for _, i := range rest {
+		if old := w.roster.at(w.pool.Slots[i].former()); old >= 0 && lacks[old] > 0 {
 			place(i, old)
 		} else if home := w.roster.at(w.pool.Home[i]); home >= 0 && lacks[home] > 0 {
 			place(i, home)
@@ -276,6 +297,14 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		place(slot, member)
 		return true
 	})
+}
+
+// wait lets a slot stay where it is for now.
+func (w *work) wait(backend BackendID, why Why) {
+	if w.stuck == nil {
+		w.stuck = make(map[stuck]int)
+	}
+	w.stuck[stuck{w.roster.at(backend), why}]++
 }
 
 // turn lets slots go back at once to those who had them, as far as the shares want it: that needs no epoch, and

@@ -69,8 +69,7 @@ func TestMeet(t *testing.T) {
 			}
 		}
 		end := session()
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		pause(time.Hour)
 		want("without an answer", 1, 0)
 		end()
 		end = session()

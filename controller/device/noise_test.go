@@ -136,6 +136,12 @@ func work(t *testing.T, target *fakeTarget) *working {
 	return w
 }
 
+// pause lets time pass, and everybody finish what he does at its end.
+func pause(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // say puts a message into the backlog.
 func (f *fakeTarget) say(m *v1.StreamMessageResponse) { f.Offer(backlog.ClassOf(m), m) }
 
@@ -195,10 +201,10 @@ func TestStationsAreWrittenInParts(t *testing.T) {
 		for i := range 20 {
 			w.say(digestOf(uint64(i), 1, stations(256*i, 256*(i+1))...))
 		}
-		time.Sleep(100 * time.Millisecond)
+		pause(100 * time.Millisecond)
 		asked := time.Now()
 		w.Set(Wanted{Sequence: 2, Tables: plan.Tables{Flood: []uint16{1, 2}}})
-		time.Sleep(10 * time.Second)
+		pause(10 * time.Second)
 		synctest.Wait()
 		sum := 0
 		for i, at := range w.writes {
@@ -226,8 +232,7 @@ func TestAcknowledgements(t *testing.T) {
 		defer w.stop()
 		w.say(digestOf(1, 1, stations(0, 10)...))
 		w.say(digestOf(2, 2, stations(10, 20)...))
-		synctest.Wait()
-		time.Sleep(time.Second)
+		pause(time.Second)
 		if diff := cmp.Diff([]uint64{1, 2}, w.acked); diff != "" {
 			t.Errorf("acknowledged (-want +got):\n%s", diff)
 		}
@@ -252,7 +257,7 @@ func TestFullSwitchIsLeftAlone(t *testing.T) {
 			for range 100 { // 10 s
 				w.say(digestOf(uint64(n), 1, stations(256*n, 256*(n+1))...))
 				n++
-				time.Sleep(100 * time.Millisecond)
+				pause(100 * time.Millisecond)
 			}
 			tried := 0
 			for _, at := range w.writes {
@@ -302,9 +307,9 @@ func TestClaimsAreAddedUp(t *testing.T) {
 				sent++
 				w.say(claimOf(3, backend))
 			}
-			time.Sleep(time.Millisecond)
+			pause(time.Millisecond)
 		}
-		time.Sleep(2 * time.Second)
+		pause(2 * time.Second)
 		synctest.Wait()
 		w.stop()
 		if n := len(w.reports); n > seconds+1 {
@@ -358,7 +363,7 @@ func TestIdleSlotsAreReportedTogether(t *testing.T) {
 				IdleTimeoutNotification: &v1.IdleTimeoutNotification{TableEntry: []*v1.TableEntry{r.codec.row(old).GetTableEntry()}},
 			}})
 		}
-		time.Sleep(2 * time.Second)
+		pause(2 * time.Second)
 		r.take(t.Context(), 5)
 		if diff := cmp.Diff([]Report{{Switch: "leaf1", Idle: want}}, reports); diff != "" {
 			t.Errorf("reports (-want +got):\n%s", diff)
@@ -372,7 +377,7 @@ func TestComplaints(t *testing.T) {
 		w := work(t, &fakeTarget{})
 		for range 3000 { // 30 s
 			w.say(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{}}})
-			time.Sleep(10 * time.Millisecond)
+			pause(10 * time.Millisecond)
 		}
 		w.stop()
 		if n := strings.Count(w.log.String(), "message of the switch"); n != 3 {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -213,4 +214,45 @@ func TestPendingChanges(t *testing.T) {
 	if len(l.pending) != 0 {
 		t.Errorf("the switch is given up, %d changes wait", len(l.pending))
 	}
+}
+
+// A switch that was started anew while slots moved knows no more which of their flows are new. Nobody can mend that, and
+// the operator is told.
+func TestMarksAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		l := newLimited(t, wide(3), store.State{})
+		empty := func(connects uint64) {
+			t.Helper()
+			l.lose("leaf1")
+			l.in(func() {
+				l.log = slog.New(slog.NewTextHandler(&log, nil))
+				l.status(l.ctx, l.views["leaf1"], "leaf1", &device.Status{State: device.Reconciling, Connects: connects})
+			})
+			l.connect("leaf1")
+		}
+		told := func(when string, want []string) {
+			t.Helper()
+			l.in(func() {
+				if got := l.concerned().forgot; !slices.Equal(got, want) {
+					t.Errorf("%s: got %v, want %v", when, got, want)
+				}
+			})
+		}
+		l.connect("leaf1")
+		empty(2)
+		told("nothing moves", nil)
+		time.Sleep(settled)
+		l.verdict("web2", api.Health_HEALTH_DOWN)
+		empty(3)
+		line := "switch leaf1 came back empty while 21 slots moved: connections that were opened on them since their move began break"
+		told("web2's open flows have their grace", []string{line})
+		l.in(func() { // the loop's goroutine writes it
+			if !strings.Contains(log.String(), "a switch came back empty while slots moved") {
+				t.Errorf("the log says nothing of it: %s", log.String())
+			}
+		})
+		time.Sleep(olderTold)
+		told("later", nil)
+	})
 }

@@ -21,6 +21,7 @@ type concerned struct {
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
 	shared  []string                   // names of two healthds each
+	forgot  []string                   // which switches have lost the marks of moving slots
 }
 
 func (l *loop) concerned() concerned {
@@ -32,6 +33,10 @@ func (l *loop) concerned() concerned {
 		c.checked[p.Name] = len(p.Checks) > 0
 	}
 	for _, s := range l.intent.Switches {
+		if v := l.views[s.Name]; v != nil && v.forgot > 0 && time.Since(v.forgotAt) < olderTold {
+			c.forgot = append(c.forgot, fmt.Sprintf("switch %s came back empty while %d slots moved: connections that were "+
+				"opened on them since their move began break", s.Name, v.forgot))
+		}
 		c.ports[s.Name] = make(map[uint32]bool)
 		for _, port := range s.Ports {
 			c.ports[s.Name][uint32(port)] = true
@@ -119,6 +124,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	if m.Frozen != "" {
 		add(warning, "", []string{"the configuration is frozen: " + m.Frozen})
 	}
+	add(warning, "switches", in.forgot)
 	if in.older != "" {
 		add(warning, "", []string{in.older})
 	}

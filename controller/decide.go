@@ -123,6 +123,9 @@ type view struct {
 	back time.Time // when it held what was decided again
 	// behind: it has been lost, and has not held what was decided since.
 	behind bool
+
+	forgot   int       // slots that moved when it was connected and held nothing: it has lost their marks
+	forgotAt time.Time // when that was
 }
 
 func (v *view) connected() bool { return v.status.State != device.Disconnected }

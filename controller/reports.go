@@ -35,6 +35,9 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 	if s.State != before || !device.SameLacks(v.status.Lacks, s.Lacks) {
 		v.served++
 	}
+	if s.Connects > v.status.Connects && s.ReadBack == 0 {
+		l.forgotten(v, name)
+	}
 	v.status = *s
 	switch {
 	case s.State == device.Disconnected && before != device.Disconnected:
@@ -56,6 +59,22 @@ func (l *loop) status(ctx context.Context, v *view, name string, s *device.Statu
 		l.goOn(ctx)
 	}
 	l.tellDrained()
+}
+
+// forgotten tells that a switch is empty while slots move. It is filled again, but for the marks: only the switch knew
+// which flows of these slots were new, and takes them for old ones.
+func (l *loop) forgotten(v *view, name string) {
+	slots := 0
+	for _, pool := range l.intent.Pools {
+		census, _ := l.st.Plan.Census(pool.Name)
+		slots += census.Moving
+	}
+	if slots == 0 {
+		return
+	}
+	v.forgot, v.forgotAt = slots, time.Now()
+	l.log.Warn("a switch came back empty while slots moved: connections that were opened on them since their move began break",
+		"switch", name, "slots", slots)
 }
 
 // follow waits for switches to have the change, if there are any to wait for.

@@ -114,7 +114,26 @@ vips:
 	quarter := watch.VIP{Heard: true, Live: true, LiveBackends: 1, TotalBackends: 2, Load: 191}
 	until("three quarters are gone", "www", quarter, nil)
 
-	// A restart of the controller takes nobody away.
+	// A restart of the controller takes nobody away. What it has not written by then, the switch does not know of web1.
+	written := func() bool {
+		t.Helper()
+		client, err := api.Dial(socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		m, err := client.GetStatus(t.Context(), &api.GetStatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		web1 := m.Pools[0].Backends[0]
+		return web1.Slots == 0 && len(web1.Unwritten) == 0
+	}
+	for deadline := time.Now().Add(patience); !written(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the switch does not hold that web1 is down")
+		}
+	}
 	stop()
 	dead := func(v watch.VIP) bool { return !v.Live || !v.Known() }
 	for w.Controller("dc1").Connected {

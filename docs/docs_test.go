@@ -30,6 +30,7 @@ func TestImports(t *testing.T) {
 		{"p4", "controller", "the controller must not be able to tell the softswitch from bmv2"},
 		{"p4", "healthd", "the data plane knows nothing of health"},
 		{"p4", "gslb", "the data plane knows nothing of DNS"},
+		{"p4/limits", "google.golang.org/protobuf", "pure packages use the numbers"},
 		{"controller", "healthd", "healthd is another process and speaks through the API"},
 		{"controller", "gslb", "gslb is another process and speaks through the API"},
 		{"controller", "p4/softswitch", "a target is whatever speaks P4Runtime"},

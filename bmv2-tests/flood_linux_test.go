@@ -64,10 +64,7 @@ type flooded struct {
 }
 
 func floodTarget(t *testing.T, sw lab.Switch, rate int) {
-	const (
-		repeat = 3
-		floor  = 200 * time.Millisecond // noise of the machine, which would count for much in what takes milliseconds
-	)
+	const floor = 200 * time.Millisecond // noise of the machine, which would count for much in what takes milliseconds
 	f := newFlooded(t, sw)
 	defer f.send(500, func(n int) []byte {
 		return packet.NewTCP(packet.Segment{

@@ -5,4 +5,5 @@ package bmv2tests
 const (
 	raceDetector = false
 	slowdown     = 1
+	repeat       = 3
 )

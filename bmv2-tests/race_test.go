@@ -6,4 +6,5 @@ package bmv2tests
 const (
 	raceDetector = true
 	slowdown     = 10
+	repeat       = 1 // of what floods hold up
 )

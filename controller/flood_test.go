@@ -191,7 +191,6 @@ func times(n int, f func() time.Duration) (median time.Duration, all []time.Dura
 // event that matters, the log stays short, and memory bounded.
 func TestFloodsHoldUpNothing(t *testing.T) {
 	const (
-		repeat = 3
 		// noise of the machine, which would count for much in what takes milliseconds
 		floor = 150 * time.Millisecond
 	)

@@ -5,4 +5,5 @@ package controller_test
 const (
 	raceDetector = false
 	slowdown     = 1
+	repeat       = 3
 )

@@ -6,4 +6,5 @@ package controller_test
 const (
 	raceDetector = true
 	slowdown     = 10
+	repeat       = 1 // of what floods hold up
 )

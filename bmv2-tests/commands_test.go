@@ -43,6 +43,7 @@ import (
 //	claim HOST reply|gratuitous|hidden  the host claims the VIP by ARP
 //	claimed MAC PORT BACKEND     the controller reports exactly that claim, once
 //	spoof HOST AS                from now on the host sends 500 frames a second under the MAC of AS, to all
+//	usurp HOST AS                from now on the host says 50 times a second by ARP that it has the address of AS
 //	disown HOST ADDRESS          ask by ARP with the VIP as sender; stdout: the MACs that answered
 //	arp HOST ADDRESS             ask by ARP; stdout: the MACs that answered
 //	frame FROM TO                a frame to TO, a host or MAC; stdout: the hosts that received it
@@ -93,6 +94,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"claim":   simple(2, claim),
 	"claimed": simple(3, claimed),
 	"spoof":   simple(2, spoof),
+	"usurp":   simple(2, usurp),
 	"disown":  simple(2, disown),
 	"arp":     simple(2, arp),
 	"frame":   simple(2, frame),
@@ -304,22 +306,42 @@ func spoof(s *stage, _ io.Writer, args []string) error {
 		return err
 	}
 	frame := append(packet.AppendEthernet(nil, packet.Broadcast, as.MAC, fenceType), make([]byte, 46)...)
-	host, stop, done := s.Host(args[0]), make(chan struct{}), make(chan struct{})
+	s.repeat(args[0], frame, 2*time.Millisecond)
+	return nil
+}
+
+// usurp goes on until the stage is closed. Hosts take the MAC of a neighbour that they know from such ARP.
+func usurp(s *stage, _ io.Writer, args []string) error {
+	by, err := node(args[0])
+	if err != nil {
+		return err
+	}
+	as, err := node(args[1])
+	if err != nil {
+		return err
+	}
+	address := as.Address.Addr()
+	s.repeat(args[0], packet.NewARPReply(by.MAC, address, packet.Broadcast, address), 20*time.Millisecond)
+	return nil
+}
+
+// repeat lets a host send a frame again and again. The scenario sees how many arrive.
+func (s *stage) repeat(host string, frame []byte, interval time.Duration) {
+	from, stop, done := s.Host(host), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(2 * time.Millisecond)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				_ = host.Inject(frame) // the scenario sees how many arrive
+				_ = from.Inject(frame)
 			case <-stop:
 				return
 			}
 		}
 	}()
 	s.floods = append(s.floods, func() { close(stop); <-done })
-	return nil
 }
 
 // disown asks as a server does whose kernel takes the VIP for its own name, and sees to it that

@@ -415,6 +415,9 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 			row("pinned_l2", "forward", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
 		}
 	}
+	// The address of host 2 is nobody's under another MAC.
+	row("pinned_arp", "owned", fields(is("sender_address", p4rt.AddrValue(netip.MustParseAddr("10.0.0.2")))),
+		fields(is("mac", p4rt.MACValue(hostMAC(2)))), 0)
 	meter, err := info.Meter("report_meter")
 	if err != nil {
 		panic(err)

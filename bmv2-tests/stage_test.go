@@ -56,7 +56,7 @@ const intent = `switches:
   - {name: leaf1, address: %s, device_id: 1, ports: [1, 2, 3, 4, 5]}
 vip_mac: 02:53:4c:00:00:01
 stations:
-  - {name: router1, mac: "02:00:00:00:00:01", switch_port: 1}
+  - {name: router1, mac: "02:00:00:00:00:01", switch_port: 1, addresses: [10.0.0.1]}
 pools:
   - name: web
     slots: 256

@@ -185,7 +185,7 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (l
 	return list
 }
 
-// spoofConcerns tells who sent lately under the MAC of a router or of the VIPs. Of backends their contradictions tell.
+// spoofConcerns tells who passed lately for a station. Of the MACs of backends their contradictions tell.
 func spoofConcerns(m *api.GetStatusResponse) (list []string) {
 	contradicted := make(map[string]bool)
 	for _, p := range m.Pools {
@@ -194,7 +194,14 @@ func spoofConcerns(m *api.GetStatusResponse) (list []string) {
 		}
 	}
 	for _, s := range m.Spoofs {
-		if s.Station == "" || contradicted[s.Station] || m.Time.AsTime().Sub(s.Last.AsTime()) >= fresh {
+		if s.Station == "" || m.Time.AsTime().Sub(s.Last.AsTime()) >= fresh {
+			continue
+		}
+		if s.Address != "" {
+			list = append(list, fmt.Sprintf("%s: dropped; mac says %s, or a host there pretends", pretence(s), s.StationMac))
+			continue
+		}
+		if contradicted[s.Station] {
 			continue
 		}
 		line := fmt.Sprintf("frames from %s, the MAC of %s, come in by port %d of %s and are dropped: ", s.Mac, s.Station, s.Port, s.Switch)

@@ -102,10 +102,17 @@ func TestConcerns(t *testing.T) {
 				of("router1", "02:00:00:00:00:01", 2, 0), of("the VIPs", "02:53:4c:00:00:01", 0, time.Minute),
 				of("router2", "02:00:00:00:00:02", 2, time.Hour), of("web/web1", "02:00:00:00:00:11", 2, 0),
 				of("", "02:00:00:00:00:77", 0, 0),
+				{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11", Station: "web/web1",
+					StationPort: 3, StationMac: "02:00:00:00:00:11", Last: ago(time.Minute)},
+				{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1",
+					StationPort: 1, StationMac: "02:00:00:00:00:01", Last: ago(time.Minute)},
+				{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.77", Last: ago(0)},
 			}
 		}, []string{"WARNING backend web/web1: frames from its MAC come in by port 3",
 			"WARNING frames from 02:00:00:00:00:01, the MAC of router1, come in by port 3 of leaf1 and are dropped: switch_port says 2, or a host there pretends",
-			"WARNING frames from 02:53:4c:00:00:01, the MAC of the VIPs, come in by port 3 of leaf1 and are dropped: no host may send under it"}},
+			"WARNING frames from 02:53:4c:00:00:01, the MAC of the VIPs, come in by port 3 of leaf1 and are dropped: no host may send under it",
+			"WARNING web/web2 (02:00:00:00:00:12) on port 4 of leaf1 says by ARP that it has 10.0.0.11, the address of web/web1: dropped; mac says 02:00:00:00:00:11, or a host there pretends",
+			"WARNING 02:00:00:00:00:99 on port 4 of leaf1 says by ARP that it has 10.0.0.1, the address of router1: dropped; mac says 02:00:00:00:00:01, or a host there pretends"}},
 		{"claims", func(m *api.GetStatusResponse) {
 			m.ArpClaims = []*api.ARPClaim{
 				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 3, Last: ago(time.Minute)},

@@ -78,6 +78,11 @@ func logEvent(log *slog.Logger, ev *api.Event) {
 			"reason", m.Reason, "also", m.Also)
 	case *api.Event_Spoof:
 		m := d.Spoof
+		if m.Address != "" {
+			log.Warn("somebody says by ARP that he has the address of a station", "mac", m.Mac, "sender", m.Sender,
+				"address", m.Address, "station", m.Station, "station_mac", m.StationMac, "switch", m.Switch, "port", m.Port)
+			return
+		}
 		log.Warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station,
 			"station_port", m.StationPort, "switch", m.Switch, "port", m.Port)
 	}

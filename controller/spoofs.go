@@ -3,6 +3,8 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"iter"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -10,20 +12,23 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
 const (
-	spoofsKept    = 1024             // MACs and ports
+	spoofsKept    = 1024             // stations and ports
 	spoofInterval = 30 * time.Second // between two events about one port of a switch
 )
 
-// spoofKey tells apart who sends under the MAC of a station that is pinned to another port.
+// spoofKey is a port that somebody passes for a station on: by its MAC, or by ARP for its address under another, which
+// can be invented and does not tell one key from another.
 type spoofKey struct {
 	spoofPort
-	MAC packet.MAC
+	MAC     packet.MAC // the zero MAC with an address
+	Address netip.Addr // the zero Addr with a MAC
 }
 
 type spoofPort struct {
@@ -34,6 +39,8 @@ type spoofPort struct {
 type spoof struct {
 	frames      uint64
 	first, last time.Time
+	mac         packet.MAC // of the sender, one that the intent names before all others
+	known       bool
 }
 
 // spoofs counts what switches sent up of such frames. For one goroutine.
@@ -46,8 +53,8 @@ func newSpoofs() spoofs {
 	return spoofs{seen: make(map[spoofKey]*spoof), told: make(map[spoofPort]time.Time)}
 }
 
-// add counts frames and tells whether their port deserves an event now.
-func (s *spoofs) add(k spoofKey, frames uint64, now time.Time) bool {
+// add counts frames of a sender and tells whether their port deserves an event now.
+func (s *spoofs) add(k spoofKey, by tally.Sender, now time.Time) bool {
 	one := s.seen[k]
 	if one == nil {
 		if len(s.seen) >= spoofsKept {
@@ -56,8 +63,11 @@ func (s *spoofs) add(k spoofKey, frames uint64, now time.Time) bool {
 		one = &spoof{first: now}
 		s.seen[k] = one
 	}
-	one.frames += frames
+	one.frames += by.Times
 	one.last = now
+	if by.Known || !one.known {
+		one.mac, one.known = by.MAC, by.Known
+	}
 	if told, ok := s.told[k.spoofPort]; ok && now.Sub(told) < spoofInterval {
 		return false
 	}
@@ -81,15 +91,19 @@ func (s *spoofs) keys() []spoofKey {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b spoofKey) int {
-		return cmp.Or(cmp.Compare(a.Switch, b.Switch), cmp.Compare(a.Port, b.Port), a.MAC.Compare(b.MAC))
+		return cmp.Or(cmp.Compare(a.Switch, b.Switch), cmp.Compare(a.Port, b.Port), a.MAC.Compare(b.MAC),
+			a.Address.Compare(b.Address))
 	})
 	return keys
 }
 
-// spoofed takes a switch's word on who sent under whose MAC.
-func (l *loop) spoofed(name string, port uint16, s tally.Sender, now time.Time) {
-	k := spoofKey{spoofPort{name, port}, s.MAC}
-	if l.spoofs.add(k, s.Times, now) {
+// spoofed takes a switch's word on who passed for whom.
+func (l *loop) spoofed(name string, what device.Spoofed, s tally.Sender, now time.Time) {
+	k := spoofKey{spoofPort: spoofPort{name, what.Port}, Address: what.Address}
+	if !what.Address.IsValid() {
+		k.MAC = s.MAC
+	}
+	if l.spoofs.add(k, s, now) {
 		l.events.publish(now, stationSpoofed(l.spoofMessage(k)))
 	}
 }
@@ -104,45 +118,101 @@ func (l *loop) spoofMessages() []*api.Spoof {
 
 func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
 	one := l.spoofs.seen[k]
-	station, port := stationOf(l.intent, k.MAC)
-	return &api.Spoof{
-		Switch: k.Switch, Port: uint32(k.Port), Mac: k.MAC.String(), Station: station, StationPort: uint32(port),
+	m := &api.Spoof{
+		Switch: k.Switch, Port: uint32(k.Port), Mac: one.mac.String(),
 		Frames: one.frames, First: timestamppb.New(one.first), Last: timestamppb.New(one.last),
 	}
-}
-
-// stationOf says whose MAC the intent pins, and to which port; none for a MAC of VIPs, and for one that the
-// intent has no more.
-func stationOf(intent *config.Intent, mac packet.MAC) (name string, port uint16) {
-	for _, pool := range intent.Pools {
-		for _, b := range pool.Backends {
-			if b.MAC == mac {
-				return plan.BackendKey{Pool: pool.Name, Backend: b.Name}.String(), b.SwitchPort
-			}
+	of := stationOf(l.intent, one.mac)
+	if k.Address.IsValid() {
+		m.Address, m.Sender = k.Address.String(), of.Name
+		if of = stationAt(l.intent, k.Address); of.Name != "" {
+			m.StationMac = of.MAC.String()
 		}
 	}
-	for _, s := range intent.Stations {
+	m.Station, m.StationPort = of.Name, uint32(of.SwitchPort)
+	return m
+}
+
+// stationOf says whose MAC the intent pins, and to which port; no name for one that the intent has no more, and no
+// port for a MAC of VIPs.
+func stationOf(intent *config.Intent, mac packet.MAC) config.Station {
+	for s := range stations(intent) {
 		if s.MAC == mac {
-			return s.Name, s.SwitchPort
+			return s
 		}
 	}
 	if vipMACs(intent)[mac] {
-		return "the VIPs", plan.Nowhere
+		return config.Station{Name: "the VIPs", MAC: mac, SwitchPort: plan.Nowhere}
 	}
-	return "", plan.Nowhere
+	return config.Station{}
+}
+
+// stationAt says whose address it is; no name for one that the intent has no more.
+func stationAt(intent *config.Intent, address netip.Addr) config.Station {
+	for s := range stations(intent) {
+		if slices.Contains(s.Addresses, address) {
+			return s
+		}
+	}
+	return config.Station{}
+}
+
+// stations yields all whose place the intent gives: backends by pool/backend, and the others by name.
+func stations(intent *config.Intent) iter.Seq[config.Station] {
+	return func(yield func(config.Station) bool) {
+		for _, pool := range intent.Pools {
+			for _, b := range pool.Backends {
+				s := config.Station{Name: plan.BackendKey{Pool: pool.Name, Backend: b.Name}.String(), MAC: b.MAC,
+					SwitchPort: b.SwitchPort, Addresses: []netip.Addr{b.Address}}
+				if !yield(s) {
+					return
+				}
+			}
+		}
+		for _, s := range intent.Stations {
+			if !yield(s) {
+				return
+			}
+		}
+	}
 }
 
 func stationSpoofed(m *api.Spoof) *api.Event {
-	whose := m.Mac
-	if m.Station != "" {
-		whose = fmt.Sprintf("%s, the MAC of %s", m.Mac, m.Station)
-	}
-	hint := ""
-	if m.StationPort != 0 {
-		hint = fmt.Sprintf("; its switch_port is %d, and if it has moved the configuration must say so", m.StationPort)
-	}
 	return &api.Event{
-		Text:   fmt.Sprintf("somebody on port %d of %s sends as %s: dropped%s", m.Port, m.Switch, whose, hint),
+		Text:   fmt.Sprintf("%s: dropped%s", pretence(m), hint(m)),
 		Detail: &api.Event_Spoof{Spoof: m},
 	}
+}
+
+// pretence says who passes for whom.
+func pretence(m *api.Spoof) string {
+	if m.Address != "" {
+		whose := m.Address
+		if m.Station != "" {
+			whose += ", the address of " + m.Station
+		}
+		who := m.Mac
+		if m.Sender != "" {
+			who = fmt.Sprintf("%s (%s)", m.Sender, m.Mac)
+		}
+		return fmt.Sprintf("%s on port %d of %s says by ARP that it has %s", who, m.Port, m.Switch, whose)
+	}
+	whose := m.Mac
+	if m.Station != "" {
+		whose += ", the MAC of " + m.Station
+	}
+	return fmt.Sprintf("somebody on port %d of %s sends as %s", m.Port, m.Switch, whose)
+}
+
+// hint says what to do if nobody pretends.
+func hint(m *api.Spoof) string {
+	switch {
+	case m.Station == "":
+		return ""
+	case m.Address != "":
+		return fmt.Sprintf("; its mac is %s, and if that has changed the configuration must say so", m.StationMac)
+	case m.StationPort == 0:
+		return ""
+	}
+	return fmt.Sprintf("; its switch_port is %d, and if it has moved the configuration must say so", m.StationPort)
 }

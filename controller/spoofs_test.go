@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,23 +22,29 @@ func TestSpoofsAreNamed(t *testing.T) {
 		text := strings.Replace(testIntent, "pools:", "stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}]\npools:", 1)
 		l := newLimited(t, text, store.State{})
 		l.connect("leaf1")
-		spoof := func(port uint16, frames uint64, mac ...byte) {
+		spoof := func(what device.Spoofed, frames uint64, mac ...byte) {
 			l.in(func() {
 				l.report(l.ctx, l.views["leaf1"], device.Report{
-					Switch: "leaf1", Noise: &device.Noise{Spoofs: []tally.Entry[uint16]{{
-						Key: port, Senders: []tally.Sender{{MAC: packet.MAC(mac), Known: true, Count: tally.Count{Times: frames}}},
+					Switch: "leaf1", Noise: &device.Noise{Spoofs: []tally.Entry[device.Spoofed]{{
+						Key: what, Senders: []tally.Sender{{MAC: packet.MAC(mac), Known: mac[1] == 0, Count: tally.Count{Times: frames}}},
 					}}},
 				})
 			})
 		}
-		spoof(2, 1, 2, 0, 0, 0, 0, 0x11) // web1
+		spoof(device.Spoofed{Port: 2}, 1, 2, 0, 0, 0, 0, 0x11) // web1
 		for range 60 {
-			spoof(2, 64, 2, 0, 0, 0, 0, 0x11)
-			spoof(2, 1, 2, 0, 0, 0, 0, 0x01) // router1
+			spoof(device.Spoofed{Port: 2}, 64, 2, 0, 0, 0, 0, 0x11)
+			spoof(device.Spoofed{Port: 2}, 1, 2, 0, 0, 0, 0, 0x01) // router1
 			time.Sleep(time.Second)
 		}
-		spoof(1, 1, 2, 0x53, 0x4c, 0, 0, 1) // the VIPs'
-		spoof(1, 5, 2, 9, 9, 9, 9, 9)       // of somebody who has just left the intent
+		spoof(device.Spoofed{Port: 1}, 1, 2, 0x53, 0x4c, 0, 0, 1) // the VIPs'
+		spoof(device.Spoofed{Port: 1}, 5, 2, 9, 9, 9, 9, 9)       // of somebody who has just left the intent
+		web1 := device.Spoofed{Port: 4, Address: netip.MustParseAddr("10.0.0.11")}
+		spoof(web1, 3, 2, 0, 0, 0, 0, 0x12) // web2
+		for i := range byte(100) {
+			spoof(web1, 1, 2, 7, 7, 7, 7, i)
+		}
+		spoof(device.Spoofed{Port: 3, Address: netip.MustParseAddr("10.0.0.1")}, 1, 2, 9, 9, 9, 9, 9)
 
 		var events []string
 		for _, e := range l.events.past() {
@@ -45,31 +52,36 @@ func TestSpoofsAreNamed(t *testing.T) {
 				events = append(events, e.Text)
 			}
 		}
-		const web1 = "somebody on port 2 of leaf1 sends as 02:00:00:00:00:11, the MAC of web/web1: dropped; " +
+		const sent = "somebody on port 2 of leaf1 sends as 02:00:00:00:00:11, the MAC of web/web1: dropped; " +
 			"its switch_port is 1, and if it has moved the configuration must say so"
 		if diff := cmp.Diff([]string{
-			web1, web1, "somebody on port 1 of leaf1 sends as 02:53:4c:00:00:01, the MAC of the VIPs: dropped",
+			sent, sent, "somebody on port 1 of leaf1 sends as 02:53:4c:00:00:01, the MAC of the VIPs: dropped",
+			"web/web2 (02:00:00:00:00:12) on port 4 of leaf1 says by ARP that it has 10.0.0.11, the address of web/web1: dropped; " +
+				"its mac is 02:00:00:00:00:11, and if that has changed the configuration must say so",
+			"02:09:09:09:09:09 on port 3 of leaf1 says by ARP that it has 10.0.0.1: dropped",
 		}, events); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		type row struct {
-			Port   uint32
-			MAC    string
-			Owner  string
-			At     uint32
-			Frames uint64
+			Port           uint32
+			MAC            string
+			Address, Owner string
+			At             uint32
+			Frames         uint64
 		}
 		var got []row
 		l.in(func() {
 			for _, s := range l.spoofMessages() {
-				got = append(got, row{s.Port, s.Mac, s.Station, s.StationPort, s.Frames})
+				got = append(got, row{s.Port, s.Mac, s.Address, s.Station, s.StationPort, s.Frames})
 			}
 		})
 		if diff := cmp.Diff([]row{
-			{1, "02:09:09:09:09:09", "", 0, 5},
-			{1, "02:53:4c:00:00:01", "the VIPs", 0, 1},
-			{2, "02:00:00:00:00:01", "router1", 3, 60},
-			{2, "02:00:00:00:00:11", "web/web1", 1, 3841},
+			{1, "02:09:09:09:09:09", "", "", 0, 5},
+			{1, "02:53:4c:00:00:01", "", "the VIPs", 0, 1},
+			{2, "02:00:00:00:00:01", "", "router1", 3, 60},
+			{2, "02:00:00:00:00:11", "", "web/web1", 1, 3841},
+			{3, "02:09:09:09:09:09", "10.0.0.1", "", 0, 1},
+			{4, "02:00:00:00:00:12", "10.0.0.11", "web/web1", 1, 103},
 		}, got); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}
@@ -83,7 +95,7 @@ func TestSpoofsAreBounded(t *testing.T) {
 	told := 0
 	for i := range 10 * spoofsKept {
 		now = now.Add(10 * time.Millisecond)
-		if s.add(spoofKey{spoofPort{"leaf1", 4}, packet.MAC{2, 1, byte(i >> 8), byte(i)}}, 1, now) {
+		if s.add(spoofKey{spoofPort: spoofPort{"leaf1", 4}, MAC: packet.MAC{2, 1, byte(i >> 8), byte(i)}}, tally.Sender{Count: tally.Once(now)}, now) {
 			told++
 		}
 	}
@@ -94,7 +106,7 @@ func TestSpoofsAreBounded(t *testing.T) {
 		t.Errorf("%d are kept, want %d at most", len(s.seen), spoofsKept)
 	}
 	last := 10*spoofsKept - 1
-	if s.seen[spoofKey{spoofPort{"leaf1", 4}, packet.MAC{2, 1, byte(last >> 8), byte(last)}}] == nil {
+	if s.seen[spoofKey{spoofPort: spoofPort{"leaf1", 4}, MAC: packet.MAC{2, 1, byte(last >> 8), byte(last)}}] == nil {
 		t.Error("the latest is forgotten")
 	}
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // allTables are those that the plan owns.
-var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old", "pinned_station", "pinned_l2"}
+var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old", "pinned_station", "pinned_l2", "pinned_arp"}
 
 // write makes another primary write entries, and leave.
 func (tg *target) write(election uint64, updates ...*v1.Update) {
@@ -92,6 +92,8 @@ func TestForeignRows(t *testing.T) {
 		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_l2", "discard", []p4rt.Field{field("mac", web1)}, nil),
 		insert(t, "pinned_l2", "forward", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", other)}, []p4rt.Field{field("mac", station)}),
+		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", p4rt.AddrValue(netip.MustParseAddr("10.0.0.11")))}, []p4rt.Field{field("mac", station)}),
 		p4rt.Insert(p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
 		p4rt.Insert(p4rt.MulticastGroup{ID: 9, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}}}.Entity()),
 	)

@@ -94,6 +94,7 @@ func TestConstants(t *testing.T) {
 		"FLOOD_GROUP":      limits.FloodGroup,
 		"REASON_ARP_CLAIM": limits.ReasonARPClaim,
 		"REASON_SPOOF":     limits.ReasonSpoof,
+		"REASON_ARP_SPOOF": limits.ReasonARPSpoof,
 		"PINNED_SIZE":      limits.PinnedSize,
 		"METER_SIZE":       limits.MeterSize,
 		"VIP_SIZE":         limits.VIPSize,
@@ -116,6 +117,7 @@ func TestConstants(t *testing.T) {
 		"DROP_SOURCE":      int(limits.DropSource),
 		"DROP_RESERVED":    int(limits.DropReserved),
 		"DROP_LAND":        int(limits.DropLAND),
+		"DROP_ARP_SPOOF":   int(limits.DropARPSpoof),
 	} {
 		m := regexp.MustCompile(`const bit<\d+>\s+` + name + `\s*=\s*(\d+);`).FindSubmatch(source)
 		if m == nil {
@@ -134,7 +136,7 @@ func TestTableSizes(t *testing.T) {
 		"vip": limits.VIPSize, "vip_address": limits.VIPSize, "arp_guard": limits.VIPSize, "arp_responder": limits.VIPSize,
 		"slot": limits.SlotSize, "slot_old": limits.MovingSize, "backend": limits.BackendSize,
 		"station": limits.StationSize, "l2": limits.StationSize,
-		"pinned_station": limits.PinnedSize, "pinned_l2": limits.PinnedSize,
+		"pinned_station": limits.PinnedSize, "pinned_l2": limits.PinnedSize, "pinned_arp": limits.PinnedSize,
 	}
 	got := make(map[string]int64)
 	for _, table := range p4.P4Info().GetTables() {
@@ -154,7 +156,7 @@ func TestEmbedded(t *testing.T) {
 		tables[table.GetPreamble().GetName()] = true
 	}
 	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot", "slot_old", "backend",
-		"pinned_station", "station", "pinned_l2", "l2"} {
+		"pinned_station", "station", "pinned_l2", "pinned_arp", "l2"} {
 		if !tables[name] {
 			t.Errorf("the P4Info has no table %s", name)
 		}

@@ -7,7 +7,7 @@
 //
 //   packet-out -> its port
 //   all        -> frames that nobody honest sends stop here
-//   ARP        -> guard: a claim on a VIP stops here
+//   ARP        -> guard: a claim on a VIP, or on the address of a pinned station, stops here
 //   all        -> pins: a pinned station's MAC on another port stops here
 //   all        -> learning: where the source MAC lives
 //   ARP        -> responder: the VIP's MAC

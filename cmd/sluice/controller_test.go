@@ -342,6 +342,8 @@ func TestStatusText(t *testing.T) {
 		Spoofs: []*api.Spoof{
 			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64, Last: ago(time.Second)},
 			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1, Last: ago(time.Minute)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11", Station: "web/web1", StationPort: 3, Frames: 2, Last: ago(time.Minute)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1", StationPort: 1, Frames: 3, Last: ago(time.Minute)},
 		},
 		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, SlotsTotal: 10, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
 	}
@@ -383,9 +385,11 @@ leaf1   and 11 more                  -                         -  -
 VIP CLAIMED  BY                 HOW    BACKEND   SWITCH  PORT  TIMES  LAST
 10.0.0.100   02:00:00:00:00:12  reply  web/web2  leaf1      4      8  1h0m0s ago
 
-SPOOFED            STATION   ITS PORT  SWITCH  FROM PORT  TIMES  LAST
-02:00:00:00:00:11  web/web1  3         leaf1           4     64  1s ago
-02:53:4c:00:00:01  the VIPs  none      leaf1           4      1  1m0s ago
+SPOOFED            STATION   ITS PORT  BY                 SWITCH  FROM PORT  TIMES  LAST
+02:00:00:00:00:11  web/web1  3         -                  leaf1           4     64  1s ago
+02:53:4c:00:00:01  the VIPs  none      -                  leaf1           4      1  1m0s ago
+10.0.0.11          web/web1  3         web/web2           leaf1           4      2  1m0s ago
+10.0.0.1           router1   1         02:00:00:00:00:99  leaf1           4      3  1m0s ago
 
 REPROGRAMMED  CAUSE                MOVED  SURPLUS  WRITES  MS   SWITCHES
 2s ago        verdict on web/web1     10        0      10  3.2  leaf1

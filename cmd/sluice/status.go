@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -267,13 +268,17 @@ func claimTable(list []*api.ARPClaim, now time.Time) *textTable {
 }
 
 func spoofTable(list []*api.Spoof, now time.Time) *textTable {
-	t := newTextTable("SPOOFED", "STATION", "ITS PORT", "SWITCH", "FROM PORT", "TIMES", "LAST")
+	t := newTextTable("SPOOFED", "STATION", "ITS PORT", "BY", "SWITCH", "FROM PORT", "TIMES", "LAST")
 	for _, s := range list {
 		port := "none"
 		if s.StationPort != 0 {
 			port = fmt.Sprint(s.StationPort)
 		}
-		t.row(s.Mac, s.Station, port, s.Switch, fmt.Sprint(s.Port), fmt.Sprint(s.Frames), ago(now, s.Last))
+		spoofed, by := s.Mac, ""
+		if s.Address != "" {
+			spoofed, by = s.Address, cmp.Or(s.Sender, s.Mac)
+		}
+		t.row(spoofed, s.Station, port, by, s.Switch, fmt.Sprint(s.Port), fmt.Sprint(s.Frames), ago(now, s.Last))
 	}
 	return t
 }

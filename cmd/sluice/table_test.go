@@ -123,6 +123,7 @@ arp_guard             0    8192  sender_address:exact                       pack
 arp_responder         0    8192  target_address:exact                       packets+bytes  -             NoAction()
 backend               1   16384  backend_id:exact                           packets+bytes  -             NoAction()
 l2                    1   16384  mac:exact                                  -              -             flood()
+pinned_arp            0   32768  sender_address:exact                       -              -             NoAction()
 pinned_l2             0   32768  mac:exact                                  -              -             NoAction()
 pinned_station        0   32768  mac:exact                                  packets+bytes  -             NoAction()
 slot                  0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction()
@@ -217,7 +218,7 @@ func TestTableErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
-			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, tally (counter)`},
+			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},

@@ -1828,18 +1828,22 @@ func (x *ARPClaim) GetDisowned() bool {
 	return false
 }
 
-// Spoof counts frames under the MAC of a station that is pinned to another port: it has moved, or somebody wants its
-// traffic. The switch drops them all, counts them in the tally drop_spoof, and tells of a few.
+// Spoof counts frames of somebody who passes for a station of the intent: under its MAC on another port than its own,
+// or, in ARP, with its address and another MAC. The station has changed, or somebody wants its traffic. The switch drops
+// them all, counts them in the tallies drop_spoof and drop_arp_spoof, and tells of a few.
 type Spoof struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
-	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"` // that they came in by
-	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`
-	Station       string                 `protobuf:"bytes,4,opt,name=station,proto3" json:"station,omitempty"`                             // pool/backend, or the name in `stations`, that the MAC belongs to
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`                                  // that they came in by
+	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`                                     // of the sender; with an address that of the last one
+	Station       string                 `protobuf:"bytes,4,opt,name=station,proto3" json:"station,omitempty"`                             // pool/backend, or the name in `stations`, that the MAC, or the address, belongs to
 	StationPort   uint32                 `protobuf:"varint,5,opt,name=station_port,json=stationPort,proto3" json:"station_port,omitempty"` // 0: none, it is the VIPs' MAC
 	Frames        uint64                 `protobuf:"varint,6,opt,name=frames,proto3" json:"frames,omitempty"`                              // that the switch told of
 	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
 	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
+	Address       string                 `protobuf:"bytes,40,opt,name=address,proto3" json:"address,omitempty"`                         // of the station; empty: it is the MAC that is the station's
+	StationMac    string                 `protobuf:"bytes,41,opt,name=station_mac,json=stationMac,proto3" json:"station_mac,omitempty"` // with an address
+	Sender        string                 `protobuf:"bytes,42,opt,name=sender,proto3" json:"sender,omitempty"`                           // with an address: pool/backend, or the name in `stations`, that mac belongs to, if any
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1928,6 +1932,27 @@ func (x *Spoof) GetLast() *timestamppb.Timestamp {
 		return x.Last
 	}
 	return nil
+}
+
+func (x *Spoof) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Spoof) GetStationMac() string {
+	if x != nil {
+		return x.StationMac
+	}
+	return ""
+}
+
+func (x *Spoof) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
 }
 
 // SlotMoves says how many slots went from one backend to another.
@@ -4583,7 +4608,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
 	"\x04also\x18\x14 \x01(\tR\x04also\x12\x1a\n" +
-	"\bdisowned\x18( \x01(\bR\bdisowned\"\xfc\x01\n" +
+	"\bdisowned\x18( \x01(\bR\bdisowned\"\xcf\x02\n" +
 	"\x05Spoof\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x10\n" +
@@ -4592,7 +4617,11 @@ const file_sluice_proto_rawDesc = "" +
 	"\fstation_port\x18\x05 \x01(\rR\vstationPort\x12\x16\n" +
 	"\x06frames\x18\x06 \x01(\x04R\x06frames\x120\n" +
 	"\x05first\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
-	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"\x89\x01\n" +
+	"\x04last\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x18\n" +
+	"\aaddress\x18( \x01(\tR\aaddress\x12\x1f\n" +
+	"\vstation_mac\x18) \x01(\tR\n" +
+	"stationMac\x12\x16\n" +
+	"\x06sender\x18* \x01(\tR\x06sender\"\x89\x01\n" +
 	"\tSlotMoves\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +

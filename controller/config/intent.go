@@ -42,6 +42,7 @@ type Station struct {
 	Name       string
 	MAC        packet.MAC
 	SwitchPort uint16
+	Addresses  []netip.Addr // that ARP gives to nobody else
 }
 
 // Protocol is an IP protocol number.

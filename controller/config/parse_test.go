@@ -269,6 +269,11 @@ func TestParseProblems(t *testing.T) {
 			`f:5: stations[0].mac: must be the station's own, 02:53:4c:00:00:01 is vip_mac (line 3)`}},
 		{"station that is a backend", "pools:", "stations:\n  - {name: r, mac: \"02:00:00:00:00:12\", switch_port: 2}\npools:", []string{
 			`f:5: stations[0].mac: must not be a backend's, 02:00:00:00:00:12 is that of pools[0].backends[1] (line 12): backends keep their port without being named here`}},
+		{"station's addresses", "pools:", "stations:\n  - {name: r, mac: \"02:00:00:00:00:01\", switch_port: 3, addresses: [10.0.0.1, 10.0.0.1, 10.0.0.11, 10.0.0.100, router]}\npools:", []string{
+			`f:5: stations[0].addresses[1]: must be unique, 10.0.0.1 is that of stations[0] (line 5) too`,
+			`f:5: stations[0].addresses[2]: must not be a backend's, 10.0.0.11 is that of pools[0].backends[0] (line 11)`,
+			`f:5: stations[0].addresses[3]: must be the station's own, 10.0.0.100 is vips[0].address (line 14)`,
+			`f:5: stations[0].addresses[4]: must be an IPv4 address such as 10.0.0.100, is "router"`}},
 		{"station with a group address", "pools:", "stations:\n  - {name: r, mac: \"03:00:00:00:00:12\", switch_port: 2}\npools:", []string{
 			`f:5: stations[0].mac: must be the MAC address of one station (an even first byte), is the group address 03:00:00:00:00:12`}},
 		{"one address, two MACs", "vips:", "vips:\n  - {name: tls, address: 10.0.0.100, port: 80, pool: web, mac: \"02:53:4c:00:00:02\", protocol: udp}", []string{
@@ -434,8 +439,9 @@ func TestReferenceParses(t *testing.T) {
 	if got := len(intent.VIPs); got != 1 {
 		t.Fatalf("the reference has %d VIPs, want 1", got)
 	}
-	if s := intent.Stations; len(s) != 1 || s[0] != (Station{Name: "router1", MAC: mac(t, "02:00:00:00:00:01"), SwitchPort: 1}) {
-		t.Errorf("the reference's stations are %v", s)
+	want := []Station{{Name: "router1", MAC: mac(t, "02:00:00:00:00:01"), SwitchPort: 1, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}}
+	if diff := cmp.Diff(want, intent.Stations, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Errorf("the reference's stations (-want +got):\n%s", diff)
 	}
 	if v := intent.VIPs[0]; v.Capacity != 200000 || !slices.Equal(v.Tags, []string{"shop"}) {
 		t.Errorf("the reference's VIP has capacity %d and tags %q", v.Capacity, v.Tags)

@@ -318,7 +318,13 @@ func (p *parser) references(intent *Intent) {
 			macs[v.MAC] = fmt.Sprintf("vips[%d].mac", i)
 		}
 	}
-	p.strangers(intent.Stations, macs)
+	vips := make(map[netip.Addr]string)
+	for i, v := range intent.VIPs {
+		if _, ok := vips[v.Address]; !ok {
+			vips[v.Address] = fmt.Sprintf("vips[%d].address", i)
+		}
+	}
+	p.strangers(intent.Stations, macs, vips)
 	for i, pool := range intent.Pools {
 		for j, b := range pool.Backends {
 			if at, ok := macs[b.MAC]; ok && !b.MAC.IsZero() {

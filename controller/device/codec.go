@@ -22,12 +22,12 @@ import (
 type codec struct {
 	info *p4rt.Info
 
-	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, pinnedStation, station, pinnedL2, l2 table
+	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, pinnedStation, station, pinnedL2, pinnedARP, l2 table
 
 	stations int // that there is room for
 
 	forwardToBackend, toBackend, move, leave, back, stay, toPool, refuse, claim, answer, pinned, known, forward,
-	discard action
+	discard, owned action
 }
 
 // table is a table whose keys are all exact: field ids in the order that the rows use.
@@ -99,6 +99,7 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	table(&c.pinnedStation, "pinned_station", "mac")
 	table(&c.station, "station", "mac")
 	table(&c.pinnedL2, "pinned_l2", "mac")
+	table(&c.pinnedARP, "pinned_arp", "sender_address")
 	table(&c.l2, "l2", "mac")
 	for _, name := range []string{"station", "l2"} {
 		if t, err := info.Table(name); err == nil && (c.stations == 0 || int(t.Size) < c.stations) {
@@ -119,6 +120,7 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	action(&c.known, "known", "port")
 	action(&c.forward, "forward", "port")
 	action(&c.discard, "discard")
+	action(&c.owned, "owned", "mac")
 	return c, errors.Join(errs...)
 }
 
@@ -163,6 +165,8 @@ func (c *codec) row(row plan.Row) *v1.Entity {
 			do = c.discard.with()
 		}
 		return c.pinnedL2.entity(do, mac(r.MAC))
+	case plan.PinnedARPRow:
+		return c.pinnedARP.entity(c.owned.with(mac(r.MAC)), address(r.Address))
 	case plan.FloodRow:
 		g := p4rt.MulticastGroup{ID: limits.FloodGroup}
 		for _, port := range r.Ports {

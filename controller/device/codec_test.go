@@ -135,7 +135,7 @@ func TestCodecNeedsEveryName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newCodec(info)
-	want := "no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address\n" +
+	want := "no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address\n" +
 		"action move has 4 parameters, must have 3"
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %q, want %q", err, want)

@@ -40,6 +40,7 @@ var tallies = [...]string{
 	13: "drop_source",
 	14: "drop_reserved",
 	15: "drop_land",
+	16: "drop_arp_spoof",
 }
 
 // Mended names the tallies of packets that went on, changed.

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"net/netip"
 	"reflect"
 
 	"google.golang.org/grpc/codes"
@@ -43,6 +44,7 @@ type (
 	responderKey plan.ARPResponderRow
 	stationKey   packet.MAC
 	l2Key        packet.MAC
+	arpKey       netip.Addr
 	floodKey     struct{}
 )
 
@@ -63,6 +65,8 @@ func keyOf(row plan.Row) any {
 		return stationKey(r.MAC)
 	case plan.PinnedL2Row:
 		return l2Key(r.MAC)
+	case plan.PinnedARPRow:
+		return arpKey(r.Address)
 	case plan.FloodRow:
 		return floodKey{}
 	}

@@ -60,6 +60,7 @@ func newHeld() *held {
 
 			PinnedStation: make(map[packet.MAC]uint16),
 			PinnedL2:      make(map[packet.MAC]uint16),
+			PinnedARP:     make(map[netip.Addr]packet.MAC),
 		},
 		old:    make(map[oldKey]oldRow),
 		tables: make(map[plan.SlotTable]*slotTable),
@@ -142,6 +143,10 @@ func (c *codec) parseRow(e *v1.TableEntry) (plan.Row, bool) {
 			r.Port, ok2 = uint16(a[0]), true
 		}
 		return r, ok && ok2
+	case c.pinnedARP.id:
+		k, ok := c.pinnedARP.key(e)
+		a, ok2 := c.owned.of(e)
+		return plan.PinnedARPRow{Address: toAddr(k[0]), MAC: toMAC(a[0])}, ok && ok2
 	}
 	return nil, false
 }
@@ -223,6 +228,8 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 		set(h.PinnedStation, r.MAC, r.Port, gone)
 	case plan.PinnedL2Row:
 		set(h.PinnedL2, r.MAC, r.Port, gone)
+	case plan.PinnedARPRow:
+		set(h.PinnedARP, r.Address, r.MAC, gone)
 	case plan.FloodRow:
 		h.Flood = slices.Clone(r.Ports)
 		if gone {

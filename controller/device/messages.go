@@ -185,7 +185,14 @@ func (r *reconciler) packetIn(p *v1.PacketIn) error {
 	case limits.ReasonSpoof:
 		if frame := packet.Ethernet(in.Payload); frame.IsValid() {
 			r.sighted(frame.Src(), port, time.Now())
-			r.noise.spoofs.Add(port, tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
+			r.noise.spoofs.Add(Spoofed{Port: port}, tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
+			r.noise.loud = true
+		}
+	case limits.ReasonARPSpoof:
+		if arp, ok := packet.FindARP(in.Payload); ok {
+			mac := arp.SenderMAC()
+			r.noise.spoofs.Add(Spoofed{Port: port, Address: arp.Sender()},
+				tally.Sender{MAC: mac, Known: r.get().Named[mac], Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}
 	}

@@ -17,10 +17,16 @@ type Noise struct {
 	Claims []tally.Entry[Claimed]
 	Moves  []tally.Entry[Move]
 	NoRoom []tally.Entry[uint16] // stations that were not learned, by port
-	// Spoofs are frames under the MAC of a pinned station, by the port that they came in by, which is not its own: the
-	// station has moved, or somebody wants its traffic. The switch drops and counts them all (drop_spoof), and sends up
-	// a few.
-	Spoofs []tally.Entry[uint16]
+	// Spoofs are frames of somebody who passes for a pinned station: the station has changed, or somebody wants its
+	// traffic. The switch drops and counts them all (drop_spoof, drop_arp_spoof), and sends up a few.
+	Spoofs []tally.Entry[Spoofed]
+}
+
+// Spoofed is what frames that came in by a port pretend: to be from a station's MAC, which is the sender's and
+// has another port, or, by ARP, from its address, which has another MAC than the sender's.
+type Spoofed struct {
+	Port    uint16
+	Address netip.Addr // of the station; the zero Addr when the MAC is its own
 }
 
 // Claimed is what ARP replies or gratuitous ARP from a port claim: somebody's VIP.
@@ -39,7 +45,7 @@ type noise struct {
 	claims *tally.Tally[uint16, Claimed]
 	moves  *tally.Tally[uint16, Move]
 	noRoom *tally.Tally[uint16, uint16]
-	spoofs *tally.Tally[uint16, uint16]
+	spoofs *tally.Tally[uint16, Spoofed]
 	loud   bool      // there is something to report
 	told   time.Time // the last report
 }
@@ -49,7 +55,7 @@ func newNoise() *noise {
 		claims: tally.New(func(c Claimed) uint16 { return c.Port }),
 		moves:  tally.New(func(m Move) uint16 { return m.To }),
 		noRoom: tally.New(func(port uint16) uint16 { return port }),
-		spoofs: tally.New(func(port uint16) uint16 { return port }),
+		spoofs: tally.New(func(s Spoofed) uint16 { return s.Port }),
 	}
 }
 

@@ -37,6 +37,8 @@ func TestPacketInsAreNamed(t *testing.T) {
 		{"no ARP at all", limits.ReasonARPClaim, claim[:20], ""},
 		{"spoof", limits.ReasonSpoof, insert(0x81, 0, 0, 5), "spoof on port 4 by 02:00:00:00:00:11"},
 		{"spoof that is cut", limits.ReasonSpoof, claim[:13], ""},
+		{"ARP spoof", limits.ReasonARPSpoof, insert(0x81, 0, 0, 5), "spoof of 10.0.0.100 on port 4 by 02:00:00:00:00:11"},
+		{"ARP spoof that is cut", limits.ReasonARPSpoof, claim[:20], ""},
 		{"another reason", 9, claim, ""},
 	}
 	for _, tt := range tests {
@@ -57,7 +59,11 @@ func TestPacketInsAreNamed(t *testing.T) {
 				got = append(got, fmt.Sprintf("claim of %v on port %d by %v", e.Key.VIP, e.Key.Port, e.Senders[0].MAC))
 			}
 			for _, e := range n.Spoofs {
-				got = append(got, fmt.Sprintf("spoof on port %d by %v", e.Key, e.Senders[0].MAC))
+				of := ""
+				if e.Key.Address.IsValid() {
+					of = fmt.Sprintf(" of %v", e.Key.Address)
+				}
+				got = append(got, fmt.Sprintf("spoof%s on port %d by %v", of, e.Key.Port, e.Senders[0].MAC))
 			}
 			if got := strings.Join(got, "; "); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)

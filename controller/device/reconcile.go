@@ -185,7 +185,7 @@ func (r *reconciler) readBack(ctx context.Context) error {
 	limit(l, r.codec, want)
 	var queries []*v1.Entity
 	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
-		r.codec.arpGuard, r.codec.arpResponder, r.codec.pinnedStation, r.codec.station, r.codec.pinnedL2, r.codec.l2} {
+		r.codec.arpGuard, r.codec.arpResponder, r.codec.pinnedStation, r.codec.station, r.codec.pinnedL2, r.codec.pinnedARP, r.codec.l2} {
 		queries = append(queries, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
 	}
 	queries = append(queries, p4rt.QueryMulticastGroups())

@@ -127,7 +127,8 @@ func TestReadBackAsksForOneTableAtATime(t *testing.T) {
 	}
 	var want []uint32
 	for _, info := range []table{{}, d.codec.backend, d.codec.slot, d.codec.slotOld, d.codec.vip, d.codec.vipAddress, d.codec.arpGuard,
-		d.codec.arpResponder, d.codec.pinnedStation, d.codec.station, d.codec.pinnedL2, d.codec.l2} {
+		d.codec.arpResponder, d.codec.pinnedStation, d.codec.station, d.codec.pinnedL2,
+		d.codec.pinnedARP, d.codec.l2} {
 		want = append(want, info.id)
 	}
 	slices.Sort(want)

@@ -20,6 +20,7 @@ func Build(intent *config.Intent, st State) Tables {
 
 		PinnedStation: make(map[packet.MAC]uint16),
 		PinnedL2:      make(map[packet.MAC]uint16),
+		PinnedARP:     make(map[netip.Addr]packet.MAC),
 	}
 	t.pins(intent, st)
 	for _, cfg := range intent.Pools {
@@ -43,8 +44,9 @@ func Build(intent *config.Intent, st State) Tables {
 	return t
 }
 
-// pins gives every station its port that the intent gives one. A backend of several pools is one station;
-// one that left the intent stays where it was, while it serves old flows, unless the intent says otherwise.
+// pins gives every station its port that the intent gives one, and every address of one its MAC. A backend of
+// several pools is one station; one that left the intent stays where it was, while it serves old flows, unless the
+// intent says otherwise.
 func (t *Tables) pins(intent *config.Intent, st State) {
 	pin := func(m packet.MAC, port uint16) { t.PinnedStation[m], t.PinnedL2[m] = port, port }
 	for _, removed := range []bool{true, false} {
@@ -58,6 +60,14 @@ func (t *Tables) pins(intent *config.Intent, st State) {
 	}
 	for _, s := range intent.Stations {
 		pin(s.MAC, s.SwitchPort)
+		for _, a := range s.Addresses {
+			t.PinnedARP[a] = s.MAC
+		}
+	}
+	for _, cfg := range intent.Pools {
+		for _, b := range cfg.Backends {
+			t.PinnedARP[b.Address] = b.MAC
+		}
 	}
 	pin(intent.VIPMAC, Nowhere)
 	for _, v := range intent.VIPs {

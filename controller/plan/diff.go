@@ -41,6 +41,8 @@ func Diff(have, want Tables) []Batch {
 		func(m packet.MAC, port uint16) Row { return PinnedStationRow{m, port} })
 	diffMap(&d, putBackend, dropBackend, have.PinnedL2, want.PinnedL2, packet.MAC.Compare,
 		func(m packet.MAC, port uint16) Row { return PinnedL2Row{m, port} })
+	diffMap(&d, putBackend, dropBackend, have.PinnedARP, want.PinnedARP, netip.Addr.Compare,
+		func(a netip.Addr, mac packet.MAC) Row { return PinnedARPRow{a, mac} })
 	d.flood(have.Flood, want.Flood)
 	d.slots(have.Slots, want.Slots)
 	diffMap(&d, putVIP, dropVIP, have.VIP, want.VIP, VIPKey.Compare,

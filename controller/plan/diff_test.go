@@ -48,6 +48,8 @@ insert pinned_station 02:53:4c:00:00:01: pinned(no port)
 insert pinned_l2 02:00:00:00:00:01: forward(port 2)
 insert pinned_l2 02:00:00:00:00:02: forward(port 3)
 insert pinned_l2 02:53:4c:00:00:01: discard()
+insert pinned_arp 10.0.0.1: owned(02:00:00:00:00:01)
+insert pinned_arp 10.0.0.2: owned(02:00:00:00:00:02)
 insert multicast_group: ports [1 2 3]
 --
 insert slot pool 1 generation 0 slot 0: to_backend(1)
@@ -80,6 +82,7 @@ delete slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
 modify backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
 insert pinned_station 02:09:00:00:00:00: pinned(port 3)
 insert pinned_l2 02:09:00:00:00:00: forward(port 3)
+modify pinned_arp 10.0.0.2: owned(02:09:00:00:00:00)
 --
 insert slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
 --
@@ -151,6 +154,8 @@ delete pinned_station 02:00:00:00:00:01: pinned(port 2)
 delete pinned_station 02:09:00:00:00:00: pinned(port 3)
 delete pinned_l2 02:00:00:00:00:01: forward(port 2)
 delete pinned_l2 02:09:00:00:00:00: forward(port 3)
+delete pinned_arp 10.0.0.1: owned(02:00:00:00:00:01)
+delete pinned_arp 10.0.0.2: owned(02:09:00:00:00:00)
 delete multicast_group: ports [1 2 3]
 `},
 	}
@@ -325,7 +330,7 @@ func TestDiffPrefixes(t *testing.T) {
 func TestRowsAreThePipelines(t *testing.T) {
 	got := make(map[string]bool)
 	for _, r := range []Row{BackendRow{}, SlotRow{}, SlotOldRow{}, VIPRow{}, VIPAddressRow{}, ARPGuardRow{}, ARPResponderRow{},
-		PinnedStationRow{}, PinnedL2Row{}, FloodRow{}} {
+		PinnedStationRow{}, PinnedL2Row{}, PinnedARPRow{}, FloodRow{}} {
 		got[r.Table()] = true
 	}
 	want := map[string]bool{"multicast_group": true}
@@ -364,7 +369,8 @@ func TestBuildPinsStations(t *testing.T) {
 	w.in.Intent.Pools[1].Name = "api"
 	shared := w.in.Intent.Pools[0].Backends[0] // of both pools
 	w.in.Intent.Pools[1].Backends[0].MAC, w.in.Intent.Pools[1].Backends[0].SwitchPort = shared.MAC, shared.SwitchPort
-	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: 9}}
+	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: 9,
+		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("10.0.0.253")}}}
 	own := w.in.Intent.VIPs[0]
 	own.MAC, own.Address, own.Enabled = packet.MAC{2, 0x53, 0x4c, 0, 0, 2}, netip.MustParseAddr("192.0.2.9"), false
 	w.in.Intent.VIPs = append(w.in.Intent.VIPs, own)
@@ -373,9 +379,19 @@ func TestBuildPinsStations(t *testing.T) {
 	want := map[packet.MAC]uint16{
 		shared.MAC: shared.SwitchPort, b2.MAC: b2.SwitchPort, {2, 1}: 9, w.in.Intent.VIPMAC: Nowhere, own.MAC: Nowhere,
 	}
+	owners := make(map[netip.Addr]packet.MAC)
+	for _, pool := range w.in.Intent.Pools {
+		for _, b := range pool.Backends {
+			owners[b.Address] = b.MAC
+		}
+	}
+	owners[netip.MustParseAddr("10.0.0.254")], owners[netip.MustParseAddr("10.0.0.253")] = packet.MAC{2, 1}, packet.MAC{2, 1}
 	check := func(when string) {
 		t.Helper()
 		tables := Build(w.in.Intent, w.st)
+		if diff := cmp.Diff(owners, tables.PinnedARP, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("%s: pinned_arp (-want +got):\n%s", when, diff)
+		}
 		if diff := cmp.Diff(want, tables.PinnedStation); diff != "" {
 			t.Errorf("%s: pinned_station (-want +got):\n%s", when, diff)
 		}
@@ -388,6 +404,7 @@ func TestBuildPinsStations(t *testing.T) {
 	// b2 leaves the intent and keeps its old flows, and its port until they are over.
 	w.in.Intent.Pools[0].Backends = w.in.Intent.Pools[0].Backends[:1]
 	w.step()
+	delete(owners, b2.Address) // nobody asks for it
 	check("a backend that leaves")
 	// Its place is taken by what the intent says of the same MAC.
 	w.in.Intent.Stations = append(w.in.Intent.Stations, config.Station{Name: "other", MAC: b2.MAC, SwitchPort: 5})

@@ -114,7 +114,7 @@ func (m *model) input(n *node) Input {
 // want leaves out who may send from where: it makes no difference to where flows go.
 func (m *model) want(n *node) Tables {
 	t := Build(m.intent(n), n.st)
-	t.PinnedStation, t.PinnedL2 = nil, nil
+	t.PinnedStation, t.PinnedL2, t.PinnedARP = nil, nil, nil
 	return t
 }
 
@@ -204,6 +204,8 @@ func apply(t Tables, c Change) Tables {
 		t.PinnedStation = with(t.PinnedStation, r.MAC, r.Port, gone)
 	case PinnedL2Row:
 		t.PinnedL2 = with(t.PinnedL2, r.MAC, r.Port, gone)
+	case PinnedARPRow:
+		t.PinnedARP = with(t.PinnedARP, r.Address, r.MAC, gone)
 	case FloodRow:
 		if t.Flood = r.Ports; gone {
 			t.Flood = nil

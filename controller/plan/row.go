@@ -41,7 +41,7 @@ func (c Change) String() string { return fmt.Sprintf("%s %s", c.Op, c.Row) }
 type Batch []Change
 
 // Row is one table entry: BackendRow, SlotRow, SlotOldRow, VIPRow, VIPAddressRow, ARPGuardRow,
-// ARPResponderRow, PinnedStationRow, PinnedL2Row or FloodRow. Rows are comparable, but for FloodRow.
+// ARPResponderRow, PinnedStationRow, PinnedL2Row, PinnedARPRow or FloodRow. Rows are comparable, but for FloodRow.
 type Row interface {
 	// Table is the name of the P4 table; "multicast_group" for FloodRow.
 	Table() string
@@ -91,6 +91,11 @@ type (
 		MAC  packet.MAC
 		Port uint16
 	}
+	// PinnedARPRow is owned(MAC), by sender address.
+	PinnedARPRow struct {
+		Address netip.Addr
+		MAC     packet.MAC
+	}
 	FloodRow struct{ Ports []uint16 }
 )
 
@@ -103,6 +108,7 @@ func (ARPGuardRow) Table() string      { return "arp_guard" }
 func (ARPResponderRow) Table() string  { return "arp_responder" }
 func (PinnedStationRow) Table() string { return "pinned_station" }
 func (PinnedL2Row) Table() string      { return "pinned_l2" }
+func (PinnedARPRow) Table() string     { return "pinned_arp" }
 func (FloodRow) Table() string         { return "multicast_group" }
 
 func (r BackendRow) String() string {
@@ -151,6 +157,10 @@ func (r PinnedL2Row) String() string {
 		return fmt.Sprintf("pinned_l2 %s: discard()", r.MAC)
 	}
 	return fmt.Sprintf("pinned_l2 %s: forward(port %d)", r.MAC, r.Port)
+}
+
+func (r PinnedARPRow) String() string {
+	return fmt.Sprintf("pinned_arp %s: owned(%s)", r.Address, r.MAC)
 }
 
 func (r FloodRow) String() string { return fmt.Sprintf("multicast_group: ports %v", r.Ports) }

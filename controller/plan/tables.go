@@ -23,7 +23,9 @@ type Tables struct {
 	// and no service takes is dropped.
 	PinnedStation map[packet.MAC]uint16
 	PinnedL2      map[packet.MAC]uint16
-	Flood         []uint16 // ports of the flood group, ascending; nil: no group
+	// PinnedARP has the one MAC by which ARP may answer for each address of a station that the intent gives.
+	PinnedARP map[netip.Addr]packet.MAC
+	Flood     []uint16 // ports of the flood group, ascending; nil: no group
 }
 
 // Nowhere is the port of who has none.

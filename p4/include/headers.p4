@@ -44,12 +44,14 @@ const bit<32> DROP_RUNT = 12;      // too short to say whose it is
 const bit<32> DROP_SOURCE = 13;    // source MAC that is zero or a group's
 const bit<32> DROP_RESERVED = 14;  // for a group address that no bridge passes on
 const bit<32> DROP_LAND = 15;      // for a VIP, and from it
+const bit<32> DROP_ARP_SPOOF = 16; // ARP that gives the address of a pinned station to another MAC
 const bit<32> TALLY_SIZE = 32;
 
 // packet_in.reason
 const bit<16> REASON_NONE = 0;
 const bit<16> REASON_ARP_CLAIM = 1;
 const bit<16> REASON_SPOOF = 2;
+const bit<16> REASON_ARP_SPOOF = 3;
 
 const bit<2> GREEN = 0; // what a meter says of a packet within its rate
 
@@ -185,6 +187,7 @@ struct metadata_t {
     bit<32> tally;
     ipv4_addr_t disowned;   // the VIP that an ARP request had as its sender; 0: none
     mac_t   disowned_mac;   // whose request it was
+    mac_t   owner;          // the MAC that the intent gives to the sender of ARP; 0: it gives none
     bit<9>  station_port;   // where the source MAC lives
     bit<32> pool_id;
     bit<32> backend_id;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// VIP ownership: the switch alone answers for a VIP, and nobody else's claim on it gets through.
+// Who may answer for an address. For a VIP the switch alone: nobody else's claim on it gets through. For a
+// station to whose address the intent gives a MAC, nobody by another MAC.
 
 // Who uses a VIP as the sender of its ARP requests.
 struct disowned_t {
@@ -30,8 +31,24 @@ control Guard(inout headers_t hdr, inout metadata_t meta,
         size = VIP_SIZE;
     }
 
+    @name(".owned")
+    action owned(@format(MAC_ADDRESS) mac_t mac) {
+        meta.owner = mac;
+    }
+
+    // The one MAC of each address that the intent gives. Who gives it to another would get what is sent to
+    // that station, and the checks of its health first of all.
+    @name(".pinned_arp")
+    table pinned_arp {
+        key = { hdr.arp_ipv4.sender_address: exact @name("sender_address") @format(IPV4_ADDRESS); }
+        actions = { owned; @defaultonly NoAction; }
+        const default_action = NoAction();
+        size = PINNED_SIZE;
+    }
+
     apply {
         arp_guard.apply();
+        pinned_arp.apply();
         // Reply or gratuitous ARP: the controller gets it, the network does not. A request for another
         // goes on, see Responder.
         if (meta.claim == 1 && (hdr.arp.operation != ARP_REQUEST
@@ -39,6 +56,11 @@ control Guard(inout headers_t hdr, inout metadata_t meta,
             mark_to_drop(standard_metadata);
             meta.tally = DROP_ARP_CLAIM;
             meta.reason = REASON_ARP_CLAIM;
+            meta.done = 1;
+        } else if (meta.owner != 0 && meta.owner != hdr.arp_ipv4.sender_mac) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_ARP_SPOOF;
+            meta.reason = REASON_ARP_SPOOF;
             meta.done = 1;
         }
     }

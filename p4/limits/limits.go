@@ -11,6 +11,7 @@ const (
 	NoPort         = 511 // no packet comes by it, and what is sent there is dropped
 	ReasonARPClaim = 1   // packet_in.reason: an ARP reply or gratuitous ARP that claims a VIP
 	ReasonSpoof    = 2   // the source MAC is that of a pinned station, on a port that is not its own
+	ReasonARPSpoof = 3   // ARP that gives the address of a pinned station to another MAC
 	Banks          = 4   // mark banks, hence the number of epochs that can live at once
 )
 
@@ -45,4 +46,5 @@ const (
 	DropSource                     // source MAC that is zero or a group's
 	DropReserved                   // for a group address that no bridge passes on
 	DropLAND                       // for a VIP, and from it
+	DropARPSpoof                   // ARP that gives the address of a pinned station to another MAC
 )

@@ -434,8 +434,8 @@ func TestUnknownNames(t *testing.T) {
 		err  error
 		want string
 	}{
-		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address`},
-		{actionErr, `no action "to_pol"; there is: NoAction, answer, back, claim, discard, flood, forward, forward_to_backend, known, leave, move, pinned, refuse, stay, to_backend, to_pool`},
+		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address`},
+		{actionErr, `no action "to_pol"; there is: NoAction, answer, back, claim, discard, flood, forward, forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
 		{counterErr, `no counter "x"; there is: tally`},
 		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},
 		{packetErr, `packet-out: no metadata "x"; there is: egress_port`},

@@ -24,7 +24,7 @@ import (
 //	                     other, router (port 2)
 //
 // 10.0.0.100:80 is a VIP, its pool has 64 slots, all on web1 (backend 1); web2 is backend 2. web1, the
-// router and the VIP's MAC are pinned, the others are learned.
+// router and the VIP's MAC are pinned, the others are learned; web1's address is pinned too.
 var (
 	clientMAC = packet.MAC{2, 0, 0, 0, 0, 0x01}
 	otherMAC  = packet.MAC{2, 0, 0, 0, 0, 0x02}
@@ -36,6 +36,7 @@ var (
 	client = netip.MustParseAddr("192.0.2.1")
 	other  = netip.MustParseAddr("192.0.2.2")
 	vip    = netip.MustParseAddr("10.0.0.100")
+	web1   = netip.MustParseAddr("10.0.0.11")
 )
 
 const (
@@ -123,6 +124,7 @@ func newSluice(t testing.TB) *Program {
 			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
 		}
 	}
+	insert(t, p, "pinned_arp", Entry{Match: exact(addr(web1)), Call: call("owned", macBytes(web1MAC))})
 	insert(t, p, "arp_guard", Entry{Match: exact(addr(vip)), Call: call("claim")})
 	insert(t, p, "arp_responder", Entry{Match: exact(addr(vip)), Call: call("answer", macBytes(vipMAC))})
 	insert(t, p, "vip", Entry{Match: exact(addr(vip), bytesOf(6, 1), bytesOf(80, 2)), Call: call("to_pool", bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slots-1, 2))})
@@ -200,6 +202,11 @@ func TestSluicePackets(t *testing.T) {
 	spoofed := func(port uint16, frame []byte) []sent {
 		return out(limits.CPUPort, packetIn(port, limits.ReasonSpoof, frame))
 	}
+	impostor := packet.NewARPReply(web2MAC, web1, clientMAC, client)
+	exposed := func(frame []byte) []sent {
+		return out(limits.CPUPort, packetIn(web2Port, limits.ReasonARPSpoof, frame))
+	}
+	honest := packet.NewARPReply(web1MAC, web1, clientMAC, client)
 	toOther := change(syn, 30, 192, 0, 2, 2)
 	toVIPMAC := func(etherType ...byte) []byte { return change(syn, 12, etherType...) }
 
@@ -306,6 +313,22 @@ func TestSluicePackets(t *testing.T) {
 			want: spoofed(clientPort, from(routerMAC, question)), tally: 10},
 		{name: "ARP in the name of a VIP from a pinned station at another port", port: web2Port, frame: disowned,
 			want: spoofed(web2Port, disowned), tally: 10},
+		{name: "ARP reply for a pinned address under another MAC", port: web2Port, frame: impostor, want: exposed(impostor), tally: 16},
+		{name: "gratuitous ARP for a pinned address under another MAC", port: web2Port,
+			frame: packet.NewARPRequest(web2MAC, web1, web1), want: exposed(packet.NewARPRequest(web2MAC, web1, web1)), tally: 16},
+		{name: "ARP request from a pinned address under another MAC", port: web2Port,
+			frame: packet.NewARPRequest(web2MAC, web1, client), want: exposed(packet.NewARPRequest(web2MAC, web1, client)), tally: 16},
+		{name: "ARP for a VIP from a pinned address under another MAC", port: web2Port,
+			frame: packet.NewARPRequest(web2MAC, web1, vip), want: exposed(packet.NewARPRequest(web2MAC, web1, vip)), tally: 16},
+		{name: "ARP reply for a pinned address under another MAC, in SNAP behind a tag", port: web2Port,
+			frame: tagged(snap(impostor, 0, 0, 0), 0x81, 0), want: exposed(tagged(snap(impostor, 0, 0, 0), 0x81, 0)), tally: 16},
+		{name: "ARP reply for a pinned address under another MAC is not learned from", port: web2Port,
+			frame: from(newMAC, impostor), want: exposed(from(newMAC, impostor)), tally: 16},
+		{name: "ARP reply for a pinned address under its own MAC", port: web1Port, frame: honest, want: out(clientPort, honest)},
+		{name: "somebody tells where a pinned address is", port: web2Port, frame: from(web2MAC, honest),
+			want: out(clientPort, from(web2MAC, honest))},
+		{name: "ARP probe for a pinned address", port: web2Port, frame: change(packet.NewARPRequest(web2MAC, web1, web1), 28, 0, 0, 0, 0),
+			want: flood(web2Port, change(packet.NewARPRequest(web2MAC, web1, web1), 28, 0, 0, 0, 0))},
 		{name: "to a pinned station", port: clientPort, frame: at6(routerMAC, toOther), want: out(routerPort, at6(routerMAC, toOther))},
 		{name: "spanning tree", port: otherPort, frame: change(from(otherMAC, syn), 0, 1, 0x80, 0xc2, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 38, 0x42, 0x42, 3), tally: 14},
 		{name: "LLDP", port: otherPort, frame: at6(packet.MAC{1, 0x80, 0xc2, 0, 0, 0x0e}, change(broadcast, 12, 0x88, 0xcc)), tally: 14},
@@ -376,6 +399,9 @@ func TestSluiceMeters(t *testing.T) {
 	}{
 		{"claims", "report_meter", "cell 5: 10 packets, 420 bytes", func(i byte) []byte { return change(claim, 27, i) }},
 		{"spoofs", "report_meter", "cell 10: 10 packets, 420 bytes", func(byte) []byte { return spoof }},
+		{"ARP spoofs", "report_meter", "cell 16: 10 packets, 420 bytes", func(i byte) []byte {
+			return packet.NewARPReply(packet.MAC{2, 0, 0, 0, 1, i}, web1, clientMAC, client)
+		}},
 		{"new stations", "learn_meter", "", func(i byte) []byte {
 			return packet.NewARPRequest(packet.MAC{2, 0, 0, 0, 1, i}, client, other)
 		}},

@@ -94,13 +94,14 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "VIPs", degraded)
 	add(warning, "switches", refusing)
 
-	var held, down, unsure, wrong []string
+	var held, last, down, unsure, wrong []string
 	anyChecked := false
 	for _, p := range m.Pools {
 		anyChecked = anyChecked || in.checked[p.Name]
 		if p.Held != "" {
 			held = append(held, fmt.Sprintf("pool %s is held: %s", p.Name, p.Held))
 		}
+		last = append(last, lastResorts(p)...)
 		for _, b := range p.Backends {
 			name := fmt.Sprintf("backend %s/%s", b.Pool, b.Name)
 			switch {
@@ -121,6 +122,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 		}
 	}
 	add(warning, "pools", held)
+	add(warning, "backends", last)
 	if m.Frozen != "" {
 		add(warning, "", []string{"the configuration is frozen: " + m.Frozen})
 	}
@@ -144,6 +146,22 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "claims", claimConcerns(m))
 	slices.SortStableFunc(all, func(a, b *api.Concern) int { return cmp.Compare(b.Severity, a.Severity) })
 	return all
+}
+
+// lastResorts tells which backends should get no new connection and get them all the same, since the pool has nobody
+// else.
+func lastResorts(p *api.PoolStatus) (list []string) {
+	for _, b := range p.Backends {
+		lives := b.Health != api.Health_HEALTH_DOWN && b.Health != api.Health_HEALTH_FAILING
+		switch wanted := b.Enabled && b.Admin != api.Admin_ADMIN_DRAIN; {
+		case wanted && lives:
+			return nil
+		case !wanted && lives && b.Slots > 0:
+			list = append(list, fmt.Sprintf("backend %s/%s takes new connections though it is drained, disabled or removed: "+
+				"nobody else of the pool is up", b.Pool, b.Name))
+		}
+	}
+	return list
 }
 
 func because(reason string) string {

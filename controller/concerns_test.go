@@ -84,6 +84,20 @@ func TestConcerns(t *testing.T) {
 			"WARNING backend web/web1 is not checked: no route to host", "WARNING backend web/web2 has a verdict that nobody has repeated for a while",
 			"WARNING backend web/web3: its MAC is on port 9",
 		}},
+		{"nobody but who should have none", func(m *api.GetStatusResponse) {
+			b := m.Pools[0].Backends
+			b[0].Admin, b[0].Slots = api.Admin_ADMIN_DRAIN, 64
+			m.Pools[0].Backends = append(b, &api.BackendStatus{Pool: "web", Name: "web4", Slots: 9, Health: api.Health_HEALTH_UP},
+				&api.BackendStatus{Pool: "web", Name: "web5", Enabled: true, Health: api.Health_HEALTH_FAILING, Slots: 9})
+		}, []string{
+			"WARNING backend web/web1 takes new connections though it is drained, disabled or removed: nobody else of the pool is up",
+			"WARNING backend web/web4 takes new connections though it is drained, disabled or removed: nobody else of the pool is up",
+			"WARNING backend web/web5 is failing",
+		}},
+		{"a drain with somebody else", func(m *api.GetStatusResponse) {
+			m.Pools[0].Backends = append(m.Pools[0].Backends, &api.BackendStatus{Pool: "web", Name: "web4", Slots: 9,
+				Admin: api.Admin_ADMIN_DRAIN, Enabled: true, Health: api.Health_HEALTH_UP})
+		}, nil},
 		{"no healthd, and no checks", func(m *api.GetStatusResponse) { m.HealthConnected = false; m.Pools[0].Name = "unchecked" }, nil},
 		{"frozen", func(m *api.GetStatusResponse) { m.Frozen = "no space left" }, []string{"WARNING the configuration is frozen: no space left"}},
 		{"ports", func(m *api.GetStatusResponse) {

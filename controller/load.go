@@ -5,8 +5,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
 const (

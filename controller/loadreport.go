@@ -1,7 +1,7 @@
 package controller
 
 import (
-	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
 // listenReports opens the socket for load reports, if there is to be one.

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/api/loadreport"
+	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 

@@ -27,6 +27,8 @@ func TestImports(t *testing.T) {
 		{"internal", "p4", "the ground floor knows no role"},
 		{"internal", "google.golang.org/grpc", "who speaks gRPC brings it; the ground floor speaks Connect"},
 		{"internal/rpc/endpoint", "net/http", "configurations read addresses, and are pure"},
+		{"internal/strict", "net/http", "configurations are values"},
+		{"p4/netstack", "p4/softswitch", "hosts do not know what they are plugged into"},
 		{"p4", "controller", "the controller must not be able to tell the softswitch from bmv2"},
 		{"p4", "healthd", "the data plane knows nothing of health"},
 		{"p4", "gslb", "the data plane knows nothing of DNS"},

@@ -22,8 +22,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sluicelb/sluice/controller/api/loadreport"
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/gslb/keepalive"
@@ -34,7 +32,9 @@ import (
 	"github.com/sluicelb/sluice/gslb/watch"
 	"github.com/sluicelb/sluice/gslb/zone"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 // Config is what a Daemon needs to know beside its configuration file.

@@ -6,11 +6,11 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/gslb/keepalive"
 	"github.com/sluicelb/sluice/gslb/selection"
 	"github.com/sluicelb/sluice/gslb/watch"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
 // keepaliveVerdict is what a keepalive says, as compose takes it.

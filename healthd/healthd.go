@@ -23,10 +23,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 // Defaults of Config.

@@ -14,9 +14,9 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config/checkable"
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 // backendKey names a backend.

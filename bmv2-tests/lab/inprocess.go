@@ -13,9 +13,9 @@ import (
 	"sync"
 
 	"github.com/sluicelb/sluice/healthd"
+	"github.com/sluicelb/sluice/p4/netstack"
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch"
-	"github.com/sluicelb/sluice/p4/softswitch/netstack"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 

@@ -14,11 +14,11 @@ import (
 
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/api/loadreport"
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 var controllerCommand = &cli.Command{

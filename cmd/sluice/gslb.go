@@ -11,10 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/gslb"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 var gslbCommand = &cli.Command{

@@ -5,8 +5,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
 	gslbconfig "github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 var gslbCheckCommand = &cli.Command{

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/internal/alloctest"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 // Texts that are made to fill the memory are refused before that.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config/checkable"
-	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"regexp"
 
 	"github.com/sluicelb/sluice/controller/config/checkable"
-	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )

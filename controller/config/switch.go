@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 type rawSwitch struct {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 

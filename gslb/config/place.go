@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 type rawRegion struct {

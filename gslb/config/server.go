@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 type rawServer struct {

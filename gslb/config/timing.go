@@ -3,7 +3,7 @@ package config
 import (
 	"time"
 
-	"github.com/sluicelb/sluice/controller/config/strict"
+	"github.com/sluicelb/sluice/internal/strict"
 )
 
 type rawTiming struct {

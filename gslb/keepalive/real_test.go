@@ -17,10 +17,10 @@ import (
 	"github.com/gosnmp/gosnmp"
 	"github.com/miekg/dns"
 
-	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
 // patience is how long a test waits for what must come.

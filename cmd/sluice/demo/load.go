@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sluicelb/sluice/p4/softswitch/netstack"
+	"github.com/sluicelb/sluice/p4/netstack"
 )
 
 const (

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sluicelb/sluice/p4/netstack"
 	"github.com/sluicelb/sluice/p4/packet"
-	"github.com/sluicelb/sluice/p4/softswitch/netstack"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 

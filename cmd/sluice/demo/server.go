@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicelb/sluice/p4/netstack"
 	"github.com/sluicelb/sluice/p4/packet"
-	"github.com/sluicelb/sluice/p4/softswitch/netstack"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 

@@ -11,6 +11,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -38,14 +39,14 @@ func (l limited) verdict(backend string, h api.Health) {
 	})
 }
 
-func (l limited) slots() (slots []plan.Slot) {
+func (l limited) slots() (slots []rows.Slot) {
 	l.t.Helper()
 	l.in(func() { slots = slices.Clone(l.st.Plan.Pools["web"].Slots) })
 	return slots
 }
 
 // oldPaths counts the slots with old flows at another backend.
-func oldPaths(slots []plan.Slot) (n int) {
+func oldPaths(slots []rows.Slot) (n int) {
 	for _, s := range slots {
 		if s.Old != 0 {
 			n++

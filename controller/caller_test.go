@@ -19,6 +19,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -113,7 +114,7 @@ func TestCallerLeaves(t *testing.T) {
 					if !test.is(l) {
 						t.Error("what was stored did not come into effect")
 					}
-					if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(plan.VIPKey{})); diff != "" {
+					if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 						t.Errorf("stored (-decided +stored):\n%s", diff)
 					}
 				})
@@ -164,7 +165,7 @@ func TestRefusedChangeIsTakenBack(t *testing.T) {
 			if l.frozen != nil || l.st.Intent.Revision != 1 || l.slotsOf("web2") != 0 {
 				t.Errorf("frozen %v, revision %d, web2 has %d slots", l.frozen, l.st.Intent.Revision, l.slotsOf("web2"))
 			}
-			if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(plan.VIPKey{})); diff != "" {
+			if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 				t.Errorf("stored (-decided +stored):\n%s", diff)
 			}
 		})
@@ -197,7 +198,7 @@ func TestForgottenWhileSaving(t *testing.T) {
 		})
 		time.Sleep(10 * time.Second)
 		look(func(l *loop) {
-			if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(plan.VIPKey{})); diff != "" || l.frozen != nil {
+			if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" || l.frozen != nil {
 				t.Errorf("frozen %v, stored (-decided +stored):\n%s", l.frozen, diff)
 			}
 		})

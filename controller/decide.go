@@ -7,6 +7,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -84,13 +85,13 @@ func prune[V any](intent *config.Intent, m map[plan.BackendKey]V) map[plan.Backe
 	return kept
 }
 
-func vipKey(v config.VIP) plan.VIPKey {
-	return plan.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}
+func vipKey(v config.VIP) rows.VIPKey {
+	return rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}
 }
 
 // vipAges gives new VIPs the revision that they come with.
-func vipAges(intent *config.Intent, before map[plan.VIPKey]int64, revision int64) map[plan.VIPKey]int64 {
-	ages := make(map[plan.VIPKey]int64)
+func vipAges(intent *config.Intent, before map[rows.VIPKey]int64, revision int64) map[rows.VIPKey]int64 {
+	ages := make(map[rows.VIPKey]int64)
 	for _, v := range intent.VIPs {
 		key := vipKey(v)
 		ages[key] = revision
@@ -168,7 +169,7 @@ func away(views map[string]*view) []string {
 // settleable returns those of the slots that every switch has reported silent lately, but for those that
 // were never connected: a report older than maxAge may have been overtaken by traffic, as switches repeat
 // themselves while a slot stays silent, and of a switch that is away nothing is known.
-func settleable(refs []plan.SlotRef, views map[string]*view, now time.Time, maxAge func(plan.PoolID) time.Duration) []plan.SlotRef {
+func settleable(refs []plan.SlotRef, views map[string]*view, now time.Time, maxAge func(rows.PoolID) time.Duration) []plan.SlotRef {
 	var out []plan.SlotRef
 	for _, ref := range refs {
 		silent := false

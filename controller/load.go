@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
@@ -36,7 +36,7 @@ func loadOf(capacity int, rate float64, known bool, live, total int) uint32 {
 // counted are the packets that a switch had counted for each VIP at a time.
 type counted struct {
 	at      time.Time
-	packets map[plan.VIPKey]uint64
+	packets map[rows.VIPKey]uint64
 }
 
 // rates turns what switches count into packets a second. For one goroutine.
@@ -47,14 +47,14 @@ type rates struct {
 
 type switchRates struct {
 	last counted
-	rate map[plan.VIPKey]float64 // nil before the second count
+	rate map[rows.VIPKey]float64 // nil before the second count
 }
 
 // take adds what the switches that answered have counted, and returns the rates of all. devices are the
 // switches that there are now. A VIP of which no switch has a rate yet is left out.
-func (r *rates) take(now time.Time, devices map[string]*running, news map[string]counted) map[plan.VIPKey]float64 {
+func (r *rates) take(now time.Time, devices map[string]*running, news map[string]counted) map[rows.VIPKey]float64 {
 	next := make(map[string]switchRates)
-	sum := make(map[plan.VIPKey]float64)
+	sum := make(map[rows.VIPKey]float64)
 	for name := range devices {
 		s := r.switches[name]
 		if c, ok := news[name]; ok {
@@ -73,12 +73,12 @@ func (r *rates) take(now time.Time, devices map[string]*running, news map[string
 
 // rateOf is what was counted between two times, a second. A row that counts less than before, or that was not
 // there, began at zero in between.
-func rateOf(before, now counted) map[plan.VIPKey]float64 {
+func rateOf(before, now counted) map[rows.VIPKey]float64 {
 	elapsed := now.at.Sub(before.at).Seconds()
 	if before.packets == nil || elapsed <= 0 {
 		return nil
 	}
-	rate := make(map[plan.VIPKey]float64, len(now.packets))
+	rate := make(map[rows.VIPKey]float64, len(now.packets))
 	for k, n := range now.packets {
 		if was := before.packets[k]; was <= n {
 			n -= was
@@ -106,7 +106,7 @@ func (l *loop) sampleRates(ctx context.Context, interval time.Duration) error {
 		}
 		news := make(map[string]counted)
 		for name, c := range readCounters(ctx, devices) {
-			packets := make(map[plan.VIPKey]uint64, len(c.VIP))
+			packets := make(map[rows.VIPKey]uint64, len(c.VIP))
 			for k, n := range c.VIP {
 				packets[k] = n.Packets
 			}

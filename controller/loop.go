@@ -13,6 +13,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -82,7 +83,7 @@ type loop struct {
 	authors   authors
 	doubts    map[plan.BackendKey]doubt // backends that cannot be asked
 	reported  time.Time                 // when a healthd last reported
-	rates     map[plan.VIPKey]float64   // packets a second, of VIPs that switches have counted twice
+	rates     map[rows.VIPKey]float64   // packets a second, of VIPs that switches have counted twice
 	rated     uint64                    // counts the rates that came in
 	vipsOf    vipFacts                  // what vips follows from
 	// rechecked is when a pool's checks last changed, by pool.
@@ -459,7 +460,7 @@ func (l *loop) tell() {
 	l.tellDrained()
 }
 
-func (l *loop) wanted(tables plan.Tables, name string) device.Wanted {
+func (l *loop) wanted(tables rows.Tables, name string) device.Wanted {
 	for _, s := range l.intent.Switches {
 		if s.Name == name {
 			tables.Flood = slices.Sorted(slices.Values(s.Ports))
@@ -499,7 +500,7 @@ func (l *loop) syncDevices() error {
 				case <-ctx.Done():
 				}
 			},
-			Meet: func(ctx context.Context, have plan.Tables) {
+			Meet: func(ctx context.Context, have rows.Tables) {
 				done := make(chan struct{})
 				select {
 				case l.news <- func() { defer close(done); l.meet(ctx, v, name, have) }:

@@ -21,6 +21,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -132,7 +133,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 				t.Errorf("still frozen: %v", l.frozen)
 			}
 			last := db.saved[len(db.saved)-1]
-			if diff := cmp.Diff(l.st, last, cmpopts.EquateComparable(plan.VIPKey{})); diff != "" {
+			if diff := cmp.Diff(l.st, last, cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 				t.Errorf("stored (-decided +stored):\n%s", diff)
 			}
 			if v := last.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Down {
@@ -235,7 +236,7 @@ func TestSettleable(t *testing.T) {
 		}
 		return v
 	}
-	maxAge := func(plan.PoolID) time.Duration { return 10 * time.Second }
+	maxAge := func(rows.PoolID) time.Duration { return 10 * time.Second }
 	tests := []struct {
 		name  string
 		views []*view
@@ -265,10 +266,10 @@ func TestVIPAges(t *testing.T) {
 	vip := func(port uint16) config.VIP {
 		return config.VIP{Address: netip.MustParseAddr("10.0.0.1"), Protocol: config.TCP, Port: port}
 	}
-	before := map[plan.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(2)): 4}
+	before := map[rows.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(2)): 4}
 	got := vipAges(&config.Intent{VIPs: []config.VIP{vip(1), vip(9)}}, before, 7)
-	want := map[plan.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(9)): 7}
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(plan.VIPKey{})); diff != "" {
+	want := map[rows.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(9)): 7}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // Flows are where a switch's rows say. The store may be older than these: restored from a backup, or not written while
@@ -40,7 +41,7 @@ func (m *meetings) told(now time.Time) string {
 }
 
 // meet takes up what a switch holds that is connected for the first time.
-func (l *loop) meet(ctx context.Context, v *view, name string, have plan.Tables) {
+func (l *loop) meet(ctx context.Context, v *view, name string, have rows.Tables) {
 	now := time.Now()
 	m := &l.meetings
 	if m.first.IsZero() {

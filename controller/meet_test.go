@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -19,24 +20,24 @@ var twoSwitches = strings.Replace(testIntent, "vip_mac:",
 vip_mac:`, 1)
 
 // have is what a switch holds whose slots are all the backend's.
-func (l limited) have(backend plan.BackendID) (t plan.Tables) {
+func (l limited) have(backend rows.BackendID) (t rows.Tables) {
 	l.t.Helper()
 	l.in(func() {
 		t = plan.Build(l.intent, l.st.Plan)
 		for key := range t.Slots {
-			t.Slots[key] = plan.Slots{Rows: slices.Repeat([]plan.Slot{{Backend: backend}}, 64)}
+			t.Slots[key] = rows.Slots{Rows: slices.Repeat([]rows.Slot{{Backend: backend}}, 64)}
 		}
 	})
 	return t
 }
 
-func (l limited) meets(name string, have plan.Tables) {
+func (l limited) meets(name string, have rows.Tables) {
 	l.t.Helper()
 	l.in(func() { l.meet(l.ctx, l.views[name], name, have) })
 }
 
 // all says whose all slots are, moving or not; 0: they are of several.
-func (l limited) all() plan.BackendID {
+func (l limited) all() rows.BackendID {
 	l.t.Helper()
 	slots := l.slots()
 	for _, s := range slots {
@@ -53,12 +54,12 @@ func TestFirstSwitchWithRows(t *testing.T) {
 	tests := []struct {
 		name string
 		meet func(limited)
-		want plan.BackendID
+		want rows.BackendID
 	}{
-		{"none has rows", func(l limited) { l.meets("leaf1", plan.Tables{}); l.meets("leaf2", plan.Tables{}) }, 0},
+		{"none has rows", func(l limited) { l.meets("leaf1", rows.Tables{}); l.meets("leaf2", rows.Tables{}) }, 0},
 		{"the first has", func(l limited) { l.meets("leaf1", l.have(2)); l.meets("leaf2", l.have(1)) }, 2},
-		{"the second has", func(l limited) { l.meets("leaf1", plan.Tables{}); l.meets("leaf2", l.have(1)) }, 1},
-		{"the second has, later", func(l limited) { l.meets("leaf1", plan.Tables{}); time.Sleep(later); l.meets("leaf2", l.have(1)) }, 0},
+		{"the second has", func(l limited) { l.meets("leaf1", rows.Tables{}); l.meets("leaf2", l.have(1)) }, 1},
+		{"the second has, later", func(l limited) { l.meets("leaf1", rows.Tables{}); time.Sleep(later); l.meets("leaf2", l.have(1)) }, 0},
 		{"the first comes late", func(l limited) { time.Sleep(time.Hour); l.meets("leaf1", l.have(1)) }, 1},
 		{"the first is as stored", func(l limited) {
 			l.in(func() { l.meet(l.ctx, l.views["leaf1"], "leaf1", plan.Build(l.intent, l.st.Plan)) })
@@ -92,7 +93,7 @@ func TestVerdictsOlderThanTheSwitch(t *testing.T) {
 		name      string
 		stored    plan.Health
 		given     api.Health // since the start, on web2; 0: nothing is
-		on        plan.BackendID
+		on        rows.BackendID
 		want      plan.Health
 		wantSlots int
 	}{
@@ -158,7 +159,7 @@ func TestMeetWaitsForTheLoop(t *testing.T) {
 		meet := l.devices["leaf1"].config.Meet
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { meet(ctx, plan.Tables{}); close(done) }()
+		go func() { meet(ctx, rows.Tables{}); close(done) }()
 		time.Sleep(time.Hour)
 		select {
 		case <-done:
@@ -173,7 +174,7 @@ func TestMeetWaitsForTheLoop(t *testing.T) {
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = l.run(ctx, nil) }()
-		meet(t.Context(), plan.Tables{})
+		meet(t.Context(), rows.Tables{})
 		if l.meetings.first.IsZero() {
 			t.Error("nobody has answered")
 		}

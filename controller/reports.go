@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -187,14 +188,14 @@ func (l *loop) countForced(ended []plan.SlotRef) {
 
 // idleMaxAge says for how long a switch's report that a slot is silent counts, by pool: a switch reports
 // again after another drain time.
-func (l *loop) idleMaxAge() func(plan.PoolID) time.Duration {
-	ages := make(map[plan.PoolID]time.Duration)
+func (l *loop) idleMaxAge() func(rows.PoolID) time.Duration {
+	ages := make(map[rows.PoolID]time.Duration)
 	for _, pool := range l.intent.Pools {
 		if p := l.st.Plan.Pools[pool.Name]; p != nil {
 			ages[p.ID] = 2*pool.DrainIdle + 5*time.Second
 		}
 	}
-	return func(id plan.PoolID) time.Duration { return ages[id] }
+	return func(id rows.PoolID) time.Duration { return ages[id] }
 }
 
 // tellDrained announces drains that are complete, in the switches too.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -50,10 +51,10 @@ func retired(before map[packet.MAC]time.Time, from, to *config.Intent, now time.
 }
 
 // tables are what the switches must hold, but for what each has of its own.
-func (l *loop) tables() plan.Tables {
+func (l *loop) tables() rows.Tables {
 	t := plan.Build(l.intent, l.st.Plan)
 	for m := range l.st.Retired {
-		t.Retire(m)
+		plan.Retire(&t, m)
 	}
 	return t
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -62,11 +62,11 @@ func TestRetiredMACIsKeptFromOthers(t *testing.T) {
 		with := strings.Replace(testIntent, "pool: web}", "pool: web, mac: \"02:53:4c:00:00:07\"}", 1)
 		l := newLimited(t, with, store.State{})
 		l.connect("leaf1")
-		in := func(l limited) (tables plan.Tables) {
+		in := func(l limited) (tables rows.Tables) {
 			l.in(func() { tables = l.tables() })
 			return tables
 		}
-		if tables := in(l); tables.PinnedStation[old] != plan.Nowhere || len(tables.VIPAddress) != 1 {
+		if tables := in(l); tables.PinnedStation[old] != rows.Nowhere || len(tables.VIPAddress) != 1 {
 			t.Errorf("while the VIP is there: %v, %v", tables.PinnedStation, tables.VIPAddress)
 		}
 		apply := func(l limited, text string) {
@@ -87,7 +87,7 @@ func TestRetiredMACIsKeptFromOthers(t *testing.T) {
 		synctest.Wait()
 		for name, l := range map[string]limited{"the same controller": l, "restarted": again} {
 			tables := in(l)
-			if port, ok := tables.PinnedL2[old]; !ok || port != plan.Nowhere {
+			if port, ok := tables.PinnedL2[old]; !ok || port != rows.Nowhere {
 				t.Errorf("%s: what is sent to the MAC goes to port %d, %v", name, port, ok)
 			}
 			if _, ok := tables.PinnedStation[old]; ok || len(tables.VIPAddress) != 0 || len(tables.ARPGuard) != 0 {

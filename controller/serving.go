@@ -9,6 +9,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
@@ -21,7 +22,7 @@ type vipIs struct {
 
 // vipState is the one truth about a VIP. live says whether its pool takes new connections, dead whom switches send new
 // flows to though they are not up.
-func (l *loop) vipState(v config.VIP, live bool, dead map[plan.BackendID]bool) vipIs {
+func (l *loop) vipState(v config.VIP, live bool, dead map[rows.BackendID]bool) vipIs {
 	switch {
 	case !v.Enabled:
 		return vipIs{state: api.VIPStatus_STATE_DISABLED}
@@ -60,7 +61,7 @@ func (l *loop) vipState(v config.VIP, live bool, dead map[plan.BackendID]bool) v
 
 // service says what is wrong with a VIP on a switch that was read back, and whether it serves there. What is being
 // written to a VIP that stands there is not wrong: it goes by what was decided before.
-func (l *loop) service(name string, view *view, v config.VIP, dead map[plan.BackendID]bool) (wrong string, serves bool) {
+func (l *loop) service(name string, view *view, v config.VIP, dead map[rows.BackendID]bool) (wrong string, serves bool) {
 	lack, told := view.status.Lacks[vipKey(v)]
 	refused := view.status.State == device.Degraded
 	nowhere := lack.Slots != nil && lack.Slots.New[0] > 0
@@ -81,7 +82,7 @@ func (l *loop) service(name string, view *view, v config.VIP, dead map[plan.Back
 }
 
 // astray tells where flows of slots go whose rows a switch refuses; lost says that new ones go to nobody who is up.
-func (l *loop) astray(a *device.Astray, dead map[plan.BackendID]bool) (where string, lost bool) {
+func (l *loop) astray(a *device.Astray, dead map[rows.BackendID]bool) (where string, lost bool) {
 	var parts []string
 	for _, id := range slices.Sorted(maps.Keys(a.New)) {
 		to := "nowhere"
@@ -101,8 +102,8 @@ func (l *loop) astray(a *device.Astray, dead map[plan.BackendID]bool) (where str
 }
 
 // deadAhead returns whom new flows go to where a switch refuses rows, of those who are not up. 0 is nobody.
-func (l *loop) deadAhead() map[plan.BackendID]bool {
-	dead := make(map[plan.BackendID]bool)
+func (l *loop) deadAhead() map[rows.BackendID]bool {
+	dead := make(map[rows.BackendID]bool)
 	seen := make(map[*device.Astray]bool)
 	var health map[plan.BackendKey]plan.Health
 	for _, view := range l.views {

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -142,7 +143,7 @@ func stationOf(intent *config.Intent, mac packet.MAC) config.Station {
 		}
 	}
 	if vipMACs(intent)[mac] {
-		return config.Station{Name: "the VIPs", MAC: mac, SwitchPort: plan.Nowhere}
+		return config.Station{Name: "the VIPs", MAC: mac, SwitchPort: rows.Nowhere}
 	}
 	return config.Station{}
 }

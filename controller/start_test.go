@@ -13,6 +13,7 @@ import (
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -101,7 +102,7 @@ func TestDamagedPlan(t *testing.T) {
 	d.kill()
 	save(t, dir, func(st *store.State) {
 		web := *st.Plan.Pools["web"]
-		web.Slots = append([]plan.Slot{{Backend: 99}}, web.Slots[1:]...)
+		web.Slots = append([]rows.Slot{{Backend: 99}}, web.Slots[1:]...)
 		st.Plan.Pools["web"] = &web
 	})
 	_, err := tryController(t, o)

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
@@ -137,7 +138,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	return m
 }
 
-func (l *loop) vipStatus(v config.VIP, live liveShare, dead map[plan.BackendID]bool) *api.VIPStatus {
+func (l *loop) vipStatus(v config.VIP, live liveShare, dead map[rows.BackendID]bool) *api.VIPStatus {
 	m := &api.VIPStatus{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
 	}
@@ -356,7 +357,7 @@ func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[stri
 	return counted
 }
 
-func vipText(k plan.VIPKey) string { return fmt.Sprintf("%s %s %d", k.Address, k.Protocol, k.Port) }
+func vipText(k rows.VIPKey) string { return fmt.Sprintf("%s %s %d", k.Address, k.Protocol, k.Port) }
 
 func countMessage(c device.Count) *api.PacketCount {
 	return &api.PacketCount{Packets: c.Packets, Bytes: c.Bytes}

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
 
@@ -528,7 +529,7 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 				l.connect("leaf1")
 				waiting := func() (n int) {
 					for _, s := range l.slots() {
-						if s == (plan.Slot{Backend: 1}) {
+						if s == (rows.Slot{Backend: 1}) {
 							n++
 						}
 					}

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
@@ -47,7 +48,7 @@ func (v *vips) get() (*vipStates, <-chan struct{}) {
 // vipStates is what the VIPs are at one moment, and where they are found. It is never modified once it is set.
 type vipStates struct {
 	message   *api.VIPs
-	keys      []plan.VIPKey // of the message's VIPs
+	keys      []rows.VIPKey // of the message's VIPs
 	pools     []string
 	byTag     map[string][]int // into the message's VIPs
 	byAddress map[netip.Addr][]int
@@ -128,7 +129,7 @@ type vipFacts struct {
 	intent *config.Intent
 	pools  map[string]*plan.Pool // never modified
 	served map[string]uint64     // by connected switch: counts the changes of what it holds of the VIPs
-	dead   map[plan.BackendID]bool
+	dead   map[rows.BackendID]bool
 	rated  uint64 // counts the rates that came in
 	steps  uint64 // counts the times that the plan was asked
 }
@@ -169,7 +170,7 @@ func (l *loop) tellVIPs() {
 	}
 }
 
-func (l *loop) vipMessage(v config.VIP, s liveShare, dead map[plan.BackendID]bool) *api.VIP {
+func (l *loop) vipMessage(v config.VIP, s liveShare, dead map[rows.BackendID]bool) *api.VIP {
 	is := l.vipState(v, s.owned, dead)
 	m := &api.VIP{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Tags: v.Tags,

@@ -13,6 +13,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
@@ -70,7 +71,7 @@ func newVIPsLoop(t *testing.T) *loop {
 }
 
 // switchIs tells the loop of a switch's state, and of the VIPs that it does not take.
-func (l *loop) switchIs(t *testing.T, name string, s device.State, leftOut ...plan.VIPKey) {
+func (l *loop) switchIs(t *testing.T, name string, s device.State, leftOut ...rows.VIPKey) {
 	lacks := l.allHeld()
 	for _, key := range leftOut {
 		lacks[key] = device.Lack{Row: "vip", Dead: true}
@@ -79,13 +80,13 @@ func (l *loop) switchIs(t *testing.T, name string, s device.State, leftOut ...pl
 }
 
 // switchLacks tells the loop of a switch's state, and of what it lacks; nil: that is not known.
-func (l *loop) switchLacks(t *testing.T, name string, s device.State, lacks map[plan.VIPKey]device.Lack) {
+func (l *loop) switchLacks(t *testing.T, name string, s device.State, lacks map[rows.VIPKey]device.Lack) {
 	l.status(t.Context(), l.views[name], name, &device.Status{State: s, Connects: 1, Applied: l.sequence, Lacks: lacks})
 }
 
 // allHeld is what a switch says that holds what is wanted.
-func (l *loop) allHeld() map[plan.VIPKey]device.Lack {
-	lacks := make(map[plan.VIPKey]device.Lack)
+func (l *loop) allHeld() map[rows.VIPKey]device.Lack {
+	lacks := make(map[rows.VIPKey]device.Lack)
 	for key := range plan.Build(l.intent, l.st.Plan).VIP {
 		lacks[key] = device.Lack{}
 	}
@@ -95,7 +96,7 @@ func (l *loop) allHeld() map[plan.VIPKey]device.Lack {
 // What a VIP is told to be follows from the intent, the verdicts, the operator and the switches.
 func TestVIPStates(t *testing.T) {
 	l := newVIPsLoop(t)
-	www := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
+	www := rows.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
 	now := time.Now()
 	judge := func(pool, backend string, h api.Health) {
 		t.Helper()
@@ -133,7 +134,7 @@ db active 1/1 100/100 load 0
 off disabled 2/3 200/400 load 255
 `},
 		{"half the capacity is half used", func() {
-			l.rates, l.rated = map[plan.VIPKey]float64{{Address: www.Address, Protocol: 6, Port: 443}: 250}, 1
+			l.rates, l.rated = map[rows.VIPKey]float64{{Address: www.Address, Protocol: 6, Port: 443}: 250}, 1
 		}, `www active 2/3 200/400 load 127
 tls active 2/3 200/400 load 127
 db active 1/1 100/100 load 0
@@ -205,34 +206,34 @@ off disabled 2/3 300/400 load 255
 // Every row that a VIP needs counts for it, and none counts before it is there.
 func TestVIPsFollowTheirRows(t *testing.T) {
 	l := newVIPsLoop(t)
-	www := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
-	tls := plan.VIPKey{Address: www.Address, Protocol: 6, Port: 443}
+	www := rows.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
+	tls := rows.VIPKey{Address: www.Address, Protocol: 6, Port: 443}
 	list := detected("web2", api.Health_HEALTH_DOWN, time.Now())
 	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	// Both VIPs of the pool lack the same.
-	pool := func(a device.Astray) map[plan.VIPKey]device.Lack {
+	pool := func(a device.Astray) map[rows.VIPKey]device.Lack {
 		lacks := l.allHeld()
 		lacks[www], lacks[tls] = device.Lack{Slots: &a}, device.Lack{Slots: &a}
 		return lacks
 	}
-	row := func(lack device.Lack) map[plan.VIPKey]device.Lack {
+	row := func(lack device.Lack) map[rows.VIPKey]device.Lack {
 		lacks := l.allHeld()
 		lacks[www] = lack
 		return lacks
 	}
-	type to = map[plan.BackendID]int
+	type to = map[rows.BackendID]int
 	const ok = "active 2/3 300/400 load 64"
 	for _, step := range []struct {
 		name  string
 		state device.State
-		lacks map[plan.VIPKey]device.Lack
+		lacks map[rows.VIPKey]device.Lack
 		www   string
 		tls   string // the same unless given
 	}{
 		{"connected, and not read back", device.Reconciling, nil, "unprogrammed 2/3 300/400 load 255: switch leaf1 is being read back", ""},
-		{"read back: it is empty", device.Reconciling, map[plan.VIPKey]device.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
+		{"read back: it is empty", device.Reconciling, map[rows.VIPKey]device.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
 			"degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet", ""},
 		{"read back: it holds the vip row alone", device.Reconciling, pool(device.Astray{Slots: 64, New: to{0: 64}}),
 			"degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet", ""},
@@ -307,7 +308,7 @@ func TestVIPsAreToldWhenTheyChange(t *testing.T) {
 		}
 	}
 	rate := func(pps float64) {
-		l.rates, l.rated = map[plan.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: pps}, l.rated+1
+		l.rates, l.rated = map[rows.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: pps}, l.rated+1
 	}
 	for _, step := range []struct {
 		name string
@@ -340,7 +341,7 @@ func TestReportsOfItems(t *testing.T) {
 	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
-	l.rates, l.rated = map[plan.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}, 1
+	l.rates, l.rated = map[rows.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}, 1
 	l.tellVIPs()
 	vip := func(at string, protocol uint8) loadreport.Item {
 		return loadreport.VIP(netip.MustParseAddrPort(at), protocol)
@@ -415,9 +416,9 @@ func TestLoadOf(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	a := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
-	b := plan.VIPKey{Address: netip.MustParseAddr("10.0.0.101"), Protocol: 6, Port: 80}
-	type packets = map[plan.VIPKey]uint64
+	a := rows.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
+	b := rows.VIPKey{Address: netip.MustParseAddr("10.0.0.101"), Protocol: 6, Port: 80}
+	type packets = map[rows.VIPKey]uint64
 	r := rates{keep: 15 * time.Second}
 	both := map[string]*running{"leaf1": nil, "leaf2": nil}
 	for _, step := range []struct {
@@ -425,19 +426,19 @@ func TestRates(t *testing.T) {
 		at      int // seconds after the start
 		devices map[string]*running
 		news    map[string]packets
-		want    map[plan.VIPKey]float64
+		want    map[rows.VIPKey]float64
 	}{
 		{"one count is no rate", 0, both, map[string]packets{"leaf1": {a: 1000}}, nil},
-		{"the difference, a second", 5, both, map[string]packets{"leaf1": {a: 1500}, "leaf2": {a: 70}}, map[plan.VIPKey]float64{a: 100}},
-		{"switches add up; a new row begins at 0", 10, both, map[string]packets{"leaf1": {a: 1500, b: 50}, "leaf2": {a: 120}}, map[plan.VIPKey]float64{a: 10, b: 10}},
-		{"a row began anew", 15, both, map[string]packets{"leaf1": {a: 20, b: 50}, "leaf2": {a: 120}}, map[plan.VIPKey]float64{a: 4, b: 0}},
-		{"a row is gone", 20, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 170}}, map[plan.VIPKey]float64{a: 14}},
-		{"one does not answer: its rate stands", 30, both, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 10}},
-		{"for a while", 35, both, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 10}},
-		{"and no longer", 36, both, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 0}},
-		{"back, it has a count and no rate", 40, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 99}}, map[plan.VIPKey]float64{a: 0}},
-		{"and a rate again", 50, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 199}}, map[plan.VIPKey]float64{a: 10}},
-		{"one that is let go counts no more", 51, map[string]*running{"leaf1": nil}, map[string]packets{"leaf1": {a: 40}}, map[plan.VIPKey]float64{a: 0}},
+		{"the difference, a second", 5, both, map[string]packets{"leaf1": {a: 1500}, "leaf2": {a: 70}}, map[rows.VIPKey]float64{a: 100}},
+		{"switches add up; a new row begins at 0", 10, both, map[string]packets{"leaf1": {a: 1500, b: 50}, "leaf2": {a: 120}}, map[rows.VIPKey]float64{a: 10, b: 10}},
+		{"a row began anew", 15, both, map[string]packets{"leaf1": {a: 20, b: 50}, "leaf2": {a: 120}}, map[rows.VIPKey]float64{a: 4, b: 0}},
+		{"a row is gone", 20, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 170}}, map[rows.VIPKey]float64{a: 14}},
+		{"one does not answer: its rate stands", 30, both, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 10}},
+		{"for a while", 35, both, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 10}},
+		{"and no longer", 36, both, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 0}},
+		{"back, it has a count and no rate", 40, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 99}}, map[rows.VIPKey]float64{a: 0}},
+		{"and a rate again", 50, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 199}}, map[rows.VIPKey]float64{a: 10}},
+		{"one that is let go counts no more", 51, map[string]*running{"leaf1": nil}, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 0}},
 		{"nobody is asked", 60, nil, nil, nil},
 	} {
 		at := start.Add(time.Duration(step.at) * time.Second)

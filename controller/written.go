@@ -9,7 +9,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // writtenTimeout bounds how long a caller waits for the switches: then it is told which of them it was not written to.
@@ -57,7 +57,7 @@ func (l *loop) tellWriters() {
 }
 
 // unwritten says why what was decided on a backend is not in the switches yet, a line for each.
-func (l *loop) unwritten(pool config.Pool, id plan.BackendID) (lines []string) {
+func (l *loop) unwritten(pool config.Pool, id rows.BackendID) (lines []string) {
 	if !l.connected() {
 		return []string{"no switch is connected"}
 	}

@@ -1,189 +1,135 @@
 package device
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
-	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/learn"
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
-	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // codec turns rows into P4Runtime entities and back. All names are resolved once: a pipeline that
 // lacks one is an error at the start, never an id 0, which would be a wildcard.
 type codec struct {
-	info *p4rt.Info
-
-	backend, slot, slotOld, vip, vipAddress, arpGuard, arpResponder, pinnedStation, station, pinnedL2, pinnedARP, l2 table
-
+	info     *p4rt.Info
+	tables   []*table // in the order in which they are read back
+	byTable  map[*rows.Table]*table
+	byID     map[uint32]*table
 	stations int // that there is room for
-
-	forwardToBackend, toBackend, move, leave, back, stay, toPool, refuse, claim, answer, pinned, known, forward,
-	discard, owned action
 }
 
-// table is a table whose keys are all exact: field ids in the order that the rows use.
+// table is a rows.Table with the ids that a pipeline has given to its names, in the same order.
 type table struct {
-	id   uint32
-	keys []uint32
+	*rows.Table
+	id      uint32
+	keys    []uint32
+	actions []action
 }
 
 type action struct {
+	*rows.Action
 	id     uint32
 	params []uint32
 }
 
 func newCodec(info *p4rt.Info) (*codec, error) {
-	c := &codec{info: info}
+	c := &codec{info: info, byTable: make(map[*rows.Table]*table), byID: make(map[uint32]*table)}
 	var errs []error
-	table := func(to *table, name string, keys ...string) {
-		t, err := info.Table(name)
-		if err != nil {
-			errs = append(errs, err)
-			return
+	for _, t := range append(rows.Planned, rows.Station, rows.L2) {
+		if len(t.Keys) == 0 {
+			continue // the multicast group
 		}
-		to.id = t.ID
-		if len(t.Keys) != len(keys) {
-			errs = append(errs, fmt.Errorf("table %s has %d keys, must have %d", name, len(t.Keys), len(keys)))
-		}
-		for _, key := range keys {
-			k, err := t.Key(key)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			if k.Kind != p4rt.Exact {
-				errs = append(errs, fmt.Errorf("table %s: key %s is %v, must be exact", name, key, k.Kind))
-			}
-			to.keys = append(to.keys, k.ID)
+		to, err := resolve(info, t)
+		errs = append(errs, err...)
+		c.tables = append(c.tables, to)
+		c.byTable[t], c.byID[to.id] = to, to
+	}
+	for _, t := range []*rows.Table{rows.Station, rows.L2} {
+		if t, err := info.Table(t.Name); err == nil && (c.stations == 0 || int(t.Size) < c.stations) {
+			c.stations = int(t.Size)
 		}
 	}
-	action := func(to *action, name string, params ...string) {
-		a, err := info.Action(name)
+	return c, errors.Join(errs...)
+}
+
+// resolve finds the ids of a table.
+func resolve(info *p4rt.Info, t *rows.Table) (*table, []error) {
+	to := &table{Table: t}
+	is, err := info.Table(t.Name)
+	if err != nil {
+		return to, []error{err}
+	}
+	var errs []error
+	to.id = is.ID
+	if len(is.Keys) != len(t.Keys) {
+		errs = append(errs, fmt.Errorf("table %s has %d keys, must have %d", t.Name, len(is.Keys), len(t.Keys)))
+	}
+	for _, key := range t.Keys {
+		k, err := is.Key(key)
 		if err != nil {
 			errs = append(errs, err)
-			return
+			continue
 		}
-		to.id = a.ID
-		for _, param := range params {
+		if k.Kind != p4rt.Exact {
+			errs = append(errs, fmt.Errorf("table %s: key %s is %v, must be exact", t.Name, key, k.Kind))
+		}
+		to.keys = append(to.keys, k.ID)
+	}
+	for _, do := range t.Actions {
+		a := action{Action: do}
+		is, err := info.Action(do.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		a.id = is.ID
+		for _, param := range do.Params {
 			id := uint32(0)
-			for _, p := range a.Params {
+			for _, p := range is.Params {
 				if p.Name == param {
 					id = p.ID
 				}
 			}
 			if id == 0 {
-				errs = append(errs, fmt.Errorf("action %s has no parameter %s", name, param))
+				errs = append(errs, fmt.Errorf("action %s has no parameter %s", do.Name, param))
 			}
-			to.params = append(to.params, id)
+			a.params = append(a.params, id)
 		}
-		if len(a.Params) != len(params) {
-			errs = append(errs, fmt.Errorf("action %s has %d parameters, must have %d", name, len(a.Params), len(params)))
+		if len(is.Params) != len(do.Params) {
+			errs = append(errs, fmt.Errorf("action %s has %d parameters, must have %d", do.Name, len(is.Params), len(do.Params)))
 		}
+		to.actions = append(to.actions, a)
 	}
-	table(&c.backend, "backend", "backend_id")
-	table(&c.slot, "slot", "pool_id", "generation", "slot")
-	table(&c.slotOld, "slot_old", "pool_id", "generation", "slot")
-	table(&c.vip, "vip", "address", "protocol", "port")
-	table(&c.vipAddress, "vip_address", "address")
-	table(&c.arpGuard, "arp_guard", "sender_address")
-	table(&c.arpResponder, "arp_responder", "target_address")
-	table(&c.pinnedStation, "pinned_station", "mac")
-	table(&c.station, "station", "mac")
-	table(&c.pinnedL2, "pinned_l2", "mac")
-	table(&c.pinnedARP, "pinned_arp", "sender_address")
-	table(&c.l2, "l2", "mac")
-	for _, name := range []string{"station", "l2"} {
-		if t, err := info.Table(name); err == nil && (c.stations == 0 || int(t.Size) < c.stations) {
-			c.stations = int(t.Size)
-		}
-	}
-	action(&c.forwardToBackend, "forward_to_backend", "mac", "port")
-	action(&c.toBackend, "to_backend", "backend_id")
-	action(&c.move, "move", "backend_id", "bank", "epoch")
-	action(&c.leave, "leave", "backend_id", "old_id", "bank", "epoch")
-	action(&c.back, "back", "backend_id", "old_id", "bank", "epoch")
-	action(&c.stay, "stay", "backend_id")
-	action(&c.toPool, "to_pool", "pool_id", "generation", "slot_mask")
-	action(&c.refuse, "refuse")
-	action(&c.claim, "claim")
-	action(&c.answer, "answer", "mac")
-	action(&c.pinned, "pinned", "port")
-	action(&c.known, "known", "port")
-	action(&c.forward, "forward", "port")
-	action(&c.discard, "discard")
-	action(&c.owned, "owned", "mac")
-	return c, errors.Join(errs...)
+	return to, errs
 }
 
+// query asks for all entries of a table.
+func (t *table) query() *v1.Entity { return p4rt.TableEntity(&v1.TableEntry{TableId: t.id}) }
+
 // row makes the entity of a planned row.
-func (c *codec) row(row plan.Row) *v1.Entity {
-	switch r := row.(type) {
-	case plan.BackendRow:
-		return c.backend.entity(c.forwardToBackend.with(mac(r.MAC), number(r.Port)), number(r.ID))
-	case plan.SlotRow:
-		do := c.toBackend.with(number(r.Backend))
-		switch {
-		case r.Back:
-			do = c.back.with(number(r.Backend), number(r.Grace), number(r.Bank), number(r.Epoch))
-		case r.Grace != 0:
-			do = c.leave.with(number(r.Backend), number(r.Grace), number(r.Bank), number(r.Epoch))
-		case r.Epoch != 0:
-			do = c.move.with(number(r.Backend), number(r.Bank), number(r.Epoch))
-		}
-		return c.slot.entity(do, number(r.Pool), number(r.Generation), number(r.Slot))
-	case plan.SlotOldRow:
-		e := c.slotOld.entity(c.stay.with(number(r.Backend)), number(r.Pool), number(r.Generation), number(r.Slot))
-		e.GetTableEntry().IdleTimeoutNs = r.Idle.Nanoseconds()
-		return e
-	case plan.VIPRow:
-		return c.vip.entity(c.toPool.with(number(r.Pool), number(r.Generation), number(r.SlotMask)),
-			address(r.Address), number(r.Protocol), number(r.Port))
-	case plan.VIPAddressRow:
-		return c.vipAddress.entity(c.refuse.with(), address(r.Address))
-	case plan.ARPGuardRow:
-		return c.arpGuard.entity(c.claim.with(), address(r.Address))
-	case plan.ARPResponderRow:
-		return c.arpResponder.entity(c.answer.with(mac(r.MAC)), address(r.Address))
-	case plan.PinnedStationRow:
-		port := r.Port
-		if port == plan.Nowhere {
-			port = limits.NoPort
-		}
-		return c.pinnedStation.entity(c.pinned.with(number(port)), mac(r.MAC))
-	case plan.PinnedL2Row:
-		do := c.forward.with(number(r.Port))
-		if r.Port == plan.Nowhere {
-			do = c.discard.with()
-		}
-		return c.pinnedL2.entity(do, mac(r.MAC))
-	case plan.PinnedARPRow:
-		return c.pinnedARP.entity(c.owned.with(mac(r.MAC)), address(r.Address))
-	case plan.FloodRow:
+func (c *codec) row(row rows.Row) *v1.Entity {
+	if group, ok := row.(rows.FloodRow); ok {
 		g := p4rt.MulticastGroup{ID: limits.FloodGroup}
-		for _, port := range r.Ports {
+		for _, port := range group.Ports.List() {
 			g.Replicas = append(g.Replicas, p4rt.Replica{Port: uint32(port), Instance: 1})
 		}
 		return g.Entity()
 	}
-	panic(fmt.Sprintf("device: no entity for a %T", row))
+	return c.byTable[row.Kind().Table].entity(row.Entry())
 }
 
 // change makes the update of a planned change.
-func (c *codec) change(ch plan.Change) *v1.Update {
+func (c *codec) change(ch rows.Change) *v1.Update {
 	e := c.row(ch.Row)
 	switch ch.Op {
-	case plan.Insert:
+	case rows.Insert:
 		return p4rt.Insert(e)
-	case plan.Modify:
+	case rows.Modify:
 		return p4rt.Modify(e)
 	}
 	return p4rt.Delete(onlyKey(e))
@@ -191,13 +137,15 @@ func (c *codec) change(ch plan.Change) *v1.Update {
 
 // station makes the update of a learned change. Only the source's row ages.
 func (c *codec) learned(ch learn.Change, idle time.Duration) *v1.Update {
-	var e *v1.Entity
+	t := rows.L2
 	if ch.Table == learn.Station {
-		e = c.station.entity(c.known.with(number(ch.Port)), mac(ch.MAC))
-		e.GetTableEntry().IdleTimeoutNs = idle.Nanoseconds()
-	} else {
-		e = c.l2.entity(c.forward.with(number(ch.Port)), mac(ch.MAC))
+		t = rows.Station
 	}
+	row := rows.Learned{MAC: ch.MAC, Port: ch.Port}.Entry(t)
+	if t == rows.Station {
+		row.Idle = idle
+	}
+	e := c.byTable[t].entity(row)
 	switch ch.Op {
 	case learn.Insert:
 		return p4rt.Insert(e)
@@ -215,102 +163,105 @@ func onlyKey(e *v1.Entity) *v1.Entity {
 	return e
 }
 
-func (t *table) entity(do *v1.TableAction, key ...[]byte) *v1.Entity {
-	match := make([]*v1.FieldMatch, len(key))
-	for i, value := range key {
+func (t *table) entity(e rows.Entry) *v1.Entity {
+	match := make([]*v1.FieldMatch, len(t.keys))
+	for i, id := range t.keys {
 		match[i] = &v1.FieldMatch{
-			FieldId:        t.keys[i],
-			FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: value}},
+			FieldId:        id,
+			FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: e.Key[i].AppendBytes(nil)}},
 		}
 	}
-	return p4rt.TableEntity(&v1.TableEntry{TableId: t.id, Match: match, Action: do})
-}
-
-func (a *action) with(values ...[]byte) *v1.TableAction {
-	params := make([]*v1.Action_Param, len(values))
-	for i, value := range values {
-		params[i] = &v1.Action_Param{ParamId: a.params[i], Value: value}
+	entry := &v1.TableEntry{TableId: t.id, Match: match, IdleTimeoutNs: e.Idle.Nanoseconds()}
+	for _, a := range t.actions {
+		if a.Action == e.Do {
+			params := make([]*v1.Action_Param, len(a.params))
+			for i, id := range a.params {
+				params[i] = &v1.Action_Param{ParamId: id, Value: e.Params[i].AppendBytes(nil)}
+			}
+			do := &v1.Action{ActionId: a.id, Params: params}
+			entry.Action = &v1.TableAction{Type: &v1.TableAction_Action{Action: do}}
+		}
 	}
-	return &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{ActionId: a.id, Params: params}}}
+	return p4rt.TableEntity(entry)
 }
 
-// key returns the entry's match values in the order of t.keys; false when they are not all there.
-func (t *table) key(e *v1.TableEntry) (values [3]uint64, ok bool) {
+// parseRow reads a planned row; false when e cannot be one.
+func (c *codec) parseRow(e *v1.TableEntry) (rows.Row, bool) {
+	t := c.byID[e.GetTableId()]
+	if t == nil || t.learned() {
+		return nil, false
+	}
+	entry, ok := t.parse(e)
+	if !ok {
+		return nil, false
+	}
+	return t.Row(entry)
+}
+
+// parseStation reads an entry of the L2 switch; false when e is none.
+func (c *codec) parseStation(e *v1.TableEntry) (of learn.Table, is rows.Learned, ok bool) {
+	t := c.byID[e.GetTableId()]
+	if t == nil || !t.learned() {
+		return 0, is, false
+	}
+	entry, ok := t.parse(e)
+	if of = learn.L2; t.Table == rows.Station {
+		of = learn.Station
+	}
+	return of, rows.ReadLearned(entry), ok
+}
+
+func (t *table) learned() bool { return t.Table == rows.Station || t.Table == rows.L2 }
+
+// parse reads an entry; false when it lacks something or has an action that no row of ours has.
+func (t *table) parse(e *v1.TableEntry) (entry rows.Entry, ok bool) {
+	if entry, ok = t.parseKey(e); !ok {
+		return entry, false
+	}
+	entry.Idle = time.Duration(e.GetIdleTimeoutNs())
+	do := e.GetAction().GetAction()
+	for _, a := range t.actions {
+		if a.id != do.GetActionId() || len(a.params) != len(do.GetParams()) {
+			continue
+		}
+		entry.Do = a.Action
+		for i, id := range a.params {
+			found := false
+			for _, p := range do.GetParams() {
+				if p.GetParamId() == id {
+					entry.Params[i], found = value(p.GetValue())
+				}
+			}
+			if !found {
+				return entry, false
+			}
+		}
+		return entry, true
+	}
+	return entry, false
+}
+
+// parseKey reads an entry's match alone.
+func (t *table) parseKey(e *v1.TableEntry) (entry rows.Entry, ok bool) {
 	if len(e.GetMatch()) != len(t.keys) {
-		return values, false
+		return entry, false
 	}
 	for i, id := range t.keys {
 		found := false
 		for _, m := range e.GetMatch() {
 			if m.GetFieldId() == id && m.GetExact() != nil {
-				values[i], found = parse(m.GetExact().GetValue())
+				entry.Key[i], found = value(m.GetExact().GetValue())
 			}
 		}
 		if !found {
-			return values, false
+			return entry, false
 		}
 	}
-	return values, true
+	return entry, true
 }
 
-// of returns the parameters of an entry's action; false when the action is another.
-func (a *action) of(e *v1.TableEntry) (values [4]uint64, ok bool) {
-	do := e.GetAction().GetAction()
-	if do.GetActionId() != a.id || len(do.GetParams()) != len(a.params) {
-		return values, false
-	}
-	for i, id := range a.params {
-		found := false
-		for _, p := range do.GetParams() {
-			if p.GetParamId() == id {
-				values[i], found = parse(p.GetValue())
-			}
-		}
-		if !found {
-			return values, false
-		}
-	}
-	return values, true
-}
-
-// number is x in the canonical form of section "Bytestrings".
-func number[T ~uint8 | ~uint16 | ~uint32](x T) []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4), uint32(x))
-	for len(b) > 1 && b[0] == 0 {
-		b = b[1:]
-	}
-	return b
-}
-
-func mac(m packet.MAC) []byte { return p4rt.MACValue(m).Bytes() }
-
-func address(a netip.Addr) []byte { return p4rt.AddrValue(a).Bytes() }
-
-// parse reads a bytestring of any length whose value fits.
-func parse(b []byte) (uint64, bool) {
-	for len(b) > 8 && b[0] == 0 {
-		b = b[1:]
-	}
-	if len(b) == 0 || len(b) > 8 {
-		return 0, false
-	}
-	var x uint64
-	for _, c := range b {
-		x = x<<8 | uint64(c)
-	}
-	return x, true
-}
-
-func toMAC(x uint64) packet.MAC {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], x)
-	return packet.MAC(b[2:])
-}
-
-func toAddr(x uint64) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)})
-}
-
-func toVIPKey(k [3]uint64) plan.VIPKey {
-	return plan.VIPKey{Address: toAddr(k[0]), Protocol: config.Protocol(k[1]), Port: uint16(k[2])}
+// value reads a bytestring of any length. No field of ours is wider than 64 bits.
+func value(b []byte) (rows.Value, bool) {
+	v, ok := rows.ParseValue(b)
+	return v, ok && v.Hi == 0
 }

@@ -11,7 +11,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
 	"github.com/sluicelb/sluice/controller/learn"
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -32,30 +32,31 @@ func testCodec(t *testing.T) *codec {
 
 var (
 	vip1   = netip.MustParseAddr("10.0.0.100")
-	slots1 = plan.SlotTable{Pool: 1, Generation: 0}
+	slots1 = rows.SlotTable{Pool: 1, Generation: 0}
 	mac1   = packet.MAC{2, 0, 0, 0, 0, 0x11}
 )
 
-// rows has one of each kind, with zeros and highest values.
-var rows = []plan.Row{
-	plan.BackendRow{ID: 1, Forward: plan.Forward{MAC: mac1, Port: 3}},
-	plan.BackendRow{ID: 1<<32 - 1, Forward: plan.Forward{MAC: packet.MAC{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}, Port: 509}},
-	plan.SlotRow{SlotTable: slots1, Slot: 0, Backend: 1},
-	plan.SlotRow{SlotTable: plan.SlotTable{Pool: 256, Generation: 255}, Slot: 65535, Backend: 1 << 31, Bank: 3, Epoch: 1<<32 - 1},
-	plan.SlotOldRow{SlotTable: slots1, Slot: 7, Backend: 2, Idle: time.Minute},
-	plan.VIPRow{VIPKey: plan.VIPKey{Address: vip1, Protocol: 6, Port: 80}, ToPool: plan.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff}},
-	plan.VIPAddressRow{Address: vip1},
-	plan.ARPGuardRow{Address: netip.MustParseAddr("0.0.0.1")},
-	plan.ARPResponderRow{Address: vip1, MAC: mac1},
-	plan.PinnedStationRow{MAC: mac1, Port: 509},
-	plan.PinnedStationRow{MAC: mac1, Port: plan.Nowhere},
-	plan.PinnedL2Row{MAC: mac1, Port: 1},
-	plan.PinnedL2Row{MAC: mac1, Port: plan.Nowhere},
+// oneOfEach has rows of each kind, with zeros and highest values.
+var oneOfEach = []rows.Row{
+	rows.BackendRow{ID: 1, Forward: rows.Forward{MAC: mac1, Port: 3}},
+	rows.BackendRow{ID: 1<<32 - 1, Forward: rows.Forward{MAC: packet.MAC{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}, Port: 509}},
+	rows.SlotRow{SlotTable: slots1, Slot: 0, Backend: 1},
+	rows.SlotRow{SlotTable: rows.SlotTable{Pool: 256, Generation: 255}, Slot: 65535, Backend: 1 << 31, Bank: 3, Epoch: 1<<32 - 1},
+	rows.SlotOldRow{SlotTable: slots1, Slot: 7, Backend: 2, Idle: time.Minute},
+	rows.VIPRow{VIPKey: rows.VIPKey{Address: vip1, Protocol: 6, Port: 80}, ToPool: rows.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff}},
+	rows.VIPAddressRow{Address: vip1},
+	rows.ARPGuardRow{Address: netip.MustParseAddr("0.0.0.1")},
+	rows.ARPResponderRow{Address: vip1, MAC: mac1},
+	rows.PinnedStationRow{MAC: mac1, Port: 509},
+	rows.PinnedStationRow{MAC: mac1, Port: rows.Nowhere},
+	rows.PinnedL2Row{MAC: mac1, Port: 1},
+	rows.PinnedL2Row{MAC: mac1, Port: rows.Nowhere},
+	rows.PinnedARPRow{Address: vip1, MAC: mac1},
 }
 
 func TestRowsRoundTrip(t *testing.T) {
 	c := testCodec(t)
-	for _, row := range rows {
+	for _, row := range oneOfEach {
 		e := c.row(row)
 		got, ok := c.parseRow(e.GetTableEntry())
 		if !ok {
@@ -78,9 +79,9 @@ func TestRowsRoundTrip(t *testing.T) {
 	}
 	for _, ch := range []learn.Change{{Table: learn.Station, MAC: mac1, Port: 4}, {Table: learn.L2, MAC: mac1, Port: 509}} {
 		e := c.learned(ch, time.Minute).GetEntity().GetTableEntry()
-		table, mac, port, ok := c.parseStation(e)
-		if !ok || table != ch.Table || mac != ch.MAC || port != ch.Port {
-			t.Errorf("%v reads back as %v %v %d %v", ch, table, mac, port, ok)
+		table, is, ok := c.parseStation(e)
+		if !ok || table != ch.Table || is != (rows.Learned{MAC: ch.MAC, Port: ch.Port}) {
+			t.Errorf("%v reads back as %v %v %v", ch, table, is, ok)
 		}
 		if aged := e.IdleTimeoutNs != 0; aged != (ch.Table == learn.Station) {
 			t.Errorf("%v has idle timeout %d", ch, e.IdleTimeoutNs)
@@ -91,21 +92,24 @@ func TestRowsRoundTrip(t *testing.T) {
 // Entries that no row of the plan can be are foreign, and what is left of them is their key.
 func TestForeignEntries(t *testing.T) {
 	c := testCodec(t)
-	entry := func(row plan.Row, change func(*v1.TableEntry)) *v1.TableEntry {
+	entry := func(row rows.Row, change func(*v1.TableEntry)) *v1.TableEntry {
 		e := c.row(row).GetTableEntry()
 		change(e)
 		return e
 	}
-	slot := plan.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1}
-	pinned := plan.PinnedStationRow{MAC: mac1, Port: 1}
+	param := func(i int, value byte) func(*v1.TableEntry) {
+		return func(e *v1.TableEntry) { e.Action.GetAction().Params[i].Value = []byte{value} }
+	}
+	slot := rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1}
+	another := c.row(rows.VIPAddressRow{Address: vip1}).GetTableEntry().Action
 	for name, e := range map[string]*v1.TableEntry{
-		"station pinned to port 0":            entry(pinned, func(e *v1.TableEntry) { e.Action = c.pinned.with(number(uint8(0))) }),
-		"a pinned station's frames to port 0": entry(plan.PinnedL2Row{MAC: mac1, Port: 1}, func(e *v1.TableEntry) { e.Action = c.forward.with(number(uint8(0))) }),
-		"slot to backend 0":                   c.row(plan.SlotRow{SlotTable: slots1, Slot: 1}).GetTableEntry(),
-		"move of epoch 0":                     entry(slot, func(e *v1.TableEntry) { e.Action = c.move.with(number(uint8(1)), number(uint8(1)), number(uint8(0))) }),
-		"an action of another":                entry(slot, func(e *v1.TableEntry) { e.Action = c.refuse.with() }),
+		"station pinned to port 0":            entry(rows.PinnedStationRow{MAC: mac1, Port: 1}, param(0, 0)),
+		"a pinned station's frames to port 0": entry(rows.PinnedL2Row{MAC: mac1, Port: 1}, param(0, 0)),
+		"slot to backend 0":                   entry(slot, param(0, 0)),
+		"move of epoch 0":                     entry(rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1, Epoch: 1}, param(2, 0)),
+		"an action of another":                entry(slot, func(e *v1.TableEntry) { e.Action = another }),
 		"no action":                           entry(slot, func(e *v1.TableEntry) { e.Action = nil }),
-		"stay at backend 0":                   c.row(plan.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
+		"stay at backend 0":                   c.row(rows.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
 		"a table of no concern":               {TableId: 1},
 	} {
 		h, l := newHeld(), learn.New(100)
@@ -115,7 +119,7 @@ func TestForeignEntries(t *testing.T) {
 		}
 	}
 	h := newHeld()
-	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.slot.id, IsDefaultAction: true}, time.Now())
+	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.byTable[slot.Kind().Table].id, IsDefaultAction: true}, time.Now())
 	if len(h.foreign) != 0 {
 		t.Error("a default entry is foreign")
 	}
@@ -135,8 +139,8 @@ func TestCodecNeedsEveryName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newCodec(info)
-	want := "no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address\n" +
-		"action move has 4 parameters, must have 3"
+	want := "action move has 4 parameters, must have 3\n" +
+		"no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address"
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %q, want %q", err, want)
 	}

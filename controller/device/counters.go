@@ -7,8 +7,7 @@ import (
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
-	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -17,8 +16,8 @@ type Count struct{ Packets, Bytes uint64 }
 
 // Counters is what a switch has counted.
 type Counters struct {
-	VIP     map[plan.VIPKey]Count
-	Backend map[plan.BackendID]Count
+	VIP     map[rows.VIPKey]Count
+	Backend map[rows.BackendID]Count
 	Pinned  map[packet.MAC]Count // what came under the MAC of a pinned station, by whatever port
 	Tally   map[string]Count     // why packets went nowhere; cells that counted nothing are absent
 }
@@ -50,7 +49,7 @@ var errNoSession = errors.New("there is no session")
 
 // Counters asks the switch, while there is a session. Any goroutine may call it.
 func (d *Device) Counters(ctx context.Context) (Counters, error) {
-	c := Counters{VIP: make(map[plan.VIPKey]Count), Backend: make(map[plan.BackendID]Count),
+	c := Counters{VIP: make(map[rows.VIPKey]Count), Backend: make(map[rows.BackendID]Count),
 		Pinned: make(map[packet.MAC]Count), Tally: make(map[string]Count)}
 	client := d.client.Load()
 	if client == nil {
@@ -60,11 +59,13 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 	if err != nil {
 		return c, err
 	}
-	withCounters := func(t table) *v1.Entity {
-		return p4rt.TableEntity(&v1.TableEntry{TableId: t.id, CounterData: &v1.CounterData{}})
+	queries := []*v1.Entity{tally.Query()}
+	for _, row := range []rows.Row{rows.VIPRow{}, rows.BackendRow{}, rows.PinnedStationRow{}} {
+		q := d.codec.byTable[row.Kind().Table].query()
+		q.GetTableEntry().CounterData = &v1.CounterData{}
+		queries = append(queries, q)
 	}
-	for e, err := range client.Read(ctx, withCounters(d.codec.vip), withCounters(d.codec.backend),
-		withCounters(d.codec.pinnedStation), tally.Query()) {
+	for e, err := range client.Read(ctx, queries...) {
 		if err != nil {
 			return c, fmt.Errorf("reading the counters: %w", err)
 		}
@@ -75,20 +76,17 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 			}
 			continue
 		}
-		t := e.GetTableEntry()
-		switch t.GetTableId() {
-		case d.codec.vip.id:
-			if k, ok := d.codec.vip.key(t); ok {
-				c.VIP[toVIPKey(k)] = count(t.GetCounterData())
-			}
-		case d.codec.backend.id:
-			if k, ok := d.codec.backend.key(t); ok {
-				c.Backend[plan.BackendID(k[0])] = count(t.GetCounterData())
-			}
-		case d.codec.pinnedStation.id:
-			if k, ok := d.codec.pinnedStation.key(t); ok {
-				c.Pinned[toMAC(k[0])] = count(t.GetCounterData())
-			}
+		row, ok := d.codec.parseRow(e.GetTableEntry())
+		if !ok {
+			continue
+		}
+		switch n := count(e.GetTableEntry().GetCounterData()); r := row.(type) {
+		case rows.VIPRow:
+			c.VIP[r.VIPKey] = n
+		case rows.BackendRow:
+			c.Backend[r.ID] = n
+		case rows.PinnedStationRow:
+			c.Pinned[r.MAC] = n
 		}
 	}
 	return c, nil

@@ -17,6 +17,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -25,10 +26,10 @@ import (
 // Wanted is what the switch must hold.
 type Wanted struct {
 	Sequence uint64 // of the decision; grows
-	Tables   plan.Tables
+	Tables   rows.Tables
 	Named    map[packet.MAC]bool // MACs of backends: what these send is told by name
 	// Age ranks VIPs, the oldest lowest: where a table cannot hold them all, the newest are left out.
-	Age map[plan.VIPKey]int64
+	Age map[rows.VIPKey]int64
 }
 
 // State of a switch, as the controller sees it.
@@ -66,7 +67,7 @@ type Status struct {
 	Unmetered      string // why it does not meter what it sends up; empty: it does
 	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them while it is
 	// Degraded, else because they are not written yet. Nil until it was read back. Nobody changes it.
-	Lacks map[plan.VIPKey]Lack
+	Lacks map[rows.VIPKey]Lack
 
 	Applied   uint64    // the sequence of what it holds, failures apart
 	AppliedAt time.Time // when the last row of it was written
@@ -94,7 +95,7 @@ type Config struct {
 	// Meet gets what the switch held when it was connected first, before anything is written to it, and may change what
 	// is wanted (Set) before it returns. The Tables are the Device's again then. It returns when the context ends. May be
 	// nil.
-	Meet func(context.Context, plan.Tables)
+	Meet func(context.Context, rows.Tables)
 
 	Elect func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids
 }

@@ -1,14 +1,12 @@
 package device
 
 import (
-	"net/netip"
-	"reflect"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/text"
-	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // Failure is a change that the switch does not take. It is tried again.
@@ -20,91 +18,57 @@ type Failure struct {
 }
 
 type failure struct {
-	change  plan.Change
+	change  rows.Change
 	code    codes.Code
 	message string
 	tries   int
 	due     bool // to be tried in the next pass
 }
 
-// failures remembers the changes that the switch refused, by row, so that the others need not wait for
-// them, and those that would break something without them do.
+// failures remembers the changes that the switch refused, so that the others need not wait for them, and those that
+// would break something without them do.
 type failures struct {
-	rows  map[any]*failure
-	slots map[plan.SlotTable]int // refused rows of slot
-	paths int                    // refused rows of slot and slot_old
+	rows map[rows.Ref]*failure
+	// refused counts the rows that were, by every name that others may need them by.
+	refused map[rows.Ref]int
+	// stays has what is needed by rows that the switch holds against the plan. It is gathered in each pass.
+	stays map[rows.Ref]bool
 }
 
 func newFailures() *failures {
-	return &failures{rows: make(map[any]*failure), slots: make(map[plan.SlotTable]int)}
+	return &failures{rows: make(map[rows.Ref]*failure), refused: make(map[rows.Ref]int)}
 }
 
-type (
-	slotKey      oldKey
-	responderKey plan.ARPResponderRow
-	stationKey   packet.MAC
-	l2Key        packet.MAC
-	arpKey       netip.Addr
-	floodKey     struct{}
-)
-
-// keyOf returns what identifies the row among all: its table and match.
-func keyOf(row plan.Row) any {
-	switch r := row.(type) {
-	case plan.BackendRow:
-		return r.ID
-	case plan.SlotRow:
-		return slotKey{r.SlotTable, r.Slot}
-	case plan.SlotOldRow:
-		return oldKey{r.SlotTable, r.Slot}
-	case plan.VIPRow:
-		return r.VIPKey
-	case plan.ARPResponderRow:
-		return responderKey{Address: r.Address}
-	case plan.PinnedStationRow:
-		return stationKey(r.MAC)
-	case plan.PinnedL2Row:
-		return l2Key(r.MAC)
-	case plan.PinnedARPRow:
-		return arpKey(r.Address)
-	case plan.FloodRow:
-		return floodKey{}
-	}
-	return row // nothing but a match
-}
-
-// add remembers that ch was refused.
-func (f *failures) add(ch plan.Change, code codes.Code, message string) {
-	key := keyOf(ch.Row)
-	old := f.rows[key]
+// add remembers that ch was refused, by a switch that holds held.
+func (f *failures) add(ch rows.Change, held *rows.Tables, code codes.Code, message string) {
+	ref := ch.Row.Ref()
+	old := f.rows[ref]
 	if old == nil {
 		old = new(failure)
-		f.rows[key] = old
-		f.count(ch.Row, +1)
+		f.rows[ref] = old
+		f.count(ref, +1)
 	}
 	*old = failure{ch, code, message, old.tries + 1, false}
+	f.stay(ch.Row, held)
 }
 
 // done forgets the row.
-func (f *failures) done(row plan.Row) {
+func (f *failures) done(row rows.Row) {
 	if len(f.rows) == 0 {
 		return
 	}
-	if key := keyOf(row); f.rows[key] != nil {
-		delete(f.rows, key)
-		f.count(row, -1)
+	if ref := row.Ref(); f.rows[ref] != nil {
+		delete(f.rows, ref)
+		f.count(ref, -1)
 	}
 }
 
-func (f *failures) count(row plan.Row, by int) {
-	switch r := row.(type) {
-	case plan.SlotRow:
-		f.paths += by
-		if f.slots[r.SlotTable] += by; f.slots[r.SlotTable] == 0 {
-			delete(f.slots, r.SlotTable)
-		}
-	case plan.SlotOldRow:
-		f.paths += by
+func (f *failures) count(ref rows.Ref, by int) {
+	if f.refused[ref] += by; f.refused[ref] == 0 {
+		delete(f.refused, ref)
+	}
+	if part, ok := ref.(rows.Part); ok {
+		f.count(part.Whole(), by)
 	}
 }
 
@@ -115,67 +79,60 @@ func (f *failures) retry() {
 	}
 }
 
-// keep forgets rows for which nothing is to be changed any more.
-func (f *failures) keep(batches []plan.Batch) {
+// begin starts a pass that writes these. Rows for which nothing is to be changed any more are forgotten.
+func (f *failures) begin(batches []rows.Batch) {
+	f.stays = make(map[rows.Ref]bool)
 	if len(f.rows) == 0 {
 		return
 	}
-	wanted := make(map[any]bool)
+	wanted := make(map[rows.Ref]bool)
 	for _, b := range batches {
 		for _, ch := range b {
-			wanted[keyOf(ch.Row)] = true
+			wanted[ch.Row.Ref()] = true
 		}
 	}
-	for key, one := range f.rows {
-		if !wanted[key] {
+	for ref, one := range f.rows {
+		if !wanted[ref] {
 			f.done(one.change.Row)
 		}
 	}
 }
 
-// ready returns the changes of a batch that can be written now. The others were refused not long
-// ago, or need a row that was.
-func (f *failures) ready(batch plan.Batch) plan.Batch {
+// ready returns the changes of a batch that can be written now, to a switch that holds held. The others were refused not
+// long ago, or need a row that was, or take away what rows need that stay for such a reason.
+func (f *failures) ready(batch rows.Batch, held *rows.Tables) rows.Batch {
 	if len(f.rows) == 0 {
 		return batch
 	}
-	var out plan.Batch
+	var out rows.Batch
 	for _, ch := range batch {
-		if one := f.rows[keyOf(ch.Row)]; one != nil && !one.due && reflect.DeepEqual(one.change, ch) {
+		one := f.rows[ch.Row.Ref()]
+		if one != nil && !one.due && one.change == ch || f.blocks(ch) {
+			f.stay(ch.Row, held)
 			continue
 		}
-		if !f.blocks(ch) {
-			out = append(out, ch)
-		}
+		out = append(out, ch)
 	}
 	return out
 }
 
-// blocks says whether a refused row keeps ch from being written:
-//
-//	slot names a backend, and slot_old too             no packets to a backend that is not there
-//	slot says move after slot_old says stay            or old flows would go to the new backend
-//	slot_old goes after slot says to_backend           for the same reason
-//	vip points to a pool whose slots are complete      or a part of its flows would be dropped
-//	backend goes after every path to it
-func (f *failures) blocks(ch plan.Change) bool {
-	switch r := ch.Row.(type) {
-	case plan.SlotRow:
-		return ch.Op != plan.Delete && (f.refused(r.Backend) || f.refused(r.Grace) || f.refused(oldKey{r.SlotTable, r.Slot}))
-	case plan.SlotOldRow:
-		if ch.Op == plan.Delete {
-			return f.refused(slotKey{r.SlotTable, r.Slot})
+// stay keeps what the row needs that the switch holds instead of this one.
+func (f *failures) stay(row rows.Row, held *rows.Tables) {
+	if is, ok := row.Held(held); ok {
+		for _, need := range is.Needs() {
+			f.stays[need] = true
 		}
-		return f.refused(r.Backend)
-	case plan.VIPRow:
-		return ch.Op != plan.Delete && f.slots[plan.SlotTable{Pool: r.Pool, Generation: r.Generation}] > 0
-	case plan.BackendRow:
-		return ch.Op == plan.Delete && f.paths > 0
 	}
-	return false
 }
 
-func (f *failures) refused(key any) bool { return f.rows[key] != nil }
+func (f *failures) blocks(ch rows.Change) bool {
+	if ch.Op == rows.Delete {
+		ref := ch.Row.Ref()
+		part, ok := ref.(rows.Part)
+		return f.stays[ref] || ok && f.stays[part.Whole()]
+	}
+	return slices.ContainsFunc(ch.Row.Needs(), func(need rows.Ref) bool { return f.refused[need] > 0 })
+}
 
 // report returns a few failures for people.
 func (f *failures) report(most int) []Failure {

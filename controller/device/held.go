@@ -1,7 +1,6 @@
 package device
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -9,19 +8,19 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
-	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // held is what the switch holds, as read back and as changed since: what was done, not what was meant.
 type held struct {
-	plan.Tables
+	rows.Tables
 	rows    int          // planned rows, not counting L2
 	foreign []*v1.Entity // entries of our tables that no row of ours can be
 	old     map[oldKey]oldRow
-	tables  map[plan.SlotTable]*slotTable
-	led     map[plan.SlotTable]leading
+	tables  map[rows.SlotTable]*slotTable
+	led     map[rows.SlotTable]leading
 }
 
 // leading counts the vip rows that lead to a SlotTable.
@@ -32,7 +31,7 @@ type leading struct {
 
 // oldKey is the match of a slot_old row.
 type oldKey struct {
-	plan.SlotTable
+	rows.SlotTable
 	slot uint16
 }
 
@@ -50,21 +49,10 @@ type slotTable struct {
 
 func newHeld() *held {
 	return &held{
-		Tables: plan.Tables{
-			Backend:      make(map[plan.BackendID]plan.Forward),
-			Slots:        make(map[plan.SlotTable]plan.Slots),
-			VIP:          make(map[plan.VIPKey]plan.ToPool),
-			VIPAddress:   make(map[netip.Addr]struct{}),
-			ARPGuard:     make(map[netip.Addr]struct{}),
-			ARPResponder: make(map[netip.Addr]packet.MAC),
-
-			PinnedStation: make(map[packet.MAC]uint16),
-			PinnedL2:      make(map[packet.MAC]uint16),
-			PinnedARP:     make(map[netip.Addr]packet.MAC),
-		},
+		Tables: rows.NewTables(),
 		old:    make(map[oldKey]oldRow),
-		tables: make(map[plan.SlotTable]*slotTable),
-		led:    make(map[plan.SlotTable]leading),
+		tables: make(map[rows.SlotTable]*slotTable),
+		led:    make(map[rows.SlotTable]leading),
 	}
 }
 
@@ -74,131 +62,39 @@ func (h *held) add(c *codec, l *learn.Learner, e *v1.TableEntry, now time.Time) 
 		return
 	}
 	if row, ok := c.parseRow(e); ok {
-		h.apply(plan.Change{Op: plan.Insert, Row: row}, now)
+		h.apply(rows.Change{Op: rows.Insert, Row: row}, now)
 		return
 	}
-	if t, mac, port, ok := c.parseStation(e); ok {
-		l.Adopt(t, mac, port)
+	if t, is, ok := c.parseStation(e); ok {
+		l.Adopt(t, is.MAC, is.Port)
 		return
 	}
 	h.foreign = append(h.foreign, onlyKey(p4rt.TableEntity(e)))
 }
 
-// parseRow reads a planned row; false when e cannot be one.
-func (c *codec) parseRow(e *v1.TableEntry) (plan.Row, bool) {
-	switch e.GetTableId() {
-	case c.backend.id:
-		k, ok := c.backend.key(e)
-		a, ok2 := c.forwardToBackend.of(e)
-		return plan.BackendRow{ID: plan.BackendID(k[0]), Forward: plan.Forward{MAC: toMAC(a[0]), Port: uint16(a[1])}}, ok && ok2
-	case c.slot.id:
-		k, ok := c.slot.key(e)
-		r := plan.SlotRow{SlotTable: toSlotTable(k), Slot: uint16(k[2])}
-		if a, ok := c.toBackend.of(e); ok {
-			r.Backend = plan.BackendID(a[0])
-		} else if a, ok := c.move.of(e); ok && a[2] != 0 {
-			r.Backend, r.Bank, r.Epoch = plan.BackendID(a[0]), uint8(a[1]), uint32(a[2])
-		} else if a, ok := c.leave.of(e); ok && a[1] != 0 && a[3] != 0 {
-			r.Backend, r.Grace, r.Bank, r.Epoch = plan.BackendID(a[0]), plan.BackendID(a[1]), uint8(a[2]), uint32(a[3])
-		} else if a, ok := c.back.of(e); ok && a[0] != 0 && a[3] != 0 {
-			r.Backend, r.Grace, r.Bank, r.Epoch, r.Back = plan.BackendID(a[0]), plan.BackendID(a[1]), uint8(a[2]), uint32(a[3]), true
-		}
-		return r, ok && (r.Backend != 0 || r.Grace != 0)
-	case c.slotOld.id:
-		k, ok := c.slotOld.key(e)
-		a, ok2 := c.stay.of(e)
-		return plan.SlotOldRow{SlotTable: toSlotTable(k), Slot: uint16(k[2]), Backend: plan.BackendID(a[0]),
-			Idle: time.Duration(e.GetIdleTimeoutNs())}, ok && ok2 && a[0] != 0
-	case c.vip.id:
-		k, ok := c.vip.key(e)
-		a, ok2 := c.toPool.of(e)
-		return plan.VIPRow{VIPKey: toVIPKey(k), ToPool: plan.ToPool{
-			Pool: plan.PoolID(a[0]), Generation: uint8(a[1]), SlotMask: uint16(a[2])}}, ok && ok2
-	case c.vipAddress.id:
-		k, ok := c.vipAddress.key(e)
-		_, ok2 := c.refuse.of(e)
-		return plan.VIPAddressRow{Address: toAddr(k[0])}, ok && ok2
-	case c.arpGuard.id:
-		k, ok := c.arpGuard.key(e)
-		_, ok2 := c.claim.of(e)
-		return plan.ARPGuardRow{Address: toAddr(k[0])}, ok && ok2
-	case c.arpResponder.id:
-		k, ok := c.arpResponder.key(e)
-		a, ok2 := c.answer.of(e)
-		return plan.ARPResponderRow{Address: toAddr(k[0]), MAC: toMAC(a[0])}, ok && ok2
-	case c.pinnedStation.id:
-		k, ok := c.pinnedStation.key(e)
-		a, ok2 := c.pinned.of(e)
-		ok2 = ok2 && a[0] != uint64(plan.Nowhere)
-		r := plan.PinnedStationRow{MAC: toMAC(k[0]), Port: uint16(a[0])}
-		if r.Port == limits.NoPort {
-			r.Port = plan.Nowhere
-		}
-		return r, ok && ok2
-	case c.pinnedL2.id:
-		k, ok := c.pinnedL2.key(e)
-		r := plan.PinnedL2Row{MAC: toMAC(k[0]), Port: plan.Nowhere}
-		_, ok2 := c.discard.of(e)
-		if a, ok := c.forward.of(e); ok && a[0] != uint64(plan.Nowhere) {
-			r.Port, ok2 = uint16(a[0]), true
-		}
-		return r, ok && ok2
-	case c.pinnedARP.id:
-		k, ok := c.pinnedARP.key(e)
-		a, ok2 := c.owned.of(e)
-		return plan.PinnedARPRow{Address: toAddr(k[0]), MAC: toMAC(a[0])}, ok && ok2
-	}
-	return nil, false
-}
-
-func (c *codec) parseStation(e *v1.TableEntry) (t learn.Table, mac packet.MAC, port uint16, ok bool) {
-	switch e.GetTableId() {
-	case c.station.id:
-		k, ok := c.station.key(e)
-		a, ok2 := c.known.of(e)
-		return learn.Station, toMAC(k[0]), uint16(a[0]), ok && ok2
-	case c.l2.id:
-		k, ok := c.l2.key(e)
-		a, ok2 := c.forward.of(e)
-		return learn.L2, toMAC(k[0]), uint16(a[0]), ok && ok2
-	}
-	return 0, mac, 0, false
-}
-
-func toSlotTable(k [3]uint64) plan.SlotTable {
-	return plan.SlotTable{Pool: plan.PoolID(k[0]), Generation: uint8(k[1])}
-}
-
 // apply records a change that the switch took.
-func (h *held) apply(ch plan.Change, now time.Time) {
+func (h *held) apply(ch rows.Change, now time.Time) {
 	switch ch.Op {
-	case plan.Insert:
+	case rows.Insert:
 		h.rows++
-	case plan.Delete:
+	case rows.Delete:
 		h.rows--
 	}
-	gone := ch.Op == plan.Delete
+	gone := ch.Op == rows.Delete
 	switch r := ch.Row.(type) {
-	case plan.BackendRow:
-		set(h.Backend, r.ID, r.Forward, gone)
-	case plan.SlotRow:
+	case rows.SlotRow:
+		h.count(r.SlotTable, ch.Op)
+		h.put(r, gone)
 		key := oldKey{r.SlotTable, r.Slot}
-		if gone {
-			r = plan.SlotRow{}
-		}
-		s := h.slot(key, ch.Op)
-		*s = plan.Slot{Backend: r.Backend, Old: s.Old, Grace: r.Grace, Epoch: r.Epoch, Bank: r.Bank, Back: r.Back}
 		if old, ok := h.old[key]; ok {
 			old.since = now
 			h.old[key] = old
 		}
 		h.tidy(key.SlotTable)
-	case plan.SlotOldRow:
+	case rows.SlotOldRow:
+		h.count(r.SlotTable, ch.Op)
+		h.put(r, gone)
 		key := oldKey{r.SlotTable, r.Slot}
-		if gone {
-			r.Backend = 0
-		}
-		h.slot(key, ch.Op).Old = r.Backend
 		idles := h.tables[key.SlotTable].idles
 		if before, ok := h.old[key]; ok {
 			if idles[before.idle]--; idles[before.idle] == 0 {
@@ -210,37 +106,30 @@ func (h *held) apply(ch plan.Change, now time.Time) {
 			idles[r.Idle]++
 		}
 		h.tidy(key.SlotTable)
-	case plan.VIPRow:
+	case rows.VIPRow:
 		if before, ok := h.VIP[r.VIPKey]; ok {
 			h.lead(before, -1, now)
 		}
 		if !gone {
 			h.lead(r.ToPool, 1, now)
 		}
-		set(h.VIP, r.VIPKey, r.ToPool, gone)
-	case plan.VIPAddressRow:
-		set(h.VIPAddress, r.Address, struct{}{}, gone)
-	case plan.ARPGuardRow:
-		set(h.ARPGuard, r.Address, struct{}{}, gone)
-	case plan.ARPResponderRow:
-		set(h.ARPResponder, r.Address, r.MAC, gone)
-	case plan.PinnedStationRow:
-		set(h.PinnedStation, r.MAC, r.Port, gone)
-	case plan.PinnedL2Row:
-		set(h.PinnedL2, r.MAC, r.Port, gone)
-	case plan.PinnedARPRow:
-		set(h.PinnedARP, r.Address, r.MAC, gone)
-	case plan.FloodRow:
-		h.Flood = slices.Clone(r.Ports)
-		if gone {
-			h.Flood = nil
-		}
+		h.put(r, gone)
+	default:
+		h.put(r, gone)
+	}
+}
+
+func (h *held) put(r rows.Row, gone bool) {
+	if gone {
+		h.Drop(r)
+	} else {
+		h.Put(r)
 	}
 }
 
 // lead counts a vip row more or less that leads to a SlotTable.
-func (h *held) lead(to plan.ToPool, n int, now time.Time) {
-	key := plan.SlotTable{Pool: to.Pool, Generation: to.Generation}
+func (h *held) lead(to rows.ToPool, n int, now time.Time) {
+	key := to.Table()
 	l := h.led[key]
 	l.vips += n
 	if n > 0 {
@@ -257,29 +146,23 @@ func set[K comparable, V any](m map[K]V, k K, v V, gone bool) {
 	}
 }
 
-// slot returns the place of a slot, which is there afterwards, and counts the row that op changes.
-func (h *held) slot(key oldKey, op plan.Op) *plan.Slot {
-	t := h.tables[key.SlotTable]
+// count counts the rows of a SlotTable.
+func (h *held) count(key rows.SlotTable, op rows.Op) {
+	t := h.tables[key]
 	if t == nil {
 		t = &slotTable{idles: make(map[time.Duration]int)}
-		h.tables[key.SlotTable] = t
+		h.tables[key] = t
 	}
 	switch op {
-	case plan.Insert:
+	case rows.Insert:
 		t.rows++
-	case plan.Delete:
+	case rows.Delete:
 		t.rows--
 	}
-	slots := h.Slots[key.SlotTable]
-	if n := int(key.slot) + 1; n > len(slots.Rows) {
-		slots.Rows = append(slots.Rows, make([]plan.Slot, n-len(slots.Rows))...)
-		h.Slots[key.SlotTable] = slots
-	}
-	return &slots.Rows[key.slot]
 }
 
 // tidy brings a SlotTable's idle timeout up to date and drops one without rows.
-func (h *held) tidy(key plan.SlotTable) {
+func (h *held) tidy(key rows.SlotTable) {
 	t := h.tables[key]
 	if t.rows == 0 {
 		delete(h.tables, key)

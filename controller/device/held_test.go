@@ -10,26 +10,27 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 func TestHeldTakesEveryChange(t *testing.T) {
 	h := newHeld()
 	now := time.Now()
-	for _, row := range rows {
-		h.apply(plan.Change{Op: plan.Insert, Row: row}, now)
+	for _, row := range oneOfEach {
+		h.apply(rows.Change{Op: rows.Insert, Row: row}, now)
 	}
-	h.apply(plan.Change{Op: plan.Insert, Row: plan.FloodRow{Ports: []uint16{1, 2}}}, now)
-	if h.rows != len(rows)+1 {
-		t.Errorf("%d rows, want %d", h.rows, len(rows)+1)
+	h.apply(rows.Change{Op: rows.Insert, Row: rows.FloodRow{Ports: rows.Ports([]uint16{1, 2})}}, now)
+	if h.rows != len(oneOfEach)+1 {
+		t.Errorf("%d rows, want %d", h.rows, len(oneOfEach)+1)
 	}
 	if s := h.Slots[slots1]; s.OldIdle != time.Minute || s.Rows[7].Old != 2 || s.Rows[0].Backend != 1 {
 		t.Errorf("slots of pool 1: %+v", s)
 	}
-	if s := h.Slots[plan.SlotTable{Pool: 256, Generation: 255}]; s.Rows[65535] != (plan.Slot{Backend: 1 << 31, Bank: 3, Epoch: 1<<32 - 1}) {
+	if s := h.Slots[rows.SlotTable{Pool: 256, Generation: 255}]; s.Rows[65535] != (rows.Slot{Backend: 1 << 31, Bank: 3, Epoch: 1<<32 - 1}) {
 		t.Errorf("the last slot: %+v", s.Rows[65535])
 	}
-	for _, row := range append(rows, plan.FloodRow{}) {
-		h.apply(plan.Change{Op: plan.Delete, Row: row}, now)
+	for _, row := range append(oneOfEach, rows.FloodRow{}) {
+		h.apply(rows.Change{Op: rows.Delete, Row: row}, now)
 	}
 	if diff := cmp.Diff(newHeld(), h, cmp.AllowUnexported(held{}), cmpopts.EquateComparable()); diff != "" {
 		t.Errorf("after deleting all (-want +got):\n%s", diff)
@@ -38,18 +39,18 @@ func TestHeldTakesEveryChange(t *testing.T) {
 
 func TestHeldKnowsIdleTimeouts(t *testing.T) {
 	h := newHeld()
-	row := func(slot uint16, idle time.Duration) plan.SlotOldRow {
-		return plan.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 1, Idle: idle}
+	row := func(slot uint16, idle time.Duration) rows.SlotOldRow {
+		return rows.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 1, Idle: idle}
 	}
 	steps := []struct {
-		ch   plan.Change
+		ch   rows.Change
 		want time.Duration
 	}{
-		{plan.Change{Op: plan.Insert, Row: row(1, time.Second)}, time.Second},
-		{plan.Change{Op: plan.Insert, Row: row(2, time.Second)}, time.Second},
-		{plan.Change{Op: plan.Modify, Row: row(2, time.Minute)}, 0},
-		{plan.Change{Op: plan.Modify, Row: row(1, time.Minute)}, time.Minute},
-		{plan.Change{Op: plan.Delete, Row: row(1, 0)}, time.Minute},
+		{rows.Change{Op: rows.Insert, Row: row(1, time.Second)}, time.Second},
+		{rows.Change{Op: rows.Insert, Row: row(2, time.Second)}, time.Second},
+		{rows.Change{Op: rows.Modify, Row: row(2, time.Minute)}, 0},
+		{rows.Change{Op: rows.Modify, Row: row(1, time.Minute)}, time.Minute},
+		{rows.Change{Op: rows.Delete, Row: row(1, 0)}, time.Minute},
 	}
 	for _, s := range steps {
 		h.apply(s.ch, time.Now())
@@ -68,11 +69,11 @@ func TestIdleRow(t *testing.T) {
 	if at(0) {
 		t.Error("a row that is not there is idle")
 	}
-	h.apply(plan.Change{Op: plan.Insert, Row: plan.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 9, Idle: time.Second}}, start)
+	h.apply(rows.Change{Op: rows.Insert, Row: rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 9, Idle: time.Second}}, start)
 	if at(time.Hour) {
 		t.Error("idle before the slot row is there")
 	}
-	h.apply(plan.Change{Op: plan.Modify, Row: plan.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1, Epoch: 5}}, start.Add(time.Second))
+	h.apply(rows.Change{Op: rows.Modify, Row: rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1, Epoch: 5}}, start.Add(time.Second))
 	if at(1900 * time.Millisecond) {
 		t.Error("idle 900 ms after the slot row came")
 	}
@@ -83,100 +84,139 @@ func TestIdleRow(t *testing.T) {
 
 	// A VIP that comes to the slots late, or that still leads to another generation, sends its old
 	// flows elsewhere meanwhile.
-	vip := func(op plan.Op, port uint16, generation uint8) plan.Change {
-		return plan.Change{Op: op, Row: plan.VIPRow{VIPKey: plan.VIPKey{Port: port}, ToPool: plan.ToPool{Pool: slots1.Pool, Generation: generation}}}
+	vip := func(op rows.Op, port uint16, generation uint8) rows.Change {
+		return rows.Change{Op: op, Row: rows.VIPRow{VIPKey: rows.VIPKey{Port: port}, ToPool: rows.ToPool{Pool: slots1.Pool, Generation: generation}}}
 	}
-	h.apply(vip(plan.Insert, 80, slots1.Generation), start.Add(3*time.Second))
+	h.apply(vip(rows.Insert, 80, slots1.Generation), start.Add(3*time.Second))
 	if at(3900*time.Millisecond) || !at(4*time.Second) {
 		t.Error("idle counts from 1 s after the VIP came, not before and not later")
 	}
-	h.apply(vip(plan.Insert, 81, slots1.Generation+1), start)
+	h.apply(vip(rows.Insert, 81, slots1.Generation+1), start)
 	if at(time.Hour) {
 		t.Error("idle while a VIP leads to another generation")
 	}
-	h.apply(vip(plan.Modify, 81, slots1.Generation), start.Add(time.Hour))
+	h.apply(vip(rows.Modify, 81, slots1.Generation), start.Add(time.Hour))
 	if at(time.Hour) || !at(time.Hour+time.Second) {
 		t.Error("idle counts from 1 s after the last VIP came, not before and not later")
 	}
 }
 
 func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
-	backend := plan.BackendRow{ID: 1}
-	slot := plan.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1}
-	moving := plan.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1}
-	old := plan.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 1}
-	vip := plan.VIPRow{ToPool: plan.ToPool{Pool: 1}}
-	other := plan.VIPRow{ToPool: plan.ToPool{Pool: 2}}
-	ins := func(r plan.Row) plan.Change { return plan.Change{Op: plan.Insert, Row: r} }
-	mod := func(r plan.Row) plan.Change { return plan.Change{Op: plan.Modify, Row: r} }
-	del := func(r plan.Row) plan.Change { return plan.Change{Op: plan.Delete, Row: r} }
+	backend := rows.BackendRow{ID: 1}
+	slot := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1}
+	moving := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1}
+	old := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 1}
+	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
+	other := rows.VIPRow{ToPool: rows.ToPool{Pool: 2}}
+	ins := func(r rows.Row) rows.Change { return rows.Change{Op: rows.Insert, Row: r} }
+	mod := func(r rows.Row) rows.Change { return rows.Change{Op: rows.Modify, Row: r} }
+	del := func(r rows.Row) rows.Change { return rows.Change{Op: rows.Delete, Row: r} }
 	tests := []struct {
 		name    string
-		refused plan.Change
-		then    plan.Change
+		held    []rows.Row
+		refused rows.Change
+		then    rows.Change
 		blocked bool
 	}{
-		{"slot to a backend that is not there", ins(backend), ins(slot), true},
-		{"old path to a backend that is not there", ins(backend), ins(old), true},
-		{"slot to another backend", ins(backend), mod(moving), false},
-		{"move without its old path", ins(old), mod(moving), true},
-		{"old path gone before the slot has settled", mod(slot), del(old), true},
-		{"vip before its slots", ins(slot), ins(vip), true},
-		{"vip of another pool", ins(slot), ins(other), false},
-		{"vip away", del(slot), del(vip), false},
-		{"backend gone before a path to it", mod(slot), del(backend), true},
-		{"backend changed", mod(slot), mod(backend), false},
-		{"backend gone", ins(vip), del(backend), false},
+		{"slot to a backend that is not there", nil, ins(backend), ins(slot), true},
+		{"old path to a backend that is not there", nil, ins(backend), ins(old), true},
+		{"slot to another backend", nil, ins(backend), mod(moving), false},
+		{"move without its old path", nil, ins(old), mod(moving), true},
+		{"old path gone before the slot has settled", []rows.Row{moving, old}, mod(slot), del(old), true},
+		{"old path gone that no slot looks at", []rows.Row{slot, old}, mod(moving), del(old), false},
+		{"vip before its slots", nil, ins(slot), ins(vip), true},
+		{"vip of another pool", nil, ins(slot), ins(other), false},
+		{"vip away", []rows.Row{slot}, del(slot), del(vip), false},
+		{"backend gone before a path to it", []rows.Row{slot}, mod(moving), del(backend), true},
+		{"backend gone that the path does not lead to", []rows.Row{moving}, mod(slot), del(backend), false},
+		{"backend changed", []rows.Row{slot}, mod(slot), mod(backend), false},
+		{"backend gone", nil, ins(vip), del(backend), false},
+		{"slot gone before a VIP that leads to it", []rows.Row{vip}, mod(other), del(slot), true},
+		{"slot of another pool gone", []rows.Row{other}, mod(vip), del(slot), false},
 	}
 	for _, test := range tests {
-		f := newFailures()
-		f.add(test.refused, codes.ResourceExhausted, "full")
-		if got := len(f.ready(plan.Batch{test.then})) == 0; got != test.blocked {
+		f, held := newFailures(), rows.NewTables()
+		for _, row := range test.held {
+			held.Put(row)
+		}
+		begin := func() { f.begin([]rows.Batch{{test.refused}, {test.then}}) }
+		begin()
+		f.add(test.refused, &held, codes.ResourceExhausted, "full")
+		if got := len(f.ready(rows.Batch{test.then}, &held)) == 0; got != test.blocked {
 			t.Errorf("%s: blocked %v, want %v", test.name, got, test.blocked)
 		}
 		f.done(test.refused.Row)
-		if len(f.ready(plan.Batch{test.then})) == 0 {
+		begin()
+		if len(f.ready(rows.Batch{test.then}, &held)) == 0 {
 			t.Errorf("%s: still blocked after the other was done", test.name)
 		}
-		if len(f.rows)+len(f.slots)+f.paths != 0 {
+		if len(f.rows)+len(f.refused) != 0 {
 			t.Errorf("%s: left over: %+v", test.name, f)
 		}
 	}
 }
 
-func TestRefusedChangesWaitForTheirTurn(t *testing.T) {
+// What stays for a refused row keeps what it needs itself, and so on.
+func TestFailuresKeepAllThatIsInUse(t *testing.T) {
+	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
+	next := rows.VIPRow{ToPool: rows.ToPool{Pool: 1, Generation: 1}}
+	slot, moving := rows.SlotRow{SlotTable: slots1, Backend: 1}, rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 2, Epoch: 9}
+	old := rows.SlotOldRow{SlotTable: slots1, Slot: 1, Backend: 3}
+	held := rows.NewTables()
+	gone := make(map[string]rows.Batch)
+	for _, row := range []rows.Row{vip, slot, moving, old, rows.BackendRow{ID: 1}, rows.BackendRow{ID: 2}, rows.BackendRow{ID: 3}, rows.BackendRow{ID: 4}} {
+		held.Put(row)
+		gone[name(row)] = append(gone[name(row)], rows.Change{Op: rows.Delete, Row: row})
+	}
 	f := newFailures()
-	a := plan.Change{Op: plan.Insert, Row: plan.FloodRow{Ports: []uint16{1}}}
-	b := plan.Change{Op: plan.Insert, Row: plan.FloodRow{Ports: []uint16{1, 2}}}
-	f.add(a, codes.Unknown, "no")
-	f.add(a, codes.Unknown, "no")
-	if got := f.ready(plan.Batch{a}); len(got) != 0 {
+	change := rows.Change{Op: rows.Modify, Row: next}
+	f.begin([]rows.Batch{{change}})
+	f.add(change, &held, codes.ResourceExhausted, "full")
+	var got []string
+	for _, table := range []string{"slot", "slot_old", "backend"} {
+		for _, ch := range f.ready(gone[table], &held) {
+			got = append(got, ch.String())
+		}
+	}
+	if diff := cmp.Diff([]string{"delete backend 4: forward_to_backend(00:00:00:00:00:00, port 0)"}, got); diff != "" {
+		t.Errorf("what goes (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusedChangesWaitForTheirTurn(t *testing.T) {
+	f, held := newFailures(), rows.NewTables()
+	f.begin(nil)
+	a := rows.Change{Op: rows.Insert, Row: rows.FloodRow{Ports: rows.Ports([]uint16{1})}}
+	b := rows.Change{Op: rows.Insert, Row: rows.FloodRow{Ports: rows.Ports([]uint16{1, 2})}}
+	f.add(a, &held, codes.Unknown, "no")
+	f.add(a, &held, codes.Unknown, "no")
+	if got := f.ready(rows.Batch{a}, &held); len(got) != 0 {
 		t.Errorf("tried again at once: %v", got)
 	}
-	if got := f.ready(plan.Batch{b}); len(got) != 1 {
+	if got := f.ready(rows.Batch{b}, &held); len(got) != 1 {
 		t.Error("another content of the row has to wait")
 	}
 	f.retry()
-	if got := f.ready(plan.Batch{a}); len(got) != 1 {
+	if got := f.ready(rows.Batch{a}, &held); len(got) != 1 {
 		t.Error("not tried when due")
 	}
 	want := []Failure{{Change: a.String(), Code: codes.Unknown, Message: "no", Attempts: 2}}
 	if diff := cmp.Diff(want, f.report(5)); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	f.keep(nil)
+	f.begin(nil)
 	if len(f.rows) != 0 {
 		t.Error("a change nobody wants is kept")
 	}
 }
 
 func TestOldestVIPsFirst(t *testing.T) {
-	row := func(port uint16) plan.Change {
-		return plan.Change{Op: plan.Insert, Row: plan.VIPRow{VIPKey: key(port)}}
+	row := func(port uint16) rows.Change {
+		return rows.Change{Op: rows.Insert, Row: rows.VIPRow{VIPKey: key(port)}}
 	}
-	batch := plan.Batch{row(1), row(2), row(3)}
-	got := oldestFirst(batch, map[plan.VIPKey]int64{key(1): 9, key(2): 4, key(3): 4})
-	if diff := cmp.Diff(plan.Batch{row(2), row(3), row(1)}, got, cmpopts.EquateComparable(plan.VIPRow{})); diff != "" {
+	batch := rows.Batch{row(1), row(2), row(3)}
+	got := oldestFirst(batch, map[rows.VIPKey]int64{key(1): 9, key(2): 4, key(3): 4})
+	if diff := cmp.Diff(rows.Batch{row(2), row(3), row(1)}, got, cmpopts.EquateComparable(rows.VIPRow{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if batch[0] != row(1) {
@@ -184,6 +224,6 @@ func TestOldestVIPsFirst(t *testing.T) {
 	}
 }
 
-func key(port uint16) plan.VIPKey {
-	return plan.VIPKey{Address: vip1, Protocol: config.TCP, Port: port}
+func key(port uint16) rows.VIPKey {
+	return rows.VIPKey{Address: vip1, Protocol: config.TCP, Port: port}
 }

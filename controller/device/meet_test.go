@@ -11,7 +11,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/backlog"
 )
 
@@ -19,26 +19,26 @@ import (
 // what is written. A session that ends meanwhile ends in time, and the next one asks again; who has been answered does not.
 func TestMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rows := 0
+		inserted := 0
 		target := &fakeTarget{Backlog: backlog.New(backlog.DefaultRooms, nil), refuse: func(u *v1.Update) codes.Code {
 			if u.GetEntity().GetTableEntry() != nil {
-				rows++
+				inserted++
 			}
 			return codes.OK
 		}}
 		asked, answer := 0, make(chan struct{})
 		var d *Device
-		wanted := func(ids ...plan.BackendID) Wanted {
-			w := Wanted{Tables: plan.Tables{Backend: make(map[plan.BackendID]plan.Forward)}}
+		wanted := func(ids ...rows.BackendID) Wanted {
+			w := Wanted{Tables: rows.Tables{Backend: make(map[rows.BackendID]rows.Forward)}}
 			for _, id := range ids {
-				w.Tables.Backend[id] = plan.Forward{Port: uint16(id)}
+				w.Tables.Backend[id] = rows.Forward{Port: uint16(id)}
 			}
 			return w
 		}
 		d, err := New(Config{
 			Log:    slog.New(slog.DiscardHandler),
 			Report: func(context.Context, Report) {},
-			Meet: func(ctx context.Context, have plan.Tables) {
+			Meet: func(ctx context.Context, have rows.Tables) {
 				asked++
 				select {
 				case <-answer:
@@ -64,8 +64,8 @@ func TestMeet(t *testing.T) {
 		}
 		want := func(when string, asks, written int) {
 			t.Helper()
-			if asked != asks || rows != written {
-				t.Errorf("%s: asked %d times and %d rows written, want %d and %d", when, asked, rows, asks, written)
+			if asked != asks || inserted != written {
+				t.Errorf("%s: asked %d times and %d rows written, want %d and %d", when, asked, inserted, asks, written)
 			}
 		}
 		end := session()

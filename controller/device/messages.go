@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/limits"
@@ -128,7 +129,7 @@ func (r *reconciler) digest(list *v1.DigestList) error {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
 		by := tally.Sender{MAC: mac, Known: named[mac], Count: tally.Once(now)}
 		if decoded.Digest == disowned {
-			r.noise.claims.Add(Claimed{VIP: toAddr(fields[2].Value.Uint()), Port: port, Disowned: true}, by)
+			r.noise.claims.Add(Claimed{VIP: fields[2].Value.Addr(), Port: port, Disowned: true}, by)
 			r.noise.loud = true
 			continue
 		}
@@ -152,16 +153,19 @@ func (r *reconciler) digest(list *v1.DigestList) error {
 func (r *reconciler) idle(n *v1.IdleTimeoutNotification) (idle []plan.SlotRef) {
 	now := time.Now()
 	for _, e := range n.GetTableEntry() {
-		switch e.GetTableId() {
-		case r.codec.station.id:
-			if k, ok := r.codec.station.key(e); ok {
-				r.learner.Aged(toMAC(k[0]))
-			}
-		case r.codec.slotOld.id:
-			if k, ok := r.codec.slotOld.key(e); ok {
-				if ref, ok := r.held.idleRow(oldKey{toSlotTable(k), uint16(k[2])}, now); ok {
-					idle = append(idle, ref)
-				}
+		t := r.codec.byID[e.GetTableId()]
+		if t == nil {
+			continue
+		}
+		entry, ok := t.parseKey(e)
+		switch {
+		case !ok:
+		case t.Table == rows.Station:
+			r.learner.Aged(rows.ReadLearned(entry).MAC)
+		case t.Table == rows.SlotOldRow{}.Kind().Table:
+			of, slot := rows.OldPath(entry)
+			if ref, ok := r.held.idleRow(oldKey{of, slot}, now); ok {
+				idle = append(idle, ref)
 			}
 		}
 	}

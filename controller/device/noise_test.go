@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/limits"
@@ -57,10 +58,9 @@ func (f *fakeTarget) Write(_ context.Context, updates []*v1.Update) error {
 	c := mustCodec()
 	var refused []p4rt.UpdateError
 	for i, u := range updates {
-		switch u.GetEntity().GetTableEntry().GetTableId() {
-		case c.station.id, c.l2.id:
+		if t := c.byID[u.GetEntity().GetTableEntry().GetTableId()]; t != nil && t.learned() {
 			w.stations++
-		default:
+		} else {
 			w.planned++
 		}
 		if f.refuse != nil {
@@ -116,7 +116,7 @@ func work(t *testing.T, target *fakeTarget) *working {
 				w.reports = append(w.reports, r)
 			}
 		},
-	}, Wanted{Tables: plan.Tables{Flood: []uint16{1, 2, 3, 4}}, Named: named})
+	}, Wanted{Tables: rows.Tables{Flood: []uint16{1, 2, 3, 4}}, Named: named})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestStationsAreWrittenInParts(t *testing.T) {
 		}
 		pause(100 * time.Millisecond)
 		asked := time.Now()
-		w.Set(Wanted{Sequence: 2, Tables: plan.Tables{Flood: []uint16{1, 2}}})
+		w.Set(Wanted{Sequence: 2, Tables: rows.Tables{Flood: []uint16{1, 2}}})
 		pause(10 * time.Second)
 		synctest.Wait()
 		sum := 0
@@ -355,9 +355,9 @@ func TestIdleSlotsAreReportedTogether(t *testing.T) {
 			target.say(claimOf(1, station(1)))
 		}
 		for slot := range uint16(5) {
-			old := plan.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 2, Idle: time.Second}
-			r.held.apply(plan.Change{Op: plan.Insert, Row: old}, time.Now())
-			r.held.apply(plan.Change{Op: plan.Insert, Row: plan.SlotRow{SlotTable: slots1, Slot: slot, Backend: 1, Epoch: 9}}, time.Now())
+			old := rows.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 2, Idle: time.Second}
+			r.held.apply(rows.Change{Op: rows.Insert, Row: old}, time.Now())
+			r.held.apply(rows.Change{Op: rows.Insert, Row: rows.SlotRow{SlotTable: slots1, Slot: slot, Backend: 1, Epoch: 9}}, time.Now())
 			want = append(want, plan.SlotRef{Pool: 1, Slot: slot, Old: 2})
 			target.say(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
 				IdleTimeoutNotification: &v1.IdleTimeoutNotification{TableEntry: []*v1.TableEntry{r.codec.row(old).GetTableEntry()}},

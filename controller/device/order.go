@@ -4,19 +4,19 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
-func hasVIPs(b plan.Batch) bool {
-	return slices.ContainsFunc(b, func(ch plan.Change) bool { _, ok := ch.Row.(plan.VIPRow); return ok })
+func hasVIPs(b rows.Batch) bool {
+	return slices.ContainsFunc(b, func(ch rows.Change) bool { _, ok := ch.Row.(rows.VIPRow); return ok })
 }
 
 // oldestFirst sorts the VIPs of a batch by age: a full table leaves out the newest.
-func oldestFirst(b plan.Batch, age map[plan.VIPKey]int64) plan.Batch {
+func oldestFirst(b rows.Batch, age map[rows.VIPKey]int64) rows.Batch {
 	b = slices.Clone(b)
-	slices.SortStableFunc(b, func(x, y plan.Change) int {
-		a, ok1 := x.Row.(plan.VIPRow)
-		b, ok2 := y.Row.(plan.VIPRow)
+	slices.SortStableFunc(b, func(x, y rows.Change) int {
+		a, ok1 := x.Row.(rows.VIPRow)
+		b, ok2 := y.Row.(rows.VIPRow)
 		if !ok1 || !ok2 {
 			return 0
 		}

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluicelb/sluice/controller/learn"
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
@@ -184,9 +184,8 @@ func (r *reconciler) readBack(ctx context.Context) error {
 	h, l := newHeld(), learn.New(r.codec.stations)
 	limit(l, r.codec, want)
 	var queries []*v1.Entity
-	for _, t := range []table{r.codec.backend, r.codec.slot, r.codec.slotOld, r.codec.vip, r.codec.vipAddress,
-		r.codec.arpGuard, r.codec.arpResponder, r.codec.pinnedStation, r.codec.station, r.codec.pinnedL2, r.codec.pinnedARP, r.codec.l2} {
-		queries = append(queries, p4rt.TableEntity(&v1.TableEntry{TableId: t.id}))
+	for _, t := range r.codec.tables {
+		queries = append(queries, t.query())
 	}
 	queries = append(queries, p4rt.QueryMulticastGroups())
 	now := time.Now()
@@ -268,11 +267,10 @@ func (r *reconciler) pass(ctx context.Context, want Wanted) (writes int, newer b
 	if writes, err = r.removeForeign(ctx); err != nil {
 		return writes, false, err
 	}
-	batches := plan.Diff(r.held.Tables, want.Tables)
-	r.failures.keep(batches)
-	inUse := false
+	batches := rows.Diff(r.held.Tables, want.Tables)
+	r.failures.begin(batches)
 	for _, batch := range batches {
-		todo := r.notInUse(r.failures.ready(batch), want.Tables, &inUse)
+		todo := r.failures.ready(batch, &r.held.Tables)
 		if hasVIPs(todo) {
 			todo = oldestFirst(todo, want.Age)
 		}
@@ -291,32 +289,8 @@ func (r *reconciler) pass(ctx context.Context, want Wanted) (writes int, newer b
 	return writes, false, nil
 }
 
-// notInUse leaves out what a vip row leads to that the switch would not change: where it refuses a VIP's next generation,
-// the one before goes on serving it, with its backends.
-func (r *reconciler) notInUse(todo plan.Batch, want plan.Tables, inUse *bool) plan.Batch {
-	if len(r.failures.rows) == 0 {
-		return todo
-	}
-	led := func(t plan.SlotTable) bool {
-		_, wanted := want.Slots[t]
-		*inUse = *inUse || !wanted && r.held.led[t].vips > 0
-		return !wanted && r.held.led[t].vips > 0
-	}
-	return slices.DeleteFunc(slices.Clone(todo), func(ch plan.Change) bool {
-		switch row := ch.Row.(type) {
-		case plan.SlotRow:
-			return ch.Op == plan.Delete && led(row.SlotTable)
-		case plan.SlotOldRow:
-			return ch.Op == plan.Delete && led(row.SlotTable)
-		case plan.BackendRow:
-			return ch.Op == plan.Delete && *inUse
-		}
-		return false
-	})
-}
-
 // write sends changes that do not depend on each other, and records which were done.
-func (r *reconciler) write(ctx context.Context, changes plan.Batch) (done int, err error) {
+func (r *reconciler) write(ctx context.Context, changes rows.Batch) (done int, err error) {
 	updates := make([]*v1.Update, len(changes))
 	for i, ch := range changes {
 		updates[i] = r.codec.change(ch)
@@ -337,11 +311,11 @@ func (r *reconciler) write(ctx context.Context, changes plan.Batch) (done int, e
 		if e.Code == codes.AlreadyExists || e.Code == codes.NotFound {
 			r.stale = true // somebody else was here
 		}
-		if e.Code == codes.NotFound && ch.Op == plan.Delete {
+		if e.Code == codes.NotFound && ch.Op == rows.Delete {
 			r.held.apply(ch, now)
 			continue
 		}
-		r.failures.add(ch, e.Code, e.Message)
+		r.failures.add(ch, &r.held.Tables, e.Code, e.Message)
 	}
 	return done, nil
 }

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // Lack is what a switch does not hold of the rows that a VIP needs. The zero Lack: nothing.
@@ -19,7 +19,7 @@ type Lack struct {
 // Astray counts the slots of a pool whose rows are not as wanted.
 type Astray struct {
 	Slots int                    // of the pool
-	New   map[plan.BackendID]int // slots whose new flows go to this backend and should not; 0: they go nowhere
+	New   map[rows.BackendID]int // slots whose new flows go to this backend and should not; 0: they go nowhere
 	Old   int                    // slots whose old flows do not have the backend they should have
 }
 
@@ -33,13 +33,13 @@ func (a *Astray) equal(o *Astray) bool {
 }
 
 // SameLacks says whether two switches, or one at two times, serve the same VIPs in the same way.
-func SameLacks(a, b map[plan.VIPKey]Lack) bool { return maps.EqualFunc(a, b, Lack.equal) }
+func SameLacks(a, b map[rows.VIPKey]Lack) bool { return maps.EqualFunc(a, b, Lack.equal) }
 
 // lacks says of every wanted VIP what have does not hold of what it needs.
-func lacks(have, want plan.Tables) map[plan.VIPKey]Lack {
-	out := make(map[plan.VIPKey]Lack, len(want.VIP))
-	pools := make(map[plan.SlotTable]*Astray)
-	wrong := make(map[plan.BackendID]bool) // what leads to these goes nowhere, or to another server
+func lacks(have, want rows.Tables) map[rows.VIPKey]Lack {
+	out := make(map[rows.VIPKey]Lack, len(want.VIP))
+	pools := make(map[rows.SlotTable]*Astray)
+	wrong := make(map[rows.BackendID]bool) // what leads to these goes nowhere, or to another server
 	for id, to := range want.Backend {
 		if held, ok := have.Backend[id]; !ok || held != to {
 			wrong[id] = true
@@ -47,7 +47,7 @@ func lacks(have, want plan.Tables) map[plan.VIPKey]Lack {
 	}
 	flood := ""
 	if !slices.Equal(have.Flood, want.Flood) || (have.Flood == nil) != (want.Flood == nil) {
-		flood = plan.FloodRow{}.Table()
+		flood = name(rows.FloodRow{})
 	}
 	for key, to := range want.VIP {
 		var l Lack
@@ -57,23 +57,23 @@ func lacks(have, want plan.Tables) map[plan.VIPKey]Lack {
 		_, guarded := have.ARPGuard[key.Address]
 		switch {
 		case !isHeld:
-			l = Lack{Row: plan.VIPRow{}.Table(), Dead: true}
+			l = Lack{Row: name(rows.VIPRow{}), Dead: true}
 		case !answers:
-			l = Lack{Row: plan.ARPResponderRow{}.Table(), Dead: true}
+			l = Lack{Row: name(rows.ARPResponderRow{}), Dead: true}
 		case held != to: // it leads to another pool, or to another generation of its slots
-			l.Row = plan.VIPRow{}.Table()
-			l.Dead = !anySlot(have.Slots[plan.SlotTable{Pool: held.Pool, Generation: held.Generation}])
+			l.Row = name(rows.VIPRow{})
+			l.Dead = !anySlot(have.Slots[held.Table()])
 		case mac != want.ARPResponder[key.Address]:
-			l.Row = plan.ARPResponderRow{}.Table()
+			l.Row = name(rows.ARPResponderRow{})
 		case !owned:
-			l.Row = plan.VIPAddressRow{}.Table()
+			l.Row = name(rows.VIPAddressRow{})
 		case !guarded:
-			l.Row = plan.ARPGuardRow{}.Table()
+			l.Row = name(rows.ARPGuardRow{})
 		default:
 			l.Row = flood
 		}
 		if held == to {
-			table := plan.SlotTable{Pool: to.Pool, Generation: to.Generation}
+			table := to.Table()
 			a, seen := pools[table]
 			if !seen {
 				a = astray(have.Slots[table].Rows, want.Slots[table].Rows, wrong)
@@ -86,21 +86,21 @@ func lacks(have, want plan.Tables) map[plan.VIPKey]Lack {
 	return out
 }
 
-func anySlot(s plan.Slots) bool {
-	return slices.ContainsFunc(s.Rows, func(r plan.Slot) bool { return r.Backend != 0 })
+func anySlot(s rows.Slots) bool {
+	return slices.ContainsFunc(s.Rows, func(r rows.Slot) bool { return r.Backend != 0 })
 }
 
 // astray compares the rows of one SlotTable; nil when all lead where they should.
-func astray(have, want []plan.Slot, wrong map[plan.BackendID]bool) *Astray {
+func astray(have, want []rows.Slot, wrong map[rows.BackendID]bool) *Astray {
 	if len(wrong) == 0 && slices.Equal(have, want) {
 		return nil
 	}
-	a := Astray{Slots: len(want), New: make(map[plan.BackendID]int)}
+	a := Astray{Slots: len(want), New: make(map[rows.BackendID]int)}
 	for i, w := range want {
 		if w.Backend == 0 && w.Grace == 0 {
 			continue // all flows are meant to go nowhere
 		}
-		var h plan.Slot
+		var h rows.Slot
 		if i < len(have) {
 			h = have[i]
 		}
@@ -118,3 +118,5 @@ func astray(have, want []plan.Slot, wrong map[plan.BackendID]bool) *Astray {
 	}
 	return &a
 }
+
+func name(row rows.Row) string { return row.Kind().Table.Name }

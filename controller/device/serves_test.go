@@ -14,7 +14,7 @@ import (
 	configv1 "github.com/p4lang/p4runtime/go/p4/config/v1"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -22,15 +22,15 @@ import (
 )
 
 // Two VIPs on one address, and slots of which the second one moves from backend 2 to backend 1.
-func servedTables() plan.Tables {
+func servedTables() rows.Tables {
 	a := netip.MustParseAddr("10.0.0.100")
-	to := plan.ToPool{Pool: 1, Generation: 3, SlotMask: 3}
-	return plan.Tables{
-		Backend: map[plan.BackendID]plan.Forward{1: {MAC: packet.MAC{2, 1}, Port: 1}, 2: {MAC: packet.MAC{2, 2}, Port: 2}},
-		Slots: map[plan.SlotTable]plan.Slots{{Pool: 1, Generation: 3}: {
-			Rows: []plan.Slot{{Backend: 1}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}},
+	to := rows.ToPool{Pool: 1, Generation: 3, SlotMask: 3}
+	return rows.Tables{
+		Backend: map[rows.BackendID]rows.Forward{1: {MAC: packet.MAC{2, 1}, Port: 1}, 2: {MAC: packet.MAC{2, 2}, Port: 2}},
+		Slots: map[rows.SlotTable]rows.Slots{{Pool: 1, Generation: 3}: {
+			Rows: []rows.Slot{{Backend: 1}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}},
 		}},
-		VIP:          map[plan.VIPKey]plan.ToPool{{Address: a, Protocol: 6, Port: 80}: to, {Address: a, Protocol: 6, Port: 443}: to},
+		VIP:          map[rows.VIPKey]rows.ToPool{{Address: a, Protocol: 6, Port: 80}: to, {Address: a, Protocol: 6, Port: 443}: to},
 		VIPAddress:   map[netip.Addr]struct{}{a: {}},
 		ARPGuard:     map[netip.Addr]struct{}{a: {}},
 		ARPResponder: map[netip.Addr]packet.MAC{a: {2, 9}},
@@ -41,41 +41,41 @@ func servedTables() plan.Tables {
 // Every row that a VIP needs is missed.
 func TestLacks(t *testing.T) {
 	a := netip.MustParseAddr("10.0.0.100")
-	www, tls := plan.VIPKey{Address: a, Protocol: 6, Port: 80}, plan.VIPKey{Address: a, Protocol: 6, Port: 443}
-	slots := plan.SlotTable{Pool: 1, Generation: 3}
-	type to = map[plan.BackendID]int
-	both := func(l Lack) map[plan.VIPKey]Lack { return map[plan.VIPKey]Lack{www: l, tls: l} }
-	set := func(h *plan.Tables, i int, s plan.Slot) {
-		rows := slices.Clone(h.Slots[slots].Rows)
-		rows[i] = s
-		h.Slots[slots] = plan.Slots{Rows: rows}
+	www, tls := rows.VIPKey{Address: a, Protocol: 6, Port: 80}, rows.VIPKey{Address: a, Protocol: 6, Port: 443}
+	slots := rows.SlotTable{Pool: 1, Generation: 3}
+	type to = map[rows.BackendID]int
+	both := func(l Lack) map[rows.VIPKey]Lack { return map[rows.VIPKey]Lack{www: l, tls: l} }
+	set := func(h *rows.Tables, i int, s rows.Slot) {
+		list := slices.Clone(h.Slots[slots].Rows)
+		list[i] = s
+		h.Slots[slots] = rows.Slots{Rows: list}
 	}
 	for _, tt := range []struct {
 		name string
-		lose func(have *plan.Tables)
-		want map[plan.VIPKey]Lack
+		lose func(have *rows.Tables)
+		want map[rows.VIPKey]Lack
 	}{
-		{"nothing", func(*plan.Tables) {}, both(Lack{})},
-		{"vip", func(h *plan.Tables) { delete(h.VIP, tls) }, map[plan.VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
-		{"vip, to slots of before", func(h *plan.Tables) {
-			h.VIP[tls] = plan.ToPool{Pool: 1, Generation: 2, SlotMask: 1}
-			h.Slots[plan.SlotTable{Pool: 1, Generation: 2}] = plan.Slots{Rows: []plan.Slot{{Backend: 1}, {Backend: 1}}}
-		}, map[plan.VIPKey]Lack{www: {}, tls: {Row: "vip"}}},
-		{"vip, to slots that are no more", func(h *plan.Tables) { h.VIP[tls] = plan.ToPool{Pool: 1, Generation: 2, SlotMask: 1} },
-			map[plan.VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
-		{"arp_responder", func(h *plan.Tables) { delete(h.ARPResponder, a) }, both(Lack{Row: "arp_responder", Dead: true})},
-		{"arp_responder of another MAC", func(h *plan.Tables) { h.ARPResponder[a] = packet.MAC{2, 8} }, both(Lack{Row: "arp_responder"})},
-		{"vip_address", func(h *plan.Tables) { delete(h.VIPAddress, a) }, both(Lack{Row: "vip_address"})},
-		{"arp_guard", func(h *plan.Tables) { delete(h.ARPGuard, a) }, both(Lack{Row: "arp_guard"})},
-		{"the flood group", func(h *plan.Tables) { h.Flood = nil }, both(Lack{Row: "multicast_group"})},
-		{"a port of it", func(h *plan.Tables) { h.Flood = []uint16{1} }, both(Lack{Row: "multicast_group"})},
-		{"all slots", func(h *plan.Tables) { delete(h.Slots, slots) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 4}}})},
-		{"a slot", func(h *plan.Tables) { set(h, 2, plan.Slot{}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}}})},
-		{"a slot of another backend", func(h *plan.Tables) { set(h, 2, plan.Slot{Backend: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{2: 1}}})},
-		{"slot_old", func(h *plan.Tables) { set(h, 1, plan.Slot{Backend: 1, Epoch: 7}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
-		{"the epoch of a move", func(h *plan.Tables) { set(h, 1, plan.Slot{Backend: 1, Old: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
-		{"backend", func(h *plan.Tables) { delete(h.Backend, 2) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}, Old: 1}})},
-		{"a backend's MAC", func(h *plan.Tables) { h.Backend[1] = plan.Forward{MAC: packet.MAC{2, 3}, Port: 1} }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 3}}})},
+		{"nothing", func(*rows.Tables) {}, both(Lack{})},
+		{"vip", func(h *rows.Tables) { delete(h.VIP, tls) }, map[rows.VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
+		{"vip, to slots of before", func(h *rows.Tables) {
+			h.VIP[tls] = rows.ToPool{Pool: 1, Generation: 2, SlotMask: 1}
+			h.Slots[rows.SlotTable{Pool: 1, Generation: 2}] = rows.Slots{Rows: []rows.Slot{{Backend: 1}, {Backend: 1}}}
+		}, map[rows.VIPKey]Lack{www: {}, tls: {Row: "vip"}}},
+		{"vip, to slots that are no more", func(h *rows.Tables) { h.VIP[tls] = rows.ToPool{Pool: 1, Generation: 2, SlotMask: 1} },
+			map[rows.VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
+		{"arp_responder", func(h *rows.Tables) { delete(h.ARPResponder, a) }, both(Lack{Row: "arp_responder", Dead: true})},
+		{"arp_responder of another MAC", func(h *rows.Tables) { h.ARPResponder[a] = packet.MAC{2, 8} }, both(Lack{Row: "arp_responder"})},
+		{"vip_address", func(h *rows.Tables) { delete(h.VIPAddress, a) }, both(Lack{Row: "vip_address"})},
+		{"arp_guard", func(h *rows.Tables) { delete(h.ARPGuard, a) }, both(Lack{Row: "arp_guard"})},
+		{"the flood group", func(h *rows.Tables) { h.Flood = nil }, both(Lack{Row: "multicast_group"})},
+		{"a port of it", func(h *rows.Tables) { h.Flood = []uint16{1} }, both(Lack{Row: "multicast_group"})},
+		{"all slots", func(h *rows.Tables) { delete(h.Slots, slots) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 4}}})},
+		{"a slot", func(h *rows.Tables) { set(h, 2, rows.Slot{}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}}})},
+		{"a slot of another backend", func(h *rows.Tables) { set(h, 2, rows.Slot{Backend: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{2: 1}}})},
+		{"slot_old", func(h *rows.Tables) { set(h, 1, rows.Slot{Backend: 1, Epoch: 7}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
+		{"the epoch of a move", func(h *rows.Tables) { set(h, 1, rows.Slot{Backend: 1, Old: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
+		{"backend", func(h *rows.Tables) { delete(h.Backend, 2) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}, Old: 1}})},
+		{"a backend's MAC", func(h *rows.Tables) { h.Backend[1] = rows.Forward{MAC: packet.MAC{2, 3}, Port: 1} }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 3}}})},
 	} {
 		have := servedTables()
 		tt.lose(&have)
@@ -85,12 +85,12 @@ func TestLacks(t *testing.T) {
 	}
 	// Slots that are meant to have nobody are no lack.
 	want := servedTables()
-	want.Slots[slots] = plan.Slots{Rows: []plan.Slot{{}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
+	want.Slots[slots] = rows.Slots{Rows: []rows.Slot{{}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
 	if diff := cmp.Diff(both(Lack{}), lacks(servedTables(), want)); diff != "" {
 		t.Errorf("a slot that nobody may have (-want +got):\n%s", diff)
 	}
 	// But for the open flows of one that is down.
-	want.Slots[slots] = plan.Slots{Rows: []plan.Slot{{Grace: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
+	want.Slots[slots] = rows.Slots{Rows: []rows.Slot{{Grace: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
 	if diff := cmp.Diff(both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}}), lacks(servedTables(), want)); diff != "" {
 		t.Errorf("a slot in its grace (-want +got):\n%s", diff)
 	}
@@ -125,11 +125,9 @@ func TestReadBackAsksForOneTableAtATime(t *testing.T) {
 		}
 		tables[asked[0].GetTableEntry().GetTableId()] = true // 0 is the multicast groups
 	}
-	var want []uint32
-	for _, info := range []table{{}, d.codec.backend, d.codec.slot, d.codec.slotOld, d.codec.vip, d.codec.vipAddress, d.codec.arpGuard,
-		d.codec.arpResponder, d.codec.pinnedStation, d.codec.station, d.codec.pinnedL2,
-		d.codec.pinnedARP, d.codec.l2} {
-		want = append(want, info.id)
+	want := []uint32{0}
+	for _, table := range p4.P4Info().GetTables() {
+		want = append(want, table.GetPreamble().GetId())
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(tables))); diff != "" {
@@ -141,7 +139,7 @@ func TestReadBackAsksForOneTableAtATime(t *testing.T) {
 func TestDroppedFramesAreSighted(t *testing.T) {
 	web, other := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x99}
 	d, err := New(Config{Log: slog.New(slog.DiscardHandler)}, Wanted{
-		Tables: plan.Tables{Backend: map[plan.BackendID]plan.Forward{1: {MAC: web, Port: 2}}},
+		Tables: rows.Tables{Backend: map[rows.BackendID]rows.Forward{1: {MAC: web, Port: 2}}},
 	})
 	if err != nil {
 		t.Fatal(err)

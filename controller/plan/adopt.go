@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // What is read back may have been written by anybody. Numbers above these would leave none to give.
@@ -42,7 +43,7 @@ type Adoption struct {
 // one of two epochs in one bank, where the younger keeps it. Diff never leaves such rows behind.
 //
 // The state that is returned passes Check if st does.
-func Adopt(st, stored State, intent *config.Intent, have Tables) (State, Adoption) {
+func Adopt(st, stored State, intent *config.Intent, have rows.Tables) (State, Adoption) {
 	a := adopter{st: st, stored: stored, have: have}
 	a.find(intent)
 	if a.report.Slots == 0 {
@@ -60,7 +61,7 @@ func Adopt(st, stored State, intent *config.Intent, have Tables) (State, Adoptio
 
 type adopter struct {
 	st, stored State // st is changed: its numbers, and at last its pools
-	have       Tables
+	have       rows.Tables
 	pools      []*adopted    // by name
 	epochs     [banks]uint32 // who lives in a bank: the youngest epoch that the switch has there
 	report     Adoption
@@ -71,32 +72,32 @@ type adopter struct {
 type adopted struct {
 	name string
 	pool Pool
-	rows []Slot // on the switch; nil: nothing is taken over
+	rows []rows.Slot // on the switch; nil: nothing is taken over
 
-	whose map[BackendID]int       // index into pool.Members, by the switch's ids
-	keeps []BackendID             // by member: the id that it has on the switch, 0: none
-	moved map[BackendID]BackendID // the members' ids by those of before
+	whose map[rows.BackendID]int            // index into pool.Members, by the switch's ids
+	keeps []rows.BackendID                  // by member: the id that it has on the switch, 0: none
+	moved map[rows.BackendID]rows.BackendID // the members' ids by those of before
 }
 
 // find looks for every pool's rows, and for the members that these name.
 func (a *adopter) find(intent *config.Intent) {
-	owner := make(map[PoolID]string)
+	owner := make(map[rows.PoolID]string)
 	for name, p := range a.stored.Pools {
 		owner[p.ID] = name
 	}
-	taken := make(map[SlotTable]bool)
+	taken := make(map[rows.SlotTable]bool)
 	for _, name := range slices.Sorted(maps.Keys(a.st.Pools)) {
 		p := &adopted{name: name, pool: *a.st.Pools[name]}
 		p.pool.Members = slices.Clone(p.pool.Members)
 		a.pools = append(a.pools, p)
-		to, ok := a.leads(intent, p, func(t SlotTable) bool {
+		to, ok := a.leads(intent, p, func(t rows.SlotTable) bool {
 			of, known := owner[t.Pool]
 			return !taken[t] && t.Pool <= lastPool && (!known || of == name)
 		})
 		if ok {
-			table := SlotTable{to.Pool, to.Generation}
+			table := to.Table()
 			taken[table] = true
-			p.rows = make([]Slot, int(to.SlotMask)+1)
+			p.rows = make([]rows.Slot, int(to.SlotMask)+1)
 			copy(p.rows, a.have.Slots[table].Rows)
 			p.resize(to)
 			a.report.Slots += len(p.rows)
@@ -106,16 +107,16 @@ func (a *adopter) find(intent *config.Intent) {
 }
 
 // leads returns where the VIPs of a pool lead on the switch: to the table that is stored, if any of them does.
-func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(SlotTable) bool) (to ToPool, ok bool) {
+func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(rows.SlotTable) bool) (to rows.ToPool, ok bool) {
 	stored := a.stored.Pools[p.name]
 	for _, v := range intent.VIPs {
-		held, there := a.have.VIP[VIPKey{v.Address, v.Protocol, v.Port}]
-		t := SlotTable{held.Pool, held.Generation}
+		held, there := a.have.VIP[rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}]
+		t := held.Table()
 		n := int(held.SlotMask) + 1
 		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(t) || bits.OnesCount(uint(n)) != 1 || n > maxMoving {
 			continue
 		}
-		if !ok || stored != nil && t == (SlotTable{stored.ID, stored.Generation}) {
+		if !ok || stored != nil && t == (rows.SlotTable{Pool: stored.ID, Generation: stored.Generation}) {
 			to, ok = held, true
 		}
 	}
@@ -123,10 +124,10 @@ func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(SlotTable) 
 }
 
 // resize gives the pool the switch's number of slots: a flow's slot is the low bits of its hash.
-func (p *adopted) resize(to ToPool) {
+func (p *adopted) resize(to rows.ToPool) {
 	p.pool.ID, p.pool.Generation = to.Pool, to.Generation
 	if have, want := len(p.pool.Slots), len(p.rows); have != want {
-		slots, home := make([]Slot, want), make([]BackendID, want)
+		slots, home := make([]rows.Slot, want), make([]rows.BackendID, want)
 		for i := range want {
 			slots[i], home[i] = p.pool.Slots[i%have], p.pool.Home[i%have]
 		}
@@ -136,12 +137,12 @@ func (p *adopted) resize(to ToPool) {
 
 // meet finds out who the backends are that a pool's rows name.
 func (a *adopter) meet(p *adopted) {
-	named := make(map[BackendID]bool)
+	named := make(map[rows.BackendID]bool)
 	for _, row := range p.rows {
 		named[row.Backend], named[row.Grace], named[row.Old] = true, true, true
 	}
-	p.whose = make(map[BackendID]int)
-	p.keeps = make([]BackendID, len(p.pool.Members))
+	p.whose = make(map[rows.BackendID]int)
+	p.keeps = make([]rows.BackendID, len(p.pool.Members))
 	for _, id := range slices.Sorted(maps.Keys(named)) {
 		to, there := a.have.Backend[id]
 		if id == 0 || id > lastBackend || !there {
@@ -167,7 +168,7 @@ func (a *adopter) meet(p *adopted) {
 
 // member returns the index of the member that a row of `backend` forwards to, below 0: there is none. stored is the name
 // of the one that was stored with that id and MAC: the intent may have given it another MAC meanwhile.
-func (p *adopted) member(stored string, to Forward) int {
+func (p *adopted) member(stored string, to rows.Forward) int {
 	members := p.pool.Members
 	if i := slices.IndexFunc(members, func(m Member) bool { return m.Name == stored }); i >= 0 {
 		return i
@@ -181,7 +182,7 @@ func (p *adopted) member(stored string, to Forward) int {
 }
 
 // knew returns the member of a pool that was stored with that id and MAC.
-func (a *adopter) knew(pool string, id BackendID, to Forward) (Member, bool) {
+func (a *adopter) knew(pool string, id rows.BackendID, to rows.Forward) (Member, bool) {
 	if p := a.stored.Pools[pool]; p != nil {
 		for _, m := range p.Members {
 			if m.ID == id && m.MAC == to.MAC {
@@ -200,7 +201,7 @@ func (a *adopter) numberBackends() {
 			a.st.NextBackend = max(a.st.NextBackend, id+1)
 		}
 	}
-	taken := make(map[BackendID]bool)
+	taken := make(map[rows.BackendID]bool)
 	for _, p := range a.pools {
 		for i, id := range p.keeps {
 			if taken[id] {
@@ -210,7 +211,7 @@ func (a *adopter) numberBackends() {
 		}
 	}
 	for _, p := range a.pools {
-		p.moved = make(map[BackendID]BackendID)
+		p.moved = make(map[rows.BackendID]rows.BackendID)
 		for i := range p.pool.Members {
 			m := &p.pool.Members[i]
 			was := m.ID
@@ -239,7 +240,7 @@ func (a *adopter) numberPools() {
 			a.st.NextPool = max(a.st.NextPool, t.Pool+1)
 		}
 	}
-	taken := make(map[PoolID]bool)
+	taken := make(map[rows.PoolID]bool)
 	for _, p := range a.pools {
 		if p.rows != nil {
 			taken[p.pool.ID] = true
@@ -258,7 +259,7 @@ func (a *adopter) compare() {
 	a.st.NextEpoch = max(a.st.NextEpoch, 1)
 	alive := make(map[BackendKey]bool)
 	for _, p := range a.pools {
-		names := make(map[BackendID]string)
+		names := make(map[rows.BackendID]string)
 		for _, m := range p.pool.Members {
 			names[m.ID] = m.Name
 		}
@@ -270,11 +271,11 @@ func (a *adopter) compare() {
 				a.epochs[slot.Bank] = max(a.epochs[slot.Bank], slot.Epoch)
 				a.st.NextEpoch = max(a.st.NextEpoch, slot.Epoch+1)
 			}
-			var was Slot
+			var was rows.Slot
 			if stored != nil {
 				was = stored[i]
 			}
-			if slot == was || slot == (Slot{}) {
+			if slot == was || slot == (rows.Slot{}) {
 				continue
 			}
 			a.report.Astray++
@@ -294,12 +295,12 @@ func (a *adopter) compare() {
 
 // storedSlots returns the slots of a pool as they were stored, by the members' ids of now; nil where the switch has
 // another table than that.
-func (a *adopter) storedSlots(p *adopted) []Slot {
+func (a *adopter) storedSlots(p *adopted) []rows.Slot {
 	was := a.stored.Pools[p.name]
 	if was == nil || was.ID != p.pool.ID || was.Generation != p.pool.Generation || len(was.Slots) != len(p.rows) {
 		return nil
 	}
-	ids := make(map[BackendID]BackendID)
+	ids := make(map[rows.BackendID]rows.BackendID)
 	for _, m := range was.Members {
 		if i := slices.IndexFunc(p.pool.Members, func(is Member) bool { return is.Name == m.Name }); i >= 0 {
 			ids[m.ID] = p.pool.Members[i].ID
@@ -307,13 +308,13 @@ func (a *adopter) storedSlots(p *adopted) []Slot {
 	}
 	slots := slices.Clone(was.Slots)
 	for i := range slots {
-		slots[i].rename(ids)
+		rename(&slots[i], ids)
 	}
 	return slots
 }
 
 // rename replaces ids.
-func (s *Slot) rename(ids map[BackendID]BackendID) {
+func rename(s *rows.Slot, ids map[rows.BackendID]rows.BackendID) {
 	s.Backend, s.Old, s.Grace = ids[s.Backend], ids[s.Old], ids[s.Grace]
 }
 
@@ -324,26 +325,26 @@ func (a *adopter) takeOver() {
 		for i := range p.pool.Slots {
 			slot := &p.pool.Slots[i]
 			p.pool.Home[i] = p.moved[p.pool.Home[i]]
-			slot.rename(p.moved)
-			if p.rows != nil && p.rows[i] != (Slot{}) {
+			rename(slot, p.moved)
+			if p.rows != nil && p.rows[i] != (rows.Slot{}) {
 				*slot = p.rows[i]
 			}
 			if e := a.epochs[slot.Bank]; slot.Epoch != 0 && e != 0 && e != slot.Epoch {
-				*slot = Slot{Backend: cmp.Or(slot.Backend, slot.former())}
+				*slot = rows.Slot{Backend: cmp.Or(slot.Backend, slot.Former())}
 			}
 		}
 	}
 }
 
 // held makes a slot of a State of rows that were read back, the zero Slot when packets go nowhere by them.
-func (p *adopted) held(row Slot) Slot {
-	id := func(on BackendID) BackendID {
+func (p *adopted) held(row rows.Slot) rows.Slot {
+	id := func(on rows.BackendID) rows.BackendID {
 		if i, ok := p.whose[on]; ok {
 			return p.pool.Members[i].ID
 		}
 		return 0
 	}
-	slot := Slot{Backend: id(row.Backend), Epoch: row.Epoch, Bank: row.Bank, Back: row.Back}
+	slot := rows.Slot{Backend: id(row.Backend), Epoch: row.Epoch, Bank: row.Bank, Back: row.Back}
 	if row.Grace != 0 { // it stands in the slot's own row: nobody looks at slot_old
 		slot.Grace = id(row.Grace)
 	} else {
@@ -352,11 +353,11 @@ func (p *adopted) held(row Slot) Slot {
 	if row.Epoch == 0 {
 		slot.Old, slot.Grace = 0, 0 // nobody looks there
 	}
-	switch former := slot.former(); {
+	switch former := slot.Former(); {
 	case slot.Backend == 0 && row.Backend != 0: // its row in `backend` is gone
-		slot = Slot{Backend: former}
+		slot = rows.Slot{Backend: former}
 	case former == 0, former == slot.Backend, slot.Epoch > lastEpoch, slot.Bank >= banks:
-		slot = Slot{Backend: cmp.Or(slot.Backend, former)}
+		slot = rows.Slot{Backend: cmp.Or(slot.Backend, former)}
 	}
 	return slot
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -22,14 +23,14 @@ type way struct {
 	Back     bool
 }
 
-// ways reads a switch's rows as packets do, by VIP and slot.
-func ways(have Tables) map[string]way {
+// ways reads a switch's slots as packets do, by VIP and slot.
+func ways(have rows.Tables) map[string]way {
 	m := make(map[string]way)
 	for key, to := range have.VIP {
-		rows := have.Slots[SlotTable{to.Pool, to.Generation}].Rows
-		for i, row := range rows[:min(len(rows), int(to.SlotMask)+1)] {
+		slots := have.Slots[to.Table()].Rows
+		for i, row := range slots[:min(len(slots), int(to.SlotMask)+1)] {
 			w := way{New: have.Backend[row.Backend].MAC}
-			if old := have.Backend[row.former()].MAC; row.Epoch != 0 && !old.IsZero() {
+			if old := have.Backend[row.Former()].MAC; row.Epoch != 0 && !old.IsZero() {
 				if row.Grace != 0 {
 					old = have.Backend[row.Grace].MAC
 				}
@@ -42,7 +43,7 @@ func ways(have Tables) map[string]way {
 }
 
 // adopts adopts have in a world whose state is older, and makes sure that no flow is elsewhere afterwards, nor on the way.
-func (w *world) adopts(stored State, have Tables) Adoption {
+func (w *world) adopts(stored State, have rows.Tables) Adoption {
 	w.t.Helper()
 	st, found := Adopt(w.st, stored, w.in.Intent, have)
 	if err := st.Check(); err != nil {
@@ -53,7 +54,7 @@ func (w *world) adopts(stored State, have Tables) Adoption {
 		return found
 	}
 	before := ways(have)
-	for _, batch := range Diff(have, Build(w.in.Intent, st)) {
+	for _, batch := range rows.Diff(have, Build(w.in.Intent, st)) {
 		for _, c := range batch {
 			have = apply(have, c)
 			after := ways(have)
@@ -169,35 +170,35 @@ func TestAdopt(t *testing.T) {
 func TestAdoptWhatCannotBe(t *testing.T) {
 	tests := []struct {
 		name string
-		row  Slot
-		want Slot
+		row  rows.Slot
+		want rows.Slot
 	}{
-		{"no row", Slot{}, Slot{Backend: 1}},
-		{"settled, with a row in slot_old", Slot{Backend: 2, Old: 3}, Slot{Backend: 2}},
-		{"a move without a row in slot_old", Slot{Backend: 2, Epoch: 7}, Slot{Backend: 2}},
-		{"a move from a backend without a row", Slot{Backend: 2, Old: 99, Epoch: 7}, Slot{Backend: 2}},
-		{"a move to a backend without a row", Slot{Backend: 99, Old: 2, Epoch: 7}, Slot{Backend: 2}},
-		{"a move to itself", Slot{Backend: 2, Old: 2, Epoch: 7}, Slot{Backend: 2}},
-		{"leave, with a row in slot_old", Slot{Backend: 2, Old: 1, Grace: 3, Epoch: 7, Bank: 1}, Slot{Backend: 2, Grace: 3, Epoch: 7, Bank: 1}},
-		{"leave to nobody", Slot{Grace: 3, Epoch: 7, Bank: 1}, Slot{Grace: 3, Epoch: 7, Bank: 1}},
-		{"back, by slot_old", Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}, Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}},
-		{"all backends without a row", Slot{Backend: 98, Grace: 99, Epoch: 7}, Slot{Backend: 1}},
-		{"an epoch that leaves none", Slot{Backend: 2, Old: 3, Epoch: math.MaxUint32}, Slot{Backend: 2}},
-		{"a bank that does not exist", Slot{Backend: 2, Old: 3, Epoch: 7, Bank: banks}, Slot{Backend: 2}},
-		{"an older epoch in the bank of another", Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 2}, Slot{Backend: 2}},
-		{"a younger one", Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}, Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}},
+		{"no row", rows.Slot{}, rows.Slot{Backend: 1}},
+		{"settled, with a row in slot_old", rows.Slot{Backend: 2, Old: 3}, rows.Slot{Backend: 2}},
+		{"a move without a row in slot_old", rows.Slot{Backend: 2, Epoch: 7}, rows.Slot{Backend: 2}},
+		{"a move from a backend without a row", rows.Slot{Backend: 2, Old: 99, Epoch: 7}, rows.Slot{Backend: 2}},
+		{"a move to a backend without a row", rows.Slot{Backend: 99, Old: 2, Epoch: 7}, rows.Slot{Backend: 2}},
+		{"a move to itself", rows.Slot{Backend: 2, Old: 2, Epoch: 7}, rows.Slot{Backend: 2}},
+		{"leave, with a row in slot_old", rows.Slot{Backend: 2, Old: 1, Grace: 3, Epoch: 7, Bank: 1}, rows.Slot{Backend: 2, Grace: 3, Epoch: 7, Bank: 1}},
+		{"leave to nobody", rows.Slot{Grace: 3, Epoch: 7, Bank: 1}, rows.Slot{Grace: 3, Epoch: 7, Bank: 1}},
+		{"back, by slot_old", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}, rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}},
+		{"all backends without a row", rows.Slot{Backend: 98, Grace: 99, Epoch: 7}, rows.Slot{Backend: 1}},
+		{"an epoch that leaves none", rows.Slot{Backend: 2, Old: 3, Epoch: math.MaxUint32}, rows.Slot{Backend: 2}},
+		{"a bank that does not exist", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: banks}, rows.Slot{Backend: 2}},
+		{"an older epoch in the bank of another", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 2}, rows.Slot{Backend: 2}},
+		{"a younger one", rows.Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}, rows.Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, graceful(4, equal(3)...))
 			w.step()
 			p := *w.st.Pools["web"]
-			p.Slots = slices.Repeat([]Slot{{Backend: 1}}, 4)
+			p.Slots = slices.Repeat([]rows.Slot{{Backend: 1}}, 4)
 			w.st.Pools = map[string]*Pool{"web": &p}
 			have := Build(w.in.Intent, w.st)
-			rows := slices.Clone(p.Slots)
-			rows[1], rows[2] = tt.row, Slot{Backend: 1, Old: 2, Epoch: 8, Bank: 2}
-			have.Slots[SlotTable{1, 0}] = Slots{Rows: rows}
+			slots := slices.Clone(p.Slots)
+			slots[1], slots[2] = tt.row, rows.Slot{Backend: 1, Old: 2, Epoch: 8, Bank: 2}
+			have.Slots[rows.SlotTable{Pool: 1, Generation: 0}] = rows.Slots{Rows: slots}
 			st, _ := Adopt(w.st, w.st, w.in.Intent, have)
 			if err := st.Check(); err != nil {
 				t.Fatal(err)
@@ -209,13 +210,13 @@ func TestAdoptWhatCannotBe(t *testing.T) {
 	}
 }
 
-// Who is not asked: another pool's rows, and those that no VIP leads to.
+// Who is not asked: another pool's slots, and those that no VIP leads to.
 func TestAdoptLeavesOthersAlone(t *testing.T) {
 	w := newWorld(t, graceful(16, equal(3)...))
 	w.step()
 	have := Build(w.in.Intent, w.st)
 	t.Run("an empty switch", func(t *testing.T) {
-		st, found := Adopt(w.st, w.st, w.in.Intent, Tables{})
+		st, found := Adopt(w.st, w.st, w.in.Intent, rows.Tables{})
 		if diff := cmp.Diff(w.st, st); diff != "" || found.Slots != 0 {
 			t.Errorf("%+v, state (-want +got):\n%s", found, diff)
 		}

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // large is what one switch must hold: pools of 4,096 slots with 10 backends each, and 40 VIPs for every pool.
-func large(b *testing.B, pools int) (Input, State, Tables) {
+func large(b *testing.B, pools int) (Input, State, rows.Tables) {
 	b.Helper()
 	var all []config.Pool
 	for i := range pools {
@@ -44,7 +45,7 @@ func BenchmarkDeath(b *testing.B) {
 					b.Fatal(err)
 				}
 				writes = 0
-				for _, batch := range Diff(have, Build(in.Intent, next)) {
+				for _, batch := range rows.Diff(have, Build(in.Intent, next)) {
 					writes += len(batch)
 				}
 			}
@@ -63,7 +64,7 @@ func BenchmarkEverything(b *testing.B) {
 			b.Fatal(err)
 		}
 		writes = 0
-		for _, batch := range Diff(Tables{}, Build(in.Intent, st)) {
+		for _, batch := range rows.Diff(rows.Tables{}, Build(in.Intent, st)) {
 			writes += len(batch)
 		}
 	}
@@ -74,12 +75,12 @@ func BenchmarkEverything(b *testing.B) {
 func BenchmarkNothing(b *testing.B) {
 	in, st, have := large(b, 100)
 	for key, t := range have.Slots { // as read back: nothing is shared
-		t.Rows = append([]Slot(nil), t.Rows...)
+		t.Rows = append([]rows.Slot(nil), t.Rows...)
 		have.Slots[key] = t
 	}
 	want := Build(in.Intent, st)
 	for b.Loop() {
-		if batches := Diff(have, want); len(batches) != 0 {
+		if batches := rows.Diff(have, want); len(batches) != 0 {
 			b.Fatalf("%d batches", len(batches))
 		}
 	}

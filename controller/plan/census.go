@@ -1,10 +1,14 @@
 package plan
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/sluicelb/sluice/controller/rows"
+)
 
 // Census counts a pool's slots.
 type Census struct {
-	Pool       PoolID
+	Pool       rows.PoolID
 	Generation uint8
 	Slots      int
 	Moving     int // old flows are still served by the backend they came from
@@ -15,7 +19,7 @@ type Census struct {
 
 // Share counts the slots of one backend.
 type Share struct {
-	ID        BackendID
+	ID        rows.BackendID
 	Name      string
 	Slots     int  // new flows come here
 	MovingIn  int  // of these: with old flows elsewhere
@@ -38,7 +42,7 @@ func (st State) Census(pool string) (Census, bool) {
 	roster := newRoster(p.Members)
 	epochs := make(map[uint32]struct{})
 	for _, slot := range p.Slots {
-		b, old := roster.at(slot.Backend), roster.at(slot.former())
+		b, old := roster.at(slot.Backend), roster.at(slot.Former())
 		if b < 0 {
 			c.Unowned++
 		} else {
@@ -79,9 +83,9 @@ func (st State) Leavers(pool string) (members []Member, shares []Share) {
 
 // Former returns the members that keep old flows of slots which are others' by now, in the order of their ids.
 func (p *Pool) Former() []Member {
-	keeps := make(map[BackendID]bool)
+	keeps := make(map[rows.BackendID]bool)
 	for _, slot := range p.Slots {
-		if former := slot.former(); former != 0 {
+		if former := slot.Former(); former != 0 {
 			keeps[former] = true
 		}
 	}
@@ -95,10 +99,10 @@ func (p *Pool) Former() []Member {
 }
 
 // Kept returns the moving slots whose new flows somebody takes and whose old flows old keeps.
-func (p *Pool) Kept(old BackendID) []SlotRef {
+func (p *Pool) Kept(old rows.BackendID) []SlotRef {
 	var refs []SlotRef
 	for i, slot := range p.Slots {
-		if slot.former() == old && old != 0 && slot.Backend != 0 {
+		if slot.Former() == old && old != 0 && slot.Backend != 0 {
 			refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), old})
 		}
 	}
@@ -129,7 +133,7 @@ func (p *Pool) Moving(epoch uint32) []SlotRef {
 }
 
 // Backend returns the name of the backend with this id.
-func (st State) Backend(id BackendID) (BackendKey, bool) {
+func (st State) Backend(id rows.BackendID) (BackendKey, bool) {
 	for pool, p := range st.Pools {
 		for _, m := range p.Members {
 			if m.ID == id {

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // Check reports whether st can be what Step and Settle made: whoever reads a State back from
 // somewhere asks first. Step relies on it.
 func (st State) Check() error {
 	var problems []error
-	pools := make(map[PoolID]string)
-	backends := make(map[BackendID]BackendKey)
+	pools := make(map[rows.PoolID]string)
+	backends := make(map[rows.BackendID]BackendKey)
 	epochs := make(map[uint8]uint32)
 	for name, p := range st.Pools {
 		bad := func(format string, args ...any) {
@@ -29,8 +31,8 @@ func (st State) Check() error {
 			bad("slots: must be a power of two up to %d, with as many homes, are %d and %d", maxMoving, n, len(p.Home))
 			continue
 		}
-		members := make(map[BackendID]Member)
-		last := BackendID(0)
+		members := make(map[rows.BackendID]Member)
+		last := rows.BackendID(0)
 		for _, m := range p.Members {
 			if other, ok := backends[m.ID]; ok || m.ID <= last || m.ID >= st.NextBackend {
 				bad("backend %s: id %d: must be %d..%d and nobody else's, is that of %q", m.Name, m.ID, last+1, st.NextBackend-1, other)
@@ -52,8 +54,8 @@ func (st State) Check() error {
 }
 
 // check returns the first slot that cannot be.
-func (p *Pool) check(members map[BackendID]Member, nextEpoch uint32, epochs map[uint8]uint32) error {
-	known := func(id BackendID) bool {
+func (p *Pool) check(members map[rows.BackendID]Member, nextEpoch uint32, epochs map[uint8]uint32) error {
+	known := func(id rows.BackendID) bool {
 		_, ok := members[id]
 		return ok || id == 0
 	}
@@ -61,8 +63,8 @@ func (p *Pool) check(members map[BackendID]Member, nextEpoch uint32, epochs map[
 		switch {
 		case !known(slot.Backend) || !known(slot.Old) || !known(slot.Grace) || !known(p.Home[i]):
 			return fmt.Errorf("slot %d names a backend that is not the pool's: %+v, home %d", i, slot, p.Home[i])
-		case (slot.former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0), slot.Back && slot.Backend == 0,
-			slot.former() != 0 && slot.Backend == slot.former():
+		case (slot.Former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0), slot.Back && slot.Backend == 0,
+			slot.Former() != 0 && slot.Backend == slot.Former():
 			return fmt.Errorf("slot %d is neither settled nor moving: %+v", i, slot)
 		case slot.Epoch == 0:
 			if slot.Bank != 0 || slot.Back {

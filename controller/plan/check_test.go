@@ -6,14 +6,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 func TestCheckRefusesWhatStepNeverMakes(t *testing.T) {
 	w := newWorld(t, pool(4, equal(2)...))
 	w.step()
 	w.admin("b1", Drain).step()
-	moving := slices.IndexFunc(w.st.Pools["web"].Slots, func(s Slot) bool { return s.Old != 0 })
-	settled := slices.IndexFunc(w.st.Pools["web"].Slots, func(s Slot) bool { return s.Old == 0 })
+	moving := slices.IndexFunc(w.st.Pools["web"].Slots, func(s rows.Slot) bool { return s.Old != 0 })
+	settled := slices.IndexFunc(w.st.Pools["web"].Slots, func(s rows.Slot) bool { return s.Old == 0 })
 	tests := []struct {
 		name   string
 		change func(*State, *Pool)
@@ -41,7 +43,7 @@ func TestCheckRefusesWhatStepNeverMakes(t *testing.T) {
 		{"last epochs of some", func(_ *State, p *Pool) { p.Entered = p.Entered[:1] }, "pool web: slots: 4 of them and 1 last epochs"},
 		{"two epochs in a bank", func(s *State, p *Pool) {
 			s.NextEpoch = 9
-			p.Slots[settled] = Slot{Backend: 1, Old: 2, Epoch: 7}
+			p.Slots[settled] = rows.Slot{Backend: 1, Old: 2, Epoch: 7}
 		}, fmt.Sprintf("pool web: slot %d: bank 0 is that of epoch", max(moving, settled))},
 	}
 	for _, tt := range tests {

@@ -13,11 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/p4"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-func text(batches []Batch) string {
+func text(batches []rows.Batch) string {
 	var b strings.Builder
 	for i, batch := range batches {
 		if i > 0 {
@@ -33,7 +33,7 @@ func text(batches []Batch) string {
 // The life of a pool of two slots, as the switch sees it.
 func TestDiffOverALife(t *testing.T) {
 	w := newWorld(t, pool(2, equal(2)...))
-	have := Tables{}
+	have := rows.Tables{}
 	stages := []struct {
 		name string
 		do   func()
@@ -55,9 +55,10 @@ insert multicast_group: ports [1 2 3]
 insert slot pool 1 generation 0 slot 0: to_backend(1)
 insert slot pool 1 generation 0 slot 1: to_backend(2)
 --
-insert vip 192.0.2.1 tcp port 80: to_pool(1, generation 0, mask 0x1)
 insert vip_address 192.0.2.1: refuse()
 insert arp_guard 192.0.2.1: claim()
+--
+insert vip 192.0.2.1 tcp port 80: to_pool(1, generation 0, mask 0x1)
 --
 insert arp_responder 192.0.2.1: answer(02:53:4c:00:00:01)
 `},
@@ -165,7 +166,7 @@ delete multicast_group: ports [1 2 3]
 		if len(w.in.Intent.Pools) > 0 {
 			want.Flood = []uint16{1, 2, 3}
 		}
-		if diff := cmp.Diff(strings.TrimPrefix(s.want, "\n"), text(Diff(have, want))); diff != "" {
+		if diff := cmp.Diff(strings.TrimPrefix(s.want, "\n"), text(rows.Diff(have, want))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", s.name, diff)
 		}
 		have = want
@@ -178,15 +179,15 @@ func TestDiffFromForeignTables(t *testing.T) {
 	w.step()
 	w.admin("b1", Drain).step()
 	want := Build(w.in.Intent, w.st)
-	key := SlotTable{1, 0}
+	key := rows.SlotTable{Pool: 1, Generation: 0}
 	have := Build(w.in.Intent, w.st)
-	have.Slots = map[SlotTable]Slots{
-		key:    {Rows: []Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {}, {Backend: 7, Old: 8}}},
-		{9, 4}: {Rows: []Slot{{Old: 3}}},
+	have.Slots = map[rows.SlotTable]rows.Slots{
+		key:                      {Rows: []rows.Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {}, {Backend: 7, Old: 8}}},
+		{Pool: 9, Generation: 4}: {Rows: []rows.Slot{{Old: 3}}},
 	}
 	have.Flood = []uint16{4}
-	have.Backend[77] = Forward{}
-	got := text(Diff(have, want))
+	have.Backend[77] = rows.Forward{}
+	got := text(rows.Diff(have, want))
 	const wanted = `modify slot pool 1 generation 0 slot 1: to_backend(2)
 --
 modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
@@ -206,19 +207,19 @@ delete multicast_group: ports [4]
 	}
 }
 
-// clean drops what makes no difference: empty rows at the end and the timeout of no rows.
-func clean(t Tables) Tables {
-	slots := make(map[SlotTable]Slots)
+// clean drops what makes no difference: empty slots at the end and the timeout of no slots.
+func clean(t rows.Tables) rows.Tables {
+	slots := make(map[rows.SlotTable]rows.Slots)
 	for key, s := range t.Slots {
-		rows := slices.Clone(s.Rows)
-		for len(rows) > 0 && rows[len(rows)-1] == (Slot{}) {
-			rows = rows[:len(rows)-1]
+		list := slices.Clone(s.Rows)
+		for len(list) > 0 && list[len(list)-1] == (rows.Slot{}) {
+			list = list[:len(list)-1]
 		}
-		if !slices.ContainsFunc(rows, func(s Slot) bool { return s.Old != 0 }) {
+		if !slices.ContainsFunc(list, func(s rows.Slot) bool { return s.Old != 0 }) {
 			s.OldIdle = 0
 		}
-		if len(rows) > 0 {
-			slots[key] = Slots{rows, s.OldIdle}
+		if len(list) > 0 {
+			slots[key] = rows.Slots{Rows: list, OldIdle: s.OldIdle}
 		}
 	}
 	t.Slots = slots
@@ -226,10 +227,10 @@ func clean(t Tables) Tables {
 }
 
 // dangling says what points at a row that is missing, though it is there before or after the change.
-func dangling(now, have, want Tables) string {
+func dangling(now, have, want rows.Tables) string {
 	for key, t := range now.Slots {
 		for i, row := range t.Rows {
-			for _, id := range [...]BackendID{row.Backend, row.Old, row.Grace} {
+			for _, id := range [...]rows.BackendID{row.Backend, row.Old, row.Grace} {
 				if _, ok := now.Backend[id]; !ok && id != 0 {
 					return fmt.Sprintf("%v slot %d names backend %d", key, i, id)
 				}
@@ -240,16 +241,16 @@ func dangling(now, have, want Tables) string {
 		}
 	}
 	for key, to := range now.VIP {
-		table := SlotTable{to.Pool, to.Generation}
+		table := to.Table()
 		for i := range int(to.SlotMask) + 1 {
-			at := func(t Tables) Slot {
-				if rows := t.Slots[table].Rows; i < len(rows) {
-					return rows[i]
+			at := func(t rows.Tables) rows.Slot {
+				if slots := t.Slots[table].Rows; i < len(slots) {
+					return slots[i]
 				}
-				return Slot{}
+				return rows.Slot{}
 			}
 			inUse := want.VIP[key] == to // else the table is on its way out
-			isRow := func(t Tables) bool { return at(t).Backend != 0 || at(t).Grace != 0 }
+			isRow := func(t rows.Tables) bool { return at(t).Backend != 0 || at(t).Grace != 0 }
 			if !isRow(now) && (inUse && isRow(want) && have.VIP[key] != to || isRow(have) && (isRow(want) || !inUse)) {
 				return fmt.Sprintf("%v leads to %v slot %d", key, table, i)
 			}
@@ -277,7 +278,7 @@ func TestDiffPrefixes(t *testing.T) {
 		p.Grace = time.Duration(r.IntN(2)) * time.Second
 		w := newWorld(t, p)
 		w.step()
-		have := Tables{}
+		have := rows.Tables{}
 		for range 12 {
 			cfg := &w.in.Intent.Pools[0]
 			for range 1 + r.IntN(3) {
@@ -302,19 +303,19 @@ func TestDiffPrefixes(t *testing.T) {
 			}
 			want := Build(w.in.Intent, w.st)
 			now, stop := have, r.IntN(8) == 0
-			for _, batch := range Diff(have, want) {
+			for _, batch := range rows.Diff(have, want) {
 				for _, i := range r.Perm(len(batch)) {
 					now = apply(now, batch[i])
 					changes++
 					if broken := dangling(now, have, want); broken != "" {
-						t.Fatalf("seed %d: after %s: %s\nof\n%s", seed, batch[i], broken, text(Diff(have, want)))
+						t.Fatalf("seed %d: after %s: %s\nof\n%s", seed, batch[i], broken, text(rows.Diff(have, want)))
 					}
 				}
 				if stop && r.IntN(3) == 0 {
 					break // the connection is lost; the next difference starts here
 				}
 			}
-			if left := Diff(now, want); !stop && len(left) > 0 {
+			if left := rows.Diff(now, want); !stop && len(left) > 0 {
 				t.Fatalf("seed %d: after all changes there are still\n%s", seed, text(left))
 			}
 			if diff := cmp.Diff(clean(want), clean(now), cmpopts.EquateEmpty()); !stop && diff != "" {
@@ -324,24 +325,6 @@ func TestDiffPrefixes(t *testing.T) {
 		}
 	}
 	t.Logf("%d changes", changes)
-}
-
-// Every row's table is one of the pipeline, and every table is a row's, but for those of the L2 switch.
-func TestRowsAreThePipelines(t *testing.T) {
-	got := make(map[string]bool)
-	for _, r := range []Row{BackendRow{}, SlotRow{}, SlotOldRow{}, VIPRow{}, VIPAddressRow{}, ARPGuardRow{}, ARPResponderRow{},
-		PinnedStationRow{}, PinnedL2Row{}, PinnedARPRow{}, FloodRow{}} {
-		got[r.Table()] = true
-	}
-	want := map[string]bool{"multicast_group": true}
-	for _, table := range p4.P4Info().GetTables() {
-		if name := table.GetPreamble().GetAlias(); name != "station" && name != "l2" {
-			want[name] = true
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("tables (-pipeline +rows):\n%s", diff)
-	}
 }
 
 func TestBuildOwnsAddressesWhateverTheVIPsState(t *testing.T) {
@@ -377,7 +360,7 @@ func TestBuildPinsStations(t *testing.T) {
 	w.step()
 	b2 := w.in.Intent.Pools[0].Backends[1]
 	want := map[packet.MAC]uint16{
-		shared.MAC: shared.SwitchPort, b2.MAC: b2.SwitchPort, {2, 1}: 9, w.in.Intent.VIPMAC: Nowhere, own.MAC: Nowhere,
+		shared.MAC: shared.SwitchPort, b2.MAC: b2.SwitchPort, {2, 1}: 9, w.in.Intent.VIPMAC: rows.Nowhere, own.MAC: rows.Nowhere,
 	}
 	owners := make(map[netip.Addr]packet.MAC)
 	for _, pool := range w.in.Intent.Pools {
@@ -422,9 +405,9 @@ func TestRetire(t *testing.T) {
 	w.step()
 	tables := Build(w.in.Intent, w.st)
 	old, backend := packet.MAC{2, 0x53, 0x4c, 0, 0, 9}, w.in.Intent.Pools[0].Backends[0]
-	tables.Retire(old)
-	tables.Retire(backend.MAC)
-	if port, ok := tables.PinnedL2[old]; !ok || port != Nowhere {
+	Retire(&tables, old)
+	Retire(&tables, backend.MAC)
+	if port, ok := tables.PinnedL2[old]; !ok || port != rows.Nowhere {
 		t.Errorf("what is sent to the MAC of a VIP that is gone goes to port %d, %v", port, ok)
 	}
 	if _, ok := tables.PinnedStation[old]; ok {

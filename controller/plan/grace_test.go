@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // graceful is a pool whose dead keep their open flows for a while.
@@ -81,7 +82,7 @@ func TestGraceOfACascade(t *testing.T) {
 			keeps := func(after string) {
 				t.Helper()
 				for i, slot := range w.st.Pools["web"].Slots {
-					if home := before[i].Backend; slot.Backend != home && slot.former() != home {
+					if home := before[i].Backend; slot.Backend != home && slot.Former() != home {
 						t.Errorf("after %s: slot %d is %+v, its open flows were with %d", after, i, slot, home)
 					}
 				}
@@ -277,8 +278,8 @@ func TestCascadeInADrain(t *testing.T) {
 		w.health(name, Down).step()
 		for i, slot := range w.st.Pools["web"].Slots {
 			was := before[i]
-			for _, id := range []BackendID{was.Backend, was.former()} {
-				if id != 0 && slot.Backend != id && slot.former() != id {
+			for _, id := range []rows.BackendID{was.Backend, was.Former()} {
+				if id != 0 && slot.Backend != id && slot.Former() != id {
 					t.Fatalf("after the fall of %s: slot %d is %+v, was %+v: the flows of %d break", name, i, slot, was, id)
 				}
 			}

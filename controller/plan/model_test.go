@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // The promise: no flow whose backend stays alive is ever sent elsewhere, whatever the order of drains,
@@ -63,20 +64,20 @@ type model struct {
 // node is a state of the world. Its parts are never modified.
 type node struct {
 	st       State
-	have     Tables
+	have     rows.Tables
 	down     uint8 // by backend, bit by bit
 	draining uint8
 	absent   uint8
 	grown    bool
 	away     bool // the switch, with what it has
 
-	flow  BackendID // where the flow is; 0: not open
+	flow  rows.BackendID // where the flow is; 0: not open
 	marks [banks]uint32
 }
 
 const modelPool = "web"
 
-var modelVIP = VIPKey{netip.AddrFrom4([4]byte{192, 0, 2, 1}), config.TCP, 80}
+var modelVIP = rows.VIPKey{Address: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Protocol: config.TCP, Port: 80}
 
 func (m *model) intent(n *node) *config.Intent {
 	p := config.Pool{Name: modelPool, Slots: m.slots, AllDown: m.allDown}
@@ -112,7 +113,7 @@ func (m *model) input(n *node) Input {
 }
 
 // want leaves out who may send from where: it makes no difference to where flows go.
-func (m *model) want(n *node) Tables {
+func (m *model) want(n *node) rows.Tables {
 	t := Build(m.intent(n), n.st)
 	t.PinnedStation, t.PinnedL2, t.PinnedARP = nil, nil, nil
 	return t
@@ -137,17 +138,17 @@ func (m *model) step(n *node, behind bool, over ...string) {
 }
 
 // forward is balance.p4: where a packet of the flow goes, and what it leaves in the marks.
-func (m *model) forward(have Tables, marks [banks]uint32, syn bool) (BackendID, [banks]uint32) {
+func (m *model) forward(have rows.Tables, marks [banks]uint32, syn bool) (rows.BackendID, [banks]uint32) {
 	vip, ok := have.VIP[modelVIP]
 	if !ok {
 		return 0, marks
 	}
-	rows := have.Slots[SlotTable{vip.Pool, vip.Generation}].Rows
+	slots := have.Slots[vip.Table()].Rows
 	at := m.hash & int(vip.SlotMask)
-	if at >= len(rows) || rows[at].Backend == 0 && rows[at].Grace == 0 {
+	if at >= len(slots) || slots[at].Backend == 0 && slots[at].Grace == 0 {
 		return 0, marks
 	}
-	row := rows[at]
+	row := slots[at]
 	to := row.Backend
 	if row.Epoch != 0 {
 		marked := marks[row.Bank] == row.Epoch
@@ -172,42 +173,42 @@ func (m *model) forward(have Tables, marks [banks]uint32, syn bool) (BackendID, 
 }
 
 // apply makes one write.
-func apply(t Tables, c Change) Tables {
-	gone := c.Op == Delete
+func apply(t rows.Tables, c rows.Change) rows.Tables {
+	gone := c.Op == rows.Delete
 	switch r := c.Row.(type) {
-	case BackendRow:
+	case rows.BackendRow:
 		t.Backend = with(t.Backend, r.ID, r.Forward, gone)
-	case VIPRow:
+	case rows.VIPRow:
 		t.VIP = with(t.VIP, r.VIPKey, r.ToPool, gone)
-	case VIPAddressRow:
+	case rows.VIPAddressRow:
 		t.VIPAddress = with(t.VIPAddress, r.Address, struct{}{}, gone)
-	case ARPGuardRow:
+	case rows.ARPGuardRow:
 		t.ARPGuard = with(t.ARPGuard, r.Address, struct{}{}, gone)
-	case ARPResponderRow:
+	case rows.ARPResponderRow:
 		t.ARPResponder = with(t.ARPResponder, r.Address, r.MAC, gone)
-	case SlotRow:
-		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *Slots, at *Slot) {
+	case rows.SlotRow:
+		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *rows.Slots, at *rows.Slot) {
 			if gone {
-				r = SlotRow{}
+				r = rows.SlotRow{}
 			}
 			at.Backend, at.Epoch, at.Bank, at.Grace, at.Back = r.Backend, r.Epoch, r.Bank, r.Grace, r.Back
 		})
-	case SlotOldRow:
-		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *Slots, at *Slot) {
+	case rows.SlotOldRow:
+		t.Slots = withSlot(t.Slots, r.SlotTable, int(r.Slot), func(s *rows.Slots, at *rows.Slot) {
 			if at.Old = r.Backend; gone {
 				at.Old = 0
 			} else {
 				s.OldIdle = r.Idle
 			}
 		})
-	case PinnedStationRow:
+	case rows.PinnedStationRow:
 		t.PinnedStation = with(t.PinnedStation, r.MAC, r.Port, gone)
-	case PinnedL2Row:
+	case rows.PinnedL2Row:
 		t.PinnedL2 = with(t.PinnedL2, r.MAC, r.Port, gone)
-	case PinnedARPRow:
+	case rows.PinnedARPRow:
 		t.PinnedARP = with(t.PinnedARP, r.Address, r.MAC, gone)
-	case FloodRow:
-		if t.Flood = r.Ports; gone {
+	case rows.FloodRow:
+		if t.Flood = r.Ports.List(); gone {
 			t.Flood = nil
 		}
 	}
@@ -225,20 +226,20 @@ func with[K comparable, V any](m map[K]V, k K, v V, gone bool) map[K]V {
 	return m
 }
 
-func withSlot(tables map[SlotTable]Slots, key SlotTable, slot int, change func(*Slots, *Slot)) map[SlotTable]Slots {
+func withSlot(tables map[rows.SlotTable]rows.Slots, key rows.SlotTable, slot int, change func(*rows.Slots, *rows.Slot)) map[rows.SlotTable]rows.Slots {
 	t := tables[key]
-	rows := slices.Clone(t.Rows)
-	if slot >= len(rows) {
-		rows = append(rows, make([]Slot, slot+1-len(rows))...)
+	slots := slices.Clone(t.Rows)
+	if slot >= len(slots) {
+		slots = append(slots, make([]rows.Slot, slot+1-len(slots))...)
 	}
-	change(&t, &rows[slot])
-	t.Rows = rows
-	return with(tables, key, t, !slices.ContainsFunc(rows, func(s Slot) bool { return s != Slot{} }))
+	change(&t, &slots[slot])
+	t.Rows = slots
+	return with(tables, key, t, !slices.ContainsFunc(slots, func(s rows.Slot) bool { return s != rows.Slot{} }))
 }
 
 // successors calls yield with every world one event away.
 func (m *model) successors(n *node, yield func(event string, next *node)) {
-	batches := Diff(n.have, m.want(n))
+	batches := rows.Diff(n.have, m.want(n))
 	event := func(name string, change func(*node)) {
 		next := *n
 		change(&next)
@@ -337,7 +338,7 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			next.flow = 0 // nobody answers
 		}
 	}
-	others := slot.former() // who has the flows without a mark
+	others := slot.Former() // who has the flows without a mark
 	if slot.Back {
 		others = slot.Backend
 	}
@@ -345,29 +346,29 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 	if slot.Epoch != 0 && row.Epoch != slot.Epoch && (row.Epoch != 0 || m.grace && row.Backend != others) {
 		next.flow = 0 // the switch has missed two decisions
 	}
-	if next.flow != slot.Backend && next.flow != slot.former() {
+	if next.flow != slot.Backend && next.flow != slot.Former() {
 		next.flow = 0 // declared dead, and the switch does not know yet
 	}
 	yield("open", &next)
 }
 
 // row is the flow's slot, as the switch has it.
-func (m *model) row(have Tables) Slot {
+func (m *model) row(have rows.Tables) rows.Slot {
 	vip := have.VIP[modelVIP]
-	rows := have.Slots[SlotTable{vip.Pool, vip.Generation}].Rows
-	if at := m.hash & int(vip.SlotMask); at < len(rows) {
-		return rows[at]
+	slots := have.Slots[vip.Table()].Rows
+	if at := m.hash & int(vip.SlotMask); at < len(slots) {
+		return slots[at]
 	}
-	return Slot{}
+	return rows.Slot{}
 }
 
 // slot is the flow's, as decided.
-func (m *model) slot(st State) Slot {
+func (m *model) slot(st State) rows.Slot {
 	p := st.Pools[modelPool]
 	return p.Slots[m.hash&(len(p.Slots)-1)]
 }
 
-func memberID(st State, i int) BackendID {
+func memberID(st State, i int) rows.BackendID {
 	name := fmt.Sprintf("b%d", i+1)
 	for _, m := range st.Pools[modelPool].Members {
 		if m.Name == name {
@@ -388,9 +389,9 @@ func pick(first bool, a, b string) string {
 // their order, generations by their distance, and marks of epochs that are over not at all.
 func (m *model) key(n *node) [16]byte {
 	p := n.st.Pools[modelPool]
-	ids := []BackendID{0}
+	ids := []rows.BackendID{0}
 	epochs := []uint32{0}
-	note := func(s Slot) {
+	note := func(s rows.Slot) {
 		ids = append(ids, s.Backend, s.Old, s.Grace)
 		epochs = append(epochs, s.Epoch)
 	}
@@ -414,10 +415,10 @@ func (m *model) key(n *node) [16]byte {
 	epochs = slices.Compact(epochs)
 
 	b := make([]byte, 0, 256)
-	id := func(x BackendID) { b = append(b, byte(slices.Index(ids, x))) }
-	slots := func(rows []Slot) {
-		b = append(b, byte(len(rows)))
-		for _, s := range rows {
+	id := func(x rows.BackendID) { b = append(b, byte(slices.Index(ids, x))) }
+	slots := func(slots []rows.Slot) {
+		b = append(b, byte(len(slots)))
+		for _, s := range slots {
 			id(s.Backend)
 			id(s.Old)
 			id(s.Grace)
@@ -443,7 +444,7 @@ func (m *model) key(n *node) [16]byte {
 	}
 	slots(p.Slots)
 	b = append(b, pick(n.away, "-", "+")...)
-	tables := slices.SortedFunc(maps.Keys(n.have.Slots), compareSlotTables)
+	tables := slices.SortedFunc(maps.Keys(n.have.Slots), rows.SlotTable.Compare)
 	for _, key := range tables {
 		b = append(b, p.Generation-key.Generation)
 		slots(n.have.Slots[key].Rows)
@@ -481,7 +482,7 @@ func (m *model) search(most int) result {
 	start := &node{}
 	m.step(start, false)
 	m.first = start.st
-	for _, batch := range Diff(Tables{}, m.want(start)) {
+	for _, batch := range rows.Diff(rows.Tables{}, m.want(start)) {
 		for _, c := range batch {
 			start.have = apply(start.have, c)
 		}

@@ -2,21 +2,13 @@
 // in, table entries out. It knows nothing of time, P4Runtime or storage; the controller calls it from
 // its loop and keeps the State between calls.
 //
-// Step moves slots between backends, Settle ends moves whose old flows are gone, Build turns the
-// result into table rows, and Diff into the writes that lead there from what a switch has.
+// Step moves slots between backends, Settle ends moves whose old flows are gone, and Build turns the result into
+// table rows.
 package plan
 
 import (
-	"cmp"
-
 	"github.com/sluicelb/sluice/controller/config"
-)
-
-// PoolID, BackendID name pools and backends in the switch. 0 is nobody. An id is given once and never
-// again to another.
-type (
-	PoolID    uint32
-	BackendID uint32
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // BackendKey names a backend to people and to healthd.
@@ -60,33 +52,10 @@ type Input struct {
 	banks int // of the switch; 0: limits.Banks
 }
 
-// Slot is one bucket of a pool, and at the same time its rows in the switch.
-//
-//	Backend == 0, Grace == 0: no row in slot; packets are dropped
-//	Epoch == 0:               settled: slot says to_backend(Backend)
-//	Epoch != 0, Grace == 0:   moving: slot says move(Backend, Bank, Epoch)
-//	Old != 0:                 slot_old says stay(Old)
-//	Grace != 0:               slot says leave(Backend, Grace, Bank, Epoch): Grace is down, and keeps its open
-//	                          flows for now. New ones go to Backend, and are dropped while that is 0.
-//	Back:                     slot says back(Backend, Grace, Bank, Epoch): it has gone back to Backend in the
-//	                          epoch in which it had left it. Marked flows are those of Old or Grace.
-//
-// In a State a slot has Old or Grace, and never both, exactly when it has an Epoch, and Old never without
-// Backend; what is read back from a switch may be any mixture.
-type Slot struct {
-	Backend, Old, Grace BackendID
-	Epoch               uint32
-	Bank                uint8
-	Back                bool
-}
-
-// former is the backend that keeps the slot's other flows; 0: nobody.
-func (s Slot) former() BackendID { return cmp.Or(s.Old, s.Grace) }
-
 // flip lets new flows go to the former backend, and leaves everybody's flows where they are: a mark means the same as
 // before. alive says whether the backend that had the new flows is.
-func (s Slot) flip(alive bool) Slot {
-	to := Slot{Backend: s.former(), Epoch: s.Epoch, Bank: s.Bank, Back: !s.Back}
+func flip(s rows.Slot, alive bool) rows.Slot {
+	to := rows.Slot{Backend: s.Former(), Epoch: s.Epoch, Bank: s.Bank, Back: !s.Back}
 	if alive {
 		to.Old = s.Backend
 	} else {
@@ -119,8 +88,8 @@ type Move struct {
 
 // SlotRef names a moving slot by the backend that keeps its old flows.
 type SlotRef struct {
-	Pool       PoolID
+	Pool       rows.PoolID
 	Generation uint8
 	Slot       uint16
-	Old        BackendID
+	Old        rows.BackendID
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -96,8 +97,8 @@ func (w *world) flowsStay(was State) {
 			continue
 		}
 		for i, slot := range before.Slots {
-			for _, id := range []BackendID{slot.Backend, slot.former()} {
-				if is := after.Slots[i]; id != 0 && id != is.Backend && id != is.former() {
+			for _, id := range []rows.BackendID{slot.Backend, slot.Former()} {
+				if is := after.Slots[i]; id != 0 && id != is.Backend && id != is.Former() {
 					if key, _ := was.Backend(id); !w.in.Over[key] || w.in.Health[key] == Up {
 						w.t.Fatalf("slot %d went from %+v to %+v: the flows of %s break", i, slot, is, key)
 					}
@@ -173,7 +174,7 @@ func TestFirstTable(t *testing.T) {
 	w.want(map[string]int{"b1": 1024, "b2": 1024, "b3": 2048})
 	p := w.st.Pools["web"]
 	for i, slot := range p.Slots {
-		if slot != (Slot{Backend: p.Home[i]}) {
+		if slot != (rows.Slot{Backend: p.Home[i]}) {
 			t.Fatalf("slot %d is %+v, its home is %d", i, slot, p.Home[i])
 		}
 	}
@@ -235,7 +236,7 @@ func TestDrainAndUndrain(t *testing.T) {
 	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.admin("b1", Active).step())
 	w.want(map[string]int{"b1": 32, "b2": 32, "-b2": 32})
 	for i, slot := range w.st.Pools["web"].Slots {
-		if slot.Old != 0 && slot != (Slot{Backend: 1, Old: 2, Epoch: 1, Back: true}) {
+		if slot.Old != 0 && slot != (rows.Slot{Backend: 1, Old: 2, Epoch: 1, Back: true}) {
 			t.Fatalf("slot %d is %+v", i, slot)
 		}
 	}
@@ -252,7 +253,7 @@ func TestDisabledAndRemovedBackendsLeaveInPeace(t *testing.T) {
 	w.in.Intent.Pools[0].Backends = slices.Delete(w.in.Intent.Pools[0].Backends, 1, 2)
 	w.step()
 	w.want(map[string]int{"b1": 0, "-b1": 22, "b2": 0, "-b2": 21, "b3": 64})
-	if got := Build(w.in.Intent, w.st).Backend[2]; got != (Forward{backend(2, 1).MAC, 3}) {
+	if got := Build(w.in.Intent, w.st).Backend[2]; got != (rows.Forward{MAC: backend(2, 1).MAC, Port: 3}) {
 		t.Errorf("the removed backend's row is %v while it has flows", got)
 	}
 	w.settle()
@@ -419,8 +420,8 @@ func TestSettleIgnoresWhatIsNoMove(t *testing.T) {
 	w.step()
 	w.admin("b1", Drain).step()
 	p := w.st.Pools["web"]
-	slot := uint16(slices.IndexFunc(p.Slots, func(s Slot) bool { return s.Old == 1 }))
-	settled := uint16(slices.IndexFunc(p.Slots, func(s Slot) bool { return s.Old == 0 }))
+	slot := uint16(slices.IndexFunc(p.Slots, func(s rows.Slot) bool { return s.Old == 1 }))
+	settled := uint16(slices.IndexFunc(p.Slots, func(s rows.Slot) bool { return s.Old == 0 }))
 	st, n := Settle(w.st, []SlotRef{
 		{9, 0, slot, 1}, {p.ID, 1, slot, 1}, {p.ID, 0, 64, 1}, {p.ID, 0, slot, 2}, {p.ID, 0, slot, 0}, {p.ID, 0, settled, 0},
 	})
@@ -428,7 +429,7 @@ func TestSettleIgnoresWhatIsNoMove(t *testing.T) {
 		t.Errorf("Settle ended %d moves that are none", n)
 	}
 	st, n = Settle(w.st, []SlotRef{{p.ID, 0, slot, 1}, {p.ID, 0, slot, 1}})
-	if n != 1 || st.Pools["web"].Slots[slot] != (Slot{Backend: 2}) || p.Slots[slot].Old != 1 {
+	if n != 1 || st.Pools["web"].Slots[slot] != (rows.Slot{Backend: 2}) || p.Slots[slot].Old != 1 {
 		t.Errorf("Settle ended %d moves: slot %+v, was %+v", n, st.Pools["web"].Slots[slot], p.Slots[slot])
 	}
 }
@@ -471,11 +472,11 @@ func TestPoolsComeAndGo(t *testing.T) {
 	w.step()
 	w.in.Intent = intent(a, b)
 	w.step()
-	got := map[string]PoolID{"web": w.st.Pools["web"].ID, "other": w.st.Pools["other"].ID}
-	if diff := cmp.Diff(map[string]PoolID{"web": 3, "other": 2}, got); diff != "" {
+	got := map[string]rows.PoolID{"web": w.st.Pools["web"].ID, "other": w.st.Pools["other"].ID}
+	if diff := cmp.Diff(map[string]rows.PoolID{"web": 3, "other": 2}, got); diff != "" {
 		t.Errorf("pool ids (-want +got):\n%s", diff)
 	}
-	wantMembers := []Member{{ID: 3, Name: "b1", Forward: Forward{backend(1, 1).MAC, 2}, Address: "10.0.0.1", Weight: 1}}
+	wantMembers := []Member{{ID: 3, Name: "b1", Forward: rows.Forward{MAC: backend(1, 1).MAC, Port: 2}, Address: "10.0.0.1", Weight: 1}}
 	if diff := cmp.Diff(wantMembers, w.st.Pools["web"].Members); diff != "" {
 		t.Errorf("members (-want +got):\n%s", diff)
 	}
@@ -554,8 +555,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				continue
 			}
 			for i, s := range p.Slots {
-				if s.former() != 0 && s.Backend != 0 && next(2) == 0 {
-					refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.former()})
+				if s.Former() != 0 && s.Backend != 0 && next(2) == 0 {
+					refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.Former()})
 				}
 			}
 			w.st, _ = Settle(w.st, refs)
@@ -570,7 +571,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		if c, ok := was.Census("web"); ok {
 			quiet = !waiting && c.Moving == 0
 		}
-		var copied []Slot
+		var copied []rows.Slot
 		if p := was.Pools["web"]; p != nil {
 			copied = slices.Clone(p.Slots)
 		}
@@ -580,7 +581,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 			t.Fatalf("%s: Step modified the state it was given", event)
 		}
 		waiting = len(report.Waiting) > 0
-		dead := func(id BackendID) bool {
+		dead := func(id rows.BackendID) bool {
 			key, _ := was.Backend(id)
 			return w.in.Health[key] == Down || w.in.Health[key] == Failing
 		}
@@ -596,12 +597,12 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				if slot.Epoch <= lastEpoch[i] {
 					t.Fatalf("%s: slot %d enters epoch %d and was in %d", event, i, slot.Epoch, lastEpoch[i])
 				}
-				former, _ := was.Backend(before.former())
-				if slot.former() == before.Backend && (before.Epoch == 0 || w.in.Over[former]) && dead(before.Backend) {
+				former, _ := was.Backend(before.Former())
+				if slot.Former() == before.Backend && (before.Epoch == 0 || w.in.Over[former]) && dead(before.Backend) {
 					lastEpoch[i] = slot.Epoch
 					continue
 				}
-				if dead(before.Backend) && slot.Old == before.former() && slot.Old != 0 && !w.in.Hold {
+				if dead(before.Backend) && slot.Old == before.Former() && slot.Old != 0 && !w.in.Hold {
 					lastEpoch[i] = slot.Epoch // it settled where its living flows are, and moves on
 					continue
 				}
@@ -611,14 +612,14 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				lastEpoch[i] = slot.Epoch
 				continue
 			}
-			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.former() && slot.former() == before.Backend {
+			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.Former() && slot.Former() == before.Backend {
 				continue // it turns, and everybody keeps the flows that he has
 			}
-			if before.Grace != 0 && (slot == Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank, Back: before.Back} ||
-				slot == Slot{Backend: before.Grace} && before.Backend == 0) {
+			if before.Grace != 0 && (slot == rows.Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank, Back: before.Back} ||
+				slot == rows.Slot{Backend: before.Grace} && before.Backend == 0) {
 				continue // it lives after all
 			}
-			if key, _ := was.Backend(before.Grace); w.in.Over[key] && slot == (Slot{Backend: before.Backend}) {
+			if key, _ := was.Backend(before.Grace); w.in.Over[key] && slot == (rows.Slot{Backend: before.Backend}) {
 				continue // its grace is over
 			}
 			// Everything else is because somebody is dead.

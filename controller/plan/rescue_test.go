@@ -1,6 +1,10 @@
 package plan
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/sluicelb/sluice/controller/rows"
+)
 
 // A move that brings no pool nearer to its shares is surplus.
 func TestSurplus(t *testing.T) {
@@ -11,15 +15,15 @@ func TestSurplus(t *testing.T) {
 		anybody: true,
 	}
 	w.roster = newRoster(w.pool.Members)
-	slots := func(ids ...BackendID) (s []Slot) {
+	slots := func(ids ...rows.BackendID) (s []rows.Slot) {
 		for _, id := range ids {
-			s = append(s, Slot{Backend: id})
+			s = append(s, rows.Slot{Backend: id})
 		}
 		return s
 	}
 	tests := []struct {
 		name          string
-		before, after []Slot
+		before, after []rows.Slot
 		want          int
 	}{
 		{"nothing", slots(1, 1, 2, 2), slots(1, 1, 2, 2), 0},
@@ -38,7 +42,7 @@ func TestSurplus(t *testing.T) {
 
 // A slot whose backend dies goes to the old one, which has flows there, or else to the one at home.
 func TestRescuePrefersOldThenHome(t *testing.T) {
-	orphans := func(slot func(i int) Slot) []Slot {
+	orphans := func(slot func(i int) rows.Slot) []rows.Slot {
 		w := &work{
 			pool:    Pool{Members: []Member{{ID: 1, Name: "b1"}, {ID: 2, Name: "b2"}, {ID: 3, Name: "b3"}}},
 			status:  []status{active, active, dead},
@@ -49,19 +53,19 @@ func TestRescuePrefersOldThenHome(t *testing.T) {
 		w.roster = newRoster(w.pool.Members)
 		for i := range 64 {
 			w.pool.Slots = append(w.pool.Slots, slot(i))
-			w.pool.Home = append(w.pool.Home, BackendID(1+i%2))
+			w.pool.Home = append(w.pool.Home, rows.BackendID(1+i%2))
 		}
 		new(stepper).rescue(w)
 		return w.pool.Slots
 	}
-	for i, got := range orphans(func(int) Slot { return Slot{Backend: 3} }) {
-		if want := (Slot{Backend: BackendID(1 + i%2)}); got != want {
+	for i, got := range orphans(func(int) rows.Slot { return rows.Slot{Backend: 3} }) {
+		if want := (rows.Slot{Backend: rows.BackendID(1 + i%2)}); got != want {
 			t.Errorf("settled slot %d: %+v, want it at home, %+v", i, got, want)
 		}
 	}
-	old := func(i int) BackendID { return BackendID(2 - i%2) }
-	for i, got := range orphans(func(i int) Slot { return Slot{Backend: 3, Old: old(i), Epoch: 1} }) {
-		if want := (Slot{Backend: old(i)}); got != want {
+	old := func(i int) rows.BackendID { return rows.BackendID(2 - i%2) }
+	for i, got := range orphans(func(i int) rows.Slot { return rows.Slot{Backend: 3, Old: old(i), Epoch: 1} }) {
+		if want := (rows.Slot{Backend: old(i)}); got != want {
 			t.Errorf("moving slot %d: %+v, want it settled where its old flows are, %+v", i, got, want)
 		}
 	}

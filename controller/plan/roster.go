@@ -3,6 +3,8 @@ package plan
 import (
 	"cmp"
 	"slices"
+
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // roster finds members by id.
@@ -31,14 +33,14 @@ func newRoster(members []Member) roster {
 }
 
 // at returns the index of the member, -1 when there is none: 0 is nobody's id.
-func (r *roster) at(id BackendID) int {
+func (r *roster) at(id rows.BackendID) int {
 	if id == 0 || len(r.members) == 0 {
 		return -1
 	}
 	if d := id - r.members[0].ID; int(d) < len(r.near) {
 		return int(r.near[d])
 	}
-	if i, ok := slices.BinarySearchFunc(r.members, id, func(m Member, id BackendID) int { return cmp.Compare(m.ID, id) }); ok {
+	if i, ok := slices.BinarySearchFunc(r.members, id, func(m Member, id rows.BackendID) int { return cmp.Compare(m.ID, id) }); ok {
 		return i
 	}
 	return -1

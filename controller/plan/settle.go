@@ -3,6 +3,8 @@ package plan
 import (
 	"maps"
 	"slices"
+
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every switch, or
@@ -12,7 +14,7 @@ import (
 // An idle notification counts only when slot_old could have been hit for the whole drain time: when its
 // slot row said move, and every VIP of the pool led to this generation. Before, silence says nothing.
 func Settle(st State, ended []SlotRef) (State, int) {
-	names := make(map[PoolID]string, len(st.Pools))
+	names := make(map[rows.PoolID]string, len(st.Pools))
 	for name, p := range st.Pools {
 		names[p.ID] = name
 	}
@@ -24,7 +26,7 @@ func Settle(st State, ended []SlotRef) (State, int) {
 		if !ours {
 			p = st.Pools[name]
 		}
-		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 || p.Slots[ref.Slot].former() != ref.Old {
+		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 || p.Slots[ref.Slot].Former() != ref.Old {
 			continue
 		}
 		if !ours {
@@ -32,7 +34,7 @@ func Settle(st State, ended []SlotRef) (State, int) {
 			c.Slots = slices.Clone(p.Slots)
 			p, changed[name] = &c, &c
 		}
-		p.Slots[ref.Slot] = Slot{Backend: p.Slots[ref.Slot].Backend}
+		p.Slots[ref.Slot] = rows.Slot{Backend: p.Slots[ref.Slot].Backend}
 		n++
 	}
 	if n > 0 {

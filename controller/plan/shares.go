@@ -1,10 +1,14 @@
 package plan
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/sluicelb/sluice/controller/rows"
+)
 
 // weighted is somebody who takes part in a division of slots.
 type weighted struct {
-	id     BackendID
+	id     rows.BackendID
 	weight int
 }
 

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 func weightedBy(weights ...int) []weighted {
 	by := make([]weighted, len(weights))
 	for i, w := range weights {
-		by[i] = weighted{BackendID(i + 1), w}
+		by[i] = weighted{rows.BackendID(i + 1), w}
 	}
 	return by
 }
@@ -107,8 +109,8 @@ func TestSharesHaveTheLowestPeak(t *testing.T) {
 }
 
 // peak returns the greatest ratio of slots to exact share.
-func peak(slots []Slot, by []weighted) float64 {
-	counts := make(map[BackendID]int)
+func peak(slots []rows.Slot, by []weighted) float64 {
+	counts := make(map[rows.BackendID]int)
 	for _, s := range slots {
 		counts[s.Backend]++
 	}

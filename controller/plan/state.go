@@ -1,11 +1,13 @@
 package plan
 
+import "github.com/sluicelb/sluice/controller/rows"
+
 // State is what the plan remembers: who has which slot is a matter of history, not of the intent
 // alone. It is stored with the intent. The zero State is the one before the first Step. A State and
 // all it points to is never modified once returned: Step and Settle copy what they change.
 type State struct {
-	NextPool    PoolID
-	NextBackend BackendID
+	NextPool    rows.PoolID
+	NextBackend rows.BackendID
 	// NextEpoch only grows: the switch's mark cells keep epochs for ever, and one that is used again
 	// takes the flows of its first use for new ones.
 	NextEpoch uint32
@@ -14,11 +16,11 @@ type State struct {
 
 // Pool is the memory of one pool.
 type Pool struct {
-	ID         PoolID
+	ID         rows.PoolID
 	Generation uint8 // another one each time the number of slots changes
 	Members    []Member
-	Home       []BackendID // who has each slot when everybody is up
-	Slots      []Slot      // the same length
+	Home       []rows.BackendID // who has each slot when everybody is up
+	Slots      []rows.Slot      // the same length
 	// Entered is the last epoch that each slot has entered, 0: none; nil: none has. Flows that were opened in an
 	// epoch stay marked for as long as it lives, so a slot enters only epochs that are younger.
 	Entered []uint32
@@ -26,9 +28,9 @@ type Pool struct {
 
 // Member is a backend of the intent, or one that left it and still serves old flows.
 type Member struct {
-	ID   BackendID
+	ID   rows.BackendID
 	Name string
-	Forward
+	rows.Forward
 	Address string // where healthd finds it, be it removed or not; unknown to older stores
 	Weight  int
 	Removed bool // from the intent

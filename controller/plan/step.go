@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/limits"
 )
 
@@ -175,7 +176,7 @@ func (s *stepper) begin(cfg *config.Pool, was *Pool) (*work, error) {
 		if s.next.NextPool++; s.next.NextPool == 0 {
 			return nil, errors.New("every pool id has been used")
 		}
-		w.pool.Home, w.pool.Slots = make([]BackendID, cfg.Slots), make([]Slot, cfg.Slots)
+		w.pool.Home, w.pool.Slots = make([]rows.BackendID, cfg.Slots), make([]rows.Slot, cfg.Slots)
 	} else {
 		w.pool = *was
 	}
@@ -200,7 +201,7 @@ func (s *stepper) members(w *work) error {
 		known[members[i].Name] = i
 	}
 	for _, b := range w.cfg.Backends {
-		m := Member{Name: b.Name, Forward: Forward{MAC: b.MAC, Port: b.SwitchPort}, Address: b.Address.String(), Weight: b.Weight}
+		m := Member{Name: b.Name, Forward: rows.Forward{MAC: b.MAC, Port: b.SwitchPort}, Address: b.Address.String(), Weight: b.Weight}
 		if i, ok := known[b.Name]; ok {
 			m.ID = members[i].ID
 			members[i] = m
@@ -234,7 +235,7 @@ func (s *stepper) resize(w *work) {
 		s.report.Waiting = append(s.report.Waiting, Wait{Pool: w.cfg.Name, Slots: have, Why: TableFull})
 		return
 	}
-	slots, home := make([]Slot, want), make([]BackendID, want)
+	slots, home := make([]rows.Slot, want), make([]rows.BackendID, want)
 	for i := range slots {
 		slots[i], home[i] = w.pool.Slots[i%have], w.pool.Home[i%have]
 	}
@@ -341,14 +342,14 @@ func (s *stepper) finish(w *work) *Pool {
 // moves reports the difference between the pool's slots before and after.
 func (s *stepper) moves(w *work) {
 	type key struct {
-		from, to       BackendID
+		from, to       rows.BackendID
 		gradual, grace bool
 	}
 	counts := make(map[key]int)
 	for i, slot := range w.pool.Slots {
 		before := w.before[i]
 		if before.Backend != slot.Backend {
-			stays := slot.former() == before.Backend && before.Backend != 0
+			stays := slot.Former() == before.Backend && before.Backend != 0
 			counts[key{before.Backend, slot.Backend, stays && slot.Old != 0, stays && slot.Grace != 0}]++
 		}
 	}
@@ -365,7 +366,7 @@ func (s *stepper) moves(w *work) {
 }
 
 // surplus counts the moves from before to after that brought the pool no nearer to its shares.
-func (w *work) surplus(before, after []Slot) int {
+func (w *work) surplus(before, after []rows.Slot) int {
 	n := 0
 	was, is := make([]int, len(w.pool.Members)), make([]int, len(w.pool.Members))
 	for i, slot := range after {

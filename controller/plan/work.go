@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 type status uint8
@@ -19,10 +20,10 @@ const (
 type work struct {
 	cfg    *config.Pool
 	was    *Pool // nil: the pool is new
-	before []Slot
+	before []rows.Slot
 	pool   Pool
 	// regained is before, with what went back to those who have flows there; nil when nothing did.
-	regained []Slot
+	regained []rows.Slot
 
 	roster roster
 	cloned bool // pool.Slots is the work's own
@@ -38,8 +39,8 @@ type work struct {
 	forward bool // nobody is, and all_down says forward: slots without a backend go to those who would be
 	keep    bool // the dead keep their open flows for a grace
 
-	over  []BackendID   // of the dead: those whose grace is over
-	stuck map[stuck]int // slots of the dead that wait
+	over  []rows.BackendID // of the dead: those whose grace is over
+	stuck map[stuck]int    // slots of the dead that wait
 }
 
 // stuck is a reason for which slots of a dead backend wait.
@@ -103,7 +104,7 @@ func (w *work) takers(lacks []int) []taker {
 }
 
 // set changes a slot, in a copy.
-func (w *work) set(slot int, to Slot) {
+func (w *work) set(slot int, to rows.Slot) {
 	if !w.cloned {
 		w.pool.Slots, w.cloned = slices.Clone(w.pool.Slots), true
 	}
@@ -130,7 +131,7 @@ func (w *work) enter(slot int, epoch uint32) {
 }
 
 // back gives a slot to a backend that has flows there, whatever the shares say: that is no surplus.
-func (w *work) back(slot int, to Slot) {
+func (w *work) back(slot int, to rows.Slot) {
 	w.set(slot, to)
 	if w.regained == nil {
 		w.regained = slices.Clone(w.before)
@@ -139,13 +140,13 @@ func (w *work) back(slot int, to Slot) {
 }
 
 // lives says whether the backend is there and not dead.
-func (w *work) lives(id BackendID) bool {
+func (w *work) lives(id rows.BackendID) bool {
 	i := w.roster.at(id)
 	return i >= 0 && w.status[i] != dead
 }
 
 // keeps says whether the open flows of a backend that is dead stay with it yet.
-func (w *work) keeps(id BackendID) bool {
+func (w *work) keeps(id rows.BackendID) bool {
 	return w.keep && w.roster.at(id) >= 0 && !slices.Contains(w.over, id)
 }
 
@@ -173,12 +174,12 @@ func (s *stepper) rescue(w *work) {
 			continue
 		}
 		moving = true
-		if former := slot.former(); former != 0 && !w.lives(former) && !w.keeps(former) && w.anybody {
-			slot = Slot{Backend: slot.Backend}
+		if former := slot.Former(); former != 0 && !w.lives(former) && !w.keeps(former) && w.anybody {
+			slot = rows.Slot{Backend: slot.Backend}
 			w.set(i, slot)
 		}
 		if own := w.roster.at(slot.Grace); slot.Backend == 0 && own >= 0 && (w.status[own] == active || w.forward || !w.anybody && w.status[own] == leaving) {
-			slot = Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
+			slot = rows.Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
 			w.back(i, slot)
 		}
 		if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
@@ -224,8 +225,8 @@ func (s *stepper) close(w *work) {
 }
 
 // leave lets a slot's new flows go to another backend, 0: nobody, and its open ones stay.
-func (w *work) leave(slot int, to BackendID, bank uint8, epoch uint32) {
-	w.set(slot, Slot{Backend: to, Grace: w.pool.Slots[slot].Backend, Bank: bank, Epoch: epoch})
+func (w *work) leave(slot int, to rows.BackendID, bank uint8, epoch uint32) {
+	w.set(slot, rows.Slot{Backend: to, Grace: w.pool.Slots[slot].Backend, Bank: bank, Epoch: epoch})
 	w.enter(slot, epoch)
 }
 
@@ -240,9 +241,9 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		id, was := w.pool.Members[member].ID, w.pool.Slots[slot]
 		w.held[member]++
 		lacks[member]--
-		switch former, keeps := was.former(), w.keeps(was.Backend); {
+		switch former, keeps := was.Former(), w.keeps(was.Backend); {
 		case former == id || former == 0 && !keeps:
-			w.set(slot, Slot{Backend: id})
+			w.set(slot, rows.Slot{Backend: id})
 		case !keeps:
 			was.Backend = id // the former one keeps what it has
 			w.set(slot, was)
@@ -265,22 +266,22 @@ func (s *stepper) adopt(w *work, orphans []int) {
 	for _, i := range orphans {
 		slot := w.pool.Slots[i]
 		keeps := w.keeps(slot.Backend)
-		if !keeps && !slot.Back || slot.Backend == 0 || !w.lives(slot.former()) {
+		if !keeps && !slot.Back || slot.Backend == 0 || !w.lives(slot.Former()) {
 			rest = append(rest, i)
 			continue
 		}
-		old := w.roster.at(slot.former())
-		if to := slot.flip(false); keeps {
+		old := w.roster.at(slot.Former())
+		if to := flip(slot, false); keeps {
 			w.back(i, to)
 		} else {
-			w.back(i, Slot{Backend: to.Backend})
+			w.back(i, rows.Slot{Backend: to.Backend})
 		}
 		w.held[old]++
 		lacks[old]--
 	}
 	free, left := make([]bool, len(w.pool.Slots)), 0
 	for _, i := range rest {
-		if old := w.roster.at(w.pool.Slots[i].former()); old >= 0 && lacks[old] > 0 {
+		if old := w.roster.at(w.pool.Slots[i].Former()); old >= 0 && lacks[old] > 0 {
 			place(i, old)
 		} else if home := w.roster.at(w.pool.Home[i]); home >= 0 && lacks[home] > 0 {
 			place(i, home)
@@ -300,7 +301,7 @@ func (s *stepper) adopt(w *work, orphans []int) {
 }
 
 // wait lets a slot stay where it is for now.
-func (w *work) wait(backend BackendID, why Why) {
+func (w *work) wait(backend rows.BackendID, why Why) {
 	if w.stuck == nil {
 		w.stuck = make(map[stuck]int)
 	}
@@ -315,11 +316,11 @@ func (s *stepper) turn(w *work) {
 		if slot.Epoch == 0 || slot.Backend == 0 {
 			continue
 		}
-		from, to := w.roster.at(slot.Backend), w.roster.at(slot.former())
+		from, to := w.roster.at(slot.Backend), w.roster.at(slot.Former())
 		if from < 0 || to < 0 || lacks[from] >= 0 || lacks[to] <= 0 || w.status[from] == dead || w.status[to] == dead {
 			continue
 		}
-		w.set(i, slot.flip(true))
+		w.set(i, flip(slot, true))
 		if slot.Old == 0 {
 			s.room-- // below 0: what cannot be in slot_old stands in the slot's row
 		}
@@ -339,7 +340,7 @@ func (s *stepper) turn(w *work) {
 // regain turns the grace of backends that live after all into moves as any other.
 func (s *stepper) regain(w *work) {
 	s.takeStock()
-	full := make(map[BackendID]int)
+	full := make(map[rows.BackendID]int)
 	for i, slot := range w.pool.Slots {
 		if slot.Grace == 0 || slot.Backend == 0 || !w.lives(slot.Grace) {
 			continue
@@ -370,7 +371,7 @@ func (w *work) move(room int, bank uint8, epoch uint32) int {
 		if room <= 0 || lacks[member] <= 0 || w.pool.Slots[slot].Epoch != 0 || lacks[from] >= 0 {
 			return false
 		}
-		w.set(slot, Slot{Backend: w.pool.Members[member].ID, Old: w.pool.Members[from].ID, Bank: bank, Epoch: epoch})
+		w.set(slot, rows.Slot{Backend: w.pool.Members[member].ID, Old: w.pool.Members[from].ID, Bank: bank, Epoch: epoch})
 		w.enter(slot, epoch)
 		w.held[from]--
 		lacks[from]++
@@ -399,9 +400,9 @@ func (w *work) forget() {
 	if !slices.ContainsFunc(w.pool.Members, removed) {
 		return
 	}
-	named := make(map[BackendID]bool)
+	named := make(map[rows.BackendID]bool)
 	for _, slot := range w.pool.Slots {
-		named[slot.Backend], named[slot.former()] = true, true
+		named[slot.Backend], named[slot.Former()] = true, true
 	}
 	w.pool.Members = slices.DeleteFunc(slices.Clone(w.pool.Members), func(m Member) bool { return m.Removed && !named[m.ID] })
 }
@@ -419,7 +420,7 @@ func (w *work) distance(held []int) int {
 	return n
 }
 
-func (w *work) name(id BackendID) string {
+func (w *work) name(id rows.BackendID) string {
 	if i := w.roster.at(id); i >= 0 {
 		return w.pool.Members[i].Name
 	}
@@ -430,10 +431,5 @@ func (w *work) name(id BackendID) string {
 func (w *work) unchanged() bool {
 	a, b := w.was, &w.pool
 	return a.Generation == b.Generation && slices.Equal(a.Members, b.Members) &&
-		same(a.Home, b.Home) && same(a.Slots, b.Slots) && same(a.Entered, b.Entered)
-}
-
-// same reports whether two slices are one.
-func same[E any](a, b []E) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+		rows.Same(a.Home, b.Home) && rows.Same(a.Slots, b.Slots) && rows.Same(a.Entered, b.Entered)
 }

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // wide is a State of more documents than an etcd with default limits takes operations, and with an intent of
@@ -25,7 +26,7 @@ func wide(pools, text int) State {
 	for i := range pools {
 		name := fmt.Sprintf("pool%d", i)
 		pool := *sample().Plan.Pools["web"]
-		pool.ID = plan.PoolID(i + 1)
+		pool.ID = rows.PoolID(i + 1)
 		st.Plan.Pools[name] = &pool
 		st.Verdicts[plan.BackendKey{Pool: name, Backend: "web1"}] = Verdict{Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when}
 	}

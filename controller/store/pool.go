@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/limits"
 )
 
@@ -69,26 +70,26 @@ func encodePool(p *plan.Pool) ([]byte, error) {
 }
 
 type slotColumn struct {
-	get func(*plan.Slot) uint64
-	set func(*plan.Slot, uint64)
+	get func(*rows.Slot) uint64
+	set func(*rows.Slot, uint64)
 }
 
 var slotColumns = []slotColumn{
-	{func(s *plan.Slot) uint64 { return uint64(s.Backend) }, func(s *plan.Slot, x uint64) { s.Backend = plan.BackendID(x) }},
-	{func(s *plan.Slot) uint64 { return uint64(s.Old) }, func(s *plan.Slot, x uint64) { s.Old = plan.BackendID(x) }},
-	{func(s *plan.Slot) uint64 { return uint64(s.Epoch) }, func(s *plan.Slot, x uint64) { s.Epoch = uint32(x) }},
-	{func(s *plan.Slot) uint64 { return uint64(s.Bank) }, func(s *plan.Slot, x uint64) { s.Bank = uint8(x) }},
+	{func(s *rows.Slot) uint64 { return uint64(s.Backend) }, func(s *rows.Slot, x uint64) { s.Backend = rows.BackendID(x) }},
+	{func(s *rows.Slot) uint64 { return uint64(s.Old) }, func(s *rows.Slot, x uint64) { s.Old = rows.BackendID(x) }},
+	{func(s *rows.Slot) uint64 { return uint64(s.Epoch) }, func(s *rows.Slot, x uint64) { s.Epoch = uint32(x) }},
+	{func(s *rows.Slot) uint64 { return uint64(s.Bank) }, func(s *rows.Slot, x uint64) { s.Bank = uint8(x) }},
 }
 
 // laterColumns are absent from what programs wrote that knew no graces.
 var laterColumns = []slotColumn{
-	{func(s *plan.Slot) uint64 { return uint64(s.Grace) }, func(s *plan.Slot, x uint64) { s.Grace = plan.BackendID(x) }},
-	{func(s *plan.Slot) uint64 {
+	{func(s *rows.Slot) uint64 { return uint64(s.Grace) }, func(s *rows.Slot, x uint64) { s.Grace = rows.BackendID(x) }},
+	{func(s *rows.Slot) uint64 {
 		if s.Back {
 			return 1
 		}
 		return 0
-	}, func(s *plan.Slot, x uint64) { s.Back = x != 0 }},
+	}, func(s *rows.Slot, x uint64) { s.Back = x != 0 }},
 }
 
 func decodePool(doc []byte) (*plan.Pool, error) {
@@ -121,13 +122,13 @@ func decodePool(doc []byte) (*plan.Pool, error) {
 		return nil, fmt.Errorf("%d slots, at most %d are possible", max(homes, slots), maxSlots)
 	}
 	if homes > 0 {
-		p.Home = make([]plan.BackendID, homes)
+		p.Home = make([]rows.BackendID, homes)
 	}
 	for i := range p.Home {
-		p.Home[i] = plan.BackendID(number())
+		p.Home[i] = rows.BackendID(number())
 	}
 	if slots > 0 {
-		p.Slots = make([]plan.Slot, slots)
+		p.Slots = make([]rows.Slot, slots)
 	}
 	for _, column := range slotColumns {
 		for i := range p.Slots {

@@ -8,13 +8,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // A pool that a program wrote which knew no graces is read as one without any.
 func TestPoolWithoutLaterColumns(t *testing.T) {
 	want := *sample().Plan.Pools["web"]
-	want.Entered, want.Slots = nil, []plan.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7}, {}}
+	want.Entered, want.Slots = nil, []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7}, {}}
 	doc, err := encodePool(&want)
 	if err != nil {
 		t.Fatal(err)

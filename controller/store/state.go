@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -24,7 +25,7 @@ type State struct {
 	Admin    map[plan.BackendKey]plan.Admin
 	Verdicts map[plan.BackendKey]Verdict
 	// VIPAge is the intent's revision that each VIP came with.
-	VIPAge map[plan.VIPKey]int64
+	VIPAge map[rows.VIPKey]int64
 	// Retired are MACs that VIPs had, and until when they are kept from being flooded.
 	Retired map[packet.MAC]time.Time
 }
@@ -72,8 +73,8 @@ const (
 )
 
 type planDoc struct {
-	NextPool    plan.PoolID    `json:"next_pool"`
-	NextBackend plan.BackendID `json:"next_backend"`
+	NextPool    rows.PoolID    `json:"next_pool"`
+	NextBackend rows.BackendID `json:"next_backend"`
 	NextEpoch   uint32         `json:"next_epoch"`
 	VIPAge      []ageDoc       `json:"vip_age"`
 
@@ -191,7 +192,7 @@ func decode(docs map[string][]byte) (State, error) {
 	st := State{
 		Admin:    make(map[plan.BackendKey]plan.Admin),
 		Verdicts: make(map[plan.BackendKey]Verdict),
-		VIPAge:   make(map[plan.VIPKey]int64),
+		VIPAge:   make(map[rows.VIPKey]int64),
 	}
 	var doc planDoc
 	var admin []adminDoc
@@ -232,7 +233,7 @@ func decode(docs map[string][]byte) (State, error) {
 	}
 	st.Intent.YAML = text
 	for _, a := range doc.VIPAge {
-		st.VIPAge[plan.VIPKey{Address: a.Address, Protocol: a.Protocol, Port: a.Port}] = a.Revision
+		st.VIPAge[rows.VIPKey{Address: a.Address, Protocol: a.Protocol, Port: a.Port}] = a.Revision
 	}
 	for _, a := range admin {
 		st.Admin[plan.BackendKey{Pool: a.Pool, Backend: a.Backend}] = a.Admin

@@ -16,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -30,11 +31,11 @@ func sample() State {
 	p := &plan.Pool{
 		ID: 3, Generation: 200,
 		Members: []plan.Member{
-			{ID: 7, Name: "web1", Forward: plan.Forward{MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3}, Weight: 100},
+			{ID: 7, Name: "web1", Forward: rows.Forward{MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3}, Weight: 100},
 			{ID: 300, Name: "web2", Weight: 1, Removed: true},
 		},
-		Home:    []plan.BackendID{7, 300, 7, 0},
-		Slots:   []plan.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7, Grace: 300, Back: true}, {}},
+		Home:    []rows.BackendID{7, 300, 7, 0},
+		Slots:   []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7, Grace: 300, Back: true}, {}},
 		Entered: []uint32{0, 1 << 31, 5, 0},
 	}
 	return State{
@@ -45,7 +46,7 @@ func sample() State {
 			Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when,
 			Author: "rack1", Session: "a1", Heard: when.Add(time.Second), Fell: when.Add(time.Minute),
 		}},
-		VIPAge:  map[plan.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
+		VIPAge:  map[rows.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
 		Retired: map[packet.MAC]time.Time{{2, 0x53, 0x4c, 0, 0, 9}: when},
 	}
 }
@@ -64,7 +65,7 @@ func open(t *testing.T, cfg Config) (*Store, State) {
 func TestSurvivesReopening(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	s, st := open(t, cfg)
-	empty := State{Admin: map[plan.BackendKey]plan.Admin{}, Verdicts: map[plan.BackendKey]Verdict{}, VIPAge: map[plan.VIPKey]int64{}}
+	empty := State{Admin: map[plan.BackendKey]plan.Admin{}, Verdicts: map[plan.BackendKey]Verdict{}, VIPAge: map[rows.VIPKey]int64{}}
 	if diff := cmp.Diff(empty, st); diff != "" {
 		t.Errorf("new store (-want +got):\n%s", diff)
 	}
@@ -148,7 +149,7 @@ func TestWritesOnlyWhatDiffers(t *testing.T) {
 		t.Error("saving the same again wrote something")
 	}
 	web := *st.Plan.Pools["web"]
-	web.Slots = append([]plan.Slot{{Backend: 300}}, web.Slots[1:]...)
+	web.Slots = append([]rows.Slot{{Backend: 300}}, web.Slots[1:]...)
 	st.Plan.Pools = map[string]*plan.Pool{"web": &web, "empty": st.Plan.Pools["empty"]}
 	st.Verdicts = map[plan.BackendKey]Verdict{
 		web1: st.Verdicts[web1], {Pool: "empty", Backend: "e1"}: {Health: plan.Up, Since: when, DetectedAt: when},
@@ -364,13 +365,13 @@ func BenchmarkSaveAfterOneSlotMoved(b *testing.B) {
 	defer s.Close()
 	st := sample()
 	web := *st.Plan.Pools["web"]
-	web.Slots = make([]plan.Slot, 4096)
+	web.Slots = make([]rows.Slot, 4096)
 	for i := range web.Slots {
-		web.Slots[i].Backend = plan.BackendID(1 + i*7919%10)
+		web.Slots[i].Backend = rows.BackendID(1 + i*7919%10)
 	}
 	for i := 0; b.Loop(); i++ {
 		next := web
-		next.Slots = append([]plan.Slot{{Backend: plan.BackendID(i + 1)}}, web.Slots[1:]...)
+		next.Slots = append([]rows.Slot{{Backend: rows.BackendID(i + 1)}}, web.Slots[1:]...)
 		st.Plan.Pools = map[string]*plan.Pool{"web": &next}
 		if err := s.Save(b.Context(), st); err != nil {
 			b.Fatal(err)

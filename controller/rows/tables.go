@@ -1,0 +1,133 @@
+package rows
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/p4/packet"
+)
+
+// PoolID, BackendID name pools and backends in the switch. 0 is nobody. An id is given once and never
+// again to another.
+type (
+	PoolID    uint32
+	BackendID uint32
+)
+
+// Tables is the content of one switch's tables, as wanted or as read back. station and l2 are not
+// here: the switch's own traffic decides what they hold. Whoever has a Tables must not change the
+// slot slices in it: they are shared.
+type Tables struct {
+	Backend      map[BackendID]Forward
+	Slots        map[SlotTable]Slots
+	VIP          map[VIPKey]ToPool
+	VIPAddress   map[netip.Addr]struct{}
+	ARPGuard     map[netip.Addr]struct{}
+	ARPResponder map[netip.Addr]packet.MAC
+	// Ports of stations that never move, by MAC: frames from one on another port are dropped, and frames
+	// to it go there. They are Nowhere for the MAC of a VIP: nobody sends by it, and what is sent to it
+	// and no service takes is dropped.
+	PinnedStation map[packet.MAC]uint16
+	PinnedL2      map[packet.MAC]uint16
+	// PinnedARP has the one MAC by which ARP may answer for each address of a station that the intent gives.
+	PinnedARP map[netip.Addr]packet.MAC
+	Flood     []uint16 // ports of the flood group, ascending; nil: no group
+}
+
+// NewTables returns Tables without rows.
+func NewTables() Tables {
+	return Tables{
+		Backend: make(map[BackendID]Forward), Slots: make(map[SlotTable]Slots), VIP: make(map[VIPKey]ToPool),
+		VIPAddress: make(map[netip.Addr]struct{}), ARPGuard: make(map[netip.Addr]struct{}),
+		ARPResponder:  make(map[netip.Addr]packet.MAC),
+		PinnedStation: make(map[packet.MAC]uint16), PinnedL2: make(map[packet.MAC]uint16),
+		PinnedARP: make(map[netip.Addr]packet.MAC),
+	}
+}
+
+// Nowhere is the port of who has none.
+const Nowhere uint16 = 0
+
+// Forward is the action of a backend row.
+type Forward struct {
+	MAC  packet.MAC
+	Port uint16
+}
+
+// SlotTable names one generation of a pool's slots.
+type SlotTable struct {
+	Pool       PoolID
+	Generation uint8
+}
+
+// Slots holds the slot and slot_old rows of one SlotTable, by slot number.
+type Slots struct {
+	Rows    []Slot
+	OldIdle time.Duration // idle timeout of the slot_old rows; 0 in what is read back: they differ
+}
+
+// VIPKey is the match of a vip row.
+type VIPKey struct {
+	Address  netip.Addr
+	Protocol config.Protocol
+	Port     uint16
+}
+
+// ToPool is the action of a vip row.
+type ToPool struct {
+	Pool       PoolID
+	Generation uint8
+	SlotMask   uint16
+}
+
+// Table is where the pool's slots are.
+func (p ToPool) Table() SlotTable { return SlotTable{p.Pool, p.Generation} }
+
+func (t SlotTable) String() string { return fmt.Sprintf("pool %d generation %d", t.Pool, t.Generation) }
+
+// Slot is one bucket of a pool, and at the same time its rows in the switch.
+//
+//	Backend == 0, Grace == 0: no row in slot; packets are dropped
+//	Epoch == 0:               settled: slot says to_backend(Backend)
+//	Epoch != 0, Grace == 0:   moving: slot says move(Backend, Bank, Epoch)
+//	Old != 0:                 slot_old says stay(Old)
+//	Grace != 0:               slot says leave(Backend, Grace, Bank, Epoch): Grace is down, and keeps its open
+//	                          flows for now. New ones go to Backend, and are dropped while that is 0.
+//	Back:                     slot says back(Backend, Grace, Bank, Epoch): it has gone back to Backend in the
+//	                          epoch in which it had left it. Marked flows are those of Old or Grace.
+//
+// In a plan a slot has Old or Grace, and never both, exactly when it has an Epoch, and Old never without
+// Backend; what is read back from a switch may be any mixture.
+type Slot struct {
+	Backend, Old, Grace BackendID
+	Epoch               uint32
+	Bank                uint8
+	Back                bool
+}
+
+// Former is the backend that keeps the slot's other flows; 0: nobody.
+func (s Slot) Former() BackendID { return cmp.Or(s.Old, s.Grace) }
+
+// slot returns a slot; false when the SlotTable has none of that number.
+func (t *Tables) slot(of SlotTable, i uint16) (Slot, bool) {
+	if rows := t.Slots[of].Rows; int(i) < len(rows) {
+		return rows[i], true
+	}
+	return Slot{}, false
+}
+
+// makeSlot returns the place of a slot, which is there afterwards.
+func (t *Tables) makeSlot(of SlotTable, i uint16) *Slot {
+	slots := t.Slots[of]
+	if n := int(i) + 1; n > len(slots.Rows) {
+		slots.Rows = append(slots.Rows, make([]Slot, n-len(slots.Rows))...)
+		if t.Slots == nil {
+			t.Slots = make(map[SlotTable]Slots)
+		}
+		t.Slots[of] = slots
+	}
+	return &slots.Rows[i]
+}

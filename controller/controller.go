@@ -20,14 +20,13 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -168,16 +167,15 @@ func (c *Controller) Run(ctx context.Context) error {
 	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
 	// moves begin than seconds go by, so those of before are below the clock.
 	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
-	group, ctx := errgroup.WithContext(ctx)
 	l := newLoop(c.log, db, state)
 	var devices sync.WaitGroup
 	defer devices.Wait()
-	ctx, stop := context.WithCancel(ctx)
+	working, stop := context.WithCancel(ctx)
 	defer stop() // devices that run already, where the start fails
 	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
 		candidate := &candidate{switchName: cfg.Name, target: cfg.Target, high: c.cfg.ElectionHigh, store: db, log: c.log}
 		cfg.Elect, cfg.StationIdle, cfg.Log, cfg.Session = candidate.elect, c.cfg.StationIdle, c.log, c.cfg.Session
-		return c.startDevice(ctx, &devices, cfg, w)
+		return c.startDevice(working, &devices, cfg, w)
 	}
 	// The devices' reports wait until the loop runs.
 	if err := l.begin(file, text); err != nil {
@@ -185,20 +183,27 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	l.tellVIPs()
 	revision := l.st.Intent.Revision
-	group.Go(func() error { return l.run(ctx, c.reloads(ctx)) })
-	group.Go(func() error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-db.Lost():
-			return store.ErrConflict
-		}
-	})
-	service := &service{loop: l, stopping: ctx.Done()}
-	group.Go(func() error { return api.Serve(ctx, listener, service, service) })
-	group.Go(func() error { return l.sampleRates(ctx, c.cfg.LoadInterval) })
+	tasks := []task.Task{
+		{Name: "decisions", Run: func(ctx context.Context) error {
+			defer stop() // no device works without them
+			return l.run(ctx, c.reloads(ctx))
+		}},
+		{Name: "store", Run: func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-db.Lost():
+				return store.ErrConflict
+			}
+		}},
+		{Name: "api", Run: func(ctx context.Context) error {
+			service := &service{loop: l, stopping: ctx.Done()}
+			return api.Serve(ctx, listener, service, service)
+		}},
+		{Name: "rates", Run: func(ctx context.Context) error { return l.sampleRates(ctx, c.cfg.LoadInterval) }},
+	}
 	if reports != nil {
-		group.Go(func() error { return reports.Run(ctx, l.loadReport) })
+		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error { return reports.Run(ctx, l.loadReport) }})
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
 	stored := "never"
@@ -207,8 +212,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	c.log.Info("controller started", "listen", c.Address(), "revision", revision, "stored_at", stored)
 	close(c.ready)
-	err = group.Wait()
-	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled) {
+	err = task.Run(ctx, tasks...)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil
 	}
 	return err

@@ -20,8 +20,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/gslb/keepalive"
@@ -35,6 +33,7 @@ import (
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/strict"
+	"github.com/sluicelb/sluice/internal/task"
 )
 
 // Config is what a Daemon needs to know beside its configuration file.
@@ -74,6 +73,7 @@ type Daemon struct {
 	files   chan []config.File // to the watcher of files: what the configuration was read from
 	load    func(file string) (*compiled, error)
 	now     atomic.Pointer[published]
+	ready   chan struct{}
 	sticky  *selection.StickyTable // lives through reloads: its keys are names
 
 	// Owned by loop.
@@ -112,7 +112,7 @@ func New(c Config) (_ *Daemon, err error) {
 	}
 	c.Hold = cmp.Or(c.Hold, watch.DefaultHold)
 	d := &Daemon{
-		cfg: c, log: c.Log, started: time.Now(),
+		cfg: c, log: c.Log, started: time.Now(), ready: make(chan struct{}),
 		sticky:  selection.NewStickyTable(stickyClients),
 		changed: make(chan struct{}, 1), orders: make(chan *order),
 		reloads: make(chan struct{}, 1), asked: make(chan chan<- error), settled: make(chan []config.File),
@@ -238,25 +238,28 @@ func (d *Daemon) poke() {
 
 // Run serves until ctx ends, and closes the sockets.
 func (d *Daemon) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.server.Run(ctx) })
-	g.Go(func() error { return d.keepalives.Run(ctx) })
-	g.Go(func() error { return d.watches.Run(ctx) })
-	g.Go(func() error { return d.negatives.Run(ctx) })
-	g.Go(func() error { return d.watchFiles(ctx) })
-	g.Go(func() error { return d.readFiles(ctx) })
-	g.Go(func() error { return d.loop(ctx) })
-	g.Go(func() error {
-		return control.Serve(ctx, d.control, service{d})
-	})
+	tasks := []task.Task{
+		{Name: "dns", Run: d.server.Run},
+		{Name: "keepalives", Run: d.keepalives.Run},
+		{Name: "controllers", Run: d.watches.Run},
+		{Name: "forwarding", Run: d.negatives.Run},
+		{Name: "watching files", Run: d.watchFiles},
+		{Name: "reading files", Run: d.readFiles},
+		{Name: "decisions", Run: d.loop},
+		{Name: "control", Run: func(ctx context.Context) error { return control.Serve(ctx, d.control, service{d}) }},
+	}
 	if d.metrics != nil {
-		g.Go(func() error { return serveMetrics(ctx, d.metrics, d) })
+		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error { return serveMetrics(ctx, d.metrics, d) }})
 	}
 	now := d.now.Load()
 	d.log.Info("gslb started", "file", d.cfg.File, "listen", d.Addrs(), "socket", d.Socket(),
 		"rules", len(now.view.Config.Rules), "answers", len(now.view.Config.Answers), "zones", len(now.view.Config.Zones))
-	return g.Wait()
+	close(d.ready) // the sockets are open since New
+	return task.Run(ctx, tasks...)
 }
+
+// Ready is closed when queries are answered.
+func (d *Daemon) Ready() <-chan struct{} { return d.ready }
 
 // loop owns all decisions: every change of the file, of what is observed and of what operators say comes
 // through it, and each becomes one new View.

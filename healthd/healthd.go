@@ -27,6 +27,7 @@ import (
 	"github.com/sluicelb/sluice/healthd/probe"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/strict"
+	"github.com/sluicelb/sluice/internal/task"
 )
 
 // Defaults of Config.
@@ -139,10 +140,7 @@ func (d *Daemon) Ready() <-chan struct{} { return d.ready }
 // Run checks and reports until ctx ends. It survives every loss of the controller.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer func() { d.client.Close() }() // whichever it is by then
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.scheduler.Run(ctx) })
-	g.Go(func() error { return d.keepTalking(ctx) })
-	return g.Wait()
+	return task.Run(ctx, task.Task{Name: "checks", Run: d.scheduler.Run}, task.Task{Name: "reports", Run: d.keepTalking})
 }
 
 // Pauses between attempts to reach the controller: doubled from the first to the last, less up to a half at

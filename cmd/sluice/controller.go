@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,6 +16,7 @@ import (
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/internal/strict"
+	"github.com/sluicelb/sluice/internal/task"
 )
 
 var controllerCommand = &cli.Command{
@@ -78,20 +76,7 @@ func runController(c *cli.Context, _ []string) error {
 		LoadReport:     c.String("load-report"),
 		LoadReportKeys: c.Path("load-report-key-file"),
 	})
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	go func() { // ends with the command
-		for {
-			select {
-			case <-hangup:
-				daemon.Reload()
-			case <-c.Context.Done():
-				return
-			}
-		}
-	}()
-	err = daemon.Run(c.Context)
+	err = task.Serve(c.Context, daemon, log)
 	if _, faulty := errors.AsType[*strict.Problem](err); faulty {
 		return usageError(errors.New(firstLines(err.Error())))
 	}

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,6 +12,7 @@ import (
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/strict"
+	"github.com/sluicelb/sluice/internal/task"
 )
 
 var gslbCommand = &cli.Command{
@@ -60,20 +58,7 @@ func runGSLB(c *cli.Context, _ []string) error {
 	if err != nil {
 		return gslbStartError(err)
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	go func() { // ends with the command
-		for {
-			select {
-			case <-hangup:
-				daemon.Reload()
-			case <-c.Context.Done():
-				return
-			}
-		}
-	}()
-	return daemon.Run(c.Context)
+	return task.Serve(c.Context, daemon, cfg.Log)
 }
 
 func gslbConfig(c *cli.Context) (gslb.Config, error) {

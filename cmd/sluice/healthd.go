@@ -9,6 +9,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd"
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/task"
 )
 
 var healthdCommand = &cli.Command{
@@ -65,5 +66,5 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	return d.Run(c.Context)
+	return task.Serve(c.Context, d, log)
 }

@@ -1,0 +1,81 @@
+// Package task runs what lives as long as a process: the tasks of a role, which end together, and the role itself, to
+// which signals of the operator go and whose readiness systemd hears of. What tasks do is their own.
+package task
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+)
+
+// Task is one of the things that a role does at the same time.
+type Task struct {
+	Name string // in its errors
+	Run  func(context.Context) error
+}
+
+// Run runs tasks until ctx ends, or one of them does with an error: then it ends the others, waits for them, and returns
+// that error after the task's name.
+func Run(ctx context.Context, tasks ...Task) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, t := range tasks {
+		g.Go(func() error {
+			if err := t.Run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", t.Name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Role is the work of a process.
+type Role interface {
+	Run(context.Context) error
+	// Ready is closed when the role does what others count on it for.
+	Ready() <-chan struct{}
+}
+
+// Serve runs a role as the work of this process. SIGHUP has it read its files again, if it can. Where systemd started the
+// process (sd_notify(3), Type=notify) it hears when the role is ready, and when it ends.
+func Serve(ctx context.Context, role Role, log *slog.Logger) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	reload := func() {}
+	if r, ok := role.(interface{ Reload() }); ok {
+		reload = r.Reload
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		ready, stopping := role.Ready(), ctx.Done()
+		for {
+			select {
+			case <-hangup:
+				reload()
+			case <-ready:
+				ready = nil
+				tell(daemon.SdNotifyReady, log)
+			case <-stopping:
+				stopping = nil
+				tell(daemon.SdNotifyStopping, log)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return role.Run(ctx)
+}
+
+func tell(state string, log *slog.Logger) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd is not told", "state", state, "error", err)
+	}
+}

@@ -243,7 +243,7 @@ func TestWatchVIPs(t *testing.T) {
 	tg.halt()
 	gone := www()
 	gone.Tags, gone.State, gone.Reason = nil, api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
-	gone.LiveBackends, gone.LiveWeight, gone.Load = 2, 200, loadreport.Offline
+	gone.LiveBackends, gone.LiveWeight, gone.Load, gone.Unseen = 2, 200, loadreport.Offline, true
 	until("the switch is gone", &api.VIPs{IntentRevision: 3, Vips: []*api.VIP{gone}})
 	tg.start()
 	back := www()

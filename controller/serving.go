@@ -18,6 +18,7 @@ type vipIs struct {
 	state   api.VIPStatus_State
 	reason  string
 	serving bool // traffic may come: some switch does with it what was decided, as far as that can be told
+	unseen  bool // a switch may serve that is out of sight, and none that is in sight does
 }
 
 // vipState is the one truth about a VIP. live says whether its pool takes new connections, dead whom switches send new
@@ -27,17 +28,19 @@ func (l *loop) vipState(v config.VIP, live bool, dead map[rows.BackendID]bool) v
 	case !v.Enabled:
 		return vipIs{state: api.VIPStatus_STATE_DISABLED}
 	case !l.connected():
-		return vipIs{state: api.VIPStatus_STATE_UNPROGRAMMED, reason: "no switch is connected"}
+		return vipIs{state: api.VIPStatus_STATE_UNPROGRAMMED, reason: "no switch is connected", unseen: live}
 	case !live:
 		return vipIs{state: api.VIPStatus_STATE_NO_BACKEND, reason: "no backend of the pool may receive traffic"}
 	}
-	serving := false
+	serving, hidden := false, false
 	var read, worse []string // switches that are being read back, and what is wrong with others
 	for _, name := range slices.Sorted(maps.Keys(l.views)) {
 		view := l.views[name]
 		switch {
 		case !view.connected():
+			hidden = true // not to be seen is not to be down: it may serve
 		case view.status.Lacks == nil:
+			hidden = true
 			read = append(read, name)
 		default:
 			wrong, serves := l.service(name, view, v, dead)
@@ -47,14 +50,15 @@ func (l *loop) vipState(v config.VIP, live bool, dead map[rows.BackendID]bool) v
 			}
 		}
 	}
+	unseen := hidden && !serving
 	switch {
 	case len(worse) == 1:
-		return vipIs{api.VIPStatus_STATE_DEGRADED, worse[0], serving}
+		return vipIs{api.VIPStatus_STATE_DEGRADED, worse[0], serving, unseen}
 	case len(worse) > 1:
-		return vipIs{api.VIPStatus_STATE_DEGRADED, fmt.Sprintf("%s; and %d more", worse[0], len(worse)-1), serving}
+		return vipIs{api.VIPStatus_STATE_DEGRADED, fmt.Sprintf("%s; and %d more", worse[0], len(worse)-1), serving, unseen}
 	case !serving:
 		reason := fmt.Sprintf("switch %s is being read back", text.List(read, 3))
-		return vipIs{state: api.VIPStatus_STATE_UNPROGRAMMED, reason: reason}
+		return vipIs{state: api.VIPStatus_STATE_UNPROGRAMMED, reason: reason, unseen: unseen}
 	}
 	return vipIs{state: api.VIPStatus_STATE_ACTIVE, serving: true}
 }

@@ -174,7 +174,7 @@ func (l *loop) vipMessage(v config.VIP, s liveShare, dead map[rows.BackendID]boo
 	is := l.vipState(v, s.owned, dead)
 	m := &api.VIP{
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Tags: v.Tags,
-		State: is.state, Reason: is.reason, Load: l.vipLoad(v, is, s),
+		State: is.state, Reason: is.reason, Load: l.vipLoad(v, is, s), Unseen: is.unseen,
 		LiveBackends: s.backends, TotalBackends: s.total, LiveWeight: s.weight, TotalWeight: s.weights,
 	}
 	return m

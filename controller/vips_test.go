@@ -52,6 +52,9 @@ func told(l *loop) string {
 	for _, v := range states.message.Vips {
 		state := strings.ToLower(strings.TrimPrefix(v.State.String(), "STATE_"))
 		fmt.Fprintf(&b, "%s %s %d/%d %d/%d load %d", v.Name, state, v.LiveBackends, v.TotalBackends, v.LiveWeight, v.TotalWeight, v.Load)
+		if v.Unseen {
+			b.WriteString(" unseen")
+		}
 		if v.Reason != "" {
 			b.WriteString(": " + v.Reason)
 		}
@@ -118,9 +121,9 @@ func TestVIPStates(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{"no switch yet", func() {}, `www unprogrammed 3/3 400/400 load 255: no switch is connected
-tls unprogrammed 3/3 400/400 load 255: no switch is connected
-db unprogrammed 1/1 100/100 load 255: no switch is connected
+		{"no switch yet", func() {}, `www unprogrammed 3/3 400/400 load 255 unseen: no switch is connected
+tls unprogrammed 3/3 400/400 load 255 unseen: no switch is connected
+db unprogrammed 1/1 100/100 load 255 unseen: no switch is connected
 off disabled 3/3 400/400 load 255
 `},
 		{"one switch", func() { l.switchIs(t, "leaf1", device.Synced) }, `www active 3/3 400/400 load 0
@@ -153,7 +156,7 @@ tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
 `},
-		{"the only switch does not take one", func() { l.switchIs(t, "leaf1", device.Degraded, www) }, `www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows
+		{"the only one in sight does not take one", func() { l.switchIs(t, "leaf1", device.Degraded, www) }, `www degraded 3/3 400/400 load 255 unseen: switch leaf1 does not take its rows
 tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
@@ -163,7 +166,12 @@ tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
 `},
-		{"and goes", func() { l.switchIs(t, "leaf2", device.Disconnected) }, `www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows
+		{"and goes out of sight", func() { l.switchIs(t, "leaf2", device.Disconnected) }, `www degraded 3/3 400/400 load 255 unseen: switch leaf1 does not take its rows
+tls active 3/3 400/400 load 64
+db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
+off disabled 3/3 400/400 load 255
+`},
+		{"and comes back without its rows", func() { l.switchIs(t, "leaf2", device.Reconciling, www) }, `www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows; and 1 more
 tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
@@ -184,8 +192,8 @@ off disabled 2/3 300/400 load 255
 		{"both switches are gone", func() {
 			l.switchIs(t, "leaf1", device.Disconnected)
 			l.switchIs(t, "leaf2", device.Disconnected)
-		}, `www unprogrammed 2/3 300/400 load 255: no switch is connected
-tls unprogrammed 2/3 300/400 load 255: no switch is connected
+		}, `www unprogrammed 2/3 300/400 load 255 unseen: no switch is connected
+tls unprogrammed 2/3 300/400 load 255 unseen: no switch is connected
 db unprogrammed 0/1 0/100 load 255: no switch is connected
 off disabled 2/3 300/400 load 255
 `},
@@ -212,7 +220,7 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
-	// Both VIPs of the pool lack the same.
+	// leaf2 is out of sight throughout. Both VIPs of the pool lack the same.
 	pool := func(a device.Astray) map[rows.VIPKey]device.Lack {
 		lacks := l.allHeld()
 		lacks[www], lacks[tls] = device.Lack{Slots: &a}, device.Lack{Slots: &a}
@@ -232,23 +240,23 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 		www   string
 		tls   string // the same unless given
 	}{
-		{"connected, and not read back", device.Reconciling, nil, "unprogrammed 2/3 300/400 load 255: switch leaf1 is being read back", ""},
+		{"connected, and not read back", device.Reconciling, nil, "unprogrammed 2/3 300/400 load 255 unseen: switch leaf1 is being read back", ""},
 		{"read back: it is empty", device.Reconciling, map[rows.VIPKey]device.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
-			"degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet", ""},
+			"degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet", ""},
 		{"read back: it holds the vip row alone", device.Reconciling, pool(device.Astray{Slots: 64, New: to{0: 64}}),
-			"degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet", ""},
+			"degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet", ""},
 		{"read back: it holds what was decided before", device.Reconciling, pool(device.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
 		{"all is written", device.Synced, l.allHeld(), ok, ""},
 		{"slots of the dead one are refused", device.Degraded, pool(device.Astray{Slots: 64, New: to{2: 16}}),
-			"degraded 2/3 300/400 load 255: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which is not up", ""},
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which is not up", ""},
 		{"slots of another are", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}),
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to web/web3", ""},
 		{"a backend's row is", device.Degraded, pool(device.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
-			"degraded 2/3 300/400 load 255: switch leaf1 does not take its rows: new flows of 16 of 64 slots go nowhere, open flows of 3 of 64 slots may break", ""},
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go nowhere, open flows of 3 of 64 slots may break", ""},
 		{"old paths are", device.Degraded, pool(device.Astray{Slots: 64, New: to{}, Old: 3}),
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: open flows of 3 of 64 slots may break", ""},
 		{"its ARP guard is", device.Degraded, row(device.Lack{Row: "arp_guard"}), "degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},
-		{"its ARP responder is", device.Degraded, row(device.Lack{Row: "arp_responder", Dead: true}), "degraded 2/3 300/400 load 255: switch leaf1 does not take its rows", ok},
+		{"its ARP responder is", device.Degraded, row(device.Lack{Row: "arp_responder", Dead: true}), "degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows", ok},
 		{"somebody else's rows are", device.Degraded, l.allHeld(), ok, ""},
 	} {
 		l.switchLacks(t, "leaf1", step.state, step.lacks)
@@ -269,7 +277,7 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	if _, _, err := l.apply(t.Context(), parse("test.yaml", more), nil); err != nil {
 		t.Fatal(err)
 	}
-	want := "new degraded 2/3 300/400 load 255: its rows are not on switch leaf1 yet"
+	want := "new degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet"
 	if got := strings.Split(told(l), "\n")[4]; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

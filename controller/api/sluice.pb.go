@@ -1187,6 +1187,9 @@ type VIP struct {
 	LiveWeight    uint32                 `protobuf:"varint,10,opt,name=live_weight,json=liveWeight,proto3" json:"live_weight,omitempty"`
 	TotalWeight   uint32                 `protobuf:"varint,11,opt,name=total_weight,json=totalWeight,proto3" json:"total_weight,omitempty"`
 	Load          uint32                 `protobuf:"varint,12,opt,name=load,proto3" json:"load,omitempty"` // 0 idle .. 254 full; 255: no traffic may come
+	// Nothing is known against the VIP, and no switch is seen to serve it: those that may are out of sight, as when they or
+	// the controller have just been restarted, or the way between them is cut, while they go on. Load is then 255.
+	Unseen        bool `protobuf:"varint,13,opt,name=unseen,proto3" json:"unseen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1303,6 +1306,13 @@ func (x *VIP) GetLoad() uint32 {
 		return x.Load
 	}
 	return 0
+}
+
+func (x *VIP) GetUnseen() bool {
+	if x != nil {
+		return x.Unseen
+	}
+	return false
 }
 
 type PoolStatus struct {
@@ -4528,7 +4538,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x10WatchVIPsRequest\"S\n" +
 	"\x04VIPs\x12'\n" +
 	"\x0fintent_revision\x18\x01 \x01(\x03R\x0eintentRevision\x12\"\n" +
-	"\x04vips\x18\x02 \x03(\v2\x0e.sluice.v1.VIPR\x04vips\"\xe5\x02\n" +
+	"\x04vips\x18\x02 \x03(\v2\x0e.sluice.v1.VIPR\x04vips\"\xfd\x02\n" +
 	"\x03VIP\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -4543,7 +4553,8 @@ const file_sluice_proto_rawDesc = "" +
 	" \x01(\rR\n" +
 	"liveWeight\x12!\n" +
 	"\ftotal_weight\x18\v \x01(\rR\vtotalWeight\x12\x12\n" +
-	"\x04load\x18\f \x01(\rR\x04load\"\xcf\x02\n" +
+	"\x04load\x18\f \x01(\rR\x04load\x12\x16\n" +
+	"\x06unseen\x18\r \x01(\bR\x06unseen\"\xcf\x02\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +

@@ -80,10 +80,8 @@ func (s *site) take(m *api.VIPs, hold time.Duration, now time.Time) bool {
 	return different
 }
 
-// take makes an entry of what is said of a VIP. A controller that has no switch, for it or they have just been
-// restarted or the way between them is cut, sees nothing of the VIP: the switches go on. What it said before stands
-// for the hold, if that counts; then the VIP is lost from sight. Of its backends the controller knows all the same:
-// without any the VIP is dead.
+// take makes an entry of what is said of a VIP. Of one that the controller sees nothing of, what it said before stands
+// for the hold, if that counts; then the VIP is lost from sight.
 func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time) entry {
 	e := entry{VIP: VIP{
 		Heard: true, Live: m.Load < loadreport.Offline, Load: int(min(m.Load, loadreport.Offline)),
@@ -92,7 +90,7 @@ func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time)
 	if !e.Live {
 		e.Reason = reasonOf(m)
 	}
-	if m.State == api.VIPStatus_STATE_UNPROGRAMMED && e.LiveBackends > 0 {
+	if m.Unseen {
 		e.blind = now
 		if !old.blind.IsZero() {
 			e.blind = old.blind

@@ -177,7 +177,7 @@ func active(name string, load uint32) *api.VIP {
 }
 
 func unprogrammed(name string, live uint32) *api.VIP {
-	return &api.VIP{Name: name, State: api.VIPStatus_STATE_UNPROGRAMMED, Reason: "no switch is connected", Load: 255, LiveBackends: live, TotalBackends: 3}
+	return &api.VIP{Name: name, State: api.VIPStatus_STATE_UNPROGRAMMED, Reason: "no switch is connected", Load: 255, Unseen: live > 0, LiveBackends: live, TotalBackends: 3}
 }
 
 func live(load int, since time.Time) VIP {
@@ -202,6 +202,9 @@ func TestWhatIsSaid(t *testing.T) {
 		{"no backend", &api.VIP{Name: "www", State: api.VIPStatus_STATE_NO_BACKEND, Reason: "no backend of the pool may receive traffic", Load: 255, TotalBackends: 3},
 			dead("no backend of the pool may receive traffic")},
 		{"disabled", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, TotalBackends: 3}, dead("disabled by the intent")},
+		{"held by none in sight, and nothing said before",
+			&api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED, Reason: "switch leaf1 does not take its rows", Load: 255, Unseen: true, LiveBackends: 2, TotalBackends: 3},
+			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3, Reason: "switch leaf1 does not take its rows"}},
 		{"no switch, no backend, and nothing said before", unprogrammed("www", 0), dead("no switch is connected")},
 		{"no switch, and nothing said before", unprogrammed("www", 2),
 			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3, Reason: "no switch is connected"}},

@@ -245,6 +245,7 @@ func TestWatchVIPs(t *testing.T) {
 	gone.Tags, gone.State, gone.Reason = nil, api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
 	gone.LiveBackends, gone.LiveWeight, gone.Load, gone.Unseen = 2, 200, loadreport.Offline, true
 	until("the switch is gone", &api.VIPs{IntentRevision: 3, Vips: []*api.VIP{gone}})
+	d.askUntil("load reports say so, too", loadreport.VIP(netip.MustParseAddrPort("10.0.0.100:80"), 6), is(loadreport.Report{Known: true, Load: loadreport.Offline, Unseen: true, Live: 2, Total: 3}))
 	tg.start()
 	back := www()
 	back.Tags, back.LiveBackends, back.LiveWeight, back.Load = nil, 2, 200, 85

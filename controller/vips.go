@@ -70,7 +70,7 @@ func (s *vipStates) add(v config.VIP, m *api.VIP) {
 }
 
 // report answers one item of a load report. Several VIPs are as loaded as the most loaded of them, and so
-// offline when one of them is; the backends of a pool count once.
+// offline when one of them is; else unseen when one of them is; the backends of a pool count once.
 func (s *vipStates) report(item loadreport.Item) loadreport.Report {
 	found := s.byTag[item.Tag]
 	if item.Tag == "" {
@@ -78,6 +78,7 @@ func (s *vipStates) report(item loadreport.Item) loadreport.Report {
 	}
 	var r loadreport.Report
 	var live, total uint32
+	offline := false // one of them, as far as the controller sees it
 	seen := make(map[string]bool)
 	for _, i := range found {
 		k, m := s.keys[i], s.message.Vips[i]
@@ -86,11 +87,14 @@ func (s *vipStates) report(item loadreport.Item) loadreport.Report {
 		}
 		r.Known = true
 		r.Load = max(r.Load, uint8(m.Load))
+		r.Unseen = r.Unseen || m.Unseen
+		offline = offline || m.Load == loadreport.Offline && !m.Unseen
 		if !seen[s.pools[i]] {
 			seen[s.pools[i]] = true
 			live, total = live+m.LiveBackends, total+m.TotalBackends
 		}
 	}
+	r.Unseen = r.Unseen && !offline
 	r.Live, r.Total = uint16(min(live, math.MaxUint16)), uint16(min(total, math.MaxUint16))
 	return r
 }

@@ -382,6 +382,25 @@ func TestReportsOfItems(t *testing.T) {
 			t.Errorf("%s, %v (-want +got):\n%s", test.name, test.item, diff)
 		}
 	}
+	// The switch is cut off: what is served is out of sight, what is disabled is not.
+	unseen := report(255, 2, 3)
+	unseen.Unseen = true
+	l.switchIs(t, "leaf1", device.Disconnected)
+	l.tellVIPs()
+	for _, test := range []struct {
+		name string
+		item loadreport.Item
+		want loadreport.Report
+	}{
+		{"a VIP out of sight", vip("10.0.0.100:80", 6), unseen},
+		{"a tag out of sight", loadreport.Tag("shop"), unseen},
+		{"a disabled VIP", vip("10.0.0.102:80", 6), report(255, 2, 3)},
+	} {
+		if diff := cmp.Diff(test.want, l.loadReport(test.item)); diff != "" {
+			t.Errorf("%s, %v (-want +got):\n%s", test.name, test.item, diff)
+		}
+	}
+	l.switchIs(t, "leaf1", device.Synced)
 	// A tag is offline when one of its VIPs is.
 	list = detected("db1", api.Health_HEALTH_DOWN, time.Now())
 	list[0].Pool = "db"
@@ -391,6 +410,12 @@ func TestReportsOfItems(t *testing.T) {
 	l.tellVIPs()
 	if diff := cmp.Diff(report(255, 2, 4), l.loadReport(loadreport.Tag("all"))); diff != "" {
 		t.Errorf("a tag of a VIP that died (-want +got):\n%s", diff)
+	}
+	// Of the dead one that needs no switch to be seen.
+	l.switchIs(t, "leaf1", device.Disconnected)
+	l.tellVIPs()
+	if diff := cmp.Diff(report(255, 2, 4), l.loadReport(loadreport.Tag("all"))); diff != "" {
+		t.Errorf("a tag of one that died and one out of sight (-want +got):\n%s", diff)
 	}
 }
 

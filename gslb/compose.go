@@ -19,9 +19,9 @@ type verdict struct {
 	load   int // 0-255; -1: none
 	reason string
 	since  time.Time
-	// unseen: who gives the verdict sees nothing of the answer. Of a keepalive, it cannot be asked; of a controller,
-	// it is away, or has no switch to see the VIP by, for longer than its last word stands. health is what that
-	// counts as.
+	// unseen: who gives the verdict sees nothing of the answer. Of a keepalive, it cannot be asked; of a controller, on
+	// its stream or in its load reports, it is away, or has no switch to see the VIP by, for longer than its last word
+	// stands. health is what that counts as.
 	unseen bool
 }
 

@@ -409,7 +409,7 @@ func (d *Daemon) publish(c *compiled, configError string) {
 	now := time.Now()
 	results := d.keepalives.Snapshot()
 	answers := compose(c.config, observed{
-		keepalive: func(i int) verdict { return keepaliveVerdict(results[i]) },
+		keepalive: func(i int) verdict { return keepaliveVerdict(results[i], now, d.cfg.Hold) },
 		controller: func(dataCenter int, vip string) verdict {
 			name := c.config.DataCenters[dataCenter].Name
 			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now, d.cfg.Hold)

@@ -2,7 +2,6 @@ package gslb
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -13,9 +12,13 @@ import (
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
-// keepaliveVerdict is what a keepalive says, as compose takes it.
-func keepaliveVerdict(r keepalive.Result) verdict {
-	return verdict{health: healthOf(r.Health), load: r.Load, reason: r.Reason, since: r.Since, unseen: r.Unasked}
+// keepaliveVerdict is what a keepalive says, as compose takes it. Of an answer that a load reporter has lost from sight,
+// what it said before stands for hold; then it counts as what a controller says that has lost a VIP from sight.
+func keepaliveVerdict(r keepalive.Result, now time.Time, hold time.Duration) verdict {
+	if r.Health != probe.Unknown && !r.Blind.IsZero() && now.Sub(r.Blind) >= hold {
+		return verdict{health: selection.Down, load: -1, reason: r.Reason, since: r.Blind.Add(hold), unseen: true}
+	}
+	return verdict{health: healthOf(r.Health), load: r.Load, reason: r.Reason, since: r.Since, unseen: r.Unseen}
 }
 
 func healthOf(h probe.Health) selection.Health {
@@ -32,10 +35,10 @@ func healthOf(h probe.Health) selection.Health {
 type loadReports struct{ client *loadreport.Client }
 
 // Ask asks one reporter once, by tag if there is one.
-func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string, vip netip.AddrPort) (uint8, error) {
+func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string, vip netip.AddrPort) (loadreport.Report, error) {
 	key, err := loadreport.NewKey(secret)
 	if err != nil {
-		return 0, err
+		return loadreport.Report{}, err
 	}
 	item := loadreport.VIP(vip, 0)
 	if tag != "" {
@@ -43,12 +46,9 @@ func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, 
 	}
 	reports, err := l.client.Ask(ctx, to, key, []loadreport.Item{item})
 	if err != nil {
-		return 0, err
+		return loadreport.Report{}, err
 	}
-	if !reports[0].Known {
-		return 0, fmt.Errorf("it knows of no %v", item)
-	}
-	return reports[0].Load, nil
+	return reports[0], nil
 }
 
 // firstWord is how long the first word of a controller is waited for, where keepalives have theirs.

@@ -30,8 +30,11 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
-// controllerEnv has this test run as a controller: its directory.
-const controllerEnv = "SLUICE_TEST_CONTROLLER"
+// These have this test run as a controller: its directory, and the address of its load reports.
+const (
+	controllerEnv = "SLUICE_TEST_CONTROLLER"
+	reportsEnv    = "SLUICE_TEST_LOAD_REPORTS"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(controllerEnv); dir != "" {
@@ -39,6 +42,7 @@ func TestMain(m *testing.M) {
 		defer stop()
 		c := controller.New(controller.Config{
 			File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: "unix:" + filepath.Join(dir, "api"),
+			LoadReport: os.Getenv(reportsEnv), LoadReportKeys: filepath.Join(dir, "keys"),
 			Session: func(c *p4rt.Config) { c.MaxBackoff = time.Second },
 		})
 		if err := c.Run(ctx); err != nil {
@@ -98,7 +102,7 @@ func TestExampleWithoutPrivileges(t *testing.T) {
 //
 //	clients ══UDP══▶ gslb ── keepalive ──▶ web of fra
 //	                  │ └─── keepalive ──▶ dark, may not be asked
-//	                  └── API ──▶ controller of fra ── cable ──▶ switch
+//	                  └── API, load reports ──▶ controller of fra ── cable ──▶ switch
 //	                       killed, stopped: ┘           └ cut
 //
 // Clients ask throughout: while the servers are dark at the start, while the controller has not come yet, loses its
@@ -122,9 +126,19 @@ pools:
 vips:
   - {name: www, address: 10.0.0.100, port: 80, pool: web}
 `, toSwitch.Addr())
-	if err := os.WriteFile(filepath.Join(dir, "sluice.yaml"), []byte(intent), 0o600); err != nil {
+	const secret = "the secret of this test"
+	for name, content := range map[string]string{"sluice.yaml": intent, "keys": secret} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reports, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
+	reportsAt := netip.MustParseAddrPort(reports.LocalAddr().String())
+	reports.Close()
+	t.Setenv(reportsEnv, reportsAt.String())
 
 	// The switch has what it serves by, from a controller that is gone: an empty one serves nobody, and is rightly called down.
 	process := startController(t, dir)
@@ -142,22 +156,32 @@ vips:
 	const static = 40
 	var text string
 	r := startWith(t, func(base string) string {
+		_, web, _ := strings.Cut(base, "port: ")
+		web, _, _ = strings.Cut(web, ",")
 		// fra needs its controller, too, and there are names whose first answers nothing is known of.
 		base = strings.Replace(base, "{name: fra, region: europe}", "{name: fra, region: europe, controller: 'unix:"+filepath.Join(dir, "api")+"'}", 1)
 		base = strings.Replace(base, "owner: shop, keepalives:", "owner: shop, controller_vip: www, keepalives:", 1)
 		base = strings.Replace(base, "unknown: down, ", "", 1)
 		base = strings.Replace(base, "groups:\n", `  - {name: dark, kind: vip, ipv4: 192.0.2.8, keepalives: [{kind: tcp, address: 127.0.9.9, port: 9}]}
   - {name: unasked, kind: vip, ipv4: 192.0.2.7, keepalives: [{kind: icmp}]}
+  - name: loaded
+    kind: vip
+    ipv4: 192.0.2.6
+    keepalives:
+      - {kind: tcp, address: 127.0.0.1, port: `+web+`, timing: {preset: custom, interval: 100ms, timeout: 1s}}
+      - {kind: load_report, address: 127.0.0.1, port: `+fmt.Sprint(reportsAt.Port())+`, vip: "10.0.0.100:80", key: `+secret+`, timing: {preset: custom, interval: 100ms, timeout: 1s}}
 groups:
+  - {name: loaded, members: [{answer: loaded}]}
   - {name: dark, members: [{answer: dark}]}
   - {name: unasked, members: [{answer: unasked}]}
   - {name: fra, members: [{answer: fra-www}]}
   - {name: ams, members: [{answer: ams-www}]}
 `, 1)
-		base = strings.Replace(base, "domain_lists: [", "domain_lists: [{name: dark, domains: [dark.example.com]}, {name: unasked, domains: [unasked.example.com]}, {name: fra, domains: [fra.example.com]}, ", 1)
+		base = strings.Replace(base, "domain_lists: [", "domain_lists: [{name: dark, domains: [dark.example.com]}, {name: loaded, domains: [loaded.example.com]}, {name: unasked, domains: [unasked.example.com]}, {name: fra, domains: [fra.example.com]}, ", 1)
 		base = strings.Replace(base, "rules:\n", `rules:
   - {name: dark, domains: dark, all_down: no_data, clauses: [{group: dark}, {group: ams}]}
   - {name: unasked, domains: unasked, clauses: [{group: unasked}]}
+  - {name: loaded, domains: loaded, all_down: no_data, max_wait: 30s, clauses: [{group: loaded}]}
   - {name: fra, domains: fra, all_down: no_data, max_wait: 30s, clauses: [{group: fra}]}
 `, 1)
 		text = base + zones(static)
@@ -169,19 +193,25 @@ groups:
 	clients.ask("www.example.com.", func(a string) bool { return a == "192.0.2.1" || a == "192.0.2.2" && !fraIsUp.Load() })
 	clients.ask("fra.example.com.", func(a string) bool { return a == "192.0.2.1" })
 	clients.ask("dark.example.com.", func(a string) bool { return a == "192.0.2.2" })
+	clients.ask("loaded.example.com.", func(a string) bool { return a == "192.0.2.6" })
 	clients.ask("unasked.example.com.", func(a string) bool { return a == "192.0.2.7" })
 	for i := range 4 {
 		clients.ask(fmt.Sprintf("ns.z%d.test.", static-1-i), func(a string) bool { return a == "192.0.2.53" })
 	}
-	// told waits until the controller's word on fra is as wanted.
-	told := func(what string, ok func(p *control.ProbeStatus) bool) {
+	// told waits until the controller's word on fra, and its load report, are as wanted.
+	told := func(what string, ok, report func(p *control.ProbeStatus) bool) {
 		t.Helper()
 		r.eventually(what, func() bool {
-			m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{Selector: &control.Selector{Answer: "fra-www"}})
-			if err != nil {
-				t.Fatal(err)
+			for answer, ok := range map[string]func(p *control.ProbeStatus) bool{"fra-www": ok, "loaded": report} {
+				m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{Selector: &control.Selector{Answer: answer}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !ok(m.Answers[0].Probes[1]) {
+					return false
+				}
 			}
-			return ok(m.Answers[0].Probes[1])
+			return true
 		})
 		if text := clients.complaints(); text != "" {
 			t.Fatalf("until %s: %s\nlog:\n%s", what, text, r.log)
@@ -190,31 +220,31 @@ groups:
 	is := func(state control.State, reason string) func(p *control.ProbeStatus) bool {
 		return func(p *control.ProbeStatus) bool { return p.State == state && strings.Contains(p.Reason, reason) }
 	}
-	live := is(control.State_STATE_UP, "")
+	live, silent, blind := is(control.State_STATE_UP, ""), is(control.State_STATE_DOWN, "load of VIP"), is(control.State_STATE_DOWN, "it sees nothing of it")
 
 	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
 	fraIsUp.Store(true)
-	told("there was no controller for long", is(control.State_STATE_DOWN, "has not been heard yet"))
+	told("there was no controller for long", is(control.State_STATE_DOWN, "has not been heard yet"), silent)
 	process = startController(t, dir)
-	told("the controller has its switch", live)
+	told("the controller has its switch", live, live)
 
 	toSwitch.cut(true)
-	told("the controller has lost its switch", is(control.State_STATE_DOWN, "no switch is connected"))
+	told("the controller has lost its switch", is(control.State_STATE_DOWN, "no switch is connected"), blind)
 	toSwitch.cut(false)
-	told("the controller has its switch again", live)
+	told("the controller has its switch again", live, live)
 
 	process.signal(syscall.SIGSTOP)
 	toSwitch.cut(true) // which gives a controller up that says nothing
-	told("the controller is stopped", is(control.State_STATE_DOWN, "was heard last"))
+	told("the controller is stopped", is(control.State_STATE_DOWN, "was heard last"), silent)
 	process.signal(syscall.SIGCONT)
-	told("the controller goes on, without its switch", is(control.State_STATE_DOWN, "no switch is connected"))
+	told("the controller goes on, without its switch", is(control.State_STATE_DOWN, "no switch is connected"), blind)
 	toSwitch.cut(false)
-	told("the controller goes on", live)
+	told("the controller goes on", live, live)
 
 	process.kill()
-	told("the controller is dead", is(control.State_STATE_DOWN, "was heard last"))
+	told("the controller is dead", is(control.State_STATE_DOWN, "was heard last"), silent)
 	startController(t, dir)
-	told("the controller is back", live)
+	told("the controller is back", live, live)
 
 	// A writer that pauses: half of the zones are there, for longer than a file must be left alone.
 	refused := func() string {

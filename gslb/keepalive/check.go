@@ -61,8 +61,8 @@ func (q question) String() string {
 	return to
 }
 
-// check is what k asks. heard is told the load of each report.
-func (m *Manager) check(k config.Keepalive, heard func(load uint8)) check.Check {
+// check is what k asks. heard is told the load of each report, blind whether reporters see nothing.
+func (m *Manager) check(k config.Keepalive, heard func(load uint8), blind func(bool)) check.Check {
 	hangUp := check.CloseRST
 	if k.FIN {
 		hangUp = check.CloseFIN
@@ -96,7 +96,7 @@ func (m *Manager) check(k config.Keepalive, heard func(load uint8)) check.Check 
 		if m.loads == nil {
 			return check.Impossible{Name: questionOf(k).String(), Err: errors.New("nobody here asks for load reports")}
 		}
-		return loadReport{m.loads, k, heard}
+		return loadReport{m.loads, k, heard, blind}
 	}
 	return check.Impossible{Name: questionOf(k).String(), Err: fmt.Errorf("kind %d is not known", k.Kind)}
 }

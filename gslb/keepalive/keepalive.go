@@ -20,8 +20,8 @@ import (
 	"github.com/sluicelb/sluice/healthd/probe"
 )
 
-// Update tells of a keepalive whose verdict or load has changed: its index in what was last Set, and what
-// Snapshot says of it. load is 0 to 254, or NoLoad. When Set is called meanwhile the index may be that of
+// Update tells of a keepalive whose verdict or load, or what that tells, has changed: its index in what was last Set,
+// and what Snapshot says of it. load is 0 to 254, or NoLoad. When Set is called meanwhile the index may be that of
 // before: Snapshot always goes with the last Set.
 type Update func(index int, up bool, load int, reason string, at time.Time)
 
@@ -32,9 +32,12 @@ const NoLoad = -1
 type Result struct {
 	Health probe.Health // unknown, up or down: what fails is down
 	Load   int          // 0 to 254, or NoLoad
-	// Unasked is true while it is not known and cannot be asked, for want of a right or of a route: no verdict is to
-	// come.
-	Unasked bool
+	// Unseen is true where Health tells nothing of the answer: it is not known and cannot be asked, for want of a right or
+	// of a route, so that no verdict is to come; or a load reporter, which is asked in place of the answer, is silent.
+	Unseen bool
+	// Blind is since when a load reporter has said that it sees nothing of the answer, Health being what it was before;
+	// zero: it does not say so.
+	Blind time.Time
 	// Reason says why it is down, why it is not known, or why an answer that is up was not asked last time.
 	Reason    string
 	Since     time.Time // end of the first of the probes in a row that made the verdict
@@ -70,6 +73,7 @@ type slot struct {
 	name    string
 	indices []int        // in what was set
 	heard   atomic.Int32 // the load that was last reported, or NoLoad
+	blind   atomic.Bool  // who reports it has said last that it sees nothing
 	result  Result
 }
 
@@ -145,7 +149,7 @@ func newSlot(k config.Keepalive) *slot {
 // target is what the engine runs for s.
 func (m *Manager) target(k config.Keepalive, q question, s *slot) probe.Target {
 	when, tries := schedule(k)
-	asked := m.check(k, func(load uint8) { s.heard.Store(int32(load)) })
+	asked := m.check(k, func(load uint8) { s.heard.Store(int32(load)) }, s.blind.Store)
 	if len(tries) > 0 {
 		asked = repeated{asked, tries}
 	}
@@ -154,12 +158,19 @@ func (m *Manager) target(k config.Keepalive, q question, s *slot) probe.Target {
 
 // report puts what the engine says of s where Snapshot finds it, and passes a change on.
 func (m *Manager) report(q question, s *slot, now probe.Status) {
+	silent := now.Health == probe.Down && q.kind == config.LoadReport
 	if now.Health == probe.Failing {
 		now.Health = probe.Down
 	}
 	next := Result{
-		Health: now.Health, Load: NoLoad, Unasked: now.Health == probe.Unknown && now.Unchecked != "",
+		Health: now.Health, Load: NoLoad, Unseen: silent || now.Health == probe.Unknown && now.Unchecked != "",
 		Reason: reason(now), Since: now.Since, LastProbe: now.Last,
+	}
+	if now.Unchecked != "" && s.blind.Load() {
+		next.Blind = now.UncheckedSince
+		if silent {
+			next.Reason = now.NotAsked // it was
+		}
 	}
 	if next.Health == probe.Up {
 		next.Load = int(s.heard.Load())
@@ -176,7 +187,7 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	s.result = next
 	name, indices := s.name, s.indices
 	m.mu.Unlock()
-	if next.Health == before.Health && next.Load == before.Load && next.Unasked == before.Unasked {
+	if next.Health == before.Health && next.Load == before.Load && next.Unseen == before.Unseen && next.Blind.Equal(before.Blind) {
 		return
 	}
 	at := now.Last

@@ -231,6 +231,13 @@ func TestSecondary(t *testing.T) {
 			"down: load of tag web from 10.0.0.11:9681: no answer within 1s; load of tag web from 10.0.0.12:9681: no answer within 1s, the last of 2 tries", 4 * time.Second},
 		{"both refuse", map[string]behaviour{first: refuses, second: refuses},
 			"down: load of tag web from 10.0.0.11:9681: connection refused; load of tag web from 10.0.0.12:9681: connection refused", 0},
+		{"the primary sees nothing", map[string]behaviour{first: unseeing}, "up 5", 0},
+		{"the primary sees nothing, the secondary says that no traffic may come", map[string]behaviour{first: unseeing, second: overloaded},
+			"down: load of tag web from 10.0.0.12:9681: it must get no traffic", 0},
+		{"the primary sees nothing, the secondary refuses", map[string]behaviour{first: unseeing, second: refuses},
+			"unknown: load of tag web from 10.0.0.11:9681: it sees nothing of it, as it has no switch; load of tag web from 10.0.0.12:9681: connection refused", 0},
+		{"the primary refuses, the secondary sees nothing", map[string]behaviour{first: refuses, second: unseeing},
+			"unknown: load of tag web from 10.0.0.12:9681: it sees nothing of it, as it has no switch; load of tag web from 10.0.0.11:9681: connection refused", 0},
 		{"the primary cannot be asked, the secondary refuses", map[string]behaviour{first: cannotBeAsked, second: refuses},
 			"down: load of tag web from 10.0.0.12:9681: connection refused; load of tag web from 10.0.0.11:9681: not asked: too many open files", 0},
 		{"the primary refuses, the secondary cannot be asked", map[string]behaviour{first: refuses, second: cannotBeAsked},
@@ -264,11 +271,11 @@ func TestNotAsked(t *testing.T) {
 				w.settle()
 				because := what + ": not asked: too many open files"
 				w.is("unknown: " + because)
-				if w.nextIs(false); !w.Snapshot()[0].Unasked {
+				if w.nextIs(false); !w.Snapshot()[0].Unseen {
 					t.Error("it is not said that no verdict is to come")
 				}
 				w.be(answers)
-				if w.nextIs(true); w.Snapshot()[0].Unasked {
+				if w.nextIs(true); w.Snapshot()[0].Unseen {
 					t.Error("it is still said that no verdict is to come")
 				}
 				w.be(cannotBeAsked)
@@ -284,6 +291,39 @@ func TestNotAsked(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A load reporter is asked in place of the answer: that it sees nothing, or is silent, tells nothing of the answer.
+func TestReporterThatSeesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &lab{is: unseeing, load: 3}, 0)
+		w.Set([]config.Keepalive{keepalives(fast)["load report"]})
+		const sees, blind = "load of tag web from 10.0.0.11:9681: ", "load of tag web from 10.0.0.11:9681: it sees nothing of it, as it has no switch"
+		next := func(what string, b behaviour, want string, unseen, isBlind bool) {
+			t.Helper()
+			w.be(b)
+			w.next()
+			w.is(want)
+			if r := w.Snapshot()[0]; r.Unseen != unseen || r.Blind.IsZero() == isBlind {
+				t.Errorf("%s: got %+v, want unseen %t, blind %t", what, r, unseen, isBlind)
+			}
+		}
+		next("blind from the start", unseeing, "unknown: "+blind, true, true)
+		next("it sees", answers, "up 3", false, false)
+		next("blind: what it said last stands", unseeing, "up 3: "+blind, false, true)
+		if since := w.Snapshot()[0].Blind; time.Since(since) > time.Second {
+			t.Errorf("blind since %v ago", time.Since(since))
+		}
+		next("it sees again", answers, "up 3", false, false)
+		next("it says down", overloaded, "down: "+sees+"it must get no traffic", false, false)
+		next("blind: that stands, too", unseeing, "down: "+sees+"it must get no traffic", false, true)
+		next("it sees again", answers, "up 3", false, false)
+		next("dead", refuses, "down: "+sees+"connection refused", true, false)
+		next("back, and blind", unseeing, "down: "+blind, true, true)
+		next("it says down", overloaded, "down: "+sees+"it must get no traffic", false, false)
+		next("it sees again", answers, "up 3", false, false)
+		next("it has no such", without, "down: "+sees+"it has no such", false, false)
+	})
 }
 
 // One that answers wrongly is down like one that is dead, from the first of either kind on.

@@ -16,6 +16,7 @@ import (
 	"github.com/gosnmp/gosnmp"
 	"github.com/miekg/dns"
 
+	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/healthd/check"
 )
@@ -30,6 +31,8 @@ const (
 	refuses                 // connections, and what else is sent
 	overloaded              // says no, or that no traffic may come
 	cannotBeAsked           // this host has no descriptors
+	unseeing                // load reporters: they see nothing of it
+	without                 // load reporters: they have no such
 )
 
 // lab is a network in which every server behaves the same, at once and without sockets, and a load reporter.
@@ -116,21 +119,26 @@ func (l *lab) Ping(ctx context.Context, address netip.Addr) (time.Duration, erro
 }
 
 // Ask is that of an Asker.
-func (l *lab) Ask(ctx context.Context, to netip.AddrPort, key []byte, tag string, vip netip.AddrPort) (uint8, error) {
+func (l *lab) Ask(ctx context.Context, to netip.AddrPort, key []byte, tag string, vip netip.AddrPort) (loadreport.Report, error) {
 	defer l.end()
 	b := l.begin(to.String())
 	if b == halfSilent {
 		b = silent
 	}
-	if b == overloaded {
-		return offline, nil
+	switch b {
+	case overloaded:
+		return loadreport.Report{Known: true, Load: loadreport.Offline}, nil
+	case unseeing:
+		return loadreport.Report{Known: true, Load: loadreport.Offline, Unseen: true}, nil
+	case without:
+		return loadreport.Report{Load: loadreport.Offline}, nil
 	}
 	if err := l.reach(ctx, b); err != nil {
-		return 0, err
+		return loadreport.Report{}, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.load, nil
+	return loadreport.Report{Known: true, Load: l.load}, nil
 }
 
 func (l *lab) DialContext(ctx context.Context, network, address string) (net.Conn, error) {

@@ -34,10 +34,10 @@ func patientTiming() config.Timing {
 // reports asks load reporters by their own client.
 type reports struct{ client loadreport.Client }
 
-func (r *reports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string, vip netip.AddrPort) (uint8, error) {
+func (r *reports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string, vip netip.AddrPort) (loadreport.Report, error) {
 	key, err := loadreport.NewKey(secret)
 	if err != nil {
-		return 0, err
+		return loadreport.Report{}, err
 	}
 	item := loadreport.VIP(vip, 0)
 	if tag != "" {
@@ -45,9 +45,9 @@ func (r *reports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag
 	}
 	answer, err := r.client.Ask(ctx, to, key, []loadreport.Item{item})
 	if err != nil {
-		return 0, err
+		return loadreport.Report{}, err
 	}
-	return answer[0].Load, nil
+	return answer[0], nil
 }
 
 // start runs keepalives in the kernel's network until the test ends.

@@ -39,7 +39,8 @@ type Network interface {
 type router interface{ Route(to netip.Addr) error }
 
 // ErrNotAsked says that the question never left this host, or that this host could not have heard an answer: no
-// file descriptors, no local port, no permission, no route, or the check was stopped. It tells nothing of the server.
+// file descriptors, no local port, no permission, no route, or the check was stopped; or that who was asked in place of
+// the server sees nothing of it. It tells nothing of the server.
 var ErrNotAsked = errors.New("not asked")
 
 // ErrWrongAnswer says that the service answered, if only a byte, and not as it should: it is there, and fails. Errors

@@ -281,7 +281,7 @@ func (e *Engine) finish(r result) {
 	j.underway--
 	switch {
 	case errors.Is(r.err, check.ErrNotAsked):
-		e.complain("check cannot be run", "check", j.Key, "error", Line(r.err.Error()))
+		e.complain("check tells nothing", "check", j.Key, "error", Line(r.err.Error()))
 		j.count(r)
 	case e.tooLate(r):
 		j.late++

@@ -55,8 +55,11 @@ const (
 	itemTag  = 3
 )
 
-// flagKnown is the one flag of a report.
-const flagKnown = 1
+// Flags of a report.
+const (
+	flagKnown  = 1
+	flagUnseen = 2
+)
 
 // header is what requests and replies have in common.
 type header struct {
@@ -218,6 +221,10 @@ func encodeReply(k Key, h header, at time.Time, s status, reports []Report) []by
 		} else {
 			r = Report{Load: Offline}
 		}
+		if r.Unseen {
+			flags |= flagUnseen
+			r.Load = Offline
+		}
 		b = append(b, flags, r.Load)
 		b = binary.BigEndian.AppendUint16(b, r.Live)
 		b = binary.BigEndian.AppendUint16(b, r.Total)
@@ -236,8 +243,10 @@ func parseReports(h header, body []byte, items int) ([]Report, error) {
 		reports[n] = Report{
 			Known: b[0]&flagKnown != 0,
 			Load:  b[1],
-			Live:  binary.BigEndian.Uint16(b[2:]),
-			Total: binary.BigEndian.Uint16(b[4:]),
+			// Who says that some traffic may come sees something.
+			Unseen: b[0]&flagUnseen != 0 && b[1] == Offline,
+			Live:   binary.BigEndian.Uint16(b[2:]),
+			Total:  binary.BigEndian.Uint16(b[4:]),
 		}
 		if !reports[n].Known {
 			reports[n] = Report{Load: Offline}

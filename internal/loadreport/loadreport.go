@@ -70,6 +70,9 @@ type Report struct {
 	// Known is false when the controller has no such VIP or tag; then Load is Offline.
 	Known bool
 	Load  uint8 // 0 idle .. 254 full; Offline
+	// Unseen is true when the controller sees nothing of what was asked for, as while it has no switch: Load is Offline
+	// for those who do not know better, and tells nothing.
+	Unseen bool
 	// Live and Total count the backends that take new connections, and all of them. Both stop at 65535.
 	Live, Total uint16
 }

@@ -48,6 +48,8 @@ func answers(i Item) Report {
 		return Report{Known: true, Load: Offline, Live: 0, Total: 300}
 	case Tag("shop"):
 		return Report{Known: true, Load: 254, Live: 70, Total: 71}
+	case Tag("cut off"):
+		return Report{Known: true, Load: Offline, Unseen: true, Live: 2, Total: 2}
 	}
 	return Report{}
 }
@@ -111,8 +113,8 @@ func TestBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := encodeReply(k, h, noon, statusOK, []Report{answers(www), answers(www6), {}})
-	want = fmt.Sprintf(head, "02000300") + "010c00020003" + "01ff0000012c" + "00ff00000000"
+	answer := encodeReply(k, h, noon, statusOK, []Report{answers(www), answers(www6), {}, answers(Tag("cut off"))})
+	want = fmt.Sprintf(head, "02000400") + "010c00020003" + "01ff0000012c" + "00ff00000000" + "03ff00020002"
 	if diff := cmp.Diff(want, hex.EncodeToString(answer[:len(answer)-macSize])); diff != "" {
 		t.Errorf("reply (-want +got):\n%s", diff)
 	}
@@ -341,8 +343,8 @@ func TestWindow(t *testing.T) {
 
 func TestAsk(t *testing.T) {
 	old, next := testKey(t), key(t, "the key that comes after it")
-	items := []Item{www, Tag("shop"), www6, Tag("none"), {Address: www.Address}}
-	want := []Report{answers(www), answers(Tag("shop")), answers(www6), {Load: Offline}, {Load: Offline}}
+	items := []Item{www, Tag("shop"), www6, Tag("none"), {Address: www.Address}, Tag("cut off")}
+	want := []Report{answers(www), answers(Tag("shop")), answers(www6), {Load: Offline}, {Load: Offline}, answers(Tag("cut off"))}
 	ask := func(t *testing.T, c *Client, at string, k Key) {
 		t.Helper()
 		got, err := c.Ask(patient(t), netip.MustParseAddrPort(at), k, items)
@@ -721,6 +723,9 @@ func FuzzReply(f *testing.F) {
 		for _, r := range reports {
 			if !r.Known && r != (Report{Load: Offline}) {
 				t.Errorf("not known, and %+v", r)
+			}
+			if r.Unseen && r.Online() {
+				t.Errorf("not seen, and traffic may come: %+v", r)
 			}
 		}
 	})

@@ -85,7 +85,8 @@ func lookAt(files []config.File) []config.File {
 }
 
 // tooMuchLost says why a configuration that nobody asked for does not take the place of the running one: it drops so
-// much that it may be part of one, or a mistake. nil if it does not.
+// much that it may be part of one, or a mistake. nil if it does not. Zones and rules count for themselves: most zones
+// may have few names, and rules have theirs in common.
 func tooMuchLost(running, next *compiled) error {
 	most := running.config.Server.Reload.MaxLoss
 	names, all := running.zones.Lost(next.zones)
@@ -96,17 +97,17 @@ func tooMuchLost(running, next *compiled) error {
 			names = append(names, e)
 		}
 	}
-	var answers []string
-	for _, a := range running.config.Answers {
-		if !slices.ContainsFunc(next.config.Answers, func(b config.Answer) bool { return b.Name == a.Name }) {
-			answers = append(answers, a.Name)
-		}
-	}
+	c, n := running.config, next.config
 	for _, x := range []struct {
 		kind string
 		lost []string
 		all  int
-	}{{"names", names, all}, {"answers", answers, len(running.config.Answers)}} {
+	}{
+		{"names", names, all},
+		{"answers", gone(c.Answers, n.Answers, func(a config.Answer) string { return a.Name }), len(c.Answers)},
+		{"zones", gone(c.Zones, n.Zones, func(z config.Zone) string { return z.Name }), len(c.Zones)},
+		{"rules", gone(c.Rules, n.Rules, func(r config.Rule) string { return r.Name }), len(c.Rules)},
+	} {
 		if 100*len(x.lost) > most*x.all {
 			return fmt.Errorf("waits for SIGHUP or `sluice gslb reload`: it drops %d of %d %s (%s), "+
 				"and server.reload.max_loss lets %d %% go by a change of the file alone",
@@ -114,6 +115,21 @@ func tooMuchLost(running, next *compiled) error {
 		}
 	}
 	return nil
+}
+
+// gone are the names of what there is no more.
+func gone[T any](have, want []T, name func(T) string) []string {
+	left := make(map[string]bool, len(want))
+	for _, x := range want {
+		left[name(x)] = true
+	}
+	var names []string
+	for _, x := range have {
+		if !left[name(x)] {
+			names = append(names, name(x))
+		}
+	}
+	return names
 }
 
 // expressions are those that rules go by: they stand for names, too.

@@ -112,6 +112,11 @@ func TestMuchLossWaits(t *testing.T) {
 		for i := range 10 {
 			text += fmt.Sprintf("      - {name: n%d, type: A, data: 192.0.2.100}\n", i)
 		}
+		for i := range 2 {
+			text += fmt.Sprintf("  - {name: z%d.test, soa_from: [127.0.0.1], records: []}\n", i)
+		}
+		text = strings.Replace(text, "rules:\n", "rules:\n  - {name: near, sources: near, domains: www, clauses: [{group: web}]}\n", 1)
+		text = strings.Replace(text, "rules:\n", "source_lists: [{name: near, prefixes: [192.0.2.0/24]}]\nrules:\n", 1)
 		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: ['^a[0-9]\.example\.com$', '^b[0-9]\.example\.com$', '^c[0-9]\.example\.com$', '^d[0-9]\.example\.com$']`, 1)
 	})
 	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
@@ -129,11 +134,15 @@ func TestMuchLossWaits(t *testing.T) {
 	}
 	const why = "waits for SIGHUP or `sluice gslb reload`: it drops "
 	for _, tt := range []struct{ name, text, want string }{
-		{"names", half, why + "5 of 17 names (n5.example.com., n6.example.com., n7.example.com., ...), and server.reload.max_loss lets 20 % go by a change of the file alone"},
+		{"names", half, why + "7 of 19 names (n5.example.com., n6.example.com., n7.example.com., ...), and server.reload.max_loss lets 20 % go by a change of the file alone"},
 		{"expressions", regexp.MustCompile(`, expressions: \[[^]]*\][^]]*\][^]]*\][^]]*\][^]]*\]`).ReplaceAllString(string(all), ""),
-			why + `4 of 17 names (^a[0-9]\.example\.com$, ^b[0-9]\.example\.com$, ^c[0-9]\.example\.com$, ...), and server.reload.max_loss lets 20 % go by a change of the file alone`},
+			why + `4 of 19 names (^a[0-9]\.example\.com$, ^b[0-9]\.example\.com$, ^c[0-9]\.example\.com$, ...), and server.reload.max_loss lets 20 % go by a change of the file alone`},
 		{"answers", strings.Replace(strings.Replace(string(all), ", {answer: nyc-www}", "", 1), "  - {name: nyc-www, ", "  - {name: other, ", 1),
 			why + "1 of 3 answers (nyc-www), and server.reload.max_loss lets 20 % go by a change of the file alone"},
+		{"zones", string(all)[:strings.Index(string(all), "  - {name: z0.test,")],
+			why + "2 of 3 zones (z0.test., z1.test.), and server.reload.max_loss lets 20 % go by a change of the file alone"},
+		{"rules", strings.Replace(string(all), "  - {name: near, sources: near, domains: www, clauses: [{group: web}]}\n", "", 1),
+			why + "1 of 2 rules (near), and server.reload.max_loss lets 20 % go by a change of the file alone"},
 	} {
 		r.write(tt.text)
 		r.eventually("a loss of "+tt.name+" waits", func() bool { return refused() != "" })
@@ -153,7 +162,7 @@ func TestMuchLossWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Zones != 1 || m.Answers != 3 || m.Rules != 1 || m.ConfigFile != r.file {
+	if m.Zones != 1 || m.Answers != 3 || m.Rules != 2 || m.ConfigFile != r.file {
 		t.Errorf("reloaded: %v", m)
 	}
 	if got := r.address("n9.example.com."); got != "NXDOMAIN" {

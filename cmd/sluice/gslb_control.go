@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -107,16 +108,46 @@ func subnetFlag() cli.Flag {
 }
 
 func ruleFlag(verb string) cli.Flag {
-	return &cli.StringFlag{Name: "rule", Usage: verb + " this `RULE`"}
+	return choice("rule", verb+" this `RULE`")
 }
 
 func selectorFlags(verb string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "answer", Usage: verb + " this `ANSWER`"},
-		&cli.StringFlag{Name: "data-center", Usage: verb + " the answers of this `DATA CENTER`"},
-		&cli.StringFlag{Name: "region", Usage: verb + " the answers of this `REGION`'s data centers"},
-		&cli.StringFlag{Name: "owner", Usage: verb + " the answers of this `OWNER`"},
+		choice("answer", verb+" this `ANSWER`"),
+		choice("data-center", verb+" the answers of this `DATA CENTER`"),
+		choice("region", verb+" the answers of this `REGION`'s data centers"),
+		choice("owner", verb+" the answers of this `OWNER`"),
 	}
+}
+
+// choiceFlag takes one name. Of two the last would count, and the first would seem to have been dealt with; none, as an
+// empty variable of a script is, would choose more than was meant.
+type choiceFlag struct{ *cli.StringFlag }
+
+func choice(name, usage string) cli.Flag {
+	return choiceFlag{&cli.StringFlag{Name: name, Usage: usage}}
+}
+
+// Apply adds the flag to those that are parsed.
+func (f choiceFlag) Apply(set *flag.FlagSet) error {
+	for _, name := range f.Names() {
+		set.Var(new(chosen), name, f.Usage)
+	}
+	return nil
+}
+
+// chosen is the value of a choiceFlag.
+type chosen string
+
+func (c *chosen) String() string { return string(*c) }
+
+// Set takes one name.
+func (c *chosen) Set(name string) error {
+	if name == "" || *c != "" {
+		return errors.New("must be one name, given once")
+	}
+	*c = chosen(name)
+	return nil
 }
 
 // selector is what the flags choose; nil when they choose nothing in particular.

@@ -90,6 +90,8 @@ func TestGSLBCommands(t *testing.T) {
 		check(2, nil, []string{`sluice: no answer has all of data center "berlin", region "america"` + "\n"}, "gslb", verb, "--region", "america", "--data-center", "berlin")
 		check(2, nil, []string{`sluice: no answer has all of owner "mail-team"` + "\n"}, "gslb", verb, "--owner", "mail-team")
 	}
+	check(2, nil, []string{`sluice: --answer: must be one name, given once, is "www-boston"` + "\n"}, "gslb", "suspend", "--answer", "www-berlin", "--answer", "www-boston")
+	check(2, nil, []string{`sluice: --answer: must be one name, given once, is ""` + "\n"}, "gslb", "suspend", "--answer", "", "--data-center", "berlin")
 	check(0, []string{"www is suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"nothing to do: the rule is already suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"www is activated\n"}, nil, "gslb", "activate", "--rule", "www")

@@ -240,6 +240,8 @@ func badValue(c *cli.Context, name, quoted string) error {
 	switch flagNamed(c.Command.Flags, name).(type) {
 	case *cli.BoolFlag:
 		allowed = "true or false"
+	case choiceFlag:
+		allowed = "one name, given once"
 	case *cli.DurationFlag:
 		allowed = "a duration with its unit, such as 500ms or 2s"
 	case *cli.IntFlag, *cli.Int64Flag:

@@ -28,9 +28,27 @@ type verdict struct {
 // answerState is what all that is known of an answer comes to.
 type answerState struct {
 	selection.State
+	of     identity  // what it is the state of
 	reason string    // of the state, empty when it is up
 	since  time.Time // of the health or the suspension
 	probes []probeState
+}
+
+// identity is what an answer gives. One whose identity stays the same is the same answer, whatever is asked to know
+// its state.
+type identity struct {
+	kind       config.AnswerKind
+	ipv4, ipv6 netip.Addr
+	target     string
+	servers    string
+}
+
+func identityOf(a *config.Answer) identity {
+	is := identity{kind: a.Kind, ipv4: a.IPv4, ipv6: a.IPv6, target: a.Target}
+	if len(a.Servers) > 0 {
+		is.servers = fmt.Sprint(a.Servers)
+	}
+	return is
 }
 
 // probeState is one of the things that must pass for an answer to be up.
@@ -47,24 +65,43 @@ type observed struct {
 	controller func(dataCenter int, vip string) verdict
 }
 
-// compose decides the state of every answer. It is pure: before is what it returned last, by answer name, and only
-// tells since when a state has been so.
+// compose decides the state of every answer. It is pure: before is what it returned last, by answer name. It tells since
+// when a state has been so, and stands for an answer that other things are asked about now, until those have a verdict.
 func compose(c *config.Config, o observed, s suspended, before map[string]answerState, now time.Time) []answerState {
 	all := make([]answerState, len(c.Answers))
 	for i := range c.Answers {
 		a := &c.Answers[i]
 		st := judge(probes(c, a, o))
+		st.of = identityOf(a)
+		old, known := before[a.Name]
+		if known && old.of == st.of && st.Health == selection.Unknown && !st.Unseen {
+			st.stand(old)
+		}
 		if a.Suspended || s.answers[a.Name] {
 			st.Suspended, st.reason = true, suspendedReason(a.Suspended)
 		}
-		if old, ok := before[a.Name]; ok && old.Health == st.Health && old.Suspended == st.Suspended {
+		if known && old.Health == st.Health && old.Suspended == st.Suspended {
 			st.since = old.since
-		} else if st.since.IsZero() || st.Suspended || ok && st.since.Before(old.since) {
+		} else if st.since.IsZero() || st.Suspended || known && st.since.Before(old.since) {
 			st.since = now
 		}
 		all[i] = st
 	}
 	return all
+}
+
+// stand has what was known before stand for what is not known yet.
+func (st *answerState) stand(old answerState) {
+	if old.Health == selection.Unknown {
+		return
+	}
+	st.Health, st.reason = old.Health, old.reason
+	if old.Suspended {
+		st.reason = ""
+	}
+	if !st.HasLoad {
+		st.HasLoad, st.Load = old.HasLoad, old.Load
+	}
 }
 
 func suspendedReason(configured bool) string {

@@ -101,6 +101,38 @@ func TestComposeKeepsSince(t *testing.T) {
 	}
 }
 
+// What was known of an answer stands until there is a verdict on what is asked about it now.
+func TestComposeAfterAChange(t *testing.T) {
+	c := &config.Config{
+		Keepalives: []config.Keepalive{{Kind: config.TCP, Address: netip.MustParseAddrPort("192.0.2.1:80")}},
+		Answers:    []config.Answer{{Name: "a", Kind: config.VIP, IPv4: netip.MustParseAddr("192.0.2.1"), DataCenter: config.None, Keepalives: []int{0}}},
+	}
+	same, other := identityOf(&c.Answers[0]), identity{kind: config.VIP, ipv4: netip.MustParseAddr("192.0.2.2")}
+	up, down := selection.State{Health: selection.Up, HasLoad: true, Load: 7}, selection.State{Health: selection.Down}
+	unknown, unasked := verdict{load: -1}, verdict{load: -1, unseen: true}
+	for _, tt := range []struct {
+		name   string
+		before answerState
+		now    verdict
+		want   selection.State
+		reason string
+	}{
+		{"it was up", answerState{State: up, of: same}, unknown, up, ""},
+		{"it was down", answerState{State: down, of: same, reason: "no answer"}, unknown, down, "no answer"},
+		{"it was not known", answerState{of: same}, unknown, selection.State{}, "tcp 192.0.2.1:80: no verdict yet"},
+		{"it was suspended", answerState{State: selection.State{Health: selection.Up, Suspended: true}, of: same, reason: "suspended by an operator"}, unknown, selection.State{Health: selection.Up}, ""},
+		{"it is another server", answerState{State: up, of: other}, unknown, selection.State{}, "tcp 192.0.2.1:80: no verdict yet"},
+		{"there is a verdict", answerState{State: up, of: same}, verdict{health: selection.Down, load: -1, reason: "refused"}, down, "refused"},
+		{"there is another load", answerState{State: up, of: same}, verdict{health: selection.Unknown, load: 9}, selection.State{Health: selection.Up, HasLoad: true, Load: 9}, ""},
+		{"no verdict is to come", answerState{State: up, of: same}, unasked, selection.State{Unseen: true}, "tcp 192.0.2.1:80: no verdict yet"},
+	} {
+		o := observed{keepalive: func(int) verdict { return tt.now }}
+		if got := compose(c, o, suspended{}, map[string]answerState{"a": tt.before}, t1)[0]; got.State != tt.want || got.reason != tt.reason {
+			t.Errorf("%s: got %+v %q, want %+v %q", tt.name, got.State, got.reason, tt.want, tt.reason)
+		}
+	}
+}
+
 func TestTransitions(t *testing.T) {
 	up, down, unknown := selection.State{Health: selection.Up}, selection.State{Health: selection.Down}, selection.State{}
 	before := map[string]answerState{"dies": {State: up}, "stays": {State: up}, "leaves": {State: up}, "returns": {State: down}, "stops": {State: up}}

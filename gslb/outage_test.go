@@ -270,12 +270,13 @@ groups:
 		t.Fatal(err)
 	}
 
-	// Reloads, each with other zones, while 5,000 queries are asked each second.
+	// Reloads, each with other zones and another question to fra's server, while 5,000 queries are asked each second.
 	clients.hurry()
 	before := clients.asked.Load()
 	began := time.Now()
 	for i := range 20 {
-		r.write(text + strings.ReplaceAll(zones(i), "name: z", "name: more"))
+		hangUp := []string{"rst", "fin"}[i%2]
+		r.write(strings.Replace(text, "{kind: tcp, ", "{kind: tcp, close: "+hangUp+", ", 1) + strings.ReplaceAll(zones(i), "name: z", "name: more"))
 		if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); err != nil {
 			t.Fatal(err)
 		}

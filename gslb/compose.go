@@ -29,7 +29,7 @@ type verdict struct {
 type answerState struct {
 	selection.State
 	of     identity  // what it is the state of
-	reason string    // of the state, empty when it is up
+	reason string    // of the state; when it is up, what has no say
 	since  time.Time // of the health or the suspension
 	probes []probeState
 }
@@ -140,8 +140,12 @@ func judge(list []probeState) answerState {
 		}
 		st.since = p.since
 	}
+	ignored := ""
 	for _, p := range list {
 		if p.unseen && vouched {
+			if ignored == "" && p.verdict.reason != "" {
+				ignored = fmt.Sprintf("without a say: %s: %s", p.text, p.verdict.reason)
+			}
 			continue
 		}
 		switch {
@@ -159,6 +163,9 @@ func judge(list []probeState) answerState {
 		if p.load >= 0 && !p.unseen {
 			st.HasLoad, st.Load = true, max(st.Load, uint8(min(p.load, 255)))
 		}
+	}
+	if st.Health == selection.Up {
+		st.reason = ignored
 	}
 	return st
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/gosnmp/gosnmp"
 	"github.com/miekg/dns"
 
-	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
 // behaviour is what the servers of a lab do.

@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/api/loadreport"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
 // Asker asks one load reporter for one load, by tag if there is one and else by VIP. Its error is ctx's when the reporter

@@ -185,11 +185,33 @@ func (c *compiler) input(where at, v valueJSON) (func(*Runner), error) {
 		if v.Bitwidth < 1 || v.Bitwidth > 65535 {
 			return nil, where.errorf("bitwidth must be 1..65535, is %d", v.Bitwidth)
 		}
-		k, err := parseHexBytes(where, s, (v.Bitwidth+7)/8)
+		k, err := parseHex(where, s)
 		if err != nil {
 			return nil, err
 		}
-		return func(r *Runner) { r.addBytes(k, v.Bitwidth) }, nil
+		if k.Cmp(lowest(v.Bitwidth, true)) < 0 || k.Cmp(highest(v.Bitwidth, false)) > 0 {
+			return nil, where.errorf("hexstr %s does not fit %d bits", s, v.Bitwidth)
+		}
+		b := k.And(k, highest(v.Bitwidth, false)).FillBytes(make([]byte, (v.Bitwidth+7)/8)) // negative: two's complement
+		return func(r *Runner) { r.addBytes(b, v.Bitwidth) }, nil
+	case "expression": // what p4c makes of a bool: its field compared with 0. bmv2 refuses it
+		var op operationJSON
+		var right valueJSON
+		if err := decode(where, v.Value, &op); err != nil {
+			return nil, err
+		}
+		if op.Op != "d2b" {
+			return nil, where.errorf("an expression must be d2b of a field of one bit")
+		}
+		if err := decode(where.member("right"), op.Right, &right); err != nil {
+			return nil, err
+		}
+		if f, err := c.fieldParameter(where.member("right"), right); err != nil {
+			return nil, err
+		} else if f.bits != 1 {
+			return nil, where.errorf("an expression must be d2b of a field of one bit")
+		}
+		return c.input(where.member("right"), right)
 	}
 	return nil, where.errorf("unknown input type %q", v.Type)
 }

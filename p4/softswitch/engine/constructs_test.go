@@ -130,3 +130,68 @@ func TestRarePacketsAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+// What a select compares with is made of its parts by shifting and adding, negative ones too: the values are those of
+// p4c. bmv2 dies of them.
+func TestNegativeSelect(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		key         array
+		value, mask any
+		a, s        byte // of the packet
+		want        bool
+	}{
+		{"-1", array{pkt("s")}, "-0x01", nil, 0, 0xff, true},
+		{"-1, but it is 1", array{pkt("s")}, "-0x01", nil, 0, 1, false},
+		{"-128", array{pkt("s")}, "-0x80", nil, 0, 0x80, true},
+		{"-16 in the upper half", array{pkt("s")}, "-0x10", "0xf0", 0, 0xf7, true},
+		{"-16 in the upper half, but it is 0", array{pkt("s")}, "-0x10", "0xf0", 0, 7, false},
+		{"(-1, 3)", array{pkt("s"), pkt("a")}, "-0xfd", nil, 3, 0xff, true},
+		{"(-1, 3), but it is -2", array{pkt("s"), pkt("a")}, "-0xfd", nil, 3, 0xfe, false},
+		{"(0, -1)", array{pkt("a"), pkt("s")}, "-0x01", nil, 0, 0xff, true},
+		{"(0, -1), but it is (255, -1)", array{pkt("a"), pkt("s")}, "-0x01", nil, 0xff, 0xff, false},
+		{"(-1, -1)", array{pkt("s"), pkt("s")}, "-0x101", nil, 0, 0xff, true},
+		{"more than 64 bits", array{pkt("s"), pkt("d"), pkt("a")}, "-0xfffffffffffffffffd", nil, 3, 0xff, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			prog := base()
+			parser := prog["parsers"].(array)[0].(object)
+			start := parser["parse_states"].(array)[0].(object)
+			start["transition_key"] = tt.key
+			start["transitions"] = array{
+				object{"type": "hexstr", "value": tt.value, "mask": tt.mask, "next_state": "met"},
+				object{"type": "default", "value": nil, "mask": nil, "next_state": nil},
+			}
+			parser["parse_states"] = append(parser["parse_states"].(array), object{
+				"name": "met", "id": 1, "transition_key": array{}, "transitions": array{},
+				"parser_ops": array{object{"op": "set", "parameters": array{pkt("b"), hexstr("0x1234")}}},
+			})
+			frame := zeros()
+			frame[0], frame[31] = tt.a, tt.s
+			got := through(t, mustLoad(t, prog), frame)
+			if met := got[2:6] == "1234"; met != tt.want {
+				t.Errorf("met is %v, want %v: %s", met, tt.want, got)
+			}
+		})
+	}
+}
+
+// A hash takes a bool as one bit, and a negative number in two's complement.
+func TestHashOfBoolsAndNegatives(t *testing.T) {
+	flag := object{"name": "flag_t", "id": 7, "fields": array{array{"f", 1, 0}, array{"rest", 7, 0}}}
+	prog := base(
+		primitive("assign", fieldRef("flag", "f"), hexstr("0x1")),
+		primitive("modify_field_with_hash_based_offset", pkt("d"), hexstr("0x0"),
+			object{"type": "calculation", "value": "c"}, hexstr("0x100000000")),
+	)
+	prog["header_types"] = append(prog["header_types"].(array), flag)
+	prog["headers"] = append(prog["headers"].(array), object{"name": "flag", "id": 5, "header_type": "flag_t", "metadata": true})
+	constant := func(s string, bits int) object { return object{"type": "hexstr", "value": s, "bitwidth": bits} }
+	prog["calculations"] = array{object{"name": "c", "algo": "identity", "input": array{
+		prefix("d2b", fieldRef("flag", "f")), constant("-0x2", 12), constant("0x5", 3), constant("-0x80", 8),
+	}}}
+	got := through(t, mustLoad(t, prog), zeros())
+	if got, want := got[14:30], "0000000000fff580"; got != want { // 1, 1111 1111 1110, 101, 1000 0000
+		t.Errorf("the hash is %s, want %s", got, want)
+	}
+}

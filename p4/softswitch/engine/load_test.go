@@ -105,6 +105,11 @@ func TestLoadErrors(t *testing.T) {
 			prog["parsers"].(array)[0].(object)["parse_states"].(array)[0].(object)["transition_key"] = array{pkt("a")}
 			return prog
 		}(), `parsers[0] (parser).parse_states[0] (start).transitions[0].value: hexstr 0x100 does not fit 1 bytes`},
+		{"negative transition value", func() object {
+			prog := state("transitions", array{object{"type": "hexstr", "value": "-0x1", "next_state": nil}})
+			prog["parsers"].(array)[0].(object)["parse_states"].(array)[0].(object)["transition_key"] = array{pkt("a")}
+			return prog
+		}(), `parsers[0] (parser).parse_states[0] (start).transitions[0].value: hexstr -0x1 is negative, and its part of the key is not`},
 		{"header stack", section("header_stacks", object{"name": "vlan", "id": 0}), `header_stacks[0] (vlan): not supported`},
 		{"header union", section("header_unions", object{"name": "u"}), `header_unions[0] (u): not supported`},
 		{"meter that counts neither packets nor bytes", section("meter_arrays", object{"name": "m", "size": 1, "rate_count": 2}),
@@ -122,6 +127,12 @@ func TestLoadErrors(t *testing.T) {
 			`calculations[0] (c): unknown algorithm "md5"`},
 		{"calculation input", section("calculations", object{"name": "c", "algo": "crc32", "input": array{object{"type": "moon"}}}),
 			`calculations[0] (c).input[0]: unknown input type "moon"`},
+		{"calculation of an expression", section("calculations", object{"name": "c", "algo": "crc32", "input": array{infix("+", pkt("a"), pkt("a"))}}),
+			`calculations[0] (c).input[0]: an expression must be d2b of a field of one bit`},
+		{"calculation of a number as bool", section("calculations", object{"name": "c", "algo": "crc32", "input": array{prefix("d2b", pkt("a"))}}),
+			`calculations[0] (c).input[0]: an expression must be d2b of a field of one bit`},
+		{"calculation of a constant", section("calculations", object{"name": "c", "algo": "crc32", "input": array{object{"type": "hexstr", "value": "-0x81", "bitwidth": 8}}}),
+			`calculations[0] (c).input[0]: hexstr -0x81 does not fit 8 bits`},
 		{"checksum", section("checksums", object{"name": "c", "type": "ipv4"}), `checksums[0] (c): unknown type "ipv4"`},
 		{"register width", section("register_arrays", object{"name": "r", "size": 1, "bitwidth": 65536}),
 			`register_arrays[0] (r): bitwidth must be 1..65535, is 65536`},

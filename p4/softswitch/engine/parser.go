@@ -25,10 +25,13 @@ type parseState struct {
 
 // selectPart is one part of a transition key. Both functions return false when the packet is too short.
 type selectPart struct {
+	bits  int
 	size  int                          // in whole bytes
 	field func(*Runner) uint64         // of a field of up to 64 bits; nil for others
 	load  func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
 	fill  func(*Runner, []byte) bool   // size bytes, from the right
+
+	signed bool
 }
 
 type parseCase struct {
@@ -246,13 +249,13 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, ne
 		if t.Value == nil {
 			return where.member("value").errorf("is missing")
 		}
-		value, err := parseHexBytes(where.member("value"), *t.Value, n)
+		value, err := keyValue(where.member("value"), *t.Value, state.key, n)
 		if err != nil {
 			return err
 		}
 		mask := bytes.Repeat([]byte{0xff}, n)
 		if t.Mask != nil {
-			if mask, err = parseHexBytes(where.member("mask"), *t.Mask, n); err != nil {
+			if mask, err = keyValue(where.member("mask"), *t.Mask, state.key, n); err != nil {
 				return err
 			}
 		}
@@ -266,6 +269,31 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, ne
 		state.cases = append(state.cases, parseCase{toUint64(value), toUint64(mask), to})
 	}
 	return nil
+}
+
+// keyValue reads a hexstr that a transition key is compared with, as n bytes. p4c makes it of the values of the parts,
+// each shifted to its place, and adds them up: a negative one borrows from the part before it. bmv2 dies of a negative sum.
+func keyValue(where at, s string, key []selectPart, n int) ([]byte, error) {
+	v, err := parseHex(where, s)
+	if err != nil || v.Sign() >= 0 {
+		return parseHexBytes(where, s, n)
+	}
+	out := make([]byte, n)
+	end := n
+	for i := len(key) - 1; i >= 0; i-- {
+		part := &key[i]
+		low := new(big.Int).And(v, highest(8*part.size, false))
+		new(big.Int).And(low, highest(part.bits, false)).FillBytes(out[end-part.size : end])
+		if part.signed && low.Bit(8*part.size-1) == 1 {
+			low.Sub(low, new(big.Int).Lsh(one, uint(8*part.size)))
+		}
+		v.Rsh(v.Sub(v, low), uint(8*part.size))
+		end -= part.size
+	}
+	if v.Sign() != 0 {
+		return nil, where.errorf("hexstr %s is negative, and its part of the key is not", s)
+	}
+	return out, nil
 }
 
 func toUint64(b []byte) uint64 {
@@ -288,7 +316,7 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		if f.variable() {
 			return part, where.errorf("variable field %s cannot be selected on", f.name)
 		}
-		part.size = (f.bits + 7) / 8
+		part.bits, part.size, part.signed = f.bits, (f.bits+7)/8, f.signed
 		part.fill = func(r *Runner, b []byte) bool { f.read(r, b); return true }
 		if f.small() {
 			load := f.load()
@@ -300,7 +328,7 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		if err != nil {
 			return part, err
 		}
-		part.size = (bits + 7) / 8
+		part.bits, part.size = bits, (bits+7)/8
 		part.fill = func(r *Runner, b []byte) bool { return r.peekBytes(b, offset, bits) }
 		if bits <= 64 {
 			part.load = func(r *Runner) (uint64, bool) { return r.peek(offset, bits) }

@@ -20,8 +20,9 @@ import (
 var switchCommand = &cli.Command{
 	Name:  "switch",
 	Usage: "run the embedded switch on network interfaces",
-	Description: "Runs whatever v1model program (bmv2 JSON and P4Info) a controller pushes over P4Runtime,\n" +
-		"until SIGINT or SIGTERM. Until then it drops all frames.\n\n" +
+	Description: "Runs the v1model program (bmv2 JSON and P4Info) that a controller pushes over P4Runtime, until\n" +
+		"SIGINT or SIGTERM. Until then it drops all frames. Programs with header stacks or unions, action\n" +
+		"profiles, parser value sets, clone, resubmit or recirculate are refused, and the reason is named.\n\n" +
 		"An interface that is a port should have no address of its own, and the hosts behind it no\n" +
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
 	Flags: []cli.Flag{

@@ -76,6 +76,9 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	})
 	for _, p := range ports {
 		opened, err := port.OpenPacket(p.iface)
+		if errors.Is(err, port.ErrNoInterface) {
+			return usageError(fmt.Errorf("port %d: %w", p.id, err))
+		}
 		if err != nil {
 			return fmt.Errorf("port %d: %w", p.id, err)
 		}

@@ -24,7 +24,7 @@ func TestSwitchRefuses(t *testing.T) {
 		{"CPU port", []string{"--cpu-port", "511"}, exitUsage, "sluice: --cpu-port: must be 1..510, is 511\n"},
 		{"no port number", []string{"--grpc", "127.0.0.1"}, exitUsage, "sluice: --grpc: address 127.0.0.1: missing port in address: want unix:/path or ADDRESS:PORT, such as 127.0.0.1:9559\n"},
 		{"not loopback", []string{"--grpc", "0.0.0.0:9559"}, exitUsage, "sluice: --grpc: 0.0.0.0:9559 is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it\n"},
-		{"no such interface", []string{"--port", "1=nowhere0"}, exitFailure, "sluice: port 1: interface nowhere0: no such network interface\n"},
+		{"no such interface", []string{"--port", "1=nowhere0"}, exitUsage, "sluice: port 1: interface nowhere0: no such network interface\n"},
 		{"captures nowhere", []string{"--pcap", ""}, exitUsage, "sluice: --pcap: must be a name, is empty\n"},
 		{"captures in a file", []string{"--pcap", "switch_test.go/captures"}, exitUsage, "sluice: --pcap: mkdir switch_test.go: not a directory\n"},
 		{"log level", []string{"--log-level", "loud"}, exitUsage, `sluice: --log-level: must be debug, info, warn or error, is "loud"` + "\n"},

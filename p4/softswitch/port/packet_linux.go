@@ -40,8 +40,13 @@ const downInterval = 100 * time.Millisecond
 // and Linux 4.20 or later.
 func OpenPacket(name string) (Port, error) {
 	iface, err := net.InterfaceByName(name)
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if err = op.Err; !isSystem(err) { // without operation and address
+			err = ErrNoInterface
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("interface %s: %w", name, plainError(err))
+		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
 	p := &packetPort{name: name}
 	if err := p.open(iface.Index); err != nil {
@@ -54,12 +59,10 @@ func OpenPacket(name string) (Port, error) {
 	return p, nil
 }
 
-// plainError takes the operation and address off an error of package net.
-func plainError(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Err
-	}
-	return err
+// isSystem says whether the system could not tell, rather than that there is nothing to tell.
+func isSystem(err error) bool {
+	_, ok := errors.AsType[*os.SyscallError](err)
+	return ok
 }
 
 func (p *packetPort) open(index int) (err error) {

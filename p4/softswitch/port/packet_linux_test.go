@@ -366,7 +366,7 @@ func TestPacketInterfaceGoneWhileDown(t *testing.T) {
 
 func TestOpenPacketErrors(t *testing.T) {
 	_, err := OpenPacket("veth9")
-	if want := "interface veth9: no such network interface"; err == nil || err.Error() != want {
+	if want := "interface veth9: no such network interface"; err == nil || err.Error() != want || !errors.Is(err, ErrNoInterface) {
 		t.Errorf("OpenPacket: %v, want %s", err, want)
 	}
 	if os.Geteuid() != 0 {

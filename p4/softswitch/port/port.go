@@ -17,6 +17,9 @@ const MaxFrame = 65535 + 18
 // ErrClosed is what Run returns when the port was closed under it.
 var ErrClosed = errors.New("port is closed")
 
+// ErrNoInterface is part of why an interface cannot be opened that the host does not have.
+var ErrNoInterface = errors.New("no such network interface")
+
 // ErrGone is part of what Run returns when what the port is plugged into is no longer there. Once State says that it is
 // there again, the port can Run again.
 var ErrGone = errors.New("is gone")

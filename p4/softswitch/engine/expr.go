@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/big"
 )
@@ -237,6 +238,13 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 		return e, where.errorf("unknown operation %q", op.Op)
 	}
 	where = at(string(where) + " " + op.Op)
+	if op.Op == "==" || op.Op == "!=" {
+		a, b := c.variableField(op.Left), c.variableField(op.Right)
+		if a != nil && b != nil {
+			e.cond = sameVariable(a, b, op.Op == "==")
+			return e, nil
+		}
+	}
 	var err error
 	switch {
 	case (op.Op == "+" || op.Op == "-") && isNull(op.Left): // unary
@@ -330,6 +338,28 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 		return c.choice(where, cond.cond, l, r)
 	}
 	return e, nil
+}
+
+// variableField returns the field that an operand is, nil when it is anything but a variable field.
+func (c *compiler) variableField(raw json.RawMessage) *field {
+	var v valueJSON
+	if json.Unmarshal(raw, &v) != nil || v.Type != "field" {
+		return nil
+	}
+	f, err := c.field("", v.Value)
+	if err != nil || !f.variable() {
+		return nil
+	}
+	return f
+}
+
+// sameVariable compares variable fields as bmv2 does, as numbers: leading zeros do not count.
+func sameVariable(a, b *field, want bool) boolean {
+	value := func(r *Runner, f *field) []byte {
+		at := f.bit / 8
+		return bytes.TrimLeft(r.bytes[at:at+int(r.words[f.length])], "\x00")
+	}
+	return func(r *Runner) bool { return bytes.Equal(value(r, a), value(r, b)) == want }
 }
 
 // infix compiles an operation on two numbers whose result is one.

@@ -75,6 +75,10 @@ func (h *header) assign(r *Runner, src *header) {
 		return
 	}
 	for i, f := range h.fields {
+		if f.variable() {
+			assignVariable(r, f, src.fields[i])
+			continue
+		}
 		buf := r.scratch[:(f.bits+7)/8]
 		src.fields[i].read(r, buf)
 		f.set(r, buf)

@@ -147,8 +147,8 @@ func (c *compiler) addHeader(where at, name string, t *headerType, metadata bool
 		f := &field{name: name + "." + ft.name, bits: ft.bits, signed: ft.signed, word: -1, length: -1}
 		switch {
 		case ft.bits < 0:
-			if metadata || h.variable != nil || bit%8 != 0 {
-				return where.errorf("variable field %s must be the only one, in a packet header, on a byte boundary", f.name)
+			if h.variable != nil || bit%8 != 0 {
+				return where.errorf("variable field %s must be the only one, on a byte boundary", f.name)
 			}
 			h.variable, h.before = f, bit/8
 			f.length = c.newWord()

@@ -191,6 +191,18 @@ var special = map[string]func(*rand.Rand) []framed{
 		}
 		return in
 	},
+	"varbits": func(random *rand.Rand) []framed {
+		var in []framed
+		for i := range 120 {
+			frame := make([]byte, 20)
+			for k := range frame {
+				frame[k] = [...]byte{0, 1, 1, 1}[random.IntN(4)]
+			}
+			frame[0] = byte(i) * 37
+			in = append(in, framed{1, frame})
+		}
+		return in
+	},
 	"older": func(random *rand.Rand) []framed {
 		var in []framed
 		for range 60 {

@@ -487,3 +487,33 @@ func TestPreinitializedTable(t *testing.T) {
 	}
 	r.holds(`table_entry:{table_id:$fixed}`, row("1", forward3), row("2", drop))
 }
+
+// p4c gives no width to keys that are errors: clients see the numbers of the data plane.
+func TestKeysWithoutWidth(t *testing.T) {
+	r := newProgramRig(t, programOf(t, "nowidth"))
+	host, _ := r.link(1)
+	_, at2 := r.link(2)
+	const mark = ` action:{action:{action_id:$mark params:{param_id:1 value:"\x07"}}}`
+	for _, tt := range []struct{ entity, want string }{
+		{`table_entry:{table_id:$met match:{field_id:1 exact:{value:"\x01"}} match:{field_id:2 ternary:{value:"\x01" mask:"\xff"}} priority:1` + mark + `}`, ""},
+		{`table_entry:{table_id:$met match:{field_id:1 exact:{value:"\x01\x00\x00\x00\x00"}} priority:1` + mark + `}`,
+			"OutOfRange: table I.met: field std.parser_error: 0x0100000000 does not fit 32 bits"},
+		{`table_entry:{table_id:$unmet match:{field_id:1 exact:{value:"\x01"}}` + mark + `}`, ""},
+	} {
+		if got := r.do(v1.Update_INSERT, tt.entity); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.entity, got, tt.want)
+		} else if got == "" {
+			r.holds(tt.entity, tt.entity)
+		}
+	}
+	for _, tt := range []struct{ frame, want string }{
+		{"\x01\x05", "\x01\x05"}, // no error
+		{"\x01", "\x07"},         // 1: PacketTooShort
+		{"\x02", "\x02"},         // another entry
+	} {
+		host.Send([]byte(tt.frame))
+		if got := string(<-at2); got != tt.want {
+			t.Errorf("of %q comes %q, want %q", tt.frame, got, tt.want)
+		}
+	}
+}

@@ -209,12 +209,13 @@ func newTypes(info *configv1.P4Info) *types {
 }
 
 // of resolves the type of a match field, a parameter or packet metadata: width and name as P4Info has them, and the
-// width in the data plane.
+// width in the data plane. p4c gives no width to match fields that are errors, of which P4Runtime says nothing:
+// clients see the number that the data plane has.
 func (ts *types) of(name *configv1.P4NamedType, width int32, bits int) (valueType, error) {
 	if to := ts.translation(name); to != nil {
 		return ts.translate(name.GetName(), to, bits)
 	}
-	if int(width) != bits {
+	if width != 0 && int(width) != bits {
 		return valueType{}, fmt.Errorf("%d bits in p4info, but %d in p4_device_config", width, bits)
 	}
 	return bitType(bits), nil
@@ -228,6 +229,9 @@ func (ts *types) translation(name *configv1.P4NamedType) *configv1.P4NewTypeTran
 // width chooses the width in the data plane for a value that the data plane does not have.
 func (ts *types) width(name *configv1.P4NamedType, width int32) int {
 	to := ts.translation(name)
+	if to == nil && width == 0 {
+		return 32 // of errors, in bmv2
+	}
 	if to == nil || to.GetSdnString() == nil {
 		return int(width)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,13 @@ func runDemo(c *cli.Context, _ []string) error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
+	// So it would when the terminal is closed.
+	ctx := c.Context
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer stop()
+	}
 	cfg := demo.Config{Out: own(c.App.Writer), Captures: c.String("pcap"), Hold: c.Bool("hold")}
 	if name := c.String("log"); name != "" {
 		file, err := os.Create(name)
@@ -60,7 +68,7 @@ func runDemo(c *cli.Context, _ []string) error {
 		cfg.Out = own(c.App.ErrWriter)
 		cfg.Report = func(r demo.Result) error { return json.NewEncoder(c.App.Writer).Encode(r) }
 	}
-	err := demo.Run(c.Context, cfg)
+	err := demo.Run(ctx, cfg)
 	if unusable, ok := errors.AsType[*demo.CaptureError](err); ok {
 		return usageError(fmt.Errorf("--pcap: %w", unusable))
 	}

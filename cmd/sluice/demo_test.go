@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 
@@ -151,6 +154,28 @@ func TestDemoInterrupted(t *testing.T) {
 		if !strings.Contains(stdout.String(), fmt.Sprintf("%q:null", field)) {
 			t.Errorf("stdout: %s, want null for %s", &stdout, field)
 		}
+	}
+}
+
+// A terminal that is closed ends the demo as ^C does: nothing stays behind.
+func TestDemoHangup(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	ours := make(chan os.Signal, 1)
+	signal.Notify(ours, syscall.SIGHUP) // what nobody takes would end the test
+	defer signal.Stop(ours)
+	stderr := writer(func(p []byte) {
+		if bytes.Contains(p, []byte("Three servers")) {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if code := run(t.Context(), []string{"sluice", "demo", "--json"}, io.Discard, stderr); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -11,7 +11,8 @@
 // value sets, externs other than v1model's, clone, resubmit and recirculate. Where bmv2's behaviour is undefined,
 // this is what happens here: fields of headers that were never valid read 0, division by zero gives 0, a lookahead
 // beyond the packet is PacketTooShort, and a parser that loops ends with ParserTimeout. An assertion that does not
-// hold drops the packet, where bmv2 ends as a whole.
+// hold drops the packet, where bmv2 ends as a whole. A prefix counts from the first bit of its field, as P4 has it; bmv2
+// counts from the first bit of the bytes that hold the field, which is another one unless the width is a multiple of 8.
 package engine
 
 import (

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -259,11 +260,7 @@ func (e *Installed) Entry() Entry {
 		m := Match{Value: k.unpack(e.words)}
 		switch k.Kind {
 		case LPM:
-			for _, b := range k.unpack(e.words[t.maskAt:]) {
-				for ; b != 0; b <<= 1 {
-					m.PrefixLen++
-				}
-			}
+			m.PrefixLen = k.prefixLen(e.words[t.maskAt:])
 		case Ternary:
 			m.Mask = k.unpack(e.words[t.maskAt:])
 		case Range:
@@ -708,6 +705,15 @@ func (k *keyPart) packPrefix(words []uint64, n int) {
 	k.pack(words, b)
 }
 
+// prefixLen is the inverse of packPrefix.
+func (k *keyPart) prefixLen(words []uint64) int {
+	n := 0
+	for _, b := range k.unpack(words) {
+		n += bits.OnesCount8(b)
+	}
+	return n
+}
+
 func (k *keyPart) unpack(words []uint64) []byte {
 	if k.Bits <= 64 {
 		b := make([]byte, k.bytes())
@@ -799,13 +805,7 @@ func (t *Table) add(e *Installed) {
 func (e *Installed) prefix() int {
 	for i := range e.table.keys {
 		if k := &e.table.keys[i]; k.Kind == LPM {
-			n := 0
-			for _, b := range k.unpack(e.words[e.table.maskAt:]) {
-				for ; b != 0; b <<= 1 {
-					n++
-				}
-			}
-			return n
+			return k.prefixLen(e.words[e.table.maskAt:])
 		}
 	}
 	return 0

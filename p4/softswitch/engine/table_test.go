@@ -63,6 +63,13 @@ func TestTableKinds(t *testing.T) {
 			"55 0000 00000000 0000000000000000 20010db8000000007fffffffffffffff": "02",
 			"55 0000 00000000 0000000000000000 20010db9000000000000000000000000": "55",
 		}},
+		{"lpm of twelve bits, which are not the first of their bytes", func() object {
+			prog := withTable("lpm", "m:lpm")
+			pkt := prog["header_types"].(array)[1].(object)
+			pkt["fields"] = slices.Concat(array{array{"a", 8, false}, array{"n", 4, false}, array{"m", 12, false}}, pkt["fields"].(array)[2:])
+			return prog
+		}(), []Entry{entry(0, 1, prefix("0100", 4)), entry(0, 2, prefix("0800", 1)), entry(0, 3, prefix("0001", 12))},
+			map[string]string{"55 f1ff": "01", "55 0800": "02", "55 0001": "03", "55 0000": "55"}},
 		{"ternary: the highest priority", withTable("ternary", "b:ternary", "c:exact"), []Entry{
 			entry(1, 1, masked("0000", "0000"), value("00000000")),
 			entry(5, 2, masked("ff00", "ff00"), value("00000000")),

@@ -294,13 +294,9 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for entity, err := range p.Read(ctx, table.Query()) {
+		for entry, err := range (p4rt.Inspector{Client: p.Client, Info: p.Info()}).Entries(ctx, table.Query()) {
 			if err != nil {
 				return nil, fmt.Errorf("reading table %s: %w", name, err)
-			}
-			entry, err := p.Info().DecodeEntry(entity.GetTableEntry())
-			if err != nil {
-				return nil, err
 			}
 			if entry.Counter == nil {
 				return nil, fmt.Errorf("%v has no counter", entry)

@@ -165,11 +165,8 @@ func (tg *target) dump(tables ...string) string {
 			tg.t.Fatal(err)
 		}
 		var lines []string
-		for e, err := range client.Read(tg.t.Context(), p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})) {
-			if err != nil {
-				tg.t.Fatal(err)
-			}
-			entry, err := info.DecodeEntry(e.GetTableEntry())
+		query := p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})
+		for entry, err := range (p4rt.Inspector{Client: client, Info: info}).Entries(tg.t.Context(), query) {
 			if err != nil {
 				tg.t.Fatal(err)
 			}

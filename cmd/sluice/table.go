@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,16 +11,12 @@ import (
 	"syscall"
 	"time"
 
-	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/prototext"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
-	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
@@ -76,14 +71,8 @@ var tableCommand = &cli.Command{
 	},
 }
 
-// target is a reachable device whose tables have names.
-type target struct {
-	*p4rt.Client
-	info *p4rt.Info
-}
-
 // openTarget connects to the target that the flags name and learns its names.
-func openTarget(c *cli.Context) (*target, error) {
+func openTarget(c *cli.Context) (*p4rt.Inspector, error) {
 	address, device := c.String("target"), c.Uint64("device-id")
 	e, err := endpoint.Parse(address)
 	switch {
@@ -98,31 +87,31 @@ func openTarget(c *cli.Context) (*target, error) {
 	if err != nil {
 		return nil, notReached(address, err)
 	}
-	t := &target{Client: client}
-	if err := t.learn(ctx, address, device); err != nil {
+	info, err := namesOf(ctx, client, address, device)
+	if err != nil {
 		client.Close()
 		return nil, err
 	}
-	return t, nil
+	return &p4rt.Inspector{Client: client, Info: info}, nil
 }
 
-func (t *target) learn(ctx context.Context, address string, device uint64) error {
-	pipeline, err := t.Pipeline(ctx)
+// namesOf learns what the program at a target has.
+func namesOf(ctx context.Context, client *p4rt.Client, address string, device uint64) (*p4rt.Info, error) {
+	pipeline, err := client.Pipeline(ctx)
 	switch {
 	case status.Code(err) == codes.NotFound:
-		return usageError(fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device))
+		return nil, usageError(fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device))
 	case status.Code(err) == codes.Unimplemented:
-		return unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another address", address))
+		return nil, unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another address", address))
 	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
-		return notReached(address, err)
+		return nil, notReached(address, err)
 	case err != nil:
-		return err
+		return nil, err
 	case pipeline == nil:
-		return fmt.Errorf("device %d at %s runs no P4 program yet: a controller pushes one when it connects. "+
+		return nil, fmt.Errorf("device %d at %s runs no P4 program yet: a controller pushes one when it connects. "+
 			"If the switch has another id, --device-id names it (bmv2's own default is 0)", device, address)
 	}
-	t.info, err = p4rt.NewInfo(pipeline.GetP4Info())
-	return err
+	return p4rt.NewInfo(pipeline.GetP4Info())
 }
 
 // notReached says what to do about a target that does not answer.
@@ -157,316 +146,32 @@ func notReached(address string, err error) error {
 		"cannot reach a switch at %s: %s. Is it running? --target names another address", address, why))
 }
 
-// summary is what `table list` says of a table.
-type summary struct {
-	*p4rt.Table
-	entries int
-	miss    string // what a miss does; "" when the target does not tell
-}
-
-// holding is a table with what it holds.
-type holding struct {
-	*p4rt.Table
-	entries []p4rt.Entry
-	raws    raws         // entries, members and groups
-	count   int          // of entries, the raw ones too
-	profile p4rt.Profile // empty when the target does not tell
-	miss    string
-}
-
-// counting is an indirect counter with its cells.
-type counting struct {
-	*p4rt.CounterArray
-	cells []p4rt.Cell
-	raws  raws
-}
-
-// raw is what a target holds and its P4Info does not explain: it is shown as it came.
-type raw struct {
-	why  error
-	text string
-}
-
-// raws are what of a table, a counter or the groups is raw: the first of them, and how many more there were.
-type raws struct {
-	list []raw
-	more int
-}
-
-// A target may tell nothing that the P4Info explains: so many are shown, so far.
-const (
-	mostRaws    = 1000
-	mostRawText = 1024 // bytes
-)
-
-func (r *raws) add(e *v1.Entity, why error) {
-	if len(r.list) == mostRaws {
-		r.more++
-		return
-	}
-	r.list = append(r.list, raw{why, text.CutTo(messageText(e), mostRawText)})
-}
-
-func (r *raws) count() int { return len(r.list) + r.more }
-
-// all returns what was kept, in an order that does not change, and at the end how many more there were.
-func (r *raws) all() []raw {
-	slices.SortFunc(r.list, func(a, b raw) int { return cmp.Compare(a.text, b.text) })
-	if r.more == 0 {
-		return r.list
-	}
-	return append(slices.Clip(r.list), raw{why: fmt.Errorf("and %d more", r.more)})
-}
-
-// messageText prints a message on one line, the same every time: prototext itself puts spaces here and there, lest
-// anybody rely on them.
-func messageText(m proto.Message) string {
-	var b strings.Builder
-	quoted, escaped, space := false, false, false
-	line := prototext.MarshalOptions{}.Format(m)
-	for _, c := range line {
-		switch {
-		case escaped:
-			escaped = false
-		case quoted && c == '\\':
-			escaped = true
-		case c == '"':
-			quoted = !quoted
-		case !quoted && c == ' ':
-			space = true
-			continue
-		}
-		if space && b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		space = false
-		b.WriteRune(c)
-	}
-	return b.String()
-}
-
-// unsupported reports whether a target says that it cannot tell. Targets differ in what they can:
-// that is no reason to fail.
-func unsupported(err error) bool { return status.Code(err) == codes.Unimplemented }
-
-func (t *target) summarize(ctx context.Context, table *p4rt.Table) (summary, error) {
-	s := summary{Table: table}
-	for e, err := range t.Read(ctx, p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})) {
-		if err != nil {
-			return s, fmt.Errorf("table %s: %w", table.Name, err)
-		}
-		if !e.GetTableEntry().GetIsDefaultAction() {
-			s.entries++
-		}
-	}
-	var err error
-	s.miss, err = t.miss(ctx, table)
-	return s, err
-}
-
-// mostRows is how many rows of a table or cells of a counter are printed, whatever size the target tells: as many as
-// the largest table of sluice.p4 has.
-const mostRows = 1 << 19
-
-// tooMany says that a target tells of more than it has room for: it may never come to an end.
-func tooMany(what, name string, n int, size int64) error {
-	most := int64(mostRows)
-	if size > 0 {
-		most = min(size, most)
-	}
-	if int64(n) < most {
-		return nil
-	}
-	return fmt.Errorf("%s %s: the target tells of more than %d, and should have no more: given up", what, name, most)
-}
-
-func (t *target) hold(ctx context.Context, table *p4rt.Table) (holding, error) {
-	h := holding{Table: table}
-	for e, err := range t.Read(ctx, table.Query()) {
-		if err != nil {
-			return h, fmt.Errorf("table %s: %w", table.Name, err)
-		}
-		if err := tooMany("table", table.Name, h.count, table.Size); err != nil {
-			return h, err
-		}
-		switch entry, err := t.info.DecodeEntry(e.GetTableEntry()); {
-		case err != nil:
-			h.raws.add(e, err)
-			h.count++
-		case !entry.Default:
-			h.entries = append(h.entries, entry)
-			h.count++
-		}
-	}
-	slices.SortFunc(h.entries, compareEntries)
-	if err := t.profile(ctx, &h); err != nil {
-		return h, err
-	}
-	var err error
-	h.miss, err = t.miss(ctx, table)
-	return h, err
-}
-
-// profile reads what the members and groups of h are, where entries name some.
-func (t *target) profile(ctx context.Context, h *holding) error {
-	if !slices.ContainsFunc(h.entries, func(e p4rt.Entry) bool { return e.Member != 0 || e.Group != 0 }) {
-		return nil
-	}
-	members, groups := h.QueryProfile()
-	var entities []*v1.Entity
-	for _, query := range []*v1.Entity{members, groups} {
-		for e, err := range t.Read(ctx, query) {
-			if unsupported(err) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("action profile of table %s: %w", h.Name, err)
-			}
-			if err := tooMany("action profile of table", h.Name, len(entities)+h.raws.count(), 0); err != nil {
-				return err
-			}
-			if _, err := h.DecodeProfile([]*v1.Entity{e}); err != nil {
-				h.raws.add(e, err)
-				continue
-			}
-			entities = append(entities, e)
-		}
-	}
-	var err error
-	h.profile, err = h.DecodeProfile(entities)
-	return err
-}
-
-// does says what an entry does, and what is in the group or the member that it names.
-func (h holding) does(e p4rt.Entry) string {
-	if e.Member == 0 && e.Group == 0 {
-		return e.Does()
-	}
-	switch held, ok := h.profile.Holds(e); {
-	case !ok:
-		return e.Does() + " (the target does not tell what it holds)"
-	case len(held) == 0:
-		return e.Does() + " (empty)"
-	case e.Member != 0:
-		return e.Does() + ": " + p4rt.Entry{Action: held[0].Action, Params: held[0].Params}.Does()
-	default:
-		return e.Does() + ": " + p4rt.Set(held)
-	}
-}
-
-// miss says what a packet that no entry matches meets.
-func (t *target) miss(ctx context.Context, table *p4rt.Table) (string, error) {
-	if table.ConstDefault != nil && len(table.ConstDefault.Params) == 0 {
-		return p4rt.Entry{Action: table.ConstDefault.Name}.Does(), nil
-	}
-	for e, err := range t.Read(ctx, table.QueryDefault()) {
-		if unsupported(err) {
-			return "", nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("default entry of table %s: %w", table.Name, err)
-		}
-		entry, err := t.info.DecodeEntry(e.GetTableEntry())
-		if err != nil {
-			return text.CutTo(messageText(e.GetTableEntry().GetAction()), mostRawText), nil
-		}
-		return entry.Does(), nil
-	}
-	return "", nil
-}
-
-func (t *target) count(ctx context.Context, counter *p4rt.CounterArray) (counting, error) {
-	c := counting{CounterArray: counter}
-	for e, err := range t.Read(ctx, counter.Query()) {
-		if unsupported(err) {
-			return counting{CounterArray: counter}, nil
-		}
-		if err != nil {
-			return c, fmt.Errorf("counter %s: %w", counter.Name, err)
-		}
-		if err := tooMany("counter", counter.Name, len(c.cells)+c.raws.count(), counter.Size); err != nil {
-			return c, err
-		}
-		cell, err := t.info.DecodeCell(e.GetCounterEntry())
-		if err != nil {
-			c.raws.add(e, err)
-			continue
-		}
-		c.cells = append(c.cells, cell)
-	}
-	slices.SortFunc(c.cells, func(a, b p4rt.Cell) int { return cmp.Compare(a.Index, b.Index) })
-	return c, nil
-}
-
-func (t *target) groups(ctx context.Context) (groups []p4rt.MulticastGroup, rest raws, err error) {
-	replicas := 0
-	for e, err := range t.Read(ctx, p4rt.QueryMulticastGroups()) {
-		if unsupported(err) {
-			return nil, rest, nil
-		}
-		if err != nil {
-			return nil, rest, fmt.Errorf("multicast groups: %w", err)
-		}
-		if err := tooMany("list of", "multicast groups", replicas+rest.count(), 0); err != nil {
-			return nil, rest, err
-		}
-		g, err := p4rt.DecodeMulticastGroup(e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry())
-		if err != nil {
-			rest.add(e, err)
-			continue
-		}
-		slices.SortFunc(g.Replicas, func(a, b p4rt.Replica) int {
-			return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Instance, b.Instance))
-		})
-		groups = append(groups, g)
-		replicas += len(g.Replicas) + 1
-	}
-	slices.SortFunc(groups, func(a, b p4rt.MulticastGroup) int { return cmp.Compare(a.ID, b.ID) })
-	return groups, rest, nil
-}
-
-// compareEntries orders entries of one table: the highest priority first, then by match.
-func compareEntries(a, b p4rt.Entry) int {
-	if c := cmp.Compare(b.Priority, a.Priority); c != 0 {
-		return c
-	}
-	return slices.CompareFunc(a.Match, b.Match, func(x, y p4rt.Field) int {
-		return cmp.Or(
-			cmp.Compare(x.Name, y.Name),
-			x.Value.Compare(y.Value),
-			cmp.Compare(x.PrefixLen, y.PrefixLen),
-			x.Mask.Compare(y.Mask),
-			x.High.Compare(y.High),
-		)
-	})
-}
-
 func tableList(c *cli.Context, _ []string) error {
 	t, err := openTarget(c)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	var tables []summary
-	for _, table := range t.info.Tables() {
-		s, err := t.summarize(c.Context, table)
+	var tables []p4rt.Summary
+	for _, table := range t.Info.Tables() {
+		s, err := t.Summarize(c.Context, table)
 		if err != nil {
 			return err
 		}
 		tables = append(tables, s)
 	}
-	groups, rest, err := t.groups(c.Context)
+	groups, rest, err := t.Groups(c.Context)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(c.App.Writer, append(listJSON(tables, t.info.Counters(), groups), rawsJSON("", "", rest)...))
+		return writeJSON(c.App.Writer, append(listJSON(tables, t.Info.Counters(), groups), rawsJSON("", "", rest)...))
 	}
-	return listText(c.App.Writer, tables, t.info.Counters(), groups, rest)
+	return listText(c.App.Writer, tables, t.Info.Counters(), groups, rest)
 }
 
 func listText(
-	w io.Writer, tables []summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup, rest raws,
+	w io.Writer, tables []p4rt.Summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup, rest p4rt.Raws,
 ) error {
 	text := newTextTable("TABLE", "ENTRIES", "SIZE", "MATCH", "COUNTS", "IDLE TIMEOUT", "A MISS DOES")
 	for _, t := range tables {
@@ -478,8 +183,8 @@ func listText(
 		if t.IdleTimeout {
 			timeout = "yes"
 		}
-		text.row(t.Name, strconv.Itoa(t.entries), strconv.FormatInt(t.Size, 10), strings.Join(keys, " "),
-			strings.Join(units(t.Counter), "+"), timeout, t.miss)
+		text.row(t.Name, strconv.Itoa(t.Entries), strconv.FormatInt(t.Size, 10), strings.Join(keys, " "),
+			strings.Join(units(t.Counter), "+"), timeout, t.Miss)
 	}
 	sections := []*textTable{text}
 	if len(counters) > 0 {
@@ -492,7 +197,7 @@ func listText(
 	if len(groups) > 0 {
 		sections = append(sections, groupsText(groups))
 	}
-	if rest.count() > 0 {
+	if rest.Count() > 0 {
 		sections = append(sections, rawsText(rest))
 	}
 	return writeSections(w, sections)
@@ -511,10 +216,10 @@ func writeSections(w io.Writer, sections []*textTable) error {
 }
 
 // rawsText prints what was not understood.
-func rawsText(rest raws) *textTable {
+func rawsText(rest p4rt.Raws) *textTable {
 	text := newTextTable("NOT UNDERSTOOD", "AS THE TARGET TELLS IT")
-	for _, r := range rest.all() {
-		text.row(r.why.Error(), r.text)
+	for _, r := range rest.All() {
+		text.row(r.Why.Error(), r.Text)
 	}
 	return text
 }
@@ -552,20 +257,20 @@ func tableDump(c *cli.Context, args []string) error {
 		return err
 	}
 	defer t.Close()
-	tables, counters := t.info.Tables(), t.info.Counters()
+	tables, counters := t.Info.Tables(), t.Info.Counters()
 	var groups []p4rt.MulticastGroup
-	var rest raws
+	var rest p4rt.Raws
 	if len(args) == 1 {
-		tables, counters, err = t.named(args[0])
+		tables, counters, err = named(t.Info, args[0])
 	} else {
-		groups, rest, err = t.groups(c.Context)
+		groups, rest, err = t.Groups(c.Context)
 	}
 	if err != nil {
 		return err
 	}
 	objects := []any{}
 	for i, table := range tables {
-		h, err := t.hold(c.Context, table)
+		h, err := t.Hold(c.Context, table)
 		if err != nil {
 			return err
 		}
@@ -581,7 +286,7 @@ func tableDump(c *cli.Context, args []string) error {
 		}
 	}
 	for i, counter := range counters {
-		cells, err := t.count(c.Context, counter)
+		cells, err := t.Count(c.Context, counter)
 		if err != nil {
 			return err
 		}
@@ -609,8 +314,8 @@ func tableDump(c *cli.Context, args []string) error {
 }
 
 // writeRaws prints what was not understood under what was.
-func writeRaws(w io.Writer, rest raws) error {
-	if rest.count() == 0 {
+func writeRaws(w io.Writer, rest p4rt.Raws) error {
+	if rest.Count() == 0 {
 		return nil
 	}
 	fmt.Fprintln(w)
@@ -618,35 +323,35 @@ func writeRaws(w io.Writer, rest raws) error {
 }
 
 // named finds the table or the counter that the user means.
-func (t *target) named(name string) ([]*p4rt.Table, []*p4rt.CounterArray, error) {
-	table, err := t.info.Table(name)
+func named(info *p4rt.Info, name string) ([]*p4rt.Table, []*p4rt.CounterArray, error) {
+	table, err := info.Table(name)
 	if err == nil {
 		return []*p4rt.Table{table}, nil, nil
 	}
-	counter, counterErr := t.info.Counter(name)
+	counter, counterErr := info.Counter(name)
 	if counterErr == nil {
 		return nil, []*p4rt.CounterArray{counter}, nil
 	}
 	var there []string
-	for _, table := range t.info.Tables() {
+	for _, table := range info.Tables() {
 		there = append(there, table.Name)
 	}
-	for _, counter := range t.info.Counters() {
+	for _, counter := range info.Counters() {
 		there = append(there, counter.Name+" (counter)")
 	}
 	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", ")))
 }
 
-func entriesText(w io.Writer, h holding) error {
-	line := fmt.Sprintf("table %s: %d of %d entries", h.Name, h.count, h.Size)
-	if h.miss != "" {
-		line += "; a miss does " + h.miss
+func entriesText(w io.Writer, h p4rt.Holding) error {
+	line := fmt.Sprintf("table %s: %d of %d entries", h.Name, h.Count, h.Size)
+	if h.Miss != "" {
+		line += "; a miss does " + h.Miss
 	}
 	fmt.Fprintln(w, line)
-	if len(h.entries) == 0 {
-		return writeRaws(w, h.raws)
+	if len(h.Entries) == 0 {
+		return writeRaws(w, h.Raws)
 	}
-	prioritised := slices.ContainsFunc(h.entries, func(e p4rt.Entry) bool { return e.Priority != 0 })
+	prioritised := slices.ContainsFunc(h.Entries, func(e p4rt.Entry) bool { return e.Priority != 0 })
 	var header []string
 	for _, k := range h.Keys {
 		header = append(header, k.Name)
@@ -662,7 +367,7 @@ func entriesText(w io.Writer, h holding) error {
 		header = append(header, strings.ToUpper(unit))
 	}
 	text := newTextTable(header...)
-	for _, e := range h.entries {
+	for _, e := range h.Entries {
 		var row []string
 		for _, k := range h.Keys {
 			row = append(row, matchText(e, k.Name))
@@ -670,7 +375,7 @@ func entriesText(w io.Writer, h holding) error {
 		if prioritised {
 			row = append(row, strconv.Itoa(int(e.Priority)))
 		}
-		row = append(row, h.does(e))
+		row = append(row, h.Does(e))
 		if h.IdleTimeout {
 			row = append(row, durationText(e.IdleTimeout), sinceText(e.SinceHit))
 		}
@@ -680,7 +385,7 @@ func entriesText(w io.Writer, h holding) error {
 	if err := text.write(w); err != nil {
 		return err
 	}
-	return writeRaws(w, h.raws)
+	return writeRaws(w, h.Raws)
 }
 
 func matchText(e p4rt.Entry, name string) string {
@@ -730,14 +435,14 @@ func counts(unit p4rt.Unit, c *p4rt.Counter) []int64 {
 }
 
 // cellsText prints the cells that have counted something.
-func cellsText(w io.Writer, c counting) error {
+func cellsText(w io.Writer, c p4rt.Counting) error {
 	header := []string{"CELL"}
 	for _, unit := range units(c.Unit) {
 		header = append(header, strings.ToUpper(unit))
 	}
 	text := newTextTable(header...)
 	counted := 0
-	for _, cell := range c.cells {
+	for _, cell := range c.Cells {
 		if cell.Counter != (p4rt.Counter{}) {
 			counted++
 			text.row(append([]string{strconv.FormatInt(cell.Index, 10)}, counterText(c.Unit, &cell.Counter)...)...)
@@ -749,5 +454,5 @@ func cellsText(w io.Writer, c counting) error {
 			return err
 		}
 	}
-	return writeRaws(w, c.raws)
+	return writeRaws(w, c.Raws)
 }

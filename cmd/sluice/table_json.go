@@ -85,11 +85,11 @@ type countJSON struct {
 	Bytes   *int64 `json:"bytes,omitempty"`
 }
 
-func listJSON(tables []summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup) []any {
+func listJSON(tables []p4rt.Summary, counters []*p4rt.CounterArray, groups []p4rt.MulticastGroup) []any {
 	objects := []any{}
 	for _, t := range tables {
-		out := tableJSON{Kind: "table", Name: t.Name, Keys: []keyJSON{}, Entries: t.entries, Size: t.Size,
-			Counts: units(t.Counter), IdleTimeout: t.IdleTimeout, Miss: t.miss}
+		out := tableJSON{Kind: "table", Name: t.Name, Keys: []keyJSON{}, Entries: t.Entries, Size: t.Size,
+			Counts: units(t.Counter), IdleTimeout: t.IdleTimeout, Miss: t.Miss}
 		for _, k := range t.Keys {
 			out.Keys = append(out.Keys, keyJSON{Name: k.Name, Kind: k.Kind.String(), Bits: k.Bits()})
 		}
@@ -113,9 +113,9 @@ func groupsJSON(groups []p4rt.MulticastGroup) []any {
 	return objects
 }
 
-func entriesJSON(h holding) []any {
+func entriesJSON(h p4rt.Holding) []any {
 	var objects []any
-	for _, e := range h.entries {
+	for _, e := range h.Entries {
 		out := entryJSON{
 			Kind:          "entry",
 			Table:         e.Table,
@@ -131,7 +131,7 @@ func entriesJSON(h holding) []any {
 			out.Params = fieldsJSON(e.Params)
 		}
 		out.OneShot = actionsJSON(e.OneShot)
-		if held, ok := h.profile.Holds(e); ok {
+		if held, ok := h.Profile.Holds(e); ok {
 			out.Holds = actionsJSON(held)
 		}
 		if e.SinceHit != nil {
@@ -140,13 +140,13 @@ func entriesJSON(h holding) []any {
 		}
 		objects = append(objects, out)
 	}
-	return append(objects, rawsJSON(h.Name, "", h.raws)...)
+	return append(objects, rawsJSON(h.Name, "", h.Raws)...)
 }
 
-func rawsJSON(table, counter string, rest raws) []any {
+func rawsJSON(table, counter string, rest p4rt.Raws) []any {
 	var objects []any
-	for _, r := range rest.all() {
-		objects = append(objects, rawJSON{Kind: "raw", Table: table, Counter: counter, Error: r.why.Error(), Text: r.text})
+	for _, r := range rest.All() {
+		objects = append(objects, rawJSON{Kind: "raw", Table: table, Counter: counter, Error: r.Why.Error(), Text: r.Text})
 	}
 	return objects
 }
@@ -159,12 +159,12 @@ func actionsJSON(actions []p4rt.WeightedAction) []actionJSON {
 	return list
 }
 
-func cellsJSON(c counting) []any {
+func cellsJSON(c p4rt.Counting) []any {
 	var objects []any
-	for _, cell := range c.cells {
+	for _, cell := range c.Cells {
 		objects = append(objects, cellJSON{Kind: "counter", Counter: cell.Name, Index: cell.Index, countJSON: countOf(c.Unit, &cell.Counter)})
 	}
-	return append(objects, rawsJSON("", c.Name, c.raws)...)
+	return append(objects, rawsJSON("", c.Name, c.Raws)...)
 }
 
 func countOf(unit p4rt.Unit, c *p4rt.Counter) countJSON {

@@ -35,11 +35,8 @@ func knows(ctx context.Context, c *p4rt.Client, mac packet.MAC, port uint16) (bo
 	if err != nil {
 		return false, err
 	}
-	for entity, err := range c.Read(ctx, p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})) {
-		if err != nil {
-			return false, fmt.Errorf("reading the stations from the switch: %w", err)
-		}
-		e, err := info.DecodeEntry(entity.GetTableEntry())
+	query := p4rt.TableEntity(&v1.TableEntry{TableId: table.ID})
+	for e, err := range (p4rt.Inspector{Client: c, Info: info}).Entries(ctx, query) {
 		if err != nil {
 			return false, fmt.Errorf("reading the stations from the switch: %w", err)
 		}
@@ -99,11 +96,7 @@ func readSlotRows(ctx context.Context, c *p4rt.Client, size int, names map[packe
 			return slotTable{}, err
 		}
 		query := &v1.TableEntry{TableId: table.ID} // no counters: only who is where
-		for entity, err := range c.Read(ctx, p4rt.TableEntity(query)) {
-			if err != nil {
-				return slotTable{}, err
-			}
-			e, err := info.DecodeEntry(entity.GetTableEntry())
+		for e, err := range (p4rt.Inspector{Client: c, Info: info}).Entries(ctx, p4rt.TableEntity(query)) {
 			if err != nil {
 				return slotTable{}, err
 			}

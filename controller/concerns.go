@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/text"
 )
@@ -21,13 +22,17 @@ type concerned struct {
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
 	shared  []string                   // names of two healthds each
+	keys    map[string]rows.VIPKey     // of VIPs by name
 	forgot  []string                   // which switches have lost the marks of moving slots
 }
 
 func (l *loop) concerned() concerned {
 	c := concerned{
 		older: l.meetings.told(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
-		shared: l.authors.shared(time.Now()),
+		shared: l.authors.shared(time.Now()), keys: make(map[string]rows.VIPKey),
+	}
+	for _, v := range l.intent.VIPs {
+		c.keys[v.Name] = vipKey(v)
 	}
 	for _, p := range l.intent.Pools {
 		c.checked[p.Name] = len(p.Checks) > 0

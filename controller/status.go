@@ -38,7 +38,7 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 	}
 	var wait sync.WaitGroup
 	wait.Go(func() { addPorts(ctx, m, devices) })
-	counted := addCounters(ctx, m, devices)
+	counted := addCounters(ctx, m, devices, in.keys)
 	wait.Wait()
 	seen := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {
@@ -319,20 +319,22 @@ func portMessage(p device.Port) *api.PortStatus {
 	return m
 }
 
-// addCounters adds what switches have counted to m, and returns it.
-func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) map[string]switchCounters {
+// addCounters adds what switches have counted to m, and returns it. keys are the VIPs' by name.
+func addCounters(
+	ctx context.Context, m *api.GetStatusResponse, devices map[string]*running, keys map[string]rows.VIPKey,
+) map[string]switchCounters {
 	counted := readCounters(ctx, devices)
 	if len(counted) == 0 {
 		return nil
 	}
-	vips, backends := make(map[string]device.Count), make(map[uint32]device.Count)
+	vips, backends := make(map[rows.VIPKey]device.Count), make(map[uint32]device.Count)
 	for _, sw := range m.Switches {
 		c, ok := counted[sw.Name]
 		if !ok {
 			continue
 		}
 		for k, n := range c.VIP {
-			vips[vipText(k)] = vips[vipText(k)].Add(n)
+			vips[k] = vips[k].Add(n)
 		}
 		for id, n := range c.Backend {
 			backends[uint32(id)] = backends[uint32(id)].Add(n)
@@ -347,7 +349,7 @@ func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[stri
 		}
 	}
 	for _, v := range m.Vips {
-		v.Packets = countMessage(vips[fmt.Sprintf("%s %s %d", v.Address, v.Protocol, v.Port)])
+		v.Packets = countMessage(vips[keys[v.Name]])
 	}
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {
@@ -356,8 +358,6 @@ func addCounters(ctx context.Context, m *api.GetStatusResponse, devices map[stri
 	}
 	return counted
 }
-
-func vipText(k rows.VIPKey) string { return fmt.Sprintf("%s %s %d", k.Address, k.Protocol, k.Port) }
 
 func countMessage(c device.Count) *api.PacketCount {
 	return &api.PacketCount{Packets: c.Packets, Bytes: c.Bytes}

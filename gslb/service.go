@@ -95,8 +95,12 @@ func (d *Daemon) obey(o *order) obeyed {
 		}
 		d.suspended = next
 		d.publish(running.compiled, running.configError)
+		message := "rule active"
+		if o.suspend {
+			message = "rule suspended"
+		}
 		for _, name := range rules {
-			d.log.Info("rule "+map[bool]string{true: "suspended", false: "active"}[o.suspend], "rule", name)
+			d.log.Info(message, "rule", name)
 		}
 	}
 	return obeyed{response: m}

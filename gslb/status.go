@@ -83,7 +83,7 @@ func regionName(c *config.Config, index int) string {
 func answerStatus(c *config.Config, i int, st answerState, picked uint64) *control.AnswerStatus {
 	a := &c.Answers[i]
 	m := &control.AnswerStatus{
-		Name: a.Name, Kind: answerKind(a.Kind), Owner: ownerName(c, a.Owner),
+		Name: a.Name, Kind: a.Kind.String(), Owner: ownerName(c, a.Owner),
 		DataCenter: dataCenterName(c, a.DataCenter), Region: regionName(c, regionOf(c, a)),
 		State: stateOf(st.State), Reason: st.reason, Since: stamp(st.since), HasLoad: st.HasLoad, Load: uint32(st.Load), Picked: picked,
 	}
@@ -103,16 +103,6 @@ func answerStatus(c *config.Config, i int, st answerState, picked uint64) *contr
 		m.Probes = append(m.Probes, &control.ProbeStatus{Probe: p.text, State: healthState(p.health), Reason: reason, Since: stamp(p.since)})
 	}
 	return m
-}
-
-func answerKind(k config.AnswerKind) string {
-	switch k {
-	case config.VIP:
-		return "vip"
-	case config.CNAME:
-		return "cname"
-	}
-	return "name_server"
 }
 
 func stateOf(s selection.State) control.State {
@@ -167,7 +157,7 @@ func ruleStatus(now *published, i int, counted server.Counts) *control.RuleStatu
 		cl := &r.Clauses[j]
 		g := &c.Groups[cl.Group]
 		status := &control.ClauseStatus{
-			Group: g.Name, Balance: balanceName(cl.Balance), Answers: uint32(len(g.Members)),
+			Group: g.Name, Balance: cl.Balance.String(), Answers: uint32(len(g.Members)),
 		}
 		if j < len(clauses) {
 			status.Answered = clauses[j]
@@ -194,24 +184,6 @@ func domainText(d config.Domain) string {
 		return "regex " + d.Regexp.String()
 	}
 	return strings.TrimSuffix(d.Name, ".")
-}
-
-func balanceName(b config.Balance) string {
-	switch b {
-	case config.Ordered:
-		return "ordered"
-	case config.RoundRobin:
-		return "round_robin"
-	case config.WeightedRoundRobin:
-		return "weighted_round_robin"
-	case config.LeastLoaded:
-		return "least_loaded"
-	case config.HashSource:
-		return "hash_source"
-	case config.HashDomain:
-		return "hash_domain"
-	}
-	return "hash_both"
 }
 
 func (s service) zoneStatus(z *config.Zone) *control.ZoneStatus {

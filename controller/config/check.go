@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config/checkable"
@@ -59,14 +57,14 @@ func (p *parser) check(path string, r rawCheck, ports []uint16) Check {
 	}
 	c.VerifyCertificate = r.VerifyCertificate != nil && *r.VerifyCertificate
 	p.timing(path, r, &c)
-	c.Rise = p.number(path+".rise", r.Rise, defaultRise, 1, checkable.MaxCount)
-	c.Fall = p.number(path+".fall", r.Fall, defaultFall, 1, checkable.MaxCount)
+	c.Rise = p.Number(path+".rise", r.Rise, defaultRise, 1, checkable.MaxCount)
+	c.Fall = p.Number(path+".fall", r.Fall, defaultFall, 1, checkable.MaxCount)
 	return c
 }
 
 // timing reads the durations; those that are left out follow from those that are there.
 func (p *parser) timing(path string, r rawCheck, c *Check) {
-	c.Interval = p.duration(path+".interval", r.Interval, defaultInterval, checkable.MinInterval, checkable.MaxInterval)
+	c.Interval = p.Duration(path+".interval", r.Interval, defaultInterval, checkable.MinInterval, checkable.MaxInterval)
 	c.FastInterval = p.within(path, "fast_interval", r.FastInterval, min(defaultFastInterval, c.Interval), checkable.MinInterval, c.Interval)
 	c.Timeout = p.within(path, "timeout", r.Timeout, min(defaultTimeout, c.Interval), checkable.MinInterval, c.Interval)
 	c.Jitter = p.within(path, "jitter", r.Jitter, c.Interval/10, 0, c.Interval)
@@ -75,9 +73,9 @@ func (p *parser) timing(path string, r rawCheck, c *Check) {
 // within reads a duration that may not be greater than the check's interval.
 func (p *parser) within(path, key string, x *time.Duration, def, least, interval time.Duration) time.Duration {
 	at := path + "." + key
-	d := p.duration(at, x, def, least, checkable.MaxInterval)
+	d := p.Duration(at, x, def, least, checkable.MaxInterval)
 	if d > interval && !p.Bad(at) && !p.Bad(path+".interval") {
-		p.Add(at, "must be at most interval, %s, is %s", short(interval), short(d))
+		p.Add(at, "must be at most interval, %s, is %s", strict.Short(interval), strict.Short(d))
 	}
 	return d
 }
@@ -103,7 +101,7 @@ func (p *parser) checkPort(path string, t CheckType, x *int, ports []uint16) uin
 		p.Add(path, "must be left out of icmp checks: ICMP has no ports")
 	case t == CheckICMP:
 	case x != nil:
-		return uint16(p.number(path, x, 0, 1, 65535))
+		return uint16(p.Number(path, x, 0, 1, 65535))
 	case p.Bad(path):
 	case len(ports) == 1:
 		return ports[0]
@@ -149,18 +147,13 @@ func (p *parser) statuses(path string, raw []string) []uint16 {
 		if !p.usable(at) {
 			continue
 		}
-		first, last, isRange := strings.Cut(text, "-")
-		if !isRange {
-			last = first
-		}
-		low, err1 := strconv.ParseUint(first, 10, 16)
-		high, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || low < checkable.MinStatus || high > checkable.MaxStatus || low > high {
-			p.Add(at, "must be a status, 200..599, or a range of them such as 200-299, is %s", strict.Quote(text))
+		low, high, err := checkable.Statuses(text)
+		if err != nil {
+			p.Add(at, "%v", err)
 			continue
 		}
 		for code := low; code <= high; code++ {
-			all = append(all, uint16(code))
+			all = append(all, code)
 		}
 	}
 	slices.Sort(all)

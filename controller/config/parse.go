@@ -155,18 +155,6 @@ func (p *parser) stationMAC(path, text string) packet.MAC {
 	return packet.MAC{}
 }
 
-// number returns the value at path if it is in the range, def if the key is not there.
-func (p *parser) number(path string, x *int, def, least, most int) int {
-	switch {
-	case x == nil:
-		return def
-	case *x < least || *x > most:
-		p.Add(path, "must be %d..%d, is %d", least, most, *x)
-		return def
-	}
-	return *x
-}
-
 // atMost refuses a list that is too long, and says whether it did.
 func (p *parser) atMost(path string, n, most int) bool {
 	if n > most && p.usable(path) {

@@ -458,10 +458,10 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 func TestReferenceDefaults(t *testing.T) {
 	text := string(reference(t))
 	for key, want := range map[string]string{
-		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "drain_limit": short(defaultDrainLimit) + ", or drain_idle", "all_down": string(Drop),
+		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s", "drain_limit": strict.Short(defaultDrainLimit) + ", or drain_idle", "all_down": string(Drop),
 		"grace": "3 intervals of the checks, 5s at least", "floor_percent": fmt.Sprint(defaultFloorPercent),
-		"floor_within": short(defaultFloorWithin), "failing": string(FailingDrain), "interval": short(defaultInterval),
-		"fast_interval": short(defaultFastInterval) + ", or interval", "timeout": short(defaultTimeout) + ", or interval",
+		"floor_within": strict.Short(defaultFloorWithin), "failing": string(FailingDrain), "interval": strict.Short(defaultInterval),
+		"fast_interval": strict.Short(defaultFastInterval) + ", or interval", "timeout": strict.Short(defaultTimeout) + ", or interval",
 		"rise": fmt.Sprint(defaultRise), "fall": fmt.Sprint(defaultFall), "weight": fmt.Sprint(defaultWeight),
 	} {
 		line := text[strings.Index(text, " "+key+": "):]

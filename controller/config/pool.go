@@ -67,7 +67,7 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 		pool := Pool{
 			Name:      r.Name,
 			Slots:     p.slots(path+".slots", r.Slots),
-			DrainIdle: p.duration(path+".drain_idle", r.DrainIdle, defaultDrainIdle, minDrainIdle, maxDrainIdle),
+			DrainIdle: p.Duration(path+".drain_idle", r.DrainIdle, defaultDrainIdle, minDrainIdle, maxDrainIdle),
 			AllDown:   p.allDown(path+".all_down", r.AllDown),
 			Floor:     p.floor(path+".", r.rawFloor),
 			Failing:   p.failing(path+".failing", r.Failing),
@@ -77,7 +77,7 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 		pool.Backends = p.backends(path, r.Backends, ports)
 		p.enoughSlots(path, pool)
 		pool.Checks = p.checks(path+".checks", r.Checks, ports)
-		pool.Grace = p.duration(path+".grace", r.Grace, defaultGrace(pool.Checks), 0, maxGrace)
+		pool.Grace = p.Duration(path+".grace", r.Grace, defaultGrace(pool.Checks), 0, maxGrace)
 		all[i] = pool
 		slots += pool.Slots
 		largest = max(largest, pool.Slots)
@@ -116,9 +116,9 @@ func (p *parser) slots(path string, x *int) int {
 // drainLimit reads the longest time of a move, which leaves every move the time to end by itself.
 func (p *parser) drainLimit(pool string, x *time.Duration, idle time.Duration) time.Duration {
 	at := pool + ".drain_limit"
-	d := p.duration(at, x, max(defaultDrainLimit, idle), minDrainLimit, maxDrainLimit)
+	d := p.Duration(at, x, max(defaultDrainLimit, idle), minDrainLimit, maxDrainLimit)
 	if d < idle && !p.Bad(at) && !p.Bad(pool+".drain_idle") {
-		p.Add(at, "must be at least drain_idle, %s, is %s", short(idle), short(d))
+		p.Add(at, "must be at least drain_idle, %s, is %s", strict.Short(idle), strict.Short(d))
 	}
 	return d
 }
@@ -148,8 +148,8 @@ func (p *parser) failing(path string, text *string) FailingAs {
 // floor reads the keys of a floor, which stand at prefix.
 func (p *parser) floor(prefix string, r rawFloor) Floor {
 	return Floor{
-		Percent: p.number(prefix+"floor_percent", r.Percent, defaultFloorPercent, 1, 100),
-		Within:  p.duration(prefix+"floor_within", r.Within, defaultFloorWithin, minFloorWithin, maxFloorWithin),
+		Percent: p.Number(prefix+"floor_percent", r.Percent, defaultFloorPercent, 1, 100),
+		Within:  p.Duration(prefix+"floor_within", r.Within, defaultFloorWithin, minFloorWithin, maxFloorWithin),
 	}
 }
 
@@ -160,29 +160,6 @@ func defaultGrace(checks []Check) time.Duration {
 		grace = max(grace, defaultGraceIntervals*c.Interval)
 	}
 	return min(grace, maxGrace)
-}
-
-func (p *parser) duration(path string, x *time.Duration, def, least, most time.Duration) time.Duration {
-	switch {
-	case x == nil:
-		return def
-	case *x < least || *x > most:
-		p.Add(path, "must be %s..%s, is %s", short(least), short(most), short(*x))
-		return def
-	}
-	return *x
-}
-
-// short is d without its zero units: 1m, not 1m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // portsOf returns the ports of the VIPs that use the pool, ascending.
@@ -212,7 +189,7 @@ func (p *parser) backends(pool string, raw []rawBackend, ports []uint16) []Backe
 			Address:    p.host(path+".address", r.Address),
 			MAC:        p.stationMAC(path+".mac", r.MAC),
 			SwitchPort: p.switchPort(path+".switch_port", r.SwitchPort),
-			Weight:     p.number(path+".weight", r.Weight, defaultWeight, minWeight, maxWeight),
+			Weight:     p.Number(path+".weight", r.Weight, defaultWeight, minWeight, maxWeight),
 			Enabled:    orTrue(r.Enabled),
 		}
 		p.samePort(path+".port", r.Port, ports)
@@ -250,7 +227,7 @@ func (p *parser) agrees(path string, b Backend) {
 }
 
 func (p *parser) switchPort(path string, x *int) uint16 {
-	n := p.number(path, x, 0, 1, maxPort)
+	n := p.Number(path, x, 0, 1, maxPort)
 	if n == 0 {
 		return 0
 	}

@@ -53,7 +53,7 @@ func (p *parser) vips(raw []rawVIP, vipMAC packet.MAC) []VIP {
 			MAC:      vipMAC,
 			Enabled:  orTrue(r.Enabled),
 			Tags:     p.tags(path+".tags", r.Tags),
-			Capacity: p.number(path+".capacity", r.Capacity, 0, 1, maxCapacity),
+			Capacity: p.Number(path+".capacity", r.Capacity, 0, 1, maxCapacity),
 		}
 		if p.Has(path + ".mac") {
 			v.MAC = p.stationMAC(path+".mac", r.MAC)

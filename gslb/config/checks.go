@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
-
 	"github.com/sluicelb/sluice/internal/strict"
 )
 
@@ -57,29 +55,6 @@ func (p *parser) reference(x *index, path string, name *string) int {
 		p.Add(path, "must be the name of %s (%s), is %s", x.what, few(x.names), strict.Quote(*name))
 	}
 	return None
-}
-
-// number returns the value at path if it is in the range, def if the key is not there.
-func (p *parser) number(path string, x *int, def, least, most int) int {
-	switch {
-	case x == nil:
-		return def
-	case *x < least || *x > most:
-		p.Add(path, "must be %d..%d, is %d", least, most, *x)
-		return def
-	}
-	return *x
-}
-
-func (p *parser) duration(path string, x *time.Duration, def, least, most time.Duration) time.Duration {
-	switch {
-	case x == nil:
-		return def
-	case *x < least || *x > most:
-		p.Add(path, "must be %s..%s, is %s", short(least), short(most), short(*x))
-		return def
-	}
-	return *x
 }
 
 // atMost bounds the length of a list.
@@ -193,18 +168,6 @@ func few(words []string) string {
 		return strings.Join(words[:most], ", ") + ", ..."
 	}
 	return strings.Join(words, ", ")
-}
-
-// short is d without its zero units: 1m, not 1m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 func orTrue(x *bool) bool  { return x == nil || *x }

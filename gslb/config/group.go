@@ -34,9 +34,9 @@ func (p *parser) groupsOf(raw []rawGroup, c *Config) []Group {
 			at := item(path+".members", j)
 			member := Member{
 				Answer:        p.reference(&p.answerNames, at+".answer", m.Answer),
-				Order:         p.number(at+".order", m.Order, j+1, 1, maxOrder),
-				Weight:        p.number(at+".weight", m.Weight, defaultWeight, 0, maxWeight),
-				LoadThreshold: p.number(at+".load_threshold", m.LoadThreshold, 0, minThreshold, maxThreshold),
+				Order:         p.Number(at+".order", m.Order, j+1, 1, maxOrder),
+				Weight:        p.Number(at+".weight", m.Weight, defaultWeight, 0, maxWeight),
+				LoadThreshold: p.Number(at+".load_threshold", m.LoadThreshold, 0, minThreshold, maxThreshold),
 			}
 			if member.Answer == None {
 				continue

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -251,7 +250,7 @@ func (p *parser) portOf(path string, r rawProbe, k Keepalive) uint16 {
 	case LoadReport:
 		def = loadreport.DefaultPort
 	}
-	return uint16(p.number(path, r.Port, def, 1, 65535))
+	return uint16(p.Number(path, r.Port, def, 1, 65535))
 }
 
 // close reads how a connection ends.
@@ -297,14 +296,9 @@ func (p *parser) statuses(path string, raw []string) []int {
 		if p.Bad(at) {
 			continue
 		}
-		first, last, isRange := strings.Cut(text, "-")
-		if !isRange {
-			last = first
-		}
-		low, err1 := strconv.ParseUint(first, 10, 16)
-		high, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || low < checkable.MinStatus || high > checkable.MaxStatus || low > high {
-			p.Add(at, "must be a status, 200..599, or a range of them such as 200-299, is %s", strict.Quote(text))
+		low, high, err := checkable.Statuses(text)
+		if err != nil {
+			p.Add(at, "%v", err)
 			continue
 		}
 		for code := low; code <= high; code++ {

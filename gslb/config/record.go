@@ -44,7 +44,7 @@ func (p *parser) records(z *zone, r rawZone) {
 
 // record reads one record of the configuration.
 func (p *parser) record(z *zone, path string, r rawRecord) bool {
-	ttl := p.number(path+".ttl", r.TTL, int(z.ttl), 0, maxRecordTTL)
+	ttl := p.Number(path+".ttl", r.TTL, int(z.ttl), 0, maxRecordTTL)
 	if r.Name == nil || r.Type == nil || r.Data == nil || z.Name == "" {
 		return false
 	}

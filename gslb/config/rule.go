@@ -46,7 +46,7 @@ func (p *parser) rulesOf(raw []rawRule, c *Config) []Rule {
 			Name:         r.Name,
 			Owner:        p.reference(&p.ownerNames, path+".owner", r.Owner),
 			Domains:      p.reference(&p.domainNames, path+".domains", r.Domains),
-			TTL:          uint32(p.number(path+".ttl", r.TTL, defaultTTL, 0, maxTTL)),
+			TTL:          uint32(p.Number(path+".ttl", r.TTL, defaultTTL, 0, maxTTL)),
 			ClientSubnet: orFalse(r.ClientSubnet),
 			Suspended:    orFalse(r.Suspended),
 		}
@@ -60,10 +60,10 @@ func (p *parser) rulesOf(raw []rawRule, c *Config) []Rule {
 		if rule.ClientSubnet {
 			prefix4, prefix6 = subnetPrefix4, subnetPrefix6
 		}
-		rule.Prefix4 = p.number(path+".prefix4", r.Prefix4, prefix4, 1, 32)
-		rule.Prefix6 = p.number(path+".prefix6", r.Prefix6, prefix6, 1, 128)
+		rule.Prefix4 = p.Number(path+".prefix4", r.Prefix4, prefix4, 1, 32)
+		rule.Prefix6 = p.Number(path+".prefix6", r.Prefix6, prefix6, 1, 128)
 		if r.Sticky != nil {
-			rule.Sticky = Sticky{r.Sticky.By, p.duration(path+".sticky.inactivity", r.Sticky.Inactivity, defaultInactivity, minInactivity, maxInactivity)}
+			rule.Sticky = Sticky{r.Sticky.By, p.Duration(path+".sticky.inactivity", r.Sticky.Inactivity, defaultInactivity, minInactivity, maxInactivity)}
 		}
 		all[i] = rule
 	}
@@ -91,7 +91,7 @@ func (p *parser) clauses(rule string, r rawRule, c *Config) []Clause {
 		if rc.Balance != nil {
 			clause.Balance = *rc.Balance
 		}
-		clause.Count = p.number(path+".count", rc.Count, 1, 1, maxCount)
+		clause.Count = p.Number(path+".count", rc.Count, 1, 1, maxCount)
 		if clause.Group != None {
 			g := c.Groups[clause.Group]
 			p.balanceable(path+".balance", clause.Balance, g, c)
@@ -146,5 +146,5 @@ func (p *parser) unknown(path string, r rawRule) (UnknownPolicy, time.Duration) 
 		p.leftOut(path, "unless unknown is wait", "max_wait")
 		return policy, 0
 	}
-	return policy, p.duration(path+".max_wait", r.MaxWait, defaultMaxWait, minMaxWait, maxMaxWait)
+	return policy, p.Duration(path+".max_wait", r.MaxWait, defaultMaxWait, minMaxWait, maxMaxWait)
 }

@@ -76,19 +76,19 @@ func (p *parser) server(r rawServer) Server {
 		NSID:          p.line("server.nsid", r.NSID, 128),
 		Version:       p.line("server.version", r.Version, 255), // one string of TXT data
 		ID:            p.line("server.id", r.ID, 255),
-		UDPSize:       uint16(p.number("server.udp_size", r.UDPSize, defaultUDPSize, minUDPSize, maxUDPSize)),
+		UDPSize:       uint16(p.Number("server.udp_size", r.UDPSize, defaultUDPSize, minUDPSize, maxUDPSize)),
 		CookieSecrets: p.cookieSecrets(r),
 		RateLimit:     p.rateLimit("server.rate_limit", r.RateLimit),
 		TCP:           p.tcp("server.tcp", r.TCP),
 		Mitigation:    Mitigation{orTrue(r.Mitigation.Responses), orTrue(r.Mitigation.PrivilegedPorts)},
 		Reload: Reload{
 			Watch:   orTrue(r.Reload.Watch),
-			Settle:  p.duration("server.reload.settle", r.Reload.Settle, defaultSettle, minSettle, maxSettle),
-			MaxLoss: p.number("server.reload.max_loss", r.Reload.MaxLoss, defaultMaxLoss, 0, 100),
+			Settle:  p.Duration("server.reload.settle", r.Reload.Settle, defaultSettle, minSettle, maxSettle),
+			MaxLoss: p.Number("server.reload.max_loss", r.Reload.MaxLoss, defaultMaxLoss, 0, 100),
 		},
 		NoMatch:        NoMatchRefused,
-		ForwardTimeout: p.duration("server.forward_timeout", r.ForwardTimeout, time.Second, 50*time.Millisecond, 30*time.Second),
-		ForwardMax:     p.number("server.forward_max", r.ForwardMax, 1000, 1, 100000),
+		ForwardTimeout: p.Duration("server.forward_timeout", r.ForwardTimeout, time.Second, 50*time.Millisecond, 30*time.Second),
+		ForwardMax:     p.Number("server.forward_max", r.ForwardMax, 1000, 1, 100000),
 	}
 	if p.Has("server.forward") && !p.Bad("server.forward") {
 		s.Forward = p.endpoints("server.forward", r.Forward)
@@ -246,24 +246,24 @@ func (p *parser) cookieSecrets(r rawServer) [][16]byte {
 }
 
 func (p *parser) rateLimit(path string, r rawRateLimit) RateLimit {
-	responses := p.number(path+".responses", r.Responses, 0, 0, 1000000)
+	responses := p.Number(path+".responses", r.Responses, 0, 0, 1000000)
 	l := RateLimit{
 		Responses: responses,
-		Errors:    p.number(path+".errors", r.Errors, responses, 0, 1000000),
-		Window:    p.duration(path+".window", r.Window, 15*time.Second, time.Second, time.Hour),
-		Slip:      p.number(path+".slip", r.Slip, 2, 0, 10),
+		Errors:    p.Number(path+".errors", r.Errors, responses, 0, 1000000),
+		Window:    p.Duration(path+".window", r.Window, 15*time.Second, time.Second, time.Hour),
+		Slip:      p.Number(path+".slip", r.Slip, 2, 0, 10),
 	}
 	l.Exempt = p.prefixes(path+".exempt", r.Exempt)
 	return l
 }
 
 func (p *parser) tcp(path string, r rawTCP) TCPLimits {
-	connections := p.number(path+".connections", r.Connections, 1000, 1, 1000000)
+	connections := p.Number(path+".connections", r.Connections, 1000, 1, 1000000)
 	return TCPLimits{
 		Connections: connections,
-		PerClient:   p.number(path+".per_client", r.PerClient, min(100, connections), 1, connections),
-		Idle:        p.duration(path+".idle", r.Idle, 10*time.Second, 100*time.Millisecond, time.Hour),
-		Query:       p.duration(path+".query", r.Query, 5*time.Second, 100*time.Millisecond, 5*time.Minute),
-		Pipeline:    p.number(path+".pipeline", r.Pipeline, 64, 1, 10000),
+		PerClient:   p.Number(path+".per_client", r.PerClient, min(100, connections), 1, connections),
+		Idle:        p.Duration(path+".idle", r.Idle, 10*time.Second, 100*time.Millisecond, time.Hour),
+		Query:       p.Duration(path+".query", r.Query, 5*time.Second, 100*time.Millisecond, 5*time.Minute),
+		Pipeline:    p.Number(path+".pipeline", r.Pipeline, 64, 1, 10000),
 	}
 }

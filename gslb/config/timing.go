@@ -25,7 +25,7 @@ func (p *parser) timingOf(path string, r *rawTiming, def Timing) Timing {
 	if r == nil {
 		return def
 	}
-	t := Timing{Successes: p.number(path+".successes", r.Successes, 1, 1, maxSuccesses)}
+	t := Timing{Successes: p.Number(path+".successes", r.Successes, 1, 1, maxSuccesses)}
 	preset := "standard"
 	if r.Preset != nil {
 		preset = *r.Preset
@@ -33,25 +33,25 @@ func (p *parser) timingOf(path string, r *rawTiming, def Timing) Timing {
 	switch preset {
 	case "fast":
 		t.Fast = true
-		t.Response = p.duration(path+".response", r.Response, defaultResponse, minCustom, maxResponse)
-		t.Retry = p.duration(path+".retry", r.Retry, defaultBackoff, minCustom, maxResponse)
-		t.Retries = p.number(path+".retries", r.Retries, defaultRetries, 0, maxRetries)
+		t.Response = p.Duration(path+".response", r.Response, defaultResponse, minCustom, maxResponse)
+		t.Retry = p.Duration(path+".retry", r.Retry, defaultBackoff, minCustom, maxResponse)
+		t.Retries = p.Number(path+".retries", r.Retries, defaultRetries, 0, maxRetries)
 		p.leftOut(path, "of the preset fast: they are for standard and custom", "interval", "timeout", "failures")
 		return t
 	case "standard":
-		t.Interval = p.duration(path+".interval", r.Interval, minInterval, minInterval, maxInterval)
-		t.Timeout = p.duration(path+".timeout", r.Timeout, minTimeout, minTimeout, maxTimeout)
+		t.Interval = p.Duration(path+".interval", r.Interval, minInterval, minInterval, maxInterval)
+		t.Timeout = p.Duration(path+".timeout", r.Timeout, minTimeout, minTimeout, maxTimeout)
 	case "custom":
 		if r.Interval == nil && !p.Bad(path+".interval") {
-			p.Add(path+".interval", "is missing: the preset custom needs it, %s..%s", short(minCustom), short(maxCustom))
+			p.Add(path+".interval", "is missing: the preset custom needs it, %s..%s", strict.Short(minCustom), strict.Short(maxCustom))
 		}
-		t.Interval = p.duration(path+".interval", r.Interval, minInterval, minCustom, maxCustom)
-		t.Timeout = p.duration(path+".timeout", r.Timeout, t.Interval, minCustom, maxCustom)
+		t.Interval = p.Duration(path+".interval", r.Interval, minInterval, minCustom, maxCustom)
+		t.Timeout = p.Duration(path+".timeout", r.Timeout, t.Interval, minCustom, maxCustom)
 	default:
 		p.Add(path+".preset", "must be standard, fast or custom, is %s", strict.Quote(preset))
 		return def
 	}
-	t.Failures = p.number(path+".failures", r.Failures, 1, 1, maxSuccesses)
+	t.Failures = p.Number(path+".failures", r.Failures, 1, 1, maxSuccesses)
 	p.leftOut(path, "of the preset "+preset+": they are for fast", "response", "retry", "retries")
 	return t
 }

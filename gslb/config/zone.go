@@ -62,7 +62,7 @@ func (p *parser) zonesOf(raw []rawZone, server Server) []Zone {
 	for i, r := range raw {
 		path := item("zones", i)
 		z := &zone{path: path, soaFrom: p.Has(path + ".soa_from"), nodes: make(map[string]*node), seen: make(map[string]struct{})}
-		z.ttl = uint32(p.number(path+".ttl", r.TTL, defaultRecordTTL, 0, maxRecordTTL))
+		z.ttl = uint32(p.Number(path+".ttl", r.TTL, defaultRecordTTL, 0, maxRecordTTL))
 		p.zones = append(p.zones, z)
 		p.zoneName(z, r)
 		p.zoneNoMatch(z, r, server)

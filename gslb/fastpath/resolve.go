@@ -73,7 +73,7 @@ func (s *Scratch) step(at step, cursors []uint32) bool {
 	}
 	s.choose(set, at.name, cursors)
 	if s.choice.Outcome == selection.NoRule {
-		return s.byZone(at, withoutRules(found), cursors)
+		return s.byZone(at, found.WithoutRules(), cursors)
 	}
 	return s.byChoice(at, found.Zone, cursors)
 }
@@ -154,24 +154,6 @@ func (s *Scratch) addresses(at step) bool {
 		s.aaaa(at.at, c.TTL, s.answers.aaaa[i])
 	}
 	return true
-}
-
-// withoutRules is what Lookup found for a client that none of the name's rules has, as in package responder.
-func withoutRules(found zone.Result) zone.Result {
-	switch {
-	case found.Kind == zone.NXDomain: // but an expression matched it
-		found.Kind = zone.NoData
-	case found.Kind != zone.ByRules: // an expression matched what is not there
-	case found.RRset != nil && found.RRset.Type == dns.TypeCNAME:
-		found.Kind = zone.CNAME
-	case found.RRset != nil:
-		found.Kind = zone.Positive
-	case found.Zone != nil && found.Zone.Whole:
-		found.Kind = zone.NoData
-	default:
-		found.Kind = zone.NotOurs
-	}
-	return found
 }
 
 // byZone adds what static data say.

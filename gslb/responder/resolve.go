@@ -61,33 +61,13 @@ func (r *reply) step(at hop) (next []byte) {
 		if ok {
 			return next
 		}
-		found = withoutRules(found)
+		found = found.WithoutRules()
 		r.story.noRule(found)
 	} else if found.Kind == zone.NXDomain && r.v.Rules.AboveRegexp(at.name) {
 		found.Kind = zone.NoData
 		r.story.aboveExpression()
 	}
 	return r.byZone(at, found)
-}
-
-// withoutRules is what Lookup found for a client that none of the name's rules has: records that stand beside the
-// rules. Without any, the name exists for others, so that it is not denied where the zone is whole, and where it is not,
-// it is a name that nothing covers.
-func withoutRules(found zone.Result) zone.Result {
-	switch {
-	case found.Kind == zone.NXDomain: // but an expression matched it
-		found.Kind = zone.NoData
-	case found.Kind != zone.ByRules: // an expression matched what is not there
-	case found.RRset != nil && found.RRset.Type == dns.TypeCNAME:
-		found.Kind = zone.CNAME
-	case found.RRset != nil:
-		found.Kind = zone.Positive
-	case found.Zone != nil && found.Zone.Whole:
-		found.Kind = zone.NoData
-	default:
-		found.Kind = zone.NotOurs
-	}
-	return found
 }
 
 // rules is the rule set that answers at a name, -1 where records do. Expressions are tried last, and only against names

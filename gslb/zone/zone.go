@@ -88,6 +88,26 @@ type Result struct {
 	RRset *RRset
 }
 
+// WithoutRules is what Lookup found for a client that none of the name's rules has: records that stand beside the
+// rules. Without any, the name exists for others, so that it is not denied where the zone is whole, and where it is not,
+// it is a name that nothing covers.
+func (r Result) WithoutRules() Result {
+	switch {
+	case r.Kind == NXDomain: // but an expression matched it
+		r.Kind = NoData
+	case r.Kind != ByRules: // an expression matched what is not there
+	case r.RRset != nil && r.RRset.Type == dns.TypeCNAME:
+		r.Kind = CNAME
+	case r.RRset != nil:
+		r.Kind = Positive
+	case r.Zone != nil && r.Zone.Whole:
+		r.Kind = NoData
+	default:
+		r.Kind = NotOurs
+	}
+	return r
+}
+
 // RRset is the records of one name and type. They are shared: nobody may modify them.
 type RRset struct {
 	Type  uint16

@@ -40,6 +40,20 @@ func Path(text string) (target string, err error) {
 	return where.RequestURI(), nil
 }
 
+// Statuses reads a status, or a range of them such as 200-299.
+func Statuses(text string) (low, high uint16, err error) {
+	first, last, isRange := strings.Cut(text, "-")
+	if !isRange {
+		last = first
+	}
+	from, err1 := strconv.ParseUint(first, 10, 16)
+	to, err2 := strconv.ParseUint(last, 10, 16)
+	if err1 != nil || err2 != nil || from < MinStatus || to > MaxStatus || from > to {
+		return 0, 0, fmt.Errorf("must be a status, %d..%d, or a range of them such as 200-299, is %s", MinStatus, MaxStatus, strict.Quote(text))
+	}
+	return uint16(from), uint16(to), nil
+}
+
 // Host reads a host name or an address, with a port or without. It returns what the Host header says, and the name
 // that a certificate must be for.
 func Host(text string) (header, name string, err error) {

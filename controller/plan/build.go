@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"net/netip"
+
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -34,15 +36,19 @@ func Build(intent *config.Intent, st State) rows.Tables {
 }
 
 // pins gives every station its port that the intent gives one, and every address of one its MAC. A backend of
-// several pools is one station; one that left the intent stays where it was, while it serves old flows, unless the
-// intent says otherwise.
+// several pools is one station; one that left the intent stays where it was and keeps its address, while it serves old
+// flows and is checked, unless the intent says otherwise.
 func pins(t *rows.Tables, intent *config.Intent, st State) {
 	pin := func(m packet.MAC, port uint16) { t.PinnedStation[m], t.PinnedL2[m] = port, port }
 	for _, removed := range []bool{true, false} {
 		for _, cfg := range intent.Pools {
 			for _, m := range st.Pools[cfg.Name].Members {
-				if m.Removed == removed {
-					pin(m.MAC, m.Port)
+				if m.Removed != removed {
+					continue
+				}
+				pin(m.MAC, m.Port)
+				if a, err := netip.ParseAddr(m.Address); removed && err == nil {
+					t.PinnedARP[a] = m.MAC
 				}
 			}
 		}
@@ -61,6 +67,7 @@ func pins(t *rows.Tables, intent *config.Intent, st State) {
 	pin(intent.VIPMAC, rows.Nowhere)
 	for _, v := range intent.VIPs {
 		pin(v.MAC, rows.Nowhere)
+		delete(t.PinnedARP, v.Address) // that of one who left: arp_guard has it
 	}
 }
 

@@ -387,13 +387,22 @@ func TestBuildPinsStations(t *testing.T) {
 	// b2 leaves the intent and keeps its old flows, and its port until they are over.
 	w.in.Intent.Pools[0].Backends = w.in.Intent.Pools[0].Backends[:1]
 	w.step()
-	delete(owners, b2.Address) // nobody asks for it
-	check("a backend that leaves")
+	check("a backend that leaves") // and is checked while it has flows
 	// Its place is taken by what the intent says of the same MAC.
 	w.in.Intent.Stations = append(w.in.Intent.Stations, config.Station{Name: "other", MAC: b2.MAC, SwitchPort: 5})
 	want[b2.MAC] = 5
 	check("another station of the same MAC")
+	// And its address by who has it now, or by a VIP.
+	w.in.Intent.Stations[1] = config.Station{Name: "other", MAC: packet.MAC{2, 5}, SwitchPort: 5, Addresses: []netip.Addr{b2.Address}}
+	want[b2.MAC], want[packet.MAC{2, 5}] = b2.SwitchPort, 5
+	owners[b2.Address] = packet.MAC{2, 5}
+	check("another station of the same address")
+	delete(want, packet.MAC{2, 5})
 	w.in.Intent.Stations = w.in.Intent.Stations[:1]
+	w.in.Intent.VIPs[1].Address = b2.Address
+	delete(owners, b2.Address)
+	check("a VIP of the same address")
+	w.in.Intent.VIPs[1].Address = own.Address
 	w.settle()
 	w.step()
 	delete(want, b2.MAC)

@@ -66,6 +66,7 @@ type loop struct {
 	limits  limits
 	graces  graces
 	over    map[plan.BackendKey]bool // whose grace has just ended
+	givenUp map[plan.BackendKey]bool // that the operator no longer wants, since they are down
 	floors  map[string]string        // why the graces of a pool do not end, by pool
 	falls   map[string]*fall         // since when, of the same pools
 	// suspicion is set while a switch is the suspect, and not the servers.
@@ -107,6 +108,7 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 		spoofs:  newSpoofs(),
 		drained: make(map[plan.BackendKey]bool),
 		forced:  make(map[plan.BackendKey]int),
+		givenUp: make(map[plan.BackendKey]bool),
 
 		meetings: meetings{stored: st.Plan},
 
@@ -288,6 +290,7 @@ func (l *loop) adopt(ctx context.Context, intent *config.Intent, next store.Stat
 		return err
 	}
 	l.recheck(before, time.Now())
+	l.giveUp(before)
 	for key := range l.drained {
 		if _, ok := l.st.Admin[key]; !ok {
 			delete(l.drained, key)

@@ -210,9 +210,9 @@ type graces struct {
 }
 
 // look brings g in line with st and the slots that wait. held says whether the connected switches hold it, floors which
-// pools are below theirs, disputed which backends another healthd finds up.
+// pools are below theirs, disputed which backends another healthd finds up, and givenUp those for which neither counts.
 func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait, health map[plan.BackendKey]plan.Health,
-	floors map[string]string, disputed func(plan.BackendKey) bool, held bool, now time.Time,
+	floors map[string]string, disputed func(plan.BackendKey) bool, givenUp map[plan.BackendKey]bool, held bool, now time.Time,
 ) {
 	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
 	ends := make(map[plan.BackendKey]time.Time)
@@ -238,11 +238,11 @@ func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait,
 				continue
 			}
 			switch end, ok := g.ends[key]; {
-			case (floors[pool.Name] != "" || disputed(key)) && wanted(pool, name):
+			case (floors[pool.Name] != "" || disputed(key)) && !givenUp[key]:
 				ends[key] = time.Time{}
 			case ok && end.IsZero():
 				ends[key] = now.Add(max(pool.Grace, pool.Floor.Within))
-				if !wanted(pool, name) {
+				if givenUp[key] {
 					ends[key] = now.Add(pool.Grace)
 				}
 			case ok:
@@ -302,7 +302,11 @@ func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
 		}
 		return who != ""
 	}
-	l.graces.look(l.intent, l.st.Plan, l.waiting, health, l.floors, disputed, held, now)
+	maps.DeleteFunc(l.givenUp, func(key plan.BackendKey, _ bool) bool {
+		h := l.st.Verdicts[key].Health
+		return h != plan.Down && h != plan.Failing
+	})
+	l.graces.look(l.intent, l.st.Plan, l.waiting, health, l.floors, disputed, l.givenUp, held, now)
 	if s != nil || !held {
 		return next // a status of the switches ends up here
 	}
@@ -343,6 +347,31 @@ func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
 // wanted says whether the operator wants the backend to serve: its intent has it, enabled.
 func wanted(pool config.Pool, backend string) bool {
 	return slices.ContainsFunc(pool.Backends, func(b config.Backend) bool { return b.Name == backend && b.Enabled })
+}
+
+// giveUp takes note of the backends that the operator disabled or removed while they were down: he says that they are
+// dead, as the floor's message asks him to. One that fell afterwards was drained alive, and its checks are no surer than
+// those of the others. What is given up is not stored: after a restart of the controller the grace waits as for all.
+func (l *loop) giveUp(before *config.Intent) {
+	if before == nil {
+		return
+	}
+	is := make(map[string]config.Pool, len(l.intent.Pools))
+	for _, pool := range l.intent.Pools {
+		is[pool.Name] = pool
+	}
+	for _, was := range before.Pools {
+		pool := is[was.Name]
+		for _, b := range was.Backends {
+			key := plan.BackendKey{Pool: was.Name, Backend: b.Name}
+			switch {
+			case wanted(pool, b.Name):
+				delete(l.givenUp, key)
+			case wanted(was, b.Name) && isDown(pool, l.st.Verdicts[key].Health):
+				l.givenUp[key] = true
+			}
+		}
+	}
 }
 
 // outlook is what l.health says, and what it was made of.

@@ -267,6 +267,73 @@ func TestFloorIsOver(t *testing.T) {
 	})
 }
 
+// Who was drained by the configuration is called down with all others when healthd loses its network: no sign that it is
+// dead. One that the operator took out because it was down is given up, though the others are held.
+func TestFloorOfWhoWasTakenOut(t *testing.T) {
+	disabled := func(text string) string {
+		return strings.Replace(text, "switch_port: 2}", "switch_port: 2, enabled: false}", 1)
+	}
+	removed := func(text string) string {
+		i := strings.Index(text, "      - {name: web2,")
+		return text[:i] + text[i+strings.Index(text[i:], "\n")+1:]
+	}
+	for name, takeOut := range map[string]func(string) string{"disabled": disabled, "removed": removed} {
+		for _, alive := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, alive %v", name, alive), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					text := wide(4)
+					l := newLimited(t, text, store.State{})
+					l.connect("leaf1")
+					before := l.slots()
+					id := rows.BackendID(2)
+					out := func() {
+						l.in(func() {
+							if _, _, err := l.applyFile(l.ctx, parse("test.yaml", takeOut(text))); err != nil {
+								t.Error(err)
+							}
+						})
+						l.connect("leaf1")
+					}
+					fall := func(backends ...string) {
+						for _, b := range backends {
+							l.verdict(b, api.Health_HEALTH_DOWN)
+							l.connect("leaf1")
+						}
+					}
+					if alive {
+						out()
+						time.Sleep(time.Minute)
+						fall("web2", "web1", "web3", "web4")
+					} else {
+						fall("web2", "web1", "web3", "web4")
+						time.Sleep(time.Minute)
+						out()
+					}
+					time.Sleep(10 * time.Minute)
+					synctest.Wait()
+					if m := l.web(); m.Held == "" {
+						t.Fatalf("all are down: %v", m)
+					}
+					keeps := 0
+					for i, s := range l.slots() {
+						was := before[i].Backend
+						kept := s.Backend == was || s.Old == was || s.Grace == was
+						if was != id && !kept {
+							t.Errorf("slot %d is %+v, its open flows were with %d", i, s, was)
+						}
+						if was == id && kept {
+							keeps++
+						}
+					}
+					if want := 16; alive && keeps != want || !alive && keeps != 0 {
+						t.Errorf("web2 keeps the open flows of %d slots of %d", keeps, want)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A server that answers, wrongly, is drained.
 func TestFailingDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -171,6 +171,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			l.reloaded(ctx, r)
 		case now := <-retry.C:
 			l.tellDue(now)
+			l.decideMeetings(ctx, time.Now())
 			if l.frozen != nil && l.saving == nil {
 				l.newer, l.saving = false, l.begun(ctx, l.st)
 			}
@@ -506,7 +507,7 @@ func (l *loop) syncDevices() error {
 			Meet: func(ctx context.Context, have rows.Tables) {
 				done := make(chan struct{})
 				select {
-				case l.news <- func() { defer close(done); l.meet(ctx, v, name, have) }:
+				case l.news <- func() { l.meet(ctx, v, name, have, func() { close(done) }) }:
 				case <-ctx.Done():
 					return
 				}

@@ -31,9 +31,19 @@ func (l limited) have(backend rows.BackendID) (t rows.Tables) {
 	return t
 }
 
-func (l limited) meets(name string, have rows.Tables) {
+// meets returns what is closed when the switch may be written to.
+func (l limited) meets(name string, have rows.Tables) <-chan struct{} {
 	l.t.Helper()
-	l.in(func() { l.meet(l.ctx, l.views[name], name, have) })
+	released := make(chan struct{})
+	l.in(func() { l.meet(l.ctx, l.views[name], name, have, func() { close(released) }) })
+	return released
+}
+
+// stored is what a switch holds that has what was stored.
+func (l limited) stored() (t rows.Tables) {
+	l.t.Helper()
+	l.in(func() { t = plan.Build(l.intent, l.st.Plan) })
+	return t
 }
 
 // all says whose all slots are, moving or not; 0: they are of several.
@@ -60,13 +70,27 @@ func TestFirstSwitchWithRows(t *testing.T) {
 		{"the first has", func(l limited) { l.meets("leaf1", l.have(2)); l.meets("leaf2", l.have(1)) }, 2},
 		{"the second has", func(l limited) { l.meets("leaf1", rows.Tables{}); l.meets("leaf2", l.have(1)) }, 1},
 		{"the second has, later", func(l limited) { l.meets("leaf1", rows.Tables{}); time.Sleep(later); l.meets("leaf2", l.have(1)) }, 0},
-		{"the first comes late", func(l limited) { time.Sleep(time.Hour); l.meets("leaf1", l.have(1)) }, 1},
-		{"the first is as stored", func(l limited) {
-			l.in(func() { l.meet(l.ctx, l.views["leaf1"], "leaf1", plan.Build(l.intent, l.st.Plan)) })
-			l.meets("leaf2", l.have(1))
+		{"the first comes late", func(l limited) { time.Sleep(time.Hour); l.meets("leaf1", l.have(1)); time.Sleep(others + time.Second) }, 1},
+		{"the first is as stored", func(l limited) { l.meets("leaf1", l.stored()); l.meets("leaf2", l.have(1)) }, 0},
+		{"the second is as stored", func(l limited) { l.meets("leaf1", l.have(2)); l.meets("leaf2", l.stored()) }, 0},
+		{"the second is as stored, and was read for long", func(l limited) {
+			l.connect("leaf2")
+			l.meets("leaf1", l.have(2))
+			time.Sleep(firstMeetings - time.Second)
+			l.meets("leaf2", l.stored())
 		}, 0},
+		{"the second is as stored, too late", func(l limited) {
+			l.meets("leaf1", l.have(2))
+			time.Sleep(others + time.Second)
+			l.meets("leaf2", l.stored())
+		}, 2},
+		{"the second is let go", func(l limited) {
+			l.meets("leaf1", l.have(2))
+			l.in(func() { delete(l.views, "leaf2") })
+			time.Sleep(2 * time.Second)
+		}, 2},
 		{"of a device that was let go", func(l limited) {
-			l.in(func() { l.meet(l.ctx, new(view), "leaf1", plan.Build(l.intent, l.st.Plan)) })
+			l.in(func() { l.meet(l.ctx, new(view), "leaf1", plan.Build(l.intent, l.st.Plan), func() {}) })
 		}, 0},
 	}
 	for _, tt := range tests {
@@ -84,6 +108,39 @@ func TestFirstSwitchWithRows(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A switch is not written to before its slots are decided, and is in the end whatever happens.
+func TestMeetingsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, twoSwitches, newTestLoop(t, &fakeStore{}).st)
+		open := func(c <-chan struct{}) bool {
+			synctest.Wait()
+			select {
+			case <-c:
+				return false
+			default:
+				return true
+			}
+		}
+		empty := l.meets("leaf1", rows.Tables{})
+		if open(empty) {
+			t.Error("an empty switch waits")
+		}
+		l.in(func() { l.meetings = meetings{stored: l.meetings.stored} })
+		one := l.meets("leaf1", l.have(2))
+		again := l.meets("leaf1", l.have(2)) // its session was lost meanwhile
+		if !open(one) || !open(again) {
+			t.Error("leaf1 does not wait for leaf2")
+		}
+		time.Sleep(others + time.Second)
+		if open(one) || open(again) {
+			t.Error("leaf1 waits for ever")
+		}
+		if open(l.meets("leaf2", l.have(1))) {
+			t.Error("leaf2 waits for nobody")
+		}
+	})
 }
 
 // A stored verdict says nothing of a backend that the switch was told lives; one that was given since does, and so does

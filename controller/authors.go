@@ -61,6 +61,26 @@ func (a authors) hear(name, session string, now time.Time) *author {
 	return one
 }
 
+// changed returns who has come since it was asked last, and who has been silent for so long that it is taken to have left.
+func (a authors) changed(before map[string]bool, now time.Time) (came, left []string) {
+	for name, one := range a {
+		switch is := now.Sub(one.last) <= lapse; {
+		case is && !before[name]:
+			came = append(came, name)
+		case !is && before[name]:
+			left = append(left, name)
+		}
+	}
+	for name := range before {
+		if a[name] == nil {
+			left = append(left, name)
+		}
+	}
+	slices.Sort(came)
+	slices.Sort(left)
+	return came, left
+}
+
 func (a authors) forgetOldest() {
 	oldest := ""
 	for name, one := range a {

@@ -82,6 +82,7 @@ type loop struct {
 	forced    map[plan.BackendKey]int  // slots of their drains that were ended by force
 	writers   []writer
 	authors   authors
+	reporting map[string]bool           // healthds that were told of, by name
 	doubts    map[plan.BackendKey]doubt // backends that cannot be asked
 	reported  time.Time                 // when a healthd last reported
 	rates     map[rows.VIPKey]float64   // packets a second, of VIPs that switches have counted twice
@@ -112,8 +113,8 @@ func newLoop(log *slog.Logger, db saver, st store.State) *loop {
 
 		meetings: meetings{stored: st.Plan},
 
-		authors: make(authors),
-		doubts:  make(map[plan.BackendKey]doubt),
+		authors: make(authors), reporting: make(map[string]bool),
+		doubts: make(map[plan.BackendKey]doubt),
 
 		rechecked: make(map[string]time.Time),
 	}
@@ -171,6 +172,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			l.reloaded(ctx, r)
 		case now := <-retry.C:
 			l.tellDue(now)
+			l.tellAuthors(now)
 			l.decideMeetings(ctx, time.Now())
 			if l.frozen != nil && l.saving == nil {
 				l.newer, l.saving = false, l.begun(ctx, l.st)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -653,6 +654,49 @@ func TestSuspicionIsBounded(t *testing.T) {
 		}
 		if took := time.Since(start); took < longest || took > longest+10*time.Second {
 			t.Errorf("its slots left after %v, want %v", took, longest)
+		}
+	})
+}
+
+// Each healthd that comes and leaves is logged once, beside others too.
+func TestHealthdsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		l := newLimited(t, wide(3), store.State{})
+		l.in(func() {
+			l.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))
+		})
+		report := func(names ...string) {
+			l.in(func() {
+				for _, name := range names {
+					if _, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			time.Sleep(2 * saveInterval)
+		}
+		for range 3 {
+			report("h1", "h2")
+		}
+		for range int(lapse / (2 * saveInterval)) {
+			report("h1")
+		}
+		report("h1", "h2")
+		var got string
+		l.in(func() { got = log.String() })
+		want := `msg="a healthd reports" healthd=h1
+msg="a healthd reports" healthd=h2
+msg="a healthd is silent: where others report, what it said counts no more" healthd=h2 for=30s
+msg="a healthd reports" healthd=h2
+`
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
 		}
 	})
 }

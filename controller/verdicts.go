@@ -76,6 +76,19 @@ func (l *loop) verdicts(ctx context.Context, r *api.ReportVerdictsRequest) (unkn
 	return unknown, l.step(ctx, next, changed, false, nil)
 }
 
+// tellAuthors logs which healthds have come and left.
+func (l *loop) tellAuthors(now time.Time) {
+	came, left := l.authors.changed(l.reporting, now)
+	for _, name := range came {
+		l.reporting[name] = true
+		l.log.Info("a healthd reports", "healthd", name)
+	}
+	for _, name := range left {
+		delete(l.reporting, name)
+		l.log.Warn("a healthd is silent: where others report, what it said counts no more", "healthd", name, "for", lapse)
+	}
+}
+
 // judge finds the verdict that stands after v has been said, and adds to changed what is new.
 func (l *loop) judge(verdicts map[plan.BackendKey]store.Verdict, key plan.BackendKey, v store.Verdict, now time.Time, changed *cause) {
 	before := verdicts[key]

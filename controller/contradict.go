@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -17,12 +18,12 @@ const hearTime = 30 * time.Second
 
 // contradict holds what switches have seen against the mac and switch_port of each backend: where one is wrong, a part
 // of the new connections goes to nobody, and no check notices, since checks find the server by ARP.
-func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, counted map[string]switchCounters) {
+func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, sampled map[string]telemetry.Sample) {
 	now := m.Time.AsTime()
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {
 			for _, name := range slices.Sorted(maps.Keys(seen)) {
-				if line := contradiction(b, name, seen[name], counted[name].Pinned, m.IntentAppliedAt.AsTime(), now); line != "" {
+				if line := contradiction(b, name, seen[name], sampled[name].Counters.Pinned, m.IntentAppliedAt.AsTime(), now); line != "" {
 					b.Contradictions = append(b.Contradictions, line)
 				}
 			}

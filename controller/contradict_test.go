@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -47,7 +48,7 @@ func TestContradictions(t *testing.T) {
 		if tt.name == "the configuration has just changed" {
 			m.IntentAppliedAt = timestamppb.New(now.Add(-hearTime))
 		}
-		contradict(m, map[string]device.Sightings{"leaf1": tt.seen}, map[string]switchCounters{"leaf1": {Counters: device.Counters{Pinned: tt.sent}}})
+		contradict(m, map[string]device.Sightings{"leaf1": tt.seen}, map[string]telemetry.Sample{"leaf1": {Counters: device.Counters{Pinned: tt.sent}}})
 		got := ""
 		for _, line := range b.Contradictions {
 			got += line

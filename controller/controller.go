@@ -183,6 +183,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	l.tellVIPs()
 	revision := l.st.Intent.Revision
+	sampler := l.sampler(c.cfg.LoadInterval)
 	tasks := []task.Task{
 		{Name: "decisions", Run: func(ctx context.Context) error {
 			defer stop() // no device works without them
@@ -197,10 +198,10 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		}},
 		{Name: "api", Run: func(ctx context.Context) error {
-			service := &service{loop: l, stopping: ctx.Done()}
+			service := &service{loop: l, telemetry: sampler, stopping: ctx.Done()}
 			return api.Serve(ctx, listener, service, service)
 		}},
-		{Name: "rates", Run: func(ctx context.Context) error { return l.sampleRates(ctx, c.cfg.LoadInterval) }},
+		{Name: "telemetry", Run: sampler.Run},
 	}
 	if reports != nil {
 		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error { return reports.Run(ctx, l.loadReport) }})

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/internal/text"
 )
@@ -23,8 +24,9 @@ const eventsAtOnce = 64
 
 // service answers the API. What touches decisions runs in the loop.
 type service struct {
-	loop     *loop
-	stopping <-chan struct{} // closed when callers are sent away
+	loop      *loop
+	telemetry *telemetry.Sampler
+	stopping  <-chan struct{} // closed when callers are sent away
 }
 
 // call runs f in the loop and gives its error a code.

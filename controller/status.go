@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -18,11 +17,11 @@ import (
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
 // countersTimeout bounds how long a status waits for the switches' counters.
-const countersTimeout = time.Second
 
 func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
 	var m *api.GetStatusResponse
@@ -36,17 +35,19 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 	if err != nil {
 		return nil, err
 	}
-	var wait sync.WaitGroup
-	wait.Go(func() { addPorts(ctx, m, devices) })
-	counted := addCounters(ctx, m, devices, in.keys)
-	wait.Wait()
+	sampled, err := s.telemetry.Now(ctx)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeUnavailable, fmt.Errorf("asking the switches: %w", err))
+	}
+	addPorts(m, sampled.Switches)
+	addCounters(m, sampled.Switches, in.keys)
 	seen := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {
 		if d := devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
 			seen[sw.Name] = d.Sightings()
 		}
 	}
-	contradict(m, seen, counted)
+	contradict(m, seen, sampled.Switches)
 	m.Concerns = concerns(m, in)
 	return m, nil
 }
@@ -258,54 +259,21 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 	return nil
 }
 
-// switchCounters are the counters of one switch at a time.
-type switchCounters struct {
-	device.Counters
-	at time.Time
-}
-
-// readCounters asks all switches at once. One that does not answer in time is left out.
-func readCounters(ctx context.Context, devices map[string]*running) map[string]switchCounters {
-	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
-	defer cancel()
-	var mu sync.Mutex // guards all
-	all := make(map[string]switchCounters)
-	var wait sync.WaitGroup
-	for name, d := range devices {
-		wait.Go(func() {
-			if c, err := d.Counters(ctx); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				all[name] = switchCounters{c, time.Now()}
-			}
-		})
-	}
-	wait.Wait()
-	return all
-}
-
-// addPorts asks all switches at once how their ports are.
-func addPorts(ctx context.Context, m *api.GetStatusResponse, devices map[string]*running) {
-	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
-	defer cancel()
-	var wait sync.WaitGroup
+// addPorts adds how the ports of the switches are.
+func addPorts(m *api.GetStatusResponse, sampled map[string]telemetry.Sample) {
 	for _, sw := range m.Switches {
-		d := devices[sw.Name]
-		if d == nil || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
+		sample, ok := sampled[sw.Name]
+		if !ok || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
 			continue
 		}
-		wait.Go(func() {
-			ports, err := d.Ports(ctx)
-			if err != nil {
-				sw.PortsUntold = text.Cut(err.Error())
-				return
-			}
-			for _, p := range ports {
-				sw.Ports = append(sw.Ports, portMessage(p))
-			}
-		})
+		if sample.PortsErr != nil {
+			sw.PortsUntold = text.Cut(sample.PortsErr.Error())
+			continue
+		}
+		for _, p := range sample.Ports {
+			sw.Ports = append(sw.Ports, portMessage(p))
+		}
 	}
-	wait.Wait()
 }
 
 func portMessage(p device.Port) *api.PortStatus {
@@ -319,20 +287,18 @@ func portMessage(p device.Port) *api.PortStatus {
 	return m
 }
 
-// addCounters adds what switches have counted to m, and returns it. keys are the VIPs' by name.
-func addCounters(
-	ctx context.Context, m *api.GetStatusResponse, devices map[string]*running, keys map[string]rows.VIPKey,
-) map[string]switchCounters {
-	counted := readCounters(ctx, devices)
-	if len(counted) == 0 {
-		return nil
+// addCounters adds what switches have counted to m. keys are the VIPs' by name.
+func addCounters(m *api.GetStatusResponse, sampled map[string]telemetry.Sample, keys map[string]rows.VIPKey) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(sampled)), func(s telemetry.Sample) bool { return s.CountersErr == nil }) {
+		return
 	}
 	vips, backends := make(map[rows.VIPKey]device.Count), make(map[uint32]device.Count)
 	for _, sw := range m.Switches {
-		c, ok := counted[sw.Name]
-		if !ok {
+		sample, ok := sampled[sw.Name]
+		if !ok || sample.CountersErr != nil {
 			continue
 		}
+		c := sample.Counters
 		for k, n := range c.VIP {
 			vips[k] = vips[k].Add(n)
 		}
@@ -356,7 +322,6 @@ func addCounters(
 			b.Packets = countMessage(backends[b.Id])
 		}
 	}
-	return counted
 }
 
 func countMessage(c device.Count) *api.PacketCount {

@@ -193,12 +193,9 @@ func (l *loop) vipLoad(v config.VIP, is vipIs, s liveShare) uint32 {
 	return loadOf(v.Capacity, rate, known, int(s.weight), int(s.weights))
 }
 
-// counting returns the devices whose counters a VIP's load needs.
-func (l *loop) counting() map[string]*running {
-	if !slices.ContainsFunc(l.intent.VIPs, func(v config.VIP) bool { return v.Capacity > 0 }) {
-		return nil
-	}
-	return maps.Clone(l.devices)
+// measured says whether a VIP's load follows from what switches count.
+func (l *loop) measured() bool {
+	return slices.ContainsFunc(l.intent.VIPs, func(v config.VIP) bool { return v.Capacity > 0 })
 }
 
 // WatchVIPs sends the latest states. A slow reader holds up nobody and misses states in between.

@@ -1,0 +1,61 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/rows"
+)
+
+// rates turns what switches count into packets a second. For one goroutine.
+type rates struct {
+	keep     time.Duration // for so long the rates of a switch stand that does not answer
+	switches map[string]switchRates
+}
+
+type switchRates struct {
+	last Sample
+	rate map[rows.VIPKey]float64 // nil before the second count
+}
+
+// take adds what the switches have counted that there are now, and returns the rates of all. A VIP of which no switch
+// has a rate yet is left out.
+func (r *rates) take(now time.Time, news map[string]Sample) map[rows.VIPKey]float64 {
+	next := make(map[string]switchRates)
+	sum := make(map[rows.VIPKey]float64)
+	for name, sample := range news {
+		s := r.switches[name]
+		if sample.CountersErr == nil {
+			s = switchRates{sample, rateOf(s.last, sample)}
+		} else if now.Sub(s.last.At) > r.keep {
+			continue
+		}
+		next[name] = s
+		for k, rate := range s.rate {
+			sum[k] += rate
+		}
+	}
+	r.switches = next
+	return sum
+}
+
+// rateOf is what was counted between two times, a second. A row that counts less than before, or that was not
+// there, began at zero in between.
+func rateOf(before, now Sample) map[rows.VIPKey]float64 {
+	elapsed := now.At.Sub(before.At).Seconds()
+	if before.At.IsZero() || elapsed <= 0 {
+		return nil
+	}
+	rate := make(map[rows.VIPKey]float64, len(now.Counters.VIP))
+	for k, n := range now.Counters.VIP {
+		rate[k] = float64(since(before.Counters.VIP[k], n)) / elapsed
+	}
+	return rate
+}
+
+func since(was, is device.Count) uint64 {
+	if was.Packets <= is.Packets {
+		return is.Packets - was.Packets
+	}
+	return is.Packets
+}

@@ -1,0 +1,155 @@
+// Package telemetry asks the switches what they have counted and how their ports are, and keeps that in one immutable
+// Snapshot. Nobody else polls a switch; what follows from a Snapshot, and who shows it, is left to those who read it.
+package telemetry
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/rows"
+)
+
+const (
+	// patience is how long a switch may take to answer.
+	patience = time.Second
+	// fresh is how old a Snapshot may be for who asks now: so often at most are switches asked, however many ask.
+	fresh = 100 * time.Millisecond
+	// keeps is how many intervals the rate of a switch stands that does not answer.
+	keeps = 3
+)
+
+// Source is a switch that can be asked; a *device.Device.
+type Source interface {
+	Counters(context.Context) (device.Counters, error)
+	Ports(context.Context) ([]device.Port, error)
+}
+
+// Snapshot is what is known of all switches at a time. It is never changed.
+type Snapshot struct {
+	At       time.Time // when the switches were asked
+	Switches map[string]Sample
+}
+
+// Sample is what one switch has answered.
+type Sample struct {
+	At       time.Time // when the counters came
+	Counters device.Counters
+	Ports    []device.Port
+
+	CountersErr, PortsErr error // why there are none
+}
+
+// Config says whom a Sampler asks, and who hears of it.
+type Config struct {
+	Interval time.Duration
+	// Sources are the switches, by name. It may fail only when its context has ended.
+	Sources func(context.Context) (map[string]Source, error)
+	// Wanted says whether somebody needs Rates. While nobody does, switches are asked on demand alone.
+	Wanted func(context.Context) (bool, error)
+	// Rates takes the packets a second of each VIP, over all switches, after each interval.
+	Rates func(context.Context, map[rows.VIPKey]float64) error
+}
+
+// Sampler keeps the Snapshot up to date.
+type Sampler struct {
+	cfg    Config
+	latest atomic.Pointer[Snapshot]
+	asking singleflight.Group
+}
+
+// New makes a Sampler. Run keeps its rates; Now works without.
+func New(cfg Config) *Sampler {
+	s := &Sampler{cfg: cfg}
+	s.latest.Store(new(Snapshot))
+	return s
+}
+
+// Run asks all switches at intervals, until ctx ends.
+func (s *Sampler) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.cfg.Interval)
+	defer tick.Stop()
+	r := rates{keep: keeps * s.cfg.Interval}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		wanted, err := s.cfg.Wanted(ctx)
+		if err != nil {
+			return err
+		}
+		snapshot := new(Snapshot)
+		if wanted {
+			if snapshot, err = s.sample(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.cfg.Rates(ctx, r.take(time.Now(), snapshot.Switches)); err != nil {
+			return err
+		}
+	}
+}
+
+// Now returns a Snapshot that is not old. Those who ask at the same time share one, and it does not end with any of them.
+func (s *Sampler) Now(ctx context.Context) (*Snapshot, error) {
+	if latest := s.latest.Load(); time.Since(latest.At) <= fresh {
+		return latest, nil
+	}
+	done := s.asking.DoChan("", func() (any, error) { return s.sample(context.WithoutCancel(ctx)) })
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-done:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*Snapshot), nil
+	}
+}
+
+func (s *Sampler) sources(ctx context.Context) (map[string]Source, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*patience) // those who ask may all have left
+	defer cancel()
+	return s.cfg.Sources(ctx)
+}
+
+// sample asks all switches at once.
+func (s *Sampler) sample(ctx context.Context) (*Snapshot, error) {
+	sources, err := s.sources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	next := &Snapshot{At: time.Now(), Switches: make(map[string]Sample)}
+	var mu sync.Mutex // guards next.Switches
+	var wait sync.WaitGroup
+	add := func(name string, change func(*Sample)) {
+		mu.Lock()
+		defer mu.Unlock()
+		one := next.Switches[name]
+		change(&one)
+		next.Switches[name] = one
+	}
+	for name, source := range maps.All(sources) {
+		wait.Go(func() {
+			c, err := source.Counters(ctx)
+			at := time.Now()
+			add(name, func(one *Sample) { one.At, one.Counters, one.CountersErr = at, c, err })
+		})
+		wait.Go(func() {
+			ports, err := source.Ports(ctx)
+			add(name, func(one *Sample) { one.Ports, one.PortsErr = ports, err })
+		})
+	}
+	wait.Wait()
+	s.latest.Store(next)
+	return next, nil
+}

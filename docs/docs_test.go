@@ -45,7 +45,6 @@ func TestImports(t *testing.T) {
 		{"controller/plan", "net/http", "the plan is a pure function"},
 		{"controller/rows", "google.golang.org/protobuf", "rows are values; who writes them speaks P4Runtime"},
 		{"controller/rows", "controller/plan", "a row does not know why it is wanted"},
-		{"controller/telemetry", "controller/plan", "what is measured is not what is decided"},
 		{"controller/config", "google.golang.org/grpc", "the schema is values, not messages"},
 		{"gslb", "controller/plan", "gslb knows of a data center what its controller says through the API"},
 		{"gslb", "controller/store", "gslb reaches a controller through its API only"},

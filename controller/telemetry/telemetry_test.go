@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,12 +136,13 @@ func TestNow(t *testing.T) {
 // While nobody needs rates no switch is asked, and there are none.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, wanted := &source{}, false
+		one := &source{}
+		var wanted atomic.Bool
 		var got []map[rows.VIPKey]float64
 		s := New(Config{
 			Interval: time.Second,
 			Sources:  func(context.Context) (map[string]Source, error) { return map[string]Source{"leaf1": one}, nil },
-			Wanted:   func(context.Context) (bool, error) { return wanted, nil },
+			Wanted:   func(context.Context) (bool, error) { return wanted.Load(), nil },
 			Rates: func(_ context.Context, now map[rows.VIPKey]float64) error {
 				got = append(got, now)
 				return nil
@@ -150,9 +152,9 @@ func TestRun(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		time.Sleep(1500 * time.Millisecond)
-		wanted = true
+		wanted.Store(true)
 		time.Sleep(2 * time.Second)
-		wanted = false
+		wanted.Store(false)
 		time.Sleep(time.Second)
 		stop()
 		if err := <-done; !errors.Is(err, context.Canceled) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -484,7 +485,7 @@ func edit(s *stage, _ io.Writer, args []string) error {
 }
 
 func (s *stage) status() (*api.GetStatusResponse, error) {
-	client, err := api.Dial(s.controller)
+	client, err := api.Dial(s.controller, rpc.Security{})
 	if err != nil {
 		return nil, err
 	}

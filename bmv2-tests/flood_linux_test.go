@@ -18,6 +18,7 @@ import (
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -141,7 +142,7 @@ func newFlooded(t *testing.T, sw lab.Switch) *flooded {
 		t.Fatal(err)
 	}
 	c := controller.New(controller.Config{
-		File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: "unix:" + filepath.Join(dir, "api.sock"),
+		File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{"unix:" + filepath.Join(dir, "api.sock")},
 		Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -159,7 +160,7 @@ func newFlooded(t *testing.T, sw lab.Switch) *flooded {
 		ended <- nil
 		t.Fatal(err)
 	}
-	if f.client, err = api.Dial(c.Address()); err != nil {
+	if f.client, err = api.Dial(c.Address(), rpc.Security{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.client.Close() })

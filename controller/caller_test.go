@@ -246,7 +246,7 @@ vip_mac`, 1)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := New(Config{File: file, Store: store.Config{Dir: t.TempDir()}, Listen: "127.0.0.1:0"})
+	c := New(Config{File: file, Store: store.Config{Dir: t.TempDir()}, Listen: []string{"127.0.0.1:0"}})
 	started := 0
 	c.startDevice = func(ctx context.Context, wait *sync.WaitGroup, cfg device.Config, w device.Wanted) (*running, error) {
 		if started++; started == 2 {

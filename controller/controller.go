@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,9 +37,13 @@ type Config struct {
 	// an intent: then that one runs.
 	File  string
 	Store store.Config
-	// Listen is the API's address: unix:/path or loopback. Default rpc.Socket(api.RoleName).
-	Listen string
-	Access *rpc.Access // who may call the API; nil: root and this process's user
+	// Listen are the API's addresses: unix:/path, loopback, or https. Default rpc.Socket(api.RoleName) alone.
+	Listen []string
+	Access *rpc.Access // which users may call the API; nil: root and this process's user
+	// Identity is for the API at https addresses, and for switches whose address is one; nil: none.
+	Identity *rpc.Identity
+	// PlainSwitches allows switches beyond this machine that are spoken to in plain text.
+	PlainSwitches bool
 	// ElectionHigh is the upper half of the P4Runtime election ids; the lower one is the clock. Where a switch
 	// remembers a higher id of somebody who has left, that one counts on.
 	ElectionHigh uint64
@@ -62,15 +67,15 @@ type Controller struct {
 
 	startDevice func(context.Context, *sync.WaitGroup, device.Config, device.Wanted) (*running, error)
 
-	mu       sync.Mutex // guards all below
-	listener *rpc.Listener
-	reports  *loadreport.Server // nil: none
+	mu        sync.Mutex // guards all below
+	listeners []*rpc.Listener
+	reports   *loadreport.Server // nil: none
 }
 
 // New prepares a controller; Run starts it.
 func New(cfg Config) *Controller {
-	if cfg.Listen == "" {
-		cfg.Listen = rpc.Socket(api.RoleName)
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = []string{rpc.Socket(api.RoleName)}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -92,11 +97,37 @@ func New(cfg Config) *Controller {
 // Ready is closed when the API answers and the switches are being worked on.
 func (c *Controller) Ready() <-chan struct{} { return c.ready }
 
-// Address returns where the API listens, once Ready is closed. It suits api.Dial.
-func (c *Controller) Address() string {
+// Address returns where the API listens first, once Ready is closed. It suits api.Dial.
+func (c *Controller) Address() string { return c.Addresses()[0] }
+
+// Addresses returns where the API listens, once Ready is closed, in the order of Config.Listen.
+func (c *Controller) Addresses() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.listener.Address()
+	var all []string
+	for _, l := range c.listeners {
+		all = append(all, l.Address())
+	}
+	return all
+}
+
+// listen opens the API's sockets, all or none.
+func (c *Controller) listen() (all []*rpc.Listener, err error) {
+	for _, address := range c.cfg.Listen {
+		l, err := rpc.Listen(address, c.cfg.Access, rpc.Security{Identity: c.cfg.Identity}, c.log)
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func closeAll(all []*rpc.Listener) {
+	for _, l := range all {
+		l.Close()
+	}
 }
 
 // LoadReportAddress returns where load reports are answered, once Ready is closed; invalid when nowhere.
@@ -126,8 +157,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	if c.cfg.File != "" {
 		text, unread = readIntent(c.cfg.File)
 	}
-	if err := rpc.Check(c.cfg.Listen, true); err != nil {
-		return err
+	for _, address := range c.cfg.Listen {
+		if err := (rpc.Security{Identity: c.cfg.Identity}).CheckListen(address); err != nil {
+			return err
+		}
 	}
 	db, state, err := store.Open(ctx, c.cfg.Store)
 	if err != nil {
@@ -136,11 +169,11 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer db.Close()
 	saved := db.SavedAt() // what is stored, verdicts too, is of then
 	// Not before the store is this controller's: whoever has it listens.
-	listener, err := rpc.Listen(c.cfg.Listen, c.cfg.Access, c.log)
+	listeners, err := c.listen()
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer closeAll(listeners)
 	reports, err := c.listenReports()
 	if err != nil {
 		return err
@@ -149,7 +182,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		defer reports.Close()
 	}
 	c.mu.Lock()
-	c.listener, c.reports = listener, reports
+	c.listeners, c.reports = listeners, reports
 	c.mu.Unlock()
 
 	if err := state.Plan.Check(); err != nil {
@@ -175,6 +208,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
 		candidate := &candidate{switchName: cfg.Name, target: cfg.Target, high: c.cfg.ElectionHigh, store: db, log: c.log}
 		cfg.Elect, cfg.StationIdle, cfg.Log, cfg.Session = candidate.elect, c.cfg.StationIdle, c.log, c.cfg.Session
+		cfg.Security = rpc.Security{
+			Identity: c.cfg.Identity, Plaintext: c.cfg.PlainSwitches,
+			Danger: "for a switch without TLS the controller's --insecure-plaintext allows it",
+		}
 		return c.startDevice(working, &devices, cfg, w)
 	}
 	// The devices' reports wait until the loop runs.
@@ -197,11 +234,13 @@ func (c *Controller) Run(ctx context.Context) error {
 				return store.ErrConflict
 			}
 		}},
-		{Name: "api", Run: func(ctx context.Context) error {
+		{Name: "telemetry", Run: sampler.Run},
+	}
+	for _, listener := range listeners {
+		tasks = append(tasks, task.Task{Name: "api", Run: func(ctx context.Context) error {
 			service := &service{loop: l, telemetry: sampler, stopping: ctx.Done()}
 			return api.Serve(ctx, listener, service, service)
-		}},
-		{Name: "telemetry", Run: sampler.Run},
+		}})
 	}
 	if reports != nil {
 		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error { return reports.Run(ctx, l.loadReport) }})
@@ -211,7 +250,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if !saved.IsZero() {
 		stored = saved.Format(time.RFC3339)
 	}
-	c.log.Info("controller started", "listen", c.Address(), "revision", revision, "stored_at", stored)
+	c.log.Info("controller started", "listen", strings.Join(c.Addresses(), " "), "revision", revision, "stored_at", stored)
 	close(c.ready)
 	err = task.Run(ctx, tasks...)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
@@ -218,7 +219,7 @@ func tryController(t testing.TB, o options) (*daemon, error) {
 	c := controller.New(controller.Config{
 		File:         o.file,
 		Store:        store.Config{Dir: o.dir, Endpoints: o.endpoints},
-		Listen:       "127.0.0.1:0",
+		Listen:       []string{"127.0.0.1:0"},
 		StationIdle:  o.station,
 		ElectionHigh: o.election,
 		Log:          o.log,
@@ -239,7 +240,7 @@ func tryController(t testing.TB, o options) (*daemon, error) {
 		return nil, err
 	}
 	var err error
-	if d.Client, err = api.Dial(c.Address()); err != nil {
+	if d.Client, err = api.Dial(c.Address(), rpc.Security{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.kill)

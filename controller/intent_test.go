@@ -291,14 +291,14 @@ func TestStartErrors(t *testing.T) {
 		cfg  controller.Config
 		want string
 	}{
-		{"no intent at all", controller.Config{Store: store.Config{Dir: dir}, Listen: "127.0.0.1:0"},
+		{"no intent at all", controller.Config{Store: store.Config{Dir: dir}, Listen: []string{"127.0.0.1:0"}},
 			"no intent: the store is new and no --config file was given"},
-		{"a file that is not there", controller.Config{File: "/does/not/exist", Store: store.Config{Dir: dir}, Listen: "127.0.0.1:0"},
+		{"a file that is not there", controller.Config{File: "/does/not/exist", Store: store.Config{Dir: dir}, Listen: []string{"127.0.0.1:0"}},
 			"reading the intent: open /does/not/exist: no such file or directory"},
-		{"a faulty file and nothing stored", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: "127.0.0.1:0"},
+		{"a faulty file and nothing stored", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: []string{"127.0.0.1:0"}},
 			faulty + `:1: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "x"`},
-		{"a network to listen on", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: "0.0.0.0:9680"},
-			`address "0.0.0.0:9680": must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`},
+		{"a network to listen on", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: []string{"0.0.0.0:9680"}},
+			`address "0.0.0.0:9680": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`},
 	} {
 		err := controller.New(test.cfg).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), test.want) {

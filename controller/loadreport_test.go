@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/internal/loadreport"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -255,7 +256,7 @@ func TestWatchVIPs(t *testing.T) {
 // A watcher that does not read holds up nobody: states that it missed are not sent later, the last one is.
 func TestSlowWatcherOfVIPs(t *testing.T) {
 	tg, d, _ := setupReports(t, time.Hour, nil)
-	client, err := api.Dial(d.Controller.Address())
+	client, err := api.Dial(d.Controller.Address(), rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func runAt(t *testing.T, dir, socket string, access *rpc.Access) *api.Client {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: "unix:" + socket, Access: access})
+	c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{"unix:" + socket}, Access: access})
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
 	select {
@@ -36,7 +36,7 @@ func runAt(t *testing.T, dir, socket string, access *rpc.Access) *api.Client {
 		cancel()
 		t.Fatal(err)
 	}
-	client, err := api.Dial(c.Address())
+	client, err := api.Dial(c.Address(), rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestSecondControllerTakesNoSocket(t *testing.T) {
 		{"the same store", filepath.Join(dir, "data"), other, "in use by another process"},
 		{"the same socket", filepath.Join(dir, "data2"), socket, fmt.Sprintf("opening a socket: another process listens on %s (process %d)", socket, os.Getpid())},
 	} {
-		err := controller.New(controller.Config{File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: test.data}, Listen: "unix:" + test.socket}).Run(t.Context())
+		err := controller.New(controller.Config{File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: test.data}, Listen: []string{"unix:" + test.socket}}).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
 		}

@@ -138,7 +138,7 @@ func TestConfigFileMissing(t *testing.T) {
 	d.wait("the file is applied", func(e *api.Event) bool { return e.GetIntentApplied().GetRevision() == 2 })
 	d.kill()
 
-	err := controller.New(controller.Config{File: "/does/not/exist", Store: store.Config{Dir: t.TempDir()}, Listen: "127.0.0.1:0"}).Run(t.Context())
+	err := controller.New(controller.Config{File: "/does/not/exist", Store: store.Config{Dir: t.TempDir()}, Listen: []string{"127.0.0.1:0"}}).Run(t.Context())
 	if want := "reading the intent: open /does/not/exist: no such file or directory"; err == nil || err.Error() != want {
 		t.Errorf("nothing stored: got %v, want %s", err, want)
 	}

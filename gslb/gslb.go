@@ -38,13 +38,14 @@ import (
 
 // Config is what a Daemon needs to know beside its configuration file.
 type Config struct {
-	File    string           // the configuration
-	Listen  []netip.AddrPort // in place of the file's
-	Socket  string           // of control, in place of the file's
-	Cores   int              // that serve UDP; default: all
-	Network check.Network    // that keepalives ask through; default check.Kernel
-	Hold    time.Duration    // how long the word of a data center's controller stands; default watch.DefaultHold
-	Log     *slog.Logger     // default: discards
+	File     string           // the configuration
+	Listen   []netip.AddrPort // in place of the file's
+	Socket   string           // of control, in place of the file's
+	Cores    int              // that serve UDP; default: all
+	Network  check.Network    // that keepalives ask through; default check.Kernel
+	Identity *rpc.Identity    // for controllers and for control at https addresses; nil: none
+	Hold     time.Duration    // how long the word of a data center's controller stands; default watch.DefaultHold
+	Log      *slog.Logger     // default: discards
 }
 
 // stickyClients is how many clients are remembered by sticky rules, all of them together.
@@ -61,8 +62,8 @@ type Daemon struct {
 	negatives  *relay.Negatives
 	keepalives *keepalive.Manager
 	watches    *watch.Watcher
-	control    *rpc.Listener
-	metrics    net.Listener // nil without
+	control    []*rpc.Listener // the local socket, and one for other hosts if there is any
+	metrics    net.Listener    // nil without
 
 	changed chan struct{}      // holds a token when what is observed may have changed
 	reloads chan struct{}      // holds a token when the file is to be read again
@@ -136,7 +137,10 @@ func New(c Config) (_ *Daemon, err error) {
 		Network: c.Network, Loads: loadReports{&loadreport.Client{Dial: c.Network.DialContext}}, Log: c.Log,
 		OnChange: func(int, bool, int, string, time.Time) { d.poke() },
 	})
-	d.watches = watch.New(watch.Deps{DataCenters: first.config.DataCenters, OnChange: d.poke, Hold: c.Hold, Log: c.Log})
+	d.watches = watch.New(watch.Deps{
+		DataCenters: first.config.DataCenters, OnChange: d.poke, Hold: c.Hold, Log: c.Log,
+		Security: rpc.Security{Identity: c.Identity},
+	})
 	if err := d.listen(first.config); err != nil {
 		return nil, err
 	}
@@ -191,12 +195,25 @@ func (d *Daemon) listen(c *config.Config) (err error) {
 		address = "unix:" + socket
 	}
 	access := control.Access(c.Server.Control.Operators, c.Server.Control.Viewers)
-	if d.control, err = rpc.Listen(address, access, d.log); err != nil {
-		return err
+	defer func() {
+		if err != nil {
+			for _, l := range d.control {
+				l.Close()
+			}
+		}
+	}()
+	for _, address := range []string{address, c.Server.Control.Listen} {
+		if address == "" {
+			continue
+		}
+		l, err := rpc.Listen(address, access, rpc.Security{Identity: d.cfg.Identity}, d.log)
+		if err != nil {
+			return err
+		}
+		d.control = append(d.control, l)
 	}
 	if a := c.Server.Metrics; a.IsValid() {
 		if d.metrics, err = net.Listen("tcp", a.String()); err != nil {
-			d.control.Close()
 			return fmt.Errorf("opening the socket for Prometheus: %w", err)
 		}
 	}
@@ -210,7 +227,15 @@ func (d *Daemon) view() *responder.View { return d.now.Load().view }
 func (d *Daemon) Addrs() []netip.AddrPort { return d.server.Addrs() }
 
 // Socket returns the path of the control socket.
-func (d *Daemon) Socket() string { return d.control.Addr().String() }
+func (d *Daemon) Socket() string { return d.control[0].Addr().String() }
+
+// Control returns the address of control for other hosts, as control.Dial takes it; "" without.
+func (d *Daemon) Control() string {
+	if len(d.control) < 2 {
+		return ""
+	}
+	return d.control[1].Address()
+}
 
 // Metrics returns the address of the metrics, nil without.
 func (d *Daemon) Metrics() net.Addr {
@@ -246,7 +271,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		{Name: "watching files", Run: d.watchFiles},
 		{Name: "reading files", Run: d.readFiles},
 		{Name: "decisions", Run: d.loop},
-		{Name: "control", Run: func(ctx context.Context) error { return control.Serve(ctx, d.control, service{d}) }},
+	}
+	for _, l := range d.control {
+		serve := func(ctx context.Context) error { return control.Serve(ctx, l, service{d}) }
+		tasks = append(tasks, task.Task{Name: "control", Run: serve})
 	}
 	if d.metrics != nil {
 		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error { return serveMetrics(ctx, d.metrics, d) }})

@@ -23,6 +23,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sluicelb/sluice/gslb/control"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // two data centers, each with a web server that a keepalive asks; the first is preferred.
@@ -119,7 +120,7 @@ func startWith(t *testing.T, change func(string) string, settings ...func(*Confi
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	if r.api, err = control.Dial("unix:" + r.Socket()); err != nil {
+	if r.api, err = control.Dial("unix:"+r.Socket(), rpc.Security{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -26,6 +26,7 @@ import (
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/healthd/check"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
 		c := controller.New(controller.Config{
-			File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: "unix:" + filepath.Join(dir, "api"),
+			File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{"unix:" + filepath.Join(dir, "api")},
 			LoadReport: os.Getenv(reportsEnv), LoadReportKeys: filepath.Join(dir, "keys"),
 			Session: func(c *p4rt.Config) { c.MaxBackoff = time.Second },
 		})
@@ -498,7 +499,7 @@ func startController(t *testing.T, dir string) *controllerProcess {
 // waitLive waits until a controller says that its VIPs are live.
 func waitLive(t *testing.T, address string) {
 	t.Helper()
-	client, err := api.Dial(address)
+	client, err := api.Dial(address, rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,8 @@ const (
 
 // Config is what a Daemon needs to know.
 type Config struct {
-	Controller string // address, as api.Dial takes it; default rpc.Find(api.RoleName), looked up at each attempt
+	Controller string       // address, as api.Dial takes it; default rpc.Find(api.RoleName), looked up at each attempt
+	Security   rpc.Security // for a controller on another host
 	// Name tells this healthd from others that report to the same controller, over restarts: what it said before one is
 	// void with its first report after it.
 	Name    string        // default the host's name
@@ -53,6 +54,7 @@ type Config struct {
 // Daemon is one health daemon.
 type Daemon struct {
 	client         *api.Client
+	security       rpc.Security
 	find           func() string // where the controller is now; nil: where it was said to be
 	name, session  string
 	network        check.Network
@@ -87,13 +89,14 @@ func New(c Config) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := api.Dial(c.Controller)
+	client, err := api.Dial(c.Controller, c.Security)
 	if err != nil {
 		return nil, err
 	}
 	b := newBoard()
 	return &Daemon{
 		client:         client,
+		security:       c.Security,
 		find:           find,
 		name:           name,
 		session:        rand.Text(),
@@ -165,7 +168,8 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 		}
 		// A controller that was away and now refuses needs somebody to do something about it: that is told too.
 		before := refused
-		refused = errors.Is(err, fs.ErrPermission) || connect.CodeOf(err) == connect.CodePermissionDenied
+		_, distrust := errors.AsType[*rpc.RefusedError](err)
+		refused = distrust || errors.Is(err, fs.ErrPermission) || connect.CodeOf(err) == connect.CodePermissionDenied
 		if connected || !lost || refused && !before {
 			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", probe.Line(err.Error()))
 			pause = firstPause
@@ -185,7 +189,7 @@ func (d *Daemon) look() {
 	if d.find == nil || d.find() == d.client.Address {
 		return
 	}
-	client, err := api.Dial(d.find())
+	client, err := api.Dial(d.find(), d.security)
 	if err != nil {
 		return // an address of Find is valid: talking to the former one says what is wrong
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,17 +19,23 @@ import (
 // callTimeout bounds a call that does not wait for switches.
 const callTimeout = 10 * time.Second
 
-// controllerFlag names the controller that a command talks to.
+// controllerFlags name the controller that a command talks to, and how it is known who does.
+func controllerFlags() []cli.Flag { return append([]cli.Flag{controllerFlag()}, tlsFlags()...) }
+
 func controllerFlag() cli.Flag {
-	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller's API: unix:/path, or loopback host:port"}
+	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller's API: unix:/path, https://host:port, or loopback host:port"}
 }
 
 // withController runs f with a client, and turns what the client says into errors for people.
 func withController(c *cli.Context, f func(ctx context.Context, client *api.Client) error) error {
-	if err := rpc.Check(c.String("controller"), false); err != nil {
+	sec, err := dialSecurity(c, nil)
+	if err != nil {
+		return err
+	}
+	if err := sec.CheckDial(c.String("controller")); err != nil {
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
-	client, err := api.Dial(c.String("controller"))
+	client, err := api.Dial(c.String("controller"), sec)
 	if err != nil {
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
@@ -44,6 +49,9 @@ func controllerError(address string, err error) error {
 	failed, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return err
+	}
+	if err := untrusted(err); err != nil {
+		return unreachableError(fmt.Errorf("the controller: %w", err))
 	}
 	switch code := failed.Code(); {
 	case code == connect.CodeDeadlineExceeded:
@@ -65,14 +73,6 @@ func refusal(e *connect.Error) error {
 		return usageError(err)
 	}
 	return err
-}
-
-// checkPort checks the port of an address. Where something listens, port 0 is any that is free.
-func checkPort(address, port string, least int) error {
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || int(n) < least {
-		return fmt.Errorf("address %q: the port must be %d..65535, is %q", address, least, port)
-	}
-	return nil
 }
 
 // allowFlag gives roles to accounts.

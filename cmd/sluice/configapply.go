@@ -18,8 +18,8 @@ var configApplyCommand = &cli.Command{
 	Description: "FILE is YAML, at most 8 MiB; - reads standard input. It is checked here and by the controller. If\n" +
 		"anything is wrong with it, the first hundred problems are printed, the exit code is 2, and what\n" +
 		"runs stays. With --json prints {\"revision\": N, \"changed\": true}.",
-	Flags: []cli.Flag{controllerFlag(), jsonFlag(),
-		&cli.Int64Flag{Name: "if-revision", Usage: "refuse unless revision `N` is running"}},
+	Flags: append(controllerFlags(), jsonFlag(),
+		&cli.Int64Flag{Name: "if-revision", Usage: "refuse unless revision `N` is running"}),
 	Action: action(configApply, "FILE"),
 }
 

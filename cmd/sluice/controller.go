@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"strings"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,18 +27,18 @@ var controllerCommand = &cli.Command{
 	Description: "Reads each switch back when it connects and writes only what differs, so a restart disturbs\n" +
 		"nothing. The configuration is kept in the store; FILE is applied when it has changed since it\n" +
 		"was last read, and on SIGHUP. A faulty or missing file changes nothing: what was stored runs.",
-	Flags: []cli.Flag{
+	Flags: slices.Concat([]cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
-		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store, as 127.0.0.1:2379; may be repeated. " +
+		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store, as 127.0.0.1:2379 or https://etcd1.example.net:2379; may be repeated. " +
 			"Of several controllers on it one works, the others stand by"},
-		&cli.BoolFlag{Name: "etcd-insecure", Usage: "allow an etcd that is not on the loopback: whoever is on the way reads and changes the configuration, there is no TLS yet"},
-		&cli.StringFlag{Name: "listen", Value: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API: unix:/path, or loopback host:port, where every local user may do everything"},
+		insecureFlag("whoever is on the way to a switch owns it, and on the way to etcd reads and changes the configuration. For those that have no TLS"),
+		&cli.StringSliceFlag{Name: "listen", DefaultText: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API: unix:/path, https://host:port, or loopback host:port, where every local user may do everything; may be repeated"},
 		allowFlag(controllerRoles...),
 		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; without it, nowhere", loadreport.DefaultPort)},
 		&cli.PathFlag{Name: "load-report-key-file", Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},
 		logLevelFlag(),
-	},
+	}, tlsFlags(), etcdFlags()),
 	Action: action(runController),
 }
 
@@ -49,11 +51,33 @@ func runController(c *cli.Context, _ []string) error {
 	case dir && etcd:
 		return usageError(errors.New("--data-dir and --etcd: must be one of the two, the store is in one place"))
 	}
-	if err := checkEtcd(c.StringSlice("etcd"), c.Bool("etcd-insecure")); err != nil {
+	log, err := newLogger(c, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	shown, err := identity(c, "", log)
+	if err != nil {
+		return err
+	}
+	etcd, err := identity(c, "etcd-", log)
+	if err != nil {
+		return err
+	}
+	if etcd == nil {
+		etcd = shown
+	}
+	stored := store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")}
+	if stored.TLS, err = checkEtcd(stored.Endpoints, rpc.Security{Identity: etcd, Plaintext: c.Bool(insecure)}); err != nil {
 		return usageError(fmt.Errorf("--etcd: %w", err))
 	}
-	if err := rpc.Check(c.String("listen"), true); err != nil {
-		return usageError(fmt.Errorf("--listen: %w", err))
+	if stored.TLS != nil {
+		sec := rpc.Security{Identity: etcd, Oldest: stored.TLS.MinVersion}
+		stored.Refusal = func(ctx context.Context, endpoint string) error { return rpc.Refusal(ctx, endpoint, sec) }
+	}
+	for _, address := range c.StringSlice("listen") {
+		if err := (rpc.Security{Identity: shown}).CheckListen(address); err != nil {
+			return usageError(fmt.Errorf("--listen: %w", err))
+		}
 	}
 	who, err := access(c, controllerRoles...)
 	if err != nil {
@@ -62,16 +86,15 @@ func runController(c *cli.Context, _ []string) error {
 	if err := checkLoadReport(c.String("load-report"), c.Path("load-report-key-file")); err != nil {
 		return usageError(err)
 	}
-	log, err := newLogger(c, c.App.ErrWriter)
-	if err != nil {
-		return err
-	}
 	daemon := controller.New(controller.Config{
 		File:   c.Path("config"),
-		Store:  store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")},
-		Listen: c.String("listen"),
+		Store:  stored,
+		Listen: c.StringSlice("listen"),
 		Access: who,
 		Log:    log,
+
+		Identity:      shown,
+		PlainSwitches: c.Bool(insecure),
 
 		LoadReport:     c.String("load-report"),
 		LoadReportKeys: c.Path("load-report-key-file"),
@@ -86,20 +109,29 @@ func runController(c *cli.Context, _ []string) error {
 	return err
 }
 
-// checkEtcd wants etcd on the loopback, unless insecure allows any.
-func checkEtcd(addresses []string, insecure bool) error {
+// checkEtcd looks at the addresses of etcd, and returns what its client needs for TLS; nil where there is none.
+func checkEtcd(addresses []string, sec rpc.Security) (*tls.Config, error) {
+	sec.Danger = "whoever is on the way reads and changes the configuration; --" + insecure + " allows it"
+	secure := 0
 	for _, text := range addresses {
 		e, err := endpoint.Parse(text)
-		switch {
-		case strings.HasPrefix(text, "https:"):
-			return fmt.Errorf("address %q: must be host:port or http://host:port, there is no TLS yet", text)
-		case err != nil || e.Unix() || e.Port() == 0:
-			return fmt.Errorf("address %q: must be host:port or http://host:port, the port 1..65535", text)
-		case !e.Local() && !insecure:
-			return fmt.Errorf("%s is not a loopback address, and there is no TLS yet: whoever is on the way reads and changes the configuration; --etcd-insecure allows it", text)
+		if err != nil || e.Unix() || e.Port() == 0 {
+			return nil, fmt.Errorf("address %q: must be host:port, http://host:port or https://host:port, the port 1..65535", text)
+		}
+		if err := sec.CheckDial(text); err != nil {
+			return nil, err
+		}
+		if e.TLS {
+			secure++
 		}
 	}
-	return nil
+	switch secure {
+	case 0:
+		return nil, nil
+	case len(addresses):
+		return sec.Identity.ClientConfig(), nil
+	}
+	return nil, errors.New("of the addresses all must begin with https://, or none")
 }
 
 // checkLoadReport says what is wrong with the flags for load reports.

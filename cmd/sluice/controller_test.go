@@ -197,7 +197,7 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 
 func waitSynced(t *testing.T, address string) {
 	t.Helper()
-	client, err := api.Dial(address)
+	client, err := api.Dial(address, rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,8 @@ func TestControllerRefuses(t *testing.T) {
 		}
 	}
 	none := "unix:" + filepath.Join(dir, "none")
-	const noTLS = `must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
+	const noTLS = `plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`
+	const noFiles = `needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there`
 	unreachable := "sluice: no controller answers at " + none + " (dial unix " + strings.TrimPrefix(none, "unix:") + ": connect: no such file or directory); " +
 		"--controller names another, `sluice controller --config FILE --data-dir DIR` starts one\n"
 	for _, test := range []struct {
@@ -240,10 +241,17 @@ func TestControllerRefuses(t *testing.T) {
 			"sluice: --data-dir and --etcd: must be one of the two, the store is in one place\n"},
 		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
 		{[]string{"controller", "--etcd", "127.0.0.1:2379", "--etcd", "192.0.2.1:2379"}, exitUsage,
-			"sluice: --etcd: 192.0.2.1:2379 is not a loopback address, and there is no TLS yet: whoever is on the way reads and changes the configuration; --etcd-insecure allows it\n"},
+			`sluice: --etcd: address "192.0.2.1:2379": ` + noTLS + "; whoever is on the way reads and changes the configuration; --insecure-plaintext allows it\n"},
 		{[]string{"controller", "--etcd", "https://127.0.0.1:2379"}, exitUsage,
-			"sluice: --etcd: address \"https://127.0.0.1:2379\": must be host:port or http://host:port, there is no TLS yet\n"},
-		{[]string{"controller", "--etcd", "192.0.2.1:2379", "--etcd-insecure", "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
+			`sluice: --etcd: address "https://127.0.0.1:2379": ` + noFiles + "\n"},
+		{[]string{"controller", "--etcd", "192.0.2.1:2379", "--insecure-plaintext", "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--listen", "https://:1"}, exitUsage, `sluice: --listen: address "https://:1": ` + noFiles + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--etcd-tls-key", "x"}, exitUsage, "sluice: --etcd-tls-cert and --etcd-tls-key: must be given both, or none\n"},
+		{[]string{"healthd", "--controller", "https://127.0.0.1:1"}, exitUsage, `sluice: --controller: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"status", "--controller", "https://127.0.0.1:1"}, exitUsage, `sluice: --controller: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"table", "list", "--target", "https://127.0.0.1:1"}, exitUsage, `sluice: --target: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"table", "list", "--target", "192.0.2.1:1"}, exitUsage, `sluice: --target: address "192.0.2.1:1": ` + noTLS + "; --insecure-plaintext allows it\n"},
+		{[]string{"gslb", "status", "--socket", "https://127.0.0.1:1"}, exitUsage, `sluice: --socket: address "https://127.0.0.1:1": ` + noFiles + "\n"},
 		{[]string{"controller", "--data-dir", dir, "--allow", "boss=alice"}, exitUsage,
 			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is \"boss=alice\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--allow", "viewer=%"}, exitUsage,
@@ -282,7 +290,7 @@ func TestControllerRefuses(t *testing.T) {
 
 // A controller that refuses to tell leaves things unknown: the code of a warning would say that they work.
 func TestStatusRefused(t *testing.T) {
-	l, err := rpc.Listen("unix:"+filepath.Join(t.TempDir(), "api"), nil, nil)
+	l, err := rpc.Listen("unix:"+filepath.Join(t.TempDir(), "api"), nil, rpc.Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

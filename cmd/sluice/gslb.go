@@ -25,13 +25,13 @@ var gslbCommand = &cli.Command{
 		"Ends on SIGINT or SIGTERM. The subcommands ask a running one over its control socket.\n\n" +
 		"Port 53 needs CAP_NET_BIND_SERVICE, ICMP keepalives a ping socket or CAP_NET_RAW; nothing\n" +
 		"else needs privileges.",
-	Flags: []cli.Flag{
+	Flags: append([]cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with data centers, answers, rules and zones"},
 		&cli.StringSliceFlag{Name: "listen", Usage: "`ADDRESS:PORT` for UDP and TCP, in place of the file's; may be repeated"},
 		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Usage: "`PATH` of the control socket, in place of the file's (default: " + socketDefault(rpc.Socket(control.RoleName)) + ")"},
 		&cli.IntFlag{Name: "cores", Usage: "serve UDP on `N` cores (default: all)"},
 		logLevelFlag(),
-	},
+	}, tlsFlags()...),
 	Action: func(c *cli.Context) error {
 		if name := c.Args().First(); name != "" && !strings.HasPrefix(name, "-") {
 			return noCommand(c.Command.HelpName, name, c.Command.Subcommands)
@@ -77,7 +77,11 @@ func gslbConfig(c *cli.Context) (gslb.Config, error) {
 		return cfg, usageError(fmt.Errorf("--cores: must be 1..1024, is %d", n))
 	}
 	log, err := newLogger(c, c.App.ErrWriter)
+	if err != nil {
+		return cfg, err
+	}
 	cfg.Log = log
+	cfg.Identity, err = identity(c, "", log)
 	return cfg, err
 }
 

@@ -21,7 +21,7 @@ var gslbExplainCommand = &cli.Command{
 	ArgsUsage: "NAME [TYPE]",
 	Description: "Asks for nothing on the network and moves no cursor. TYPE is A unless given.\n" +
 		"With --json prints one object.",
-	Flags:  []cli.Flag{socketFlag(), fromFlag(), subnetFlag(), jsonFlag()},
+	Flags:  append(socketFlags(), fromFlag(), subnetFlag(), jsonFlag()),
 	Action: action(gslbExplain, "NAME", "TYPE"),
 }
 
@@ -33,7 +33,7 @@ var gslbQueryCommand = &cli.Command{
 		"Without, lists rules and their names with the answers that they lead to, of those that\n" +
 		"--answer, --data-center, --region and --owner choose.\n" +
 		"With --json prints one object, or one array of sluice.gslb.v1.RuleStatus.",
-	Flags:  append([]cli.Flag{socketFlag(), fromFlag(), subnetFlag(), jsonFlag()}, selectorFlags("list")...),
+	Flags:  slices.Concat(socketFlags(), []cli.Flag{fromFlag(), subnetFlag(), jsonFlag()}, selectorFlags("list")),
 	Action: action(gslbQuery, "NAME", "TYPE"),
 }
 
@@ -43,7 +43,7 @@ var gslbSuspendCommand = &cli.Command{
 	Description: "Takes the answers that fit all of --answer, --data-center, --region and --owner, or one --rule.\n" +
 		"It outlives reloads, and restarts where the configuration names a state file. Role: operator.\n" +
 		"With --json prints one sluice.gslb.v1.SetSuspendedResponse.",
-	Flags:  append([]cli.Flag{socketFlag(), jsonFlag(), ruleFlag("suspend")}, selectorFlags("suspend")...),
+	Flags:  slices.Concat(socketFlags(), []cli.Flag{jsonFlag(), ruleFlag("suspend")}, selectorFlags("suspend")),
 	Action: action(func(c *cli.Context, _ []string) error { return setSuspended(c, true) }),
 }
 
@@ -53,7 +53,7 @@ var gslbActivateCommand = &cli.Command{
 	Description: "Takes the answers that fit all of --answer, --data-center, --region and --owner, or one --rule.\n" +
 		"What the configuration suspends stays so. Role: operator.\n" +
 		"With --json prints one sluice.gslb.v1.SetSuspendedResponse.",
-	Flags:  append([]cli.Flag{socketFlag(), jsonFlag(), ruleFlag("activate")}, selectorFlags("activate")...),
+	Flags:  slices.Concat(socketFlags(), []cli.Flag{jsonFlag(), ruleFlag("activate")}, selectorFlags("activate")),
 	Action: action(func(c *cli.Context, _ []string) error { return setSuspended(c, false) }),
 }
 
@@ -62,7 +62,7 @@ var gslbReloadCommand = &cli.Command{
 	Usage: "read the configuration again, also where it drops much",
 	Description: "Returns once it runs. A faulty one changes nothing: everything that is wrong is printed to standard\n" +
 		"error, and the exit code is 2. Role: operator. With --json prints one sluice.gslb.v1.ReloadResponse.",
-	Flags:  []cli.Flag{socketFlag(), jsonFlag()},
+	Flags:  append(socketFlags(), jsonFlag()),
 	Action: action(gslbReload),
 }
 
@@ -81,23 +81,14 @@ func gslbReload(c *cli.Context, _ []string) error {
 	})
 }
 
+func socketFlags() []cli.Flag { return append([]cli.Flag{socketFlag()}, tlsFlags()...) }
+
 func socketFlag() cli.Flag {
-	return &cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: socketDefault(rpc.Find(control.RoleName)), Usage: "`PATH` of the control socket"}
+	return &cli.StringFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: socketDefault(rpc.Find(control.RoleName)), Usage: "`PATH` of the control socket, or https://host:port of another host"}
 }
 
 // socketDefault is the path in the address of a local socket.
 func socketDefault(address string) string { return strings.TrimPrefix(address, "unix:") }
-
-// socketPath is what --socket says, behind the subcommand or before it: `sluice gslb --socket PATH status` must not ask
-// another process than PATH's.
-func socketPath(c *cli.Context) string {
-	for _, at := range c.Lineage() {
-		if slices.Contains(at.LocalFlagNames(), "socket") {
-			return at.Path("socket")
-		}
-	}
-	return c.Path("socket")
-}
 
 func fromFlag() cli.Flag {
 	return &cli.StringFlag{Name: "from", Value: "127.0.0.1", Usage: "`ADDRESS` of the client"}
@@ -163,8 +154,19 @@ func selector(c *cli.Context) *control.Selector {
 
 // withGSLB runs f with a client, and turns what the client says into errors for people.
 func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client) error) error {
-	path := socketDefault(socketPath(c))
-	client, err := control.Dial("unix:" + path)
+	path := socketDefault(nearest(c, "socket"))
+	address := path
+	if !strings.HasPrefix(path, "https://") {
+		address = "unix:" + path
+	}
+	sec, err := dialSecurity(c, nil)
+	if err != nil {
+		return err
+	}
+	if err := sec.CheckDial(address); err != nil {
+		return usageError(fmt.Errorf("--socket: %w", err))
+	}
+	client, err := control.Dial(address, sec)
 	if err != nil {
 		return usageError(fmt.Errorf("--socket: %w", err))
 	}
@@ -175,6 +177,9 @@ func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client
 	failed, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return err
+	}
+	if err := untrusted(err); err != nil {
+		return unreachableError(fmt.Errorf("gslb: %w", err))
 	}
 	const advice = "--socket names another, `sluice gslb --config FILE` starts one"
 	switch code := failed.Code(); {

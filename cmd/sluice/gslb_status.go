@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ var gslbStatusCommand = &cli.Command{
 	Usage: "show data centers, answers with their health, rules and zones",
 	Description: "--answer, --data-center, --region and --owner choose answers, and the rules that lead to them.\n" +
 		"With --json prints one sluice.gslb.v1.GetStatusResponse.",
-	Flags:  append([]cli.Flag{socketFlag(), jsonFlag()}, selectorFlags("show")...),
+	Flags:  slices.Concat(socketFlags(), []cli.Flag{jsonFlag()}, selectorFlags("show")),
 	Action: action(gslbStatus),
 }
 

@@ -23,13 +23,13 @@ var healthdCommand = &cli.Command{
 		"unchecked: what was said of it before stands.\n\n" +
 		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
 		"needs privileges. Every probe under way holds one file descriptor.",
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller: unix:/path, or loopback http://host:port"},
+	Flags: append([]cli.Flag{
+		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller: unix:/path, https://host:port, or loopback http://host:port"},
 		&cli.StringFlag{Name: "name", DefaultText: "the host's name", Usage: "`NAME` of this healthd in its reports; two that report to one controller need two"},
 		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
 		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
 		logLevelFlag(),
-	},
+	}, tlsFlags()...),
 	Action: action(runHealthd),
 }
 
@@ -44,7 +44,11 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if n := c.Int("max-probes"); n < 1 {
 		return usageError(fmt.Errorf("--max-probes: must be at least 1, is %d", n))
 	}
-	if err := rpc.Check(c.String("controller"), false); err != nil {
+	sec, err := dialSecurity(c, log)
+	if err != nil {
+		return err
+	}
+	if err := sec.CheckDial(c.String("controller")); err != nil {
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
 	if c.IsSet("name") {
@@ -59,6 +63,7 @@ func runHealthd(c *cli.Context, _ []string) error {
 	d, err := healthd.New(healthd.Config{
 		Name:           c.String("name"),
 		Controller:     controller,
+		Security:       sec,
 		ReportInterval: c.Duration("report-interval"),
 		MaxProbes:      c.Int("max-probes"),
 		Log:            log,

@@ -36,8 +36,8 @@ var statusCommand = &cli.Command{
 		"should be none; MS is from the cause to the last switch.\n" +
 		"LOAD is what gslb is told, 0 idle to 254 full; 255 means that no traffic may come.\n" +
 		"With --json prints one sluice.v1.GetStatusResponse.",
-	Flags: []cli.Flag{controllerFlag(), jsonFlag(),
-		&cli.BoolFlag{Name: "exit-zero", Usage: "exit with 0 however things are, if only a controller answers"}},
+	Flags: append(controllerFlags(), jsonFlag(),
+		&cli.BoolFlag{Name: "exit-zero", Usage: "exit with 0 however things are, if only a controller answers"}),
 	Action: action(runStatus),
 }
 

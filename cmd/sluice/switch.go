@@ -3,16 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/internal/rpc"
-	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
@@ -25,16 +22,16 @@ var switchCommand = &cli.Command{
 		"profiles, parser value sets, clone, resubmit or recirculate are refused, and the reason is named.\n\n" +
 		"An interface that is a port should have no address of its own, and the hosts behind it no\n" +
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "grpc", Value: rpc.Socket(softswitch.RoleName), Usage: "`ADDRESS` of the P4Runtime server: unix:/path, or loopback host:port, where every local user may do everything"},
+	Flags: append([]cli.Flag{
+		&cli.StringSliceFlag{Name: "grpc", DefaultText: rpc.Socket(softswitch.RoleName), Usage: "`ADDRESS` of the P4Runtime server: unix:/path, https://host:port, or loopback host:port, where every local user may do everything; may be repeated"},
 		allowFlag(switchRoles...),
-		&cli.BoolFlag{Name: "insecure", Usage: "allow an ADDRESS that is not loopback: whoever reaches it controls the switch, there is no TLS yet"},
+		insecureFlag("whoever reaches the P4Runtime server owns the switch"),
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device that clients name"},
 		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort, Usage: "`ID` of the port for packet-ins and packet-outs"},
 		&cli.StringSliceFlag{Name: "port", Usage: "`ID=INTERFACE`, a port of the switch; as often as there are ports"},
 		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on where that is there, for tcpdump"},
 		logLevelFlag(),
-	},
+	}, tlsFlags()...),
 	Action: action(runSwitch),
 }
 
@@ -55,8 +52,22 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	if err != nil {
 		return usageError(err)
 	}
-	if err := checkAddress(c.String("grpc"), c.Bool("insecure")); err != nil {
-		return usageError(fmt.Errorf("--grpc: %w", err))
+	shown, err := identity(c, "", log)
+	if err != nil {
+		return err
+	}
+	sec := rpc.Security{
+		Identity: shown, Plaintext: c.Bool(insecure),
+		Danger: "whoever reaches it there owns the switch; --" + insecure + " allows it",
+	}
+	addresses := c.StringSlice("grpc")
+	if len(addresses) == 0 {
+		addresses = []string{rpc.Socket(softswitch.RoleName)}
+	}
+	for _, address := range addresses {
+		if err := sec.CheckListen(address); err != nil {
+			return usageError(fmt.Errorf("--grpc: %w", err))
+		}
 	}
 	captures := c.String("pcap")
 	switch {
@@ -100,13 +111,17 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	if len(ports) == 0 {
 		log.Warn("this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one")
 	}
-	l, err := listenSwitch(c, who, log)
-	if err != nil {
-		return fmt.Errorf("P4Runtime server: %w", err)
+	var listeners []net.Listener
+	for _, address := range addresses {
+		l, err := rpc.Listen(address, who, sec, log)
+		if err != nil {
+			return fmt.Errorf("P4Runtime server: %w", err)
+		}
+		defer l.Close()
+		listeners = append(listeners, l)
+		log.Info("P4Runtime server", "address", l.Address(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
 	}
-	defer l.Close()
-	log.Info("P4Runtime server", "address", l.Addr(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
-	err = sw.RunAndServe(c.Context, l)
+	err = sw.RunAndServe(c.Context, listeners...)
 	status := sw.Status()
 	for _, p := range ports {
 		n := status.Ports[p.id]
@@ -152,35 +167,6 @@ func switchPorts(c *cli.Context) ([]switchPort, error) {
 		}
 	}
 	return ports, errors.Join(problems...)
-}
-
-// listenSwitch opens the socket of the P4Runtime server.
-func listenSwitch(c *cli.Context, who *rpc.Access, log *slog.Logger) (net.Listener, error) {
-	address := c.String("grpc")
-	if e, err := endpoint.Parse(address); err == nil && !e.Local() { // --insecure allows it
-		var lc net.ListenConfig
-		return lc.Listen(c.Context, "tcp", address)
-	}
-	return rpc.Listen(address, who, log)
-}
-
-// checkAddress wants a unix socket or a loopback address, unless insecure allows any.
-func checkAddress(address string, insecure bool) error {
-	if strings.HasPrefix(address, "unix:") {
-		return rpc.Check(address, true)
-	}
-	hostname, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%w: want unix:/path or ADDRESS:PORT, such as 127.0.0.1:9559", err)
-	}
-	if err := checkPort(address, port, 0); err != nil {
-		return err
-	}
-	ip, err := netip.ParseAddr(hostname)
-	if insecure || hostname == "localhost" || err == nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("%s is not a loopback address, and there is no TLS yet: whoever reaches it controls the switch; --insecure allows it", address)
 }
 
 // record writes the frames of p to a new file. stop closes it, and says what went wrong with it.

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sluicelb/sluice/internal/rpc"
-	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
@@ -26,10 +25,11 @@ const reachTimeout = 3 * time.Second
 
 // targetFlags name the P4Runtime target that a command talks to.
 func targetFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: rpc.Find(softswitch.RoleName), Usage: "`ADDRESS` of the switch's P4Runtime server: unix:/path or host:port"},
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: rpc.Find(softswitch.RoleName), Usage: "`ADDRESS` of the switch's P4Runtime server: unix:/path, https://host:port or host:port"},
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device at the target"},
-	}
+		insecureFlag("whoever is on the way reads what the switch holds, and may answer in its place"),
+	}, tlsFlags()...)
 }
 
 var tableCommand = &cli.Command{
@@ -74,16 +74,17 @@ var tableCommand = &cli.Command{
 // openTarget connects to the target that the flags name and learns its names.
 func openTarget(c *cli.Context) (*p4rt.Inspector, error) {
 	address, device := c.String("target"), c.Uint64("device-id")
-	e, err := endpoint.Parse(address)
-	switch {
-	case err != nil:
-		return nil, usageError(fmt.Errorf("--target: address %q: %w", address, err))
-	case strings.HasPrefix(e.Address, ":"):
-		return nil, usageError(fmt.Errorf("--target: address %q: must have a host before the port", address))
+	sec, err := dialSecurity(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	sec.Plaintext, sec.Danger = c.Bool(insecure), "--"+insecure+" allows it"
+	if err := sec.CheckDial(address); err != nil {
+		return nil, usageError(fmt.Errorf("--target: %w", err))
 	}
 	ctx, cancel := context.WithTimeout(c.Context, reachTimeout)
 	defer cancel()
-	client, err := p4rt.Dial(ctx, e.String(), device)
+	client, err := p4rt.Dial(ctx, address, device, p4rt.WithSecurity(sec))
 	if err != nil {
 		return nil, notReached(address, err)
 	}

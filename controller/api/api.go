@@ -59,10 +59,10 @@ type Client struct {
 	*rpc.Client
 }
 
-// Dial returns a client for "unix:/path", "host:port" or "http://host:port" (loopback only). It does not connect: an
-// unreachable controller shows on the first call, see Unreachable.
-func Dial(address string) (*Client, error) {
-	c, err := rpc.Dial(address)
+// Dial returns a client for an address as rpc.Dial takes it. It does not connect: an unreachable controller shows on the
+// first call, see Unreachable.
+func Dial(address string, sec rpc.Security) (*Client, error) {
+	c, err := rpc.Dial(address, sec)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (fake) ReportVerdicts(_ context.Context, r *api.ReportVerdictsRequest) (*ap
 // serve starts a server and returns its address; it ends with the test.
 func serve(t *testing.T, address string) string {
 	t.Helper()
-	l, err := rpc.Listen(address, nil, nil)
+	l, err := rpc.Listen(address, nil, rpc.Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestMethods(t *testing.T) {
 func TestOnePortServesEveryProtocol(t *testing.T) {
 	socket := "unix:" + filepath.Join(t.TempDir(), "api.sock")
 	for _, address := range []string{serve(t, "127.0.0.1:0"), serve(t, socket)} {
-		c, err := api.Dial(address)
+		c, err := api.Dial(address, rpc.Security{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestOnePortServesEveryProtocol(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	c, _ := api.Dial(serve(t, "127.0.0.1:0"))
+	c, _ := api.Dial(serve(t, "127.0.0.1:0"), rpc.Security{})
 	defer c.Close()
 	_, err := c.ApplyIntent(t.Context(), &api.ApplyIntentRequest{})
 	var got []string
@@ -158,7 +158,7 @@ func TestUnreachable(t *testing.T) {
 	address := l.Addr().String()
 	l.Close()
 	for _, address := range []string{address, "unix:" + filepath.Join(t.TempDir(), "none")} {
-		c, _ := api.Dial(address)
+		c, _ := api.Dial(address, rpc.Security{})
 		_, err := c.GetStatus(t.Context(), &api.GetStatusRequest{})
 		if !api.Unreachable(err) {
 			t.Errorf("%s: got %v, want an unreachable controller", address, err)

@@ -26,7 +26,7 @@ func TestIntentFits(t *testing.T) {
 
 // The longest report there may be passes, and so does the answer that knows none of its backends.
 func TestLongestReportFits(t *testing.T) {
-	c, err := api.Dial(serve(t, "unix:"+filepath.Join(t.TempDir(), "api")))
+	c, err := api.Dial(serve(t, "unix:"+filepath.Join(t.TempDir(), "api")), rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestLongestReportFits(t *testing.T) {
 // A request costs no more than its method is worth, however it is written.
 func TestBombs(t *testing.T) {
 	address := serve(t, "unix:"+filepath.Join(t.TempDir(), "api"))
-	c, err := rpc.Dial(address)
+	c, err := rpc.Dial(address, rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,10 +119,10 @@ func TestParseProblems(t *testing.T) {
 
 		{"no switches", `
   - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [3, 1, 2]}`, " []", []string{`f:1: switches: must name at least one switch`}},
-		{"switch address", "127.0.0.1:9559", "127.0.0.1", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "127.0.0.1"`}},
-		{"switch port out of range", "127.0.0.1:9559", "leaf1:99999", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "leaf1:99999"`}},
-		{"switch port with a sign", "127.0.0.1:9559", "127.0.0.1:+22559", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "127.0.0.1:+22559"`}},
-		{"switch host is none", "127.0.0.1:9559", "foo bar!:1", []string{`f:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "foo bar!:1"`}},
+		{"switch address", "127.0.0.1:9559", "127.0.0.1", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "127.0.0.1"`}},
+		{"switch port out of range", "127.0.0.1:9559", "leaf1:99999", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "leaf1:99999"`}},
+		{"switch port with a sign", "127.0.0.1:9559", "127.0.0.1:+22559", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "127.0.0.1:+22559"`}},
+		{"switch host is none", "127.0.0.1:9559", "foo bar!:1", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "foo bar!:1"`}},
 		{"switch by name", "127.0.0.1:9559", "leaf-1.example.net:9559", nil},
 		{"switch at a unix socket", "127.0.0.1:9559", "unix:/run/sluice/switch.sock", nil},
 		{"switch at another user's unix socket", "127.0.0.1:9559", "unix:/run/switch.sock?user=sluice", nil},
@@ -324,7 +324,7 @@ vips:
 	_, err := Parse("sluice.yaml", []byte(file))
 	want := `sluice.yaml:2: switches[0].device_id: must be a whole number, is "one"
 sluice.yaml:2: switches[0].ports[1]: must be a whole number, is "x"
-sluice.yaml:2: switches[0].address: must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "nowhere"
+sluice.yaml:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "nowhere"
 sluice.yaml:3: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "02:53"
 sluice.yaml:6: pools[0].slots: must be a whole number, is "many"
 sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, drain_limit, all_down, grace, floor_percent, floor_within, failing, checks, backends

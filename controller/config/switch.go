@@ -63,8 +63,8 @@ func (p *parser) endpoint(path, text string) string {
 			p.Add(path, "must be a unix socket such as unix:/run/sluice/switch.sock, is %s: %v", strict.Quote(text), err)
 		}
 		return e.String()
-	case err != nil || e.Address != text || e.Port() == 0 || strings.HasPrefix(text, ":"):
-		p.Add(path, "must be host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is %s", strict.Quote(text))
+	case err != nil || e.String() != text || e.Port() == 0 || e.Host() == "":
+		p.Add(path, "must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is %s", strict.Quote(text))
 	}
 	return text
 }

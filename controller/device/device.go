@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -85,12 +86,14 @@ type Report struct {
 // Config is what a Device needs.
 type Config struct {
 	Name        string
-	Target      string // host:port
+	Target      string // as p4rt.Dial takes it
 	DeviceID    uint64
 	StationIdle time.Duration // silence after which a station is forgotten; default 5m
 	Log         *slog.Logger
 	Report      func(context.Context, Report) // may block, not for long; returns when the context ends
 	Session     func(*p4rt.Config)            // changes the session's settings; may be nil
+
+	Security rpc.Security // for a target that is not on this machine
 
 	// Meet gets what the switch held when it was connected first, before anything is written to it, and may change what
 	// is wanted (Set) before it returns. The Tables are the Device's again then. It returns when the context ends. May be
@@ -138,7 +141,8 @@ func New(cfg Config, w Wanted) (*Device, error) {
 			P4DeviceConfig: p4.DeviceConfig(),
 			Cookie:         &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
 		},
-		Log: cfg.Log,
+		Log:     cfg.Log,
+		Options: []p4rt.Option{p4rt.WithSecurity(cfg.Security)},
 	}
 	if cfg.Session != nil {
 		cfg.Session(&session)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 )
@@ -19,9 +20,15 @@ import (
 // cluster starts an etcd with default limits that listens on loopback.
 func cluster(t *testing.T) Config {
 	t.Helper()
+	return clusterOver(t, "http", transport.TLSInfo{})
+}
+
+func clusterOver(t *testing.T, scheme string, files transport.TLSInfo) Config {
+	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.Dir = t.TempDir()
-	loopback := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	cfg.ClientTLSInfo = files
+	loopback := url.URL{Scheme: scheme, Host: "127.0.0.1:0"}
 	cfg.ListenPeerUrls, cfg.ListenClientUrls = nil, []url.URL{loopback}
 	cfg.TickMs, cfg.ElectionMs = 10, 50
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())

@@ -6,6 +6,7 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,8 +39,11 @@ var (
 type Config struct {
 	Dir       string
 	Endpoints []string
-	Timeout   time.Duration // of one operation; default 2s
-	Log       *slog.Logger  // default: none
+	TLS       *tls.Config // for endpoints with https://; nil: none
+	// Refusal says why an endpoint that does not answer may not, where TLS is the reason; may be nil.
+	Refusal func(ctx context.Context, endpoint string) error
+	Timeout time.Duration // of one operation; default 2s
+	Log     *slog.Logger  // default: none
 
 	quota int64         // bytes of the embedded database; default maxDatabase
 	lapse time.Duration // after which a leader of an external store that is silent counts as gone; default 5s
@@ -80,6 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 	} else {
 		s.client, err = clientv3.New(clientv3.Config{
 			Endpoints:   cfg.Endpoints,
+			TLS:         cfg.TLS,
 			DialTimeout: cfg.Timeout,
 			Logger:      zap.New(&zapCore{log: cfg.Log}),
 		})
@@ -92,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 		s.leader, err = campaign(ctx, s.client, cfg)
 		if err != nil {
 			s.Close()
-			return nil, State{}, fmt.Errorf("opening the store: %w", err)
+			return nil, State{}, fmt.Errorf("opening the store: %w", cfg.because(ctx, err))
 		}
 	}
 	st, err := s.load(ctx)
@@ -101,6 +106,19 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 		return nil, State{}, fmt.Errorf("opening the store: %w", err)
 	}
 	return s, st, nil
+}
+
+// because adds why etcd does not answer, where that can be told.
+func (c Config) because(ctx context.Context, err error) error {
+	if c.Refusal == nil || !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	for _, endpoint := range c.Endpoints {
+		if why := c.Refusal(ctx, endpoint); why != nil {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
+	}
+	return err
 }
 
 func (s *Store) load(ctx context.Context) (State, error) {

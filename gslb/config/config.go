@@ -297,10 +297,12 @@ type Server struct {
 	ForwardMax     int           // forwarded queries under way, default 1000
 }
 
-// Control is the local socket of `sluice gslb status` and friends. Callers are known by their credentials
-// (SO_PEERCRED): root and the process's own user are operators.
+// Control is where `sluice gslb status` and friends ask. On the local socket callers are known by their credentials
+// (SO_PEERCRED): root and the process's own user are operators. From other hosts they have the roles of their
+// certificates.
 type Control struct {
 	Socket    string   // empty: the default of the command
+	Listen    string   // https address for other hosts; empty: none
 	Operators []string // user and group names ("alice", "%netops"): all methods
 	Viewers   []string // read-only methods
 }

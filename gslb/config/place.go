@@ -81,11 +81,11 @@ func (p *parser) controller(path string, text *string) string {
 		if err != nil {
 			p.Add(path, "must be unix: and the absolute path of a socket of at most %d bytes, is %s: %v", endpoint.MaxPath, strict.Quote(*text), err)
 		}
-	case err != nil || e.Port() == 0:
-		p.Add(path, "must be http://host:port, host:port or unix:/path, such as unix:/run/sluice/controller.sock, is %s", strict.Quote(*text))
+	case err != nil || e.Port() == 0 || e.Host() == "":
+		p.Add(path, "must be https://host:port, or unix:/path such as unix:/run/sluice/controller.sock, or host:port of the loopback, is %s", strict.Quote(*text))
 		return ""
-	case !e.Local():
-		p.Add(path, "must be a loopback address or a unix socket, is %s: a controller's API is not offered to a network without TLS, which it does not speak yet", strict.Quote(*text))
+	case !e.TLS && !e.Local():
+		p.Add(path, "must be https://host:port, a loopback address or a unix socket, is %s: plain text stays on this machine", strict.Quote(*text))
 		return ""
 	}
 	return *text

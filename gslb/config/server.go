@@ -36,6 +36,7 @@ type rawServer struct {
 
 type rawControl struct {
 	Socket    *string  `yaml:"socket"`
+	Listen    *string  `yaml:"listen"`
 	Operators []string `yaml:"operators"`
 	Viewers   []string `yaml:"viewers"`
 }
@@ -137,6 +138,13 @@ func (p *parser) control(path string, r rawControl) Control {
 		p.Add(path+".socket", "must be at most %d bytes, is %d: the kernel takes no longer path of a socket", endpoint.MaxPath, len(c.Socket))
 	} else if strings.Contains(c.Socket, "?") {
 		p.Add(path+".socket", "must have no ?, is %s", strict.Quote(c.Socket))
+	}
+	if r.Listen != nil {
+		e, err := endpoint.Parse(*r.Listen)
+		if err != nil || !e.TLS {
+			p.Add(path+".listen", "must be https://host:port, such as https://:9683, is %s", strict.Quote(*r.Listen))
+		}
+		c.Listen = *r.Listen
 	}
 	c.Operators = p.accounts(path+".operators", r.Operators)
 	c.Viewers = p.accounts(path+".viewers", r.Viewers)

@@ -24,7 +24,7 @@ func (service) GetStatus(context.Context, *control.GetStatusRequest) (*control.G
 }
 
 func (service) SetSuspended(_ context.Context, r *control.SetSuspendedRequest) (*control.SetSuspendedResponse, error) {
-	return &control.SetSuspendedResponse{Changed: []string{r.Selector.Answer}}, nil
+	return &control.SetSuspendedResponse{Changed: []string{r.GetSelector().GetAnswer()}}, nil
 }
 
 // Every procedure has a line in the table of who may call it, and no line is for another.
@@ -46,14 +46,14 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	l, err := rpc.Listen("unix:"+filepath.Join(dir, "socket"), control.Access(nil, nil), nil)
+	l, err := rpc.Listen("unix:"+filepath.Join(dir, "socket"), control.Access(nil, nil), rpc.Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- control.Serve(ctx, l, service{}) }()
-	c, err := control.Dial(l.Address())
+	c, err := control.Dial(l.Address(), rpc.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,10 +44,10 @@ type Client struct {
 // What a client takes: the status of a gslb at the limits of its configuration.
 const maxAnswer, maxAnswerItems = 256 << 20, 1 << 22
 
-// Dial returns a client for the socket at an address, as rpc.Dial takes it. It does not connect: a process that is
+// Dial returns a client for an address, as rpc.Dial takes it. It does not connect: a process that is
 // not there shows on the first call, with connect.CodeUnavailable.
-func Dial(address string) (*Client, error) {
-	c, err := rpc.Dial(address)
+func Dial(address string, sec rpc.Security) (*Client, error) {
+	c, err := rpc.Dial(address, sec)
 	if err != nil {
 		return nil, err
 	}

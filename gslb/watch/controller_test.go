@@ -19,6 +19,7 @@ import (
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/watch"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
@@ -57,7 +58,7 @@ vips:
 		t.Fatal(err)
 	}
 	start := func() (stop func()) {
-		c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: socket})
+		c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{socket}})
 		return background(t, c.Run)
 	}
 	changed := make(chan struct{}, 1)
@@ -94,7 +95,7 @@ vips:
 	}
 	say := func(backend string, h api.Health) {
 		t.Helper()
-		client, err := api.Dial(socket)
+		client, err := api.Dial(socket, rpc.Security{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +118,7 @@ vips:
 	// A restart of the controller takes nobody away. What it has not written by then, the switch does not know of web1.
 	written := func() bool {
 		t.Helper()
-		client, err := api.Dial(socket)
+		client, err := api.Dial(socket, rpc.Security{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // link is the way to one controller.
@@ -68,8 +69,8 @@ func (w *Watcher) talk(ctx context.Context, l *link) (heard bool, err error) {
 }
 
 // dial opens a stream through a connection of its own: one that hangs is not met again.
-func dial(ctx context.Context, address string) (feed, error) {
-	client, err := api.Dial(address)
+func dial(ctx context.Context, address string, sec rpc.Security) (feed, error) {
+	client, err := api.Dial(address, sec)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 const (
@@ -36,6 +37,7 @@ type Deps struct {
 	// OnChange is called when what VIP or Controller return has changed, and again at intervals, by several goroutines
 	// at once if need be. It must not block.
 	OnChange func()
+	Security rpc.Security  // for controllers on other hosts
 	Hold     time.Duration // default DefaultHold
 	Log      *slog.Logger  // default: none
 }
@@ -98,7 +100,7 @@ func New(d Deps) *Watcher {
 		log:      d.Log,
 		hold:     cmp.Or(d.Hold, DefaultHold),
 		onChange: d.OnChange,
-		open:     dial,
+		open:     func(ctx context.Context, address string) (feed, error) { return dial(ctx, address, d.Security) },
 		now:      time.Now,
 		sites:    make(map[string]*site),
 	}

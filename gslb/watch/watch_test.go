@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/gslb/config"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 // rig is a Watcher in a bubble of fake time, and the controllers that it finds.
@@ -581,8 +582,8 @@ func TestSet(t *testing.T) {
 }
 
 func TestDialRefusesNetworks(t *testing.T) {
-	_, err := dial(t.Context(), "192.0.2.1:9680")
-	want := `address "192.0.2.1:9680": must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
+	_, err := dial(t.Context(), "192.0.2.1:9680", rpc.Security{})
+	want := `address "192.0.2.1:9680": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`
 	if fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

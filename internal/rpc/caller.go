@@ -6,9 +6,15 @@ import (
 	"strconv"
 )
 
-// Caller is the process at the other end of a connection, by its credentials when it connected.
+// Caller is the process at the other end of a connection: by its credentials when it connected, or by the certificate
+// that it has shown.
 type Caller struct {
-	TCP      bool // the kernel does not tell who it is, and the rest is zero
+	TCP bool // nobody tells who it is, and the rest is zero
+	TLS bool // by its certificate: Name and Roles say who it is, and the rest is zero
+
+	Name  string // the certificate's
+	Roles []Role // in the certificate, known or not
+
 	UID, GID uint32
 	Groups   []uint32
 	Err      error // why it is not known
@@ -33,6 +39,8 @@ type Addr struct {
 
 func (a Addr) String() string {
 	switch {
+	case a.Caller.TLS:
+		return a.Caller.name() + " at " + a.Addr.String()
 	case a.Caller.TCP:
 		return a.Addr.String()
 	case a.Caller.Err != nil:

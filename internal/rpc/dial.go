@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,31 +26,50 @@ type Client struct {
 	URL     string // what the generated constructors of clients take, with HTTP
 
 	transport *http.Transport
+	refused   atomic.Pointer[RefusedError] // what the connection that was tried last ended with; nil: it was let in
 }
 
-// Dial returns a client for an address of this machine. It does not connect: a server that is not there shows on the
-// first call, with connect.CodeUnavailable, and so does one that is not to be trusted.
-func Dial(address string) (*Client, error) {
-	e, err := local(address)
+// Dial returns a client. It does not connect: a server that is not there shows on the first call, with
+// connect.CodeUnavailable, and so does one that is not to be trusted, or that does not trust this process.
+func Dial(address string, sec Security) (*Client, error) {
+	e, err := sec.parse(address)
 	if err != nil {
 		return nil, err
 	}
-	url := "http://" + e.Address
+	url := "http://" + e.Address // also with TLS, which is a layer below
 	if e.Unix() {
 		url = "http://sluice"
 	}
+	client := &Client{Address: address, URL: url}
+	sec.Refused = client.refused.Store
 	t := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return DialEndpoint(ctx, e) },
-		Protocols:   new(http.Protocols),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			client.refused.Store(nil)
+			return DialEndpoint(ctx, e, sec)
+		},
+		Protocols: new(http.Protocols),
 		// A server that vanished without closing its connections is noticed.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	t.Protocols.SetUnencryptedHTTP2(true)
-	return &Client{Address: address, URL: url, transport: t}, nil
+	client.transport = t
+	return client, nil
 }
 
 // HTTP is what the generated constructors of clients take, with URL.
-func (c *Client) HTTP() *http.Client { return &http.Client{Transport: c.transport} }
+func (c *Client) HTTP() *http.Client { return &http.Client{Transport: c} }
+
+// RoundTrip implements http.RoundTripper. Where a connection ended because one end does not believe the other, it says
+// so.
+func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.transport.RoundTrip(r)
+	if err == nil {
+		c.refused.Store(nil)
+	} else if refused := c.refused.Load(); refused != nil && r.Context().Err() == nil {
+		err = refused
+	}
+	return resp, err
+}
 
 // Options are for the generated constructors of clients: they hold what the server says to these bounds, however it
 // is compressed, which is not at all.
@@ -63,12 +83,21 @@ func (c *Client) Options(bytes, items int) connect.ClientOption {
 // Close lets go of the connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// DialEndpoint connects. At a unix socket it makes sure, before anything is said, that root, this process's own user
-// or the endpoint's serves it, and that nobody else could have put it there.
-func DialEndpoint(ctx context.Context, e endpoint.Endpoint) (net.Conn, error) {
+// DialEndpoint connects. Before anything is said it makes sure, at a unix socket, that root, this process's own user or
+// the endpoint's serves it, and that nobody else could have put it there; with TLS, that the server has a certificate
+// for its host, of an authority of the identity. That the server refuses this process's certificate shows in the first
+// read, as a RefusedError.
+func DialEndpoint(ctx context.Context, e endpoint.Endpoint, sec Security) (net.Conn, error) {
+	if _, err := sec.parse(e.String()); err != nil {
+		return nil, err
+	}
 	var dialer net.Dialer
 	if !e.Unix() {
-		return dialer.DialContext(ctx, "tcp", e.Address)
+		c, err := dialer.DialContext(ctx, "tcp", e.Address)
+		if err != nil || !e.TLS {
+			return c, err
+		}
+		return dialTLS(ctx, c, e, sec)
 	}
 	trusted := []uint32{0, uint32(os.Geteuid())}
 	if e.User != "" {

@@ -14,7 +14,7 @@ import (
 type door struct {
 	methods Methods
 	access  *Access
-	unix    bool
+	anyHost bool // the host of a request need not be checked
 	within  time.Duration
 	next    http.Handler
 }
@@ -22,7 +22,7 @@ type door struct {
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	method, known := d.methods[r.URL.Path]
 	err := checkOrigin(r)
-	if err == nil && !d.unix {
+	if err == nil && !d.anyHost {
 		err = checkHost(r.Host)
 	}
 	if err == nil && known {
@@ -60,7 +60,8 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // checkHost refuses what a web page makes a browser on this machine send to a name that only resolves to here (DNS
-// rebinding). Browsers cannot reach a unix socket, where the host is a placeholder.
+// rebinding). Browsers cannot reach a unix socket, where the host is a placeholder, and with TLS the certificate is for
+// other names.
 func checkHost(hostPort string) error {
 	host := (&url.URL{Host: hostPort}).Hostname()
 	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {

@@ -32,6 +32,7 @@ var defaultLimits = limits{
 type key struct {
 	kind kind
 	uid  uint32
+	name string // of a certificate
 }
 
 func (a *Access) kind(c Caller) kind {
@@ -48,7 +49,7 @@ func (a *Access) kind(c Caller) kind {
 
 // enter counts a connection until leave is called. full says why there is no room for it, "" when there is.
 func (l *Listener) enter(c Caller) (leave func(), full string) {
-	k := key{l.access.kind(c), c.UID}
+	k := key{l.access.kind(c), c.UID, c.Name}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -72,7 +73,7 @@ func (l *Listener) enter(c Caller) (leave func(), full string) {
 // refusals are logged this often at most.
 const refusalInterval = time.Minute
 
-func (l *Listener) refused(c Caller, why string) {
+func (l *Listener) refused(caller string, why any) {
 	l.mu.Lock()
 	now := time.Now()
 	tell := l.told.IsZero() || now.Sub(l.told) >= refusalInterval
@@ -81,6 +82,6 @@ func (l *Listener) refused(c Caller, why string) {
 	}
 	l.mu.Unlock()
 	if tell {
-		l.log.Warn("connections are refused", "socket", l.Address(), "caller", Addr{l.Addr(), c}.String(), "reason", why)
+		l.log.Warn("connections are refused", "socket", l.Address(), "caller", caller, "reason", why)
 	}
 }

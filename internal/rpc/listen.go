@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
-// Listener is an open socket of this machine. The connections that it accepts have an Addr for their remote address,
+// Listener is an open socket. The connections that it accepts have an Addr for their remote address,
 // which says who calls, and are limited by who that is.
 //
 // A unix socket belongs to who holds the lock on the file PATH.lock beside it. The file stays when the process ends;
@@ -28,6 +30,9 @@ type Listener struct {
 	access *Access
 	limits limits
 	log    *slog.Logger
+
+	endpoint endpoint.Endpoint
+	lobby    *lobby // nil without TLS
 
 	path  string      // of a unix socket
 	inode fs.FileInfo // of the socket there
@@ -40,27 +45,34 @@ type Listener struct {
 	told  time.Time // when a refusal was logged last
 }
 
-// Listen opens a unix socket, or a TCP socket on the loopback. access says who may do what; nil: nobody but root and
-// this process's user. A unix socket is for these two, or if others have a role for everybody to connect to, who is
-// then told what role is missing. log may be nil.
+// Listen opens a unix socket, a TCP socket on the loopback, or with TLS a TCP socket anywhere. access says which users
+// may do what; nil: nobody but root and this process's user. A unix socket is for these two, or if others have a role
+// for everybody to connect to, who is then told what role is missing. Over TLS callers have the roles of their
+// certificates. log may be nil.
 //
 // A socket file whose process is gone is replaced. One that somebody may listen on is not, whatever the reason why
 // that cannot be told.
-func Listen(address string, access *Access, log *slog.Logger) (*Listener, error) {
+func Listen(address string, access *Access, sec Security, log *slog.Logger) (*Listener, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	e, err := local(address)
+	if err := sec.CheckListen(address); err != nil {
+		return nil, err
+	}
+	e, err := endpoint.Parse(address)
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{access: access, limits: defaultLimits, log: log, held: make(map[key]int)}
+	l := &Listener{endpoint: e, access: access, limits: defaultLimits, log: log, held: make(map[key]int)}
 	if !e.Unix() {
 		l.Listener, err = net.Listen("tcp", e.Address)
 		if err != nil {
 			return nil, fmt.Errorf("opening a socket: %w", err)
 		}
 		l.close = sync.OnceValue(l.Listener.Close)
+		if e.TLS {
+			l.openTLS(newLobby(sec.Identity.server()))
+		}
 		return l, nil
 	}
 	if err := l.openUnix(e.Address); err != nil {
@@ -70,6 +82,17 @@ func Listen(address string, access *Access, log *slog.Logger) (*Listener, error)
 		log.Warn("nobody has a role by this name: the system does not know it", "socket", e.Address, "name", name)
 	}
 	return l, nil
+}
+
+func (l *Listener) openTLS(b *lobby) {
+	l.lobby = b
+	socket := l.Listener
+	l.close = sync.OnceValue(func() error {
+		err := socket.Close()
+		b.shut()
+		return err
+	})
+	b.run(socket, func(from net.Addr, err error) { l.refused(from.String(), err) })
 }
 
 func (l *Listener) openUnix(path string) (err error) {
@@ -168,7 +191,7 @@ func (l *Listener) Address() string {
 	if l.path != "" {
 		return "unix:" + l.path
 	}
-	return l.Addr().String()
+	return endpoint.Endpoint{Network: "tcp", Address: l.Addr().String(), TLS: l.endpoint.TLS}.String()
 }
 
 // Access returns who may do what here.
@@ -177,19 +200,30 @@ func (l *Listener) Access() *Access { return l.access }
 // Accept returns the next connection of a caller who has room for one more.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		c, who, err := l.next()
 		if err != nil {
 			return nil, err
 		}
-		who := callerOf(c)
 		leave, full := l.enter(who)
 		if full != "" {
 			c.Close()
-			l.refused(who, full)
+			l.refused(Addr{c.RemoteAddr(), who}.String(), full)
 			continue
 		}
 		return &conn{Conn: c, remote: Addr{c.RemoteAddr(), who}, leave: sync.OnceFunc(leave)}, nil
 	}
+}
+
+// next returns the next connection, and who calls.
+func (l *Listener) next() (net.Conn, Caller, error) {
+	if l.lobby != nil {
+		return l.lobby.accept()
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, Caller{}, err
+	}
+	return c, callerOf(c), nil
 }
 
 // conn is a connection that counts until it is closed.

@@ -50,7 +50,7 @@ func TestListen(t *testing.T) {
 	}
 	defer log.Close()
 
-	const noTLS = `must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network`
+	const noTLS = `plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`
 	for _, test := range []struct{ address, want string }{
 		{"127.0.0.1:0", ""},
 		{"localhost:0", ""},
@@ -61,14 +61,14 @@ func TestListen(t *testing.T) {
 		{":9680", `address ":9680": ` + noTLS},
 		{"192.0.2.1:9680", `address "192.0.2.1:9680": ` + noTLS},
 		{"controller.example:9680", `address "controller.example:9680": ` + noTLS},
-		{"9680", `address "9680": must be unix:/path or host:port`},
+		{"9680", `address "9680": must be unix:/path, host:port or https://host:port`},
 		{"127.0.0.1:65536", `address "127.0.0.1:65536": the port must be 0..65535, is "65536"`},
 		{"unix:", `address "unix:": must name a socket, as unix:/path`},
 		{"unix:" + file, "opening a socket: " + file + " exists and is no socket"},
 		{"unix:" + taken, fmt.Sprintf("opening a socket: another process listens on %s (process %d)", taken, os.Getpid())},
 		{"unix:" + datagrams, "opening a socket: somebody may listen on " + datagrams + ": dial unix " + datagrams + ": connect: protocol wrong type for socket"},
 	} {
-		l, err := Listen(test.address, nil, nil)
+		l, err := Listen(test.address, nil, Security{}, nil)
 		got := ""
 		if err != nil {
 			got = err.Error()
@@ -92,7 +92,7 @@ func TestListen(t *testing.T) {
 // Who ends removes its own socket and no other, and lets the next one in.
 func TestCloseRemovesItsOwn(t *testing.T) {
 	path := socketIn(shortDir(t))
-	first, err := Listen("unix:"+path, nil, nil)
+	first, err := Listen("unix:"+path, nil, Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestCloseRemovesItsOwn(t *testing.T) {
 		t.Errorf("the socket of another was removed: %v", err)
 	}
 	other.Close()
-	second, err := Listen("unix:"+path, nil, nil)
+	second, err := Listen("unix:"+path, nil, Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

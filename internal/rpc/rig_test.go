@@ -61,7 +61,7 @@ type server struct {
 func start(t *testing.T, address string, access *Access, change func(*Listener)) server {
 	t.Helper()
 	log := &logBuffer{}
-	l, err := Listen(address, access, slog.New(slog.NewTextHandler(log, nil)))
+	l, err := Listen(address, access, Security{}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

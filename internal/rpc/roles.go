@@ -12,6 +12,12 @@ import (
 // Role is what a caller may do.
 type Role string
 
+// known are the roles that there are.
+var known = []Role{Operator, Viewer, Healthd, GSLB, Controller}
+
+// Known returns the roles that there are.
+func Known() []Role { return slices.Clone(known) }
+
 // The roles. Which of them there is a use for, a service's Methods say.
 const (
 	Operator   Role = "operator"   // ask and tell
@@ -29,7 +35,8 @@ var implied = map[Role][]Role{
 }
 
 // Access says who has which role on a socket. Root and the process's own user have all of them, and so has everybody
-// at a TCP socket of the loopback, where callers cannot be told apart.
+// at a TCP socket in plain text, where callers cannot be told apart. Over TLS a caller has the roles of its
+// certificate.
 type Access struct {
 	users, groups map[uint32][]Role
 	unknown       []string
@@ -97,11 +104,16 @@ func (a *Access) others() bool { return a != nil && len(a.users)+len(a.groups) >
 
 // master says whether the caller has every role.
 func (c Caller) master() bool {
-	return c.Err == nil && (c.TCP || c.UID == 0 || int64(c.UID) == int64(os.Geteuid()))
+	return c.Err == nil && !c.TLS && (c.TCP || c.UID == 0 || int64(c.UID) == int64(os.Geteuid()))
 }
 
 // roles returns the roles of a caller who is no master, without those that are implied, sorted.
 func (a *Access) roles(c Caller) []Role {
+	if c.TLS {
+		all := slices.DeleteFunc(slices.Clone(c.Roles), func(r Role) bool { return !slices.Contains(known, r) })
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
 	if a == nil || c.Err != nil {
 		return nil
 	}
@@ -131,24 +143,40 @@ func (a *Access) Permit(c Caller, need Role) error {
 	has := "role nobody"
 	switch len(roles) {
 	case 0:
-	case 1:
-		has = "role " + string(roles[0])
-	default:
-		var names []string
-		for _, r := range roles {
-			names = append(names, string(r))
+		if len(c.Roles) > 0 {
+			return fmt.Errorf("%s has the %s, which is unknown: must be one of %s, and this needs %s",
+				c.name(), rolesText(c.Roles), join(known), need)
 		}
-		has = "roles " + strings.Join(names, ", ")
+	default:
+		has = rolesText(roles)
 	}
 	err := fmt.Errorf("%s has the %s and this needs %s", c.name(), has, need)
-	if a != nil && a.hint != nil {
+	if !c.TLS && a != nil && a.hint != nil {
 		err = fmt.Errorf("%w: name the user, or a group as %%GROUP, %s", err, a.hint(need))
 	}
 	return err
 }
 
+func rolesText(roles []Role) string {
+	if len(roles) == 1 {
+		return "role " + string(roles[0])
+	}
+	return "roles " + join(roles)
+}
+
+func join(roles []Role) string {
+	var names []string
+	for _, r := range roles {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ", ")
+}
+
 // name is what people call the caller.
 func (c Caller) name() string {
+	if c.TLS {
+		return fmt.Sprintf("the certificate of %q", c.Name)
+	}
 	id := strconv.FormatUint(uint64(c.UID), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return "user " + u.Username

@@ -1,11 +1,14 @@
-// Package rpc is how the processes of Sluice find and trust each other on one machine. It makes and owns local
-// sockets (Listen), finds them (Socket, Find), connects to them and makes sure who listens (Dial, DialEndpoint), knows
-// who calls (Caller) and what the caller may do (Access), and serves Connect services by that (Serve). Every role uses
-// it: the API of the controller, P4Runtime of the embedded switch, the control socket of gslb, and whoever calls them.
+// Package rpc is how the processes of Sluice find and trust each other. It makes and owns sockets (Listen), finds local
+// ones (Socket, Find), connects and makes sure who listens (Dial, DialEndpoint), knows who calls (Caller) and what the
+// caller may do (Access), and serves Connect services by that (Serve). Every role uses it: the API of the controller,
+// P4Runtime of the embedded switch, the control socket of gslb, and whoever calls them.
+//
+// On one machine the kernel says who the other end is. Through a network it takes TLS, where each end shows a
+// certificate (Identity): the server's is for its host, the client's has its roles. TLS is a layer of the connection
+// below HTTP and gRPC, so that what bounds them is the same with it and without.
 //
 // It knows no service: who may call what is a table that each service brings (Methods). What is said over a
-// connection is the matter of its two ends. A network, which takes TLS, is not reached yet: addresses other than unix
-// sockets and the loopback are refused by Listen and Dial.
+// connection is the matter of its two ends.
 package rpc
 
 import (
@@ -15,11 +18,34 @@ import (
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
-// local reads an address that stays on this machine.
-func local(address string) (endpoint.Endpoint, error) {
+// Security is what a process brings to connections that leave the machine. The zero value stays on it.
+type Security struct {
+	Identity *Identity // for https addresses; nil: none can be used
+	// Plaintext allows plain text beyond this machine, for an end that has no TLS. Only flags that name the danger set
+	// it.
+	Plaintext bool
+	// Danger, after "plain text beyond this machine: ", says what comes of it and what allows it; "": nothing does.
+	Danger string
+	// Oldest is the oldest version of TLS that may be spoken to a server, as crypto/tls has it; 0: TLS 1.3, for servers
+	// of Sluice's own.
+	Oldest uint16
+	// Refused hears of a connection where one end does not believe the other: those who read for HTTP/2 do not always
+	// pass on what they hear. It may be nil.
+	Refused func(*RefusedError)
+}
+
+// parse reads an address that this process may use.
+func (s Security) parse(address string) (endpoint.Endpoint, error) {
 	e, err := endpoint.Parse(address)
-	if err == nil && !e.Local() {
-		err = errors.New("must be a loopback address or a unix socket: the API has no TLS yet, and without it is not offered to a network")
+	switch {
+	case err != nil:
+	case e.TLS && s.Identity == nil:
+		err = errors.New("needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there")
+	case !e.TLS && !e.Local() && !s.Plaintext:
+		err = errors.New("plain text stays on this machine: must be https://host:port, a unix socket or a loopback address")
+		if s.Danger != "" {
+			err = fmt.Errorf("%w; %s", err, s.Danger)
+		}
 	}
 	if err != nil {
 		return e, fmt.Errorf("address %q: %w", address, err)
@@ -27,14 +53,26 @@ func local(address string) (endpoint.Endpoint, error) {
 	return e, nil
 }
 
-// Check says what is wrong with an address for Listen or, where port 0 is none, for Dial.
-func Check(address string, anyPort bool) error {
-	e, err := local(address)
-	if anyPort {
-		return err
+// CheckListen says what is wrong with an address for Listen.
+func (s Security) CheckListen(address string) error {
+	e, err := s.parse(address)
+	if err == nil && e.TLS {
+		if err = s.Identity.mayServe(); err != nil {
+			err = fmt.Errorf("address %q: %w", address, err)
+		}
 	}
-	if err == nil && !e.Unix() && e.Port() == 0 {
+	return err
+}
+
+// CheckDial says what is wrong with an address for Dial.
+func (s Security) CheckDial(address string) error {
+	e, err := s.parse(address)
+	switch {
+	case err != nil:
+	case !e.Unix() && e.Port() == 0:
 		err = &endpoint.PortError{Port: "0"}
+	case !e.Unix() && e.Host() == "":
+		err = fmt.Errorf("address %q: must have a host before the port", address)
 	}
 	if port, ok := errors.AsType[*endpoint.PortError](err); ok {
 		return fmt.Errorf("address %q: %s", address, port.Text(1))

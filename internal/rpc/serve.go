@@ -42,7 +42,7 @@ func (m Method) items() int {
 }
 
 // Options are for the handlers of the service: they hold each request to its method's bounds. Compressed requests
-// are refused: what they would save does not leave this machine, and what they may cost is work.
+// are refused: they save little, and what they may cost is work.
 func (m Methods) Options() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		connect.WithCompression("gzip", nil, nil),
@@ -81,7 +81,9 @@ func serve(ctx context.Context, l *Listener, methods Methods, within time.Durati
 		mux.Handle(s.path, s.handler)
 	}
 	s := &http.Server{
-		Handler:           &door{methods: methods, access: l.access, unix: l.path != "", within: within, next: mux},
+		Handler: &door{
+			methods: methods, access: l.access, anyHost: l.path != "" || l.endpoint.TLS, within: within, next: mux,
+		},
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

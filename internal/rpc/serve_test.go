@@ -96,7 +96,7 @@ func TestSlowCallers(t *testing.T) {
 			}
 		}
 	})
-	l, err := Listen("127.0.0.1:0", nil, nil)
+	l, err := Listen("127.0.0.1:0", nil, Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestSlowCallers(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	client, err := Dial(l.Address())
+	client, err := Dial(l.Address(), Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestBounds(t *testing.T) {
 	handler := connect.NewUnaryHandlerSimple(procedure, func(_ context.Context, r *structpb.ListValue) (*structpb.Value, error) {
 		return structpb.NewNumberValue(float64(len(r.Values))), nil
 	}, methods.Options())
-	l, err := Listen("127.0.0.1:0", nil, nil)
+	l, err := Listen("127.0.0.1:0", nil, Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestBounds(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	rpc, err := Dial(l.Address())
+	rpc, err := Dial(l.Address(), Security{})
 	if err != nil {
 		t.Fatal(err)
 	}

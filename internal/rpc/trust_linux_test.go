@@ -47,7 +47,7 @@ func TestSquatter(t *testing.T) {
 		}
 	}()
 	dial := func(user string) string {
-		c, err := DialEndpoint(t.Context(), endpoint.Endpoint{Network: "unix", Address: path, User: user})
+		c, err := DialEndpoint(t.Context(), endpoint.Endpoint{Network: "unix", Address: path, User: user}, Security{})
 		if err != nil {
 			return err.Error()
 		}
@@ -68,7 +68,7 @@ func TestSquatter(t *testing.T) {
 	if got, want := dial(""), path+" is not trusted: it is served by user 4002"+advice; got != want {
 		t.Errorf("a squatter's process: got %q, want %q", got, want)
 	}
-	client, err := Dial("unix:" + path)
+	client, err := Dial("unix:"+path, Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestThreeHundredConnections(t *testing.T) {
 			defer c.Close()
 		}
 	}
-	client, err := Dial("unix:" + path)
+	client, err := Dial("unix:"+path, Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestFullBacklogIsNoLeave(t *testing.T) {
 			}
 			defer c.Close()
 		}
-		l, err := Listen("unix:"+path, nil, nil)
+		l, err := Listen("unix:"+path, nil, Security{}, nil)
 		want := "opening a socket: somebody may listen on " + path
 		if ours {
 			want = "opening a socket: another process listens on " + path

@@ -157,7 +157,7 @@ func TestDialUnix(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	address := "unix:" + filepath.Join(dir, "socket")
-	l, err := rpc.Listen(address, nil, nil)
+	l, err := rpc.Listen(address, nil, rpc.Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

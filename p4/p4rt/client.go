@@ -2,13 +2,13 @@ package p4rt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -66,9 +66,17 @@ type Option func(*options)
 type options struct {
 	dial     func(ctx context.Context, address string) (net.Conn, error)
 	maxBatch int
+	security rpc.Security
 }
 
-// WithDialer replaces the TCP dialer. It also keeps gRPC from resolving the target's name.
+// WithSecurity gives what targets beyond this machine need: an identity those with https://, the operator's leave those
+// in plain text. Targets are other people's as well, so TLS 1.2 will do.
+func WithSecurity(s rpc.Security) Option {
+	s.Oldest = tls.VersionTLS12
+	return func(o *options) { o.security = s }
+}
+
+// WithDialer replaces the dialer, and whoever serves is trusted.
 func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) Option {
 	return func(o *options) { o.dial = dial }
 }
@@ -78,37 +86,39 @@ func WithMaxBatch(n int) Option {
 	return func(o *options) { o.maxBatch = n }
 }
 
-// Dial connects to target, host:port or a unix socket as package endpoint reads it, and returns when it has answered a
-// first call; ctx bounds the wait. Whether the target has the device shows in the next call. Who serves a unix socket
-// is made sure of, see rpc.DialEndpoint.
+// Dial connects to target, an address as package endpoint reads it, and returns when it has answered a first call; ctx
+// bounds the wait. Whether the target has the device shows in the next call. Who serves a unix socket, or by TLS, is
+// made sure of, see rpc.DialEndpoint.
 func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (*Client, error) {
 	o := options{maxBatch: DefaultMaxBatch}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	address := target
-	var authority []grpc.DialOption
-	switch {
-	case o.dial != nil:
-		address = "passthrough:///" + target
-	case strings.HasPrefix(target, "unix:"):
+	authority := target
+	var refused atomic.Pointer[rpc.RefusedError]
+	o.security.Refused = refused.Store
+	if o.dial == nil {
+		if err := o.security.CheckDial(target); err != nil {
+			return nil, err
+		}
 		e, err := endpoint.Parse(target)
 		if err != nil {
-			return nil, fmt.Errorf("address %q: %w", target, err)
+			return nil, err
 		}
-		o.dial = func(ctx context.Context, _ string) (net.Conn, error) { return rpc.DialEndpoint(ctx, e) }
-		address, authority = "passthrough:///"+target, append(authority, grpc.WithAuthority("localhost"))
-	default:
-		o.dial = dialTCP
+		o.dial = func(ctx context.Context, _ string) (net.Conn, error) { return rpc.DialEndpoint(ctx, e, o.security) }
+		if authority = e.Address; e.Unix() {
+			authority = "localhost"
+		}
 	}
-	conn, err := grpc.NewClient(address, append(authority,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("passthrough:///"+target,
+		grpc.WithAuthority(authority),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // TLS, where there is any, is a layer below
 		grpc.WithContextDialer(once(o.dial)),
 		grpc.WithNoProxy(),
 		grpc.WithIdleTimeout(0), // an idle connection is still the connection
 		grpc.WithMaxHeaderListSize(maxHeaderBytes),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.ForceCodecV2(newCodec())),
-	)...)
+	)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", target, err)
 	}
@@ -120,13 +130,12 @@ func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (
 	}
 	if err := c.alive(ctx); err != nil {
 		conn.Close()
+		if r := refused.Load(); r != nil {
+			return nil, fmt.Errorf("connecting to the target: %w", r)
+		}
 		return nil, fmt.Errorf("connecting to %s: %w", target, err)
 	}
 	return c, nil
-}
-
-func dialTCP(ctx context.Context, address string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }
 
 var errLost = errors.New("the connection is lost")

@@ -40,7 +40,7 @@ func served(t *testing.T, access *rpc.Access) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "socket")
-	l, err := rpc.Listen("unix:"+path, access, nil)
+	l, err := rpc.Listen("unix:"+path, access, rpc.Security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -214,11 +214,13 @@ func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// RunAndServe runs the switch and offers its service on l until ctx ends.
-func (s *Switch) RunAndServe(ctx context.Context, l net.Listener) error {
+// RunAndServe runs the switch and offers its service on all until ctx ends.
+func (s *Switch) RunAndServe(ctx context.Context, all ...net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
-	g.Go(func() error { return s.Serve(ctx, l) })
+	for _, l := range all {
+		g.Go(func() error { return s.Serve(ctx, l) })
+	}
 	return g.Wait()
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicelb/sluice/gslb"
 	"github.com/sluicelb/sluice/gslb/control"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 const (
@@ -82,7 +83,7 @@ func startSelector(ctx context.Context, sites []*site, directory string, standar
 		return nil, fmt.Errorf("starting gslb: %w", err)
 	}
 	s.dns, s.socket = daemon.Addrs()[0], daemon.Socket()
-	if s.control, err = control.Dial("unix:" + s.socket); err != nil {
+	if s.control, err = control.Dial("unix:"+s.socket, rpc.Security{}); err != nil {
 		return nil, err
 	}
 	ctx, s.stop = context.WithCancel(ctx)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -53,7 +54,7 @@ func startSite(ctx context.Context, n *network, directory string, standard bool,
 }
 
 func (s *site) connect(ctx context.Context) (err error) {
-	if s.api, err = api.Dial(s.system.api); err != nil {
+	if s.api, err = api.Dial(s.system.api, rpc.Security{}); err != nil {
 		return err
 	}
 	s.p4rt, err = p4rt.Dial(ctx, s.system.target, device)

@@ -93,7 +93,7 @@ func (s *system) start(ctx context.Context, n *network) error {
 	if err := s.startController(ctx, n); err != nil {
 		return err
 	}
-	client, err := api.Dial(s.api)
+	client, err := api.Dial(s.api, rpc.Security{})
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *system) startController(ctx context.Context, n *network) error {
 	c := controller.New(controller.Config{
 		File:   file,
 		Store:  store.Config{Dir: filepath.Join(s.directory, "store")},
-		Listen: address,
+		Listen: []string{address},
 		Log:    s.log.With("role", "controller"),
 	})
 	failed := make(chan error, 1)
@@ -174,11 +174,11 @@ func (s *system) socket(role string) string {
 // own directory.
 func (s *system) listen(role string) (*rpc.Listener, error) {
 	if s.standard {
-		if l, err := rpc.Listen(rpc.Socket(role), nil, s.log); err == nil {
+		if l, err := rpc.Listen(rpc.Socket(role), nil, rpc.Security{}, s.log); err == nil {
 			return l, nil
 		}
 	}
-	return rpc.Listen(s.socket(role), nil, s.log)
+	return rpc.Listen(s.socket(role), nil, rpc.Security{}, s.log)
 }
 
 func free(address string) bool {

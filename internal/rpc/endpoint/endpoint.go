@@ -1,5 +1,6 @@
-// Package endpoint is how an address of a Sluice process is written: a unix socket, or a host and a port. It opens
-// nothing and looks nothing up, so configurations are read by it too; package rpc listens and connects.
+// Package endpoint is how an address of a Sluice process is written: a unix socket, or a host and a port, with TLS or in
+// plain text. It opens nothing and looks nothing up, so configurations are read by it too; package rpc listens and
+// connects.
 package endpoint
 
 import (
@@ -17,24 +18,29 @@ import (
 const MaxPath = 107
 
 // Forms says in a message what Parse takes.
-const Forms = "unix:/path or host:port"
+const Forms = "unix:/path, host:port or https://host:port"
 
 // Endpoint is a parsed address.
 type Endpoint struct {
 	Network string // "unix" or "tcp"
 	Address string // the path, or host:port
+	TLS     bool   // both ends show a certificate; without it TCP is in plain text
 	// User is the name or number of an account that may serve the unix socket, beside root and the client's own;
 	// "": no other. Who listens does not use it.
 	User string
 }
 
-// Parse reads "unix:/run/sluice/controller.sock", the same with "?user=NAME" behind it, "127.0.0.1:9680" or
-// "http://127.0.0.1:9680/". The error says what is wrong, without the address.
+// Parse reads "unix:/run/sluice/controller.sock", the same with "?user=NAME" behind it, "127.0.0.1:9680",
+// "http://127.0.0.1:9680/", which is the same, or "https://controller.example.net:9680". The error says what is wrong,
+// without the address.
 func Parse(text string) (Endpoint, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		return parseUnix(path)
 	}
-	rest, _ := strings.CutPrefix(text, "http://")
+	rest, secure := strings.CutPrefix(text, "https://")
+	if !secure {
+		rest, _ = strings.CutPrefix(text, "http://")
+	}
 	hostPort := strings.TrimSuffix(rest, "/")
 	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil || host == "unix" {
@@ -46,7 +52,7 @@ func Parse(text string) (Endpoint, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
 		return Endpoint{}, &PortError{port}
 	}
-	return Endpoint{Network: "tcp", Address: hostPort}, nil
+	return Endpoint{Network: "tcp", Address: hostPort, TLS: secure}, nil
 }
 
 // PortError is that of a port which is no number of 16 bits.
@@ -88,6 +94,8 @@ func parseUnix(text string) (Endpoint, error) {
 // String returns the address as Parse takes it.
 func (e Endpoint) String() string {
 	switch {
+	case e.TLS:
+		return "https://" + e.Address
 	case e.Network != "unix":
 		return e.Address
 	case e.User != "":
@@ -102,13 +110,21 @@ func (e Endpoint) Unix() bool { return e.Network == "unix" }
 // Absolute says whether it means the same in every working directory.
 func (e Endpoint) Absolute() bool { return !e.Unix() || filepath.IsAbs(e.Address) }
 
+// Host is the part before the port; "" for a unix socket, and for every address of the machine.
+func (e Endpoint) Host() string {
+	host, _, err := net.SplitHostPort(e.Address)
+	if e.Unix() || err != nil {
+		return ""
+	}
+	return host
+}
+
 // Local says whether nothing that is sent there leaves this machine: a unix socket, or a loopback address.
 func (e Endpoint) Local() bool {
-	host, _, err := net.SplitHostPort(e.Address)
-	if e.Unix() || err == nil && host == "localhost" {
+	if e.Unix() || e.Host() == "localhost" {
 		return true
 	}
-	ip, err := netip.ParseAddr(host)
+	ip, err := netip.ParseAddr(e.Host())
 	return err == nil && ip.IsLoopback()
 }
 

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/cert"
+	"github.com/sluicelb/sluice/internal/rpc/rpctest"
+)
+
+// An external etcd is asked over TLS, with the certificates that the files have at each connection.
+func TestExternalOverTLS(t *testing.T) {
+	lab, other := rpctest.NewLab(t, "lab"), rpctest.NewLab(t, "other")
+	files := lab.Issue(t, cert.Request{Name: "etcd", Roles: []string{"etcd"}, Hosts: []string{"127.0.0.1"}}) // it is a client of itself, too
+	at := clusterOver(t, "https", transport.TLSInfo{CertFile: files.Cert, KeyFile: files.Key, TrustedCAFile: files.CA, ClientCertAuth: true})
+	at.Endpoints[0] = "https://" + at.Endpoints[0]
+
+	mine := lab.Issue(t, cert.Request{Name: "ctl", Roles: []string{"controller"}})
+	foreign := other.Issue(t, cert.Request{Name: "ctl", Roles: []string{"controller"}})
+	foreign.CA = mine.CA
+	for _, test := range []struct {
+		name  string
+		files rpc.Files
+		want  string // the end of the error; "": none
+	}{
+		{"a certificate of its authority", mine, ""},
+		{"another authority for the server", rpc.Files{Cert: mine.Cert, Key: mine.Key, CA: cert.Authority(other.Dir).Cert},
+			` is not trusted: its certificate is of the authority "lab", which is none of those in ` + cert.Authority(other.Dir).Cert},
+		{"a certificate of another authority", foreign,
+			" refuses the certificate " + foreign.Cert + `, of "ctl": its authority, "other", is none of those that the server believes`},
+		{"no certificate", rpc.Files{CA: mine.CA}, " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
+	} {
+		identity := rpctest.Identity(t, test.files)
+		c := at
+		c.TLS = identity.ClientConfig()
+		c.Refusal = func(ctx context.Context, endpoint string) error {
+			return rpc.Refusal(ctx, endpoint, rpc.Security{Identity: identity, Oldest: tls.VersionTLS12})
+		}
+		if test.want != "" {
+			c.Timeout = time.Second
+		}
+		s, _, err := Open(t.Context(), c)
+		if err == nil {
+			s.Close()
+		}
+		if (err == nil) != (test.want == "") || err != nil && (!strings.HasSuffix(err.Error(), at.Endpoints[0]+test.want) || !errors.Is(err, ErrUnavailable)) {
+			t.Errorf("%s: %v, want %s", test.name, err, test.want)
+		}
+	}
+
+	// The authority's file is replaced after it was read: the connection goes by what it holds by then.
+	kept := filepath.Join(t.TempDir(), "ca.crt")
+	text, err := os.ReadFile(cert.Authority(other.Dir).Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late := mine
+	late.CA = kept
+	c := at
+	c.TLS = rpctest.Identity(t, late).ClientConfig()
+	if text, err = os.ReadFile(mine.CA); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatalf("after the authority's file was replaced: %v", err)
+	}
+	s.Close()
+}

@@ -1,0 +1,212 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/internal/rpc/cert"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
+)
+
+// handshakeTime is how long the two ends may take until each knows who the other is.
+const handshakeTime = 10 * time.Second
+
+// The alerts by which a server refuses a client's certificate (RFC 8446 section 6.2).
+const (
+	alertBadCertificate      = tls.AlertError(42)
+	alertCertificateExpired  = tls.AlertError(45)
+	alertUnknownCA           = tls.AlertError(48)
+	alertProtocolVersion     = tls.AlertError(70)
+	alertCertificateRequired = tls.AlertError(116)
+)
+
+// RefusedError is that of an end whose certificate the other one does not accept, or the other way round.
+type RefusedError struct {
+	Address string
+	why     string
+	err     error
+}
+
+func (e *RefusedError) Error() string { return e.Address + " " + e.why }
+func (e *RefusedError) Unwrap() error { return e.err }
+
+// dialTLS does the client's part of a handshake.
+func dialTLS(ctx context.Context, plain net.Conn, e endpoint.Endpoint, sec Security) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	oldest := sec.Oldest
+	if oldest == 0 {
+		oldest = tls.VersionTLS13
+	}
+	config, shown := sec.Identity.client(e.Host(), oldest)
+	c := &tlsConn{
+		Conn:     tls.Client(plain, config),
+		endpoint: e, identity: sec.Identity, shown: shown, refused: sec.Refused,
+	}
+	if err := c.Conn.HandshakeContext(ctx); err != nil {
+		plain.Close()
+		return nil, c.explain(err)
+	}
+	return c, nil
+}
+
+// tlsConn is the client's end. In TLS 1.3 the client is done before the server has looked at its certificate, so a
+// refusal is what it reads first.
+type tlsConn struct {
+	*tls.Conn
+	endpoint endpoint.Endpoint
+	identity *Identity
+	shown    material
+	refused  func(*RefusedError) // may be nil
+}
+
+func (c *tlsConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		err = c.explain(err)
+	}
+	return n, err
+}
+
+// explain makes an error of TLS one for people. Others stay what they are.
+func (c *tlsConn) explain(err error) error {
+	why := ""
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		why = "is not trusted: " + distrusted(bad, c.endpoint.Host(), c.identity)
+	} else if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		why = "does not speak TLS"
+	} else if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+		why = c.alerted(alert.Err)
+	}
+	if why == "" {
+		return err
+	}
+	refused := &RefusedError{Address: c.endpoint.String(), why: why, err: err}
+	if c.refused != nil {
+		c.refused(refused)
+	}
+	return refused
+}
+
+// distrusted says why the server's certificate is not believed.
+func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity) string {
+	var shown *x509.Certificate
+	if len(bad.UnverifiedCertificates) > 0 {
+		shown = bad.UnverifiedCertificates[0]
+	} else {
+		return bad.Err.Error()
+	}
+	s := cert.Show(shown, i.now())
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](bad.Err); ok {
+		return fmt.Sprintf("its certificate is of the authority %q, which is none of those in %s", s.Issuer, i.files.CA)
+	}
+	if _, ok := errors.AsType[x509.HostnameError](bad.Err); ok {
+		return fmt.Sprintf("its certificate is for %q and not for %q", s.Hosts, host)
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](bad.Err); ok {
+		switch invalid.Reason {
+		case x509.Expired:
+			return fmt.Sprintf("its certificate is valid from %s until %s, and the time here is %s",
+				s.NotBefore.Format(time.RFC3339), s.NotAfter.Format(time.RFC3339), i.now().UTC().Format(time.RFC3339))
+		case x509.IncompatibleUsage:
+			return fmt.Sprintf("its certificate, of %q, is none for servers", s.Name)
+		}
+	}
+	return bad.Err.Error()
+}
+
+// alerted says why the server does not believe the client's certificate.
+func (c *tlsConn) alerted(alert error) string {
+	if c.shown.cert == nil {
+		switch alert.Error() {
+		case alertCertificateRequired.Error(), alertBadCertificate.Error(): // the second in TLS 1.2
+			return "asks for a certificate, and this process has none: --tls-cert and --tls-key name one"
+		}
+		return fmt.Sprintf("refuses the connection: %v", alert)
+	}
+	s := cert.Show(c.shown.cert.Leaf, c.identity.now())
+	what := fmt.Sprintf("refuses the certificate %s, of %q: ", c.identity.files.Cert, s.Name)
+	switch alert.Error() {
+	case alertCertificateRequired.Error():
+		return what + "it got none"
+	case alertUnknownCA.Error():
+		return what + fmt.Sprintf("its authority, %q, is none of those that the server believes", s.Issuer)
+	case alertCertificateExpired.Error():
+		return what + fmt.Sprintf("it is valid from %s until %s, and the time here is %s",
+			s.NotBefore.Format(time.RFC3339), s.NotAfter.Format(time.RFC3339),
+			c.identity.now().UTC().Format(time.RFC3339))
+	case alertBadCertificate.Error():
+		if !slices.Contains(s.For, "client") {
+			return what + "it is none for clients, as those with a role are"
+		}
+		return what + "it is not whole"
+	case alertProtocolVersion.Error():
+		return "speaks other versions of TLS only"
+	}
+	return fmt.Sprintf("refuses the connection: %v", alert)
+}
+
+// Refusal connects to a server with TLS and returns why one end does not believe the other; nil where both do, and
+// where nobody answers. It is for those whose client tells no more than that there is no answer.
+func Refusal(ctx context.Context, address string, sec Security) error {
+	e, err := sec.parse(address)
+	if err != nil || !e.TLS {
+		return err
+	}
+	var heard error
+	sec.Refused = func(r *RefusedError) { heard = r }
+	c, err := DialEndpoint(ctx, e, sec)
+	if err != nil {
+		return heard
+	}
+	defer c.Close()
+	// Servers of HTTP/2 say nothing before the client does, but that they refuse it.
+	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err == nil {
+		_, _ = c.Read(make([]byte, 1))
+	}
+	return heard
+}
+
+// greet does the server's part of a handshake, and returns who calls. On an error the connection is closed.
+func greet(c net.Conn, config *tls.Config, within time.Duration) (net.Conn, Caller, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	secure := tls.Server(c, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+			seenOff(c)
+		}
+		c.Close()
+		return nil, Caller{}, err
+	}
+	leaf := secure.ConnectionState().PeerCertificates[0]
+	who := Caller{TLS: true, Name: cert.Name(leaf)}
+	for _, r := range cert.Roles(leaf) {
+		who.Roles = append(who.Roles, Role(r))
+	}
+	return secure, who, nil
+}
+
+// seenOff lets a client that was refused read why. Were the connection closed while something of the client's is
+// unread, the kernel would reset it, and the reason be lost.
+func seenOff(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	buffer := make([]byte, 4096)
+	for read := 0; read < 1<<20; {
+		n, err := c.Read(buffer)
+		if err != nil {
+			return
+		}
+		read += n
+	}
+}

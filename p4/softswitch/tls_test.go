@@ -1,0 +1,168 @@
+package softswitch_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/p4lang/p4runtime/go/p4/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/cert"
+	"github.com/sluicelb/sluice/internal/rpc/rpctest"
+	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/softswitch"
+)
+
+// overTLS runs a switch at an https address and returns it.
+func overTLS(t *testing.T, i *rpc.Identity) string {
+	t.Helper()
+	l, err := rpc.Listen("https://127.0.0.1:0", nil, rpc.Security{Identity: i}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)}).RunAndServe(ctx, l)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Address()
+}
+
+// foreign connects as a client of gRPC's own TLS, as other people's controllers do.
+func foreign(t *testing.T, address string, i *rpc.Identity) v1.P4RuntimeClient {
+	t.Helper()
+	conn, err := grpc.NewClient(strings.TrimPrefix(address, "https://"), grpc.WithTransportCredentials(credentials.NewTLS(i.ClientConfig())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return v1.NewP4RuntimeClient(conn)
+}
+
+// Over a network a caller may do with a switch what the roles of its certificate allow.
+func TestSwitchRolesOverTLS(t *testing.T) {
+	lab := rpctest.NewLab(t, "lab")
+	address := overTLS(t, lab.Server(t, "sw1"))
+	var got []string
+	for _, role := range rpc.Known() {
+		c := foreign(t, address, lab.Caller(t, "as-"+string(role), role))
+		_, reads := c.GetForwardingPipelineConfig(t.Context(), &v1.GetForwardingPipelineConfigRequest{DeviceId: 1})
+		_, owns := arbitrate(t, c, &v1.Uint128{Low: 1})
+		got = append(got, fmt.Sprintf("%s: reads %s; owns %s", role, text(reads), text(owns)))
+	}
+	refused := func(role, needs string) string {
+		return fmt.Sprintf(`the certificate of "as-%s" has the role %[1]s and this needs %s`, role, needs)
+	}
+	want := []string{
+		"operator: reads yes; owns " + refused("operator", "controller"),
+		"viewer: reads yes; owns " + refused("viewer", "controller"),
+		"healthd: reads " + refused("healthd", "viewer") + "; owns " + refused("healthd", "controller"),
+		"gslb: reads " + refused("gslb", "viewer") + "; owns " + refused("gslb", "controller"),
+		"controller: reads yes; owns yes",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("who may do what (-want +got):\n%s", diff)
+	}
+}
+
+func text(err error) string {
+	if err != nil {
+		return status.Convert(err).Message()
+	}
+	return "yes"
+}
+
+// Who is not let in hears why from Dial, which a session shows in its status.
+func TestDialOverTLS(t *testing.T) {
+	lab, other := rpctest.NewLab(t, "lab"), rpctest.NewLab(t, "other")
+	address := overTLS(t, lab.Server(t, "sw1"))
+	elsewhere := overTLS(t, rpctest.Identity(t, lab.Issue(t, cert.Request{Name: "sw2", Hosts: []string{"sw2.example"}})))
+	ctl := lab.Caller(t, "ctl", rpc.Controller)
+	nobody := rpctest.Identity(t, rpc.Files{CA: cert.Authority(lab.Dir).Cert})
+	foreigner := other.Issue(t, cert.Request{Name: "spy", Roles: []string{"controller"}})
+	foreigner.CA = cert.Authority(lab.Dir).Cert
+	for _, test := range []struct {
+		name, address string
+		sec           rpc.Security
+		want          string
+	}{
+		{"a controller", address, rpc.Security{Identity: ctl}, ""},
+		{"no identity", address, rpc.Security{}, "needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there"},
+		{"no certificate", address, rpc.Security{Identity: nobody}, address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
+		{"another authority's certificate", address, rpc.Security{Identity: rpctest.Identity(t, foreigner)},
+			address + " refuses the certificate " + foreigner.Cert + `, of "spy": its authority, "other", is none of those that the server believes`},
+		{"a switch of another authority", address, rpc.Security{Identity: other.Caller(t, "ctl", rpc.Controller)},
+			address + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` + other.Dir + "/ca.crt"},
+		{"a switch of another name", elsewhere, rpc.Security{Identity: ctl}, elsewhere + ` is not trusted: its certificate is for ["sw2.example"] and not for "127.0.0.1"`},
+		{"plain text beyond this machine", "192.0.2.1:9559", rpc.Security{Identity: ctl, Danger: "so says who may"},
+			`address "192.0.2.1:9559": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address; so says who may`},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		c, err := p4rt.Dial(ctx, test.address, 1, p4rt.WithSecurity(test.sec))
+		cancel()
+		if err == nil {
+			c.Close()
+		}
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v\nwant %s", test.name, err, test.want)
+		}
+	}
+}
+
+// A switch's certificate is replaced under a controller's stream: it goes on, and the next client sees the new one.
+func TestSwitchCertificateIsReplaced(t *testing.T) {
+	lab := rpctest.NewLab(t, "lab")
+	files := lab.Issue(t, cert.Request{Name: "sw1", Hosts: []string{"127.0.0.1"}})
+	address := overTLS(t, rpctest.Identity(t, files))
+	ctl := lab.Caller(t, "ctl", rpc.Controller)
+	stream, err := foreign(t, address, ctl).StreamChannel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := func(low uint64) {
+		t.Helper()
+		if err := stream.Send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{
+			Arbitration: &v1.MasterArbitrationUpdate{DeviceId: 1, ElectionId: &v1.Uint128{Low: low}},
+		}}); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		m, err := stream.Recv()
+		if err != nil || m.GetArbitration().GetElectionId().GetLow() != low {
+			t.Fatalf("primary %d: %v, %v", low, m, err)
+		}
+	}
+	claim(1)
+	renewed := lab.Issue(t, cert.Request{Name: "sw1-renewed", Hosts: []string{"127.0.0.1"}})
+	for to, from := range map[string]string{files.Cert: renewed.Cert, files.Key: renewed.Key} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := tls.Dial("tcp", strings.TrimPrefix(address, "https://"), ctl.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := cert.Name(c.ConnectionState().PeerCertificates[0]); got != "sw1-renewed" {
+		t.Errorf("a new client sees %s", got)
+	}
+	claim(2)
+}

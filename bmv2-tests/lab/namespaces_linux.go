@@ -245,6 +245,9 @@ func (n *Namespaces) Target() string { return n.target }
 // Ports gives the switch's interfaces by port.
 func (n *Namespaces) Ports() map[uint16]string { return n.ports }
 
+// Namespace is the name of a host's network namespace.
+func (n *Namespaces) Namespace(host string) string { return n.hosts[host].namespace }
+
 // Client implements Lab.
 func (n *Namespaces) Client() Host { return n.Host("client") }
 

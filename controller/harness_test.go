@@ -199,6 +199,8 @@ type options struct {
 	reports   string       // where load reports are answered
 	keys      string       // their keys' file
 	interval  time.Duration
+	identity  *rpc.Identity
+	plain     bool // switches beyond this machine may be spoken to in plain text
 }
 
 func startController(t testing.TB, o options) *daemon {
@@ -223,6 +225,9 @@ func tryController(t testing.TB, o options) (*daemon, error) {
 		StationIdle:  o.station,
 		ElectionHigh: o.election,
 		Log:          o.log,
+
+		Identity:      o.identity,
+		PlainSwitches: o.plain,
 
 		LoadReport:     o.reports,
 		LoadReportKeys: o.keys,

@@ -28,7 +28,7 @@ func controllerFlag() cli.Flag {
 
 // withController runs f with a client, and turns what the client says into errors for people.
 func withController(c *cli.Context, f func(ctx context.Context, client *api.Client) error) error {
-	sec, err := dialSecurity(c, nil)
+	sec, err := dialSecurity(c, c.String("controller"), nil)
 	if err != nil {
 		return err
 	}

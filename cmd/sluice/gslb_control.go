@@ -159,7 +159,7 @@ func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client
 	if !strings.HasPrefix(path, "https://") {
 		address = "unix:" + path
 	}
-	sec, err := dialSecurity(c, nil)
+	sec, err := dialSecurity(c, address, nil)
 	if err != nil {
 		return err
 	}

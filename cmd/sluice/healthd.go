@@ -44,7 +44,7 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if n := c.Int("max-probes"); n < 1 {
 		return usageError(fmt.Errorf("--max-probes: must be at least 1, is %d", n))
 	}
-	sec, err := dialSecurity(c, log)
+	sec, err := dialSecurity(c, c.String("controller"), log)
 	if err != nil {
 		return err
 	}

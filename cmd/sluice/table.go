@@ -74,7 +74,7 @@ var tableCommand = &cli.Command{
 // openTarget connects to the target that the flags name and learns its names.
 func openTarget(c *cli.Context) (*p4rt.Inspector, error) {
 	address, device := c.String("target"), c.Uint64("device-id")
-	sec, err := dialSecurity(c, nil)
+	sec, err := dialSecurity(c, address, nil)
 	if err != nil {
 		return nil, err
 	}

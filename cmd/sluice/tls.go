@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
 // tlsFlags are a process's part of TLS, the same for every role and command.
@@ -75,8 +76,12 @@ func nearest(c *cli.Context, name string) string {
 	return c.String(name)
 }
 
-// dialSecurity is what a command needs to call a server of Sluice's.
-func dialSecurity(c *cli.Context, log *slog.Logger) (rpc.Security, error) {
+// dialSecurity is what it takes to call a server. Where that needs no TLS the files are not read: variables of the
+// environment may name them for other calls.
+func dialSecurity(c *cli.Context, address string, log *slog.Logger) (rpc.Security, error) {
+	if e, err := endpoint.Parse(address); err == nil && !e.TLS {
+		return rpc.Security{}, nil
+	}
 	i, err := identity(c, "", log)
 	return rpc.Security{Identity: i}, err
 }

@@ -139,6 +139,10 @@ func TestParseProblems(t *testing.T) {
 		{"switch twice", "vip_mac", "  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1, 2]}\nvip_mac", []string{
 			`f:3: switches[1].name: must be unique, "leaf1" is the name of switches[0] (line 2) too`,
 			`f:3: switches[1].address: must be another device than that of any other switch, 127.0.0.1:9559 with device_id 1 is switches[0] (line 2) too`}},
+		{"switch twice, once with TLS", "vip_mac", "  - {name: leaf2, address: \"https://127.0.0.1:9559\", device_id: 1, ports: [1, 2]}\nvip_mac", []string{
+			`f:3: switches[1].address: must be another device than that of any other switch, https://127.0.0.1:9559 with device_id 1 is switches[0] (line 2) too`}},
+		{"switch with TLS and no host", "127.0.0.1:9559", "https://:9559", []string{
+			`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "https://:9559"`}},
 		{"flood ports", "[3, 1, 2]", "[3, 1, 2, 1, 0, 510]", []string{
 			`f:2: switches[0].ports[3]: must be unique, 1 is in the list before`,
 			`f:2: switches[0].ports[4]: must be 1..509, is 0`, `f:2: switches[0].ports[5]: must be 1..509, is 510`}},

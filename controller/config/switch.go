@@ -39,7 +39,8 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 			s.DeviceID = *r.DeviceID
 		}
 		if p.usable(path+".address") && p.usable(path+".device_id") {
-			unique(p, path+".address", device{s.Address, s.DeviceID}, devices,
+			// With TLS or without, it is the same device.
+			unique(p, path+".address", device{strings.TrimPrefix(s.Address, "https://"), s.DeviceID}, devices,
 				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address, s.DeviceID)
 		}
 		s.Ports = p.switchPorts(path+".ports", r.Ports)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -274,6 +275,10 @@ func (i *Identity) mayServe() error {
 	if i == nil || i.files.Cert == "" {
 		return errors.New("needs --tls-cert, --tls-key and --tls-ca: " +
 			"who listens with TLS shows a certificate, and asks for one")
+	}
+	leaf := i.refresh().cert.Leaf
+	if s := cert.Show(leaf, i.now()); len(leaf.ExtKeyUsage) > 0 && !slices.Contains(s.For, "server") {
+		return fmt.Errorf("the certificate %s, of %q, is none for servers, as those with a host are", i.files.Cert, s.Name)
 	}
 	return nil
 }

@@ -160,6 +160,8 @@ func Refusal(ctx context.Context, address string, sec Security) error {
 	if err != nil || !e.TLS {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
 	var heard error
 	sec.Refused = func(r *RefusedError) { heard = r }
 	c, err := DialEndpoint(ctx, e, sec)

@@ -237,6 +237,50 @@ func TestRefusalIsHeard(t *testing.T) {
 	}
 }
 
+// Which addresses a process may listen at, and which it may call.
+func TestSecurity(t *testing.T) {
+	lab := authority(t, "lab")
+	server := mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"ctl.example"}}), at(noon), nil)
+	client := mustIdentity(t, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}), at(noon), nil)
+	believer := mustIdentity(t, Files{CA: cert.Authority(lab).Cert}, at(noon), nil)
+	const (
+		plain = `plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`
+		none  = "needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there"
+		show  = "needs --tls-cert, --tls-key and --tls-ca: who listens with TLS shows a certificate, and asks for one"
+	)
+	for _, test := range []struct {
+		address      string
+		sec          Security
+		listen, dial string // the error behind the address; "": none
+	}{
+		{"192.0.2.1:1", Security{}, plain, plain},
+		{"192.0.2.1:1", Security{Identity: server}, plain, plain},
+		{"192.0.2.1:1", Security{Danger: "all is lost"}, plain + "; all is lost", plain + "; all is lost"},
+		{"192.0.2.1:1", Security{Plaintext: true}, "", ""},
+		{"https://192.0.2.1:1", Security{Plaintext: true}, none, none},
+		{"https://127.0.0.1:1", Security{}, none, none},
+		{"https://192.0.2.1:1", Security{Identity: server}, "", ""},
+		{"https://192.0.2.1:1", Security{Identity: believer}, show, ""},
+		{"https://192.0.2.1:1", Security{Identity: client},
+			"the certificate " + client.files.Cert + `, of "boss", is none for servers, as those with a host are`, ""},
+		{"https://:1", Security{Identity: server}, "", "must have a host before the port"},
+		{"https://127.0.0.1:0", Security{Identity: server}, "", `the port must be 1..65535, is "0"`},
+	} {
+		for what, got := range map[string][2]string{
+			"listen": {fmt.Sprint(test.sec.CheckListen(test.address)), test.listen},
+			"dial":   {fmt.Sprint(test.sec.CheckDial(test.address)), test.dial},
+		} {
+			want := "<nil>"
+			if got[1] != "" {
+				want = fmt.Sprintf("address %q: %s", test.address, got[1])
+			}
+			if got[0] != want {
+				t.Errorf("%s %s: got %s, want %s", what, test.address, got[0], want)
+			}
+		}
+	}
+}
+
 // Only what the machine's user ids say makes somebody the master of it: no certificate does, whatever its zero values.
 func TestCertificateIsNoUser(t *testing.T) {
 	for _, test := range []struct {

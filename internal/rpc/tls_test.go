@@ -78,23 +78,29 @@ func mustIdentity(t *testing.T, files Files, now func() time.Time, log io.Writer
 	return i
 }
 
-// listenTLS opens a socket on the loopback, serves answer, and has its settings changed before the first connection.
-func listenTLS(t *testing.T, i *Identity, change func(*Listener)) server {
+// openTLS opens a socket on the loopback, and has its settings changed before the first connection.
+func openTLS(t *testing.T, i *Identity, log io.Writer, change func(*Listener)) *Listener {
 	t.Helper()
-	log := &logBuffer{}
-	logger := slog.New(slog.NewTextHandler(log, nil))
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &Listener{
 		Listener: socket, endpoint: endpoint.Endpoint{Network: "tcp", Address: socket.Addr().String(), TLS: true},
-		limits: defaultLimits, log: logger, held: make(map[key]int), lobby: newLobby(i.server()),
+		limits: defaultLimits, log: slog.New(slog.NewTextHandler(log, nil)), held: make(map[key]int), lobby: newLobby(i.server()),
 	}
 	if change != nil {
 		change(l)
 	}
 	l.openTLS(l.lobby)
+	return l
+}
+
+// listenTLS is openTLS, and serves answer until the test ends.
+func listenTLS(t *testing.T, i *Identity, change func(*Listener)) server {
+	t.Helper()
+	log := &logBuffer{}
+	l := openTLS(t, i, log, change)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, l, testMethods, callTime, []Service{Mount("/test.Service/", answer)}) }()
@@ -575,13 +581,23 @@ func TestSilentConnections(t *testing.T) {
 		}
 	})
 	t.Run("a listener that is closed lets go", func(t *testing.T) {
-		l, err := Listen("https://127.0.0.1:0", nil, Security{Identity: serving}, nil)
-		if err != nil {
-			t.Fatal(err)
+		if within := newLobby(nil).within; within != handshakeTime {
+			t.Errorf("a handshake may take %v", within)
 		}
+		l := openTLS(t, serving, io.Discard, func(l *Listener) { l.lobby.within = time.Hour })
 		c := open(l.Address())
 		waitFor(t, func() bool { return l.lobby.waits() == 1 })
-		l.Close()
+		done := make(chan error, 1)
+		go func() { done <- l.Close() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			c.Close()
+			t.Fatal("closing waits for a connection that says nothing")
+		}
 		if !closed(t, c) {
 			t.Error("the connection stays open")
 		}
@@ -686,6 +702,7 @@ func TestTLSIsALayer(t *testing.T) {
 	serving := mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1"}}), at(noon), nil)
 	address := listenTLS(t, serving, nil).Address()
 	calling := mustIdentity(t, issue(t, lab, cert.Request{Name: "client", Roles: []string{"viewer"}}), at(noon), nil)
+	sessions := tls.NewLRUClientSessionCache(0)
 	for _, test := range []struct {
 		name, protocol string
 		newest         uint16
@@ -693,15 +710,22 @@ func TestTLSIsALayer(t *testing.T) {
 		want           string
 	}{
 		{"HTTP/2 of another's client", "HTTP/2.0", 0, false, "good "},
+		{"its next connection", "HTTP/2.0", 0, false, "good "},
 		{"HTTP/1.1 of another's client", "HTTP/1.1", 0, true, "good "},
 		{"TLS 1.2", "", tls.VersionTLS12, false, "remote error: tls: protocol version not supported"},
 	} {
 		config := calling.ClientConfig()
-		config.MaxVersion = test.newest
+		config.MaxVersion, config.ClientSessionCache = test.newest, sessions
 		transport := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
 		transport.Protocols.SetHTTP1(test.http1)
 		transport.Protocols.SetHTTP2(!test.http1)
-		resp, err := (&http.Client{Transport: transport, Timeout: patience}).Post(address+askPath, "application/json", nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+askPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "ctl.example" // the certificate says who serves, and no name in a request
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := (&http.Client{Transport: transport, Timeout: patience}).Do(r)
 		if err != nil {
 			if test.protocol != "" || !strings.HasSuffix(err.Error(), test.want) {
 				t.Errorf("%s: %v, want %s", test.name, err, test.want)
@@ -713,6 +737,9 @@ func TestTLSIsALayer(t *testing.T) {
 		transport.CloseIdleConnections()
 		if string(body) != test.want || resp.Proto != test.protocol {
 			t.Errorf("%s: %s over %s", test.name, body, resp.Proto)
+		}
+		if resp.TLS.DidResume {
+			t.Errorf("%s: a session is resumed, without a look at today's certificates", test.name)
 		}
 	}
 	for _, at := range []string{address, start(t, "127.0.0.1:0", nil, nil).Address()} {

@@ -117,6 +117,9 @@ func namesOf(ctx context.Context, client *p4rt.Client, address string, device ui
 
 // notReached says what to do about a target that does not answer.
 func notReached(address string, err error) error {
+	if err := untrusted(err); err != nil {
+		return unreachableError(fmt.Errorf("the switch: %w", err))
+	}
 	why := err.Error()
 	if s, ok := errors.AsType[interface {
 		error

@@ -94,8 +94,11 @@ func DialEndpoint(ctx context.Context, e endpoint.Endpoint, sec Security) (net.C
 	var dialer net.Dialer
 	if !e.Unix() {
 		c, err := dialer.DialContext(ctx, "tcp", e.Address)
-		if err != nil || !e.TLS {
-			return c, err
+		if err != nil {
+			return nil, err
+		}
+		if !e.TLS {
+			return &plainConn{Conn: c, endpoint: e, refused: sec.Refused}, nil
 		}
 		return dialTLS(ctx, c, e, sec)
 	}

@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicelb/sluice/internal/rpc/cert"
@@ -176,12 +178,43 @@ func Refusal(ctx context.Context, address string, sec Security) error {
 	return heard
 }
 
+// spokenTLS is what a server with TLS answers to who speaks without.
+const spokenTLS = "HTTP/1.0 400 Bad Request\r\n\r\nTLS is spoken here: https://\n"
+
+// plainConn is the client's end of TCP without TLS. It knows spokenTLS, which is no answer in HTTP/2.
+type plainConn struct {
+	net.Conn
+	endpoint endpoint.Endpoint
+	refused  func(*RefusedError) // may be nil
+	begun    bool                // for who reads
+}
+
+func (c *plainConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n == 0 || c.begun {
+		return n, err
+	}
+	c.begun = true
+	if n < len("HTTP/1.0 400") || !strings.HasPrefix(spokenTLS, string(b[:min(n, len(spokenTLS))])) {
+		return n, err
+	}
+	refused := &RefusedError{Address: c.endpoint.String(), why: "speaks TLS: the address must begin with https://", err: io.EOF}
+	if c.refused != nil {
+		c.refused(refused)
+	}
+	return 0, refused
+}
+
 // greet does the server's part of a handshake, and returns who calls. On an error the connection is closed.
 func greet(c net.Conn, config *tls.Config, within time.Duration) (net.Conn, Caller, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	secure := tls.Server(c, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
+		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
+			err = errors.New("it does not speak TLS")
+			fmt.Fprint(plain.Conn, spokenTLS)
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
 			seenOff(c)
 		}

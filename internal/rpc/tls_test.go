@@ -219,6 +219,8 @@ func TestCertificates(t *testing.T) {
 			`refused: ` + past + ` is not trusted: its certificate is valid from 2026-11-28T11:55:00Z until 2027-11-28T12:00:00Z, and the time here is 2028-11-28T12:00:00Z`},
 		{"a server without TLS", "https://" + plain.Addr().String(), askPath, client, noon,
 			"refused: https://" + plain.Addr().String() + " does not speak TLS"},
+		{"a caller without TLS", strings.TrimPrefix(address, "https://"), askPath, client, noon,
+			"refused: " + strings.TrimPrefix(address, "https://") + " speaks TLS: the address must begin with https://"},
 	} {
 		got := call(t, test.address, test.path, mustIdentity(t, test.files, at(test.now), nil))
 		if got != test.want {
@@ -741,6 +743,16 @@ func TestTLSIsALayer(t *testing.T) {
 		if resp.TLS.DidResume {
 			t.Errorf("%s: a session is resumed, without a look at today's certificates", test.name)
 		}
+	}
+	// Who forgets TLS is told.
+	resp, err := http.Get("http://" + strings.TrimPrefix(address, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if string(body) != "TLS is spoken here: https://\n" || resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("without TLS: %s %s", resp.Status, body)
 	}
 	for _, at := range []string{address, start(t, "127.0.0.1:0", nil, nil).Address()} {
 		if got := maxStreams(t, at, calling); got != 64 {

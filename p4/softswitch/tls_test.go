@@ -112,6 +112,7 @@ func TestDialOverTLS(t *testing.T) {
 		{"a switch of another authority", address, rpc.Security{Identity: other.Caller(t, "ctl", rpc.Controller)},
 			address + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` + other.Dir + "/ca.crt"},
 		{"a switch of another name", elsewhere, rpc.Security{Identity: ctl}, elsewhere + ` is not trusted: its certificate is for ["sw2.example"] and not for "127.0.0.1"`},
+		{"no TLS", strings.TrimPrefix(address, "https://"), rpc.Security{}, strings.TrimPrefix(address, "https://") + " speaks TLS: the address must begin with https://"},
 		{"plain text beyond this machine", "192.0.2.1:9559", rpc.Security{Identity: ctl, Danger: "so says who may"},
 			`address "192.0.2.1:9559": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address; so says who may`},
 	} {

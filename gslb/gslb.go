@@ -202,13 +202,15 @@ func (d *Daemon) listen(c *config.Config) (err error) {
 			}
 		}
 	}()
-	for _, address := range []string{address, c.Server.Control.Listen} {
-		if address == "" {
-			continue
-		}
+	local, err := rpc.Listen(address, access, rpc.Security{}, d.log)
+	if err != nil {
+		return err
+	}
+	d.control = append(d.control, local)
+	if address := c.Server.Control.Listen; address != "" {
 		l, err := rpc.Listen(address, access, rpc.Security{Identity: d.cfg.Identity}, d.log)
 		if err != nil {
-			return err
+			return fmt.Errorf("server.control.listen: %w", err)
 		}
 		d.control = append(d.control, l)
 	}
@@ -376,6 +378,7 @@ func (d *Daemon) needRestart(have, want *config.Config) []string {
 	}{
 		{"listen", len(d.cfg.Listen) > 0 || equalLists(have.Server.Listen, want.Server.Listen)},
 		{"control", (d.cfg.Socket != "" || have.Server.Control.Socket == want.Server.Control.Socket) &&
+			have.Server.Control.Listen == want.Server.Control.Listen &&
 			equalLists(have.Server.Control.Operators, want.Server.Control.Operators) &&
 			equalLists(have.Server.Control.Viewers, want.Server.Control.Viewers)},
 		{"metrics", have.Server.Metrics == want.Server.Metrics},

@@ -231,14 +231,6 @@ func (d *Daemon) Addrs() []netip.AddrPort { return d.server.Addrs() }
 // Socket returns the path of the control socket.
 func (d *Daemon) Socket() string { return d.control[0].Addr().String() }
 
-// Control returns the address of control for other hosts, as control.Dial takes it; "" without.
-func (d *Daemon) Control() string {
-	if len(d.control) < 2 {
-		return ""
-	}
-	return d.control[1].Address()
-}
-
 // Metrics returns the address of the metrics, nil without.
 func (d *Daemon) Metrics() net.Addr {
 	if d.metrics == nil {

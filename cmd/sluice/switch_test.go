@@ -44,13 +44,16 @@ func TestSwitchRefuses(t *testing.T) {
 }
 
 func TestSwitchEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	started := &watcher{want: "P4Runtime server", then: cancel}
-	if code := run(ctx, []string{"sluice", "switch", "--grpc", "127.0.0.1:0"}, started, started); code != 0 {
-		t.Errorf("exit code %d, want 0:\n%s", code, started.text.String())
-	}
-	if want := `level=WARN msg="this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one"`; !strings.Contains(started.text.String(), want) {
-		t.Errorf("no line %s in\n%s", want, started.text.String())
+	for _, args := range [][]string{{"--grpc", "127.0.0.1:0"}, {"--grpc", "0.0.0.0:0", "--insecure-plaintext"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		started := &watcher{want: "P4Runtime server", then: cancel}
+		if code := run(ctx, append([]string{"sluice", "switch"}, args...), started, started); code != 0 {
+			t.Errorf("%v: exit code %d, want 0:\n%s", args, code, started.text.String())
+		}
+		const want = `level=WARN msg="this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one"`
+		if !strings.Contains(started.text.String(), want) {
+			t.Errorf("%v: no line %s in\n%s", args, want, started.text.String())
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type Security struct {
 	// Plaintext allows plain text beyond this machine, for an end that has no TLS. Only flags that name the danger set
 	// it.
 	Plaintext bool
-	// Danger, after "plain text beyond this machine: ", says what comes of it and what allows it; "": nothing does.
+	// Danger ends the error for plain text that is not allowed: what comes of it, and what allows it. "": nothing does.
 	Danger string
 	// Oldest is the oldest version of TLS that may be spoken to a server, as crypto/tls has it; 0: TLS 1.3, for servers
 	// of Sluice's own.

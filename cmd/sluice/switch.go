@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
@@ -121,7 +122,7 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 		listeners = append(listeners, l)
 		log.Info("P4Runtime server", "address", l.Address(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
 	}
-	err = sw.RunAndServe(c.Context, listeners...)
+	err = task.Serve(c.Context, sw.Role(listeners...), log)
 	status := sw.Status()
 	for _, p := range ports {
 		n := status.Ports[p.id]

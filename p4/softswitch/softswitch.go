@@ -23,10 +23,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
@@ -209,20 +209,37 @@ func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
 	if err := g.Serve(l); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("serving P4Runtime: %w", err)
+		return err
 	}
 	return nil
 }
 
 // RunAndServe runs the switch and offers its service on all until ctx ends.
 func (s *Switch) RunAndServe(ctx context.Context, all ...net.Listener) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.Run(ctx) })
-	for _, l := range all {
-		g.Go(func() error { return s.Serve(ctx, l) })
-	}
-	return g.Wait()
+	return s.Role(all...).Run(ctx)
 }
+
+// Role is the switch as the work of a process: its ports, and its service on all. It is ready once it runs, for the
+// sockets are open already.
+func (s *Switch) Role(all ...net.Listener) task.Role {
+	tasks := []task.Task{{Name: "ports", Run: s.Run}}
+	for _, l := range all {
+		tasks = append(tasks, task.Task{Name: "P4Runtime", Run: func(ctx context.Context) error { return s.Serve(ctx, l) }})
+	}
+	return &role{tasks, make(chan struct{})}
+}
+
+type role struct {
+	tasks []task.Task
+	ready chan struct{}
+}
+
+func (r *role) Run(ctx context.Context) error {
+	close(r.ready)
+	return task.Run(ctx, r.tasks...)
+}
+
+func (r *role) Ready() <-chan struct{} { return r.ready }
 
 // Port is how a port is and what it has counted.
 type Port struct {

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicelb/sluice/gslb/awake"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/gslb/keepalive"
@@ -56,6 +57,7 @@ type Daemon struct {
 	cfg     Config
 	log     *slog.Logger
 	started time.Time
+	clock   *awake.Clock // by which the word of others goes by
 
 	server     *server.Server
 	relay      *relay.Relay
@@ -113,7 +115,7 @@ func New(c Config) (_ *Daemon, err error) {
 	}
 	c.Hold = cmp.Or(c.Hold, watch.DefaultHold)
 	d := &Daemon{
-		cfg: c, log: c.Log, started: time.Now(), ready: make(chan struct{}),
+		cfg: c, log: c.Log, started: time.Now(), clock: awake.New(nil), ready: make(chan struct{}),
 		sticky:  selection.NewStickyTable(stickyClients),
 		changed: make(chan struct{}, 1), orders: make(chan *order),
 		reloads: make(chan struct{}, 1), asked: make(chan chan<- error), settled: make(chan []config.File),
@@ -138,7 +140,7 @@ func New(c Config) (_ *Daemon, err error) {
 		OnChange: func(int, bool, int, string, time.Time) { d.poke() },
 	})
 	d.watches = watch.New(watch.Deps{
-		DataCenters: first.config.DataCenters, OnChange: d.poke, Hold: c.Hold, Log: c.Log,
+		DataCenters: first.config.DataCenters, OnChange: d.poke, Hold: c.Hold, Clock: d.clock, Log: c.Log,
 		Security: rpc.Security{Identity: c.Identity},
 	})
 	if err := d.listen(first.config); err != nil {
@@ -261,6 +263,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		{Name: "dns", Run: d.server.Run},
 		{Name: "keepalives", Run: d.keepalives.Run},
 		{Name: "controllers", Run: d.watches.Run},
+		{Name: "clock", Run: d.clock.Run},
 		{Name: "forwarding", Run: d.negatives.Run},
 		{Name: "watching files", Run: d.watchFiles},
 		{Name: "reading files", Run: d.readFiles},
@@ -416,7 +419,7 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 		if since, ok := d.watched[dc.Name]; ok && dc.Controller != "" {
 			watched[dc.Name] = since
 		} else if dc.Controller != "" {
-			watched[dc.Name] = time.Now()
+			watched[dc.Name] = d.clock.Now()
 			for _, after := range []time.Duration{firstWord, d.cfg.Hold} {
 				time.AfterFunc(after, d.poke) // a controller that was not heard then counts otherwise
 			}
@@ -429,13 +432,13 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 
 // publish composes what is known into one View, and tells of transitions.
 func (d *Daemon) publish(c *compiled, configError string) {
-	now := time.Now()
+	now := d.clock.Now()
 	results := d.keepalives.Snapshot()
 	answers := compose(c.config, observed{
-		keepalive: func(i int) verdict { return keepaliveVerdict(results[i], now, d.cfg.Hold) },
+		keepalive: func(i int) verdict { return keepaliveVerdict(results[i], now, d.clock.Since, d.cfg.Hold) },
 		controller: func(dataCenter int, vip string) verdict {
 			name := c.config.DataCenters[dataCenter].Name
-			return controllerVerdict(d.watches.VIP(name, vip), d.watched[name], now, d.cfg.Hold)
+			return controllerVerdict(d.watches.VIP(name, vip), now, d.clock.Since(d.watched[name]), d.cfg.Hold)
 		},
 	}, d.suspended, d.before, now)
 	states := &selection.States{Answers: make([]selection.State, len(answers)), RulesSuspended: make([]bool, len(c.config.Rules))}

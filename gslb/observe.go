@@ -13,10 +13,13 @@ import (
 )
 
 // keepaliveVerdict is what a keepalive says, as compose takes it. Of an answer that a load reporter has lost from sight,
-// what it said before stands for hold; then it counts as what a controller says that has lost a VIP from sight.
-func keepaliveVerdict(r keepalive.Result, now time.Time, hold time.Duration) verdict {
-	if r.Health != probe.Unknown && !r.Blind.IsZero() && now.Sub(r.Blind) >= hold {
-		return verdict{health: selection.Down, load: -1, reason: r.Reason, since: r.Blind.Add(hold), unseen: true}
+// what it said before stands for hold; then it counts as what a controller says that has lost a VIP from sight. age is
+// how long ago, of the time in which this process ran, something was.
+func keepaliveVerdict(r keepalive.Result, now time.Time, age func(time.Time) time.Duration, hold time.Duration) verdict {
+	if r.Health != probe.Unknown && !r.Blind.IsZero() {
+		if over := age(r.Blind) - hold; over >= 0 {
+			return verdict{health: selection.Down, load: -1, reason: r.Reason, since: now.Add(-over), unseen: true}
+		}
 	}
 	return verdict{health: healthOf(r.Health), load: r.Load, reason: r.Reason, since: r.Since, unseen: r.Unseen}
 }
@@ -56,16 +59,17 @@ const firstWord = time.Second
 
 // controllerVerdict is what a controller says of a VIP, as compose takes it; hold is how long its word stands. One
 // that says nothing of the VIP counts for nothing. Where nothing else vouches for the answer, a verdict is waited for
-// as long as a word would stand, since the controller was first watched. Then it counts as down: who lost a data
-// center from sight for so long does not send clients there while it can send them elsewhere.
-func controllerVerdict(v watch.VIP, watched, now time.Time, hold time.Duration) verdict {
-	switch age := now.Sub(watched); {
+// as long as a word would stand, since the controller was first watched: age ago, of the time in which this process
+// ran. Then it counts as down: who lost a data center from sight for so long does not send clients there while it can
+// send them elsewhere.
+func controllerVerdict(v watch.VIP, now time.Time, age, hold time.Duration) verdict {
+	switch {
 	case !v.Heard && !v.Refused && age < firstWord:
 		return verdict{load: -1}
 	case !v.Known() && age < hold:
 		return verdict{load: -1, reason: v.Reason, unseen: true}
 	case !v.Heard:
-		return verdict{health: selection.Down, load: -1, reason: v.Reason, since: watched.Add(hold), unseen: true}
+		return verdict{health: selection.Down, load: -1, reason: v.Reason, since: now.Add(hold - age), unseen: true}
 	case !v.Known():
 		return verdict{health: selection.Down, load: -1, reason: v.Reason, since: v.Since, unseen: true}
 	case v.Live:

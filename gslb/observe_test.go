@@ -28,7 +28,7 @@ func TestControllerVerdict(t *testing.T) {
 		{"live", watch.VIP{Heard: true, Live: true, Load: 7, Since: t1}, 0, verdict{health: selection.Up, load: 7, since: t1}},
 		{"dead", watch.VIP{Heard: true, Load: 255, Reason: "disabled", Since: t1}, 0, verdict{health: selection.Down, load: -1, reason: "disabled", since: t1}},
 	} {
-		if got := controllerVerdict(tt.vip, t0, t0.Add(tt.age), hold); got != tt.want {
+		if got := controllerVerdict(tt.vip, t0.Add(tt.age), tt.age, hold); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
@@ -53,7 +53,7 @@ func TestKeepaliveVerdict(t *testing.T) {
 		{"down, and sees nothing", keepalive.Result{Health: probe.Down, Load: none, Blind: t1.Add(1 - hold), Reason: "no traffic", Since: t0}, verdict{health: selection.Down, load: -1, reason: "no traffic", since: t0}},
 		{"down, and sees nothing for long", keepalive.Result{Health: probe.Down, Load: none, Blind: t1.Add(-hold), Reason: "no traffic", Since: t0}, verdict{health: selection.Down, load: -1, reason: "no traffic", since: t1, unseen: true}},
 	} {
-		if got := keepaliveVerdict(tt.result, t1, hold); got != tt.want {
+		if got := keepaliveVerdict(tt.result, t1, t1.Sub, hold); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/gslb/awake"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/watch"
 	"github.com/sluicelb/sluice/internal/rpc"
@@ -62,7 +63,10 @@ vips:
 		return background(t, c.Run)
 	}
 	changed := make(chan struct{}, 1)
+	clock := awake.New(nil)
+	background(t, clock.Run)
 	w := watch.New(watch.Deps{
+		Clock:       clock,
 		Hold:        10 * patience, // for slow machines
 		DataCenters: []config.DataCenter{{Name: "dc1", Region: config.None, Controller: socket}},
 		OnChange: func() {

@@ -111,7 +111,7 @@ func (w *Watcher) word(l *link, m *api.VIPs) {
 		return
 	}
 	connected := !s.controller.Connected
-	different := s.take(m, w.hold, w.account())
+	different := s.take(m)
 	s.stopTimer()
 	w.mu.Unlock()
 	if connected {
@@ -126,7 +126,7 @@ func (w *Watcher) word(l *link, m *api.VIPs) {
 func (w *Watcher) linkLost(l *link, err error) {
 	w.mu.Lock()
 	s := l.site
-	different := s.link == l && w.sites[s.name] == s && w.lost(s, err, w.account())
+	different := s.link == l && w.sites[s.name] == s && w.lost(s, err, w.clock.Now())
 	w.mu.Unlock()
 	if different {
 		w.onChange()
@@ -142,7 +142,7 @@ func (w *Watcher) lost(s *site, err error, now time.Time) bool {
 	case first:
 		w.log.Warn("no controller: nothing is known of its VIPs", "data_center", s.name, "controller", s.link.address, "err", err)
 	}
-	if left, holds := s.left(w.hold, now); holds && s.timer == nil {
+	if left, holds := s.left(); holds && s.timer == nil {
 		s.timer = time.AfterFunc(left, func() { w.expire(s) })
 	}
 	return different
@@ -151,13 +151,12 @@ func (w *Watcher) lost(s *site, err error, now time.Time) bool {
 // expire ends a hold, unless the controller has come back, or there is time left: that in which the process did not run.
 func (w *Watcher) expire(s *site) {
 	w.mu.Lock()
-	now := w.account()
-	left, holds := s.left(w.hold, now)
+	left, holds := s.left()
 	holds = holds && w.sites[s.name] == s
 	due := holds && left == 0
 	switch {
 	case due:
-		s.lost, s.lostSince, s.timer = true, now, nil
+		s.lost, s.lostSince, s.timer = true, w.clock.Now(), nil
 	case holds:
 		s.timer = time.AfterFunc(left, func() { w.expire(s) })
 	}

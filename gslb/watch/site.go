@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/gslb/awake"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/text"
 )
@@ -20,12 +21,13 @@ import (
 // A lost stream alone changes nothing but controller.
 type site struct {
 	name       string
-	link       *link // its words count; those of links before it are late
+	hold       time.Duration
+	clock      *awake.Clock // by which the hold goes by
+	link       *link        // its words count; those of links before it are late
 	controller Controller
 	heard      bool
 	lost       bool
-	word       time.Time     // when the last word came
-	asleep     time.Duration // for how long the process did not run since
+	word       time.Time // when the last word came
 	lostSince  time.Time
 	named      time.Time // since when there are these VIPs and no others
 	vips       map[string]entry
@@ -62,11 +64,12 @@ func (s *site) vip(name string) VIP {
 }
 
 // take brings the site in line with the controller's word and says whether anything is different now.
-func (s *site) take(m *api.VIPs, hold time.Duration, now time.Time) bool {
+func (s *site) take(m *api.VIPs) bool {
+	now := s.clock.Now()
 	next := make(map[string]entry, len(m.Vips))
 	for _, v := range m.Vips {
 		old, known := s.vips[v.Name]
-		next[v.Name] = take(v, old, known && !s.lost, hold, now)
+		next[v.Name] = s.takeVIP(v, old, known && !s.lost, now)
 	}
 	if !s.heard || !sameNames(s.vips, next) {
 		s.named = now
@@ -76,13 +79,13 @@ func (s *site) take(m *api.VIPs, hold time.Duration, now time.Time) bool {
 		s.controller = Controller{Connected: true, Since: now}
 	}
 	s.controller.Revision = m.IntentRevision
-	s.heard, s.lost, s.word, s.asleep, s.vips = true, false, now, 0, next
+	s.heard, s.lost, s.word, s.vips = true, false, now, next
 	return different
 }
 
-// take makes an entry of what is said of a VIP. Of one that the controller sees nothing of, what it said before stands
+// takeVIP makes an entry of what is said of a VIP. Of one that the controller sees nothing of, what it said before stands
 // for the hold, if that counts; then the VIP is lost from sight.
-func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time) entry {
+func (s *site) takeVIP(m *api.VIP, old entry, counts bool, now time.Time) entry {
 	e := entry{VIP: VIP{
 		Heard: true, Live: m.Load < loadreport.Offline, Load: int(min(m.Load, loadreport.Offline)),
 		LiveBackends: int(m.LiveBackends), TotalBackends: int(m.TotalBackends), Since: now,
@@ -95,7 +98,7 @@ func take(m *api.VIP, old entry, counts bool, hold time.Duration, now time.Time)
 		if !old.blind.IsZero() {
 			e.blind = old.blind
 		}
-		if e.Lost = !counts || old.Lost || now.Sub(e.blind) >= hold; !e.Lost {
+		if e.Lost = !counts || old.Lost || s.clock.Since(e.blind) >= s.hold; !e.Lost {
 			e.Live, e.Load, e.Reason = old.Live, old.Load, old.Reason
 		}
 	}
@@ -135,22 +138,11 @@ func (s *site) lose(err error, now time.Time) (first, different bool) {
 }
 
 // left returns how much of the hold is left, and false when nothing is held.
-func (s *site) left(hold time.Duration, now time.Time) (time.Duration, bool) {
+func (s *site) left() (time.Duration, bool) {
 	if !s.heard || s.lost || s.controller.Connected {
 		return 0, false
 	}
-	return max(s.word.Add(s.asleep+hold).Sub(now), 0), true
-}
-
-// overslept has the holds go on for as much longer.
-func (s *site) overslept(d time.Duration) {
-	s.asleep += d
-	for name, e := range s.vips {
-		if !e.blind.IsZero() {
-			e.blind = e.blind.Add(d)
-			s.vips[name] = e
-		}
-	}
+	return max(s.hold-s.clock.Since(s.word), 0), true
 }
 
 func (s *site) stopTimer() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/gslb/awake"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/internal/rpc"
 )
@@ -24,8 +25,6 @@ const (
 	silence = 4 * time.Second
 	// repeat is how often OnChange is called when nothing changes.
 	repeat = 10 * time.Second
-	// beat is how often Run notes that the process runs. Between two beats that are much further apart it did not.
-	beat = time.Second
 	// Pauses between attempts to reach a controller: doubled from the first to the last, less up to a half at random.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 2 * time.Second
@@ -39,6 +38,7 @@ type Deps struct {
 	OnChange func()
 	Security rpc.Security  // for controllers on other hosts
 	Hold     time.Duration // default DefaultHold
+	Clock    *awake.Clock  // by which a hold goes by; whose Run somebody else runs
 	Log      *slog.Logger  // default: none
 }
 
@@ -78,10 +78,9 @@ type Watcher struct {
 	hold     time.Duration
 	onChange func()
 	open     func(context.Context, string) (feed, error)
-	now      func() time.Time
+	clock    *awake.Clock
 
 	mu    sync.Mutex // guards all below, and the sites
-	awake time.Time  // when it was noted last that the process runs
 	run   func(*link)
 	sites map[string]*site // by data center, those that have a controller
 }
@@ -101,7 +100,7 @@ func New(d Deps) *Watcher {
 		hold:     cmp.Or(d.Hold, DefaultHold),
 		onChange: d.OnChange,
 		open:     func(ctx context.Context, address string) (feed, error) { return dial(ctx, address, d.Security) },
-		now:      time.Now,
+		clock:    d.Clock,
 		sites:    make(map[string]*site),
 	}
 	if w.log == nil {
@@ -131,7 +130,7 @@ func (w *Watcher) set(list []config.DataCenter) {
 		wanted[dc.Name] = true
 		s := w.sites[dc.Name]
 		if s == nil {
-			s = &site{name: dc.Name}
+			s = &site{name: dc.Name, hold: w.hold, clock: w.clock}
 			w.sites[dc.Name] = s
 		}
 		if s.link != nil && s.link.address == dc.Controller {
@@ -140,7 +139,7 @@ func (w *Watcher) set(list []config.DataCenter) {
 		if s.link != nil {
 			s.link.cancel()
 			if s.controller.Connected {
-				w.lost(s, fmt.Errorf("the controller is now at %s", dc.Controller), w.account())
+				w.lost(s, fmt.Errorf("the controller is now at %s", dc.Controller), w.clock.Now())
 			}
 		}
 		s.link = &link{site: s, address: dc.Controller, cancel: func() {}}
@@ -164,7 +163,6 @@ func (w *Watcher) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.mu.Lock()
-	w.awake = w.now()
 	w.run = func(l *link) {
 		ctx, cancel := context.WithCancel(ctx)
 		l.cancel = cancel
@@ -180,16 +178,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 	again := time.NewTicker(repeat)
 	defer again.Stop()
-	beats := time.NewTicker(beat)
-	defer beats.Stop()
 	for {
 		select {
 		case <-again.C:
 			w.onChange()
-		case <-beats.C:
-			w.mu.Lock()
-			w.account()
-			w.mu.Unlock()
 		case <-ctx.Done():
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -200,19 +192,6 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// account returns the time, and has no hold go by while the process did not run, as it was stopped or its machine
-// was: who heard nobody in that time cannot tell who was silent. w.mu is held.
-func (w *Watcher) account() time.Time {
-	now := w.now()
-	if gap := now.Sub(w.awake); w.run != nil && gap > 2*beat {
-		for _, s := range w.sites {
-			s.overslept(gap - beat)
-		}
-	}
-	w.awake = now
-	return now
 }
 
 // VIP returns what the controller of the data center says of the VIP of this name. Any goroutine may call it.

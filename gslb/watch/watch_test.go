@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/gslb/awake"
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/internal/rpc"
 )
@@ -72,16 +73,20 @@ func newRig(t *testing.T) *rig {
 		}
 		return a
 	}})
-	r.w = New(Deps{DataCenters: centers("dc1", "one"), OnChange: func() { r.changes.Add(1) }, Log: slog.New(handler)})
+	clock := awake.New(func() time.Time { return time.Now().Add(time.Duration(r.frozen.Load())) })
+	r.w = New(Deps{DataCenters: centers("dc1", "one"), OnChange: func() { r.changes.Add(1) }, Clock: clock, Log: slog.New(handler)})
 	r.w.open = r.open
-	r.w.now = func() time.Time { return time.Now().Add(time.Duration(r.frozen.Load())) }
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- r.w.Run(ctx) }()
+	done := make(chan error, 2)
+	for _, run := range []func(context.Context) error{clock.Run, r.w.Run} {
+		go func() { done <- run(ctx) }()
+	}
 	r.stop = func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+		for range cap(done) {
+			if err := <-done; err != nil {
+				t.Errorf("Run: %v", err)
+			}
 		}
 	}
 	return r

@@ -21,7 +21,8 @@ import (
 //   - Members without a verdict are candidates, or not, as the rule says. Where it says to wait, they are none while
 //     there are others, also in later clauses that the clause's policy leads to: waiting is for when nothing that may
 //     be given is known to be up. A client does not stick to what it gets in the meantime. Members that cannot be
-//     asked are not waited for: they count as down then.
+//     asked are not waited for: they count as down then. And nothing is waited for that changes nothing: where all
+//     that the verdicts may be come to the same, that is given at once, as an only member whose clause has AllAnswers.
 //   - Without candidates the policy decides. AllAnswers makes candidates of all but suspended members and those of weight 0, and of
 //     these as well if all are of weight 0; if still there are none it is as NextClause.
 //
@@ -67,8 +68,9 @@ type decision struct {
 	why   *Why
 	asked question
 
-	*rule // that decides; nil for none
-	found found
+	*rule                        // that decides; nil for none
+	unknown config.UnknownPolicy // the rule's, or AsDown to find out what that comes to
+	found   found
 }
 
 // found is the rule that has the client, and by what.
@@ -156,14 +158,62 @@ const (
 // maxLive is the size of groups from which on Select allocates.
 const maxLive = 1024
 
-// useRule tries the clauses of the rule.
+// useRule decides by the rule.
 func (d *decision) useRule() {
 	d.out.TTL = d.ttl
+	d.unknown = d.rule.unknown
 	if d.sticky != config.NotSticky && d.stick() {
 		return
 	}
+	may := d.tryClauses()
+	if d.out.Outcome != Wait {
+		return
+	}
+	wait, why := *d.out, d.why
+	d.why, d.unknown = nil, config.AsDown
+	d.forget()
+	d.tryClauses()
+	same := may.same(d.out)
+	if d.why = why; why != nil && same { // what was written down is that it waits
+		why.Clauses = why.Clauses[:0]
+		d.forget()
+		d.tryClauses()
+	}
+	if !same {
+		*d.out = wait
+	}
+}
+
+// forget has the clauses tried anew.
+func (d *decision) forget() {
+	d.out.Outcome, d.out.Policy, d.out.Clause, d.out.Cursor = NoRule, 0, config.None, config.None
+	d.out.N, d.out.Servers, d.out.Stick, d.out.MaxWait = 0, nil, false, 0
+}
+
+// prospect is what may be given by the verdicts that are waited for, but for the case that all of them are down.
+type prospect struct {
+	answer int32 // one that may be up; config.None: there is none
+	more   bool  // others may be
+	noData bool  // the name may turn out to have data of other types
+}
+
+// same reports whether what is given if all are down is given in all cases. That is to be asked of each answer that
+// may be up for itself: two that are give what one gives, or both.
+func (p prospect) same(down *Choice) bool {
+	switch {
+	case p.more || p.noData && p.answer >= 0:
+		return false
+	case p.noData:
+		return down.Outcome == NoData
+	}
+	return down.N == 1 && down.Answers[0] == p.answer
+}
+
+// tryClauses tries the clauses of the rule. If it comes to Wait, it says what for.
+func (d *decision) tryClauses() prospect {
 	var space [maxLive / 64]uint64
 	owner := free
+	may := prospect{answer: config.None}
 	waits := int32(config.None) // the first clause that verdicts yet to come may decide for
 	for i := range d.clauses {
 		c := &d.clauses[i]
@@ -184,20 +234,27 @@ func (d *decision) useRule() {
 		if c.kind == config.CNAME && owner == owned {
 			d.out.Clause = int32(i)
 			d.out.Outcome = NoData
-			return
+			return may
 		}
 		if t.live > 0 {
 			d.out.Clause = int32(i)
 			d.pick(c, live, t.live, mustLive)
 			d.out.Stick = d.out.Stick && waits < 0
-			return
+			return may
 		}
-		if waits < 0 && d.awaits(c, t, owner) {
-			waits = int32(i)
+		if d.awaits(c, t, owner) {
+			if waits < 0 {
+				waits = int32(i)
+			}
+			may.noData = may.noData || c.kind == config.CNAME && owner == maybe
+			if t.unknown > 0 {
+				may.more = may.more || t.unknown > 1 || may.answer >= 0 && may.answer != t.noVerdict
+				may.answer = t.noVerdict
+			}
 		}
 		if waits < 0 {
 			if d.applyPolicy(i, c, live) {
-				return
+				return may
 			}
 		} else if d.ends(c) {
 			break
@@ -207,6 +264,7 @@ func (d *decision) useRule() {
 	if waits >= 0 && owner < owned {
 		d.out.Clause, d.out.Outcome, d.out.MaxWait = waits, Wait, d.maxWait
 	}
+	return may
 }
 
 // awaits reports whether a clause without candidates may get some by the first verdicts.
@@ -287,9 +345,10 @@ func (d *decision) owns(c *clause) ownership {
 
 // tally is what scan counted.
 type tally struct {
-	able    int // members with something to say to the question
-	live    int
-	unknown int
+	able      int // members with something to say to the question
+	live      int
+	unknown   int
+	noVerdict int32 // the answer of one of these
 }
 
 // scan marks the members that are candidates for the question.
@@ -307,7 +366,7 @@ func (d *decision) scan(c *clause, live bitmap, how leniency) tally {
 			live.set(i)
 			t.live++
 		case noVerdict:
-			t.unknown++
+			t.unknown, t.noVerdict = t.unknown+1, m.answer
 		}
 	}
 	return t

@@ -269,8 +269,11 @@ func (d *decision) explainMember(m *member, s State) (is bool, reason string) {
 	case down:
 		return false, "down"
 	case noVerdict:
-		if d.unknown == config.Wait {
+		switch {
+		case d.unknown == config.Wait:
 			return false, "no verdict yet"
+		case d.rule.unknown == config.Wait:
+			return false, "no verdict yet, and none would change what is given"
 		}
 		return false, "no verdict yet, counts as down"
 	case unseen:

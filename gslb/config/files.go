@@ -66,14 +66,30 @@ const (
 	secret        // not for everybody on the machine
 )
 
-// reader returns what a file holds.
-type reader func(file string, access access) ([]byte, error)
+// reader returns what a file holds. With a root, which is a directory above it, that is all that may be read: a link
+// that leads out of it is not followed.
+type reader func(file string, access access, root string) ([]byte, error)
 
 // readFile reads a regular file of a sane size.
-func readFile(file string, access access) ([]byte, error) {
+func readFile(file string, access access, root string) ([]byte, error) {
+	stat, open, name := os.Stat, os.Open, file
+	if root != "" {
+		r, err := os.OpenRoot(root)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		if name, err = filepath.Rel(root, file); err != nil {
+			return nil, err
+		}
+		stat, open = r.Stat, r.Open
+	}
 	// A path that is not a regular file may block the open, or never end.
-	info, err := os.Stat(file)
+	info, err := stat(name)
 	if err != nil {
+		if _, elsewhere := os.Stat(file); root != "" && elsewhere == nil {
+			err = errLink
+		}
 		return nil, err
 	}
 	switch {
@@ -84,7 +100,7 @@ func readFile(file string, access access) ([]byte, error) {
 	case access == secret && info.Mode().Perm()&0o007 != 0:
 		return nil, fmt.Errorf("%s is a secret that everybody may use, mode %v: chmod o= it", file, info.Mode().Perm())
 	}
-	f, err := os.Open(file)
+	f, err := open(name)
 	if err != nil {
 		return nil, err
 	}

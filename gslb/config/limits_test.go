@@ -208,7 +208,7 @@ func TestZoneRecordsLimit(t *testing.T) {
 		t.Skip("a quarter of a million records are read without the race detector")
 	}
 	zone := func(n int) reader { // of n records
-		return func(string, access) ([]byte, error) {
+		return func(string, access, string) ([]byte, error) {
 			var b strings.Builder
 			b.WriteString("@ SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n")
 			for i := 2; i < n; {

@@ -63,18 +63,5 @@ func (r *lineReader) follow(c byte) {
 	}
 }
 
-// Read is there for the parser's signature, which asks for ReadByte where there is one.
-func (r *lineReader) Read(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	c, err := r.ReadByte()
-	if err != nil {
-		return 0, err
-	}
-	b[0] = c
-	return 1, nil
-}
-
 // current is the line of the byte before next, as far as it was handed out.
 func (r *lineReader) current() string { return string(r.data[r.start:min(r.next, len(r.data))]) }

@@ -30,15 +30,15 @@ type raw struct {
 // whether or not they are good: a change of any of them is a reason to load again.
 func Load(file string) (*Config, []File, error) {
 	files := []File{Look(file)}
-	data, err := readFile(file, public)
+	data, err := readFile(file, public, "")
 	if err != nil {
 		return nil, files, &strict.Problem{File: file, Message: unreadable(err)}
 	}
-	c, _, err := parse(file, data, func(path string, access access) ([]byte, error) {
+	c, _, err := parse(file, data, func(path string, access access, root string) ([]byte, error) {
 		if !slices.ContainsFunc(files, func(f File) bool { return f.Path == path }) {
 			files = append(files, Look(path)) // before it is read: what is written meanwhile is a change
 		}
-		return readFile(path, access)
+		return readFile(path, access, root)
 	})
 	return c, files, err
 }
@@ -184,12 +184,12 @@ func (p *parser) path(path string) string {
 	return filepath.Join(p.dir, path)
 }
 
-// also reads a file that belongs to the configuration.
-func (p *parser) also(file string, access access) ([]byte, error) {
+// also reads a file that belongs to the configuration, see reader.
+func (p *parser) also(file string, access access, root string) ([]byte, error) {
 	if !slices.Contains(p.files, file) {
 		p.files = append(p.files, file)
 	}
-	return p.read(file, access)
+	return p.read(file, access, root)
 }
 
 // contents reads the file that the value at path names.
@@ -198,7 +198,7 @@ func (p *parser) contents(path, name string, access access) ([]byte, string, boo
 		return nil, "", false
 	}
 	file := p.path(name)
-	data, err := p.also(file, access)
+	data, err := p.also(file, access, "")
 	if err != nil {
 		p.Add(path, "must be a file that can be read: %v", err)
 		return nil, file, false

@@ -773,7 +773,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed), []byte("$ORIGIN a.\n$GENERATE 1-3 b$ 1 A 192.0.2.$\n(\n"))
 	}
 	f.Fuzz(func(t *testing.T, data, file []byte) {
-		c, files, err := parse("f", data, func(name string, _ access) ([]byte, error) {
+		c, files, err := parse("f", data, func(name string, _ access, _ string) ([]byte, error) {
 			if len(file)%7 == 6 {
 				return nil, fs.ErrNotExist
 			}

@@ -124,7 +124,7 @@ func parseRecord(owner string, ttl int, rrtype, data, origin string) (dns.RR, er
 		return nil, errors.New("it is empty")
 	}
 	text := owner + " " + strconv.Itoa(ttl) + " IN " + rrtype + " " + data + "\n"
-	zp := dns.NewZoneParser(&lineReader{data: []byte(text)}, origin, "")
+	zp := dns.NewZoneParser(&speller{lineReader: &lineReader{data: []byte(text)}}, origin, "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil {
 		why, _ := parserProblem(err)
@@ -152,6 +152,9 @@ func parserProblem(err error) (string, int) {
 		return err.Error(), 0
 	}
 	line, _ := strconv.Atoi(m[2])
+	if data, ok := strings.CutPrefix(m[1], "bad RFC3597 Rdata: "); ok {
+		return fmt.Sprintf(`data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 section 5), is %s`, data), line
+	}
 	return m[1], line
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,9 @@ func TestRecordTypes(t *testing.T) {
 		{"absolute owner", "{name: WWW.Example.COM., type: A, data: 192.0.2.1}", "www.example.com. 3600 IN A 192.0.2.1"},
 		{"wildcard", "{name: '*', type: A, data: 192.0.2.1}", "*.example.com. 3600 IN A 192.0.2.1"},
 		{"escaped owner", `{name: 'a\.b\032c', type: A, data: 192.0.2.1}`, `a\.b\ c.example.com. 3600 IN A 192.0.2.1`},
+		{"X25 in quotes", `{name: x, type: X25, data: '"311061700956"'}`, "x.example.com. 3600 IN X25 311061700956"},
+		{"NAPTR without quotes", `{name: x, type: NAPTR, data: '100 50 s SIP+D2U "" y'}`, `x.example.com. 3600 IN NAPTR 100 50 "s" "SIP+D2U" "" y.example.com.`},
+		{"WKS", "{name: x, type: WKS, data: 192.0.2.1 udp domain}", `x.example.com. 3600 CLASS1 TYPE11 \# 12 c00002011100000000000004`},
 		{"data on several lines", "{name: x, type: TXT, data: \"( a\\nb ; (c\\n)\"}", `x.example.com. 3600 IN TXT "a" "b"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,6 +88,11 @@ func TestRecordProblems(t *testing.T) {
 		{"too much data", "{name: x, type: A, data: 192.0.2.1 192.0.2.2}", []string{data("A", "192.0.2.1 192.0.2.2", `garbage after rdata: "192.0.2.2"`)}},
 		{"a second record", `{name: x, type: A, data: "192.0.2.1\ny A 192.0.2.2"}`, []string{data("A", "192.0.2.1\ny A 192.0.2.2", "it goes on after the record: only parentheses continue it on another line")}},
 		{"a directive", `{name: x, type: A, data: "192.0.2.1\n$INCLUDE /etc/passwd"}`, []string{data("A", "192.0.2.1\n$INCLUDE /etc/passwd", "it goes on after the record: only parentheses continue it on another line")}},
+		{"no service", "{name: x, type: WKS, data: 192.0.2.1 99 smtp}", []string{data("WKS", "192.0.2.1 99 smtp", `bad WKS data: service must be 0..65535 or the name of one that this machine knows, is "smtp"`)}},
+		{"no services", "{name: x, type: WKS, data: 192.0.2.1}", []string{data("WKS", "192.0.2.1", "bad WKS data: must be an IPv4 address, a protocol and services, as 192.0.2.1 TCP smtp")}},
+		{"services of IPv6", "{name: x, type: WKS, data: '2001:db8::1 TCP smtp'}", []string{data("WKS", "2001:db8::1 TCP smtp", `bad WKS data: must begin with an IPv4 address, is "2001:db8::1"`)}},
+		{"services of no protocol", "{name: x, type: WKS, data: 192.0.2.1 sctp 1}", []string{data("WKS", "192.0.2.1 sctp 1", `bad WKS data: protocol must be TCP, UDP or 0..255, is "sctp"`)}},
+		{"an X25 with a comment", "{name: x, type: X25, data: '311061700956 ; x'}", []string{data("X25", "311061700956 ; x", "a semicolon outside of quotes begins a comment")}},
 		{"a comment", "{name: x, type: TXT, data: v=DKIM1; k=rsa}", []string{data("TXT", "v=DKIM1; k=rsa", "a semicolon outside of quotes begins a comment")}},
 		{"only a comment", "{name: x, type: TXT, data: ; k=rsa}", []string{data("TXT", "; k=rsa", "a semicolon outside of quotes begins a comment")}},
 		{"none in the unknown form", `{name: x, type: A, data: '\# 0'}`, []string{"f:4: zones[0].records[2]: must have the data of a A record: it has none"}},
@@ -164,6 +174,9 @@ func TestZoneProblems(t *testing.T) {
 		{"include from above", "- {name: example.com, file: above}", []string{"above:2: is not a zone file: failed to open `sub/../../up' as `../up': it must lie in the directory of the zone file, or below: \"sub/../../up\""}},
 		{"include of nothing", "- {name: example.com, file: nothing}", []string{"nothing:2: is not a zone file: failed to open `absent': file does not exist: \"absent\""}},
 		{"include with problems", "- {name: example.com, file: includes-problems}", []string{"sub/problems:2: must be of class IN, is of CH", `sub/problems:3: is not a zone file: bad AAAA AAAA: "192.0.2.1"`}},
+		{"bad services", "- {name: example.com, file: bad-wks}", []string{`bad-wks:4: is not a zone file: bad WKS data: service must be 0..65535 or the name of one that this machine knows, is "nonsense"`}},
+		{"an obsolete form", "- {name: example.com, file: bad-a6}", []string{`bad-a6:3: is not a zone file: data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 section 5), is "64"`}},
+		{"bad address in an include", "- {name: example.com, file: bad-include}", []string{`sub/bad wks:2: is not a zone file: bad NSAP data: must be 0x and an even number of hexadecimal digits, with points anywhere, is "0x4"`}},
 		{"file with problems", "- {name: example.com, file: problems}", []string{
 			"problems:8: must lie in the zone example.com., is www.example.org.", "problems:9: must be of class IN, is of CH",
 			"problems:10: must not be of type RRSIG: signed zones are not served, as signatures made elsewhere would not cover answers that follow health",
@@ -181,7 +194,7 @@ func TestZoneProblems(t *testing.T) {
 }
 
 // zoneFiles are files for tests.
-func zoneFiles(name string, _ access) ([]byte, error) {
+func zoneFiles(name string, _ access, _ string) ([]byte, error) {
 	text, ok := map[string]string{
 		"include": "@ IN SOA ns.example.net. h 1 2 3 4 5\n$INCLUDE /etc/passwd\n",
 		"problems": `; a comment
@@ -210,9 +223,36 @@ y AAAA 192.0.2.1
 		"sub/two":           "c 30 A 192.0.2.3",
 		"generate":          "@ SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$GENERATE 1-2 a$ A 192.0.2.$\nx 30 A 192.0.2.9\n$generate 1-1 b$ IN 60 A 192.0.2.$\n$GENERATE 1-1 c$ IN A 192.0.2.$\n$TTL 1h30m\n$GENERATE 1-1 d$ A 192.0.2.$\n",
 		"obsolete":          "@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx WKS \\# 5 c000020106\nx A6 \\# 1 80\nx TYPE22 \\# 1 47\nx SINK \\# 1 00\nx NXT y A\nx SIG A 1 3 60 20300101000000 20200101000000 1 example.com. AAAA\n",
-		"stars":             "@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nsub.* A 192.0.2.1\na*b A 192.0.2.2\n*.* A 192.0.2.3\nx!y A 192.0.2.4\n",
-		"owner":             " IN SOA ns.example.net. h 1 2 3 4 5\n",
-		"cut":               "@ IN SOA ns.example.net. h 1 2 3 4 5\nwww 60 IN",
+		"spellings": `@ 60 SOA ns.example.net. h 1 2 3 4 5
+@ NS ns.example.net.
+x X25 "311061700956" ; quoted
+	CLASS1 60 X25 ( ; in parentheses
+  "3110617" )
+a\ b 60 IN x25 311061700956
+g GPOS "-32.6882" 116.8652 "10.0"
+n NAPTR 100 50 s SIP+D2U "" _sip._udp
+n NAPTR 100 51 "s" SIP\;D2U !a\ \"b! r
+n NAPTR 100 52 "s" "SIP+D2U" "" s
+w WKS 192.0.2.1 TCP ( smtp ; mail
+  23 ) ; and telnet
+w WKS 192.0.2.2 17 domain
+w WKS 192.0.2.3 1
+w WKS \# 5 c000020406
+s NSAP 0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00
+x25 TXT X25 "WKS" 1
+`,
+		"includes-quoted": "$TTL 60\n@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$include \"sub/o n(e\" below ; quoted\n$INCLUDE sub\\047o\\ n\\(e\n" +
+			"$INCLUDE \"sub/last\"\n",
+		"sub/o n(e":   "a A 192.0.2.1\n",
+		"sub/last":    "b A 192.0.2.2\n$INCLUDE \"o n(e\" more\n",
+		"bad-wks":     "@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx WKS 192.0.2.1 TCP (\nnonsense )\ny A 192.0.2.1\n",
+		"bad-a6":      "@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx A6 64 ::1 a\n",
+		"bad-include": "@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$INCLUDE \"sub/bad wks\"\n",
+		"sub/bad wks": "a A 192.0.2.1\nx NSAP 0x4\n",
+
+		"stars": "@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nsub.* A 192.0.2.1\na*b A 192.0.2.2\n*.* A 192.0.2.3\nx!y A 192.0.2.4\n",
+		"owner": " IN SOA ns.example.net. h 1 2 3 4 5\n",
+		"cut":   "@ IN SOA ns.example.net. h 1 2 3 4 5\nwww 60 IN",
 		"good": "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\n@ NS NS\nns A 192.0.2.53\n$ORIGIN sub.example.com.\nwww 1h A 192.0.2.1\n\tAAAA 2001:db8::1\n" +
 			"$GENERATE 1-2 n$ 60 A 192.0.2.1$\nx!y TYPE65280 \\# 1 00",
 	}[name]
@@ -220,6 +260,46 @@ y AAAA 192.0.2.1
 		return nil, fs.ErrNotExist
 	}
 	return []byte(text), nil
+}
+
+// What a zone file includes lies in its directory or below, whatever links say: a problem in it tells what it holds.
+func TestIncludeOfLinks(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, err := range []error{
+		os.WriteFile(outside, []byte("the secret\n"), 0o600), os.Mkdir(in("sub"), 0o700), os.WriteFile(in("sub/real"), []byte("a A 192.0.2.1\n"), 0o600),
+		os.Symlink("sub/real", in("inside")), os.Symlink("../sub/real", in("sub/up")), os.Symlink(in("sub/real"), in("absolute")),
+		os.Symlink(outside, in("outside")), os.Symlink(filepath.Dir(outside), in("dir")), os.Symlink("gone", in("dangling")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const leads = "a link on the way leads out of the directory of the zone file, or is absolute"
+	for _, tt := range []struct{ include, want string }{
+		{"inside", ""},
+		{"sub/up", ""},
+		{in("inside"), ""},
+		{"absolute", leads},
+		{"outside", leads},
+		{in("outside"), leads},
+		{"dir/secret", leads},
+		{"dangling", "no such file or directory"},
+	} {
+		if err := os.WriteFile(in("zone"), []byte("@ SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$INCLUDE "+tt.include+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Parse(in("f"), []byte("zones: [{name: example.com, file: zone}]"))
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", tt.include, err)
+		case tt.want == "" && len(c.Zones[0].Records) != 3:
+			t.Errorf("%s: records %v", tt.include, c.Zones[0].Records)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), "zone:3: is not a zone file: failed to open `"+tt.include+"'") || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: got %v, want %s", tt.include, err, tt.want)
+		}
+	}
 }
 
 func TestZoneFile(t *testing.T) {
@@ -255,6 +335,13 @@ func TestZoneFileRecords(t *testing.T) {
 			"d1.example.com. 5400 IN A 192.0.2.1", "x.example.com. 30 IN A 192.0.2.9"}, nil},
 		{"obsolete", "example.com", []string{"example.com. 60 IN NS ns.example.net.", `x.example.com. 60 CLASS1 TYPE11 \# 5 c000020106`, `x.example.com. 60 CLASS1 TYPE22 \# 1 47`,
 			"x.example.com. 60 IN SIG A 1 3 60 20300101000000 20200101000000 1 example.com. AAAA", "x.example.com. 60 IN NXT y.example.com. A", `x.example.com. 60 CLASS1 TYPE38 \# 1 80`, `x.example.com. 60 CLASS1 TYPE40 \# 1 00`}, nil},
+		{"spellings", "example.com", []string{`a\ b.example.com. 60 IN X25 311061700956`, "example.com. 60 IN NS ns.example.net.", "g.example.com. 60 IN GPOS -32.6882 116.8652 10.0",
+			`n.example.com. 60 IN NAPTR 100 50 "s" "SIP+D2U" "" _sip._udp.example.com.`, `n.example.com. 60 IN NAPTR 100 51 "s" "SIP\;D2U" "!a\ \"b!" r.example.com.`, `n.example.com. 60 IN NAPTR 100 52 "s" "SIP+D2U" "" s.example.com.`,
+			`s.example.com. 60 CLASS1 TYPE22 \# 20 47000580005a0000000001e133ffffff00016100`,
+			`w.example.com. 60 CLASS1 TYPE11 \# 9 c00002010600000140`, `w.example.com. 60 CLASS1 TYPE11 \# 12 c00002021100000000000004`, `w.example.com. 60 CLASS1 TYPE11 \# 5 c000020301`, `w.example.com. 60 CLASS1 TYPE11 \# 5 c000020406`,
+			"x.example.com. 60 IN X25 311061700956", "x.example.com. 60 IN X25 3110617", `x25.example.com. 60 IN TXT "X25" "WKS" "1"`}, nil},
+		{"includes-quoted", "example.com", []string{"a.below.example.com. 60 IN A 192.0.2.1", "a.example.com. 60 IN A 192.0.2.1", "a.more.example.com. 60 IN A 192.0.2.1", "b.example.com. 60 IN A 192.0.2.2",
+			"example.com. 60 IN NS ns.example.net."}, []string{"sub/o n(e", "sub/last"}},
 		{"stars", "example.com", []string{"*.*.example.com. 60 IN A 192.0.2.3", "a*b.example.com. 60 IN A 192.0.2.2", "example.com. 60 IN NS ns.example.net.", "sub.*.example.com. 60 IN A 192.0.2.1", "x!y.example.com. 60 IN A 192.0.2.4"}, nil},
 		{"stars", "b.*.example.com", []string{"*.*.b.*.example.com. 60 IN A 192.0.2.3", "a*b.b.*.example.com. 60 IN A 192.0.2.2", "b.*.example.com. 60 IN NS ns.example.net.", "sub.*.b.*.example.com. 60 IN A 192.0.2.1", "x!y.b.*.example.com. 60 IN A 192.0.2.4"}, nil},
 	} {
@@ -328,7 +415,7 @@ func TestZoneWarnings(t *testing.T) {
 		})
 	}
 
-	c, _, err := parse("f", []byte("zones: [{name: example.com, file: ttls}]"), func(string, access) ([]byte, error) {
+	c, _, err := parse("f", []byte("zones: [{name: example.com, file: ttls}]"), func(string, access, string) ([]byte, error) {
 		return []byte("@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx 70 A 192.0.2.1\nx 60 A 192.0.2.2\nx 80 A 192.0.2.3\ny 3000000000 A 192.0.2.1\n"), nil
 	})
 	if err != nil {

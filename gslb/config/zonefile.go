@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strconv"
@@ -27,7 +29,7 @@ type zoneReader struct {
 
 // zoneSource is a file that is being read. It is what package dns takes for an open file.
 type zoneSource struct {
-	*lineReader
+	*speller
 	in   *zoneReader
 	file string
 	ttl  uint32 // of records that come without
@@ -36,12 +38,12 @@ type zoneSource struct {
 
 // ReadByte returns the next byte, and ends the file with its last.
 func (s *zoneSource) ReadByte() (byte, error) {
-	c, err := s.lineReader.ReadByte()
-	if err != nil {
+	c, err := s.speller.ReadByte()
+	if err == io.EOF {
 		if n := len(s.in.reading); n > 1 && s.in.reading[n-1] == s {
 			s.in.reading = s.in.reading[:n-1]
 		}
-	} else if c == '\n' {
+	} else if err == nil && c == '\n' {
 		s.follow()
 	}
 	return c, err
@@ -101,7 +103,7 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 	}
 	if err := zp.Err(); err != nil {
 		why, line := parserProblem(err)
-		p.fault(place{file: r.now().file, line: max(line, 1)}, "is not a zone file: %s", why)
+		p.fault(place{file: r.now().file, line: cmp.Or(line, r.now().line, 1)}, "is not a zone file: %s", why)
 		return false
 	}
 	return good
@@ -111,31 +113,35 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 func (r *zoneReader) now() *zoneSource { return r.reading[len(r.reading)-1] }
 
 func (r *zoneReader) enter(file string, data []byte, ttl uint32, said bool) *zoneSource {
-	s := &zoneSource{lineReader: &lineReader{data: data}, in: r, file: file, ttl: ttl, said: said}
+	s := &zoneSource{speller: &speller{lineReader: &lineReader{data: data}}, in: r, file: file, ttl: ttl, said: said}
 	r.reading = append(r.reading, s)
 	return s
 }
 
-var errOutside = errors.New("it must lie in the directory of the zone file, or below")
+var (
+	errOutside = errors.New("it must lie in the directory of the zone file, or below")
+	errLink    = errors.New("a link on the way leads out of the directory of the zone file, or is absolute")
+)
 
-// Open opens a file that the one that is being read includes.
-func (r *zoneReader) Open(name string) (fs.File, error) {
+// Open opens the file that the one that is being read includes. The parser's word for it is not asked: that is made
+// of the name, and does not tell whether it was absolute.
+func (r *zoneReader) Open(string) (fs.File, error) {
 	now := r.now()
-	// The name is relative to the directory, unless it was absolute: that is not to be seen any more.
-	if fields := strings.Fields(now.current()); len(fields) > 1 && filepath.IsAbs(strings.Trim(fields[1], `"`)) {
-		dir, err := filepath.Abs(r.dir)
-		if err != nil {
+	dir, file := r.dir, now.include
+	if filepath.IsAbs(file) {
+		var err error
+		if dir, err = filepath.Abs(dir); err != nil {
 			return nil, err
 		}
-		if name, err = filepath.Rel(dir, "/"+name); err != nil {
-			return nil, errOutside
-		}
+	} else {
+		file = filepath.Join(filepath.Dir(now.file), file)
 	}
-	if !filepath.IsLocal(name) {
+	name, err := filepath.Rel(dir, file)
+	if err != nil || !filepath.IsLocal(name) {
 		return nil, errOutside
 	}
-	file := filepath.Join(r.dir, name)
-	data, err := r.also(file, public)
+	file = filepath.Join(r.dir, name)
+	data, err := r.also(file, public, r.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -17,22 +17,45 @@ const (
 	// settle is how long files that others took the place of must be left alone before they are read: tools replace
 	// several.
 	settle = 250 * time.Millisecond
+	// restless is for how long files that are not left alone may go unread before that is told, and restlessTimes for
+	// how many times as long as they must be left alone.
+	restless      = 10 * time.Second
+	restlessTimes = 3
 )
 
+// reading is what the configuration was read from.
+type reading struct {
+	files []config.File
+	since time.Time // when they were first seen to be others; zero: they are not
+}
+
 // watchAlso has the files of the configuration watched from now on.
-func (d *Daemon) watchAlso(files []config.File) {
+func (d *Daemon) watchAlso(r reading) {
 	select {
 	case <-d.files: // not taken yet, and outdated
 	default:
 	}
-	d.files <- files
+	d.files <- r
 }
 
 // watchFiles asks for a reload when one of the files is no more what was read, once all of them seem to be complete.
+// Of files that go unread for long, as they are never left alone, it tells once.
 func (d *Daemon) watchFiles(ctx context.Context) error {
-	var read []config.File // as they were read; none while a reload that was asked for is under way
+	var read reading       // no files while a reload that was asked for is under way
 	var seen []config.File // as they were when looked at last, once they are others than those
 	var since time.Time    // when they were first seen so
+	var told string        // of what goes unread
+	tell := func(text string) {
+		if text == told {
+			return
+		}
+		select {
+		case <-d.unreads: // not taken yet, and outdated
+		default:
+		}
+		d.unreads <- text
+		told = text
+	}
 	pause := look
 	for {
 		select {
@@ -44,24 +67,44 @@ func (d *Daemon) watchFiles(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 		rules := d.view().Config.Server.Reload
-		if !rules.Watch || !changed(read) {
-			seen, pause = nil, look
+		if !rules.Watch || !changed(read.files) {
+			seen, pause, read.since = nil, look, time.Time{}
+			tell("")
 			continue
 		}
 		if seen == nil || changed(seen) {
-			seen, since = lookAt(read), time.Now()
+			seen, since = lookAt(read.files), time.Now()
 		}
-		left := patience(read, seen, rules.Settle) - time.Since(since)
-		if pause = min(left, look); pause > 0 {
+		if read.since.IsZero() {
+			read.since = since
+		}
+		alone := patience(read.files, seen, rules.Settle)
+		if pause = min(alone-time.Since(since), look); pause > 0 {
+			if told == "" && time.Since(read.since) >= max(restless, restlessTimes*alone) {
+				tell(unreadText(read, alone))
+			}
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case d.settled <- read:
-			read, seen, pause = nil, nil, look
+			read, seen, pause = reading{}, nil, look
 		}
 	}
+}
+
+// unreadText says which files go unread, and what to do about it. alone is for how long they must be left alone.
+func unreadText(read reading, alone time.Duration) string {
+	var names []string
+	for _, f := range read.files {
+		if f.Changed() {
+			names = append(names, f.Path)
+		}
+	}
+	return fmt.Sprintf("waits to be left alone for %v (server.reload.settle) since %s, and is written again before: %s; write "+
+		"another file and move it into its place, or have it read as it is by SIGHUP or `sluice gslb reload`",
+		alone, read.since.UTC().Format(time.RFC3339), few(names))
 }
 
 // patience is how long files must stay as they were seen before they are read in place of those that were.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
@@ -71,14 +72,14 @@ func TestWatchFiles(t *testing.T) {
 				}
 			}
 			synctest.Test(t, func(t *testing.T) {
-				d := &Daemon{files: make(chan []config.File, 1), settled: make(chan []config.File)}
+				d := &Daemon{files: make(chan reading, 1), settled: make(chan reading), unreads: make(chan string, 1)}
 				d.now.Store(&published{view: &responder.View{Config: &config.Config{Server: config.Server{
 					Reload: config.Reload{Watch: !tt.off, Settle: 10 * time.Second},
 				}}}})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- d.watchFiles(ctx) }()
-				d.watchAlso([]config.File{config.Look(in("file")), config.Look(in("link"))})
+				d.watchAlso(reading{files: []config.File{config.Look(in("file")), config.Look(in("link"))}})
 				changed := time.Now()
 				for _, s := range tt.steps {
 					time.Sleep(s.after)
@@ -103,6 +104,102 @@ func TestWatchFiles(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A file that is written again and again goes unread, and that is told once, until it is read or as it was.
+func TestRestlessFiles(t *testing.T) {
+	const alone = 10 * time.Second
+	file := filepath.Join(t.TempDir(), "file")
+	write := func(text string, when time.Time) {
+		if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.Chtimes(file, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before", time.Unix(1, 0))
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{files: make(chan reading, 1), settled: make(chan reading), unreads: make(chan string, 1)}
+		d.now.Store(&published{view: &responder.View{Config: &config.Config{Server: config.Server{
+			Reload: config.Reload{Watch: true, Settle: alone},
+		}}}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.watchFiles(ctx) }()
+		d.watchAlso(reading{files: []config.File{config.Look(file)}})
+		wantTold := func(when string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			select {
+			case text := <-d.unreads:
+				got = append(got, text)
+			default:
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, told (-want +got):\n%s", when, diff)
+			}
+		}
+		writes := 0
+		again := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(7 * time.Second) {
+				writes++
+				write(fmt.Sprint(writes), time.Now())
+			}
+		}
+		began := time.Now().Add(look).UTC().Format(time.RFC3339)
+		again(28 * time.Second)
+		wantTold("after 28 s")
+		again(14 * time.Second)
+		wantTold("after 42 s", "waits to be left alone for 10s (server.reload.settle) since "+began+", and is written again before: "+file+
+			"; write another file and move it into its place, or have it read as it is by SIGHUP or `sluice gslb reload`")
+		again(time.Minute)
+		wantTold("still so")
+
+		// It was read all the same, though not as it is by then: that is a try.
+		time.Sleep(alone + 2*look)
+		was := <-d.settled
+		d.watchAlso(was)
+		again(7 * time.Second)
+		wantTold("after a try in vain")
+		write("before", time.Unix(1, 0))
+		time.Sleep(2 * look)
+		wantTold("as it was", "")
+
+		write("anew", time.Now())
+		again(49 * time.Second)
+		if text := <-d.unreads; !strings.HasPrefix(text, "waits to be left alone") {
+			t.Errorf("told %q", text)
+		}
+		d.watchAlso(reading{files: []config.File{config.Look(file)}}) // an operator had it read
+		time.Sleep(2 * look)
+		wantTold("read", "")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What goes unread shows in the status until it is read.
+func TestUnreadShows(t *testing.T) {
+	r := start(t)
+	shown := func() string {
+		m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.ConfigError
+	}
+	r.unreads <- "waits"
+	r.eventually("it shows", func() bool { return shown() == "waits" })
+	if want := `msg="configuration goes unread" file=` + r.file + " why=waits"; strings.Count(r.log.String(), want) != 1 {
+		t.Errorf("the log does not have once: %s\n%s", want, r.log)
+	}
+	if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(); got != "" {
+		t.Errorf("after a reload: %s", got)
 	}
 }
 

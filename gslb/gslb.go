@@ -67,19 +67,21 @@ type Daemon struct {
 	control    []*rpc.Listener // the local socket, and one for other hosts if there is any
 	metrics    net.Listener    // nil without
 
-	changed chan struct{}      // holds a token when what is observed may have changed
-	reloads chan struct{}      // holds a token when the file is to be read again
-	asked   chan chan<- error  // who has the file read again, and wants to know what it came to
-	settled chan []config.File // the files have changed, from these, and seem to be complete
-	orders  chan *order        // of operators
-	loaded  chan loaded        // what a reload came to
-	files   chan []config.File // to the watcher of files: what the configuration was read from
+	changed chan struct{}     // holds a token when what is observed may have changed
+	reloads chan struct{}     // holds a token when the file is to be read again
+	asked   chan chan<- error // who has the file read again, and wants to know what it came to
+	settled chan reading      // the files have changed, from these, and seem to be complete
+	unreads chan string       // of files that have changed and go unread; empty: none do
+	orders  chan *order       // of operators
+	loaded  chan loaded       // what a reload came to
+	files   chan reading      // to the watcher of files: what the configuration was read from
 	load    func(file string) (*compiled, error)
 	now     atomic.Pointer[published]
 	ready   chan struct{}
 	sticky  *selection.StickyTable // lives through reloads: its keys are names
 
 	// Owned by loop.
+	unread    string // see published
 	stateFile string // config.Server.State
 	suspended suspended
 	before    map[string]answerState
@@ -93,6 +95,15 @@ type published struct {
 	compiled    *compiled
 	answers     []answerState // by index of Config.Answers
 	configError string
+	unread      string // what goes unread of the files
+}
+
+// notRunning says why the files as they are now are not what runs; empty when they are.
+func (p *published) notRunning() string {
+	if p.configError == "" || p.unread == "" {
+		return p.configError + p.unread
+	}
+	return p.configError + "\n" + p.unread
 }
 
 // compiled is what a configuration comes to.
@@ -118,8 +129,8 @@ func New(c Config) (_ *Daemon, err error) {
 		cfg: c, log: c.Log, started: time.Now(), clock: awake.New(nil), ready: make(chan struct{}),
 		sticky:  selection.NewStickyTable(stickyClients),
 		changed: make(chan struct{}, 1), orders: make(chan *order),
-		reloads: make(chan struct{}, 1), asked: make(chan chan<- error), settled: make(chan []config.File),
-		loaded: make(chan loaded), files: make(chan []config.File, 1),
+		reloads: make(chan struct{}, 1), asked: make(chan chan<- error), settled: make(chan reading),
+		loaded: make(chan loaded), files: make(chan reading, 1), unreads: make(chan string, 1),
 		load: load, teller: teller{log: c.Log},
 	}
 	first, err := d.load(c.File)
@@ -299,6 +310,11 @@ func (d *Daemon) loop(ctx context.Context) error {
 			d.reload(l)
 		case o := <-d.orders:
 			o.done <- d.obey(o)
+		case d.unread = <-d.unreads:
+			if d.unread != "" {
+				d.log.Warn("configuration goes unread", "file", d.cfg.File, "why", d.unread)
+			}
+			d.publish(d.now.Load().compiled, d.now.Load().configError)
 		}
 	}
 }
@@ -316,7 +332,7 @@ type loaded struct {
 func (d *Daemon) readFiles(ctx context.Context) error {
 	for {
 		var l loaded
-		var was []config.File // nil: it was asked for
+		var was reading // without files: it was asked for
 		select {
 		case <-ctx.Done():
 			return nil
@@ -325,7 +341,7 @@ func (d *Daemon) readFiles(ctx context.Context) error {
 		case was = <-d.settled:
 		}
 		l.next, l.err = d.load(d.cfg.File)
-		if was != nil {
+		if was.files != nil {
 			if changed(l.next.files) {
 				d.watchAlso(was)
 				continue
@@ -348,12 +364,13 @@ func (d *Daemon) reload(l loaded) {
 		defer func() { l.told <- l.err }()
 	}
 	running := d.now.Load()
+	d.unread = ""
 	if l.err != nil {
-		d.watchAlso(l.next.files)
+		d.watchAlso(reading{files: l.next.files})
 		if running.configError != l.err.Error() {
 			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", l.err)
-			d.publish(running.compiled, l.err.Error())
 		}
+		d.publish(running.compiled, l.err.Error())
 		return
 	}
 	next := l.next
@@ -426,7 +443,7 @@ func (d *Daemon) adopt(next *compiled, configError string) {
 		}
 	}
 	d.watched = watched
-	d.watchAlso(next.files)
+	d.watchAlso(reading{files: next.files})
 	d.publish(next, configError)
 }
 
@@ -453,7 +470,7 @@ func (d *Daemon) publish(c *compiled, configError string) {
 	view := &responder.View{
 		Config: c.config, Zones: c.zones, Rules: c.rules, States: states, Sticky: d.sticky, Negative: d.negatives,
 	}
-	d.now.Store(&published{view: view, compiled: c, answers: answers, configError: configError})
+	d.now.Store(&published{view: view, compiled: c, answers: answers, configError: configError, unread: d.unread})
 	d.server.Publish(view)
 	d.teller.tell(transitions(d.before, after), now)
 	d.before = after

@@ -54,7 +54,7 @@ var (
 	liveDesc       = desc("clause_live_answers", "Answers of the clause that may be given now.", "rule", "clause", "group")
 	controllerDesc = desc("controller_connected", "1 while the data center's controller is watched.", "data_center")
 	loadedDesc     = desc("config_loaded_timestamp_seconds", "When the running configuration was loaded.")
-	refusedDesc    = desc("config_refused", "1 while the configuration file is one that was refused.")
+	refusedDesc    = desc("config_refused", "1 while the configuration file as it is does not run: it was refused, or waits.")
 	tcpDesc        = desc("tcp_connections", "Open TCP connections.")
 )
 
@@ -116,7 +116,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	gauge(loadedDesc, float64(now.compiled.loadedAt.UnixMilli())/1000)
-	gauge(refusedDesc, truth(now.configError != ""))
+	gauge(refusedDesc, truth(now.notRunning() != ""))
 	gauge(tcpDesc, float64(c.d.server.Connections()))
 }
 

@@ -28,7 +28,7 @@ func (s service) GetStatus(_ context.Context, r *control.GetStatusRequest) (*con
 	counted := d.server.Counts()
 	m := &control.GetStatusResponse{
 		Time: stamp(time.Now()), StartedAt: stamp(d.started),
-		ConfigFile: d.cfg.File, ConfigLoadedAt: stamp(now.compiled.loadedAt), ConfigError: now.configError,
+		ConfigFile: d.cfg.File, ConfigLoadedAt: stamp(now.compiled.loadedAt), ConfigError: now.notRunning(),
 		Responses: responses(counted), Dropped: dropped(counted),
 	}
 	for _, a := range d.Addrs() {

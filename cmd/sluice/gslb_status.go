@@ -41,7 +41,7 @@ func writeGSLBStatus(w io.Writer, m *control.GetStatusResponse) error {
 	fmt.Fprintf(w, "configuration  %s, loaded %s\n", oneLine(m.ConfigFile), ago(now, m.ConfigLoadedAt))
 	fmt.Fprintf(w, "listens        %s\n", oneLine(strings.Join(m.Listeners, ", ")))
 	if m.ConfigError != "" {
-		fmt.Fprintf(w, "REFUSED        the file as it is now; what ran before runs on:\n%s\n", firstLines(m.ConfigError))
+		fmt.Fprintf(w, "NOT RUNNING    the file as it is now; what ran before runs on:\n%s\n", firstLines(m.ConfigError))
 	}
 	for _, list := range []struct {
 		title  string

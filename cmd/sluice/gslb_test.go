@@ -222,7 +222,7 @@ func TestGSLBStatusText(t *testing.T) {
 	}
 	want := `configuration  gslb.yaml, loaded 1m0s ago
 listens        127.0.0.1:5300
-REFUSED        the file as it is now; what ran before runs on:
+NOT RUNNING    the file as it is now; what ran before runs on:
 gslb.yaml:7: rules[0].ttl: must be 0..604800, is -1
 responses      udp NOERROR 12
 dropped        dropped_responses 3

@@ -162,6 +162,12 @@ func (c *Controller) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.cfg.Store.Absent() {
+		// What cannot be started leaves no store behind.
+		if err := c.firstIntent(text, unread); err != nil {
+			return err
+		}
+	}
 	db, state, err := store.Open(ctx, c.cfg.Store)
 	if err != nil {
 		return err
@@ -188,11 +194,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := state.Plan.Check(); err != nil {
 		return fmt.Errorf("the stored plan is damaged: %w", err)
 	}
+	if state.Intent.Revision == 0 {
+		if err := c.firstIntent(text, unread); err != nil {
+			return err
+		}
+	}
 	file := c.cfg.File
 	if unread != nil {
-		if state.Intent.Revision == 0 {
-			return fmt.Errorf("reading the intent: %w", unread)
-		}
 		// The service matters more than the file. A reload tries it again.
 		c.log.Error("the intent's file cannot be read, the stored intent stays", "revision", state.Intent.Revision, "err", unread)
 		file = ""
@@ -257,6 +265,17 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// firstIntent says what is wrong with the intent of a store that has none.
+func (c *Controller) firstIntent(text []byte, unread error) error {
+	switch {
+	case c.cfg.File == "":
+		return errors.New("no intent: the store is new and no --config file was given")
+	case unread != nil:
+		return fmt.Errorf("reading the intent: %w", unread)
+	}
+	return parse(c.cfg.File, string(text)).err
 }
 
 // reloads turns requests to reload into the file's new content.

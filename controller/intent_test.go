@@ -2,7 +2,9 @@ package controller_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -280,29 +282,43 @@ func TestVerdictsOfStrangers(t *testing.T) {
 	}
 }
 
+// A start without an intent says why, and leaves no store behind.
 func TestStartErrors(t *testing.T) {
 	dir := t.TempDir()
 	faulty := filepath.Join(dir, "faulty.yaml")
 	if err := os.WriteFile(faulty, []byte("vip_mac: x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty, stored := filepath.Join(dir, "empty"), filepath.Join(dir, "stored")
+	if err := os.Mkdir(empty, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	db, _, err := store.Open(t.Context(), store.Config{Dir: stored}) // as a controller leaves it that dies early
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
 	for _, test := range []struct {
-		name string
-		cfg  controller.Config
-		want string
+		name, file, listen string
+		want               string
 	}{
-		{"no intent at all", controller.Config{Store: store.Config{Dir: dir}, Listen: []string{"127.0.0.1:0"}},
-			"no intent: the store is new and no --config file was given"},
-		{"a file that is not there", controller.Config{File: "/does/not/exist", Store: store.Config{Dir: dir}, Listen: []string{"127.0.0.1:0"}},
-			"reading the intent: open /does/not/exist: no such file or directory"},
-		{"a faulty file and nothing stored", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: []string{"127.0.0.1:0"}},
-			faulty + `:1: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "x"`},
-		{"a network to listen on", controller.Config{File: faulty, Store: store.Config{Dir: dir}, Listen: []string{"0.0.0.0:9680"}},
+		{"no intent at all", "", "127.0.0.1:0", "no intent: the store is new and no --config file was given"},
+		{"a file that is not there", "/does/not/exist", "127.0.0.1:0", "reading the intent: open /does/not/exist: no such file or directory"},
+		{"a faulty file and nothing stored", faulty, "127.0.0.1:0", faulty + `:1: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "x"`},
+		{"a network to listen on", faulty, "0.0.0.0:9680",
 			`address "0.0.0.0:9680": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`},
 	} {
-		err := controller.New(test.cfg).Run(t.Context())
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
+		for _, data := range []string{filepath.Join(dir, "absent"), empty, stored} {
+			err := controller.New(controller.Config{File: test.file, Store: store.Config{Dir: data}, Listen: []string{test.listen}}).Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s, %s: got %v, want %s", test.name, filepath.Base(data), err, test.want)
+			}
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory was made: %v", err)
+	}
+	if list, err := os.ReadDir(empty); err != nil || len(list) > 0 {
+		t.Errorf("the empty data directory holds %v, %v", list, err)
 	}
 }

@@ -132,10 +132,7 @@ func (l *loop) begin(file string, text []byte) error {
 			return fmt.Errorf("the stored intent, revision %d: %w", stored.Revision, err)
 		}
 	}
-	switch {
-	case file == "" && stored.Revision == 0:
-		return errors.New("no intent: the store is new and no --config file was given")
-	case file == "" || store.Fingerprint(string(text)) == stored.Loaded && stored.Revision > 0:
+	if file == "" || store.Fingerprint(string(text)) == stored.Loaded && stored.Revision > 0 {
 		return nil
 	}
 	_, _, err := l.applyFile(context.Background(), parse(file, string(text)))

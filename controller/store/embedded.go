@@ -117,8 +117,11 @@ func (e *embedded) compact(ctx context.Context, revision int64) error {
 	return nil
 }
 
+// dataDir is where etcd keeps its files.
+func dataDir(dir string) string { return filepath.Join(dir, "etcd") }
+
 func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog.Logger) error {
-	data := filepath.Join(dir, "etcd")
+	data := dataDir(dir)
 	if err := checkFiles(data); err != nil {
 		return err
 	}

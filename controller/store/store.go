@@ -9,7 +9,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -47,6 +49,15 @@ type Config struct {
 
 	quota int64         // bytes of the embedded database; default maxDatabase
 	lapse time.Duration // after which a leader of an external store that is silent counts as gone; default 5s
+}
+
+// Absent reports that the data directory has no store yet: Open will make one.
+func (c Config) Absent() bool {
+	if c.Dir == "" {
+		return false
+	}
+	_, err := os.Stat(dataDir(c.Dir))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Store is an open store.

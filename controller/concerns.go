@@ -88,6 +88,8 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	for _, v := range m.Vips {
 		switch line := fmt.Sprintf("VIP %s", v.Name); {
 		case v.State == api.VIPStatus_STATE_DISABLED:
+		case v.Unseen: // a switch that may serve it is out of sight
+			dead = append(dead, fmt.Sprintf("it is not known whether %s takes traffic%s", line, because(v.Reason)))
 		case v.Load == loadreport.Offline:
 			dead = append(dead, line+" takes no traffic"+because(v.Reason))
 		case v.State != api.VIPStatus_STATE_ACTIVE:

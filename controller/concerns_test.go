@@ -55,6 +55,12 @@ func TestConcerns(t *testing.T) {
 			m.Vips[0].State, m.Vips[0].Load, m.Vips[0].Reason = api.VIPStatus_STATE_NO_BACKEND, 255, "no backend"
 			m.Pools[0].Backends[0].Health, m.Pools[0].Backends[0].Reason = api.Health_HEALTH_DOWN, "timeout"
 		}, []string{"CRITICAL VIP www takes no traffic: no backend", "WARNING backend web/web1 is down: timeout"}},
+		{"a VIP out of sight", func(m *api.GetStatusResponse) {
+			m.Switches = m.Switches[:1]
+			m.Switches[0].State = api.SwitchStatus_STATE_DISCONNECTED
+			v := m.Vips[0]
+			v.State, v.Load, v.Unseen, v.Reason = api.VIPStatus_STATE_UNPROGRAMMED, 255, true, "no switch is connected"
+		}, []string{"CRITICAL it is not known whether VIP www takes traffic: no switch is connected", "CRITICAL switch leaf1 is disconnected"}},
 		{"many dead VIPs", func(m *api.GetStatusResponse) {
 			m.Vips = nil
 			for i := range 4000 {

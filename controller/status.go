@@ -144,7 +144,7 @@ func (l *loop) vipStatus(v config.VIP, live liveShare, dead map[rows.BackendID]b
 		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
 	}
 	is := l.vipState(v, live.owned, dead)
-	m.State, m.Reason, m.Load = is.state, is.reason, l.vipLoad(v, is, live)
+	m.State, m.Reason, m.Load, m.Unseen = is.state, is.reason, l.vipLoad(v, is, live), is.unseen
 	return m
 }
 

@@ -188,8 +188,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	ends(0, "OK             all is well\n")
 	// The switch dies.
 	endSwitch()
-	ends(exitCritical, "CRITICAL       VIP www takes no traffic: no switch is connected\n"+
-		"CRITICAL       VIP alt takes no traffic: no switch is connected\nCRITICAL       switch leaf1 is disconnected: ")
+	ends(exitCritical, "CRITICAL       it is not known whether VIP www takes traffic: no switch is connected\n"+
+		"CRITICAL       it is not known whether VIP alt takes traffic: no switch is connected\nCRITICAL       switch leaf1 is disconnected: ")
 	if code, _, stderr := sluice(t, "status", "--controller", socket, "--exit-zero"); code != 0 || stderr != "" {
 		t.Errorf("status --exit-zero: exit code %d, stderr %q", code, stderr)
 	}

@@ -979,6 +979,7 @@ type VIPStatus struct {
 	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	Packets       *PacketCount           `protobuf:"bytes,9,opt,name=packets,proto3" json:"packets,omitempty"` // summed over the switches
 	Load          uint32                 `protobuf:"varint,40,opt,name=load,proto3" json:"load,omitempty"`     // as told to gslb: 0 idle .. 254 full; 255: no traffic may come
+	Unseen        bool                   `protobuf:"varint,41,opt,name=unseen,proto3" json:"unseen,omitempty"` // as told to gslb, see VIP: whether traffic may come is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1081,6 +1082,13 @@ func (x *VIPStatus) GetLoad() uint32 {
 		return x.Load
 	}
 	return 0
+}
+
+func (x *VIPStatus) GetUnseen() bool {
+	if x != nil {
+		return x.Unseen
+	}
+	return false
 }
 
 type WatchVIPsRequest struct {
@@ -4516,7 +4524,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\battempts\x18\x04 \x01(\rR\battempts\"=\n" +
 	"\vPacketCount\x12\x18\n" +
 	"\apackets\x18\x01 \x01(\x04R\apackets\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xa8\x03\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xc0\x03\n" +
 	"\tVIPStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -4527,7 +4535,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x05state\x18\a \x01(\x0e2\x1a.sluice.v1.VIPStatus.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x120\n" +
 	"\apackets\x18\t \x01(\v2\x16.sluice.v1.PacketCountR\apackets\x12\x12\n" +
-	"\x04load\x18( \x01(\rR\x04load\"\x86\x01\n" +
+	"\x04load\x18( \x01(\rR\x04load\x12\x16\n" +
+	"\x06unseen\x18) \x01(\bR\x06unseen\"\x86\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +

@@ -19,8 +19,12 @@ var switchCommand = &cli.Command{
 	Name:  "switch",
 	Usage: "run the embedded switch on network interfaces",
 	Description: "Runs the v1model program (bmv2 JSON and P4Info) that a controller pushes over P4Runtime, until\n" +
-		"SIGINT or SIGTERM. Until then it drops all frames. Programs with header stacks or unions, action\n" +
-		"profiles, parser value sets, clone, resubmit or recirculate are refused, and the reason is named.\n\n" +
+		"SIGINT or SIGTERM. Until then it drops all frames. Programs with header stacks or unions, tables\n" +
+		"with action profiles, parser value sets, clone, resubmit or recirculate are refused, and the\n" +
+		"reason is named.\n\n" +
+		"P4Info does not tell int<W> from bit<W> in keys and action parameters: write them as bit<W>, -1\n" +
+		"of int<12> as 0x0fff. Where ports are translated to strings, \"1\" is port 1, and a name stands for\n" +
+		"the highest number that is free, but for 511, which drops, and the CPU port.\n\n" +
 		"An interface that is a port should have no address of its own, and the hosts behind it no\n" +
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
 	Flags: append([]cli.Flag{

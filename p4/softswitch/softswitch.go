@@ -97,7 +97,7 @@ func New(cfg Config) *Switch {
 		cfg.Log = slog.Default()
 	}
 	s := &Switch{cfg: cfg, start: time.Now()}
-	s.server = server.New(server.Config{DeviceID: cfg.DeviceID, Plane: plane{s}, Log: cfg.Log})
+	s.server = server.New(server.Config{DeviceID: cfg.DeviceID, CPUPort: cfg.CPUPort, Plane: plane{s}, Log: cfg.Log})
 	s.cpu = worker{s: s, ingress: cfg.CPUPort}
 	return s
 }

@@ -147,12 +147,11 @@ type primitiveJSON struct {
 }
 
 type pipelineJSON struct {
-	Name           string            `json:"name"`
-	InitTable      *string           `json:"init_table"`
-	Tables         []tableJSON       `json:"tables"`
-	ActionProfiles []json.RawMessage `json:"action_profiles"`
-	Conditionals   []conditionalJSON `json:"conditionals"`
-	ActionCalls    []actionCallJSON  `json:"action_calls"`
+	Name         string            `json:"name"`
+	InitTable    *string           `json:"init_table"`
+	Tables       []tableJSON       `json:"tables"`
+	Conditionals []conditionalJSON `json:"conditionals"`
+	ActionCalls  []actionCallJSON  `json:"action_calls"`
 }
 
 type tableJSON struct {

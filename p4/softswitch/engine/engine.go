@@ -7,7 +7,7 @@
 // frames calls Runner.Process. Tables, counters, registers and multicast groups may be read and
 // written while packets run.
 //
-// What it does not run makes Load fail, with its place in the JSON: header stacks and unions, action profiles, parser
+// What it does not run makes Load fail, with its place in the JSON: header stacks and unions, tables with action profiles, parser
 // value sets, externs other than v1model's, clone, resubmit and recirculate. Where bmv2's behaviour is undefined,
 // this is what happens here: fields of headers that were never valid read 0, division by zero gives 0, a lookahead
 // beyond the packet is PacketTooShort, and a parser that loops ends with ParserTimeout. An assertion that does not

@@ -141,11 +141,6 @@ func TestLoadErrors(t *testing.T) {
 		{"counter size", section("counter_arrays", object{"name": "c", "size": -1}),
 			`counter_arrays[0] (c): size must be 0..67108864, is -1`},
 		{"no deparser", section("deparsers"), `deparsers: simple_switch needs one, called "deparser"`},
-		{"action profile", func() object {
-			prog := base()
-			prog["pipelines"].(array)[0].(object)["action_profiles"] = array{object{"name": "p"}}
-			return prog
-		}(), `pipelines[0] (ingress).action_profiles[0] (p): not supported`},
 		{"third pipeline", func() object {
 			prog := base()
 			prog["pipelines"] = append(prog["pipelines"].(array), object{"name": "third"})
@@ -161,7 +156,7 @@ func TestLoadErrors(t *testing.T) {
 			prog["pipelines"].(array)[0].(object)["conditionals"] = array{object{"name": "if", "expression": pkt("a")}}
 			return prog
 		}(), `pipelines[0] (ingress).conditionals[0] (if).expression: must be boolean`},
-		{"table type", inTable("type", "indirect_ws"), `pipelines[0] (ingress).tables[0] (t): table type "indirect_ws" is not supported`},
+		{"table type", inTable("type", "indirect_ws"), `pipelines[0] (ingress).tables[0] (t): table type "indirect_ws" is not supported: its actions are in an action profile`},
 		{"match type", inTable("match_type", "fuzzy"), `pipelines[0] (ingress).tables[0] (t): unknown match_type "fuzzy"`},
 		{"direct meter", inTable("direct_meters", "m"), `pipelines[0] (ingress).tables[0] (t).direct_meters: no direct meter "m"`},
 		{"next table", inTable("next_tables", object{"answer": "gone"}),

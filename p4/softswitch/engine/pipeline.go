@@ -66,9 +66,6 @@ func (c *compiler) compilePipelines() error {
 }
 
 func (c *compiler) compilePipeline(where at, j pipelineJSON) (*node, error) {
-	if len(j.ActionProfiles) > 0 {
-		return nil, where.named(".action_profiles", 0, nameOf(j.ActionProfiles[0])).errorf("not supported")
-	}
 	p := &pipeline{nodes: make(map[string]*node), next: make(map[*node][]*node)}
 	var names []string
 	for _, t := range j.Tables {
@@ -194,7 +191,7 @@ var matchKinds = map[string]MatchKind{
 func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	t := &Table{name: j.Name, size: j.MaxSize, counter: j.WithCounters, timeout: j.SupportTimeout, seed: rand.Uint64()}
 	if j.Type != "simple" {
-		return where.errorf("table type %q is not supported", j.Type)
+		return where.errorf("table type %q is not supported: its actions are in an action profile", j.Type)
 	}
 	if j.DirectMeters != nil {
 		if t.meter = c.directMeters[*j.DirectMeters]; t.meter == nil {

@@ -22,7 +22,7 @@ func (s *Server) SetForwardingPipelineConfig(_ context.Context, req *v1.SetForwa
 			return nil, invalid("%v needs a config", req.GetAction())
 		}
 		var err error
-		if next, err = newPipeline(req.GetConfig(), s.digestsDue); err != nil {
+		if next, err = newPipeline(req.GetConfig(), s.cfg.CPUPort, s.digestsDue); err != nil {
 			return nil, invalid("config: %v", err)
 		}
 	case v1.SetForwardingPipelineConfigRequest_COMMIT:

@@ -34,7 +34,7 @@ func newDigestRig(t *testing.T, config *v1.DigestEntry_Config) *digestRig {
 	if err := prototext.Unmarshal([]byte(text), info); err != nil {
 		t.Fatal(err)
 	}
-	ds, err := newDigests(info, newTypes(info), map[string][]int{"learn": {32, 16}}, make(chan struct{}, 1))
+	ds, err := newDigests(info, newTypes(info, 510), map[string][]int{"learn": {32, 16}}, make(chan struct{}, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

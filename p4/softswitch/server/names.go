@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -15,9 +16,10 @@ var errNoSuchName = errors.New("the string is not known")
 // names is a translation between the strings that clients use and numbers of the data plane (section "PSA Metadata
 // Translation"). Nobody configures it, so it makes itself: the decimal form of a number stands for that number as
 // long as nothing else does, and any other string gets the highest number that is free, for as long as the pipeline
-// lives.
+// lives. Strings may be of ports: none gets a number whose port drops, or is the CPU's.
 type names struct {
-	bits int
+	bits    int
+	special []uint64 // ports that no name gets
 
 	mu       sync.Mutex // guards what follows
 	numberOf map[string]uint64
@@ -25,8 +27,8 @@ type names struct {
 	next     uint64 // no number above is free
 }
 
-func newNames(bits int) *names {
-	return &names{bits: bits, numberOf: map[string]uint64{}, nameOf: map[uint64]string{}, next: ^uint64(0) >> (64 - bits)}
+func newNames(bits int, special []uint64) *names {
+	return &names{bits: bits, special: special, numberOf: map[string]uint64{}, nameOf: map[uint64]string{}, next: ^uint64(0) >> (64 - bits)}
 }
 
 // number returns the number of a string, ceil(bits/8) bytes. what names the string in errors.
@@ -49,7 +51,8 @@ func (n *names) number(name string, invent bool, what func() string) ([]byte, er
 		default:
 			free, ok := n.free()
 			if !ok {
-				return nil, status.Errorf(codes.ResourceExhausted, "%s: all %d numbers of %d bits stand for other strings", what(), len(n.nameOf), n.bits)
+				return nil, status.Errorf(codes.ResourceExhausted,
+					"%s: %d strings are known, and all other numbers of %d bits are those of special ports", what(), len(n.nameOf), n.bits)
 			}
 			number = free
 		}
@@ -68,7 +71,7 @@ func (n *names) number(name string, invent bool, what func() string) ([]byte, er
 // free returns the highest number that stands for no string. mu is held.
 func (n *names) free() (uint64, bool) {
 	for {
-		if _, taken := n.nameOf[n.next]; !taken {
+		if _, taken := n.nameOf[n.next]; !taken && !n.isSpecial(n.next) {
 			return n.next, true
 		}
 		if n.next == 0 {
@@ -76,6 +79,11 @@ func (n *names) free() (uint64, bool) {
 		}
 		n.next--
 	}
+}
+
+// isSpecial reports whether a number is that of a special port, or becomes it where the program cuts it to a port's width.
+func (n *names) isSpecial(number uint64) bool {
+	return n.bits >= portBits && slices.Contains(n.special, number&(1<<portBits-1))
 }
 
 // text returns the string of a number.

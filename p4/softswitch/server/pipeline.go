@@ -29,6 +29,7 @@ type pipeline struct {
 	registry  map[uint32]*register
 	digests   *digests
 	groups    map[uint32]*v1.MulticastGroupEntry
+	profiles  map[uint32]bool   // action profiles: no table has one, so they have no members
 	packetIn  *controllerHeader // nil: packet-ins carry no metadata
 	packetOut *controllerHeader
 	// unmet names what only P4Info has: the compiler found that no packet meets it.
@@ -47,6 +48,7 @@ type table struct {
 	timeout      bool
 	counter      bool
 	meter        bool
+	profiled     bool // its entries take their actions from an action profile, and so there are none
 	constEntries bool
 	constDefault bool
 	// notes are what clients asked to keep with entries, if anything; noteDefault that of the default.
@@ -103,7 +105,7 @@ type register struct {
 
 // newPipeline compiles a configuration. Its errors say what in it cannot be realised, all of it.
 // digestsDue gets a token when a digest may be due earlier than before.
-func newPipeline(config *v1.ForwardingPipelineConfig, digestsDue chan<- struct{}) (*pipeline, error) {
+func newPipeline(config *v1.ForwardingPipelineConfig, cpuPort uint16, digestsDue chan<- struct{}) (*pipeline, error) {
 	info := config.GetP4Info()
 	if info == nil {
 		return nil, errors.New("p4info is not set")
@@ -123,10 +125,11 @@ func newPipeline(config *v1.ForwardingPipelineConfig, digestsDue chan<- struct{}
 		meterBy:   map[uint32]*meter{},
 		registry:  map[uint32]*register{},
 		groups:    map[uint32]*v1.MulticastGroupEntry{},
+		profiles:  map[uint32]bool{},
 	}
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf("p4info: "+format, args...)) }
-	r := resolver{info: info, types: newTypes(info), program: program, foreign: foreignTable(info, program)}
+	r := resolver{info: info, types: newTypes(info, cpuPort), program: program, foreign: foreignTable(info, program)}
 	for _, t := range r.metFirst(info.GetTables()) {
 		resolved, err := r.table(t)
 		if err == nil && p.tableBy[resolved.id] != nil {
@@ -183,8 +186,10 @@ func newPipeline(config *v1.ForwardingPipelineConfig, digestsDue chan<- struct{}
 		resolved := &register{id: pre.GetId(), name: pre.GetName(), value: data.value, engine: e}
 		p.registers, p.registry[resolved.id] = append(p.registers, resolved), resolved
 	}
-	if len(info.GetActionProfiles()) > 0 {
-		problem("action profile %s: action profiles are not supported", info.ActionProfiles[0].GetPreamble().GetName())
+	for _, a := range info.GetActionProfiles() {
+		// No table has one that packets meet: the engine would not have loaded the program.
+		p.profiles[a.GetPreamble().GetId()] = true
+		p.unmet = append(p.unmet, "action profile "+a.GetPreamble().GetName())
 	}
 	if p.digests, err = newDigests(info, r.types, program.Digests(), digestsDue); err != nil {
 		problem("%w", err)
@@ -263,6 +268,9 @@ func (r *resolver) table(t *configv1.Table) (*table, error) {
 			return nil, err
 		}
 	}
+	if t.GetImplementationId() != 0 && r.program.Table(t.GetPreamble().GetName()) != nil {
+		return nil, errors.New("an action profile, but none in p4_device_config")
+	}
 	out := &table{
 		id:           t.GetPreamble().GetId(),
 		name:         t.GetPreamble().GetName(),
@@ -272,6 +280,7 @@ func (r *resolver) table(t *configv1.Table) (*table, error) {
 		timeout:      t.GetIdleTimeoutBehavior() == configv1.Table_NOTIFY_CONTROL,
 		counter:      r.hasDirectCounter(t),
 		meter:        r.hasDirectMeter(t),
+		profiled:     t.GetImplementationId() != 0,
 		constEntries: t.GetIsConstTable(),
 		constDefault: t.GetConstDefaultActionId() != 0 || e.ConstDefault(),
 		notes:        map[*engine.Installed]note{},

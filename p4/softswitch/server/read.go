@@ -162,9 +162,9 @@ func (s *Server) selectEntities(p *pipeline, shot *snapshot, e *v1.Entity) (resu
 	case *v1.Entity_DigestEntry:
 		return p.digests.read(e.DigestEntry)
 	case *v1.Entity_ActionProfileMember:
-		return none("action_profile_id", e.ActionProfileMember.GetActionProfileId())
+		return p.noneOfProfile(e.ActionProfileMember.GetActionProfileId())
 	case *v1.Entity_ActionProfileGroup:
-		return none("action_profile_id", e.ActionProfileGroup.GetActionProfileId())
+		return p.noneOfProfile(e.ActionProfileGroup.GetActionProfileId())
 	case *v1.Entity_ValueSetEntry:
 		return none("value_set_id", e.ValueSetEntry.GetValueSetId())
 	case *v1.Entity_ExternEntry:
@@ -181,6 +181,14 @@ func none(what string, id uint32) (result, error) {
 		return nil, invalid("%s %d is not in the P4Info", what, id)
 	}
 	return func(func(*v1.Entity) bool) {}, nil
+}
+
+// noneOfProfile selects of an action profile, or all, the members or groups.
+func (p *pipeline) noneOfProfile(id uint32) (result, error) {
+	if p.profiles[id] {
+		id = 0
+	}
+	return none("action_profile_id", id)
 }
 
 // selection is what a request selects of one table: some rows of the snapshot.

@@ -17,7 +17,8 @@
 // minimum; default entries have counters and meters, and a miss counts; entries of the program are const only where
 // P4Info says so; wildcard reads of what a program lacks are empty; digests may hold more than bit<W>, and int<W> is
 // in two's complement; types may be translated; a table that only P4Info has is kept, and met by no packet (where
-// only the device configuration has another, they belong to two programs).
+// only the device configuration has another, they belong to two programs), and so is an action profile that no table
+// has. Of keys and parameters P4Info does not tell int<W> from bit<W>: they are bit<W>, -1 of int<12> is 0x0fff.
 //
 // Nobody configures translations (section "PSA Metadata Translation"): a number stands for the same number of the
 // data plane, and for strings see names.
@@ -66,6 +67,7 @@ type Plane interface {
 // Config is what a Server needs.
 type Config struct {
 	DeviceID uint64
+	CPUPort  uint16 // that Plane takes for the CPU's
 	Plane    Plane
 	Log      *slog.Logger
 }

@@ -248,6 +248,9 @@ func (t *table) fieldIndex(id uint32) int {
 // action converts an action (section "Action Specification").
 func (t *table) action(a *v1.TableAction, isDefault bool) (engine.Call, error) {
 	direct, ok := a.GetType().(*v1.TableAction_Action)
+	if t.profiled && !isDefault {
+		return engine.Call{}, unimplemented("action profiles, of which table " + t.name + " takes its actions")
+	}
 	if !ok {
 		return engine.Call{}, invalid("table %s takes an action, not a member, group or action set", t.name)
 	}

@@ -65,6 +65,9 @@ func preambles(info *configv1.P4Info) []*configv1.Preamble {
 	for _, x := range info.GetDigests() {
 		all = append(all, x.GetPreamble())
 	}
+	for _, x := range info.GetActionProfiles() {
+		all = append(all, x.GetPreamble())
+	}
 	return all
 }
 
@@ -315,7 +318,7 @@ func TestTranslationToStrings(t *testing.T) {
 		{"names", v1.Update_INSERT, row("Ethernet0", "Ethernet1"), ""},
 		{"not decimal", v1.Update_INSERT, row("01", "5"), ""},
 		{"a number that the data plane lacks", v1.Update_INSERT, row("512", "5"), ""},
-		{"what a name stands for", v1.Update_INSERT, row("511", "5"), ""}, // "Ethernet0" does: 511 is another
+		{"what a name stands for", v1.Update_INSERT, row("509", "5"), ""}, // "Ethernet0" does: 509 is another
 		{"there", v1.Update_INSERT, row("Ethernet0", "5"), "AlreadyExists: table I.u: entry exists"},
 		{"empty", v1.Update_INSERT, row("", "5"), "OutOfRange: table I.u: field m.nm: empty, want a string"},
 		{"no such entry", v1.Update_DELETE, key("Ethernet7"), "NotFound: table I.u: no such entry"},
@@ -327,7 +330,7 @@ func TestTranslationToStrings(t *testing.T) {
 		}
 	}
 	r.holds(`table_entry:{table_id:$u}`,
-		row("01", "Ethernet0"), row("1", "5"), row("511", "5"), row("512", "5"), row("Ethernet0", "Ethernet1"))
+		row("01", "Ethernet0"), row("1", "5"), row("509", "5"), row("512", "5"), row("Ethernet0", "Ethernet1"))
 	r.holds(key("Ethernet0"), row("Ethernet0", "Ethernet1"))
 	r.holds(key("Ethernet7"))
 	host.Send(make([]byte, 60))
@@ -342,8 +345,49 @@ func TestTranslationToStrings(t *testing.T) {
 		updates = append(updates, &v1.Update{Type: v1.Update_INSERT, Entity: r.entity(row(fmt.Sprintf("name %d", i), "5"))})
 	}
 	all := details(r.write(updates...))
-	if last := all[len(all)-1]; last != "ResourceExhausted: table I.u: field m.nm: all 512 numbers of 9 bits stand for other strings" {
+	if last := all[len(all)-1]; last != "ResourceExhausted: table I.u: field m.nm: 510 strings are known, and all other numbers of 9 bits are those of special ports" {
 		t.Errorf("more names than numbers: %s", last)
+	}
+}
+
+// What no packet meets is kept, so far as this target has it: action profiles have no members.
+func TestActionProfilesThatNoPacketMeets(t *testing.T) {
+	config := programOf(t, "profiles")
+	r := newProgramRig(t, config)
+	host, _ := r.link(1)
+	_, at5 := r.link(5)
+	if want := `names="[table I.dead action profile I.spare action profile I.choice action profile I.members]"`; !strings.Contains(r.log.String(), want) {
+		t.Errorf("the log has no %s:\n%s", want, r.log)
+	}
+	const dead = `table_entry:{table_id:$dead match:{field_id:1 exact:{value:"\x07"}} action:{`
+	for _, tt := range []struct{ entity, want string }{
+		{`action_profile_member:{action_profile_id:$spare member_id:1 action:{action_id:$NoAction}}`, "Unimplemented: this target has no action profiles"},
+		{`action_profile_group:{action_profile_id:$choice group_id:1}`, "Unimplemented: this target has no action profiles"},
+		{dead + `action_profile_member_id:1}}`, "Unimplemented: this target has no action profiles, of which table I.dead takes its actions"},
+		{dead + `action:{action_id:$NoAction}}}`, "Unimplemented: this target has no action profiles, of which table I.dead takes its actions"},
+		{`table_entry:{table_id:$live match:{field_id:1 exact:{}} action:{action_profile_member_id:1}}`, "OutOfRange: table I.live: field h.e.type: empty, want a number of 16 bits"},
+		{`table_entry:{table_id:$live match:{field_id:1 exact:{value:"\x00"}} action:{action:{action_id:$fwd params:{param_id:1 value:"\x05"}}}}`, ""},
+	} {
+		if got := r.do(v1.Update_INSERT, tt.entity); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.entity, got, tt.want)
+		}
+	}
+	for _, profile := range []string{"$spare", "$choice", "$members"} {
+		r.holds(`action_profile_member:{action_profile_id:` + profile + `}`)
+		r.holds(`action_profile_group:{action_profile_id:` + profile + `}`)
+	}
+	r.holds(`table_entry:{table_id:$dead}`)
+	host.Send(make([]byte, 60))
+	<-at5
+
+	// One whose table packets meet is another program's.
+	c := proto.CloneOf(config)
+	for _, table := range c.P4Info.Tables {
+		table.ImplementationId = c.P4Info.ActionProfiles[0].Preamble.Id
+	}
+	want := "InvalidArgument: config: p4info: table I.live: an action profile, but none in p4_device_config"
+	if got := describe(r.setConfig(commit, c)); got != want {
+		t.Errorf("a profile of a table in use:\n got %s\nwant %s", got, want)
 	}
 }
 

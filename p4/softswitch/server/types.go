@@ -202,10 +202,12 @@ func (t *dataType) encode(values [][]byte, valid []bool) (data *v1.P4Data, restV
 type types struct {
 	info  *configv1.P4TypeInfo
 	names map[string]*names // by translation: types with the same URI share one
+	// special are ports that no string stands for.
+	special []uint64
 }
 
-func newTypes(info *configv1.P4Info) *types {
-	return &types{info: info.GetTypeInfo(), names: map[string]*names{}}
+func newTypes(info *configv1.P4Info, cpuPort uint16) *types {
+	return &types{info: info.GetTypeInfo(), names: map[string]*names{}, special: []uint64{dropPort, uint64(cpuPort)}}
 }
 
 // of resolves the type of a match field, a parameter or packet metadata: width and name as P4Info has them, and the
@@ -261,7 +263,7 @@ func (ts *types) translate(name string, to *configv1.P4NewTypeTranslation, bits 
 	}
 	key := translationOf(name, to)
 	if ts.names[key] == nil {
-		ts.names[key] = newNames(bits)
+		ts.names[key] = newNames(bits, ts.special)
 	}
 	if n := ts.names[key]; n.bits != bits {
 		return valueType{}, fmt.Errorf("type %s: strings for %d bits, but %s is for %d bits elsewhere", name, bits, key, n.bits)

@@ -172,7 +172,7 @@ func TestTypeErrors(t *testing.T) {
 			if err := prototext.Unmarshal([]byte(tt.spec), spec); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := newTypes(info).data(spec, &planeValues{widths: tt.widths}); err == nil || err.Error() != tt.want {
+			if _, err := newTypes(info, 510).data(spec, &planeValues{widths: tt.widths}); err == nil || err.Error() != tt.want {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})

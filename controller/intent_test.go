@@ -269,8 +269,11 @@ func TestVerdictsOfStrangers(t *testing.T) {
 		r    *api.SetBackendAdminRequest
 		want string
 	}{
-		{&api.SetBackendAdminRequest{Backend: "web9", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "web9" in any pool`},
-		{&api.SetBackendAdminRequest{Pool: "db", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "web1" in pool "db"`},
+		{&api.SetBackendAdminRequest{Backend: "web9", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "web9" in any pool; did you mean web1?`},
+		{&api.SetBackendAdminRequest{Pool: "web", Backend: "wbe2", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "wbe2" in pool "web"; did you mean web2?`},
+		{&api.SetBackendAdminRequest{Backend: "other", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "other" in any pool`},
+		{&api.SetBackendAdminRequest{Pool: "wbe", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no pool "wbe"; did you mean web?`},
+		{&api.SetBackendAdminRequest{Pool: "db", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no pool "db"`},
 		{&api.SetBackendAdminRequest{Backend: "web1"}, `invalid_argument: admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is ADMIN_UNSPECIFIED`},
 	} {
 		if _, err := d.SetBackendAdmin(t.Context(), test.r); err == nil || err.Error() != test.want {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -153,8 +154,13 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 // find names a backend of the intent; the pool may be left out where there is no doubt.
 func (l *loop) find(pool, backend string) (plan.BackendKey, error) {
 	var found []plan.BackendKey
+	var pools, backends []string // those that there are
 	for _, p := range l.intent.Pools {
+		pools = append(pools, p.Name)
 		for _, b := range p.Backends {
+			if pool == "" || pool == p.Name {
+				backends = append(backends, b.Name)
+			}
 			if b.Name == backend && (pool == "" || pool == p.Name) {
 				found = append(found, plan.BackendKey{Pool: p.Name, Backend: b.Name})
 			}
@@ -165,10 +171,20 @@ func (l *loop) find(pool, backend string) (plan.BackendKey, error) {
 		return found[0], nil
 	case len(found) > 1:
 		return plan.BackendKey{}, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("backend %q is in several pools, name one of: %s", backend, joinKeys(found)))
-	case pool != "":
-		return plan.BackendKey{}, connect.NewError(connect.CodeNotFound, fmt.Errorf("no backend %q in pool %q", backend, pool))
+	case pool != "" && !slices.Contains(pools, pool):
+		return plan.BackendKey{}, noPool(pool, pools)
 	}
-	return plan.BackendKey{}, connect.NewError(connect.CodeNotFound, fmt.Errorf("no backend %q in any pool", backend))
+	where := "any pool"
+	if pool != "" {
+		where = fmt.Sprintf("pool %q", pool)
+	}
+	err := fmt.Errorf("no backend %q in %s%s", backend, where, text.Meant("; ", backend, backends))
+	return plan.BackendKey{}, connect.NewError(connect.CodeNotFound, err)
+}
+
+// noPool is the error for a pool that is none of those that there are.
+func noPool(pool string, there []string) error {
+	return connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q%s", pool, text.Meant("; ", pool, there)))
 }
 
 func (l *loop) setAdmin(ctx context.Context, key plan.BackendKey, admin plan.Admin) error {

@@ -59,14 +59,16 @@ func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) 
 	}
 	m := new(api.ListBackendsResponse)
 	known := false
+	var pools []string
 	for _, p := range status.Pools {
+		pools = append(pools, p.Name)
 		if r.Pool == "" || r.Pool == p.Name {
 			known = true
 			m.Backends = append(m.Backends, p.Backends...)
 		}
 	}
 	if !known && r.Pool != "" {
-		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q", text.Cut(r.Pool)))
+		return nil, noPool(text.Cut(r.Pool), pools)
 	}
 	return m, nil
 }

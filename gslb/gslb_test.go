@@ -396,6 +396,9 @@ func TestSuspendAndActivate(t *testing.T) {
 	}{
 		{"nothing", &control.Selector{}, connect.CodeInvalidArgument, "the selector must name an answer, a data center, a region, an owner or a rule"},
 		{"a data center that is not there", &control.Selector{DataCenter: "par"}, connect.CodeNotFound, `no data center "par": there are ams, fra, nyc`},
+		{"a data center, nearly", &control.Selector{DataCenter: "FAR"}, connect.CodeNotFound, `no data center "FAR": there are ams, fra, nyc; did you mean fra?`},
+		{"an answer, nearly", &control.Selector{Answer: "fra_www"}, connect.CodeNotFound, `no answer "fra_www": there are ams-www, fra-www, nyc-www; did you mean fra-www?`},
+		{"a rule, nearly", &control.Selector{Rule: "wwww"}, connect.CodeNotFound, `no rule "wwww": there are www; did you mean www?`},
 		{"a data center and an owner without an answer in common", &control.Selector{DataCenter: "nyc", Owner: "shop"}, connect.CodeNotFound, `no answer has all of data center "nyc", owner "shop"`},
 		{"a rule and more", &control.Selector{Rule: "www", Owner: "shop"}, connect.CodeInvalidArgument, "a rule is chosen alone, without answer, data center, region and owner"},
 	} {

@@ -18,6 +18,7 @@ import (
 	"github.com/sluicelb/sluice/gslb/config"
 	"github.com/sluicelb/sluice/gslb/control"
 	"github.com/sluicelb/sluice/gslb/responder"
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // service is what operators call.
@@ -198,15 +199,16 @@ func find[T any](kind, name string, list []T, nameOf func(T) string) (int, error
 		have = append(have, nameOf(x))
 	}
 	const most = 20
-	text := "there is none"
+	there := "there is none"
 	if len(have) > 0 {
 		slices.Sort(have)
-		text = "there are " + strings.Join(have[:min(most, len(have))], ", ")
+		there = "there are " + strings.Join(have[:min(most, len(have))], ", ")
 		if more := len(have) - most; more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
+			there += fmt.Sprintf(" and %d more", more)
 		}
 	}
-	return config.None, connect.NewError(connect.CodeNotFound, fmt.Errorf("no %s %q: %s", kind, name, text))
+	err := fmt.Errorf("no %s %q: %s%s", kind, name, there, text.Meant("; ", name, have))
+	return config.None, connect.NewError(connect.CodeNotFound, err)
 }
 
 // question is what a client asks.

@@ -135,7 +135,7 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	interrupt()
 	check(0, "web/web1 takes new connections when it is up\n", "", "backend", "undrain", "web1")
 	check(0, "web/web2 takes new connections when it is up\n", "", "backend", "undrain", "web2")
-	check(2, "", "sluice: no backend \"web9\" in any pool\n", "backend", "drain", "web9")
+	check(2, "", "sluice: no backend \"web9\" in any pool; did you mean web1?\n", "backend", "drain", "web9")
 	check(2, "", "sluice: no pool \"db\"\n", "backend", "list", "--pool", "db")
 	check(2, "", "sluice: which BACKEND? `sluice backend drain --help` tells the usage\n", "backend", "drain")
 

@@ -336,14 +336,14 @@ func named(info *p4rt.Info, name string) ([]*p4rt.Table, []*p4rt.CounterArray, e
 	if counterErr == nil {
 		return nil, []*p4rt.CounterArray{counter}, nil
 	}
-	var there []string
+	var there, names []string
 	for _, table := range info.Tables() {
-		there = append(there, table.Name)
+		there, names = append(there, table.Name), append(names, table.Name, table.Name[strings.LastIndexByte(table.Name, '.')+1:])
 	}
 	for _, counter := range info.Counters() {
-		there = append(there, counter.Name+" (counter)")
+		there, names = append(there, counter.Name+" (counter)"), append(names, counter.Name)
 	}
-	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; there is: %s", name, strings.Join(there, ", ")))
+	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; %sthere is: %s", name, meant("", name, names), strings.Join(there, ", ")))
 }
 
 func entriesText(w io.Writer, h p4rt.Holding) error {

@@ -218,7 +218,7 @@ func TestTableErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
-			`no table or counter "vips" at the target; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, tally (counter)`},
+			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},

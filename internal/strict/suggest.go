@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/sluicelb/sluice/internal/text"
@@ -8,10 +9,7 @@ import (
 
 // suggestion says what may be meant by an unknown key.
 func suggestion(key string, fields []field) string {
-	if best := text.Nearest(key, words(fields)); best != "" {
-		return "did you mean " + best + "?"
-	}
-	return "must be one of " + names(fields)
+	return cmp.Or(text.Meant("", key, words(fields)), "must be one of "+names(fields))
 }
 
 func names(fields []field) string { return strings.Join(words(fields), ", ") }

@@ -3,15 +3,23 @@ package text
 import "strings"
 
 // Nearest returns the one of known that somebody may have meant who wrote word: at most two letters are other, missing
-// or too many, or stand in each other's place. It is "" when none is so near.
+// or too many, or stand in each other's place, and at most half of them. It is "" when none is so near.
 func Nearest(word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
-		if n := distance(strings.ToLower(word), k); n < least && n < len(k) {
+		if n := distance(strings.ToLower(word), strings.ToLower(k)); n < least && 2*n <= len(k) {
 			best, least = k, n
 		}
 	}
 	return best
+}
+
+// Meant asks, behind lead, for the one of known that is nearest to word; it is "" when none is near.
+func Meant(lead, word string, known []string) string {
+	if best := Nearest(word, known); best != "" {
+		return lead + "did you mean " + best + "?"
+	}
+	return ""
 }
 
 // distance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b

@@ -69,13 +69,22 @@ func TestList(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	known := []string{"status", "switch", "on"}
+	known := []string{"status", "switch", "on", "Berlin"}
 	for word, want := range map[string]string{
 		"statsu": "status", "Status": "status", "swtich": "switch", "switches": "switch",
-		"o": "on", "x": "", "": "", "stay": "", "nothing": "",
+		"berlin": "Berlin", "BELRIN": "Berlin", "o": "on", "no": "on", "an": "on", "ab": "", "x": "", "": "", "stay": "", "nothing": "",
 	} {
 		if got := Nearest(word, known); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}
+	}
+}
+
+func TestMeant(t *testing.T) {
+	if got := Meant("; ", "wbe", []string{"db", "web"}); got != "; did you mean web?" {
+		t.Errorf("got %q", got)
+	}
+	if got := Meant("; ", "other", []string{"db", "web"}); got != "" {
+		t.Errorf("got %q", got)
 	}
 }

@@ -86,6 +86,14 @@ func TestGSLBCommands(t *testing.T) {
 	check(2, nil, []string{"sluice: which NAME? `sluice gslb explain --help` tells the usage\n"}, "gslb", "explain")
 	check(2, nil, []string{`sluice: type: must be a record type, as A, AAAA or HTTPS, is "BLA"`}, "gslb", "query", "www.example.com", "BLA")
 	check(2, nil, []string{"sluice: --answer, --data-center, --region and --owner list what leads to answers"}, "gslb", "query", "www.example.com", "--owner", "web-team")
+	for flag, want := range map[string]string{"data-center": "berlin\nboston\n", "region": "america\neurope\n", "owner": "web-team\n"} {
+		if code, stdout, stderr := sluice(t, "gslb", "suspend", "--socket", socket, "--"+flag, "", completeFlag); code != 0 || stdout != want || stderr != "" {
+			t.Errorf("--%s is completed by %q, exit code %d, stderr %q, want %q", flag, stdout, code, stderr, want)
+		}
+	}
+	if _, stdout, _ := sluice(t, "gslb", "--socket", socket, "activate", "--rule", "w", completeFlag); !strings.Contains(stdout, "www\n") {
+		t.Errorf("--rule is completed by %q", stdout)
+	}
 	for _, verb := range []string{"suspend", "activate"} {
 		check(2, nil, []string{`sluice: no answer has all of data center "berlin", region "america"` + "\n"}, "gslb", verb, "--region", "america", "--data-center", "berlin")
 		check(2, nil, []string{`sluice: no answer has all of owner "mail-team"` + "\n"}, "gslb", verb, "--owner", "mail-team")

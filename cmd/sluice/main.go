@@ -51,7 +51,12 @@ func main() {
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	stdout, stderr = escaped{stdout}, escaped{stderr}
-	err := newApp(stdout, stderr).RunContext(ctx, args)
+	app := newApp(stdout, stderr)
+	if n := len(args); n > 1 && args[n-1] == completeFlag {
+		complete(ctx, app, args[1:n-1])
+		return 0
+	}
+	err := app.RunContext(ctx, args)
 	if err == nil {
 		return 0
 	}
@@ -83,7 +88,6 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // only main exits
 		OnUsageError:              flagError,
-		EnableBashCompletion:      true,
 		Flags: []cli.Flag{
 			cli.HelpFlag, // with a help command of its own, the app does not get it
 			&cli.BoolFlag{Name: "version", Usage: "print the version"},

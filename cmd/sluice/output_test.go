@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -98,34 +96,5 @@ func TestVersion(t *testing.T) {
 	code, stdout, stderr := sluice(t, "--version")
 	if want := regexp.MustCompile(`^sluice \S+, go1\.\S+\n$`); code != 0 || stderr != "" || !want.MatchString(stdout) {
 		t.Errorf("exit code %d, stdout %q, stderr %q, want %v", code, stdout, stderr, want)
-	}
-}
-
-// What the printed script makes of a line is what bash gets when somebody presses the key.
-func TestCompletion(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("bash is not on PATH")
-	}
-	_, script, _ := sluice(t, "completion", "bash")
-	binary := filepath.Join(t.TempDir(), "sluice")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, tt := range []struct {
-		words []string // the last one is being written
-		want  string
-	}{
-		{[]string{"st"}, "status"},
-		{[]string{"backend", ""}, "list drain undrain"},
-		{[]string{"backend", "drain", "--w"}, "--wait"},
-		{[]string{"gslb", "exp"}, "explain"},
-		{[]string{"config", "check", "refer"}, ""}, // files, which bash itself knows
-	} {
-		line := script + `COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; _sluice; echo "${COMPREPLY[*]}"`
-		out, err := exec.Command(bash, append([]string{"-c", line, binary}, tt.words...)...).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != tt.want {
-			t.Errorf("%v: %v, %q, want %q", tt.words, err, got, tt.want)
-		}
 	}
 }

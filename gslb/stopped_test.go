@@ -61,16 +61,15 @@ func TestStopped(t *testing.T) {
 		}
 		d.keepalives = keepalive.New(keepalive.Deps{Loads: loads, OnChange: func(int, bool, int, string, time.Time) { d.poke() }})
 		d.watches = watch.New(watch.Deps{Clock: d.clock, OnChange: d.poke, Hold: hold}) // it hears nobody
+		d.keepalives.Set(first.config.Keepalives)
+		d.watched = map[string]time.Time{"nyc": d.clock.Now()}
+		d.publish(first, "")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		tasks := []func(context.Context) error{d.clock.Run, d.keepalives.Run, d.watches.Run, d.loop}
 		for _, run := range tasks {
 			go func() { done <- run(ctx) }()
 		}
-		synctest.Wait()
-		d.keepalives.Set(first.config.Keepalives)
-		d.watched = map[string]time.Time{"nyc": d.clock.Now()}
-		d.publish(first, "")
 		after := func(what string, pause time.Duration, want ...string) {
 			t.Helper()
 			time.Sleep(pause)

@@ -348,4 +348,3 @@ func (h *hosts) since(controller string) string {
 	}
 	return status.Switches[0].State + " " + status.Switches[0].Since
 }
-

@@ -2,12 +2,12 @@ package config
 
 import (
 	"fmt"
+	"github.com/sluicelb/sluice/internal/strict"
 	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"github.com/sluicelb/sluice/internal/strict"
 )
 
 // index finds the objects of one kind by their names.

@@ -254,10 +254,23 @@ func TestRefusedSlotsShowOnTheirVIP(t *testing.T) {
 
 // Where a switch refuses the next generation of a pool's slots, the one before goes on serving its VIP.
 func TestRefusedGenerationKeepsTheOneBefore(t *testing.T) {
+	for _, refused := range []struct {
+		op    v1.Update_Type
+		table string
+	}{
+		{v1.Update_MODIFY, "vip"},
+		{v1.Update_INSERT, "slot"},
+		{v1.Update_INSERT, "backend"}, // so that some of the slots are not even tried
+	} {
+		t.Run(refused.table, func(t *testing.T) { refusedGeneration(t, refused.op, refused.table) })
+	}
+}
+
+func refusedGeneration(t *testing.T, op v1.Update_Type, table string) {
 	tg, d, o := setup(t)
 	before := tg.dump("slot", "backend", "vip")
 	tg.refuseIf(func(u *v1.Update) error {
-		if u.Type == v1.Update_MODIFY && isTable(t, u, "vip") {
+		if u.Type == op && isTable(t, u, table) {
 			return status.Error(codes.Internal, "not now")
 		}
 		return nil

@@ -31,8 +31,9 @@ type failures struct {
 	rows map[rows.Ref]*failure
 	// refused counts the rows that were, by every name that others may need them by.
 	refused map[rows.Ref]int
-	// stays has what is needed by rows that the switch holds against the plan. It is gathered in each pass.
-	stays map[rows.Ref]bool
+	// waits has the rows that are not tried, by every name that others may need them by, and stays what is needed by
+	// rows that the switch holds against the plan. Both are gathered in each pass.
+	waits, stays map[rows.Ref]bool
 }
 
 func newFailures() *failures {
@@ -81,7 +82,7 @@ func (f *failures) retry() {
 
 // begin starts a pass that writes these. Rows for which nothing is to be changed any more are forgotten.
 func (f *failures) begin(batches []rows.Batch) {
-	f.stays = make(map[rows.Ref]bool)
+	f.waits, f.stays = make(map[rows.Ref]bool), make(map[rows.Ref]bool)
 	if len(f.rows) == 0 {
 		return
 	}
@@ -99,7 +100,7 @@ func (f *failures) begin(batches []rows.Batch) {
 }
 
 // ready returns the changes of a batch that can be written now, to a switch that holds held. The others were refused not
-// long ago, or need a row that was, or take away what rows need that stay for such a reason.
+// long ago, or need a row that was or is left out here, or take away what rows need that stay for such a reason.
 func (f *failures) ready(batch rows.Batch, held *rows.Tables) rows.Batch {
 	if len(f.rows) == 0 {
 		return batch
@@ -108,12 +109,25 @@ func (f *failures) ready(batch rows.Batch, held *rows.Tables) rows.Batch {
 	for _, ch := range batch {
 		one := f.rows[ch.Row.Ref()]
 		if one != nil && !one.due && one.change == ch || f.blocks(ch) {
+			f.wait(ch)
 			f.stay(ch.Row, held)
 			continue
 		}
 		out = append(out, ch)
 	}
 	return out
+}
+
+// wait remembers that ch is not tried. Who needs a whole can do with a part of it that is not as wanted, but not without.
+func (f *failures) wait(ch rows.Change) {
+	if ch.Op == rows.Delete {
+		return
+	}
+	ref := ch.Row.Ref()
+	f.waits[ref] = true
+	if part, ok := ref.(rows.Part); ok && ch.Op == rows.Insert {
+		f.waits[part.Whole()] = true
+	}
 }
 
 // stay keeps what the row needs that the switch holds instead of this one.
@@ -131,7 +145,10 @@ func (f *failures) blocks(ch rows.Change) bool {
 		part, ok := ref.(rows.Part)
 		return f.stays[ref] || ok && f.stays[part.Whole()]
 	}
-	return slices.ContainsFunc(ch.Row.Needs(), func(need rows.Ref) bool { return f.refused[need] > 0 })
+	if _, ok := ch.Row.(rows.SlotOldRow); ok && f.stays[ch.Row.Ref()] {
+		return true // open flows go by it
+	}
+	return slices.ContainsFunc(ch.Row.Needs(), func(need rows.Ref) bool { return f.refused[need] > 0 || f.waits[need] })
 }
 
 // report returns a few failures for people.

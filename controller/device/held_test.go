@@ -106,6 +106,8 @@ func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 	slot := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1}
 	moving := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1}
 	old := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 1}
+	older := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 3}
+	bridge := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1, Grace: 3}
 	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
 	other := rows.VIPRow{ToPool: rows.ToPool{Pool: 2}}
 	ins := func(r rows.Row) rows.Change { return rows.Change{Op: rows.Insert, Row: r} }
@@ -133,6 +135,8 @@ func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 		{"backend gone", nil, ins(vip), del(backend), false},
 		{"slot gone before a VIP that leads to it", []rows.Row{vip}, mod(other), del(slot), true},
 		{"slot of another pool gone", []rows.Row{other}, mod(vip), del(slot), false},
+		{"old path changed while the slot looks at it", []rows.Row{moving, old}, mod(bridge), mod(older), true},
+		{"old path changed when the slot does not", []rows.Row{bridge, old}, mod(moving), mod(older), false},
 	}
 	for _, test := range tests {
 		f, held := newFailures(), rows.NewTables()
@@ -152,6 +156,43 @@ func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 		}
 		if len(f.rows)+len(f.refused) != 0 {
 			t.Errorf("%s: left over: %+v", test.name, f)
+		}
+	}
+}
+
+// What needs a refused row and waits for it lets others wait, and so on.
+func TestFailuresBlockWhatDependsOnWhatWaits(t *testing.T) {
+	backend := rows.BackendRow{ID: 3}
+	slot := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 3}
+	moving := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1}
+	old := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 3}
+	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
+	for _, test := range []struct {
+		name        string
+		waits, then rows.Change
+		blocked     bool
+	}{
+		{"vip before a slot to a backend that is not there", rows.Change{Op: rows.Insert, Row: slot}, rows.Change{Op: rows.Modify, Row: vip}, true},
+		{"vip of slots that are there, one of them as it was", rows.Change{Op: rows.Modify, Row: slot}, rows.Change{Op: rows.Insert, Row: vip}, false},
+		{"move without its old path", rows.Change{Op: rows.Insert, Row: old}, rows.Change{Op: rows.Modify, Row: moving}, true},
+		{"move with another old path", rows.Change{Op: rows.Modify, Row: old}, rows.Change{Op: rows.Modify, Row: moving}, true},
+	} {
+		f, held := newFailures(), rows.NewTables()
+		refused := rows.Change{Op: rows.Insert, Row: backend}
+		pass := func() int {
+			f.begin([]rows.Batch{{refused}, {test.waits}, {test.then}})
+			f.ready(rows.Batch{refused}, &held)
+			f.ready(rows.Batch{test.waits}, &held)
+			return len(f.ready(rows.Batch{test.then}, &held))
+		}
+		f.begin(nil)
+		f.add(refused, &held, codes.ResourceExhausted, "full")
+		if got := pass() == 0; got != test.blocked {
+			t.Errorf("%s: blocked %v, want %v", test.name, got, test.blocked)
+		}
+		f.done(backend)
+		if pass() == 0 {
+			t.Errorf("%s: still blocked after the backend was written", test.name)
 		}
 	}
 }

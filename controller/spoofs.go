@@ -123,10 +123,10 @@ func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
 		Switch: k.Switch, Port: uint32(k.Port), Mac: one.mac.String(),
 		Frames: one.frames, First: timestamppb.New(one.first), Last: timestamppb.New(one.last),
 	}
-	of := stationOf(l.intent, one.mac)
+	of := stationOf(l.intent, l.st.Plan, one.mac)
 	if k.Address.IsValid() {
 		m.Address, m.Sender = k.Address.String(), of.Name
-		if of = stationAt(l.intent, k.Address); of.Name != "" {
+		if of = stationAt(l.intent, l.st.Plan, k.Address); of.Name != "" {
 			m.StationMac = of.MAC.String()
 		}
 	}
@@ -134,10 +134,9 @@ func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
 	return m
 }
 
-// stationOf says whose MAC the intent pins, and to which port; no name for one that the intent has no more, and no
-// port for a MAC of VIPs.
-func stationOf(intent *config.Intent, mac packet.MAC) config.Station {
-	for s := range stations(intent) {
+// stationOf says whose MAC is pinned, and to which port; no name for one that is no more, and no port for a MAC of VIPs.
+func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Station {
+	for s := range stations(intent, st) {
 		if s.MAC == mac {
 			return s
 		}
@@ -148,9 +147,9 @@ func stationOf(intent *config.Intent, mac packet.MAC) config.Station {
 	return config.Station{}
 }
 
-// stationAt says whose address it is; no name for one that the intent has no more.
-func stationAt(intent *config.Intent, address netip.Addr) config.Station {
-	for s := range stations(intent) {
+// stationAt says whose address it is; no name for one that is no more.
+func stationAt(intent *config.Intent, st plan.State, address netip.Addr) config.Station {
+	for s := range stations(intent, st) {
 		if slices.Contains(s.Addresses, address) {
 			return s
 		}
@@ -158,8 +157,9 @@ func stationAt(intent *config.Intent, address netip.Addr) config.Station {
 	return config.Station{}
 }
 
-// stations yields all whose place the intent gives: backends by pool/backend, and the others by name.
-func stations(intent *config.Intent) iter.Seq[config.Station] {
+// stations yields all that are pinned: backends by pool/backend, the others by name, and backends that left the intent
+// and serve old flows.
+func stations(intent *config.Intent, st plan.State) iter.Seq[config.Station] {
 	return func(yield func(config.Station) bool) {
 		for _, pool := range intent.Pools {
 			for _, b := range pool.Backends {
@@ -173,6 +173,25 @@ func stations(intent *config.Intent) iter.Seq[config.Station] {
 		for _, s := range intent.Stations {
 			if !yield(s) {
 				return
+			}
+		}
+		for _, pool := range intent.Pools {
+			p := st.Pools[pool.Name]
+			if p == nil {
+				continue
+			}
+			for _, m := range p.Members {
+				if !m.Removed {
+					continue
+				}
+				s := config.Station{Name: fmt.Sprintf("%s (removed)", plan.BackendKey{Pool: pool.Name, Backend: m.Name}),
+					MAC: m.MAC, SwitchPort: m.Port}
+				if a, err := netip.ParseAddr(m.Address); err == nil {
+					s.Addresses = []netip.Addr{a}
+				}
+				if !yield(s) {
+					return
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/controller/tally"
@@ -84,6 +86,43 @@ func TestSpoofsAreNamed(t *testing.T) {
 			{4, "02:00:00:00:00:12", "10.0.0.11", "web/web1", 1, 103},
 		}, got); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A backend that left the intent is pinned while it serves old flows, and named.
+func TestSpoofsOfWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, testIntent, store.State{})
+		l.connect("leaf1")
+		var without strings.Builder
+		for line := range strings.Lines(testIntent) {
+			if !strings.Contains(line, "web1") {
+				without.WriteString(line)
+			}
+		}
+		l.in(func() {
+			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", without.String())); err != nil {
+				t.Error(err)
+			}
+		})
+		names := func() (got []string) {
+			l.in(func() {
+				of := stationOf(l.intent, l.st.Plan, packet.MAC{2, 0, 0, 0, 0, 0x11})
+				at := stationAt(l.intent, l.st.Plan, netip.MustParseAddr("10.0.0.11"))
+				got = []string{fmt.Sprintf("%q port %d", of.Name, of.SwitchPort), fmt.Sprintf("%q %s", at.Name, at.MAC)}
+			})
+			return got
+		}
+		if diff := cmp.Diff([]string{`"web/web1 (removed)" port 1`, `"web/web1 (removed)" 02:00:00:00:00:11`}, names()); diff != "" {
+			t.Errorf("while it serves old flows (-want +got):\n%s", diff)
+		}
+		l.verdict("web1", api.Health_HEALTH_DOWN)
+		l.connect("leaf1")
+		time.Sleep(time.Minute)
+		l.connect("leaf1")
+		if diff := cmp.Diff([]string{`"" port 0`, `"" 00:00:00:00:00:00`}, names()); diff != "" {
+			t.Errorf("afterwards (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -95,6 +95,8 @@ func (l *loop) astray(a *device.Astray, dead map[rows.BackendID]bool) (where str
 			to = fmt.Sprintf("to %v, which is not up", key)
 		case known:
 			to = fmt.Sprintf("to %v", key)
+		case id != 0:
+			to = "to a backend that was removed"
 		}
 		lost = lost || dead[id]
 		parts = append(parts, fmt.Sprintf("new flows of %d of %d slots go %s", a.New[id], a.Slots, to))

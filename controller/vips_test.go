@@ -253,6 +253,8 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to web/web3", ""},
 		{"a backend's row is", device.Degraded, pool(device.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
 			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go nowhere, open flows of 3 of 64 slots may break", ""},
+		{"slots of one that was removed are", device.Degraded, pool(device.Astray{Slots: 64, New: to{99: 16}}),
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to a backend that was removed", ""},
 		{"old paths are", device.Degraded, pool(device.Astray{Slots: 64, New: to{}, Old: 3}),
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: open flows of 3 of 64 slots may break", ""},
 		{"its ARP guard is", device.Degraded, row(device.Lack{Row: "arp_guard"}), "degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},

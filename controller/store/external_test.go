@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 )
@@ -95,6 +97,36 @@ func standBy(t *testing.T, at Config) *opening {
 		o.done <- s
 	}()
 	return o
+}
+
+// One that stands by says why it cannot take a store that is free, and takes it when it can.
+func TestStandbyOfAFullStore(t *testing.T) {
+	at := cluster(t)
+	first, _ := open(t, at)
+	second := standBy(t, at)
+	second.log.wait(t, "another controller has the store")
+	client, err := clientv3.New(clientv3.Config{Endpoints: at.Endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	full := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: 1}
+	if _, err := pb.NewMaintenanceClient(client.ActiveConnection()).Alarm(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	second.log.wait(t, `level=WARN msg="the store cannot be taken, and is tried again" `+
+		`err="taking the store: the store refuses the change: etcdserver: mvcc: database space exceeded"`)
+	if _, err := client.AlarmDisarm(t.Context(), &clientv3.AlarmMember{MemberID: 1, Alarm: pb.AlarmType_NOSPACE}); err != nil {
+		t.Fatal(err)
+	}
+	second.log.wait(t, "the store is free: this controller takes it")
+	if s := <-second.done; s != nil {
+		s.Close()
+	}
+	if n := strings.Count(second.log.text.String(), "is tried again"); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
 }
 
 // An external etcd is used through the same code. Of two controllers that are alive one has it; the other says

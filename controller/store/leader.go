@@ -70,6 +70,7 @@ func campaign(ctx context.Context, client *clientv3.Client, cfg Config) (*leader
 		l.lapse = defaultLapse
 	}
 	var told holder
+	var complaint string
 	for first := true; ; first = false {
 		other, err := l.take(ctx)
 		switch {
@@ -78,14 +79,17 @@ func campaign(ctx context.Context, client *clientv3.Client, cfg Config) (*leader
 		case err != nil && first:
 			return nil, err
 		case err != nil:
-			l.log.Debug("the store does not say who has it", "err", err)
+			if complaint != err.Error() {
+				complaint = err.Error()
+				l.log.Warn("the store cannot be taken, and is tried again", "err", err)
+			}
 		case other == nil:
 			if !first {
 				l.log.Info("the store is free: this controller takes it")
 			}
 			return l, nil
 		case *other != told:
-			told = *other
+			told, complaint = *other, ""
 			l.log.Warn("another controller has the store: this one stands by until it has left", "holder", told, "lapse", l.lapse)
 		}
 		l.wait(ctx, err == nil)

@@ -15,7 +15,7 @@ import (
 const (
 	maxVIPs     = limits.VIPSize
 	maxSlots    = limits.SlotSize
-	maxBackends = limits.BackendSize
+	maxBackends = limits.BackendSize / 2 // so that there is room for those that left it and serve on
 	maxPort     = limits.MaxPort
 	maxStations = 1024 // so that the pinned tables have room for these, the backends and the VIPs' MACs
 )

@@ -421,7 +421,7 @@ func TestWordsHaveRoomForAllVIPs(t *testing.T) {
 // What an intent may pin: backends, stations, and the MACs of VIPs. vip_mac is one more, and the rest of the tables is
 // for backends and MACs of VIPs that have just left the intent.
 func TestPinnedStationsHaveRoom(t *testing.T) {
-	if most := maxBackends + maxVIPs + 1 + maxStations; most > limits.PinnedSize*7/8 {
+	if most := 2*maxBackends + maxVIPs + 1 + maxStations; most > limits.PinnedSize*7/8 {
 		t.Errorf("%d stations can be pinned, the pipeline has %d rows", most, limits.PinnedSize)
 	}
 }

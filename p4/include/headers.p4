@@ -22,9 +22,9 @@ const bit<16> ARP_REPLY = 2;
 const bit<32> VIP_SIZE = 8192;
 const bit<32> SLOT_SIZE = 524288;
 const bit<32> MOVING_SIZE = 65536;
-const bit<32> BACKEND_SIZE = 16384;
+const bit<32> BACKEND_SIZE = 32768; // twice what a configuration may have: those that left it serve on for a while
 const bit<32> STATION_SIZE = 16384;
-const bit<32> PINNED_SIZE = 32768; // every backend, every MAC of a VIP, and the stations that are named
+const bit<32> PINNED_SIZE = 65536; // every backend, every MAC of a VIP, and the stations that are named
 const bit<32> METER_SIZE = 512;    // a cell for every port
 
 // Cells of the `tally` counter: why a packet that this pipeline owns went nowhere, or was mended.

@@ -20,9 +20,9 @@ const (
 	VIPSize     = 8192
 	SlotSize    = 524288
 	MovingSize  = 65536
-	BackendSize = 16384
+	BackendSize = 32768
 	StationSize = 16384
-	PinnedSize  = 32768
+	PinnedSize  = 65536
 	MeterSize   = 512
 )
 

@@ -225,7 +225,7 @@ func held(s *stage, out io.Writer, args []string) error {
 		return fmt.Errorf("no connections are held as %q", args[0])
 	}
 	for i, h := range conns {
-		server, err := h.ask("http://" + lab.VIP.String() + "/")
+		server, err := h.ask("http://" + vip.String() + "/")
 		if err != nil {
 			return fmt.Errorf("connection %d of %d, with %s: %w", i+1, len(conns), h.server, err)
 		}
@@ -238,7 +238,7 @@ func held(s *stage, out io.Writer, args []string) error {
 }
 
 func node(name string) (lab.Node, error) {
-	for _, n := range lab.Nodes {
+	for _, n := range topology.Segments[0].Nodes {
 		if n.Name == name {
 			return n, nil
 		}
@@ -252,9 +252,10 @@ func dsr(s *stage, out io.Writer, _ []string) error {
 	}
 	// Frames of closing connections may still be on their way.
 	return poll(func() error {
-		requests, replies, err := s.captures.verdict()
+		v, err := s.captures.judge()
 		if err == nil {
-			fmt.Fprintf(out, "%d frames to servers and %d replies: only the destination MAC differs\n", requests, replies)
+			fmt.Fprintf(out, "%d frames to servers and %d replies: only the destination MAC differs\n",
+				v.RequestsOut, v.RepliesOut)
 		}
 		return err
 	})
@@ -272,11 +273,11 @@ func claim(s *stage, _ io.Writer, args []string) error {
 	}
 	switch args[1] {
 	case "reply":
-		return s.Host(n.Name).Inject(packet.NewARPReply(n.MAC, lab.VIP, router.MAC, lab.RouterInside.Addr()))
+		return s.Host(n.Name).Inject(packet.NewARPReply(n.MAC, vip, router.MAC, router.Address.Addr()))
 	case "gratuitous":
-		return s.Host(n.Name).Inject(packet.NewARPRequest(n.MAC, lab.VIP, lab.VIP))
+		return s.Host(n.Name).Inject(packet.NewARPRequest(n.MAC, vip, vip))
 	case "hidden": // hardware type 24, in SNAP, behind an 802.1ad tag
-		f := packet.NewARPReply(n.MAC, lab.VIP, router.MAC, lab.RouterInside.Addr())
+		f := packet.NewARPReply(n.MAC, vip, router.MAC, router.Address.Addr())
 		f[15] = 24
 		return s.Host(n.Name).Inject(slices.Concat(f[:12], []byte{0x88, 0xa8, 0, 0, 0, 36, 0xaa, 0xaa, 3, 0, 0, 0}, f[12:]))
 	}
@@ -292,7 +293,7 @@ func claimed(s *stage, _ io.Writer, args []string) error {
 		}
 		for _, c := range status.GetArpClaims() {
 			if c.GetMac() == args[0] && fmt.Sprint(c.GetPort()) == args[1] && c.GetBackend() == args[2] &&
-				c.GetVipAddress() == lab.VIP.String() && c.GetCount() == 1 {
+				c.GetVipAddress() == vip.String() && c.GetCount() == 1 {
 				return nil
 			}
 		}
@@ -358,7 +359,7 @@ func disown(s *stage, out io.Writer, args []string) error {
 	}
 	heard := make(chan packet.ARP, 64)
 	answers := make(chan packet.ARP, 64)
-	for _, n := range lab.Nodes {
+	for _, n := range topology.Segments[0].Nodes {
 		stop, err := s.Host(n.Name).Capture(func(f lab.Frame) {
 			e := packet.Ethernet(f.Data)
 			if f.Sent || !e.IsValid() || e.Type() != packet.TypeARP {
@@ -382,7 +383,7 @@ func disown(s *stage, out io.Writer, args []string) error {
 		}
 		defer stop()
 	}
-	if err := s.Host(asker.Name).Inject(packet.NewARPRequest(asker.MAC, lab.VIP, address)); err != nil {
+	if err := s.Host(asker.Name).Inject(packet.NewARPRequest(asker.MAC, vip, address)); err != nil {
 		return err
 	}
 	select {
@@ -394,7 +395,7 @@ func disown(s *stage, out io.Writer, args []string) error {
 	for {
 		select {
 		case a := <-heard:
-			if a.Sender() == lab.VIP {
+			if a.Sender() == vip {
 				return fmt.Errorf("the VIP was heard as a sender, with MAC %s", a.SenderMAC())
 			}
 		default:
@@ -585,7 +586,7 @@ func frame(s *stage, out io.Writer, args []string) error {
 	first, last := fmt.Sprintf("frame %d", s.frames), fmt.Sprintf("fence %d", s.frames)
 	var mu sync.Mutex
 	received, fenced := map[string]int{}, map[string]bool{}
-	for _, n := range lab.Nodes {
+	for _, n := range topology.Segments[0].Nodes {
 		stop, err := s.Host(n.Name).Capture(func(f lab.Frame) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -610,7 +611,7 @@ func frame(s *stage, out io.Writer, args []string) error {
 	err = poll(func() error {
 		mu.Lock()
 		defer mu.Unlock()
-		if len(fenced) < len(lab.Nodes)-1 {
+		if len(fenced) < len(topology.Segments[0].Nodes)-1 {
 			return fmt.Errorf("the broadcast reached only %v", slices.Sorted(maps.Keys(fenced)))
 		}
 		return nil

@@ -6,9 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -20,12 +18,11 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
-	"github.com/sluicelb/sluice/p4/softswitch"
-	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
 const (
@@ -47,29 +44,16 @@ func TestDifferential(t *testing.T) {
 	if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
 		t.Skip("simple_switch_grpc is not on PATH")
 	}
-	cables, err := lab.NewCables(lab.BMv2, differentialPorts)
+	cables, err := namespaces.New(lab.Bare(differentialPorts), namespaces.BMv2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := cables.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	bmv2 := &device{name: "bmv2", target: cables.Target(), inject: func(p uint16, frame []byte) error { return cables.End(p).Inject(frame) }}
-	for p := uint16(1); p <= differentialPorts; p++ {
-		stop, err := cables.End(p).Capture(func(f lab.Frame) {
-			if !f.Sent {
-				bmv2.out(p, f.Data)
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer stop()
+	bmv2 := newDevice(t, "bmv2", cables)
+	links, err := lab.InProcess(lab.Bare(differentialPorts), lab.Options{Switch: lab.Embedded{}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	soft, stop := newSoftDevice(t)
-	defer stop()
+	soft := newDevice(t, "softswitch", links)
 
 	generator := &frames{rand.New(rand.NewPCG(differentialSeed, 0))}
 	type burst struct {
@@ -260,7 +244,7 @@ func (d *device) run(t *testing.T, f func(context.Context, *p4rt.Primary) error)
 
 // lastClaim comes to the CPU after everything else: when it is there, all before it are.
 func lastClaim() []byte {
-	return packet.NewARPReply(packet.MAC{2, 0xee, 0, 0, 0, 0xee}, testVIP, hostMAC(1), netip.MustParseAddr("10.0.0.1"))
+	return packet.NewARPReply(packet.MAC{2, 0xee, 0, 0, 0, 0xee}, vip, hostMAC(1), netip.MustParseAddr("10.0.0.1"))
 }
 
 // takePacketIns returns what comes to the CPU, up to the last claim.
@@ -337,44 +321,29 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 	return got, nil
 }
 
-func newSoftDevice(t *testing.T) (*device, func()) {
+// newDevice takes the far ends of a switch's cables until the test ends.
+func newDevice[H lab.Host, P any](t *testing.T, name string, l *lab.Lab[H, P]) *device {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
-	ends := map[uint16]*port.End{}
-	var closers []func() error
-	d := &device{name: "softswitch", target: listener.Addr().String(), inject: func(p uint16, frame []byte) error { ends[p].Send(frame); return nil }}
+	closeLater(t, l)
+	site := l.Sites[0]
+	d := &device{name: name, target: site.Target()}
+	d.inject = func(p uint16, frame []byte) error { return site.End(p).Inject(frame) }
 	for p := uint16(1); p <= differentialPorts; p++ {
-		side, end := port.NewLink()
-		if err := sw.AddPort(p, side); err != nil {
+		stop, err := site.End(p).Capture(func(f lab.Frame) {
+			if !f.Sent {
+				d.out(p, f.Data)
+			}
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
-		end.Receive(func(frame []byte) { d.out(p, frame) })
-		ends[p] = end
-		closers = append(closers, end.Close, side.Close)
+		t.Cleanup(stop)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- sw.RunAndServe(ctx, listener) }()
-	return d, func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		for _, c := range closers {
-			c()
-		}
-	}
+	return d
 }
-
-var testVIP = netip.MustParseAddr("10.0.0.100")
 
 func fenceMAC(port uint16) packet.MAC { return packet.MAC{2, 0xff, 0, 0, 0, byte(port)} }
 func vipMAC(n int) packet.MAC         { return packet.MAC{2, 0x53, 0x4c, 0, 0, byte(n)} }
-func hostMAC(port uint16) packet.MAC  { return packet.MAC{2, 0, 0, 0, 0, byte(port)} }
 
 // differentialRows is a state with every kind of row, and every kind of hole.
 func differentialRows(info *p4rt.Info) [][]*v1.Update {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
@@ -30,13 +31,13 @@ import (
 //	              |        | 4 -- web3, floods
 func TestFloodsOnTargets(t *testing.T) {
 	needNamespaces(t)
-	t.Run("softswitch-veth", func(t *testing.T) { floodTarget(t, lab.Softswitch(buildSluice(t)), 10_000) })
+	t.Run("softswitch-veth", func(t *testing.T) { floodTarget(t, namespaces.Softswitch(buildSluice(t)), 10_000) })
 	t.Run("bmv2", func(t *testing.T) {
 		if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
 			t.Skip("simple_switch_grpc is not on PATH")
 		}
 		// It forwards a few times as much, so that what waits does so in the controller.
-		floodTarget(t, lab.BMv2, 5_000)
+		floodTarget(t, namespaces.BMv2, 5_000)
 	})
 }
 
@@ -59,19 +60,19 @@ vips:
 // flooded is a controller of a switch whose ports are the test's.
 type flooded struct {
 	t      *testing.T
-	cables *lab.Cables
+	cables *lab.Site[*namespaces.Machine, string]
 	client *api.Client
 	last   atomic.Int64 // UnixNano: when a new flow came to web2
 }
 
-func floodTarget(t *testing.T, sw lab.Switch, rate int) {
+func floodTarget(t *testing.T, sw lab.Switch[string], rate int) {
 	const floor = 200 * time.Millisecond // noise of the machine, which would count for much in what takes milliseconds
 	f := newFlooded(t, sw)
 	defer f.send(500, func(n int) []byte {
 		return packet.NewTCP(packet.Segment{
 			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 0xc}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
 			Src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1024+n%60_000)),
-			Dst: netip.AddrPortFrom(lab.VIP, 80), Flags: packet.SYN,
+			Dst: netip.AddrPortFrom(vip, 80), Flags: packet.SYN,
 		})
 	}, 1)()
 	failover, failovers := median(repeat, f.failover)
@@ -88,7 +89,7 @@ func floodTarget(t *testing.T, sw lab.Switch, rate int) {
 	}{
 		{"claims", []uint16{4}, func(e *api.Event) bool { return e.GetArpClaim() != nil }, func(n int) []byte {
 			mac := packet.MAC{2, 9, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
-			return packet.NewARPReply(mac, lab.VIP, packet.Broadcast, lab.VIP)
+			return packet.NewARPReply(mac, vip, packet.Broadcast, vip)
 		}},
 		{"new MACs", []uint16{4}, func(e *api.Event) bool { return e.GetStationsFull() != nil }, func(n int) []byte {
 			return plain(packet.MAC{2, 8, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
@@ -114,17 +115,14 @@ func floodTarget(t *testing.T, sw lab.Switch, rate int) {
 	}
 }
 
-func newFlooded(t *testing.T, sw lab.Switch) *flooded {
+func newFlooded(t *testing.T, sw lab.Switch[string]) *flooded {
 	t.Helper()
-	cables, err := lab.NewCables(sw, 4)
+	l, err := namespaces.New(lab.Bare(4), sw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := cables.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeLater(t, l)
+	cables := l.Sites[0]
 	f := &flooded{t: t, cables: cables}
 	stop, err := cables.End(3).Capture(func(frame lab.Frame) {
 		in := packet.Ethernet(frame.Data)

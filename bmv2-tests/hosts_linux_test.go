@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
 )
 
 // hosts is the lab with every role on a host of its own: they meet in a network for management, over TLS.
@@ -222,7 +223,7 @@ func TestRolesOnOtherHosts(t *testing.T) {
 		}
 	}
 
-	l, err := lab.NewNamespaces(h)
+	l, err := namespaces.New(topology, h)
 	h.must(err)
 	s := newStage(l, h.sluice, h.dir)
 	t.Cleanup(func() {
@@ -231,7 +232,7 @@ func TestRolesOnOtherHosts(t *testing.T) {
 		}
 	})
 	h.must(s.serve())
-	h.add("healthd", l.Namespace("manager"))
+	h.add("healthd", l.Sites[0].End(topology.Segments[0].Node("manager").Port).Namespace())
 	h.must(s.writeIntent("https://" + h.address("switch") + ":9559"))
 	h.must(os.WriteFile(filepath.Join(h.dir, "gslb.yaml"), fmt.Appendf(nil, `server:
   listen: ["%s:5300"]
@@ -263,7 +264,7 @@ zones:
 	const web1, web3 = "web1     10.0.0.11     3     100  active  ", "web3     10.0.0.13     5     100  active  "
 	h.until("the last server is up", web3+"up", "guest", status...)
 	h.until("the switch has it", "OK             all is well", "guest", status...)
-	body, err := s.Get(t.Context(), "http://"+lab.VIP.String()+"/")
+	body, err := s.client.Get(t.Context(), "http://"+vip.String()+"/")
 	if err != nil || !strings.HasPrefix(body, "web") {
 		t.Errorf("the client gets %q, %v", body, err)
 	}
@@ -271,9 +272,9 @@ zones:
 	h.until("the switch's tables", "slot", "guest", "table", "list", "--target", target)
 
 	// A server dies: healthd's word reaches the switch, and the client never notices again.
-	h.must(l.Host("web1").SetLink(false))
+	h.must(s.Host("web1").SetLink(false))
 	h.until("a dead server", web1+"down", "guest", status...)
-	h.must(l.Host("web1").SetLink(true))
+	h.must(s.Host("web1").SetLink(true))
 	h.until("it is back", web1+"up", "guest", status...)
 
 	// Who lacks a role hears which.

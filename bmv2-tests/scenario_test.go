@@ -1,4 +1,4 @@
-// Package bmv2tests runs the scenarios: each a script in scenarios/, on the topology of package lab,
+// Package bmv2tests runs the scenarios: each a script in scenarios/, on one topology,
 // with the real binary's controller, health daemon and command line. The same script runs on
 //
 //   - softswitch: in process, gVisor hosts, no root;
@@ -7,6 +7,7 @@
 package bmv2tests
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,23 +17,41 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
 func TestScenarios(t *testing.T) {
 	sluice := buildSluice(t)
 	t.Run("softswitch", func(t *testing.T) {
-		runScenarios(t, sluice, func() (lab.Lab, error) { return lab.NewInProcess() })
+		runScenarios(t, sluice, func() (*lab.Lab[*lab.Stack, port.Port], error) {
+			return lab.InProcess(topology, lab.Options{Switch: lab.Embedded{}})
+		})
 	})
 	t.Run("softswitch-veth", func(t *testing.T) {
 		needNamespaces(t)
-		runScenarios(t, sluice, func() (lab.Lab, error) { return lab.NewNamespaces(lab.Softswitch(sluice)) })
+		runScenarios(t, sluice, between(namespaces.Softswitch(sluice)))
 	})
 	t.Run("bmv2", func(t *testing.T) {
 		needNamespaces(t)
 		if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
 			t.Skip("simple_switch_grpc is not on PATH")
 		}
-		runScenarios(t, sluice, func() (lab.Lab, error) { return lab.NewNamespaces(lab.BMv2) })
+		runScenarios(t, sluice, between(namespaces.BMv2))
+	})
+}
+
+// between returns what builds the topology from Linux hosts around a switch.
+func between(sw lab.Switch[string]) func() (*lab.Lab[*namespaces.Machine, string], error) {
+	return func() (*lab.Lab[*namespaces.Machine, string], error) { return namespaces.New(topology, sw) }
+}
+
+// closeLater takes a lab down when the test ends.
+func closeLater(t *testing.T, l io.Closer) {
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -40,7 +59,7 @@ func TestScenarios(t *testing.T) {
 // machine with root must not pass by skipping.
 func needNamespaces(t *testing.T) {
 	t.Helper()
-	err := lab.Unavailable()
+	err := namespaces.Unavailable()
 	switch {
 	case err != nil && os.Getenv("SLUICE_PRIVILEGED") == "required":
 		t.Fatal(err)
@@ -63,7 +82,7 @@ func buildSluice(t *testing.T) string {
 	return path
 }
 
-func runScenarios(t *testing.T, sluice string, newLab func() (lab.Lab, error)) {
+func runScenarios[H lab.Host, P any](t *testing.T, sluice string, newLab func() (*lab.Lab[H, P], error)) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "scenarios",
 		RequireExplicitExec: true,
@@ -82,10 +101,10 @@ func runScenarios(t *testing.T, sluice string, newLab func() (lab.Lab, error)) {
 				}
 			})
 			env.Setenv("PATH", filepath.Dir(sluice)+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Setenv("TARGET", l.Target())
-			env.Setenv("SLUICE_TARGET", l.Target())
+			env.Setenv("TARGET", s.Target())
+			env.Setenv("SLUICE_TARGET", s.Target())
 			env.Setenv("SLUICE_CONTROLLER", s.controller)
-			return s.writeIntent(l.Target())
+			return s.writeIntent(s.Target())
 		},
 		Cmds: commands,
 	})

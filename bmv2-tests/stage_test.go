@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/proof"
+	"github.com/sluicelb/sluice/p4/packet"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
 type stageKey struct{}
@@ -26,9 +29,47 @@ type stageKey struct{}
 // patience bounds every wait for a real process; nothing here depends on its length.
 const patience = 30 * time.Second
 
-// stage is what one scenario acts on: the lab, the web servers on it, and the daemons it started.
+// topology is what every scenario runs on.
+//
+//	client ──── router ──1┌────────┐3── web1 ┐
+//	192.0.2.10  10.0.0.1  │ switch │4── web2 ├ 10.0.0.11-13, each with the VIP
+//	                      │        │5── web3 ┘ 10.0.0.100 on its loopback
+//	            manager ─2└────────┘
+//	            10.0.0.2, where healthd lives
+var topology = lab.Topology{
+	Client:  lab.Node{Name: "client", MAC: packet.MAC{2, 0, 0, 0, 1, 2}, Address: netip.MustParsePrefix("192.0.2.10/24")},
+	Outside: lab.Node{MAC: packet.MAC{2, 0, 0, 0, 1, 1}, Address: netip.MustParsePrefix("192.0.2.1/24")},
+	Segments: []lab.Segment{{Nodes: []lab.Node{
+		{Name: "router", Port: 1, MAC: hostMAC(0x01), Address: netip.MustParsePrefix("10.0.0.1/24"), Router: true},
+		{Name: "manager", Port: 2, MAC: hostMAC(0x02), Address: netip.MustParsePrefix("10.0.0.2/24")},
+		{Name: "web1", Port: 3, MAC: hostMAC(0x11), Address: netip.MustParsePrefix("10.0.0.11/24"), VIPs: vips},
+		{Name: "web2", Port: 4, MAC: hostMAC(0x12), Address: netip.MustParsePrefix("10.0.0.12/24"), VIPs: vips},
+		{Name: "web3", Port: 5, MAC: hostMAC(0x13), Address: netip.MustParsePrefix("10.0.0.13/24"), VIPs: vips},
+	}}},
+}
+
+var (
+	vip       = netip.MustParseAddr("10.0.0.100")
+	vips      = []netip.Addr{vip}
+	switchMAC = packet.MAC{2, 0x53, 0x4c, 0, 0, 1} // for the VIP, as the intent says
+)
+
+func hostMAC(n uint16) packet.MAC { return packet.MAC{2, 0, 0, 0, 0, byte(n)} }
+
+// network is the topology at work, whatever it is made of.
+type network interface {
+	Host(name string) lab.Host
+	Target() string
+	PauseSwitch(paused bool) error
+	StopSwitch() error
+	RestartSwitch() error
+}
+
+// stage is what one scenario acts on: the network, the web servers on it, and the daemons it started.
 type stage struct {
-	lab.Lab
+	network
+	client     lab.Host
+	closeLab   func() error
 	sluice     string // the binary
 	dir        string
 	controller string // its API address
@@ -36,15 +77,15 @@ type stage struct {
 	servers  []*http.Server
 	daemons  map[string]*daemon
 	held     map[string][]*heldConnection
-	captures *dsrCapture
+	captures *capture
 	frames   int      // sent by the command frame
 	ill      sync.Map // servers whose health page says 503, by name
 	floods   []func() // each ends one
 }
 
-func newStage(l lab.Lab, sluice, dir string) *stage {
+func newStage[H lab.Host, P any](l *lab.Lab[H, P], sluice, dir string) *stage {
 	return &stage{
-		Lab: l, sluice: sluice, dir: dir,
+		network: l.Sites[0], client: l.Client, closeLab: l.Close, sluice: sluice, dir: dir,
 		controller: "unix:" + filepath.Join(dir, "controller.sock"),
 		daemons:    map[string]*daemon{},
 		held:       map[string][]*heldConnection{},
@@ -77,12 +118,9 @@ func (s *stage) writeIntent(target string) error {
 
 // serve starts the real servers: the site on the VIP, and the health page on their own address.
 func (s *stage) serve() error {
-	for _, node := range lab.Nodes {
-		if !node.Server {
-			continue
-		}
+	for _, node := range topology.Segments[0].Servers(vip) {
 		for address, handler := range map[netip.AddrPort]http.HandlerFunc{
-			netip.AddrPortFrom(lab.VIP, 80): func(w http.ResponseWriter, r *http.Request) {
+			netip.AddrPortFrom(vip, 80): func(w http.ResponseWriter, r *http.Request) {
 				fmt.Fprintln(w, node.Name)
 			},
 			netip.AddrPortFrom(node.Address.Addr(), 8080): func(w http.ResponseWriter, r *http.Request) {
@@ -124,7 +162,7 @@ func (s *stage) close() error {
 	for _, server := range s.servers {
 		server.Close()
 	}
-	return errors.Join(append(errs, s.Close())...)
+	return errors.Join(append(errs, s.closeLab())...)
 }
 
 // daemon is one long-lived role of the scenario.
@@ -175,7 +213,7 @@ func (s *stage) startController(config string) error {
 func (s *stage) startHealthd() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Healthd(ctx, s.sluice, s.controller) }()
+	go func() { done <- s.Host("manager").Healthd(ctx, s.sluice, s.controller) }()
 	s.daemons["healthd"] = &daemon{end: func(os.Signal) error {
 		delete(s.daemons, "healthd")
 		cancel()
@@ -235,7 +273,7 @@ func (s *stage) get(n int, url string) (map[string]int, []error) {
 		workers.Go(func() {
 			for range tickets {
 				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				body, err := s.Get(ctx, url)
+				body, err := s.client.Get(ctx, url)
 				cancel()
 				mu.Lock()
 				if err != nil {
@@ -261,7 +299,7 @@ type heldConnection struct {
 func (s *stage) hold(name string, n int, url string) error {
 	for range n {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		conn, err := s.Client().DialContext(ctx, "tcp", "10.0.0.100:80")
+		conn, err := s.client.DialContext(ctx, "tcp", "10.0.0.100:80")
 		cancel()
 		if err != nil {
 			return err
@@ -295,27 +333,33 @@ func (h *heldConnection) ask(url string) (string, error) {
 	return strings.TrimSpace(string(body)), err
 }
 
-// dsrCapture watches the wire at the router and at every server, and holds the two against each
-// other: what DSR promises is checked on bytes, not inferred.
-type dsrCapture struct {
+// capture is what passed the cards of all hosts on the switch since it began.
+type capture struct {
 	stops []func()
 
-	mu                sync.Mutex
-	toServer, toVIP   map[string]int // frames by their bytes after the destination MAC
-	fromServer, reply map[string]int // frames by all their bytes
-	faults            []string       // what no later frame can mend
+	mu     sync.Mutex // guards frames
+	frames []captured
 }
 
-func (s *stage) capture() (*dsrCapture, error) {
-	c := &dsrCapture{
-		toServer: map[string]int{}, toVIP: map[string]int{},
-		fromServer: map[string]int{}, reply: map[string]int{},
-	}
-	for _, node := range lab.Nodes {
-		if node.Name != "router" && !node.Server {
-			continue
-		}
-		stop, err := s.Host(node.Name).Capture(func(f lab.Frame) { c.frame(node, f) })
+// captured is a frame that passed a port of the switch.
+type captured struct {
+	port uint16
+	way  port.Direction
+	data []byte
+}
+
+func (s *stage) capture() (*capture, error) {
+	c := new(capture)
+	for _, node := range topology.Segments[0].Nodes {
+		stop, err := s.Host(node.Name).Capture(func(f lab.Frame) {
+			way := port.Out
+			if f.Sent {
+				way = port.In
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.frames = append(c.frames, captured{node.Port, way, bytes.Clone(f.Data)})
+		})
 		if err != nil {
 			c.stop()
 			return nil, fmt.Errorf("capturing at %s: %w", node.Name, err)
@@ -325,54 +369,38 @@ func (s *stage) capture() (*dsrCapture, error) {
 	return c, nil
 }
 
-func (c *dsrCapture) stop() {
+func (c *capture) stop() {
 	for _, stop := range c.stops {
 		stop()
 	}
 	c.stops = nil
 }
 
-// frame sorts one frame. Only TCP between the client and the VIP matters here.
-func (c *dsrCapture) frame(node lab.Node, f lab.Frame) {
-	if len(f.Data) < 34 || [2]byte(f.Data[12:14]) != [2]byte{8, 0} || f.Data[23] != 6 {
-		return
-	}
-	src, dst := netip.AddrFrom4([4]byte(f.Data[26:30])), netip.AddrFrom4([4]byte(f.Data[30:34]))
+// judge holds what was captured against Direct Server Return. Each card was read on its own, so the order between two
+// is not known: all frames count as entered before the first left.
+func (c *capture) judge() (proof.Verdict, error) {
+	config := topology.Segments[0].Proof(vip, switchMAC)
+	config.ClaimsAllowed = true // by a server that leaks
+	p := proof.New(config)
+	p.RouterIsLearned() // pinned by the intent
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case dst == lab.VIP && node.Server && !f.Sent:
-		if [6]byte(f.Data[:6]) != [6]byte(node.MAC) {
-			c.faults = append(c.faults, fmt.Sprintf("%s received a frame for MAC %x", node.Name, f.Data[:6]))
+	for _, way := range []port.Direction{port.In, port.Out} {
+		for _, f := range c.frames {
+			if f.way == way {
+				p.See(f.port, way, time.Time{}, f.data)
+			}
 		}
-		c.toServer[string(f.Data[6:])]++
-	case dst == lab.VIP && node.Name == "router" && f.Sent:
-		c.toVIP[string(f.Data[6:])]++
-	case src == lab.VIP && node.Server && f.Sent:
-		if [6]byte(f.Data[6:12]) != [6]byte(node.MAC) {
-			c.faults = append(c.faults, fmt.Sprintf("%s sent a frame from MAC %x", node.Name, f.Data[6:12]))
-		}
-		c.fromServer[string(f.Data)]++
-	case src == lab.VIP && node.Name == "router" && !f.Sent:
-		c.reply[string(f.Data)]++
 	}
-}
-
-// verdict returns how many frames each way were proved, or why not.
-func (c *dsrCapture) verdict() (requests, replies int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.faults) > 0 {
-		return 0, 0, errors.New(c.faults[0])
+	switch v := p.Verdict(); {
+	case v.Breaches > 0:
+		return v, errors.New(strings.Join(v.Broken, "; "))
+	case v.Waiting > 0:
+		return v, fmt.Errorf("%d of %d frames to the VIP and %d from it did not leave the switch",
+			v.Waiting, v.RequestsIn, v.RepliesIn)
+	case v.RequestsOut == 0 || v.RepliesOut == 0:
+		return v, errors.New("no frames were captured")
+	default:
+		return v, nil
 	}
-	if !maps.Equal(c.toVIP, c.toServer) {
-		return 0, 0, fmt.Errorf("%d distinct frames left the router for the VIP, %d reached servers, and they are not the same but for the destination MAC", len(c.toVIP), len(c.toServer))
-	}
-	if !maps.Equal(c.fromServer, c.reply) {
-		return 0, 0, fmt.Errorf("%d distinct frames left the servers with the VIP as source, %d reached the router, and they are not the same", len(c.fromServer), len(c.reply))
-	}
-	if len(c.toVIP) == 0 || len(c.reply) == 0 {
-		return 0, 0, errors.New("no frames were captured")
-	}
-	return len(c.toVIP), len(c.reply), nil
 }

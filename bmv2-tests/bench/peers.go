@@ -8,12 +8,13 @@ import (
 	"path/filepath"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
 )
 
 // peer is a switch to measure, or the reason why not.
 type peer struct {
 	name string
-	sw   lab.Switch
+	sw   lab.Switch[string]
 	skip error
 }
 
@@ -29,9 +30,9 @@ func peers() (all []peer, clean func(), err error) {
 		clean()
 		return nil, nil, fmt.Errorf("building sluice: %w\n%s", err, out)
 	}
-	bmv2 := peer{name: "bmv2 simple_switch_grpc", sw: lab.BMv2}
+	bmv2 := peer{name: "bmv2 simple_switch_grpc", sw: namespaces.BMv2}
 	if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
 		bmv2.skip = errors.New("skipped: simple_switch_grpc is not on PATH")
 	}
-	return []peer{bmv2, {name: "softswitch", sw: lab.Softswitch(binary)}}, clean, nil
+	return []peer{bmv2, {name: "softswitch", sw: namespaces.Softswitch(binary)}}, clean, nil
 }

@@ -37,20 +37,15 @@ func slotUpdates(ctx context.Context, _ time.Duration, rounds int) error {
 	return nil
 }
 
-func slotUpdate(ctx context.Context, sw lab.Switch, rounds int) (took time.Duration, err error) {
+func slotUpdate(ctx context.Context, sw lab.Switch[string], rounds int) (took time.Duration, err error) {
 	ctx, stop := context.WithCancel(ctx)
-	target, err := lab.FreeAddress()
-	if err != nil {
-		stop()
-		return 0, err
-	}
-	running, err := sw.Start(ctx, target, nil)
+	running, err := sw.Start(ctx, "", nil)
 	if err != nil {
 		stop()
 		return 0, err
 	}
 	defer func() { stop(); err = errors.Join(err, running.Wait()) }()
-	err = asPrimary(ctx, target, func(ctx context.Context, p *p4rt.Primary) error {
+	err = asPrimary(ctx, running.Target, func(ctx context.Context, p *p4rt.Primary) error {
 		if err := fillTarget(ctx, p); err != nil {
 			return err
 		}

@@ -5,162 +5,176 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sluicelb/sluice/healthd"
 	"github.com/sluicelb/sluice/p4/netstack"
-	"github.com/sluicelb/sluice/p4/packet"
-	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-// InProcess is the lab inside this process: the embedded switch, and gVisor hosts at its ports. It
-// needs no privileges.
-type InProcess struct {
-	target string
-	ports  map[uint16]port.Port
-	hosts  map[string]*stackHost
-	client *stackHost
-	undo   []func() error
+// Options are what a lab in this process may have beside its topology. Each costs only who asks for it.
+type Options struct {
+	Switch Switch[port.Port] // on each segment; nil: none, the ports are the caller's
 
-	stop    context.CancelFunc
-	stopped chan error
+	// Captures is a directory, made if need be, for one capture of each port: SEGMENT-portN-NODE.pcap. Where it cannot
+	// be used the error is a CaptureError.
+	Captures string
+	// Beyond and Before may replace a port, so that frames are seen or falsified there: beyond where captures are taken,
+	// as if the hosts had done it, or before, as if the switch had.
+	Beyond, Before func(Segment, Node, port.Port) port.Port
 }
 
-// NewInProcess builds the topology and starts the switch.
-func NewInProcess() (l *InProcess, err error) {
-	l = &InProcess{ports: map[uint16]port.Port{}, hosts: map[string]*stackHost{}}
-	defer func() {
+// CaptureError says that the directory for captures cannot be used.
+type CaptureError struct{ err error }
+
+func (e *CaptureError) Error() string { return e.err.Error() }
+func (e *CaptureError) Unwrap() error { return e.err }
+
+// InProcess builds a topology of gVisor hosts inside this process. It needs no privileges.
+func InProcess(t Topology, o Options) (*Lab[*Stack, port.Port], error) {
+	if o.Captures != "" {
+		if err := port.MakeCaptures(o.Captures); err != nil {
+			return nil, &CaptureError{err}
+		}
+	}
+	return New(t, &inProcess{Options: o}, o.Switch)
+}
+
+// inProcess is the medium.
+type inProcess struct {
+	Options
+	Undo
+}
+
+// Plug implements Medium.
+func (m *inProcess) Plug(s Segment, n Node) (*Stack, port.Port, error) {
+	p, end := port.NewLink()
+	m.Later(end.Close)
+	if m.Beyond != nil {
+		p = m.Beyond(s, n, p)
+	}
+	if m.Captures != "" {
+		pcap, err := m.capture(fmt.Sprintf("%s-port%d-%s", s.Name, n.Port, n.Name))
 		if err != nil {
-			err = errors.Join(err, l.Close())
+			return nil, nil, &CaptureError{err}
 		}
-	}()
-	for _, node := range Nodes {
-		sw, end := port.NewLink()
-		l.ports[node.Port] = sw
-		l.undo = append(l.undo, end.Close, sw.Close)
-		h := &stackHost{wire: &wire{end: end}}
-		l.hosts[node.Name] = h
-		if node.Name == "router" {
-			err = l.addRouter(h, node)
-		} else {
-			config := netstack.Config{Name: node.Name, MAC: node.MAC, Address: node.Address, Gateway: RouterInside.Addr()}
-			if node.Server {
-				config.VIPs = []netip.Addr{VIP}
-			}
-			h.Host, err = netstack.New(config, h.wire)
-		}
-		if err != nil {
-			return nil, err
-		}
-		l.undo = append(l.undo, func() error { h.Host.Close(); return nil })
+		p = port.Capture(p, pcap)
 	}
-	return l, l.startSwitch("127.0.0.1:0")
+	if m.Before != nil {
+		p = m.Before(s, n, p)
+	}
+	h := newStack(n, end)
+	h.cable = end
+	switch {
+	case !n.Address.IsValid():
+		h.card.Receive(func([]byte) {})
+	case !n.Router:
+		return h, p, m.boot(h)
+	}
+	return h, p, nil
 }
 
-// addRouter starts the router and, behind it, the client.
-func (l *InProcess) addRouter(router *stackHost, node Node) (err error) {
-	outside, inside, cut := netstack.Cable()
-	router.Host, err = netstack.NewRouter(node.Name,
-		netstack.Interface{Link: router.wire, MAC: node.MAC, Address: node.Address},
-		netstack.Interface{Link: outside, MAC: packet.MAC{2, 0, 0, 0, 1, 1}, Address: RouterOutside})
+func (m *inProcess) capture(name string) (*port.Pcap, error) {
+	file, err := port.CreateCapture(m.Captures, name)
 	if err != nil {
-		cut()
-		return err
+		return nil, err
 	}
-	client, err := netstack.New(netstack.Config{
-		Name: "client", MAC: packet.MAC{2, 0, 0, 0, 1, 2}, Address: ClientAddress, Gateway: RouterOutside.Addr(),
-	}, inside)
+	pcap, err := port.NewPcap(file)
 	if err != nil {
-		cut()
-		return err
+		return nil, errors.Join(err, file.Close())
 	}
-	l.client = &stackHost{Host: client}
-	l.undo = append(l.undo, func() error { client.Close(); cut(); return nil })
-	return nil
+	m.Later(func() error { return errors.Join(pcap.Err(), file.Close()) })
+	return pcap, nil
 }
 
-func (l *InProcess) startSwitch(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
+// Route implements Medium.
+func (m *inProcess) Route(legs []*Stack, outside, client Node) (*Stack, error) {
+	near, far, cut := netstack.Cable()
+	m.Later(func() error { cut(); return nil })
+	interfaces := []netstack.Interface{{Link: far, MAC: outside.MAC, Address: outside.Address}}
+	for _, leg := range legs {
+		interfaces = append(interfaces, netstack.Interface{Link: leg.card, MAC: leg.config.MAC, Address: leg.config.Address})
 	}
-	l.target = listener.Addr().String()
-	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
-	for id, p := range l.ports {
-		if err := sw.AddPort(id, p); err != nil {
-			return err
+	router, err := netstack.NewRouter("router", interfaces...)
+	if err != nil {
+		return nil, err
+	}
+	m.Later(func() error { router.Close(); return nil })
+	for _, leg := range legs {
+		leg.Host = router
+	}
+	h := newStack(client, near)
+	return h, m.boot(h)
+}
+
+// boot starts a host until the lab is closed.
+func (m *inProcess) boot(h *Stack) error {
+	m.Later(func() error {
+		if h.Host != nil {
+			h.Host.Close()
 		}
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	l.stop, l.stopped = stop, make(chan error, 1)
-	go func() { l.stopped <- sw.RunAndServe(ctx, listener) }()
-	return nil
-}
-
-func (l *InProcess) stopSwitch() error {
-	if l.stop == nil {
 		return nil
-	}
-	l.stop()
-	l.stop = nil
-	return <-l.stopped
+	})
+	return h.Boot()
 }
 
-// RestartSwitch implements Lab.
-func (l *InProcess) RestartSwitch() error {
-	if err := l.stopSwitch(); err != nil {
-		return err
-	}
-	return l.startSwitch(l.target)
+// Stack is a gVisor host. What its Host can do, it can do while it has power.
+type Stack struct {
+	*netstack.Host // nil without power, and where the node has no address
+	card           *card
+	cable          *port.End // to the switch; the client has none
+	config         netstack.Config
 }
 
-// PauseSwitch implements Lab. The switch goes on in this process, but nobody's frames reach it.
-func (l *InProcess) PauseSwitch(paused bool) error {
-	for _, h := range l.hosts {
-		if h.wire != nil {
-			h.wire.end.SetUp(!paused)
-		}
-	}
-	return nil
+func newStack(n Node, link netstack.Link) *Stack {
+	return &Stack{card: &card{link: link}, config: netstack.Config{
+		Name: n.Name, MAC: n.MAC, Address: n.Address, Gateway: n.Gateway, VIPs: n.VIPs,
+	}}
 }
 
-// StopSwitch implements Lab.
-func (l *InProcess) StopSwitch() error { return l.stopSwitch() }
-
-// Close implements Lab.
-func (l *InProcess) Close() error {
-	err := l.stopSwitch()
-	for _, undo := range slices.Backward(l.undo) {
-		err = errors.Join(err, undo())
-	}
-	l.undo = nil
+// Boot starts a host that has no power. Nothing is left of the time before; whether its cable is plugged in is for
+// SetLink.
+func (h *Stack) Boot() (err error) {
+	h.Host, err = netstack.New(h.config, h.card)
 	return err
 }
 
-// Target implements Lab.
-func (l *InProcess) Target() string { return l.target }
-
-// Client implements Lab.
-func (l *InProcess) Client() Host { return l.client }
-
-// Host implements Lab; an unknown name is the caller's mistake.
-func (l *InProcess) Host(name string) Host {
-	h, ok := l.hosts[name]
-	if !ok {
-		panic("lab: no host " + name)
+// PowerOff cuts the power, if there is any: frames vanish at once, and the host closes nothing. Nobody else may use the
+// host meanwhile, nor during Boot.
+func (h *Stack) PowerOff() {
+	if h.cable != nil {
+		h.cable.SetUp(false)
 	}
-	return h
+	if h.Host != nil {
+		h.Host.Close()
+		h.Host = nil
+	}
 }
 
-// Get implements Lab with net/http.
-func (l *InProcess) Get(ctx context.Context, url string) (string, error) {
-	client := http.Client{Transport: &http.Transport{DialContext: l.client.DialContext, DisableKeepAlives: true}}
+// SetLink implements Host.
+func (h *Stack) SetLink(up bool) error {
+	if h.cable == nil {
+		return fmt.Errorf("%s is not on a switch", h.config.Name)
+	}
+	h.cable.SetUp(up)
+	return nil
+}
+
+// SuppressARP implements Host.
+func (h *Stack) SuppressARP(on bool) error {
+	var errs []error
+	for _, vip := range h.config.VIPs {
+		errs = append(errs, h.AnswerARP(vip, !on))
+	}
+	return errors.Join(errs...)
+}
+
+// Get implements Host with net/http.
+func (h *Stack) Get(ctx context.Context, url string) (string, error) {
+	client := http.Client{Transport: &http.Transport{DialContext: h.DialContext, DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
@@ -177,78 +191,66 @@ func (l *InProcess) Get(ctx context.Context, url string) (string, error) {
 	return string(body), err
 }
 
-// Healthd implements Lab: the role as it is, its checks sent from the manager's stack.
-func (l *InProcess) Healthd(ctx context.Context, _, controller string) error {
-	daemon, err := healthd.New(healthd.Config{Controller: controller, Network: l.hosts["manager"].Host})
+// Healthd implements Host: the role as it is, its checks sent from this stack.
+func (h *Stack) Healthd(ctx context.Context, _, controller string) error {
+	daemon, err := healthd.New(healthd.Config{Controller: controller, Network: h.Host})
 	if err != nil {
 		return err
 	}
 	return daemon.Run(ctx)
 }
 
-// stackHost is one gVisor host; the client, which is not on the switch, has no wire.
-type stackHost struct {
-	*netstack.Host
-	wire *wire
-}
-
-// SetLink implements Host.
-func (h *stackHost) SetLink(up bool) error { h.wire.end.SetUp(up); return nil }
-
-// SuppressARP implements Host.
-func (h *stackHost) SuppressARP(on bool) error { return h.AnswerARP(VIP, !on) }
-
 // Inject implements Host.
-func (h *stackHost) Inject(frame []byte) error { h.wire.Send(frame); return nil }
+func (h *Stack) Inject(frame []byte) error { h.card.Send(frame); return nil }
 
 // Capture implements Host.
-func (h *stackHost) Capture(f func(Frame)) (stop func(), err error) {
-	return h.wire.watch(f), nil
-}
+func (h *Stack) Capture(f func(Frame)) (stop func(), err error) { return h.card.watch(f), nil }
 
-// wire is a host's end of its link, with people watching.
-type wire struct {
-	end *port.End
+// card is a host's end of its cable, with people watching.
+type card struct {
+	link netstack.Link
 
+	watched  atomic.Bool  // whether there are watchers: a card that nobody watches takes no lock
 	mu       sync.RWMutex // guards watchers
-	watchers map[int]func(Frame)
-	next     int
+	watchers []*func(Frame)
 }
 
 // Send implements netstack.Link.
-func (w *wire) Send(frame []byte) {
-	w.show(Frame{Sent: true, Data: frame})
-	w.end.Send(frame)
+func (c *card) Send(frame []byte) {
+	c.show(Frame{Sent: true, Data: frame})
+	c.link.Send(frame)
 }
 
 // Receive implements netstack.Link.
-func (w *wire) Receive(f func(frame []byte)) {
-	w.end.Receive(func(frame []byte) {
-		w.show(Frame{Data: frame})
+func (c *card) Receive(f func(frame []byte)) {
+	c.link.Receive(func(frame []byte) {
+		c.show(Frame{Data: frame})
 		f(frame)
 	})
 }
 
-func (w *wire) show(f Frame) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	for _, see := range w.watchers {
-		see(f)
+func (c *card) show(f Frame) {
+	if !c.watched.Load() {
+		return
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, see := range c.watchers {
+		(*see)(f)
 	}
 }
 
-func (w *wire) watch(f func(Frame)) (stop func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.watchers == nil {
-		w.watchers = map[int]func(Frame){}
+func (c *card) watch(see func(Frame)) (stop func()) {
+	set := func(watchers []*func(Frame)) {
+		c.watchers = watchers
+		c.watched.Store(len(watchers) > 0)
 	}
-	id := w.next
-	w.next++
-	w.watchers[id] = f
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	set(append(c.watchers, &see))
 	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.watchers, id)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		set(slices.DeleteFunc(c.watchers, func(w *func(Frame)) bool { return w == &see }))
 	}
 }

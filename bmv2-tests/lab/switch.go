@@ -1,108 +1,46 @@
 package lab
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"fmt"
-	"maps"
+	"log/slog"
 	"net"
-	"os"
-	"os/exec"
-	"slices"
-	"syscall"
-	"time"
 
-	"github.com/sluicelb/sluice/p4/limits"
+	"github.com/sluicelb/sluice/p4/softswitch"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-// Switch is a switch program that serves P4Runtime and forwards between network interfaces.
-type Switch interface {
-	// Start runs it on the interfaces by port until ctx ends, and returns once P4Runtime answers.
-	Start(ctx context.Context, listen string, ports map[uint16]string) (*Running, error)
+// Switch is a switch that serves P4Runtime and forwards between ports of one kind.
+type Switch[P any] interface {
+	// Start runs it on the ports by their numbers until ctx ends, and returns once P4Runtime answers: on listen, or if
+	// that is "" on a loopback address of its choice.
+	Start(ctx context.Context, listen string, ports map[uint16]P) (*Running, error)
 }
 
 // Running is a switch at work.
 type Running struct {
-	Wait  func() error            // returns when it has ended
-	Pause func(paused bool) error // stops all of it for a while, connections and packets
+	Target string                  // where it serves P4Runtime
+	Wait   func() error            // returns when it has ended
+	Pause  func(paused bool) error // stops all of it for a while, connections and packets; nil: it cannot
 }
 
-// Process is a switch that is a program of its own.
-type Process struct {
-	Args func(listen string, ports map[uint16]string) []string
-}
-
-// BMv2 is the reference switch, simple_switch_grpc from PATH.
-var BMv2 = Process{func(listen string, ports map[uint16]string) []string {
-	args := []string{"simple_switch_grpc", "--no-p4", "--device-id", "1", "--log-console", "--log-level", "error"}
-	for _, port := range slices.Sorted(maps.Keys(ports)) {
-		args = append(args, "-i", fmt.Sprintf("%d@%s", port, ports[port]))
-	}
-	return append(args, "--", "--grpc-server-addr", listen, "--cpu-port", fmt.Sprint(limits.CPUPort))
-}}
-
-// Softswitch is `sluice switch`, from the binary at path.
-func Softswitch(path string) Process {
-	return Process{func(listen string, ports map[uint16]string) []string {
-		args := []string{path, "switch", "--grpc", listen, "--device-id", "1"}
-		for _, port := range slices.Sorted(maps.Keys(ports)) {
-			args = append(args, "--port", fmt.Sprintf("%d=%s", port, ports[port]))
-		}
-		return args
-	}}
-}
+// Embedded is the softswitch in this process.
+type Embedded struct{}
 
 // Start implements Switch.
-func (p Process) Start(ctx context.Context, listen string, ports map[uint16]string) (*Running, error) {
-	args := p.Args(listen, ports)
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Cancel = func() error { return cmd.Process.Kill() }
-	cmd.WaitDelay = 5 * time.Second
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
+func (Embedded) Start(ctx context.Context, listen string, ports map[uint16]port.Port) (*Running, error) {
+	listener, err := net.Listen("tcp", cmp.Or(listen, "127.0.0.1:0"))
+	if err != nil {
 		return nil, err
 	}
+	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
+	for id, p := range ports {
+		if err := sw.AddPort(id, p); err != nil {
+			listener.Close()
+			return nil, err
+		}
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-
-	deadline := time.After(20 * time.Second)
-	for {
-		conn, err := net.DialTimeout("tcp", listen, time.Second)
-		if err == nil {
-			conn.Close()
-			wait := func() error {
-				if err := <-ended; ctx.Err() == nil {
-					return fmt.Errorf("%s ended by itself: %w\n%s", args[0], err, output.Bytes())
-				}
-				return nil
-			}
-			pause := func(paused bool) error {
-				if paused {
-					return cmd.Process.Signal(syscall.SIGSTOP)
-				}
-				return cmd.Process.Signal(syscall.SIGCONT)
-			}
-			return &Running{wait, pause}, nil
-		}
-		select {
-		case err := <-ended:
-			return nil, fmt.Errorf("%s: %w\n%s", args[0], err, output.Bytes())
-		case <-deadline:
-			_ = cmd.Process.Signal(os.Kill)
-			<-ended
-			return nil, fmt.Errorf("%s does not serve P4Runtime on %s", args[0], listen)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// FreeAddress returns a loopback address that nobody listens on now.
-func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	go func() { ended <- sw.RunAndServe(ctx, listener) }()
+	return &Running{Target: listener.Addr().String(), Wait: func() error { return <-ended }}, nil
 }

@@ -144,7 +144,7 @@ func (d *demo) run(ctx context.Context, stop context.CancelCauseFunc) (err error
 	ready()
 	d.screen.line("Ready after %.1f s", time.Since(began).Seconds())
 	for _, s := range sites {
-		d.screen.note("%s: P4Runtime on %s, controller on %s", s.name, s.system.target, s.system.api)
+		d.screen.note("%s: P4Runtime on %s, controller on %s", s.Name, s.system.target, s.system.api)
 	}
 	d.screen.note("gslb: DNS on %v", d.selector.dns)
 	return d.show(ctx)
@@ -184,7 +184,7 @@ func (d *demo) show(ctx context.Context) error {
 	watch.Go(func() { d.resolver.watch(watching) })
 	defer func() { stopWatch(); watch.Wait() }()
 
-	d.load = newLoad(d.world.client, d.pace, clientAddress.Addr(), d.where)
+	d.load = newLoad(d.world.lab.Client.Host, d.pace, client.Address.Addr(), d.where)
 	loading, stopLoad := context.WithCancel(ctx)
 	defer func() { d.load.stop() }() // the one of then
 	defer stopLoad()
@@ -251,7 +251,7 @@ func (d *demo) served() map[string]int {
 	n := make(map[string]int)
 	for _, s := range d.sites() {
 		for _, h := range s.hosts {
-			n[h.name] = int(h.served.Load())
+			n[h.Name] = int(h.served.Load())
 		}
 	}
 	return n

@@ -108,7 +108,7 @@ func TestDemoFindsLiesAfterFailover(t *testing.T) {
 		},
 		{
 			"the switch of the other changes an IP byte",
-			tamper{place: ams.name, inside: at(2, changed{out: decrementTTL})},
+			tamper{place: ams.Name, inside: at(2, changed{out: decrementTTL})},
 			[]string{"ams: "},
 			"ams: a frame of 192.0.2.10",
 			func(r Result) bool {

@@ -44,8 +44,8 @@ func (d *demo) failover(ctx context.Context) error {
 }
 
 func (d *demo) cutPower(ctx context.Context) error {
-	d.screen.title("Power cut at the whole pool of " + d.fra.name)
-	d.screen.note("DNS has named %s %d times; clients keep an answer for its TTL of %d s", d.fra.name, d.named(d.fra), webTTL)
+	d.screen.title("Power cut at the whole pool of " + d.fra.Name)
+	d.screen.note("DNS has named %s %d times; clients keep an answer for its TTL of %d s", d.fra.Name, d.named(d.fra), webTTL)
 	first := d.load.await(d.ams.network)
 	early := d.load.now()
 	d.early = &early
@@ -55,8 +55,8 @@ func (d *demo) cutPower(ctx context.Context) error {
 	}
 	d.showMoments(b.died, b.moments)
 	if !b.failedOver {
-		d.screen.line("DNS does not name %s: it still says %v.", d.ams.name, b.answer.vip)
-		d.check(false, "%s dead: DNS named %s", d.fra.name, d.ams.name)
+		d.screen.line("DNS does not name %s: it still says %v.", d.ams.Name, b.answer.vip)
+		d.check(false, "%s dead: DNS named %s", d.fra.Name, d.ams.Name)
 		d.load.giveUp(d.fra.network)
 		return nil
 	}
@@ -66,18 +66,18 @@ func (d *demo) cutPower(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.at(page.at.Sub(b.died), "the first page from %s: %s sent it", d.ams.name, page.server)
+	d.screen.at(page.at.Sub(b.died), "the first page from %s: %s sent it", d.ams.Name, page.server)
 	if err := d.showReason(ctx); err != nil {
 		return err
 	}
-	if _, err := d.showShares(ctx, d.ams, d.fra.name+" dead"); err != nil {
+	if _, err := d.showShares(ctx, d.ams, d.fra.Name+" dead"); err != nil {
 		return err
 	}
 	t := d.load.now().since(early)
 	d.screen.line("%s failed on the dead servers, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
 	d.check(took < changeLimit && b.answer.received.After(b.detected),
 		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from there after %.0f ms",
-		d.fra.name, milliseconds(b.noBackend.Sub(b.died)), milliseconds(b.answer.received.Sub(b.noBackend)), d.ams.name, milliseconds(page.at.Sub(b.died)))
+		d.fra.Name, milliseconds(b.noBackend.Sub(b.died)), milliseconds(b.answer.received.Sub(b.noBackend)), d.ams.Name, milliseconds(page.at.Sub(b.died)))
 	return nil
 }
 
@@ -128,7 +128,7 @@ func (d *demo) blackOut(ctx context.Context) (b blackout, err error) {
 	d.era(moved, d.ams)
 	b.noBackend = earliest(lost.at, moved) // who hears of it later than gslb, learns that it was so
 	b.moments = append(b.moments,
-		moment{at: b.noBackend, text: fmt.Sprintf("the controller of %s has no backend left for the VIP", d.fra.name)},
+		moment{at: b.noBackend, text: fmt.Sprintf("the controller of %s has no backend left for the VIP", d.fra.Name)},
 		moment{moved, "gslb, which watches it, calls answer " + gone.answer + " down:", gone.reason})
 	if b.failedOver {
 		b.moments = append(b.moments, d.firstAnswer(d.ams, b.answer))
@@ -138,7 +138,7 @@ func (d *demo) blackOut(ctx context.Context) (b blackout, err error) {
 
 func (d *demo) returnPower(ctx context.Context) error {
 	failedOver := d.result.GSLBFailoverMS != nil
-	d.screen.title(d.fra.name + " returns")
+	d.screen.title(d.fra.Name + " returns")
 	events, notices, asked := d.fra.events.next(), d.selector.notices.next(), d.resolver.exchanges.next()
 	first := d.load.await(d.fra.network)
 	began := time.Now()
@@ -174,18 +174,18 @@ func (d *demo) returnPower(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.at(page.at.Sub(began), "the first page from %s: %s sent it", d.fra.name, page.server)
+	d.screen.at(page.at.Sub(began), "the first page from %s: %s sent it", d.fra.Name, page.server)
 	if failedOver {
 		is := d.sessionsAt(d.ams, began)
-		d.screen.line("%d of %s at %s went on.", is, count(was, "session"), d.ams.name)
+		d.screen.line("%d of %s at %s went on.", is, count(was, "session"), d.ams.Name)
 		d.check(is == was && was > 0, "%s back: DNS named it again after %.0f ms; %d of %s at %s unbroken",
-			d.fra.name, milliseconds(answer.received.Sub(began)), is, count(was, "session"), d.ams.name)
+			d.fra.Name, milliseconds(answer.received.Sub(began)), is, count(was, "session"), d.ams.Name)
 	}
 	return nil
 }
 
 func (d *demo) firstAnswer(s *site, e exchange) moment {
-	return moment{at: e.received, text: fmt.Sprintf("the first DNS answer names %s: %v", s.name, e.vip)}
+	return moment{at: e.received, text: fmt.Sprintf("the first DNS answer names %s: %v", s.Name, e.vip)}
 }
 
 // named counts the DNS answers that named a data center.
@@ -226,7 +226,7 @@ const mostWrong = 10
 // was to be named, and is not, that returns an answer that was wrong.
 func (d *demo) awaitAnswer(ctx context.Context, from int, s *site, published time.Time) (exchange, error) {
 	wrong := 0
-	return d.resolver.exchanges.wait(ctx, from, "DNS names "+s.name, func(e exchange) bool {
+	return d.resolver.exchanges.wait(ctx, from, "DNS names "+s.Name, func(e exchange) bool {
 		if e.vip != s.vip.Addr() && e.sent.After(published) {
 			wrong++
 		}
@@ -243,7 +243,7 @@ func (d *demo) clientsMove(ctx context.Context, to *site, first <-chan arrived) 
 			break
 		}
 		if err := receive(ctx, time.After(askPause)); err != nil {
-			return arrived{}, fmt.Errorf("waiting until clients hear of %s: %w", to.name, err)
+			return arrived{}, fmt.Errorf("waiting until clients hear of %s: %w", to.Name, err)
 		}
 	}
 	if to == d.ams {
@@ -253,7 +253,7 @@ func (d *demo) clientsMove(ctx context.Context, to *site, first <-chan arrived) 
 	case page := <-first:
 		return page, nil
 	case <-ctx.Done():
-		return arrived{}, fmt.Errorf("waiting for a page from %s: %w", to.name, context.Cause(ctx))
+		return arrived{}, fmt.Errorf("waiting for a page from %s: %w", to.Name, context.Cause(ctx))
 	}
 }
 

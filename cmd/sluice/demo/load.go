@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicelb/sluice/bmv2-tests/lab/proof"
 	"github.com/sluicelb/sluice/p4/netstack"
 )
 
@@ -325,7 +326,7 @@ func (l *load) giveUpLost() {
 		if s.net == nil {
 			continue
 		}
-		if flow := s.net.proof.on(s.local); flow.answered != 0 && s.net.deadDuring(flow.answered, flow.opened, time.Now()) {
+		if flow := s.net.proof.On(s.local); flow.Answered != 0 && s.net.deadDuring(flow.Answered, flow.Opened, time.Now()) {
 			giveUp(errGivenUp)
 		}
 	}
@@ -347,11 +348,11 @@ func (l *load) done(ctx context.Context, s *session, err error) {
 		return
 	}
 	cutOff := errors.Is(context.Cause(ctx), context.Canceled)
-	var flow flow
+	var flow proof.Flow
 	dead := false
 	if s.net != nil {
-		flow = s.net.proof.on(s.local)
-		dead = s.net.deadDuring(flow.server(), flow.opened, time.Now())
+		flow = s.net.proof.On(s.local)
+		dead = s.net.deadDuring(flow.Server(), flow.Opened, time.Now())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -423,7 +424,7 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	s.local, s.opened = netip.AddrPortFrom(s.load.address, s.load.takePort()), time.Now()
-	n.proof.open(s.local, s.opened)
+	n.proof.Open(s.local, s.opened)
 	s.load.mu.Lock()
 	s.net = n
 	s.load.mu.Unlock()
@@ -472,11 +473,11 @@ func (s *session) get(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) failure(f flow, err error) string {
+func (s *session) failure(f proof.Flow, err error) string {
 	if s.net == nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%v to %s, to port %d, accepted by port %d: %v", s.local, s.net.name, f.to, f.answered, err)
+	return fmt.Sprintf("%v to %s, to port %d, accepted by port %d: %v", s.local, s.net.Name, f.To, f.Answered, err)
 }
 
 func (s *session) close(answered bool) {
@@ -487,7 +488,7 @@ func (s *session) close(answered bool) {
 	if s.net == nil {
 		return
 	}
-	s.net.proof.finish(s.local, answered)
+	s.net.proof.Finish(s.local, answered)
 	s.load.mu.Lock()
 	defer s.load.mu.Unlock()
 	delete(s.load.ports, s.local.Port())

@@ -1,12 +1,13 @@
 package demo
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
-	"github.com/sluicelb/sluice/p4/netstack"
+	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/proof"
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
@@ -58,102 +59,91 @@ const (
 
 // place is one data center, as the picture has it.
 type place struct {
-	name       string
-	vip        netip.AddrPort
-	vipMAC     packet.MAC
-	router     netip.Prefix // the router's leg into it
-	routerMAC  packet.MAC
-	management netip.Prefix // the host that healthd checks through
-	mgmtMAC    packet.MAC
-	servers    []string // names
+	lab.Segment
+	vip     netip.AddrPort
+	vipMAC  packet.MAC
+	servers []string // names
 }
 
-// newPlace numbers a data center: 10.n.0.0/24 is its network.
+// newPlace numbers a data center: 10.n.0.0/24 is its network. The host that healthd checks through is the last one.
 func newPlace(n byte, name string, servers ...string) place {
-	host := func(last byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, last}), 24) }
-	return place{
-		name:       name,
-		vip:        netip.AddrPortFrom(host(100).Addr(), 80),
-		vipMAC:     packet.MAC{0x02, 0x53, 0x4c, 0, n, 0x01},
-		router:     host(1),
-		routerMAC:  packet.MAC{0x02, 0, 0, 0, n, 0x01},
-		management: host(250),
-		mgmtMAC:    packet.MAC{0x02, 0, 0, 0, n, 0xfa},
-		servers:    servers,
+	address := func(last byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, last}), 24) }
+	node := func(name string, mac, last byte) lab.Node {
+		return lab.Node{Name: name, MAC: packet.MAC{0x02, 0, 0, 0, n, mac}, Address: address(last)}
 	}
+	p := place{
+		Segment: lab.Segment{Name: name, Nodes: []lab.Node{node("router", 0x01, 1)}},
+		vip:     netip.AddrPortFrom(address(100).Addr(), 80),
+		vipMAC:  packet.MAC{0x02, 0x53, 0x4c, 0, n, 0x01},
+		servers: servers,
+	}
+	p.Nodes[0].Router = true
+	for i, server := range servers {
+		s := node(server, byte(0x11+i), byte(11+i))
+		s.VIPs = []netip.Addr{p.vip.Addr()}
+		p.Nodes = append(p.Nodes, s)
+	}
+	p.Nodes = append(p.Nodes, node("mgmt", 0xfa, 250))
+	for i := range p.Nodes {
+		p.Nodes[i].Port = uint16(routerPort + i)
+	}
+	return p
 }
-
-// managementPort is the last one.
-func (p place) managementPort() uint16 { return uint16(firstServer + len(p.servers)) }
 
 var (
 	fra = newPlace(0, "fra", "web1", "web2", "web3")
 	ams = newPlace(1, "ams", "web4", "web5")
 
-	clientAddress   = netip.MustParsePrefix("192.0.2.10/24")
-	clientGateway   = netip.MustParsePrefix("192.0.2.1/24")
-	clientMAC       = packet.MAC{0x02, 0, 0, 0, 0x02, 0x10}
-	routerClientMAC = packet.MAC{0x02, 0, 0, 0, 0x02, 0x01}
+	client = lab.Node{
+		Name: "client", MAC: packet.MAC{0x02, 0, 0, 0, 0x02, 0x10}, Address: netip.MustParsePrefix("192.0.2.10/24"),
+	}
+	outside = lab.Node{MAC: packet.MAC{0x02, 0, 0, 0, 0x02, 0x01}, Address: netip.MustParsePrefix("192.0.2.1/24")}
 )
 
 // world is all that is beside Sluice: the networks of the data centers, and the client, whose router has a leg in
 // each.
 type world struct {
-	client   *netstack.Host
+	lab      *lab.Lab[*lab.Stack, port.Port]
 	networks []*network
-	closers  closers
 }
 
 // newWorld builds the hosts and their wires. With a directory, what passes each port of a switch is
 // recorded there, or the error is a CaptureError. tamper, in tests, gets to falsify what happens.
 func newWorld(captures string, tamper tamper, places ...place) (*world, error) {
-	if captures != "" {
-		if err := port.MakeCaptures(captures); err != nil {
-			return nil, &CaptureError{err}
-		}
-	}
 	w := new(world)
-	if err := w.build(captures, tamper, places); err != nil {
-		return nil, errors.Join(err, w.close())
+	proofs := make(map[string]*proof.Proof)
+	topology := lab.Topology{Client: client, Outside: outside}
+	for _, p := range places {
+		n := newNetwork(p)
+		w.networks = append(w.networks, n)
+		proofs[p.Name] = n.proof
+		topology.Segments = append(topology.Segments, p.Segment)
+	}
+	var err error
+	w.lab, err = lab.InProcess(topology, lab.Options{
+		Captures: captures,
+		Beyond:   tamper.at(tamper.wire),
+		Before: func(s lab.Segment, n lab.Node, p port.Port) port.Port {
+			p = port.Tap(p, func(d port.Direction, at time.Time, frame []byte) { proofs[s.Name].See(n.Port, d, at, frame) })
+			return tamper.at(tamper.inside)(s, n, p)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range w.networks {
+		if err := n.plugIn(w.lab.Sites[i]); err != nil {
+			return nil, errors.Join(err, w.close())
+		}
 	}
 	return w, nil
 }
 
-func (w *world) build(captures string, tamper tamper, places []place) error {
-	for _, p := range places {
-		n := newNetwork(p)
-		w.networks = append(w.networks, n)
-		if err := n.build(captures, tamper); err != nil {
-			return err
-		}
-	}
-	inner, outer, stop := netstack.Cable()
-	w.closers.add(func() error { stop(); return nil })
-	legs := []netstack.Interface{{Link: outer, MAC: routerClientMAC, Address: clientGateway}}
-	for _, n := range w.networks {
-		legs = append(legs, netstack.Interface{Link: n.uplink, MAC: n.routerMAC, Address: n.router})
-	}
-	router, err := netstack.NewRouter("router", legs...)
-	if err != nil {
-		return err
-	}
-	w.closers.add(func() error { router.Close(); return nil })
-	w.client, err = netstack.New(netstack.Config{
-		Name: "client", MAC: clientMAC, Address: clientAddress, Gateway: clientGateway.Addr(),
-	}, inner)
-	if err != nil {
-		return err
-	}
-	w.closers.add(func() error { w.client.Close(); return nil })
-	return nil
-}
-
 func (w *world) close() error {
-	err := w.closers.close()
 	for _, n := range w.networks {
-		err = errors.Join(err, n.closers.close())
+		n.powerOff()
 	}
-	return err
+	return w.lab.Close()
 }
 
 // at returns the data center whose VIP has an address, or nil.
@@ -169,92 +159,32 @@ func (w *world) at(vip netip.Addr) *network {
 // network is everything at the ports of one data center's switch.
 type network struct {
 	place
-	hosts   []*server // by name
-	mgmt    *netstack.Host
-	uplink  *port.End // the router's
-	proof   *proof
-	ports   map[uint16]port.Port // for the switch, taps on
-	closers closers
+	hosts []*server // by name
+	mgmt  *lab.Stack
+	proof *proof.Proof
+	ports map[uint16]port.Port // for the switch
 }
 
 func newNetwork(p place) *network {
-	n := &network{place: p, ports: make(map[uint16]port.Port)}
-	macs := make(map[uint16]packet.MAC)
-	for i, name := range p.servers {
-		s := &server{
-			name:    name,
-			vip:     p.vip,
-			address: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, p.router.Addr().As4()[1], 0, byte(11 + i)}), 24),
-			gateway: p.router.Addr(),
-			mac:     packet.MAC{0x02, 0, 0, 0, p.routerMAC[4], byte(0x11 + i)},
-			port:    uint16(firstServer + i),
-		}
-		n.hosts = append(n.hosts, s)
-		macs[s.port] = s.mac
+	n := &network{place: p, proof: proof.New(p.Proof(p.vip.Addr(), p.vipMAC))}
+	for _, node := range p.Servers(p.vip.Addr()) {
+		n.hosts = append(n.hosts, &server{Node: node, vip: p.vip})
 	}
-	n.proof = newProof(p.vip, p.vipMAC, routerPort, p.managementPort(), macs)
 	return n
 }
 
-// build makes all but the router.
-func (n *network) build(captures string, tamper tamper) (err error) {
-	if tamper.place != n.name && !(tamper.place == "" && n.name == fra.name) {
-		tamper.wire, tamper.inside = nil, nil
-	}
-	if n.uplink, err = n.wire(routerPort, "router", captures, tamper); err != nil {
-		return err
-	}
-	managementEnd, err := n.wire(n.managementPort(), "mgmt", captures, tamper)
-	if err != nil {
-		return err
-	}
-	n.mgmt, err = netstack.New(netstack.Config{Name: "mgmt", MAC: n.mgmtMAC, Address: n.management}, managementEnd)
-	if err != nil {
-		return err
-	}
-	n.closers.add(func() error { n.mgmt.Close(); return nil })
+// plugIn takes the hosts of a lab's site, and lets the servers serve.
+func (n *network) plugIn(site *lab.Site[*lab.Stack, port.Port]) error {
+	n.ports, n.mgmt = site.Ports, site.End(n.Node("mgmt").Port)
 	for _, s := range n.hosts {
-		if s.end, err = n.wire(s.port, s.name, captures, tamper); err != nil {
-			return err
-		}
-		if err := s.powerOn(); err != nil {
-			return err
-		}
-		n.closers.add(func() error { s.powerOff(); return nil })
+		s.Stack = site.End(s.Port)
 	}
-	return nil
-}
-
-// wire makes a port of the switch with its taps, and returns the host's end.
-func (n *network) wire(id uint16, name, captures string, tamper tamper) (*port.End, error) {
-	p, end := port.NewLink()
-	n.closers.add(end.Close)
-	if tamper.wire != nil {
-		p = tamper.wire(id, p)
-	}
-	if captures != "" {
-		file, err := port.CreateCapture(captures, fmt.Sprintf("%s-port%d-%s", n.name, id, name))
-		if err != nil {
-			return nil, &CaptureError{err}
-		}
-		pcap, err := port.NewPcap(file)
-		if err != nil {
-			return nil, &CaptureError{errors.Join(err, file.Close())}
-		}
-		n.closers.add(func() error { return errors.Join(pcap.Err(), file.Close()) })
-		p = port.Capture(p, pcap)
-	}
-	p = port.Tap(p, n.proof.tap(id))
-	if tamper.inside != nil {
-		p = tamper.inside(id, p)
-	}
-	n.ports[id] = p
-	return end, nil
+	return n.powerOn()
 }
 
 func (n *network) server(name string) *server {
 	for _, s := range n.hosts {
-		if s.name == name {
+		if s.Name == name {
 			return s
 		}
 	}
@@ -291,7 +221,7 @@ func (n *network) deadDuring(id uint16, from, to time.Time) bool {
 		return n.darkDuring(from, to)
 	}
 	for _, s := range n.hosts {
-		if s.port == id {
+		if s.Port == id {
 			return s.offDuring(from, to)
 		}
 	}
@@ -329,21 +259,15 @@ type tamper struct {
 	dns    dnsTamper
 }
 
-// CaptureError says that the directory for captures cannot be used.
-type CaptureError struct{ err error }
-
-func (e *CaptureError) Error() string { return e.err.Error() }
-func (e *CaptureError) Unwrap() error { return e.err }
-
-// closers are undone from last to first.
-type closers []func() error
-
-func (c *closers) add(f func() error) { *c = append(*c, f) }
-
-func (c closers) close() error {
-	var err error
-	for i := len(c) - 1; i >= 0; i-- {
-		err = errors.Join(err, c[i]())
+// at puts a replacement on the ports of the network that is tampered with.
+func (t tamper) at(replace func(uint16, port.Port) port.Port) func(lab.Segment, lab.Node, port.Port) port.Port {
+	return func(s lab.Segment, n lab.Node, p port.Port) port.Port {
+		if replace == nil || s.Name != cmp.Or(t.place, fra.Name) {
+			return p
+		}
+		return replace(n.Port, p)
 	}
-	return err
 }
+
+// CaptureError says that the directory for captures cannot be used.
+type CaptureError = lab.CaptureError

@@ -85,7 +85,7 @@ var (
 	death     = step{"the death of " + killed, (*demo).kill}
 	comeback  = step{"the return of " + killed, (*demo).bringBack}
 	draining  = step{"the drain of " + drained, (*demo).drain}
-	powerCuts = step{"the power cut at all of " + fra.name + ", and its return", (*demo).failover}
+	powerCuts = step{"the power cut at all of " + fra.Name + ", and its return", (*demo).failover}
 
 	wholeScript = []step{baseline, death, comeback, draining, powerCuts}
 )
@@ -154,7 +154,7 @@ func (d *demo) showShares(ctx context.Context, s *site, when string) (map[string
 
 func (d *demo) baseline(ctx context.Context) error {
 	d.screen.title("Three servers share the load")
-	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open", d.fra.name, rate, sessions)
+	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open", d.fra.Name, rate, sessions)
 	if err := receive(ctx, time.After(2*sessionPause)); err != nil { // until the sessions are open
 		return err
 	}
@@ -204,7 +204,7 @@ func (d *demo) kill(ctx context.Context) error {
 	if _, err := d.showShares(ctx, d.fra, killed+" dead"); err != nil {
 		return err
 	}
-	left, entered := d.fra.proof.lastRequest(victim.port)
+	left, entered := d.fra.proof.LastRequest(victim.Port)
 	if left.IsZero() {
 		d.screen.line("No request frame ever left for %s.", killed)
 	} else {
@@ -258,9 +258,9 @@ func (d *demo) bringBack(ctx context.Context) error {
 	was, is := 0, 0
 	open := d.load.openBefore(d.killed)
 	for _, s := range d.fra.hosts {
-		if s.name != killed {
-			was += d.sessionsAtDeath[s.name]
-			is += min(open[s.name], d.sessionsAtDeath[s.name])
+		if s.Name != killed {
+			was += d.sessionsAtDeath[s.Name]
+			is += min(open[s.Name], d.sessionsAtDeath[s.Name])
 		}
 	}
 	d.screen.line("%d of %s on the other servers lived through both changes.", is, count(was, "session"))
@@ -291,14 +291,14 @@ func (d *demo) drain(ctx context.Context) error {
 	moved := before.movesTo(after)
 	d.showMoves(moved)
 	d.moved("drain of "+drained, report, moved, moved.surplusLeaving(drained), before.share()[drained])
-	was, opened := d.load.openBefore(began)[drained], d.fra.proof.opened(d.fra.server(drained).port)
+	was, opened := d.load.openBefore(began)[drained], d.fra.proof.Opened(d.fra.server(drained).Port)
 	load := d.load.now()
 	if _, err := d.showShares(ctx, d.fra, drained+" draining"); err != nil {
 		return err
 	}
 	t := d.load.now().since(load)
 	is := d.load.openBefore(began)[drained]
-	opened = d.fra.proof.opened(d.fra.server(drained).port) - opened
+	opened = d.fra.proof.Opened(d.fra.server(drained).Port) - opened
 	d.screen.line("%d of its %s went on, with %s meanwhile.", is, count(was, "session"), count(t.kept[drained], "answer"))
 	d.check(opened == 0 && is == was && t.kept[drained] > 0,
 		"while draining, %s got %d new connections and kept %d of %s", drained, opened, is, count(was, "session"))

@@ -24,15 +24,15 @@ const (
 )
 
 // answerName is what gslb's configuration calls a data center's answer.
-func answerName(p place) string { return vipName + "-" + p.name }
+func answerName(p place) string { return vipName + "-" + p.Name }
 
 // selectorConfig is the operator's configuration of gslb: the first data center as long as it has a server, then
 // the next.
 func selectorConfig(listen, socket string, sites []*site) string {
 	var centers, answers, members strings.Builder
 	for _, s := range sites {
-		fmt.Fprintf(&centers, "  - {name: %s, controller: %q}\n", s.name, s.system.api)
-		fmt.Fprintf(&answers, "  - {name: %s, kind: vip, data_center: %s, ipv4: %v, controller_vip: %s}\n", answerName(s.place), s.name, s.vip.Addr(), vipName)
+		fmt.Fprintf(&centers, "  - {name: %s, controller: %q}\n", s.Name, s.system.api)
+		fmt.Fprintf(&answers, "  - {name: %s, kind: vip, data_center: %s, ipv4: %v, controller_vip: %s}\n", answerName(s.place), s.Name, s.vip.Addr(), vipName)
 		fmt.Fprintf(&members, "      - {answer: %s}\n", answerName(s.place))
 	}
 	name := strings.TrimSuffix(webName, ".")

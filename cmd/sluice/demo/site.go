@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/sluicelb/sluice/bmv2-tests/lab/proof"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -32,17 +34,17 @@ type site struct {
 
 // startSite starts Sluice over a network, with its files in a directory of its own below the given one.
 func startSite(ctx context.Context, n *network, directory string, standard bool, log *slog.Logger) (*site, error) {
-	directory = filepath.Join(directory, n.name)
+	directory = filepath.Join(directory, n.Name)
 	if err := os.Mkdir(directory, 0o700); err != nil {
 		return nil, err
 	}
-	system, err := startSystem(ctx, n, directory, standard, log.With("data_center", n.name))
+	system, err := startSystem(ctx, n, directory, standard, log.With("data_center", n.Name))
 	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", n.name, err)
+		return nil, fmt.Errorf("starting %s: %w", n.Name, err)
 	}
 	s := &site{network: n, system: system, events: newJournal[*api.Event](), names: make(map[packet.MAC]string)}
 	for _, h := range n.hosts {
-		s.names[h.mac] = h.name
+		s.names[h.MAC] = h.Name
 	}
 	ctx, s.stop = context.WithCancel(ctx)
 	if err := s.connect(ctx); err != nil {
@@ -77,16 +79,16 @@ func (s *site) close() error {
 // to be flooded. So that the router says something, it is pinged from inside.
 func (s *site) learnRouter(ctx context.Context) error {
 	for {
-		known, err := knows(ctx, s.p4rt, s.routerMAC, routerPort)
+		known, err := knows(ctx, s.p4rt, s.Router().MAC, routerPort)
 		if err == nil && known {
-			s.proof.routerIsLearned()
+			s.proof.RouterIsLearned()
 			return nil
 		}
 		if err == nil {
-			err = s.ping(ctx, s.router.Addr())
+			err = s.ping(ctx, s.Router().Address.Addr())
 		}
 		if err != nil {
-			return fmt.Errorf("waiting until the switch of %s knows where the router is: %w", s.name, err)
+			return fmt.Errorf("waiting until the switch of %s knows where the router is: %w", s.Name, err)
 		}
 	}
 }
@@ -114,20 +116,22 @@ func (s *site) setAdmin(ctx context.Context, server string, admin api.Admin) err
 // claims says what the captures come to. If the script was cut short, a site that was not reached yet has nothing to
 // show; if the machine was busy, that nothing came is not the switch's fault, and what came is.
 func (s *site) claims(cut, busy bool) (claims []check, broken []string) {
-	frames, breaches, broken := s.proof.verdict()
-	if cut && frames == (frameCounts{}) {
-		return []check{{text: s.name + ": what the switch does to frames", excused: true}}, nil
+	v := s.proof.Verdict()
+	if cut && v.Counts == (proof.Counts{}) {
+		return []check{{text: s.Name + ": what the switch does to frames", excused: true}}, nil
 	}
-	for i := range broken {
-		broken[i] = s.name + ": " + broken[i]
+	for _, text := range slices.Concat(v.Broken, v.Unseen) {
+		broken = append(broken, s.Name+": "+text)
 	}
 	return []check{
 		{len(broken) == 0, fmt.Sprintf(
 			"%s: %s reached one server each, changed in the destination MAC alone; %s came straight back "+
 				"by the router's port alone, changed in nothing (%s flooded before the switch knew the router)",
-			s.name, count(frames.RequestsOut, "request frame"), count(frames.RepliesOut, "reply frame"), copies(frames.Flooded)), busy && breaches == 0},
-		{frames.ARPAnswers > 0 && frames.ARPClaims == 0, fmt.Sprintf(
-			"%s: ARP for the VIP: the switch answered %s, others %d times", s.name, often(frames.ARPAnswers), frames.ARPClaims), busy && frames.ARPClaims == 0},
+			s.Name, count(v.RequestsOut, "request frame"), count(v.RepliesOut, "reply frame"), copies(v.Flooded)),
+			busy && v.Breaches == 0},
+		{v.ARPAnswers > 0 && v.ARPClaims == 0, fmt.Sprintf(
+			"%s: ARP for the VIP: the switch answered %s, others %d times", s.Name, often(v.ARPAnswers), v.ARPClaims),
+			busy && v.ARPClaims == 0},
 	}, broken
 }
 

@@ -39,8 +39,8 @@ const (
 // intent is the operator's configuration for one data center.
 func intent(target string, n *network) string {
 	var ports []string
-	for id := routerPort; id <= int(n.managementPort()); id++ {
-		ports = append(ports, strconv.Itoa(id))
+	for _, node := range n.Nodes {
+		ports = append(ports, strconv.Itoa(int(node.Port)))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `switches:
@@ -56,9 +56,9 @@ pools:
     checks:
       - {type: http, path: /healthz, interval: 500ms, fast_interval: 100ms, timeout: 400ms, rise: 2, fall: 3}
     backends:
-`, n.name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool, slots, drainIdle, grace)
+`, n.Name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool, slots, drainIdle, grace)
 	for _, s := range n.hosts {
-		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.name, s.address.Addr(), s.mac, s.port)
+		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.Name, s.Address.Addr(), s.MAC, s.Port)
 	}
 	return b.String()
 }

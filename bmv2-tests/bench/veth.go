@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
+	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
 // overVeth overloads port 1 with frames for the VIP and counts what comes out at the backends.
 func overVeth(ctx context.Context, duration time.Duration, rounds int) error {
 	title := "over veth pairs: frames delivered at the backends while port 1 gets more than the switch can take; the sender shares the cores"
-	if err := lab.Unavailable(); err != nil {
+	if err := namespaces.Unavailable(); err != nil {
 		table(title, []string{"skipped: " + err.Error()})
 		return nil
 	}
@@ -47,12 +48,15 @@ func overVeth(ctx context.Context, duration time.Duration, rounds int) error {
 	return nil
 }
 
-func throughput(ctx context.Context, sw lab.Switch, duration time.Duration, rounds int) (rate float64, err error) {
-	cables, err := lab.NewCables(sw, 1+backends)
+func throughput(
+	ctx context.Context, sw lab.Switch[string], duration time.Duration, rounds int,
+) (rate float64, err error) {
+	l, err := namespaces.New(lab.Bare(1+backends), sw)
 	if err != nil {
 		return 0, err
 	}
-	defer cables.Close()
+	defer l.Close()
+	cables := l.Sites[0]
 	err = asPrimary(ctx, cables.Target(), func(ctx context.Context, p *p4rt.Primary) error {
 		if err := fillTarget(ctx, p); err != nil {
 			return err
@@ -71,15 +75,17 @@ func throughput(ctx context.Context, sw lab.Switch, duration time.Duration, roun
 }
 
 // deliver measures one round in the middle of the load, when queues are full.
-func deliver(ctx context.Context, cables *lab.Cables, duration time.Duration) (float64, error) {
+func deliver(
+	ctx context.Context, cables *lab.Site[*namespaces.Machine, string], duration time.Duration,
+) (float64, error) {
 	ctx, stop := context.WithCancel(ctx)
 	blasted := make(chan error, 1)
-	go func() { blasted <- cables.Blast(ctx, 1, vipFrames()) }()
+	go func() { blasted <- cables.End(1).Blast(ctx, vipFrames()) }()
 	defer stop()
 
 	received := func() (sum uint64, err error) {
 		for id := 1; id <= backends; id++ {
-			n, err := cables.Received(uint16(id + 1))
+			n, err := cables.End(uint16(id + 1)).Received()
 			if err != nil {
 				return 0, err
 			}

@@ -2,14 +2,11 @@ package demo
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
@@ -23,11 +20,7 @@ type handSwitch struct {
 	net      *network
 }
 
-var (
-	vip, vipMAC    = fra.vip, fra.vipMAC
-	routerMAC      = fra.routerMAC
-	managementPort = fra.managementPort()
-)
+var vip, vipMAC = fra.vip, fra.vipMAC
 
 // run switches frames until the test ends.
 func (h *handSwitch) run(t *testing.T) {
@@ -57,8 +50,8 @@ func (h *handSwitch) forward(in uint16, frame []byte) {
 	}
 	if ip := packet.IPv4(e.Payload()); e.Type() == packet.TypeIPv4 && ip.Dst() == vip.Addr() {
 		s := h.net.hosts[packet.TCP(ip.Payload()).SrcPort()%3]
-		e.SetDst(s.mac)
-		out = s.port
+		e.SetDst(s.MAC)
+		out = s.Port
 	}
 	if out != 0 {
 		h.net.ports[out].Send(frame)
@@ -89,7 +82,8 @@ func handNetwork(t *testing.T, tamper tamper) (*network, *load) {
 	})
 	n := w.networks[0]
 	(&handSwitch{stations: make(map[packet.MAC]uint16), net: n}).run(t)
-	return n, newLoad(w.client, keepPace(t), clientAddress.Addr(), func(context.Context) (*network, error) { return n, nil })
+	where := func(context.Context) (*network, error) { return n, nil }
+	return n, newLoad(w.lab.Client.Host, keepPace(t), client.Address.Addr(), where)
 }
 
 // keepPace returns a clock that runs until the test ends.
@@ -195,6 +189,13 @@ func toVIP(e packet.Ethernet) bool {
 	return e.Type() == packet.TypeIPv4 && packet.IPv4(e.Payload()).Dst() == vip.Addr()
 }
 
+// broken is what the proof of a network finds wrong.
+func broken(n *network) []string {
+	v := n.proof.Verdict()
+	return slices.Concat(v.Broken, v.Unseen)
+}
+
+// The demo's network lies, and the proof at its ports finds it out.
 func TestProof(t *testing.T) {
 	stranger := packet.MAC{2, 0, 0, 0, 0, 0x99}
 	for _, test := range []struct {
@@ -250,21 +251,20 @@ func TestProof(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n, l := handNetwork(t, test.tamper)
 			l.once(t.Context())
-			n.proof.routerIsLearned()
+			n.proof.RouterIsLearned()
 			l.start(t.Context(), gentle)
 			// Somebody asks each server for its own MAC, as health checks do.
 			for _, s := range n.hosts {
 				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				n.mgmt.Ping(ctx, s.address.Addr()) // may fail: where a server lies in ARP
+				n.mgmt.Ping(ctx, s.Address.Addr()) // may fail: where a server lies in ARP
 				cancel()
 			}
 			eventually(t, func() bool {
-				_, _, broken := n.proof.verdict()
-				return l.now().ok+l.now().failedLive >= 100 && (len(test.want) == 0 || len(broken) > 0)
+				return l.now().ok+l.now().failedLive >= 100 && (len(test.want) == 0 || len(broken(n)) > 0)
 			})
 			l.stop()
 			done := l.now()
-			counts, _, broken := n.proof.verdict()
+			broken := broken(n)
 			if len(test.want) == 0 {
 				if len(broken) > 0 {
 					t.Errorf("broken: %q", broken)
@@ -273,20 +273,17 @@ func TestProof(t *testing.T) {
 					t.Errorf("%d of %d requests answered: %q", done.ok, done.issued, done.failures)
 				}
 				for _, s := range n.hosts {
-					if answers := done.fresh[s.name] + done.kept[s.name]; answers == 0 || int(s.served.Load()) != answers {
-						t.Errorf("%s answered %d requests and sent %d pages", s.name, answers, s.served.Load())
+					if answers := done.fresh[s.Name] + done.kept[s.Name]; answers == 0 || int(s.served.Load()) != answers {
+						t.Errorf("%s answered %d requests and sent %d pages", s.Name, answers, s.served.Load())
 					}
 				}
-				if counts.ARPClaims != 0 || counts.Flooded != 0 {
-					t.Errorf("counts: %+v", counts)
+				if v := n.proof.Verdict(); v.ARPClaims != 0 || v.Flooded != 0 {
+					t.Errorf("verdict: %+v", v)
 				}
 				// The last segments of closed connections arrive, and nothing is left over.
 				eventually(t, func() bool {
-					n.proof.mu.Lock()
-					defer n.proof.mu.Unlock()
-					c := n.proof.counts
-					return len(n.proof.flows)+len(n.proof.requests)+len(n.proof.replies) == 0 &&
-						c.RequestsIn == c.RequestsOut && c.RepliesIn == c.RepliesOut
+					v := n.proof.Verdict()
+					return v.Flows+v.Waiting == 0 && v.RequestsIn == v.RequestsOut && v.RepliesIn == v.RepliesOut
 				})
 				return
 			}
@@ -311,7 +308,7 @@ func TestBlame(t *testing.T) {
 	web2 := n.server("web2")
 	died := web2.powerOff()
 	eventually(t, func() bool {
-		left, _ := n.proof.lastRequest(web2.port)
+		left, _ := n.proof.LastRequest(web2.Port)
 		return left.After(died)
 	})
 	if err := web2.powerOn(); err != nil { // knows nothing of the old connections, and says so
@@ -330,7 +327,7 @@ func TestBlame(t *testing.T) {
 	if done.ok+done.failedDead != done.issued {
 		t.Errorf("%+v", done)
 	}
-	if _, _, broken := n.proof.verdict(); len(broken) > 0 {
+	if broken := broken(n); len(broken) > 0 {
 		t.Errorf("broken: %q", broken)
 	}
 }
@@ -343,7 +340,7 @@ func TestBlackout(t *testing.T) {
 	eventually(t, func() bool { return len(l.openBefore(time.Now())) == 3 })
 	died := n.powerOff()
 	eventually(t, func() bool {
-		left, _ := n.proof.lastRequest(firstServer)
+		left, _ := n.proof.LastRequest(firstServer)
 		return left.After(died)
 	})
 	stopped := make(chan struct{})
@@ -401,107 +398,5 @@ func TestDeadDuring(t *testing.T) {
 		if got := n.deadDuring(test.port, at(test.from), at(test.to)); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
-	}
-}
-
-// A reply may be flooded, once per port, if it came in before the switch knew the router.
-func TestProofOfFloods(t *testing.T) {
-	web1, web2 := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x12}
-	client := netip.MustParseAddrPort("192.0.2.10:20000")
-	reply := func(seq byte) []byte {
-		return packet.NewTCP(packet.Segment{SrcMAC: web1, DstMAC: routerMAC, Src: vip, Dst: client, Flags: packet.ACK, Sequence: uint32(seq)})
-	}
-	p := newProof(vip, vipMAC, routerPort, managementPort, map[uint16]packet.MAC{2: web1, 3: web2})
-	see := func(id uint16, d port.Direction, frame []byte) { p.tap(id)(d, time.Time{}, frame) }
-	var got []int
-	note := func() { got = append(got, p.breaches) }
-	see(2, port.In, reply(1))
-	see(3, port.Out, reply(1))
-	see(managementPort, port.Out, reply(1))
-	p.routerIsLearned()
-	see(routerPort, port.Out, reply(1))
-	note()
-	see(3, port.Out, reply(1)) // a second copy
-	note()
-	see(2, port.In, reply(2))
-	see(routerPort, port.Out, reply(2))
-	note()
-	see(3, port.Out, reply(2)) // no reason to flood
-	note()
-	if diff := cmp.Diff([]int{0, 1, 1, 2}, got); diff != "" {
-		t.Errorf("breaches (-want +got):\n%s", diff)
-	}
-	if p.counts.Flooded != 4 {
-		t.Errorf("%d copies counted, want 4", p.counts.Flooded)
-	}
-}
-
-// A frame is as late as it came in, however long it took.
-func TestLastRequest(t *testing.T) {
-	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11}
-	client := netip.MustParseAddrPort("192.0.2.10:20000")
-	p := newProof(vip, vipMAC, routerPort, managementPort, map[uint16]packet.MAC{2: web1})
-	if left, entered := p.lastRequest(2); !left.IsZero() || !entered.IsZero() {
-		t.Errorf("before any: %v, %v", left, entered)
-	}
-	request := func(dst packet.MAC, seq byte) []byte {
-		s := packet.Segment{SrcMAC: routerMAC, DstMAC: dst, Src: client, Dst: vip, Flags: packet.SYN, Sequence: uint32(seq)}
-		if seq == 9 {
-			s.Flags = packet.ACK
-		}
-		return packet.NewTCP(s)
-	}
-	at := func(s int64) time.Time { return time.Unix(s, 0) }
-	p.tap(1)(port.In, at(1), request(vipMAC, 7))
-	p.tap(1)(port.In, at(2), request(vipMAC, 7)) // the same, sent again
-	p.tap(1)(port.In, at(3), request(vipMAC, 8))
-	p.tap(2)(port.Out, at(4), request(web1, 7))
-	if left, entered := p.lastRequest(2); left != at(4) || entered != at(1) {
-		t.Errorf("first: left %v, entered %v", left, entered)
-	}
-	p.tap(2)(port.Out, at(5), request(web1, 8))
-	p.tap(2)(port.Out, at(6), request(web1, 7)) // overtaken
-	if left, entered := p.lastRequest(2); left != at(6) || entered != at(3) {
-		t.Errorf("last: left %v, entered %v", left, entered)
-	}
-	p.tap(1)(port.In, at(7), request(vipMAC, 9)) // opens nothing
-	p.tap(2)(port.Out, at(8), request(web1, 9))
-	if left, entered := p.lastRequest(2); left != at(8) || entered != at(3) {
-		t.Errorf("of an open connection: left %v, entered %v", left, entered)
-	}
-	if p.breaches != 0 {
-		t.Errorf("broken: %q", p.broken)
-	}
-}
-
-func TestFlowServer(t *testing.T) {
-	client := netip.MustParseAddrPort("192.0.2.10:20000")
-	segment := func(src, dst netip.AddrPort, srcMAC, dstMAC packet.MAC, flags uint8) []byte {
-		return packet.NewTCP(packet.Segment{SrcMAC: srcMAC, DstMAC: dstMAC, Src: src, Dst: dst, Flags: flags})
-	}
-	web1, web2 := packet.MAC{2, 0, 0, 0, 0, 0x11}, packet.MAC{2, 0, 0, 0, 0, 0x12}
-	p := newProof(vip, vipMAC, 1, managementPort, map[uint16]packet.MAC{2: web1, 3: web2})
-	see := func(id uint16, d port.Direction, frame []byte) { p.tap(id)(d, time.Time{}, frame) }
-	to := func(id uint16, mac packet.MAC, flags uint8) {
-		see(1, port.In, segment(client, vip, routerMAC, vipMAC, flags))
-		see(id, port.Out, segment(client, vip, routerMAC, mac, flags))
-	}
-	p.open(client, time.Time{})
-	var got []uint16
-	note := func() {
-		f := p.on(client)
-		got = append(got, f.server())
-	}
-	note()
-	to(3, web2, packet.SYN) // lost
-	note()
-	to(2, web1, packet.SYN) // sent again, after the slot moved
-	note()
-	see(2, port.In, segment(vip, client, web1, routerMAC, packet.SYN|packet.ACK))
-	note()
-	to(3, web2, packet.ACK) // led astray
-	note()
-	if diff := cmp.Diff([]uint16{0, 3, 2, 2, 2}, got); diff != "" {
-		t.Errorf("server of the flow (-want +got):\n%s", diff)
 	}
 }

@@ -38,7 +38,7 @@ func BenchmarkLarge(b *testing.B) {
 	for b.Loop() {
 		tg := newTarget(b)
 		dir := b.TempDir()
-		o := options{dir: dir, file: writeFile(b, dir, large(tg.address))}
+		o := options{dir: dir, file: writeFile(b, dir, large(tg.Target()))}
 		d := startController(b, o)
 		synced := d.synced()
 		connected := d.wait("the switch is connected", isState(api.SwitchStatus_STATE_RECONCILING))
@@ -74,7 +74,7 @@ func BenchmarkLarge(b *testing.B) {
 // rawWrites copies what the target holds to an empty one, in batches, and takes the time.
 func rawWrites(b *testing.B, from *target) (time.Duration, int) {
 	b.Helper()
-	client, err := p4rt.Dial(b.Context(), from.address, 1)
+	client, err := p4rt.Dial(b.Context(), from.Target(), 1)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func rawWrites(b *testing.B, from *target) (time.Duration, int) {
 	}
 	to := newTarget(b)
 	var took time.Duration
-	s := p4rt.NewSession(p4rt.Config{Target: to.address, DeviceID: 1, Election: &p4rt.ElectionID{Low: 1}, Pipeline: &v1.ForwardingPipelineConfig{
+	s := p4rt.NewSession(p4rt.Config{Target: to.Target(), DeviceID: 1, Election: &p4rt.ElectionID{Low: 1}, Pipeline: &v1.ForwardingPipelineConfig{
 		P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(), Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
 	}})
 	err = s.Run(b.Context(), func(ctx context.Context, p *p4rt.Primary) error {

@@ -186,7 +186,7 @@ func TestTargetRestartsEmpty(t *testing.T) {
 	tables := []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old"}
 	before := tg.dump(tables...)
 	first := d.synced()
-	tg.halt()
+	tg.StopSwitch()
 	lost := d.since(first, "the switch is lost", isState(api.SwitchStatus_STATE_DISCONNECTED))
 	// What is decided meanwhile is in the next read-back's difference.
 	d.verdict("web1", api.Health_HEALTH_DOWN)

@@ -31,7 +31,7 @@ import (
 //
 //	controllers, one at a time or at once -- TCP -- target
 func eachSwitch(t *testing.T, test func(t *testing.T, address string)) {
-	t.Run("softswitch", func(t *testing.T) { test(t, newTarget(t).address) })
+	t.Run("softswitch", func(t *testing.T) { test(t, newTarget(t).Target()) })
 	t.Run("bmv2", func(t *testing.T) { test(t, startBMv2(t)) })
 }
 
@@ -330,7 +330,7 @@ func TestLeaderAndStandby(t *testing.T) {
 	t.Parallel() // it waits, most of its time
 	tg := newTarget(t)
 	address, through := etcd(t)
-	file := writeFile(t, t.TempDir(), intent(tg.address))
+	file := writeFile(t, t.TempDir(), intent(tg.Target()))
 	o := options{endpoints: []string{address}, file: file}
 	first := startController(t, o)
 	first.synced()

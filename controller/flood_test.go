@@ -75,7 +75,7 @@ func (tg *target) flood(rate int, frame func(uint64) []byte, ports ...uint16) (s
 						n = want - 512
 					}
 					for _, port := range ports {
-						tg.hosts[port].Send(frame(n))
+						tg.End(port).Inject(frame(n))
 					}
 				}
 			}
@@ -94,7 +94,7 @@ func (tg *target) client() *client {
 	c := new(client)
 	for port := uint16(1); port <= 4; port++ {
 		dead := port == 3
-		tg.hosts[port].Receive(func(frame []byte) {
+		tg.hear(port, func(frame []byte) {
 			if dead && packet.Ethernet(frame).Dst() == (packet.MAC{2, 0, 0, 0, 0, 0x12}) {
 				c.last.Store(time.Now().UnixNano())
 			}
@@ -200,7 +200,7 @@ func TestFloodsHoldUpNothing(t *testing.T) {
 			dir := t.TempDir()
 			var log logCounter
 			d := startController(t, options{
-				dir: dir, file: writeFile(t, dir, intent(tg.address)), log: slog.New(slog.NewTextHandler(&log, nil)),
+				dir: dir, file: writeFile(t, dir, intent(tg.Target())), log: slog.New(slog.NewTextHandler(&log, nil)),
 			})
 			d.synced()
 			c := tg.client()
@@ -274,7 +274,7 @@ func (tg *target) flooded(t *testing.T, d *daemon, name string) {
 func (tg *target) namesBackend(t *testing.T, d *daemon) {
 	t.Helper()
 	web1, vip := packet.MAC{2, 0, 0, 0, 0, 0x11}, netip.MustParseAddr("10.0.0.100")
-	tg.hosts[2].Send(packet.NewARPReply(web1, vip, packet.Broadcast, vip))
+	tg.End(2).Inject(packet.NewARPReply(web1, vip, packet.Broadcast, vip))
 	d.wait("web1 is named for its claim", func(e *api.Event) bool { return e.GetArpClaim().GetBackend() == "web/web1" })
 	d.until("the status names web1", func(m *api.GetStatusResponse) bool {
 		return slices.ContainsFunc(m.ArpClaims, func(c *api.ARPClaim) bool {
@@ -292,7 +292,7 @@ func (tg *target) learnsRouter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := p4rt.Dial(t.Context(), tg.address, 1)
+	client, err := p4rt.Dial(t.Context(), tg.Target(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func (tg *target) learnsRouter(t *testing.T) {
 		FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: router[:]}},
 	}}})
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		tg.hosts[1].Send(plainFrame(router))
+		tg.End(1).Inject(plainFrame(router))
 		for _, err := range client.Read(t.Context(), row) {
 			if err == nil {
 				return

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/sluicelb/sluice/bmv2-tests/lab"
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/store"
@@ -40,62 +42,60 @@ const patience = 2 * time.Minute
 //
 //	controller --gRPC--> count, refuse --> softswitch --ports 1..4--> hosts of the test
 type target struct {
+	*lab.Site[*lab.Stack, port.Port]
 	t       testing.TB
-	address string
 	updates atomic.Int64 // that were sent to it, refused ones too
 	refuse  atomic.Pointer[func(*v1.Update) error]
 	before  atomic.Pointer[func()] // called before each write
-
-	hosts map[uint16]*port.End
-	stop  context.CancelFunc
-	done  chan struct{}
 }
 
 func newTarget(t testing.TB) *target {
+	t.Helper()
 	tg := &target{t: t}
-	tg.start()
-	t.Cleanup(func() { tg.halt() })
+	l, err := lab.InProcess(lab.Bare(4), lab.Options{Switch: tg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	tg.Site = l.Sites[0]
 	return tg
 }
 
-func (tg *target) start() {
-	tg.t.Helper()
+// Start implements lab.Switch.
+func (tg *target) Start(ctx context.Context, listen string, ports map[uint16]port.Port) (*lab.Running, error) {
 	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
-	tg.hosts = make(map[uint16]*port.End)
-	for id := uint16(1); id <= 4; id++ {
-		p, host := port.NewLink()
+	for id, p := range ports {
 		if err := sw.AddPort(id, p); err != nil {
-			tg.t.Fatal(err)
+			return nil, err
 		}
-		tg.hosts[id] = host
 	}
-	address := "127.0.0.1:0"
-	if tg.address != "" {
-		address = tg.address
-	}
-	l, err := net.Listen("tcp", address)
+	l, err := net.Listen("tcp", cmp.Or(listen, "127.0.0.1:0"))
 	if err != nil {
-		tg.t.Fatal(err)
+		return nil, err
 	}
-	tg.address = l.Addr().String()
 	s := grpc.NewServer(append(server.Options(), grpc.UnaryInterceptor(tg.intercept))...)
 	sw.Register(s)
-	ctx, cancel := context.WithCancel(context.Background())
-	tg.stop, tg.done = cancel, make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() { _ = sw.Run(ctx) })
 	running.Go(func() { _ = s.Serve(l) })
 	running.Go(func() { <-ctx.Done(); s.Stop() })
-	go func() { running.Wait(); close(tg.done) }()
+	return &lab.Running{Target: l.Addr().String(), Wait: func() error { running.Wait(); return nil }}, nil
 }
 
-// halt ends the switch as a power cut does.
-func (tg *target) halt() {
-	tg.stop()
-	<-tg.done
-	for _, h := range tg.hosts {
-		h.Close()
+func (tg *target) start() {
+	tg.t.Helper()
+	if err := tg.RestartSwitch(); err != nil {
+		tg.t.Fatal(err)
 	}
+}
+
+// hear names a function that gets what the host at a port does.
+func (tg *target) hear(port uint16, f func(frame []byte)) {
+	_, _ = tg.End(port).Capture(func(frame lab.Frame) {
+		if !frame.Sent {
+			f(frame.Data)
+		}
+	})
 }
 
 func (tg *target) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -153,7 +153,7 @@ func (tg *target) refuseNothing() { tg.refuse.Store(nil) }
 // dump prints the rows of the tables, sorted, one on a line.
 func (tg *target) dump(tables ...string) string {
 	tg.t.Helper()
-	client, err := p4rt.Dial(tg.t.Context(), tg.address, 1)
+	client, err := p4rt.Dial(tg.t.Context(), tg.Target(), 1)
 	if err != nil {
 		tg.t.Fatal(err)
 	}
@@ -457,7 +457,7 @@ func setup(t *testing.T) (*target, *daemon, options) {
 	t.Helper()
 	tg := newTarget(t)
 	dir := t.TempDir()
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address))}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))}
 	d := startController(t, o)
 	d.synced()
 	return tg, d, o

@@ -29,7 +29,7 @@ func TestFaultyIntentIsRefused(t *testing.T) {
 		"switch_port: 3", "switch_port: 3, weight: 0",
 		"pool: web", "pool: wbe",
 		"vip_mac: 02:53:4c:00:00:01", "vip_mac: 03:53:4c:00:00:01",
-	).Replace(intent(tg.address))
+	).Replace(intent(tg.Target()))
 	_, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: faulty, File: "new.yaml"})
 	if connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("got %v, want an invalid argument", err)
@@ -45,7 +45,7 @@ func TestFaultyIntentIsRefused(t *testing.T) {
 		t.Errorf("problems (-want +got):\n%s\n%v", diff, err)
 	}
 	m, err := d.GetIntent(t.Context(), &api.GetIntentRequest{})
-	if err != nil || m.Revision != 1 || m.Yaml != intent(tg.address) {
+	if err != nil || m.Revision != 1 || m.Yaml != intent(tg.Target()) {
 		t.Errorf("running: %v, %v", m, err)
 	}
 	if diff := cmp.Diff(before, tg.dump(allTables...)); diff != "" {
@@ -55,11 +55,11 @@ func TestFaultyIntentIsRefused(t *testing.T) {
 
 func TestApplyIntent(t *testing.T) {
 	tg, d, o := setup(t)
-	more := intent(tg.address) + "  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n"
+	more := intent(tg.Target()) + "  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n"
 	apply := func(text string, ifRevision int64) (*api.ApplyIntentResponse, error) {
 		return d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: text, IfRevision: ifRevision})
 	}
-	if r, err := apply(intent(tg.address), 0); err != nil || r.Changed || r.Revision != 1 {
+	if r, err := apply(intent(tg.Target()), 0); err != nil || r.Changed || r.Revision != 1 {
 		t.Errorf("the same again: %v, %v", r, err)
 	}
 	_, err := apply(more, 7)
@@ -89,7 +89,7 @@ func TestApplyIntent(t *testing.T) {
 	}
 	d.kill()
 	// Once it has, it counts.
-	writeFile(t, o.dir, intent(tg.address)+"# changed\n")
+	writeFile(t, o.dir, intent(tg.Target())+"# changed\n")
 	d = startController(t, o)
 	if m := d.status(); m.IntentRevision != 3 || len(m.Vips) != 1 {
 		t.Errorf("with a changed file: revision %d, %d VIPs; want 3, 1", m.IntentRevision, len(m.Vips))
@@ -107,7 +107,7 @@ func TestReload(t *testing.T) {
 	tg, d, o := setup(t)
 	writeFile(t, o.dir, "pools: 3\n")
 	d.Reload()
-	writeFileAtomically(t, o.file, intent(tg.address)+"  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n")
+	writeFileAtomically(t, o.file, intent(tg.Target())+"  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n")
 	d.Reload()
 	d.wait("the new file runs", reprogrammed("intent revision 2"))
 	if n := len(d.status().Vips); n != 2 {
@@ -130,7 +130,7 @@ func TestSwitchesComeAndGo(t *testing.T) {
 	tg, d, _ := setup(t)
 	second := newTarget(t)
 	rows := tg.dump(allTables...)
-	two := strings.Replace(intent(tg.address), "vip_mac", fmt.Sprintf("  - {name: leaf2, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\nvip_mac", second.address), 1)
+	two := strings.Replace(intent(tg.Target()), "vip_mac", fmt.Sprintf("  - {name: leaf2, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\nvip_mac", second.Target()), 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: two}); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestSwitchesComeAndGo(t *testing.T) {
 	}
 
 	rows = tg.dump(allTables...)
-	one := strings.Replace(two, fmt.Sprintf("  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\n", tg.address), "", 1)
+	one := strings.Replace(two, fmt.Sprintf("  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\n", tg.Target()), "", 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: one}); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestNewBackendWaitsForItsVerdict(t *testing.T) {
 	for _, b := range []string{"web1", "web2", "web3"} {
 		d.verdict(b, api.Health_HEALTH_UP)
 	}
-	more := strings.Replace(intent(tg.address), "vips:", `      - {name: web4, address: 10.0.0.14, mac: "02:00:00:00:00:14", switch_port: 4}`+"\nvips:", 1)
+	more := strings.Replace(intent(tg.Target()), "vips:", `      - {name: web4, address: 10.0.0.14, mac: "02:00:00:00:00:14", switch_port: 4}`+"\nvips:", 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: more}); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestWatchChecks(t *testing.T) {
 	if !d.status().HealthConnected {
 		t.Error("the status says that healthd is not connected")
 	}
-	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.address), "type: tcp", "type: http", 1)}); err != nil {
+	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.Target()), "type: tcp", "type: http", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	if !stream.Receive() || stream.Msg().IntentRevision != 2 || stream.Msg().Pools[0].Checks[0].Type != "http" {

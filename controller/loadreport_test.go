@@ -29,7 +29,7 @@ func setupReports(t *testing.T, interval time.Duration, log *slog.Logger) (*targ
 	t.Helper()
 	tg := newTarget(t)
 	dir := t.TempDir()
-	text := strings.Replace(intent(tg.address), "pool: web}", "pool: web, tags: [shop], capacity: 1}", 1) +
+	text := strings.Replace(intent(tg.Target()), "pool: web}", "pool: web, tags: [shop], capacity: 1}", 1) +
 		"  - {name: alt, address: 10.0.0.101, port: 443, pool: web, tags: [shop]}\n"
 	o := options{dir: dir, file: writeFile(t, dir, text), reports: "127.0.0.1:0", keys: filepath.Join(dir, "keys"), interval: interval, log: log}
 	writeKeys(t, o.keys, someSecret)
@@ -114,7 +114,7 @@ func TestLoadFollowsTheRate(t *testing.T) {
 	// Packets come far faster than one a second.
 	d.askUntil("the VIP is busy", www, func(r loadreport.Report) bool {
 		n++
-		tg.hosts[1].Send(packet.NewTCP(packet.Segment{
+		tg.End(1).Inject(packet.NewTCP(packet.Segment{
 			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 0xc}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
 			Src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1000+n)),
 			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
@@ -168,7 +168,7 @@ func TestKeysOfLoadReportsChange(t *testing.T) {
 
 func TestLoadReportsCannotStart(t *testing.T) {
 	tg, dir := newTarget(t), t.TempDir()
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address)), reports: "127.0.0.1:0", keys: filepath.Join(dir, "keys")}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target())), reports: "127.0.0.1:0", keys: filepath.Join(dir, "keys")}
 	_, err := tryController(t, o)
 	if want := fmt.Sprintf("reading the keys: stat %s: no such file or directory", o.keys); fmt.Sprint(err) != want {
 		t.Errorf("without keys: got %v, want %s", err, want)
@@ -230,7 +230,7 @@ func TestWatchVIPs(t *testing.T) {
 	}
 	until("a death shows", first)
 
-	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.address), "pool: web}", "pool: web, enabled: false}", 1)}); err != nil {
+	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.Target()), "pool: web}", "pool: web, enabled: false}", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	off := www()
@@ -238,10 +238,10 @@ func TestWatchVIPs(t *testing.T) {
 	off.LiveBackends, off.LiveWeight, off.Load = 2, 200, loadreport.Offline
 	until("another intent shows", &api.VIPs{IntentRevision: 2, Vips: []*api.VIP{off}})
 
-	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: intent(tg.address)}); err != nil {
+	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: intent(tg.Target())}); err != nil {
 		t.Fatal(err)
 	}
-	tg.halt()
+	tg.StopSwitch()
 	gone := www()
 	gone.Tags, gone.State, gone.Reason = nil, api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
 	gone.LiveBackends, gone.LiveWeight, gone.Load, gone.Unseen = 2, 200, loadreport.Offline, true
@@ -271,7 +271,7 @@ func TestSlowWatcherOfVIPs(t *testing.T) {
 	// Each state is some 300 kB when compressed, and HTTP/2 lets 4 MB wait.
 	random := rand.New(rand.NewPCG(1, 2))
 	var text strings.Builder
-	text.WriteString(intent(tg.address))
+	text.WriteString(intent(tg.Target()))
 	for i := range 400 {
 		tags := make([]string, 16)
 		for j := range tags {

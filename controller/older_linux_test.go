@@ -172,7 +172,7 @@ func TestKilledWhileTheStoreWasFull(t *testing.T) {
 	}
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
 	tg := newTarget(t)
-	o := options{dir: dir, file: writeFile(t, t.TempDir(), intent(tg.address))}
+	o := options{dir: dir, file: writeFile(t, t.TempDir(), intent(tg.Target()))}
 	d := startController(t, o)
 	d.synced()
 	d.verdict("web2", api.Health_HEALTH_UP)

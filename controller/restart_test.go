@@ -34,12 +34,12 @@ func TestKilledAnywhere(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
 	// Many slots, so that there is a middle.
-	text := strings.Replace(intent(tg.address), "slots: 256", "slots: 4096", 1)
+	text := strings.Replace(intent(tg.Target()), "slots: 256", "slots: 4096", 1)
 	o := options{dir: dir, file: writeFile(t, dir, text)}
 	for round := range rounds {
 		// The switch may have lost everything meanwhile.
 		if random.IntN(4) == 0 {
-			tg.halt()
+			tg.StopSwitch()
 			tg.start()
 		}
 		d := startController(t, o)
@@ -121,7 +121,7 @@ func someChange(t *testing.T, d *daemon, random *rand.Rand) {
 func TestSettledOntoTheDead(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))})
 	d.synced()
 	d.admin("web1", api.Admin_ADMIN_DRAIN)
 	d.until("web1's slots move", func(m *api.GetStatusResponse) bool { return m.Pools[0].Moving > 0 })

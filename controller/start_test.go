@@ -22,7 +22,7 @@ import (
 func TestDataDirectoryLost(t *testing.T) {
 	tg := newTarget(t)
 	files := t.TempDir()
-	o := options{dir: t.TempDir(), file: writeFile(t, files, intent(tg.address))}
+	o := options{dir: t.TempDir(), file: writeFile(t, files, intent(tg.Target()))}
 	for range 4 {
 		d := startController(t, o)
 		d.synced()
@@ -43,7 +43,7 @@ func TestDataDirectoryLost(t *testing.T) {
 func TestEpochsAreAboveTheClock(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address))}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))}
 	stored := func() plan.State {
 		t.Helper()
 		db, st, err := store.Open(t.Context(), store.Config{Dir: dir})
@@ -96,7 +96,7 @@ func save(t *testing.T, dir string, change func(*store.State)) {
 func TestDamagedPlan(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address))}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))}
 	d := startController(t, o)
 	d.synced()
 	d.kill()
@@ -115,7 +115,7 @@ func TestDamagedPlan(t *testing.T) {
 func TestConfigFileMissing(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address))}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))}
 	d := startController(t, o)
 	d.synced()
 	d.kill()
@@ -133,7 +133,7 @@ func TestConfigFileMissing(t *testing.T) {
 	if !strings.Contains(log.String(), want) {
 		t.Errorf("got log\n%s\nwant %s", log.String(), want)
 	}
-	writeFile(t, dir, strings.Replace(intent(tg.address), "port: 80, pool", "port: 81, pool", 1))
+	writeFile(t, dir, strings.Replace(intent(tg.Target()), "port: 80, pool", "port: 81, pool", 1))
 	d.Reload()
 	d.wait("the file is applied", func(e *api.Event) bool { return e.GetIntentApplied().GetRevision() == 2 })
 	d.kill()

@@ -37,15 +37,15 @@ func sentBy(src, dst packet.MAC) []byte {
 func TestRealServerTakesNoTrafficOfOthers(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	text := strings.Replace(intent(tg.address), "pools:", "stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 1}]\npools:", 1)
+	text := strings.Replace(intent(tg.Target()), "pools:", "stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 1}]\npools:", 1)
 	d := startController(t, options{dir: dir, file: writeFile(t, dir, text)})
 	d.synced()
 	at := map[uint16]<-chan []byte{1: tg.receive(1), 2: tg.receive(2), 3: tg.receive(3)}
 
 	const spoofed = 500
 	for range spoofed {
-		tg.hosts[3].Send(sentBy(web1MAC, routerMAC))
-		tg.hosts[3].Send(sentBy(routerMAC, web1MAC))
+		tg.End(3).Inject(sentBy(web1MAC, routerMAC))
+		tg.End(3).Inject(sentBy(routerMAC, web1MAC))
 	}
 	// One event for the port, about either.
 	const want = "somebody on port 3 of leaf1 sends as 02:00:00:00:00:11, the MAC of web/web1: dropped; " +
@@ -64,8 +64,8 @@ func TestRealServerTakesNoTrafficOfOthers(t *testing.T) {
 			t.Errorf("spoof %d: %v", i, s)
 		}
 	}
-	tg.hosts[1].Send(sentBy(routerMAC, web1MAC))
-	tg.hosts[2].Send(sentBy(web1MAC, routerMAC))
+	tg.End(1).Inject(sentBy(routerMAC, web1MAC))
+	tg.End(2).Inject(sentBy(web1MAC, routerMAC))
 	for port, from := range map[uint16]packet.MAC{2: routerMAC, 1: web1MAC} {
 		select {
 		case f := <-at[port]:
@@ -90,7 +90,7 @@ func TestRealServerTakesNoTrafficOfOthers(t *testing.T) {
 // counted whole.
 func TestSwitchMetersWhatItSendsUp(t *testing.T) {
 	tg, d, _ := setup(t)
-	client, err := p4rt.Dial(t.Context(), tg.address, 1)
+	client, err := p4rt.Dial(t.Context(), tg.Target(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestSwitchMetersWhatItSendsUp(t *testing.T) {
 	began := time.Now()
 	vip := netip.MustParseAddr("10.0.0.100")
 	for i := range claims {
-		tg.hosts[4].Send(packet.NewARPReply(packet.MAC{2, 9, 0, 0, byte(i >> 8), byte(i)}, vip, packet.Broadcast, vip))
+		tg.End(4).Inject(packet.NewARPReply(packet.MAC{2, 9, 0, 0, byte(i >> 8), byte(i)}, vip, packet.Broadcast, vip))
 	}
 	var told uint64
 	d.until("all are counted, and as many told as may be at once", func(m *api.GetStatusResponse) bool {
@@ -152,7 +152,7 @@ func TestTargetWithoutMeters(t *testing.T) {
 	}
 	tg.refuse.Store(&refuse)
 	dir := t.TempDir()
-	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))})
 	d.synced()
 	const want = "learn_meter: writing the meter: 512 of 512 updates refused: "
 	if m := d.status().Switches[0]; !strings.HasPrefix(m.Unmetered, want) {

@@ -29,7 +29,7 @@ var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "ba
 func (tg *target) write(election uint64, updates ...*v1.Update) {
 	tg.t.Helper()
 	s := p4rt.NewSession(p4rt.Config{
-		Target: tg.address, DeviceID: 1, Election: &p4rt.ElectionID{Low: election},
+		Target: tg.Target(), DeviceID: 1, Election: &p4rt.ElectionID{Low: election},
 		Pipeline: &v1.ForwardingPipelineConfig{
 			P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(), Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
 		},
@@ -99,13 +99,13 @@ func TestForeignRows(t *testing.T) {
 	)
 	dir := t.TempDir()
 	// Whatever the clock says, this controller's election id is above the other's.
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.address)), election: 1}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target())), election: 1}
 	d := startController(t, o)
 	d.synced()
 
 	clean := newTarget(t)
 	cleanDir := t.TempDir()
-	c := startController(t, options{dir: cleanDir, file: writeFile(t, cleanDir, intent(clean.address))})
+	c := startController(t, options{dir: cleanDir, file: writeFile(t, cleanDir, intent(clean.Target()))})
 	c.synced()
 	if diff := cmp.Diff(clean.dump(allTables...), tg.dump(allTables...)); diff != "" {
 		t.Errorf("against a switch that was empty (-want +got):\n%s", diff)
@@ -136,7 +136,7 @@ func TestForeignRows(t *testing.T) {
 // groups prints the multicast groups and their ports.
 func (tg *target) groups() string {
 	tg.t.Helper()
-	client, err := p4rt.Dial(tg.t.Context(), tg.address, 1)
+	client, err := p4rt.Dial(tg.t.Context(), tg.Target(), 1)
 	if err != nil {
 		tg.t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestFullTable(t *testing.T) {
 				return nil
 			})
 			// Two VIPs come first, then two more that sort before them.
-			text := intent(tg.address)
+			text := intent(tg.Target())
 			for revision, addresses := range [][]int{{150, 160}, {110, 120}} {
 				for _, last := range addresses {
 					text += fmt.Sprintf("  - {name: v%d, address: 10.0.0.%d, port: 80, pool: web}\n", last, last)
@@ -275,7 +275,7 @@ func refusedGeneration(t *testing.T, op v1.Update_Type, table string) {
 		}
 		return nil
 	})
-	larger := strings.Replace(intent(tg.address), "slots: 256", "slots: 512", 1)
+	larger := strings.Replace(intent(tg.Target()), "slots: 256", "slots: 512", 1)
 	larger = strings.Replace(larger, "      - {name: web3", "      - {name: web4", 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: larger, File: o.file}); err != nil {
 		t.Fatal(err)
@@ -326,7 +326,7 @@ func TestVIPIsActiveWhenItsRowsAreThere(t *testing.T) {
 		return nil
 	})
 	dir := t.TempDir()
-	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address))})
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))})
 	d.told(api.VIPStatus_STATE_UNPROGRAMMED, "switch leaf1 is being read back", 255)
 	close(read)
 	d.told(api.VIPStatus_STATE_DEGRADED, "its rows are not on switch leaf1 yet", 255)
@@ -406,7 +406,7 @@ func TestSomebodyElseWrites(t *testing.T) {
 // receive returns what the host at a port gets.
 func (tg *target) receive(port uint16) <-chan []byte {
 	got := make(chan []byte, 64)
-	tg.hosts[port].Receive(func(frame []byte) {
+	tg.hear(port, func(frame []byte) {
 		select {
 		case got <- append([]byte(nil), frame...):
 		default:
@@ -418,21 +418,21 @@ func (tg *target) receive(port uint16) <-chan []byte {
 func TestLearning(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.address)), station: 600 * time.Millisecond})
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(tg.Target())), station: 600 * time.Millisecond})
 	synced := d.synced()
 	a, b := packet.MAC{2, 0, 0, 0, 0, 0xa}, packet.MAC{2, 0, 0, 0, 0, 0xb}
 	from := func(mac packet.MAC) []byte {
 		return packet.NewARPRequest(mac, netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.0.6"))
 	}
-	tg.hosts[1].Send(from(a))
-	tg.hosts[2].Send(from(packet.MAC{2, 0x53, 0x4c, 0, 0, 1})) // nobody is learned as the VIP
-	tg.hosts[2].Send(from(b))
+	tg.End(1).Inject(from(a))
+	tg.End(2).Inject(from(packet.MAC{2, 0x53, 0x4c, 0, 0, 1})) // nobody is learned as the VIP
+	tg.End(2).Inject(from(b))
 	tg.until("both are learned", "station", "station{mac=02:00:00:00:00:0a} -> known(port=1)\nstation{mac=02:00:00:00:00:0b} -> known(port=2)\n")
 	tg.until("both are reachable", "l2", "l2{mac=02:00:00:00:00:0a} -> forward(port=1)\nl2{mac=02:00:00:00:00:0b} -> forward(port=2)\n")
 	if n := d.status().Switches[0].Stations; n != 2 {
 		t.Errorf("%d stations, want 2", n)
 	}
-	tg.hosts[3].Send(from(a))
+	tg.End(3).Inject(from(a))
 	moved := d.since(synced, "the station moves", func(e *api.Event) bool { return e.GetStation() != nil })
 	if want := "02:00:00:00:00:0a moved from port 1 to port 3 of leaf1"; moved.Text != want {
 		t.Errorf("got event %q, want %q", moved.Text, want)
@@ -464,7 +464,7 @@ func TestARPClaims(t *testing.T) {
 	vip := netip.MustParseAddr("10.0.0.100")
 	server := packet.MAC{2, 0, 0, 0, 0, 0x12}
 	client := packet.MAC{2, 0, 0, 0, 0, 0xc}
-	claim := func() { tg.hosts[3].Send(packet.NewARPReply(server, vip, client, netip.MustParseAddr("10.0.0.1"))) }
+	claim := func() { tg.End(3).Inject(packet.NewARPReply(server, vip, client, netip.MustParseAddr("10.0.0.1"))) }
 	claim()
 	e := d.wait("the claim is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
 	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 3 of leaf1: dropped, 1 so far"
@@ -497,7 +497,7 @@ func TestARPClaims(t *testing.T) {
 func TestDisownedRequests(t *testing.T) {
 	tg, d, _ := setup(t)
 	vip, server := netip.MustParseAddr("10.0.0.100"), packet.MAC{2, 0, 0, 0, 0, 0x12}
-	tg.hosts[3].Send(packet.NewARPRequest(server, vip, netip.MustParseAddr("10.0.0.1")))
+	tg.End(3).Inject(packet.NewARPRequest(server, vip, netip.MustParseAddr("10.0.0.1")))
 	e := d.wait("it is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
 	want := "02:00:00:00:00:12 (web/web2: arp_announce=2 is missing there) asks for its neighbours as VIP 10.0.0.100 on port 3 of leaf1: asked without it, 1 so far"
 	if e.Text != want {
@@ -517,7 +517,7 @@ func TestDisownedRequests(t *testing.T) {
 func TestWrongPortShows(t *testing.T) {
 	tg, d, _ := setup(t)
 	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11} // at port 2, says the intent
-	tg.hosts[1].Send(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
+	tg.End(1).Inject(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
 	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says 2, or a host there pretends"
 	d.until("the contradiction shows", func(m *api.GetStatusResponse) bool {
 		for _, c := range m.Concerns {
@@ -532,7 +532,7 @@ func TestWrongPortShows(t *testing.T) {
 // How the ports of a switch are shows in the status, and what is wrong with them among what is wrong.
 func TestPortsShowInTheStatus(t *testing.T) {
 	tg, d, _ := setup(t)
-	tg.hosts[2].SetUp(false)
+	tg.End(2).SetLink(false)
 	m := d.status()
 	want := []*api.PortStatus{
 		{Id: 1, Name: "port1", State: "up"}, {Id: 2, Name: "port2", State: "down", Reason: "the wire is pulled out"},
@@ -559,7 +559,7 @@ func TestStatusCountsPackets(t *testing.T) {
 	}
 	const n = 30
 	for i := range n {
-		tg.hosts[1].Send(packet.NewTCP(packet.Segment{
+		tg.End(1).Inject(packet.NewTCP(packet.Segment{
 			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 0xc}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
 			Src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1000+i)),
 			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,11 +19,12 @@ import (
 
 	"github.com/sluicelb/sluice/bmv2-tests/lab"
 	"github.com/sluicelb/sluice/bmv2-tests/lab/namespaces"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // hosts is the lab with every role on a host of its own: they meet in a network for management, over TLS.
 //
-//	 10.99.0.0/24, a bridge in a namespace of its own
+//	 10.99.0.0/24, a bridge
 //	───┬──────────┬──────────┬──────────┬──────────┬───
 //	 .1│        .2│        .3│        .4│        .5│
 //	switch   controller   healthd     gslb     operator, who has the command line
@@ -31,15 +33,14 @@ import (
 type hosts struct {
 	t      *testing.T
 	sluice string
-	dir    string // with the certificates
-	bridge string // the namespace of the bridge
-	names  map[string]string
+	dir    string            // with the certificates
+	names  map[string]string // of namespaces
 
 	mu      sync.Mutex
 	outputs map[string]*bytes.Buffer
 }
 
-var hostNumbers = map[string]int{"switch": 1, "controller": 2, "healthd": 3, "gslb": 4, "operator": 5}
+var hostNumbers = map[string]uint16{"switch": 1, "controller": 2, "healthd": 3, "gslb": 4, "operator": 5}
 
 func (h *hosts) address(host string) string { return fmt.Sprintf("10.99.0.%d", hostNumbers[host]) }
 
@@ -57,21 +58,32 @@ func (h *hosts) must(err error) {
 	}
 }
 
-// add gives a host a card in the network for management; the host is made if it is none of the lab's.
-func (h *hosts) add(host, namespace string) {
+// meet builds the network for management. healthd is at one end of the lab's cables, too: its card here waits for it.
+func (h *hosts) meet() {
 	h.t.Helper()
-	if namespace == "" {
-		namespace = h.bridge + "-" + host
-		h.must(h.ip("netns", "add", namespace))
-		h.t.Cleanup(func() { h.ip("netns", "del", namespace) })
-		h.must(h.ip("-n", namespace, "link", "set", "lo", "up"))
+	management := lab.Segment{Name: "management"}
+	for host, n := range hostNumbers {
+		node := lab.Node{Name: host, Port: n, MAC: packet.MAC{2, 0, 0, 0, 99, byte(n)}}
+		if host != "healthd" {
+			node.Address = netip.MustParsePrefix(h.address(host) + "/24")
+		}
+		management.Nodes = append(management.Nodes, node)
 	}
-	h.names[host] = namespace
-	card := fmt.Sprintf("m%d", hostNumbers[host])
-	h.must(h.ip("-n", h.bridge, "link", "add", card, "type", "veth", "peer", "name", "mgmt0", "netns", namespace))
-	h.must(h.ip("-n", h.bridge, "link", "set", card, "master", "br0", "up"))
-	h.must(h.ip("-n", namespace, "address", "add", h.address(host)+"/24", "dev", "mgmt0"))
-	h.must(h.ip("-n", namespace, "link", "set", "mgmt0", "up"))
+	l, err := namespaces.New(lab.Topology{Segments: []lab.Segment{management}}, bridge{})
+	h.must(err)
+	closeLater(h.t, l)
+	for host, n := range hostNumbers {
+		h.names[host] = l.Sites[0].End(n).Namespace()
+	}
+}
+
+// moveHealthd makes another host healthd's.
+func (h *hosts) moveHealthd(to string) {
+	h.t.Helper()
+	h.must(h.ip("-n", h.names["healthd"], "link", "set", "eth0", "netns", to, "name", "mgmt0"))
+	h.must(h.ip("-n", to, "address", "add", h.address("healthd")+"/24", "dev", "mgmt0"))
+	h.must(h.ip("-n", to, "link", "set", "mgmt0", "up"))
+	h.names["healthd"] = to
 }
 
 // command is the binary on a host, which finds its certificate there. as names the certificate.
@@ -195,16 +207,10 @@ func (h *hosts) until(what, want string, as string, args ...string) {
 func TestRolesOnOtherHosts(t *testing.T) {
 	needNamespaces(t)
 	h := &hosts{
-		t: t, sluice: buildSluice(t), dir: t.TempDir(), bridge: fmt.Sprintf("slh%d", os.Getpid()),
+		t: t, sluice: buildSluice(t), dir: t.TempDir(),
 		names: map[string]string{}, outputs: map[string]*bytes.Buffer{},
 	}
-	h.must(h.ip("netns", "add", h.bridge))
-	t.Cleanup(func() { h.ip("netns", "del", h.bridge) })
-	h.must(h.ip("-n", h.bridge, "link", "add", "br0", "type", "bridge"))
-	h.must(h.ip("-n", h.bridge, "link", "set", "br0", "up"))
-	for _, host := range []string{"switch", "controller", "gslb", "operator"} {
-		h.add(host, "")
-	}
+	h.meet()
 
 	// Certificates come from the command line too.
 	for _, args := range [][]string{
@@ -232,7 +238,7 @@ func TestRolesOnOtherHosts(t *testing.T) {
 		}
 	})
 	h.must(s.serve())
-	h.add("healthd", l.Sites[0].End(topology.Segments[0].Node("manager").Port).Namespace())
+	h.moveHealthd(l.Sites[0].End(topology.Segments[0].Node("manager").Port).Namespace())
 	h.must(s.writeIntent("https://" + h.address("switch") + ":9559"))
 	h.must(os.WriteFile(filepath.Join(h.dir, "gslb.yaml"), fmt.Appendf(nil, `server:
   listen: ["%s:5300"]

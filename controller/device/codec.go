@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
@@ -40,7 +41,7 @@ type action struct {
 func newCodec(info *p4rt.Info) (*codec, error) {
 	c := &codec{info: info, byTable: make(map[*rows.Table]*table), byID: make(map[uint32]*table)}
 	var errs []error
-	for _, t := range append(rows.Planned, rows.Station, rows.L2) {
+	for _, t := range slices.Concat(rows.Planned, []*rows.Table{rows.Station, rows.L2}) {
 		if len(t.Keys) == 0 {
 			continue // the multicast group
 		}
@@ -135,7 +136,7 @@ func (c *codec) change(ch rows.Change) *v1.Update {
 	return p4rt.Delete(onlyKey(e))
 }
 
-// station makes the update of a learned change. Only the source's row ages.
+// learned makes the update of a learned change. Only the source's row ages.
 func (c *codec) learned(ch learn.Change, idle time.Duration) *v1.Update {
 	t := rows.L2
 	if ch.Table == learn.Station {

@@ -68,6 +68,12 @@ func start(t *testing.T, address string, access *Access, change func(*Listener))
 	if change != nil {
 		change(l)
 	}
+	return serving(t, l, log)
+}
+
+// serving has l serve answer until the test ends.
+func serving(t *testing.T, l *Listener, log *logBuffer) server {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, l, testMethods, callTime, []Service{Mount("/test.Service/", answer)}) }()

@@ -101,16 +101,7 @@ func listenTLS(t *testing.T, i *Identity, change func(*Listener)) server {
 	t.Helper()
 	log := &logBuffer{}
 	l := openTLS(t, i, log, change)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- serve(ctx, l, testMethods, callTime, []Service{Mount("/test.Service/", answer)}) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return server{l, log}
+	return serving(t, l, log)
 }
 
 // call asks once over a new connection.

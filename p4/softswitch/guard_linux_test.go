@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,7 +24,6 @@ import (
 
 	"github.com/sluicelb/sluice/internal/alloctest"
 	"github.com/sluicelb/sluice/internal/rpc"
-	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
 // served runs a switch at a unix socket and returns its path.
@@ -44,17 +42,7 @@ func served(t *testing.T, access *rpc.Access) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)}).RunAndServe(ctx, l)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	serve(t, l)
 	return path
 }
 

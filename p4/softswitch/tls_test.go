@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -25,13 +26,9 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
 
-// overTLS runs a switch at an https address and returns it.
-func overTLS(t *testing.T, i *rpc.Identity) string {
+// serve runs a switch at l until the test ends.
+func serve(t *testing.T, l net.Listener) {
 	t.Helper()
-	l, err := rpc.Listen("https://127.0.0.1:0", nil, rpc.Security{Identity: i}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
@@ -43,6 +40,16 @@ func overTLS(t *testing.T, i *rpc.Identity) string {
 			t.Error(err)
 		}
 	})
+}
+
+// overTLS runs a switch at an https address and returns it.
+func overTLS(t *testing.T, i *rpc.Identity) string {
+	t.Helper()
+	l, err := rpc.Listen("https://127.0.0.1:0", nil, rpc.Security{Identity: i}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l)
 	return l.Address()
 }
 

@@ -2,6 +2,7 @@ package awake
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,8 +28,8 @@ func TestSince(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var stopped time.Duration
-				c := New(func() time.Time { return time.Now().Add(stopped) })
+				var stopped atomic.Int64 // a time.Duration; Run's goroutine reads it
+				c := New(func() time.Time { return time.Now().Add(time.Duration(stopped.Load())) })
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- c.Run(ctx) }()
@@ -36,7 +37,7 @@ func TestSince(t *testing.T) {
 				start := c.Now()
 				for _, s := range tt.steps {
 					if s.stops {
-						stopped += stop
+						stopped.Add(int64(stop))
 					}
 					time.Sleep(s.sleeps)
 					synctest.Wait()

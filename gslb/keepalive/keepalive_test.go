@@ -163,12 +163,37 @@ func TestReloadsThatFollowEachOther(t *testing.T) {
 		w.is("unknown: not asked yet", "up")
 		w.settle()
 		w.is("up", "up")
+	})
+}
 
-		// Gone and back before the engine has heard of it: the engine knows it still.
+// What is gone and back before the engine has heard of it keeps its verdict: the engine knows it still.
+func TestReloadsThatTheEngineMisses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := tcp("10.0.0.1:80", fast), tcp("10.0.0.2:80", fast)
+		held := make(chan struct{})
+		w := world{lab: &lab{}, t: t}
+		w.Manager = New(Deps{Network: w.lab, OnChange: func(int, bool, int, string, time.Time) { <-held }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		w.Set([]config.Keepalive{one})
+		w.settle() // the engine waits in OnChange
+		w.Set([]config.Keepalive{one})
+		synctest.Wait() // this waits for the engine
 		w.Set([]config.Keepalive{two})
 		w.Set([]config.Keepalive{two, one})
+		w.is("unknown: not asked yet", "unknown: not asked yet")
+		close(held)
 		synctest.Wait()
+		if got := states(w.Snapshot())[1]; got != "up" {
+			t.Errorf("what the engine knows is %q, want up", got)
+		}
+		w.settle()
 		w.is("up", "up")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -9,31 +9,31 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // connect makes the switch hold what is decided, lose makes it unreachable: it forwards on.
 func (l limited) connect(name string) {
 	l.t.Helper()
 	l.in(func() {
-		l.status(l.ctx, l.views[name], name, &device.Status{State: device.Synced, Connects: 1, Applied: l.sequence})
+		l.status(l.views[name], name, &device.Status{State: device.Synced, Connects: 1, Applied: l.core.Sequence()})
 	})
 }
 
 func (l limited) lose(name string) {
 	l.t.Helper()
 	l.in(func() {
-		l.status(l.ctx, l.views[name], name, &device.Status{State: device.Disconnected, Connects: 1, Applied: l.views[name].status.Applied})
+		l.status(l.views[name], name, &device.Status{State: device.Disconnected, Connects: 1, Applied: l.views[name].status.Applied})
 	})
 }
 
 func (l limited) verdict(backend string, h api.Health) {
 	l.t.Helper()
 	l.in(func() {
-		if _, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Verdicts: detected(backend, h, time.Now())}); err != nil {
+		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected(backend, h, time.Now())}); err != nil {
 			l.t.Error(err)
 		}
 	})
@@ -41,7 +41,7 @@ func (l limited) verdict(backend string, h api.Health) {
 
 func (l limited) slots() (slots []rows.Slot) {
 	l.t.Helper()
-	l.in(func() { slots = slices.Clone(l.st.Plan.Pools["web"].Slots) })
+	l.in(func() { slots = slices.Clone(l.core.Stored().Plan.Pools["web"].Slots) })
 	return slots
 }
 
@@ -62,7 +62,7 @@ const settled = 10 * time.Second
 // while: a blip breaks nothing, and moves nothing.
 func TestBlipWhileTheSwitchIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, limitIntent, store.State{})
+		l := newLimited(t, limitIntent, core.Stored{})
 		l.connect("leaf1")
 		before := l.slots()
 		l.lose("leaf1")
@@ -97,7 +97,7 @@ func TestBlipWhileTheSwitchIsAway(t *testing.T) {
 // A move under way does not end while the switch is away, be it due or not.
 func TestNoMoveEndsWhileTheSwitchIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, limitIntent, store.State{})
+		l := newLimited(t, limitIntent, core.Stored{})
 		l.connect("leaf1")
 		l.admin("web1", plan.Drain)
 		l.connect("leaf1")
@@ -127,7 +127,7 @@ func TestNoMoveEndsWhileTheSwitchIsAway(t *testing.T) {
 func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := strings.Replace(limitIntent, "vip_mac:", "  - {name: leaf2, address: \"127.0.0.1:9560\", device_id: 2, ports: [1, 2, 3]}\nvip_mac:", 1)
-		l := newLimited(t, strings.Replace(two, "drain_idle", "grace: 0s\n    drain_idle", 1), store.State{})
+		l := newLimited(t, strings.Replace(two, "drain_idle", "grace: 0s\n    drain_idle", 1), core.Stored{})
 		l.connect("leaf1")
 		l.admin("web2", plan.Drain) // leaf2, which was never there, holds up nothing
 		l.connect("leaf1")
@@ -176,7 +176,7 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 			t.Errorf("leaf2 is away: %v", m)
 		}
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", strings.Replace(limitIntent, "drain_idle", "grace: 0s\n    drain_idle", 1))); err != nil {
+			if _, err := l.applyFile(parse("test.yaml", strings.Replace(limitIntent, "drain_idle", "grace: 0s\n    drain_idle", 1))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -187,48 +187,18 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 	})
 }
 
-// What no switch has to take is not waited for, nor what a switch had to that the intent gives up.
-func TestPendingChanges(t *testing.T) {
-	l := newTestLoop(t, &fakeStore{})
-	for n := range 10 {
-		h := []api.Health{api.Health_HEALTH_DOWN, api.Health_HEALTH_UP}[n%2]
-		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", h, time.Now())}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(l.pending) != 0 {
-		t.Errorf("no switch is connected, %d changes wait", len(l.pending))
-	}
-	l.status(t.Context(), l.views["leaf1"], "leaf1", &device.Status{State: device.Reconciling, Connects: 1, Applied: l.sequence})
-	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}); err != nil || len(l.pending) != 1 {
-		t.Errorf("a switch is connected, %d changes wait, want 1: %v", len(l.pending), err)
-	}
-	for range 2 * changesPending {
-		l.follow(newChange(l.sequence, cause{}, time.Now(), plan.Report{}, l.views))
-	}
-	if len(l.pending) != changesPending {
-		t.Errorf("%d changes wait, want %d", len(l.pending), changesPending)
-	}
-	if _, _, err := l.applyFile(t.Context(), parse("test.yaml", strings.ReplaceAll(testIntent, "leaf1", "leaf2"))); err != nil {
-		t.Fatal(err)
-	}
-	if len(l.pending) != 0 {
-		t.Errorf("the switch is given up, %d changes wait", len(l.pending))
-	}
-}
-
 // A switch that was started anew while slots moved knows no more which of their flows are new. Nobody can mend that, and
 // the operator is told.
 func TestMarksAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		l := newLimited(t, wide(3), store.State{})
+		l := newLimited(t, wide(3), core.Stored{})
 		empty := func(connects uint64) {
 			t.Helper()
 			l.lose("leaf1")
 			l.in(func() {
 				l.log = slog.New(slog.NewTextHandler(&log, nil))
-				l.status(l.ctx, l.views["leaf1"], "leaf1", &device.Status{State: device.Reconciling, Connects: connects})
+				l.status(l.views["leaf1"], "leaf1", &device.Status{State: device.Reconciling, Connects: connects})
 			})
 			l.connect("leaf1")
 		}

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // What two thousand servers do at once fits a line, and the events that are remembered stay small.
@@ -32,7 +32,7 @@ pools:
 	}
 	b.WriteString("vips:\n  - {name: www, address: 10.0.0.100, port: 80, pool: web}\n")
 	var logged bytes.Buffer
-	l := newLoop(slog.New(slog.NewTextHandler(&logged, nil)), &fakeStore{}, store.State{})
+	l := newLoop(slog.New(slog.NewTextHandler(&logged, nil)), &fakeStore{}, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(b.String())); err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ pools:
 	for i := range n / 2 {
 		list = append(list, &api.Verdict{Pool: "web", Backend: fmt.Sprintf("server-with-a-name-%d", i), Health: api.Health_HEALTH_DOWN})
 	}
-	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
+	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	causes := 0
@@ -67,12 +67,12 @@ pools:
 			moved = ev.GetSlotsMoved()
 		}
 	}
-	if len(moved.Moves) != movesTold || moved.MovesTotal <= movesTold || moved.SlotsTotal < 2000 {
+	if len(moved.Moves) != core.MovesTold || moved.MovesTotal <= core.MovesTold || moved.SlotsTotal < 2000 {
 		t.Errorf("%d moves told of %d, %d slots", len(moved.Moves), moved.MovesTotal, moved.SlotsTotal)
 	}
 	// Slots that go to nobody are told first: they break flows.
 	r := plan.Report{Moves: []plan.Move{{From: "a", To: "b", Slots: 1}, {From: "c", Slots: 2}}}
-	if got := foremost(r, 1)[0]; got.From != "c" {
+	if got := core.Foremost(r, 1)[0]; got.From != "c" {
 		t.Errorf("the foremost move is %v", got)
 	}
 }
@@ -85,12 +85,12 @@ func TestReasonsAreCut(t *testing.T) {
 		{Pool: "web", Backend: "web1", Health: api.Health_HEALTH_DOWN, Reason: garbage},
 		{Pool: "web", Backend: garbage, Health: api.Health_HEALTH_DOWN},
 	}
-	unknown, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list})
+	unknown, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: list})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := garbage[:256] + "... (61440 bytes)"
-	if got := l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web1"}].Reason; got != want {
+	if got := l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web1"}].Reason; got != want {
 		t.Errorf("stored: %d bytes", len(got))
 	}
 	if len(unknown) != 1 || len(unknown[0]) > 300 {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -27,11 +28,11 @@ import (
 type slowStore struct {
 	mu    sync.Mutex // guards what follows
 	takes time.Duration
-	saved []store.State
+	saved []core.Stored
 	err   error
 }
 
-func (s *slowStore) Save(ctx context.Context, st store.State) error {
+func (s *slowStore) Save(ctx context.Context, st core.Stored) error {
 	s.mu.Lock()
 	takes, failure := s.takes, s.err
 	s.mu.Unlock()
@@ -55,7 +56,7 @@ func (s *slowStore) set(takes time.Duration, err error) {
 	s.takes, s.err = takes, err
 }
 
-func (s *slowStore) last() store.State {
+func (s *slowStore) last() core.Stored {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.saved[len(s.saved)-1]
@@ -95,10 +96,14 @@ func TestCallerLeaves(t *testing.T) {
 		}, func(l *loop) bool { return l.slotsOf("web2") == 0 }},
 		{"an intent", func(ctx context.Context, s *service) {
 			_, _ = s.ApplyIntent(ctx, &api.ApplyIntentRequest{Yaml: drained})
-		}, func(l *loop) bool { return l.st.Intent.Revision == 2 && l.st.Intent.YAML == drained }},
+		}, func(l *loop) bool {
+			return l.core.Stored().Intent.Revision == 2 && l.core.Stored().Intent.YAML == drained
+		}},
 		{"a drain", func(ctx context.Context, s *service) {
 			_, _ = s.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Backend: "web1", Admin: api.Admin_ADMIN_DRAIN})
-		}, func(l *loop) bool { return l.st.Admin[plan.BackendKey{Pool: "web", Backend: "web1"}] == plan.Drain }},
+		}, func(l *loop) bool {
+			return l.core.Stored().Admin[plan.BackendKey{Pool: "web", Backend: "web1"}] == plan.Drain
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			saving(t, func(t *testing.T, db *slowStore, s *service, look func(func(*loop)), _ func()) {
@@ -108,13 +113,13 @@ func TestCallerLeaves(t *testing.T) {
 				leave()
 				time.Sleep(time.Millisecond)
 				look(func(l *loop) {
-					if l.frozen != nil {
-						t.Errorf("frozen: %v", l.frozen)
+					if l.core.Frozen() != nil {
+						t.Errorf("frozen: %v", l.core.Frozen())
 					}
 					if !test.is(l) {
 						t.Error("what was stored did not come into effect")
 					}
-					if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
+					if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 						t.Errorf("stored (-decided +stored):\n%s", diff)
 					}
 				})
@@ -136,8 +141,8 @@ func TestCallerLeavesBefore(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		look(func(l *loop) {
-			if l.st.Intent.Revision != 1 {
-				t.Errorf("revision %d runs, want 1", l.st.Intent.Revision)
+			if l.core.Stored().Intent.Revision != 1 {
+				t.Errorf("revision %d runs, want 1", l.core.Stored().Intent.Revision)
 			}
 		})
 	})
@@ -162,10 +167,10 @@ func TestRefusedChangeIsTakenBack(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		look(func(l *loop) {
-			if l.frozen != nil || l.st.Intent.Revision != 1 || l.slotsOf("web2") != 0 {
-				t.Errorf("frozen %v, revision %d, web2 has %d slots", l.frozen, l.st.Intent.Revision, l.slotsOf("web2"))
+			if l.core.Frozen() != nil || l.core.Stored().Intent.Revision != 1 || l.slotsOf("web2") != 0 {
+				t.Errorf("frozen %v, revision %d, web2 has %d slots", l.core.Frozen(), l.core.Stored().Intent.Revision, l.slotsOf("web2"))
 			}
-			if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
+			if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 				t.Errorf("stored (-decided +stored):\n%s", diff)
 			}
 		})
@@ -192,14 +197,14 @@ func TestForgottenWhileSaving(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		look(func(l *loop) {
-			if l.frozen == nil || len(l.st.Retired) != 0 {
-				t.Errorf("frozen %v, retired %v, want frozen and the MAC forgotten", l.frozen, l.st.Retired)
+			if l.core.Frozen() == nil || len(l.core.Stored().Retired) != 0 {
+				t.Errorf("frozen %v, retired %v, want frozen and the MAC forgotten", l.core.Frozen(), l.core.Stored().Retired)
 			}
 		})
 		time.Sleep(10 * time.Second)
 		look(func(l *loop) {
-			if diff := cmp.Diff(l.st, db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" || l.frozen != nil {
-				t.Errorf("frozen %v, stored (-decided +stored):\n%s", l.frozen, diff)
+			if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" || l.core.Frozen() != nil {
+				t.Errorf("frozen %v, stored (-decided +stored):\n%s", l.core.Frozen(), diff)
 			}
 		})
 	})
@@ -216,8 +221,8 @@ func TestStoreRefuses(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		look(func(l *loop) {
-			if l.frozen != nil || l.st.Intent.Revision != 1 {
-				t.Errorf("frozen %v, revision %d, want neither frozen nor changed", l.frozen, l.st.Intent.Revision)
+			if l.core.Frozen() != nil || l.core.Stored().Intent.Revision != 1 {
+				t.Errorf("frozen %v, revision %d, want neither frozen nor changed", l.core.Frozen(), l.core.Stored().Intent.Revision)
 			}
 		})
 	})
@@ -264,24 +269,5 @@ vip_mac`, 1)
 		}
 	case <-time.After(60 * time.Second):
 		t.Fatal("it hangs")
-	}
-}
-
-// Pools that are gone take what is remembered of their checks with them.
-func TestRecheckedIsPruned(t *testing.T) {
-	l := newTestLoop(t, &fakeStore{})
-	apply := func(text string) {
-		t.Helper()
-		if _, _, err := l.apply(t.Context(), parse("test.yaml", text), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	apply(strings.Replace(testIntent, "port: 80}]", "port: 81}]", 1))
-	if len(l.rechecked) != 1 {
-		t.Fatalf("other checks: %v, want web", l.rechecked)
-	}
-	apply(strings.NewReplacer("name: web\n", "name: other\n", "pool: web}", "pool: other}").Replace(testIntent))
-	if len(l.rechecked) != 0 {
-		t.Errorf("after the pool went: %v, want nothing", l.rechecked)
 	}
 }

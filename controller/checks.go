@@ -1,16 +1,13 @@
 package controller
 
 import (
-	"maps"
-	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/controller/core"
 )
 
 // checks holds what healthd has to watch, and wakes those who wait for the next version.
@@ -59,24 +56,9 @@ func (c *checks) watched() bool {
 	return c.watchers > 0
 }
 
-// setChecks tells healthd what to watch, if that has changed, and forgets what was said of others.
-func (l *loop) setChecks() {
-	var leavers []plan.Member
-	for _, pool := range l.intent.Pools {
-		members, _ := l.st.Plan.Leavers(pool.Name)
-		leavers = append(leavers, members...)
-	}
-	if l.checked != l.st.Intent.Revision || !slices.Equal(leavers, l.leavers) {
-		l.checked, l.leavers = l.st.Intent.Revision, leavers
-		l.checks.set(checksOf(l.intent, l.st))
-		l.authors.forget(l.knows)
-		maps.DeleteFunc(l.doubts, func(k plan.BackendKey, _ doubt) bool { return !l.knows(k) })
-	}
-}
-
 // checksOf lists the backends of the intent, and those that left it and own slots yet: their death must
 // be known too.
-func checksOf(intent *config.Intent, st store.State) *api.Checks {
+func checksOf(intent *config.Intent, st core.Stored) *api.Checks {
 	m := &api.Checks{IntentRevision: st.Intent.Revision}
 	for _, pool := range intent.Pools {
 		p := &api.PoolChecks{Pool: pool.Name}

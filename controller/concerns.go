@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/text"
@@ -28,20 +29,16 @@ type concerned struct {
 
 func (l *loop) concerned() concerned {
 	c := concerned{
-		older: l.meetings.told(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
-		shared: l.authors.shared(time.Now()), keys: make(map[string]rows.VIPKey),
+		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
+		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
 	}
-	for _, v := range l.intent.VIPs {
+	for _, v := range l.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}
-	for _, p := range l.intent.Pools {
+	for _, p := range l.core.Intent().Pools {
 		c.checked[p.Name] = len(p.Checks) > 0
 	}
-	for _, s := range l.intent.Switches {
-		if v := l.views[s.Name]; v != nil && v.forgot > 0 && time.Since(v.forgotAt) < olderTold {
-			c.forgot = append(c.forgot, fmt.Sprintf("switch %s came back empty while %d slots moved: connections that were "+
-				"opened on them since their move began break", s.Name, v.forgot))
-		}
+	for _, s := range l.core.Intent().Switches {
 		c.ports[s.Name] = make(map[uint32]bool)
 		for _, port := range s.Ports {
 			c.ports[s.Name][uint32(port)] = true
@@ -50,14 +47,14 @@ func (l *loop) concerned() concerned {
 	return c
 }
 
-// concerns lists what of a status is not as it should be, the worst first. Of each kind it tells the first few.
+// concerns lists what of a status is not as it should be, the worst first. Of each kind it tells the first core.Few.
 func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	var all []*api.Concern
 	add := func(severity api.Concern_Severity, kind string, list []string) {
-		for _, line := range list[:min(len(list), few)] {
+		for _, line := range list[:min(len(list), core.Few)] {
 			all = append(all, &api.Concern{Severity: severity, Text: line})
 		}
-		if more := len(list) - few; more > 0 {
+		if more := len(list) - core.Few; more > 0 {
 			all = append(all, &api.Concern{Severity: severity, Text: fmt.Sprintf("and %d more %s", more, kind)})
 		}
 	}
@@ -205,7 +202,7 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (l
 	if len(missing) > 0 {
 		slices.SortFunc(missing, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 		list = append(list,
-			fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, few)))
+			fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, core.Few)))
 	}
 	return list
 }

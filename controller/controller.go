@@ -1,11 +1,11 @@
-// Package controller is the daemon that owns the switches: intent, healthd's verdicts and the
-// operator's drains come in over the API, package plan turns them into tables, package store keeps
-// what must survive, and one device.Device for each switch brings it there. One goroutine, the loop,
-// owns all decisions; everything else sends it work. It leaves checking servers to healthd.
+// Package controller is the daemon that owns the switches: intent, healthd's verdicts and the operator's drains come in over
+// the API, package core decides what follows, package store keeps what must survive, and one device.Device for each
+// switch brings it there. One goroutine, the loop, gives the core one thing at a time and carries out what it wants;
+// everything else sends the loop work. It leaves checking servers to healthd.
 //
-//	API, file ---> loop: plan.Step -> store.Save -> device.Set ---> device (one per switch) <--> switch
-//	                ^                                                 |
-//	                +------------- reports: status, idle, claims -----+
+//	API, file ---> loop: core.Step -> effects: store.Save, device.Set, events ---> device (one per switch) <--> switch
+//	                ^                                                              |
+//	                +------------- reports: status, idle, claims ------------------+
 package controller
 
 import (
@@ -226,8 +226,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := l.begin(file, text); err != nil {
 		return err
 	}
-	l.tellVIPs()
-	revision := l.st.Intent.Revision
+	revision := l.core.Stored().Intent.Revision
 	sampler := l.sampler(c.cfg.LoadInterval)
 	tasks := []task.Task{
 		{Name: "decisions", Run: func(ctx context.Context) error {

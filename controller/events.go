@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
@@ -47,10 +49,12 @@ func isNoise(ev *api.Event) bool {
 	return false
 }
 
-// publish gives the event its number and time, and writes it to the log. Nobody may change it afterwards.
-func (e *events) publish(now time.Time, ev *api.Event) {
+// publish gives the event its number and time, and writes its lines to the log. Nobody may change it afterwards.
+func (e *events) publish(now time.Time, ev *api.Event, lines ...core.Log) {
 	if e.log != nil {
-		logEvent(e.log, ev)
+		for _, line := range lines {
+			e.log.Log(context.Background(), line.Level, line.Text, line.Args...)
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

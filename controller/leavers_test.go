@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // A backend that is removed while every epoch is in use keeps its slots for now. It is checked and listed
@@ -22,7 +22,7 @@ func TestRemovedBackendDies(t *testing.T) {
 			fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", n, n, n)
 		}
 		text := strings.Replace(limitIntent, "vips:", more.String()+"vips:", 1)
-		l := newLimited(t, text, store.State{})
+		l := newLimited(t, text, core.Stored{})
 		l.connect("leaf1")
 		for _, b := range []string{"web2", "web3", "web4", "web5"} {
 			l.admin(b, plan.Drain)
@@ -38,7 +38,7 @@ func TestRemovedBackendDies(t *testing.T) {
 		lines := strings.SplitAfter(text, "\n")
 		without := strings.Join(slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, "web6") }), "")
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", without)); err != nil {
+			if _, err := l.applyFile(parse("test.yaml", without)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -75,9 +75,9 @@ func TestRemovedBackendDies(t *testing.T) {
 			t.Errorf("web6 has nothing left, and is checked: %q", watched())
 		}
 		l.in(func() {
-			unknown, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Verdicts: down("web6")})
-			if err != nil || len(unknown) != 1 || l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web6"}].Health != plan.Unknown {
-				t.Errorf("a verdict on web6: %v, %v, %v", unknown, err, l.st.Verdicts)
+			unknown, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: down("web6")})
+			if err != nil || len(unknown) != 1 || l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web6"}].Health != plan.Unknown {
+				t.Errorf("a verdict on web6: %v, %v, %v", unknown, err, l.core.Stored().Verdicts)
 			}
 		})
 	})

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // limitIntent lets the slots of web move for 10 minutes.
@@ -27,7 +27,7 @@ type limited struct {
 	ctx context.Context
 }
 
-func newLimited(t *testing.T, intent string, st store.State) limited {
+func newLimited(t *testing.T, intent string, st core.Stored) limited {
 	l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, st)
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(intent)); err != nil {
@@ -50,14 +50,14 @@ func (l limited) in(f func()) {
 func (l limited) keepUp() {
 	l.t.Helper()
 	l.in(func() {
-		l.status(l.ctx, l.views["leaf1"], "leaf1", &device.Status{State: device.Synced, Applied: l.sequence})
+		l.status(l.views["leaf1"], "leaf1", &device.Status{State: device.Synced, Applied: l.core.Sequence()})
 	})
 }
 
 func (l limited) admin(backend string, a plan.Admin) {
 	l.t.Helper()
 	l.in(func() {
-		if err := l.setAdmin(l.ctx, plan.BackendKey{Pool: "web", Backend: backend}, a); err != nil {
+		if err := l.setAdmin(plan.BackendKey{Pool: "web", Backend: backend}, a); err != nil {
 			l.t.Error(err)
 		}
 	})
@@ -66,7 +66,7 @@ func (l limited) admin(backend string, a plan.Admin) {
 // web is the status of the pool.
 func (l limited) web() (m *api.PoolStatus) {
 	l.t.Helper()
-	l.in(func() { m = l.poolStatus(l.intent.Pools[0]) })
+	l.in(func() { m = l.poolStatus(l.core.Intent().Pools[0]) })
 	return m
 }
 
@@ -83,7 +83,7 @@ func (l limited) forced() (texts []string) {
 // ended, and what waited for it begins.
 func TestDrainLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, limitIntent, store.State{})
+		l := newLimited(t, limitIntent, core.Stored{})
 		l.keepUp()
 		l.admin("web1", plan.Drain) // epoch 1: 32 slots
 		l.keepUp()
@@ -130,7 +130,7 @@ func TestDrainLimit(t *testing.T) {
 // The time counts from when the switches have the moves, and anew after a restart.
 func TestDrainLimitBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, limitIntent, store.State{})
+		l := newLimited(t, limitIntent, core.Stored{})
 		l.keepUp()
 		l.admin("web1", plan.Drain)
 		time.Sleep(time.Hour)
@@ -139,8 +139,8 @@ func TestDrainLimitBegins(t *testing.T) {
 		}
 		l.keepUp()
 		time.Sleep(9 * time.Minute)
-		var st store.State
-		l.in(func() { st = l.st })
+		var st core.Stored
+		l.in(func() { st = l.core.Stored() })
 
 		l = newLimited(t, limitIntent, st)
 		time.Sleep(time.Hour)
@@ -167,7 +167,7 @@ func TestWaitingForAnEpoch(t *testing.T) {
 		for n := 3; n <= 6; n++ {
 			fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", n, n, n)
 		}
-		l := newLimited(t, strings.Replace(limitIntent, "vips:", more.String()+"vips:", 1), store.State{})
+		l := newLimited(t, strings.Replace(limitIntent, "vips:", more.String()+"vips:", 1), core.Stored{})
 		l.keepUp()
 		for _, b := range []string{"web2", "web3", "web4", "web5"} {
 			l.admin(b, plan.Drain)
@@ -200,3 +200,16 @@ func TestVIPWithoutSwitch(t *testing.T) {
 		t.Errorf("with the switch: %v: %s", v.State, v.Reason)
 	}
 }
+
+// What the core promises, as these tests count on it.
+const (
+	whatToDo = "open connections stay where they are, for it may be the checks that fail and not the servers; " +
+		"disable or remove those that are really dead"
+	firstMeetings = time.Minute     // for so long the first switch that has rows has the last word
+	others        = 5 * time.Second // for so long it waits for those that do not answer
+	olderTold     = time.Hour
+	longest       = 2 * time.Minute // of a suspicion
+	retiredFor    = 4 * time.Hour
+	saveInterval  = time.Second
+	lapse         = 30 * time.Second // of a healthd that is silent
+)

@@ -49,7 +49,7 @@ func (l *loop) sampler(interval time.Duration) *telemetry.Sampler {
 			return wanted, err
 		},
 		Rates: func(ctx context.Context, now map[rows.VIPKey]float64) error {
-			return l.do(ctx, func() { l.rates, l.rated = now, l.rated+1 })
+			return l.do(ctx, func() { l.rates = now; l.tellVIPs() })
 		},
 	})
 }

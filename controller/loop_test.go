@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -28,7 +27,7 @@ import (
 // fakeStore is a store that can fail. Saves go on beside the loop.
 type fakeStore struct {
 	mu    sync.Mutex // guards what follows
-	saved []store.State
+	saved []core.Stored
 	err   error
 }
 
@@ -38,7 +37,7 @@ func (f *fakeStore) fail(err error) {
 	f.err = err
 }
 
-func (f *fakeStore) Save(_ context.Context, st store.State) error {
+func (f *fakeStore) Save(_ context.Context, st core.Stored) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
@@ -65,7 +64,7 @@ vips:
 // newTestLoop returns a loop whose devices never connect to anything, at work on testIntent.
 func newTestLoop(t *testing.T, db saver) *loop {
 	t.Helper()
-	l := newLoop(slog.New(slog.DiscardHandler), db, store.State{})
+	l := newLoop(slog.New(slog.DiscardHandler), db, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(testIntent)); err != nil {
 		t.Fatal(err)
@@ -84,8 +83,13 @@ func down(backend string) []*api.Verdict {
 }
 
 func (l *loop) slotsOf(backend string) int {
-	s, _ := l.share(plan.BackendKey{Pool: "web", Backend: backend})
-	return s.Slots
+	census, _ := l.core.Stored().Plan.Census("web")
+	for _, s := range census.Backends {
+		if s.Name == backend && !s.Removed {
+			return s.Slots
+		}
+	}
+	return 0
 }
 
 // Without the store verdicts go on, the configuration is frozen, and all is stored when it is back.
@@ -129,11 +133,11 @@ func TestStoreStopsAnswering(t *testing.T) {
 		time.Sleep(saveInterval)
 		synctest.Wait()
 		do(func() {
-			if l.frozen != nil {
-				t.Errorf("still frozen: %v", l.frozen)
+			if l.core.Frozen() != nil {
+				t.Errorf("still frozen: %v", l.core.Frozen())
 			}
 			last := db.saved[len(db.saved)-1]
-			if diff := cmp.Diff(l.st, last, cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
+			if diff := cmp.Diff(l.core.Stored(), last, cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 				t.Errorf("stored (-decided +stored):\n%s", diff)
 			}
 			if v := last.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Down {
@@ -160,7 +164,7 @@ func TestTakenOver(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
 	db.fail(store.ErrConflict)
-	l.inbox <- func() { _, _ = l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}) }
+	l.inbox <- func() { _, _ = l.verdicts(&api.ReportVerdictsRequest{Verdicts: down("web1")}) }
 	if err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("got %v, want %v", err, store.ErrConflict)
 	}
@@ -174,103 +178,15 @@ func TestRepeatedVerdicts(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
 	for range 3 {
-		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: down("web1")}); err != nil {
+		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: down("web1")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(db.saved) != 2 { // the intent, the first verdict
 		t.Errorf("saved %d times, want 2", len(db.saved))
 	}
-	if l.sequence != 2 {
-		t.Errorf("decided %d times, want 2", l.sequence)
-	}
-}
-
-// A change is reported when every switch that was connected has it; one that is lost meanwhile does
-// not hold up the report.
-func TestReportOfAChange(t *testing.T) {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	status := func(s device.State, applied uint64, ms, writes int) *device.Status {
-		return &device.Status{State: s, Applied: applied, AppliedAt: at(ms), Writes: writes}
-	}
-	views := map[string]*view{}
-	for _, name := range []string{"a", "b", "c"} {
-		views[name] = &view{status: device.Status{State: device.Synced, Applied: 6}}
-	}
-	views["gone"] = &view{}
-	why := cause{text: "verdict on web/web1", detected: at(-10), backends: []plan.BackendKey{{Pool: "web", Backend: "web1"}}}
-	c := newChange(7, why, at(0), plan.Report{Moves: []plan.Move{{Pool: "web", From: "web1", To: "web2", Slots: 5}}}, views)
-	steps := []struct {
-		name string
-		s    *device.Status
-		over bool
-	}{
-		{"a", status(device.Synced, 6, 1, 9), false},
-		{"a", status(device.Synced, 7, 5, 5), false},
-		{"gone", status(device.Synced, 7, 50, 50), false},
-		{"b", status(device.Degraded, 8, 7, 6), false},
-		{"c", status(device.Disconnected, 6, 0, 0), true},
-	}
-	for _, s := range steps {
-		if over, _ := c.take(s.name, s.s); over != s.over {
-			t.Errorf("%s: over %v, want %v", s.name, over, s.over)
-		}
-	}
-	got := reprogrammed(c.message()).Text
-	if want := "verdict on web/web1: 11 entries written to a, b, the last one 17.0 ms after detection"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if m := c.message(); m.ReprogramMs != 17 || m.WriteMs != 7 || m.Moves[0].Slots != 5 {
-		t.Errorf("message: %v", m)
-	}
-}
-
-func TestSettleable(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	ref := plan.SlotRef{Pool: 1, Slot: 4, Old: 2}
-	connected := func(ages ...time.Duration) *view {
-		v := &view{status: device.Status{State: device.Synced}, idle: map[plan.SlotRef]time.Time{}}
-		for _, age := range ages {
-			v.idle[ref] = now.Add(-age)
-		}
-		return v
-	}
-	maxAge := func(rows.PoolID) time.Duration { return 10 * time.Second }
-	tests := []struct {
-		name  string
-		views []*view
-		want  bool
-	}{
-		{"no switch", nil, false},
-		{"the only switch", []*view{connected(0)}, true},
-		{"both", []*view{connected(0), connected(9 * time.Second)}, true},
-		{"one has not reported", []*view{connected(0), connected()}, false},
-		{"one report is old", []*view{connected(0), connected(11 * time.Second)}, false},
-		{"one was never connected", []*view{connected(0), {}}, true},
-		{"one is away", []*view{connected(0), {status: device.Status{Connects: 1}}}, false},
-		{"none is connected", []*view{{}, {}}, false},
-	}
-	for _, test := range tests {
-		views := make(map[string]*view)
-		for i, v := range test.views {
-			views[fmt.Sprint(i)] = v
-		}
-		if got := len(settleable([]plan.SlotRef{ref}, views, now, maxAge)) == 1; got != test.want {
-			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
-		}
-	}
-}
-
-func TestVIPAges(t *testing.T) {
-	vip := func(port uint16) config.VIP {
-		return config.VIP{Address: netip.MustParseAddr("10.0.0.1"), Protocol: config.TCP, Port: port}
-	}
-	before := map[rows.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(2)): 4}
-	got := vipAges(&config.Intent{VIPs: []config.VIP{vip(1), vip(9)}}, before, 7)
-	want := map[rows.VIPKey]int64{vipKey(vip(1)): 3, vipKey(vip(9)): 7}
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	if l.core.Sequence() != 2 {
+		t.Errorf("decided %d times, want 2", l.core.Sequence())
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // twoSwitches have the same slots, settled on web1 and web2.
@@ -23,7 +23,7 @@ vip_mac:`, 1)
 func (l limited) have(backend rows.BackendID) (t rows.Tables) {
 	l.t.Helper()
 	l.in(func() {
-		t = plan.Build(l.intent, l.st.Plan)
+		t = plan.Build(l.core.Intent(), l.core.Stored().Plan)
 		for key := range t.Slots {
 			t.Slots[key] = rows.Slots{Rows: slices.Repeat([]rows.Slot{{Backend: backend}}, 64)}
 		}
@@ -35,14 +35,14 @@ func (l limited) have(backend rows.BackendID) (t rows.Tables) {
 func (l limited) meets(name string, have rows.Tables) <-chan struct{} {
 	l.t.Helper()
 	released := make(chan struct{})
-	l.in(func() { l.meet(l.ctx, l.views[name], name, have, func() { close(released) }) })
+	l.in(func() { l.meet(l.views[name], name, have, func() { close(released) }) })
 	return released
 }
 
 // stored is what a switch holds that has what was stored.
 func (l limited) stored() (t rows.Tables) {
 	l.t.Helper()
-	l.in(func() { t = plan.Build(l.intent, l.st.Plan) })
+	l.in(func() { t = plan.Build(l.core.Intent(), l.core.Stored().Plan) })
 	return t
 }
 
@@ -86,18 +86,22 @@ func TestFirstSwitchWithRows(t *testing.T) {
 		}, 2},
 		{"the second is let go", func(l limited) {
 			l.meets("leaf1", l.have(2))
-			l.in(func() { delete(l.views, "leaf2") })
+			l.in(func() {
+				if _, err := l.applyFile(parse("test.yaml", testIntent)); err != nil {
+					l.t.Error(err)
+				}
+			})
 			time.Sleep(2 * time.Second)
 		}, 2},
 		{"of a device that was let go", func(l limited) {
-			l.in(func() { l.meet(l.ctx, new(view), "leaf1", plan.Build(l.intent, l.st.Plan), func() {}) })
+			l.in(func() { l.meet(new(view), "leaf1", plan.Build(l.core.Intent(), l.core.Stored().Plan), func() {}) })
 		}, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				first := newTestLoop(t, &fakeStore{})
-				l := newLimited(t, twoSwitches, first.st)
+				l := newLimited(t, twoSwitches, first.core.Stored())
 				// Both are connected, and hold nothing of what is decided yet: nothing moves gradually.
 				l.lose("leaf1")
 				l.lose("leaf2")
@@ -113,7 +117,8 @@ func TestFirstSwitchWithRows(t *testing.T) {
 // A switch is not written to before its slots are decided, and is in the end whatever happens.
 func TestMeetingsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, twoSwitches, newTestLoop(t, &fakeStore{}).st)
+		stored := newTestLoop(t, &fakeStore{}).core.Stored()
+		l := newLimited(t, twoSwitches, stored)
 		open := func(c <-chan struct{}) bool {
 			synctest.Wait()
 			select {
@@ -127,7 +132,7 @@ func TestMeetingsEnd(t *testing.T) {
 		if open(empty) {
 			t.Error("an empty switch waits")
 		}
-		l.in(func() { l.meetings = meetings{stored: l.meetings.stored} })
+		l = newLimited(t, twoSwitches, stored)
 		one := l.meets("leaf1", l.have(2))
 		again := l.meets("leaf1", l.have(2)) // its session was lost meanwhile
 		if !open(one) || !open(again) {
@@ -164,9 +169,9 @@ func TestVerdictsOlderThanTheSwitch(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				st := newTestLoop(t, &fakeStore{}).st
+				st := newTestLoop(t, &fakeStore{}).core.Stored()
 				web2 := plan.BackendKey{Pool: "web", Backend: "web2"}
-				st.Verdicts = map[plan.BackendKey]store.Verdict{web2: {
+				st.Verdicts = map[plan.BackendKey]core.Verdict{web2: {
 					Health: tt.stored, Reason: "stored", DetectedAt: time.Unix(1, 0), Fell: time.Unix(1, 0),
 				}}
 				l := newLimited(t, testIntent, st)
@@ -176,8 +181,8 @@ func TestVerdictsOlderThanTheSwitch(t *testing.T) {
 				}
 				l.meets("leaf1", l.have(tt.on))
 				l.in(func() {
-					if got := l.st.Verdicts[web2].Health; got != tt.want || l.slotsOf("web2") != tt.wantSlots {
-						t.Errorf("web2 is %s with %d slots, want %s with %d", healthWord(got), l.slotsOf("web2"), healthWord(tt.want), tt.wantSlots)
+					if got := l.core.Stored().Verdicts[web2].Health; got != tt.want || l.slotsOf("web2") != tt.wantSlots {
+						t.Errorf("web2 is %s with %d slots, want %s with %d", got.String(), l.slotsOf("web2"), tt.want.String(), tt.wantSlots)
 					}
 				})
 			})
@@ -188,7 +193,7 @@ func TestVerdictsOlderThanTheSwitch(t *testing.T) {
 // A status tells of a store that is older than a switch for an hour.
 func TestOlderStoreIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, testIntent, newTestLoop(t, &fakeStore{}).st)
+		l := newLimited(t, testIntent, newTestLoop(t, &fakeStore{}).core.Stored())
 		told := func() (text string) {
 			l.in(func() { text = l.concerned().older })
 			return text
@@ -225,14 +230,14 @@ func TestMeetWaitsForTheLoop(t *testing.T) {
 		}
 		cancel()
 		<-done
-		if !l.meetings.first.IsZero() {
+		if l.met != 0 {
 			t.Error("somebody has answered")
 		}
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = l.run(ctx, nil) }()
 		meet(t.Context(), rows.Tables{})
-		if l.meetings.first.IsZero() {
+		if l.met == 0 {
 			t.Error("nobody has answered")
 		}
 	})

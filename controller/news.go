@@ -2,139 +2,155 @@ package controller
 
 import (
 	"fmt"
-	"slices"
-	"strings"
+	"log/slog"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// The functions below make events: text for people, detail for programs.
-
-func verdictChanged(key plan.BackendKey, v store.Verdict) *api.Event {
-	text := fmt.Sprintf("%v is %s", key, healthWord(v.Health))
-	if v.Reason != "" {
-		text += ": " + v.Reason
-	}
-	if v.Author != "" && v.Author != unnamed {
-		text += " (says " + v.Author + ")"
-	}
-	return &api.Event{Text: text, Detail: &api.Event_Verdict{Verdict: &api.VerdictChanged{
-		Pool: key.Pool, Backend: key.Backend, Health: healthMessage(v.Health), Reason: v.Reason, DetectedAt: timestamppb.New(v.DetectedAt),
-	}}}
-}
-
-func slotsMoved(why cause, r plan.Report) *api.Event {
-	return &api.Event{
-		Text: fmt.Sprintf("%s: %s", why.text, movesText(r)),
-		Detail: &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{
-			Cause: why.text, Moves: moves(r), SurplusMoves: uint32(r.Surplus),
-			MovesTotal: uint32(len(r.Moves)), SlotsTotal: slotsOf(r),
-		}},
-	}
-}
-
-// few is how many of a list a line has. Lines must stay readable when a thousand servers change at once.
-const few = 8
-
-// movesText is for example "683 slots of web: web2 -> web1, 682 slots of web: web2 -> web3 (gradually)".
-func movesText(r plan.Report) string {
-	var parts []string
-	for _, m := range foremost(r, few) {
-		s := fmt.Sprintf("%d slots of %s: %s -> %s", m.Slots, m.Pool, nobody(m.From), nobody(m.To))
-		if m.Gradual {
-			s += " (gradually)"
+// message is an event of the core for the API.
+func message(e core.Event) *api.Event {
+	m := &api.Event{Text: e.Text()}
+	switch e := e.(type) {
+	case core.VerdictChanged:
+		m.Detail = &api.Event_Verdict{Verdict: &api.VerdictChanged{
+			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Health: healthMessage(e.Verdict.Health), Reason: e.Verdict.Reason,
+			DetectedAt: timestamppb.New(e.Verdict.DetectedAt),
+		}}
+	case core.SlotsMoved:
+		m.Detail = &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{
+			Cause: e.Cause, Moves: moves(e.Report), SurplusMoves: uint32(e.Report.Surplus),
+			MovesTotal: uint32(len(e.Report.Moves)), SlotsTotal: uint32(core.SlotsOf(e.Report)),
+		}}
+	case core.Reprogrammed:
+		m.Detail = &api.Event_Reprogrammed{Reprogrammed: reprogrammed(e)}
+	case core.SlotsSettled:
+		m.Detail = &api.Event_SlotsSettled{SlotsSettled: &api.SlotsSettled{
+			Pool: e.Pool.Name, Slots: uint32(e.Slots), Moving: uint32(e.Moving), Forced: e.Why == core.AfterLimit,
+		}}
+	case core.IntentApplied:
+		m.Detail = &api.Event_IntentApplied{IntentApplied: &api.IntentApplied{Revision: e.Revision}}
+	case core.PoolHeld:
+		m.Detail = &api.Event_PoolHeld{PoolHeld: &api.PoolHeld{Pool: e.Pool, Reason: e.Reason}}
+	case core.AdminChanged:
+		m.Detail = &api.Event_Admin{Admin: &api.AdminChanged{
+			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Admin: adminMessage(e.Admin),
+		}}
+	case core.DrainDone:
+		m.Detail = &api.Event_DrainDone{DrainDone: &api.DrainDone{
+			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Forced: uint32(e.Forced),
+		}}
+	case core.StoreChanged:
+		changed := new(api.StoreChanged)
+		if e.Err != nil {
+			changed.Frozen, changed.Error = true, e.Err.Error()
 		}
-		if m.Grace {
-			s += " (open connections have a grace)"
-		}
-		parts = append(parts, s)
+		m.Detail = &api.Event_Store{Store: changed}
+	case core.SlotsAdopted:
+		m.Detail = &api.Event_SlotsAdopted{SlotsAdopted: &api.SlotsAdopted{
+			Switch: e.Switch, Slots: uint32(e.Found.Astray), SlotsTotal: uint32(e.Found.Slots), Unknown: uint32(e.Found.Unknown),
+		}}
+	default:
+		panic(fmt.Sprintf("no message for %T", e))
 	}
-	told := strings.Join(parts, ", ")
-	if more := len(r.Moves) - few; more > 0 {
-		told += fmt.Sprintf(" and %d more moves, %d slots in all", more, slotsOf(r))
-	}
-	return told
+	return m
 }
 
-func nobody(name string) string {
-	if name == "" {
-		return "nobody"
+func reprogrammed(e core.Reprogrammed) *api.Reprogrammed {
+	_, took := e.Took()
+	m := &api.Reprogrammed{
+		Time: timestamppb.New(e.Last), Cause: e.Cause, DecidedAt: timestamppb.New(e.Decided),
+		WriteMs: core.Milliseconds(e.Wrote()), ReprogramMs: core.Milliseconds(took), Writes: uint32(e.Writes),
+		Moves: moves(e.Report), MovesTotal: uint32(len(e.Report.Moves)), SlotsTotal: uint32(core.SlotsOf(e.Report)),
+		SurplusMoves: uint32(e.Report.Surplus), Switches: e.Switches, BackendsTotal: uint32(len(e.Backends)),
 	}
-	return name
+	if !e.Detected.IsZero() {
+		m.DetectedAt = timestamppb.New(e.Detected)
+	}
+	for _, b := range e.Backends[:min(len(e.Backends), core.MovesTold)] {
+		m.Backends = append(m.Backends, b.String())
+	}
+	return m
 }
 
-func reprogrammed(m *api.Reprogrammed) *api.Event {
-	since := "decision"
-	if m.DetectedAt != nil {
-		since = "detection"
+func moves(r plan.Report) []*api.SlotMoves {
+	var out []*api.SlotMoves
+	for _, m := range core.Foremost(r, core.MovesTold) {
+		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual, Grace: m.Grace})
 	}
-	return &api.Event{
-		Text: fmt.Sprintf("%s: %d entries written to %s, the last one %.1f ms after %s",
-			m.Cause, m.Writes, text.List(m.Switches, few), m.ReprogramMs, since),
-		Detail: &api.Event_Reprogrammed{Reprogrammed: m},
-	}
+	return out
 }
 
-func slotsSettled(pool config.Pool, slots, moving int, why ending) *api.Event {
-	text := fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some", pool.Name, slots, moving)
-	switch why {
-	case afterGrace:
-		text = fmt.Sprintf("%s: the grace of %d slots is over, %v: connections that were still open to backends that are down go to others "+
-			"and break; %d slots still have old connections", pool.Name, slots, pool.Grace, moving)
-	case afterLimit:
-		text = fmt.Sprintf("%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections that were still open "+
-			"there go to the new backend and break; %d slots still have old connections", pool.Name, slots, pool.DrainLimit, moving)
-	}
-	return &api.Event{Text: text, Detail: &api.Event_SlotsSettled{SlotsSettled: &api.SlotsSettled{
-		Pool: pool.Name, Slots: uint32(slots), Moving: uint32(moving), Forced: why == afterLimit,
-	}}}
+// happening is an event of the edge: text for people and detail for programs, and what the log says of it.
+type happening struct {
+	event *api.Event
+	line  core.Log
 }
 
-func arpClaim(m *api.ARPClaim) *api.Event {
-	who := m.Mac
-	if m.Backend != "" {
-		who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
-	}
+func (e *events) tell(now time.Time, h happening) { e.publish(now, h.event, h.line) }
+
+func info(text string, args ...any) core.Log {
+	return core.Log{Level: slog.LevelInfo, Text: text, Args: args}
+}
+
+func warn(text string, args ...any) core.Log {
+	return core.Log{Level: slog.LevelWarn, Text: text, Args: args}
+}
+
+func arpClaim(m *api.ARPClaim) happening {
+	who, does, what := m.Mac, "", "somebody claims a VIP"
 	if m.Disowned {
 		if m.Backend != "" {
 			who = fmt.Sprintf("%s (%s: arp_announce=2 is missing there)", m.Mac, m.Backend)
 		}
-		return &api.Event{
-			Text:   fmt.Sprintf("%s asks for its neighbours as VIP %s on port %d of %s: asked without it, %d so far", who, m.VipAddress, m.Port, m.Switch, m.Count),
-			Detail: &api.Event_ArpClaim{ArpClaim: m},
+		what = "somebody asks for its neighbours as a VIP"
+		does = fmt.Sprintf("%s asks for its neighbours as VIP %s on port %d of %s: asked without it, %d so far",
+			who, m.VipAddress, m.Port, m.Switch, m.Count)
+	} else {
+		if m.Backend != "" {
+			who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
 		}
+		does = fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far%s",
+			who, m.VipAddress, m.Port, m.Switch, m.Count, alsoText(m.Also))
 	}
-	return &api.Event{
-		Text: fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far%s",
-			who, m.VipAddress, m.Port, m.Switch, m.Count, alsoText(m.Also)),
-		Detail: &api.Event_ArpClaim{ArpClaim: m},
+	return happening{
+		&api.Event{Text: does, Detail: &api.Event_ArpClaim{ArpClaim: m}},
+		warn(what, "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend,
+			"times", m.Count, "also", m.Also),
 	}
 }
 
-func stationMoved(m *api.StationMoved) *api.Event {
+func stationMoved(m *api.StationMoved) happening {
 	who := m.Mac
 	if m.Backend != "" {
 		who = fmt.Sprintf("%s (%s)", m.Mac, m.Backend)
 	}
-	return &api.Event{
-		Text:   fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, m.FromPort, m.ToPort, m.Switch, alsoText(m.Also)),
-		Detail: &api.Event_Station{Station: m},
+	return happening{
+		&api.Event{
+			Text:   fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, m.FromPort, m.ToPort, m.Switch, alsoText(m.Also)),
+			Detail: &api.Event_Station{Station: m},
+		},
+		info("station moved", "mac", m.Mac, "backend", m.Backend, "switch", m.Switch, "from", m.FromPort, "to", m.ToPort,
+			"times", m.Times, "also", m.Also),
 	}
 }
 
-func stationsFull(m *api.StationsFull) *api.Event {
+func stationsFull(m *api.StationsFull) happening {
 	text := fmt.Sprintf("%s does not learn %s on port %d: frames to it are flooded", m.Switch, m.Mac, m.Port)
 	if m.Reason != "" {
 		text += "; " + m.Reason
 	}
-	return &api.Event{Text: text + alsoText(m.Also), Detail: &api.Event_StationsFull{StationsFull: m}}
+	return happening{
+		&api.Event{Text: text + alsoText(m.Also), Detail: &api.Event_StationsFull{StationsFull: m}},
+		warn("stations are not learned: frames to them are flooded", "switch", m.Switch, "port", m.Port, "mac", m.Mac,
+			"reason", m.Reason, "also", m.Also),
+	}
 }
 
 // alsoText is what a notice says of the rest.
@@ -145,7 +161,7 @@ func alsoText(also string) string {
 	return "; " + also
 }
 
-func switchChanged(name string, s *device.Status) *api.Event {
+func switchChanged(name string, s *device.Status) happening {
 	m := &api.SwitchChanged{
 		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack), EntriesWritten: uint64(s.WrittenConnect),
 	}
@@ -171,7 +187,10 @@ func switchChanged(name string, s *device.Status) *api.Event {
 			is += fmt.Sprintf("; %d VIPs are left out, the newest", n)
 		}
 	}
-	return &api.Event{Text: fmt.Sprintf("switch %s: %s", name, is), Detail: &api.Event_Switch{Switch: m}}
+	return happening{
+		&api.Event{Text: fmt.Sprintf("switch %s: %s", name, is), Detail: &api.Event_Switch{Switch: m}},
+		info("switch", "name", name, "state", s.State.String(), "read_back", m.RowsReadBack, "written", m.EntriesWritten, "err", m.Error),
+	}
 }
 
 // leftOut counts the VIPs that a switch does not serve at all.
@@ -188,64 +207,15 @@ func failureText(f device.Failure) string {
 	return fmt.Sprintf("%s: %v: %s", f.Change, f.Code, f.Message)
 }
 
-func intentApplied(revision int64) *api.Event {
-	return &api.Event{
-		Text:   fmt.Sprintf("intent revision %d applied", revision),
-		Detail: &api.Event_IntentApplied{IntentApplied: &api.IntentApplied{Revision: revision}},
-	}
-}
-
-// poolHeld says that the graces of a pool do not end, and why; or, without a reason, that they do again.
-func poolHeld(pool, reason string) *api.Event {
-	text := fmt.Sprintf("%s: %s", pool, reason)
-	if reason == "" {
-		text = pool + ": backends that are down have their grace again, and no more"
-	}
-	return &api.Event{Text: text, Detail: &api.Event_PoolHeld{PoolHeld: &api.PoolHeld{Pool: pool, Reason: reason}}}
-}
-
-func adminChanged(key plan.BackendKey, a plan.Admin) *api.Event {
-	text := fmt.Sprintf("%v is taken back", key)
-	if a == plan.Drain {
-		text = fmt.Sprintf("%v drains", key)
-	}
-	return &api.Event{Text: text, Detail: &api.Event_Admin{Admin: &api.AdminChanged{
-		Pool: key.Pool, Backend: key.Backend, Admin: adminMessage(a),
-	}}}
-}
-
-// drainDone says what is known: a switch has no table of connections, and hears nothing of those that are silent.
-func drainDone(key plan.BackendKey, forced int) *api.Event {
-	is := "no slot leads there any more, and no open connection sent a packet for drain_idle"
-	if forced > 0 {
-		is = fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, which broke", forced)
-	}
-	return &api.Event{
-		Text:   fmt.Sprintf("%v is drained: %s", key, is),
-		Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: key.Pool, Backend: key.Backend, Forced: uint32(forced)}},
-	}
-}
-
-func storeChanged(err error) *api.Event {
-	if err == nil {
-		return &api.Event{Text: "the store answers again", Detail: &api.Event_Store{Store: &api.StoreChanged{}}}
-	}
-	return &api.Event{
-		Text:   "the configuration is frozen: " + err.Error(),
-		Detail: &api.Event_Store{Store: &api.StoreChanged{Frozen: true, Error: err.Error()}},
-	}
-}
-
-func healthdChanged(connected bool) *api.Event {
-	is := "healthd has left: its verdicts stand, and nobody notices a server that dies"
+func healthdChanged(connected bool) happening {
+	is := warn("healthd has left: its verdicts stand, and nobody notices a server that dies")
 	if connected {
-		is = "healthd is connected"
+		is = info("healthd is connected")
 	}
-	return &api.Event{Text: is, Detail: &api.Event_Healthd{Healthd: &api.HealthdChanged{Connected: connected}}}
-}
-
-func healthWord(h plan.Health) string {
-	return [...]string{"not judged", "up", "down", "failing"}[h]
+	return happening{
+		&api.Event{Text: is.Text, Detail: &api.Event_Healthd{Healthd: &api.HealthdChanged{Connected: connected}}},
+		is,
+	}
 }
 
 func healthMessage(h plan.Health) api.Health {
@@ -265,11 +235,9 @@ func stateMessage(s device.State) api.SwitchStatus_State {
 	}[s]
 }
 
-func joinKeys(keys []plan.BackendKey) string {
-	var names []string
-	for _, k := range keys {
-		names = append(names, k.String())
+func timestampOf(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
 	}
-	slices.Sort(names)
-	return text.List(names, few)
+	return timestamppb.New(t)
 }

@@ -26,9 +26,9 @@ type noticeKey struct{ kind, name string }
 // together with all that came since, once an interval.
 type notices struct{ of map[noticeKey]teller }
 
-// teller returns the event that is due, nil when there is none.
+// teller returns what is due to be told, if anything is.
 type teller interface {
-	tell(now time.Time) *api.Event
+	tell(now time.Time) (h happening, due bool)
 }
 
 func newNotices() *notices { return &notices{make(map[noticeKey]teller)} }
@@ -37,19 +37,19 @@ func newNotices() *notices { return &notices{make(map[noticeKey]teller)} }
 type notice[K comparable] struct {
 	pending *tally.Tally[struct{}, K]
 	told    time.Time
-	event   func([]tally.Entry[K]) *api.Event
+	event   func([]tally.Entry[K]) happening
 }
 
-func (n *notice[K]) tell(now time.Time) *api.Event {
+func (n *notice[K]) tell(now time.Time) (h happening, due bool) {
 	if n.pending.Len() == 0 || !n.told.IsZero() && now.Sub(n.told) < noticeInterval {
-		return nil
+		return happening{}, false
 	}
 	n.told = now
-	return n.event(n.pending.Take())
+	return n.event(n.pending.Take()), true
 }
 
 // gather adds entries to those that are to be told under key, and makes event out of them when it is time.
-func gather[K comparable](n *notices, key noticeKey, entries []tally.Entry[K], event func([]tally.Entry[K]) *api.Event) {
+func gather[K comparable](n *notices, key noticeKey, entries []tally.Entry[K], event func([]tally.Entry[K]) happening) {
 	if len(entries) == 0 {
 		return
 	}
@@ -70,16 +70,16 @@ func (l *loop) noise(name string, n *device.Noise, now time.Time) {
 		l.claims.Merge(onSwitch(name, e))
 	}
 	claims, strange := split(n.Claims)
-	event := func(list []tally.Entry[device.Claimed]) *api.Event { return l.claimsTold(name, list) }
+	event := func(list []tally.Entry[device.Claimed]) happening { return l.claimsTold(name, list) }
 	gather(l.notices, noticeKey{"claims of backends", name}, claims, event)
 	gather(l.notices, noticeKey{"claims", name}, strange, event)
 
 	moves, strangeMoves := split(n.Moves)
-	moved := func(list []tally.Entry[device.Move]) *api.Event { return l.movesTold(name, list) }
+	moved := func(list []tally.Entry[device.Move]) happening { return l.movesTold(name, list) }
 	gather(l.notices, noticeKey{"moves of backends", name}, moves, moved)
 	gather(l.notices, noticeKey{"moves", name}, strangeMoves, moved)
 
-	gather(l.notices, noticeKey{"stations", name}, n.NoRoom, func(list []tally.Entry[uint16]) *api.Event {
+	gather(l.notices, noticeKey{"stations", name}, n.NoRoom, func(list []tally.Entry[uint16]) happening {
 		return l.noRoomTold(name, list)
 	})
 	for _, e := range n.Spoofs {
@@ -95,8 +95,8 @@ func (l *loop) tellDue(now time.Time) {
 	for key, one := range l.notices.of {
 		if l.views[key.name] == nil {
 			delete(l.notices.of, key) // the switch is no longer of the intent
-		} else if ev := one.tell(now); ev != nil {
-			l.events.publish(now, ev)
+		} else if h, due := one.tell(now); due {
+			l.events.tell(now, h)
 		}
 	}
 }
@@ -124,7 +124,7 @@ func split[K comparable](entries []tally.Entry[K]) (known, strange []tally.Entry
 	return known, strange
 }
 
-// first returns what a notice is about before all, and says what else there was: a few of it by name, and
+// first returns what a notice is about before all, and says what else there was: a core.Few of it by name, and
 // how often it happened in all.
 func first[K comparable](list []tally.Entry[K], name func(K, tally.Sender) string) (top tally.Entry[K], by tally.Sender, also string) {
 	top = list[0]
@@ -161,7 +161,7 @@ func (l *loop) whose(mac packet.MAC) string {
 	return mac.String()
 }
 
-func (l *loop) claimsTold(name string, list []tally.Entry[device.Claimed]) *api.Event {
+func (l *loop) claimsTold(name string, list []tally.Entry[device.Claimed]) happening {
 	top, by, also := first(list, func(c device.Claimed, s tally.Sender) string {
 		if c.Disowned {
 			return fmt.Sprintf("%s asks as %v on port %d", l.whose(s.MAC), c.VIP, c.Port)
@@ -174,7 +174,7 @@ func (l *loop) claimsTold(name string, list []tally.Entry[device.Claimed]) *api.
 	return arpClaim(m)
 }
 
-func (l *loop) movesTold(name string, list []tally.Entry[device.Move]) *api.Event {
+func (l *loop) movesTold(name string, list []tally.Entry[device.Move]) happening {
 	top, by, also := first(list, func(m device.Move, s tally.Sender) string {
 		return fmt.Sprintf("%s moved from port %d to port %d", l.whose(s.MAC), m.From, m.To)
 	})
@@ -184,7 +184,7 @@ func (l *loop) movesTold(name string, list []tally.Entry[device.Move]) *api.Even
 	})
 }
 
-func (l *loop) noRoomTold(name string, list []tally.Entry[uint16]) *api.Event {
+func (l *loop) noRoomTold(name string, list []tally.Entry[uint16]) happening {
 	top, by, also := first(list, func(port uint16, s tally.Sender) string {
 		return fmt.Sprintf("%s on port %d", l.whose(s.MAC), port)
 	})

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
-	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -33,7 +33,7 @@ func invented(n int) packet.MAC {
 // sent makes entries of single happenings, as a device reports them.
 func sent[K comparable](l *loop, k K, now time.Time, macs ...packet.MAC) []tally.Entry[K] {
 	t := tally.New(func(K) int { return 0 })
-	named := backendMACs(l.intent)
+	named := backendMACs(l.core.Intent())
 	for _, mac := range macs {
 		t.Add(k, tally.Sender{MAC: mac, Known: named[mac], Count: tally.Once(now)})
 	}
@@ -43,7 +43,7 @@ func sent[K comparable](l *loop, k K, now time.Time, macs ...packet.MAC) []tally
 func loggingLoop(t *testing.T) (*loop, *bytes.Buffer) {
 	t.Helper()
 	var b bytes.Buffer
-	l := newLoop(slog.New(slog.NewTextHandler(&b, nil)), &fakeStore{}, store.State{})
+	l := newLoop(slog.New(slog.NewTextHandler(&b, nil)), &fakeStore{}, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(testIntent)); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/controller/telemetry"
@@ -37,7 +37,7 @@ func (s *service) call(ctx context.Context, f func() error) error {
 		return connect.NewError(connect.CodeUnavailable,
 			fmt.Errorf("nothing was done: the caller has left, or the controller is stopping: %w", stopped))
 	}
-	if errors.Is(err, errFrozen) || errors.Is(err, store.ErrConflict) {
+	if errors.Is(err, core.ErrFrozen) || errors.Is(err, store.ErrConflict) {
 		return connect.NewError(connect.CodeUnavailable, err)
 	}
 	if errors.Is(err, store.ErrRefused) {
@@ -49,7 +49,7 @@ func (s *service) call(ctx context.Context, f func() error) error {
 func (s *service) GetIntent(ctx context.Context, _ *api.GetIntentRequest) (*api.GetIntentResponse, error) {
 	m := new(api.GetIntentResponse)
 	return m, s.call(ctx, func() error {
-		i := s.loop.st.Intent
+		i := s.loop.core.Stored().Intent
 		m.Yaml, m.Revision, m.AppliedAt = i.YAML, i.Revision, timestamppb.New(i.AppliedAt)
 		return nil
 	})
@@ -63,11 +63,11 @@ func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*
 	}
 	m := new(api.ApplyIntentResponse)
 	return m, s.call(ctx, func() error {
-		if running := s.loop.st.Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
+		if running := s.loop.core.Stored().Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
 			return connect.NewError(connect.CodeAborted, fmt.Errorf("revision %d is running, not %d", running, r.IfRevision))
 		}
-		var err error
-		m.Revision, m.Changed, err = s.loop.apply(ctx, p, nil)
+		done, err := s.loop.apply(p)
+		m.Revision, m.Changed = done.Revision, done.Changed
 		return refusal(err)
 	})
 }
@@ -136,7 +136,7 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 		if key, err = s.loop.find(text.Cut(r.Pool), text.Cut(r.Backend)); err != nil {
 			return err
 		}
-		return s.loop.setAdmin(ctx, key, admin)
+		return s.loop.setAdmin(key, admin)
 	})
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 func (l *loop) find(pool, backend string) (plan.BackendKey, error) {
 	var found []plan.BackendKey
 	var pools, backends []string // those that there are
-	for _, p := range l.intent.Pools {
+	for _, p := range l.core.Intent().Pools {
 		pools = append(pools, p.Name)
 		for _, b := range p.Backends {
 			if pool == "" || pool == p.Name {
@@ -170,7 +170,13 @@ func (l *loop) find(pool, backend string) (plan.BackendKey, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return plan.BackendKey{}, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("backend %q is in several pools, name one of: %s", backend, joinKeys(found)))
+		var names []string
+		for _, key := range found {
+			names = append(names, key.String())
+		}
+		slices.Sort(names)
+		return plan.BackendKey{}, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("backend %q is in several pools, name one of: %s", backend, text.List(names, core.Few)))
 	case pool != "" && !slices.Contains(pools, pool):
 		return plan.BackendKey{}, noPool(pool, pools)
 	}
@@ -187,27 +193,8 @@ func noPool(pool string, there []string) error {
 	return connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q%s", pool, text.Meant("; ", pool, there)))
 }
 
-func (l *loop) setAdmin(ctx context.Context, key plan.BackendKey, admin plan.Admin) error {
-	if l.st.Admin[key] == admin {
-		return nil
-	}
-	next := l.st
-	next.Admin = maps.Clone(l.st.Admin)
-	why := fmt.Sprintf("drain of %v", key)
-	next.Admin[key] = admin
-	if admin == plan.Active {
-		why = fmt.Sprintf("end of the drain of %v", key)
-		delete(next.Admin, key)
-	}
-	delete(l.drained, key)
-	delete(l.forced, key)
-	ev := adminChanged(key, admin)
-	if err := l.step(ctx, next, cause{text: why}, false, errFrozen); err != nil {
-		return err
-	}
-	l.events.publish(time.Now(), ev)
-	l.tellDrained()
-	return nil
+func (l *loop) setAdmin(key plan.BackendKey, admin plan.Admin) error {
+	return l.put(core.SetAdmin{Backend: key, Admin: admin}).Err
 }
 
 func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, stream *connect.ServerStream[api.Event]) error {
@@ -243,7 +230,7 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, st
 		select {
 		case <-s.stopping: // it has not left
 		default:
-			s.loop.events.publish(time.Now(), healthdChanged(watched))
+			s.loop.events.tell(time.Now(), healthdChanged(watched))
 		}
 	})()
 	for {
@@ -272,7 +259,45 @@ func (s *service) ReportVerdicts(ctx context.Context, r *api.ReportVerdictsReque
 	m := new(api.ReportVerdictsResponse)
 	return m, s.call(ctx, func() error {
 		var err error
-		m.Unknown, err = s.loop.verdicts(ctx, r)
+		m.Unknown, err = s.loop.verdicts(r)
 		return err
 	})
+}
+
+// verdicts takes a healthd's word, and returns which backends of it are not checked.
+func (l *loop) verdicts(r *api.ReportVerdictsRequest) (unknown []string, err error) {
+	l.reported = time.Now()
+	in := core.Report{Healthd: cmp.Or(text.Cut(r.Healthd), core.Unnamed), Session: text.Cut(r.Session), Full: r.Full}
+	for _, m := range r.Verdicts {
+		key := plan.BackendKey{Pool: m.Pool, Backend: m.Backend}
+		if !l.core.Knows(key) {
+			unknown = append(unknown, text.Cut(key.String()))
+			continue
+		}
+		in.Verdicts = append(in.Verdicts, core.Said{
+			Backend: key, Health: healthOf(m.Health), Reason: text.Cut(m.Reason), Since: timeOf(m.Since), Detected: timeOf(m.DetectedAt),
+		})
+	}
+	return unknown, l.put(in).Err
+}
+
+// healthOf is what a healthd says; Unknown: it cannot ask.
+func healthOf(h api.Health) plan.Health {
+	switch h {
+	case api.Health_HEALTH_UNCHECKED:
+		return plan.Unknown
+	case api.Health_HEALTH_DOWN:
+		return plan.Down
+	case api.Health_HEALTH_FAILING:
+		return plan.Failing
+	}
+	return plan.Up
+}
+
+// timeOf is zero for a time that is missing, or none.
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil || t.CheckValid() != nil {
+		return time.Time{}
+	}
+	return t.AsTime()
 }

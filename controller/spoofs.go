@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -105,7 +106,7 @@ func (l *loop) spoofed(name string, what device.Spoofed, s tally.Sender, now tim
 		k.MAC = s.MAC
 	}
 	if l.spoofs.add(k, s, now) {
-		l.events.publish(now, stationSpoofed(l.spoofMessage(k)))
+		l.events.tell(now, stationSpoofed(l.spoofMessage(k)))
 	}
 }
 
@@ -123,10 +124,10 @@ func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
 		Switch: k.Switch, Port: uint32(k.Port), Mac: one.mac.String(),
 		Frames: one.frames, First: timestamppb.New(one.first), Last: timestamppb.New(one.last),
 	}
-	of := stationOf(l.intent, l.st.Plan, one.mac)
+	of := stationOf(l.core.Intent(), l.core.Stored().Plan, one.mac)
 	if k.Address.IsValid() {
 		m.Address, m.Sender = k.Address.String(), of.Name
-		if of = stationAt(l.intent, l.st.Plan, k.Address); of.Name != "" {
+		if of = stationAt(l.core.Intent(), l.core.Stored().Plan, k.Address); of.Name != "" {
 			m.StationMac = of.MAC.String()
 		}
 	}
@@ -141,7 +142,7 @@ func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Stat
 			return s
 		}
 	}
-	if vipMACs(intent)[mac] {
+	if core.VIPMACs(intent)[mac] {
 		return config.Station{Name: "the VIPs", MAC: mac, SwitchPort: rows.Nowhere}
 	}
 	return config.Station{}
@@ -197,10 +198,16 @@ func stations(intent *config.Intent, st plan.State) iter.Seq[config.Station] {
 	}
 }
 
-func stationSpoofed(m *api.Spoof) *api.Event {
-	return &api.Event{
-		Text:   fmt.Sprintf("%s: dropped%s", pretence(m), hint(m)),
-		Detail: &api.Event_Spoof{Spoof: m},
+func stationSpoofed(m *api.Spoof) happening {
+	line := warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station,
+		"station_port", m.StationPort, "switch", m.Switch, "port", m.Port)
+	if m.Address != "" {
+		line = warn("somebody says by ARP that he has the address of a station", "mac", m.Mac, "sender", m.Sender,
+			"address", m.Address, "station", m.Station, "station_mac", m.StationMac, "switch", m.Switch, "port", m.Port)
+	}
+	return happening{
+		&api.Event{Text: fmt.Sprintf("%s: dropped%s", pretence(m), hint(m)), Detail: &api.Event_Spoof{Spoof: m}},
+		line,
 	}
 }
 

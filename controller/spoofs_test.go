@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
-	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -22,11 +22,11 @@ import (
 func TestSpoofsAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := strings.Replace(testIntent, "pools:", "stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}]\npools:", 1)
-		l := newLimited(t, text, store.State{})
+		l := newLimited(t, text, core.Stored{})
 		l.connect("leaf1")
 		spoof := func(what device.Spoofed, frames uint64, mac ...byte) {
 			l.in(func() {
-				l.report(l.ctx, l.views["leaf1"], device.Report{
+				l.report(l.views["leaf1"], device.Report{
 					Switch: "leaf1", Noise: &device.Noise{Spoofs: []tally.Entry[device.Spoofed]{{
 						Key: what, Senders: []tally.Sender{{MAC: packet.MAC(mac), Known: mac[1] == 0, Count: tally.Count{Times: frames}}},
 					}}},
@@ -93,7 +93,7 @@ func TestSpoofsAreNamed(t *testing.T) {
 // A backend that left the intent is pinned while it serves old flows, and named.
 func TestSpoofsOfWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, testIntent, store.State{})
+		l := newLimited(t, testIntent, core.Stored{})
 		l.connect("leaf1")
 		var without strings.Builder
 		for line := range strings.Lines(testIntent) {
@@ -102,14 +102,14 @@ func TestSpoofsOfWhoLeaves(t *testing.T) {
 			}
 		}
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", without.String())); err != nil {
+			if _, err := l.applyFile(parse("test.yaml", without.String())); err != nil {
 				t.Error(err)
 			}
 		})
 		names := func() (got []string) {
 			l.in(func() {
-				of := stationOf(l.intent, l.st.Plan, packet.MAC{2, 0, 0, 0, 0, 0x11})
-				at := stationAt(l.intent, l.st.Plan, netip.MustParseAddr("10.0.0.11"))
+				of := stationOf(l.core.Intent(), l.core.Stored().Plan, packet.MAC{2, 0, 0, 0, 0, 0x11})
+				at := stationAt(l.core.Intent(), l.core.Stored().Plan, netip.MustParseAddr("10.0.0.11"))
 				got = []string{fmt.Sprintf("%q port %d", of.Name, of.SwitchPort), fmt.Sprintf("%q %s", at.Name, at.MAC)}
 			})
 			return got

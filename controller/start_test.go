@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller"
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
@@ -69,7 +70,7 @@ func TestEpochsAreAboveTheClock(t *testing.T) {
 		{"a backup", 7, before},
 		{"more moves than seconds", math.MaxInt32, math.MaxInt32},
 	} {
-		save(t, dir, func(st *store.State) { st.Plan.NextEpoch = tt.stored })
+		save(t, dir, func(st *core.Stored) { st.Plan.NextEpoch = tt.stored })
 		d = startController(t, o)
 		d.synced()
 		d.kill()
@@ -80,7 +81,7 @@ func TestEpochsAreAboveTheClock(t *testing.T) {
 }
 
 // save changes what the store in dir holds.
-func save(t *testing.T, dir string, change func(*store.State)) {
+func save(t *testing.T, dir string, change func(*core.Stored)) {
 	t.Helper()
 	db, st, err := store.Open(t.Context(), store.Config{Dir: dir})
 	if err != nil {
@@ -100,7 +101,7 @@ func TestDamagedPlan(t *testing.T) {
 	d := startController(t, o)
 	d.synced()
 	d.kill()
-	save(t, dir, func(st *store.State) {
+	save(t, dir, func(st *core.Stored) {
 		web := *st.Plan.Pools["web"]
 		web.Slots = append([]rows.Slot{{Backend: 99}}, web.Slots[1:]...)
 		st.Plan.Pools["web"] = &web

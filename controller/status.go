@@ -14,14 +14,13 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/text"
 )
-
-// countersTimeout bounds how long a status waits for the switches' counters.
 
 func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
 	var m *api.GetStatusResponse
@@ -78,33 +77,28 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	m := &api.GetStatusResponse{
 		Time:            timestamppb.Now(),
 		StartedAt:       timestamppb.New(l.started),
-		IntentRevision:  l.st.Intent.Revision,
-		IntentAppliedAt: timestamppb.New(l.st.Intent.AppliedAt),
+		IntentRevision:  l.core.Stored().Intent.Revision,
+		IntentAppliedAt: timestamppb.New(l.core.Stored().Intent.AppliedAt),
 		HealthConnected: l.checks.watched(),
 	}
-	if l.frozen != nil {
-		m.Frozen = l.frozen.Error()
+	if l.core.Frozen() != nil {
+		m.Frozen = l.core.Frozen().Error()
 	}
 	if !l.reported.IsZero() {
 		m.HealthReportedAt = timestamppb.New(l.reported)
 	}
-	for _, s := range l.intent.Switches {
+	for _, s := range l.core.Intent().Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
 	}
-	live, health := make(map[string]liveShare), l.health(l.st)
-	for _, p := range l.intent.Pools {
-		live[p.Name] = liveShareOf(p, l.st.Plan, health)
+	for _, p := range l.core.Intent().Pools {
 		m.Pools = append(m.Pools, l.poolStatus(p))
 	}
-	dead := l.deadAhead()
-	for _, v := range l.intent.VIPs {
-		m.Vips = append(m.Vips, l.vipStatus(v, live[v.Pool], dead))
+	for _, v := range l.core.VIPs() {
+		m.Vips = append(m.Vips, l.vipStatus(v))
 	}
 	m.ArpClaims = l.claimMessages()
 	m.Spoofs = l.spoofMessages()
-	for _, c := range l.done {
-		m.Reprogrammed = append(m.Reprogrammed, c.message())
-	}
+	m.Reprogrammed = slices.Clone(l.done)
 	return m
 }
 
@@ -116,7 +110,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	}
 	st := v.status
 	m.State = stateMessage(st.State)
-	if st.State == device.Synced && st.Applied < l.sequence {
+	if st.State == device.Synced && st.Applied < l.core.Sequence() {
 		m.State = api.SwitchStatus_STATE_RECONCILING // with what it was, not with what it is to be
 	}
 	if !st.Since.IsZero() {
@@ -141,24 +135,22 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	return m
 }
 
-func (l *loop) vipStatus(v config.VIP, live liveShare, dead map[rows.BackendID]bool) *api.VIPStatus {
-	m := &api.VIPStatus{
-		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Pool: v.Pool, Mac: v.MAC.String(),
+func (l *loop) vipStatus(v core.VIP) *api.VIPStatus {
+	return &api.VIPStatus{
+		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(), Port: uint32(v.Config.Port),
+		Pool: v.Config.Pool, Mac: v.Config.MAC.String(), State: vipStateMessage(v.State), Reason: v.Reason, Load: l.vipLoad(v), Unseen: v.Unseen,
 	}
-	is := l.vipState(v, live.owned, dead)
-	m.State, m.Reason, m.Load, m.Unseen = is.state, is.reason, l.vipLoad(v, is, live), is.unseen
-	return m
 }
 
 func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
-	census, _ := l.st.Plan.Census(p.Name)
+	census, _ := l.core.Stored().Plan.Census(p.Name)
 	m := &api.PoolStatus{
 		Name: p.Name, Id: uint32(census.Pool), Generation: uint32(census.Generation), Slots: uint32(census.Slots),
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
 	m.Waiting, m.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name })
-	m.Held = l.heldReason(p, census)
-	for _, v := range l.intent.VIPs {
+	m.Held = l.core.HeldReason(p, census)
+	for _, v := range l.core.Intent().VIPs {
 		if v.Pool == p.Name {
 			m.Vips = append(m.Vips, v.Name)
 		}
@@ -169,14 +161,14 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			shares[s.Name] = s
 		}
 	}
-	health, now := effectiveHealth(l.intent, l.st), time.Now()
+	health, now := l.core.Health(), time.Now()
 	for _, b := range p.Backends {
 		key := plan.BackendKey{Pool: p.Name, Backend: b.Name}
-		share, verdict := shares[b.Name], l.st.Verdicts[key]
+		share, verdict := shares[b.Name], l.core.Stored().Verdicts[key]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(share.ID), Address: b.Address.String(), Mac: b.MAC.String(),
 			SwitchPort: uint32(b.SwitchPort), Weight: uint32(b.Weight), Enabled: b.Enabled,
-			Admin: adminMessage(l.st.Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
+			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
 		bm.Waiting, bm.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
@@ -187,22 +179,32 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 		}
 		if len(p.Checks) > 0 {
 			l.authorship(bm, key, verdict, now)
-			bm.UncheckedReason = l.uncheckedReason(key, verdict)
+			bm.UncheckedReason = l.core.Unchecked(key, l.checks.watched(), now)
 		}
-		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), l.graceUntil(p, b.Name)
-		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.held()
-		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.forced[key])
+		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), timestampOf(l.core.GraceUntil(key))
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.core.Held()
+		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.core.Unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.core.Forced(key))
 		m.Backends = append(m.Backends, bm)
 	}
 	m.Backends = append(m.Backends, l.leaverStatus(p)...)
 	return m
 }
 
+// authorship tells of a verdict who gave it, whether it is still repeated, and who finds otherwise.
+func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verdict, now time.Time) {
+	is := l.core.Authorship(key, now)
+	m.Healthd, m.Reported, m.HealthStale = v.Author, timestampOf(is.Heard), is.Stale
+	if is.Differ != "" {
+		m.Contradictions = append(m.Contradictions, fmt.Sprintf("healthd %s calls it %v and healthd %s up: "+
+			"new connections go elsewhere and open ones stay; is there a way to it from both hosts?", v.Author, v.Health, is.Differ))
+	}
+}
+
 // leaverStatus lists the backends that are removed from the intent and own slots yet.
 func (l *loop) leaverStatus(p config.Pool) (list []*api.BackendStatus) {
-	members, shares := l.st.Plan.Leavers(p.Name)
+	members, shares := l.core.Stored().Plan.Leavers(p.Name)
 	for i, b := range members {
-		share, verdict := shares[i], l.st.Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
+		share, verdict := shares[i], l.core.Stored().Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(b.ID), Address: b.Address, Mac: b.MAC.String(),
 			SwitchPort: uint32(b.Port), Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
@@ -224,7 +226,7 @@ func (l *loop) leaverStatus(p config.Pool) (list []*api.BackendStatus) {
 // waits counts the slots that wait, of those that are meant, and says why: "a", or "a (31), b (7)".
 func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 	counts := make(map[plan.Why]int)
-	for _, w := range l.waiting {
+	for _, w := range l.core.Waits() {
 		if meant(w) {
 			counts[w.Why] += w.Slots
 			slots += uint32(w.Slots)
@@ -233,10 +235,10 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 	var reasons []string
 	for _, why := range slices.Sorted(maps.Keys(counts)) {
 		reason := why.String()
-		if names := away(l.views); why == plan.Behind && len(names) == 1 {
+		if names := l.core.Away(); why == plan.Behind && len(names) == 1 {
 			reason = "switch " + names[0] + " is disconnected"
 		} else if why == plan.Behind && len(names) > 1 {
-			reason = "switches " + text.List(names, few) + " are disconnected"
+			reason = "switches " + text.List(names, core.Few) + " are disconnected"
 		}
 		if len(counts) > 1 {
 			reason += fmt.Sprintf(" (%d)", counts[why])
@@ -248,7 +250,7 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 
 // backendStatus is the status of one backend of the intent, without counters.
 func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
-	for _, p := range l.intent.Pools {
+	for _, p := range l.core.Intent().Pools {
 		if p.Name != key.Pool {
 			continue
 		}

@@ -13,11 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // wide has a pool of n backends with the default grace and floor.
@@ -27,116 +25,6 @@ func wide(n int) string {
 		fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", i, i, i)
 	}
 	return strings.Replace(testIntent, "vips:", more.String()+"vips:", 1)
-}
-
-func TestFloors(t *testing.T) {
-	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	pool := func(name string, backends int) config.Pool {
-		p := config.Pool{Name: name, Checks: []config.Check{{}}, Grace: time.Second, Floor: config.Floor{Percent: 50, Within: 30 * time.Second}}
-		for i := range backends {
-			p.Backends = append(p.Backends, config.Backend{Name: fmt.Sprint(i), Enabled: true})
-		}
-		return p
-	}
-	tests := []struct {
-		name     string
-		backends int
-		fell     map[int]int // backend: second
-		disabled []int
-		want     string // its beginning
-	}{
-		{"nobody", 4, nil, nil, ""},
-		{"half is not more than half", 4, map[int]int{0: 0, 1: 10}, nil, ""},
-		{"more than half at once", 4, map[int]int{0: 0, 1: 10, 2: 30}, nil, "3 of 4 backends fell within 30s, more than 50 %: "},
-		{"more than half, one after the other", 5, map[int]int{0: 0, 1: 20, 2: 40}, nil, ""},
-		{"the first of them long ago", 5, map[int]int{0: -3600, 1: 0, 2: 20, 3: 25}, nil, "3 of 5 backends fell within 30s, more than 50 %: "},
-		{"the last one, however slowly", 3, map[int]int{0: -7200, 1: -3600, 2: 0}, nil, "none of the 3 backends is up: "},
-		{"the only one", 1, map[int]int{0: 0}, nil, "none of the 1 backends is up: "},
-		{"who is disabled does not count", 4, map[int]int{0: 0, 1: 10, 2: 20}, []int{0, 1}, ""},
-	}
-	for _, tt := range tests {
-		p := pool("web", tt.backends)
-		for _, i := range tt.disabled {
-			p.Backends[i].Enabled = false
-		}
-		other := pool("other", 100) // of all backends it is few that fell
-		health := make(map[plan.BackendKey]plan.Health)
-		verdicts := make(map[plan.BackendKey]store.Verdict)
-		for i, second := range tt.fell {
-			key := plan.BackendKey{Pool: "web", Backend: fmt.Sprint(i)}
-			health[key] = plan.Down
-			verdicts[key] = store.Verdict{Health: plan.Down, Fell: base.Add(time.Duration(second) * time.Second)}
-		}
-		intent := &config.Intent{Floor: config.Floor{Percent: 50, Within: 30 * time.Second}, Pools: []config.Pool{p, other}}
-		got := floors(intent, health, verdicts)
-		if !strings.HasPrefix(got["web"], tt.want) || (got["web"] == "") != (tt.want == "") || got["other"] != "" {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
-		}
-		intent.Pools[0].Grace = 0 // what broke at once is not said to stay
-		if got := floors(intent, health, verdicts)["web"]; got != "" && !strings.HasPrefix(got, "none of") {
-			t.Errorf("%s, without a grace: got %q", tt.name, got)
-		}
-	}
-	t.Run("of all pools", func(t *testing.T) {
-		intent := &config.Intent{Floor: config.Floor{Percent: 30, Within: time.Second}}
-		health := make(map[plan.BackendKey]plan.Health)
-		verdicts := make(map[plan.BackendKey]store.Verdict)
-		for i := range 4 {
-			p := pool(fmt.Sprint(i), 2)
-			intent.Pools = append(intent.Pools, p)
-			if key := (plan.BackendKey{Pool: p.Name, Backend: "0"}); i < 3 {
-				health[key] = plan.Down
-				verdicts[key] = store.Verdict{Fell: base}
-			}
-		}
-		const why = "3 of 8 backends of all pools fell within 1s, more than 30 %: " + whatToDo
-		if diff := cmp.Diff(map[string]string{"0": why, "1": why, "2": why}, floors(intent, health, verdicts)); diff != "" {
-			t.Errorf("floors (-want +got):\n%s", diff)
-		}
-	})
-}
-
-func TestSuspect(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
-	is := func(s device.State, lost, back int) *view {
-		v := &view{status: device.Status{State: s, Connects: 1}, lost: ago(lost)}
-		if v.behind = back < 0; !v.behind {
-			v.back = ago(back)
-		}
-		return v
-	}
-	met := func(v *view, s int) *view { v.met = ago(s); return v }
-	fine := &view{status: device.Status{State: device.Synced, Connects: 1}}
-	tests := []struct {
-		name  string
-		views map[string]*view
-		want  string // since, until and text
-	}{
-		{"never lost", map[string]*view{"a": fine}, ""},
-		{"never there", map[string]*view{"a": {}}, ""},
-		{"away for long, the only one", map[string]*view{"a": is(device.Disconnected, 3600, -1)}, "-3600, no end: switch a is away"},
-		{"back, and empty yet", map[string]*view{"a": met(is(device.Reconciling, 60, -1), 2)}, "-60, 68: switch a was away, and does not hold all rows yet"},
-		{"back, and stuck", map[string]*view{"a": met(is(device.Reconciling, 600, -1), 70)}, ""},
-		{"back for a moment", map[string]*view{"a": is(device.Synced, 60, 2)}, "-60, 8: switch a was away"},
-		{"back for a while", map[string]*view{"a": is(device.Synced, 60, 10)}, ""},
-		{"one of two, just now", map[string]*view{"a": is(device.Disconnected, 3, -1), "b": fine}, "-3, 7: switch a is away"},
-		{"one of two, for long", map[string]*view{"a": is(device.Disconnected, 3600, -1), "b": fine}, ""},
-		{"both, one after the other", map[string]*view{"a": is(device.Disconnected, 3600, -1), "b": is(device.Disconnected, 3, -1)}, "-3600, no end: switch b is away"},
-	}
-	for _, tt := range tests {
-		got := ""
-		if s := suspect(tt.views, 10*time.Second, now); s != nil {
-			until := "no end"
-			if !s.until.IsZero() {
-				until = fmt.Sprint(s.until.Sub(now).Seconds())
-			}
-			got = fmt.Sprintf("%v, %s: %s", s.since.Sub(now).Seconds(), until, s.text)
-		}
-		if got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
-		}
-	}
 }
 
 func (l limited) held() (texts []string) {
@@ -151,7 +39,7 @@ func (l limited) held() (texts []string) {
 // A verdict that is taken back within the grace has moved no open flow; one that stands moves them when it is over.
 func TestGraceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(4), store.State{})
+		l := newLimited(t, wide(4), core.Stored{})
 		l.connect("leaf1")
 		before := l.slots()
 		l.verdict("web4", api.Health_HEALTH_DOWN)
@@ -188,7 +76,7 @@ func TestGraceEnds(t *testing.T) {
 // however long it lasts, and the operator is told. So it is after a restart of the controller.
 func TestFloorHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(5), store.State{})
+		l := newLimited(t, wide(5), core.Stored{})
 		l.connect("leaf1")
 		before := l.slots()
 		keeps := func(when string) {
@@ -212,8 +100,8 @@ func TestFloorHolds(t *testing.T) {
 		if m := l.web(); m.Held != "none of the 5 backends is up: "+whatToDo || vip != api.VIPStatus_STATE_NO_BACKEND {
 			t.Errorf("held %q, the VIP is %v", m.Held, vip)
 		}
-		var st store.State
-		l.in(func() { st = l.st })
+		var st core.Stored
+		l.in(func() { st = l.core.Stored() })
 
 		l = newLimited(t, wide(5), st)
 		l.connect("leaf1")
@@ -242,7 +130,7 @@ func TestFloorHolds(t *testing.T) {
 func TestFloorIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := wide(3)
-		l := newLimited(t, text, store.State{})
+		l := newLimited(t, text, core.Stored{})
 		l.connect("leaf1")
 		for _, b := range []string{"web2", "web3"} {
 			l.verdict(b, api.Health_HEALTH_DOWN)
@@ -255,7 +143,7 @@ func TestFloorIsOver(t *testing.T) {
 		text = strings.ReplaceAll(text, "switch_port: 2}", "switch_port: 2, enabled: false}")
 		text = strings.ReplaceAll(text, "switch_port: 3}", "switch_port: 3, enabled: false}")
 		l.in(func() {
-			if _, _, err := l.applyFile(l.ctx, parse("test.yaml", text)); err != nil {
+			if _, err := l.applyFile(parse("test.yaml", text)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -283,13 +171,13 @@ func TestFloorOfWhoWasTakenOut(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, alive %v", name, alive), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					text := wide(4)
-					l := newLimited(t, text, store.State{})
+					l := newLimited(t, text, core.Stored{})
 					l.connect("leaf1")
 					before := l.slots()
 					id := rows.BackendID(2)
 					out := func() {
 						l.in(func() {
-							if _, _, err := l.applyFile(l.ctx, parse("test.yaml", takeOut(text))); err != nil {
+							if _, err := l.applyFile(parse("test.yaml", takeOut(text))); err != nil {
 								t.Error(err)
 							}
 						})
@@ -338,7 +226,7 @@ func TestFloorOfWhoWasTakenOut(t *testing.T) {
 // A server that answers, wrongly, is drained.
 func TestFailingDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(3), store.State{})
+		l := newLimited(t, wide(3), core.Stored{})
 		l.connect("leaf1")
 		l.verdict("web2", api.Health_HEALTH_FAILING)
 		l.connect("leaf1")
@@ -355,7 +243,7 @@ func TestFailingDrains(t *testing.T) {
 // connections go where nobody has a doubt, and the open ones stay for as long as somebody finds the server up.
 func TestHealthdsThatDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(3), store.State{})
+		l := newLimited(t, wide(3), core.Stored{})
 		l.connect("leaf1")
 		detected := time.Now()
 		say := func(name string, h api.Health) {
@@ -369,7 +257,7 @@ func TestHealthdsThatDiffer(t *testing.T) {
 				list = append(list, &v)
 			}
 			l.in(func() {
-				_, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true, Verdicts: list})
+				_, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true, Verdicts: list})
 				if err != nil {
 					t.Error(err)
 				}
@@ -402,38 +290,11 @@ func TestHealthdsThatDiffer(t *testing.T) {
 	})
 }
 
-// Two healthds of one name void each other's word, and somebody has to know.
-func TestTwoOfOneName(t *testing.T) {
-	a := make(authors)
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, tt := range []struct {
-		session string
-		want    []string
-	}{
-		{"a", nil}, {"a", nil}, {"b", nil}, {"b", nil}, // it was started anew
-		{"c", nil}, {"b", []string{"h1"}}, {"c", []string{"h1"}},
-	} {
-		a.hear("h1", tt.session, now)
-		if got := a.shared(now); !slices.Equal(got, tt.want) {
-			t.Errorf("session %s: %v, want %v", tt.session, got, tt.want)
-		}
-	}
-	if got := a.shared(now.Add(fresh)); got != nil {
-		t.Errorf("later: %v, want nothing", got)
-	}
-	in := concerned{shared: []string{"h1"}}
-	got := concerns(&api.GetStatusResponse{}, in)
-	want := "two healthds report by the name h1, and each voids what the other says: give one of them another with --name"
-	if len(got) != 1 || got[0].Text != want {
-		t.Errorf("concerns are %v, want %s", got, want)
-	}
-}
-
 // Verdicts belong to who gave them.
 func TestAuthors(t *testing.T) {
 	const up, down, unchecked = api.Health_HEALTH_UP, api.Health_HEALTH_DOWN, api.Health_HEALTH_UNCHECKED
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(3), store.State{})
+		l := newLimited(t, wide(3), core.Stored{})
 		l.connect("leaf1")
 		say := func(name, session string, full bool, ago time.Duration, h api.Health, backends ...string) {
 			t.Helper()
@@ -446,7 +307,7 @@ func TestAuthors(t *testing.T) {
 				r.Verdicts = append(r.Verdicts, v)
 			}
 			l.in(func() {
-				if _, err := l.verdicts(l.ctx, r); err != nil {
+				if _, err := l.verdicts(r); err != nil {
 					t.Error(err)
 				}
 			})
@@ -491,23 +352,11 @@ func TestAuthors(t *testing.T) {
 	})
 }
 
-// The names that callers choose take no more than so much room.
-func TestAuthorsAreBounded(t *testing.T) {
-	a := make(authors)
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for i := range 1000 {
-		a.hear(fmt.Sprint("h", i), "", now.Add(time.Duration(i)))
-	}
-	if len(a) != authorsKept || a["h999"] == nil || a["h0"] != nil {
-		t.Errorf("%d authors, h999 %v, h0 %v", len(a), a["h999"], a["h0"])
-	}
-}
-
 // A drain is under way, and all servers but one are called down, the one that drains and one that took its slots among
 // them: for the time of the floor these slots stay as they are, for both may live; then new flows go to who is up.
 func TestFloorInADrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(3), store.State{})
+		l := newLimited(t, wide(3), core.Stored{})
 		l.connect("leaf1")
 		l.admin("web1", plan.Drain)
 		l.connect("leaf1")
@@ -544,7 +393,7 @@ func TestFloorInADrain(t *testing.T) {
 // holds says whether the switch holds what is decided.
 func (l limited) holds() (held bool) {
 	l.t.Helper()
-	l.in(func() { held = l.loop.held() })
+	l.in(func() { held = l.loop.core.Held() })
 	return held
 }
 
@@ -581,7 +430,7 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLimited(t, wide(5), store.State{})
+				l := newLimited(t, wide(5), core.Stored{})
 				l.connect("leaf1")
 				for range 4 { // false verdicts, each taken back; one slot of each has a flow that was opened meanwhile
 					l.verdict("web1", api.Health_HEALTH_DOWN)
@@ -589,7 +438,7 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 					l.verdict("web1", api.Health_HEALTH_UP)
 					l.connect("leaf1")
 					l.in(func() {
-						l.settle(l.ctx, l.st.Plan.Pools["web"].Moving(l.st.Plan.NextEpoch - 1)[1:], time.Now(), silent)
+						l.put(core.Idle{Switch: "leaf1", Slots: l.core.Stored().Plan.Pools["web"].Moving(l.core.Stored().Plan.NextEpoch - 1)[1:]})
 					})
 					l.connect("leaf1")
 				}
@@ -638,7 +487,7 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 // A switch that is lost again and again does not keep a dead server in service for ever.
 func TestSuspicionIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(4), store.State{})
+		l := newLimited(t, wide(4), core.Stored{})
 		l.connect("leaf1")
 		l.lose("leaf1")
 		l.verdict("web2", api.Health_HEALTH_DOWN)
@@ -658,11 +507,21 @@ func TestSuspicionIsBounded(t *testing.T) {
 	})
 }
 
+// Somebody has to know that two healthds of one name void each other's word.
+func TestTwoOfOneNameAreTold(t *testing.T) {
+	in := concerned{shared: []string{"h1"}}
+	got := concerns(&api.GetStatusResponse{}, in)
+	want := "two healthds report by the name h1, and each voids what the other says: give one of them another with --name"
+	if len(got) != 1 || got[0].Text != want {
+		t.Errorf("concerns are %v, want %s", got, want)
+	}
+}
+
 // Each healthd that comes and leaves is logged once, beside others too.
 func TestHealthdsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		l := newLimited(t, wide(3), store.State{})
+		l := newLimited(t, wide(3), core.Stored{})
 		l.in(func() {
 			l.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 				if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
@@ -674,7 +533,7 @@ func TestHealthdsAreLogged(t *testing.T) {
 		report := func(names ...string) {
 			l.in(func() {
 				for _, name := range names {
-					if _, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true}); err != nil {
+					if _, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true}); err != nil {
 						t.Error(err)
 					}
 				}

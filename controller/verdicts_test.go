@@ -11,9 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
-	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 func detected(backend string, h api.Health, at time.Time) []*api.Verdict {
@@ -51,12 +50,12 @@ func TestOutdatedVerdicts(t *testing.T) {
 		}
 		for _, s := range steps {
 			log.Reset()
-			if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", s.health, s.at)}); err != nil {
+			if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", s.health, s.at)}); err != nil {
 				t.Fatal(err)
 			}
-			v := l.st.Verdicts[key]
+			v := l.core.Stored().Verdicts[key]
 			if v.Health != s.want || !v.DetectedAt.Equal(s.wantAt) {
-				t.Errorf("%s: %s at %v, want %s at %v", s.name, healthWord(v.Health), v.DetectedAt, healthWord(s.want), s.wantAt)
+				t.Errorf("%s: %s at %v, want %s at %v", s.name, v.Health.String(), v.DetectedAt, s.want.String(), s.wantAt)
 			}
 			if v.Since.After(time.Now()) {
 				t.Errorf("%s: since %v, which is to come", s.name, v.Since)
@@ -66,11 +65,11 @@ func TestOutdatedVerdicts(t *testing.T) {
 			}
 		}
 		// Nobody waits for a time that the clock, set back, still has before it.
-		v := l.st.Verdicts[key]
+		v := l.core.Stored().Verdicts[key]
 		v.DetectedAt = at(3600)
-		l.st.Verdicts[key] = v
-		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", up, at(60))}); err != nil || l.st.Verdicts[key].Health != plan.Up {
-			t.Errorf("after the clock was set back: %v, %+v", err, l.st.Verdicts[key])
+		l.core.Stored().Verdicts[key] = v
+		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", up, at(60))}); err != nil || l.core.Stored().Verdicts[key].Health != plan.Up {
+			t.Errorf("after the clock was set back: %v, %+v", err, l.core.Stored().Verdicts[key])
 		}
 	})
 }
@@ -81,17 +80,17 @@ func TestVerdictsOfOtherChecks(t *testing.T) {
 	now := time.Now()
 	say := func(h api.Health, ago time.Duration) plan.Health {
 		t.Helper()
-		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web2", h, now.Add(-ago))}); err != nil {
+		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", h, now.Add(-ago))}); err != nil {
 			t.Fatal(err)
 		}
-		return l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}].Health
+		return l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}].Health
 	}
 	say(api.Health_HEALTH_DOWN, time.Second)
 	if say(api.Health_HEALTH_UP, time.Minute) != plan.Down {
 		t.Error("the older verdict counts")
 	}
 	text := strings.Replace(testIntent, "port: 80}]", "port: 81}]", 1)
-	if _, _, err := l.applyFile(t.Context(), parse("test.yaml", text)); err != nil {
+	if _, err := l.applyFile(parse("test.yaml", text)); err != nil {
 		t.Fatal(err)
 	}
 	if say(api.Health_HEALTH_UP, time.Minute) != plan.Up {
@@ -99,40 +98,15 @@ func TestVerdictsOfOtherChecks(t *testing.T) {
 	}
 }
 
-// The time from detection to the last row says how quick the change was, or nothing at all.
-func TestTimesOfAChange(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	tests := []struct {
-		name               string
-		detected, applied  time.Time
-		reprogram, written float64
-	}{
-		{"as usual", now.Add(-20 * time.Millisecond), now.Add(5 * time.Millisecond), 25, 5},
-		{"a minute ago", now.Add(-time.Minute), now, 60000, 0},
-		{"detected long ago", now.AddDate(-6, 0, 0), now.Add(5 * time.Millisecond), 5, 5},
-		{"no verdict", time.Time{}, now.Add(5 * time.Millisecond), 5, 5},
-		{"nothing to write", now.Add(-20 * time.Millisecond), time.Time{}, 20, 0},
-		{"detected to come", now.Add(time.Hour), now, 0, 0},
-	}
-	for _, tt := range tests {
-		views := map[string]*view{"a": {status: device.Status{State: device.Synced}}}
-		c := newChange(1, cause{detected: tt.detected}, now, plan.Report{}, views)
-		c.take("a", &device.Status{State: device.Synced, Applied: 1, AppliedAt: tt.applied})
-		if m := c.message(); m.ReprogramMs != tt.reprogram || m.WriteMs != tt.written {
-			t.Errorf("%s: %v ms since detection, %v since the decision; want %v, %v", tt.name, m.ReprogramMs, m.WriteMs, tt.reprogram, tt.written)
-		}
-	}
-}
-
 // A healthd that takes its word back, as it can no longer ask, leaves the word to those who can.
 func TestWithdrawnVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(4), store.State{})
+		l := newLimited(t, wide(4), core.Stored{})
 		l.connect("leaf1")
 		say := func(by string, h api.Health, at time.Time) {
 			l.in(func() {
 				m := &api.Verdict{Pool: "web", Backend: "web2", Health: h, Since: timestamppb.New(at), DetectedAt: timestamppb.New(at)}
-				if _, err := l.verdicts(l.ctx, &api.ReportVerdictsRequest{Healthd: by, Session: "1", Full: true, Verdicts: []*api.Verdict{m}}); err != nil {
+				if _, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: by, Session: "1", Full: true, Verdicts: []*api.Verdict{m}}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -147,8 +121,8 @@ func TestWithdrawnVerdict(t *testing.T) {
 			say("b", api.Health_HEALTH_UNCHECKED, time.Now())
 			say("a", api.Health_HEALTH_UP, start)
 		}
-		if v := l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Up || v.Author != "a" {
-			t.Errorf("%s by %q, want up by a", healthWord(v.Health), v.Author)
+		if v := l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Up || v.Author != "a" {
+			t.Errorf("%s by %q, want up by a", v.Health.String(), v.Author)
 		}
 		if b := l.web().Backends[1]; b.UncheckedReason != "" {
 			t.Errorf("a checks it, and it is said to be unchecked: %s", b.UncheckedReason)
@@ -159,7 +133,7 @@ func TestWithdrawnVerdict(t *testing.T) {
 // What was said of a backend that left the intent is not said of the next one that has its name.
 func TestVerdictOfANamesake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, wide(4), store.State{})
+		l := newLimited(t, wide(4), core.Stored{})
 		l.connect("leaf1")
 		say := func(health map[string]api.Health) {
 			l.in(func() {
@@ -167,7 +141,7 @@ func TestVerdictOfANamesake(t *testing.T) {
 				for name, h := range health {
 					r.Verdicts = append(r.Verdicts, detected(name, h, time.Now())...)
 				}
-				if _, err := l.verdicts(l.ctx, r); err != nil {
+				if _, err := l.verdicts(r); err != nil {
 					t.Error(err)
 				}
 			})
@@ -179,15 +153,15 @@ func TestVerdictOfANamesake(t *testing.T) {
 		l.keepUp()
 		for _, n := range []int{3, 4} {
 			l.in(func() {
-				if _, _, err := l.apply(l.ctx, parse("test.yaml", wide(n)), nil); err != nil {
+				if _, err := l.apply(parse("test.yaml", wide(n))); err != nil {
 					t.Error(err)
 				}
 			})
 			l.keepUp()
 		}
 		say(map[string]api.Health{"web1": up, "web2": up, "web3": up})
-		if v := l.st.Verdicts[plan.BackendKey{Pool: "web", Backend: "web4"}]; v.Health != plan.Unknown {
-			t.Errorf("%s, %q, before anybody asked it", healthWord(v.Health), v.Reason)
+		if v := l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web4"}]; v.Health != plan.Unknown {
+			t.Errorf("%s, %q, before anybody asked it", v.Health.String(), v.Reason)
 		}
 	})
 }

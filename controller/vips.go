@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
@@ -99,103 +98,45 @@ func (s *vipStates) report(item loadreport.Item) loadreport.Report {
 	return r
 }
 
-// liveShare is what of a pool takes new connections.
-type liveShare struct {
-	owned           bool // somebody does
-	backends, total uint32
-	weight, weights uint32
-}
-
-// liveShareOf counts the backends of the intent that own slots and may take new connections.
-func liveShareOf(pool config.Pool, st plan.State, health map[plan.BackendKey]plan.Health) liveShare {
-	census, _ := st.Census(pool.Name)
-	var s liveShare
-	owners := make(map[string]bool)
-	for _, b := range census.Backends {
-		h := health[plan.BackendKey{Pool: pool.Name, Backend: b.Name}]
-		takes := b.Slots > 0 && (h != plan.Down && h != plan.Failing || pool.AllDown == config.Forward)
-		s.owned = s.owned || takes
-		owners[b.Name] = !b.Removed && takes
-	}
-	for _, b := range pool.Backends {
-		s.total++
-		s.weights += uint32(b.Weight)
-		if owners[b.Name] {
-			s.backends++
-			s.weight += uint32(b.Weight)
-		}
-	}
-	return s
-}
-
-// vipFacts is what the states of the VIPs follow from.
-type vipFacts struct {
-	intent *config.Intent
-	pools  map[string]*plan.Pool // never modified
-	served map[string]uint64     // by connected switch: counts the changes of what it holds of the VIPs
-	dead   map[rows.BackendID]bool
-	rated  uint64 // counts the rates that came in
-	steps  uint64 // counts the times that the plan was asked
-}
-
-func (l *loop) vipFacts() vipFacts {
-	served := make(map[string]uint64)
-	for name, v := range l.views {
-		if v.connected() {
-			served[name] = v.served
-		}
-	}
-	return vipFacts{l.intent, l.st.Plan.Pools, served, l.deadAhead(), l.rated, l.steps}
-}
-
-func (f vipFacts) equal(g vipFacts) bool {
-	return f.intent == g.intent && f.rated == g.rated && f.steps == g.steps && maps.Equal(f.pools, g.pools) && maps.Equal(f.served, g.served) &&
-		maps.Equal(f.dead, g.dead)
-}
-
 // tellVIPs publishes the states of the VIPs, if they have changed.
 func (l *loop) tellVIPs() {
-	facts := l.vipFacts()
-	if facts.equal(l.vipsOf) {
-		return
-	}
-	shares, health := make(map[string]liveShare), l.health(l.st)
-	for _, pool := range l.intent.Pools {
-		shares[pool.Name] = liveShareOf(pool, l.st.Plan, health)
-	}
 	states := newVIPStates()
-	states.message.IntentRevision = l.st.Intent.Revision
-	for _, v := range l.intent.VIPs {
-		states.add(v, l.vipMessage(v, shares[v.Pool], facts.dead))
+	states.message.IntentRevision = l.core.Stored().Intent.Revision
+	for _, v := range l.core.VIPs() {
+		states.add(v.Config, l.vipMessage(v))
 	}
-	l.vipsOf = facts
 	if current, _ := l.vips.get(); !proto.Equal(current.message, states.message) {
 		l.vips.set(states)
 	}
 }
 
-func (l *loop) vipMessage(v config.VIP, s liveShare, dead map[rows.BackendID]bool) *api.VIP {
-	is := l.vipState(v, s.owned, dead)
-	m := &api.VIP{
-		Name: v.Name, Address: v.Address.String(), Protocol: v.Protocol.String(), Port: uint32(v.Port), Tags: v.Tags,
-		State: is.state, Reason: is.reason, Load: l.vipLoad(v, is, s), Unseen: is.unseen,
-		LiveBackends: s.backends, TotalBackends: s.total, LiveWeight: s.weight, TotalWeight: s.weights,
+func (l *loop) vipMessage(v core.VIP) *api.VIP {
+	return &api.VIP{
+		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(), Port: uint32(v.Config.Port),
+		Tags: v.Config.Tags, State: vipStateMessage(v.State), Reason: v.Reason, Load: l.vipLoad(v), Unseen: v.Unseen,
+		LiveBackends: v.Live.Backends, TotalBackends: v.Live.Total, LiveWeight: v.Live.Weight, TotalWeight: v.Live.Weights,
 	}
-	return m
 }
 
-// vipLoad is the load of a VIP in that state.
-func (l *loop) vipLoad(v config.VIP, is vipIs, s liveShare) uint32 {
-	if !is.serving {
+func vipStateMessage(s core.Serving) api.VIPStatus_State {
+	return [...]api.VIPStatus_State{
+		api.VIPStatus_STATE_DISABLED, api.VIPStatus_STATE_UNPROGRAMMED, api.VIPStatus_STATE_NO_BACKEND,
+		api.VIPStatus_STATE_DEGRADED, api.VIPStatus_STATE_ACTIVE,
+	}[s]
+}
+
+// vipLoad is the load of a VIP.
+func (l *loop) vipLoad(v core.VIP) uint32 {
+	if !v.Serving {
 		return loadreport.Offline
 	}
-	rate, known := l.rates[vipKey(v)]
-	return loadOf(v.Capacity, rate, known, int(s.weight), int(s.weights))
+	rate, known := l.rates[vipKey(v.Config)]
+	return loadOf(v.Config.Capacity, rate, known, int(v.Live.Weight), int(v.Live.Weights))
 }
 
 // measured says whether a VIP's load follows from what switches count.
 func (l *loop) measured() bool {
-	return slices.ContainsFunc(l.intent.VIPs, func(v config.VIP) bool { return v.Capacity > 0 })
+	return slices.ContainsFunc(l.core.Intent().VIPs, func(v config.VIP) bool { return v.Capacity > 0 })
 }
 
 // WatchVIPs sends the latest states. A slow reader holds up nobody and misses states in between.

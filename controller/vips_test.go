@@ -11,10 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
-	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
@@ -65,7 +65,7 @@ func told(l *loop) string {
 
 func newVIPsLoop(t *testing.T) *loop {
 	t.Helper()
-	l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, store.State{})
+	l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(vipsIntent)); err != nil {
 		t.Fatal(err)
@@ -77,21 +77,21 @@ func newVIPsLoop(t *testing.T) *loop {
 func (l *loop) switchIs(t *testing.T, name string, s device.State, leftOut ...rows.VIPKey) {
 	lacks := l.allHeld()
 	for _, key := range leftOut {
-		lacks[key] = device.Lack{Row: "vip", Dead: true}
+		lacks[key] = rows.Lack{Row: "vip", Dead: true}
 	}
 	l.switchLacks(t, name, s, lacks)
 }
 
 // switchLacks tells the loop of a switch's state, and of what it lacks; nil: that is not known.
-func (l *loop) switchLacks(t *testing.T, name string, s device.State, lacks map[rows.VIPKey]device.Lack) {
-	l.status(t.Context(), l.views[name], name, &device.Status{State: s, Connects: 1, Applied: l.sequence, Lacks: lacks})
+func (l *loop) switchLacks(t *testing.T, name string, s device.State, lacks map[rows.VIPKey]rows.Lack) {
+	l.status(l.views[name], name, &device.Status{State: s, Connects: 1, Applied: l.core.Sequence(), Lacks: lacks})
 }
 
 // allHeld is what a switch says that holds what is wanted.
-func (l *loop) allHeld() map[rows.VIPKey]device.Lack {
-	lacks := make(map[rows.VIPKey]device.Lack)
-	for key := range plan.Build(l.intent, l.st.Plan).VIP {
-		lacks[key] = device.Lack{}
+func (l *loop) allHeld() map[rows.VIPKey]rows.Lack {
+	lacks := make(map[rows.VIPKey]rows.Lack)
+	for key := range plan.Build(l.core.Intent(), l.core.Stored().Plan).VIP {
+		lacks[key] = rows.Lack{}
 	}
 	return lacks
 }
@@ -106,13 +106,13 @@ func TestVIPStates(t *testing.T) {
 		now = now.Add(time.Millisecond)
 		list := detected(backend, h, now)
 		list[0].Pool = pool
-		if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
+		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	admin := func(backend string, a plan.Admin) {
 		t.Helper()
-		if err := l.setAdmin(t.Context(), plan.BackendKey{Pool: "web", Backend: backend}, a); err != nil {
+		if err := l.setAdmin(plan.BackendKey{Pool: "web", Backend: backend}, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +137,7 @@ db active 1/1 100/100 load 0
 off disabled 2/3 200/400 load 255
 `},
 		{"half the capacity is half used", func() {
-			l.rates, l.rated = map[rows.VIPKey]float64{{Address: www.Address, Protocol: 6, Port: 443}: 250}, 1
+			l.rates = map[rows.VIPKey]float64{{Address: www.Address, Protocol: 6, Port: 443}: 250}
 		}, `www active 2/3 200/400 load 127
 tls active 2/3 200/400 load 127
 db active 1/1 100/100 load 0
@@ -217,16 +217,16 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	www := rows.VIPKey{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}
 	tls := rows.VIPKey{Address: www.Address, Protocol: 6, Port: 443}
 	list := detected("web2", api.Health_HEALTH_DOWN, time.Now())
-	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
+	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
 	// leaf2 is out of sight throughout. Both VIPs of the pool lack the same.
-	pool := func(a device.Astray) map[rows.VIPKey]device.Lack {
+	pool := func(a rows.Astray) map[rows.VIPKey]rows.Lack {
 		lacks := l.allHeld()
-		lacks[www], lacks[tls] = device.Lack{Slots: &a}, device.Lack{Slots: &a}
+		lacks[www], lacks[tls] = rows.Lack{Slots: &a}, rows.Lack{Slots: &a}
 		return lacks
 	}
-	row := func(lack device.Lack) map[rows.VIPKey]device.Lack {
+	row := func(lack rows.Lack) map[rows.VIPKey]rows.Lack {
 		lacks := l.allHeld()
 		lacks[www] = lack
 		return lacks
@@ -236,29 +236,29 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	for _, step := range []struct {
 		name  string
 		state device.State
-		lacks map[rows.VIPKey]device.Lack
+		lacks map[rows.VIPKey]rows.Lack
 		www   string
 		tls   string // the same unless given
 	}{
 		{"connected, and not read back", device.Reconciling, nil, "unprogrammed 2/3 300/400 load 255 unseen: switch leaf1 is being read back", ""},
-		{"read back: it is empty", device.Reconciling, map[rows.VIPKey]device.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
+		{"read back: it is empty", device.Reconciling, map[rows.VIPKey]rows.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
 			"degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet", ""},
-		{"read back: it holds the vip row alone", device.Reconciling, pool(device.Astray{Slots: 64, New: to{0: 64}}),
+		{"read back: it holds the vip row alone", device.Reconciling, pool(rows.Astray{Slots: 64, New: to{0: 64}}),
 			"degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet", ""},
-		{"read back: it holds what was decided before", device.Reconciling, pool(device.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
+		{"read back: it holds what was decided before", device.Reconciling, pool(rows.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
 		{"all is written", device.Synced, l.allHeld(), ok, ""},
-		{"slots of the dead one are refused", device.Degraded, pool(device.Astray{Slots: 64, New: to{2: 16}}),
+		{"slots of the dead one are refused", device.Degraded, pool(rows.Astray{Slots: 64, New: to{2: 16}}),
 			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which is not up", ""},
-		{"slots of another are", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}),
+		{"slots of another are", device.Degraded, pool(rows.Astray{Slots: 64, New: to{3: 5}}),
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to web/web3", ""},
-		{"a backend's row is", device.Degraded, pool(device.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
+		{"a backend's row is", device.Degraded, pool(rows.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
 			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go nowhere, open flows of 3 of 64 slots may break", ""},
-		{"slots of one that was removed are", device.Degraded, pool(device.Astray{Slots: 64, New: to{99: 16}}),
+		{"slots of one that was removed are", device.Degraded, pool(rows.Astray{Slots: 64, New: to{99: 16}}),
 			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to a backend that was removed", ""},
-		{"old paths are", device.Degraded, pool(device.Astray{Slots: 64, New: to{}, Old: 3}),
+		{"old paths are", device.Degraded, pool(rows.Astray{Slots: 64, New: to{}, Old: 3}),
 			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: open flows of 3 of 64 slots may break", ""},
-		{"its ARP guard is", device.Degraded, row(device.Lack{Row: "arp_guard"}), "degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},
-		{"its ARP responder is", device.Degraded, row(device.Lack{Row: "arp_responder", Dead: true}), "degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows", ok},
+		{"its ARP guard is", device.Degraded, row(rows.Lack{Row: "arp_guard"}), "degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},
+		{"its ARP responder is", device.Degraded, row(rows.Lack{Row: "arp_responder", Dead: true}), "degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows", ok},
 		{"somebody else's rows are", device.Degraded, l.allHeld(), ok, ""},
 	} {
 		l.switchLacks(t, "leaf1", step.state, step.lacks)
@@ -276,7 +276,7 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	// One that comes with a new intent has no rows before it is written.
 	l.switchIs(t, "leaf1", device.Synced)
 	more := vipsIntent + "  - {name: new, address: 10.0.0.103, port: 80, pool: web}\n"
-	if _, _, err := l.apply(t.Context(), parse("test.yaml", more), nil); err != nil {
+	if _, err := l.apply(parse("test.yaml", more)); err != nil {
 		t.Fatal(err)
 	}
 	want := "new degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet"
@@ -288,9 +288,9 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	// What a refused row leads to may die later.
-	l.switchLacks(t, "leaf1", device.Degraded, pool(device.Astray{Slots: 64, New: to{3: 5}}))
+	l.switchLacks(t, "leaf1", device.Degraded, pool(rows.Astray{Slots: 64, New: to{3: 5}}))
 	told(l)
-	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: detected("web3", api.Health_HEALTH_DOWN, time.Now())}); err != nil {
+	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web3", api.Health_HEALTH_DOWN, time.Now())}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := strings.Split(told(l), "\n")[0], "which is not up"; !strings.Contains(got, want) || !strings.Contains(got, "load 255") {
@@ -303,8 +303,9 @@ func TestVIPsAreToldWhenTheyChange(t *testing.T) {
 	l := newVIPsLoop(t)
 	l.switchIs(t, "leaf1", device.Synced)
 	l.tellVIPs()
-	woken := func() bool {
+	woken := func(do func()) bool {
 		before, next := l.vips.get()
+		do()
 		l.tellVIPs()
 		after, _ := l.vips.get()
 		select {
@@ -318,7 +319,7 @@ func TestVIPsAreToldWhenTheyChange(t *testing.T) {
 		}
 	}
 	rate := func(pps float64) {
-		l.rates, l.rated = map[rows.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: pps}, l.rated+1
+		l.rates = map[rows.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: pps}
 	}
 	for _, step := range []struct {
 		name string
@@ -332,13 +333,12 @@ func TestVIPsAreToldWhenTheyChange(t *testing.T) {
 		{"the same load", func() { rate(501) }, false},
 		{"another load", func() { rate(600) }, true},
 		{"another intent", func() {
-			if _, _, err := l.apply(t.Context(), parse("test.yaml", vipsIntent+"# more\n"), nil); err != nil {
+			if _, err := l.apply(parse("test.yaml", vipsIntent+"# more\n")); err != nil {
 				t.Fatal(err)
 			}
 		}, true},
 	} {
-		step.do()
-		if got := woken(); got != step.want {
+		if got := woken(step.do); got != step.want {
 			t.Errorf("%s: woken %v, want %v", step.name, got, step.want)
 		}
 	}
@@ -348,10 +348,10 @@ func TestReportsOfItems(t *testing.T) {
 	l := newVIPsLoop(t)
 	l.switchIs(t, "leaf1", device.Synced)
 	list := detected("web1", api.Health_HEALTH_DOWN, time.Now())
-	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
+	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
 	}
-	l.rates, l.rated = map[rows.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}, 1
+	l.rates = map[rows.VIPKey]float64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 443}: 400}
 	l.tellVIPs()
 	vip := func(at string, protocol uint8) loadreport.Item {
 		return loadreport.VIP(netip.MustParseAddrPort(at), protocol)
@@ -402,11 +402,12 @@ func TestReportsOfItems(t *testing.T) {
 			t.Errorf("%s, %v (-want +got):\n%s", test.name, test.item, diff)
 		}
 	}
-	l.switchIs(t, "leaf1", device.Synced)
 	// A tag is offline when one of its VIPs is.
-	list = detected("db1", api.Health_HEALTH_DOWN, time.Now())
-	list[0].Pool = "db"
-	if _, err := l.verdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: list}); err != nil {
+	l = newVIPsLoop(t) // whose switch was never away
+	l.switchIs(t, "leaf1", device.Synced)
+	db := detected("db1", api.Health_HEALTH_DOWN, time.Now())
+	db[0].Pool = "db"
+	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: append(list, db...)}); err != nil {
 		t.Fatal(err)
 	}
 	l.tellVIPs()

@@ -2,14 +2,8 @@ package controller
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"time"
-
-	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/device"
-	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // writtenTimeout bounds how long a caller waits for the switches: then it is told which of them it was not written to.
@@ -24,7 +18,7 @@ type writer struct {
 // written waits, not for long, until the connected switches have what is decided now. Not for the loop's goroutine.
 func (l *loop) written(ctx context.Context) {
 	w := writer{done: make(chan struct{})}
-	if l.do(ctx, func() { w.sequence = l.sequence; l.writers = append(l.writers, w) }) != nil {
+	if l.do(ctx, func() { w.sequence = l.core.Sequence(); l.writers = append(l.writers, w) }) != nil {
 		return
 	}
 	late := time.NewTimer(writtenTimeout)
@@ -41,7 +35,7 @@ func (l *loop) tellWriters() {
 	if len(l.writers) == 0 {
 		return
 	}
-	least := l.sequence
+	least := l.core.Sequence()
 	for _, v := range l.views {
 		if v.connected() {
 			least = min(least, v.status.Applied)
@@ -54,37 +48,4 @@ func (l *loop) tellWriters() {
 		close(w.done)
 		return true
 	})
-}
-
-// unwritten says why what was decided on a backend is not in the switches yet, a line for each.
-func (l *loop) unwritten(pool config.Pool, id rows.BackendID) (lines []string) {
-	if !l.connected() {
-		return []string{"no switch is connected"}
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.views)) {
-		v := l.views[name]
-		switch {
-		case !v.connected(): // what waits for it says so
-		case v.status.Applied < l.sequence:
-			lines = append(lines, fmt.Sprintf("being written to switch %s", name))
-		case v.status.State == device.Degraded:
-			if a := l.astrayOf(pool, v); a != nil && a.New[id] > 0 {
-				lines = append(lines,
-					fmt.Sprintf("switch %s does not take it: new flows of %d slots still come here", name, a.New[id]))
-			}
-		}
-	}
-	return lines
-}
-
-// astrayOf returns the slots of a pool whose rows a switch does not hold as wanted; nil: none.
-func (l *loop) astrayOf(pool config.Pool, v *view) *device.Astray {
-	for _, vip := range l.intent.VIPs {
-		if vip.Pool == pool.Name {
-			if a := v.status.Lacks[vipKey(vip)].Slots; a != nil {
-				return a
-			}
-		}
-	}
-	return nil
 }

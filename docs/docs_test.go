@@ -4,6 +4,9 @@ package docs
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"os/exec"
@@ -48,6 +51,13 @@ func TestImports(t *testing.T) {
 		{"healthd", "gslb", "checks and their engine serve gslb and know nothing of it"},
 		{"controller/plan", "google.golang.org/grpc", "the plan is a pure function"},
 		{"controller/plan", "net/http", "the plan is a pure function"},
+		{"controller/core", "net/http", "the core decides; the daemon speaks"},
+		{"controller/core", "google.golang.org/grpc", "the core decides; the daemon speaks"},
+		{"controller/core", "google.golang.org/protobuf", "what the core tells are values; the daemon makes messages of them"},
+		{"controller/core", "go.etcd.io/etcd", "a save is an effect"},
+		{"controller/core", "controller/store", "a save is an effect"},
+		{"controller/core", "controller/device", "what a switch is told is an effect"},
+		{"controller/core", "controller/api", "the core knows no messages"},
 		{"controller/rows", "google.golang.org/protobuf", "rows are values; who writes them speaks P4Runtime"},
 		{"controller/rows", "controller/plan", "a row does not know why it is wanted"},
 		{"controller/config", "google.golang.org/grpc", "the schema is values, not messages"},
@@ -97,6 +107,52 @@ func TestImports(t *testing.T) {
 		if !seen[rule.from] {
 			t.Errorf("the rule for %s holds no package", rule.from)
 		}
+	}
+}
+
+// TestCoreIsPure holds that the core gets the time and waits for nobody: it imports nothing that could, starts nothing and
+// asks no clock.
+func TestCoreIsPure(t *testing.T) {
+	const dir = "../controller/core"
+	files := token.NewFileSet()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		read++
+		f, err := parser.ParseFile(files, filepath.Join(dir, e.Name()), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range f.Imports {
+			switch i.Path.Value {
+			case `"context"`, `"io"`, `"math/rand/v2"`, `"net"`, `"os"`, `"sync"`, `"sync/atomic"`:
+				t.Errorf("%v: the core imports %s", files.Position(i.Pos()), i.Path.Value)
+			}
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt, *ast.SelectStmt, *ast.SendStmt, *ast.ChanType:
+				t.Errorf("%v: the core has a goroutine or a channel", files.Position(n.Pos()))
+			case *ast.SelectorExpr:
+				if pkg, ok := n.X.(*ast.Ident); !ok || pkg.Name != "time" {
+					break
+				}
+				switch n.Sel.Name {
+				case "Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker":
+					t.Errorf("%v: the core asks the clock, time.%s", files.Position(n.Pos()), n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+	if read == 0 {
+		t.Error("no file of the core was read")
 	}
 }
 

@@ -68,7 +68,7 @@ type Status struct {
 	Unmetered      string // why it does not meter what it sends up; empty: it does
 	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them while it is
 	// Degraded, else because they are not written yet. Nil until it was read back. Nobody changes it.
-	Lacks map[rows.VIPKey]Lack
+	Lacks map[rows.VIPKey]rows.Lack
 
 	Applied   uint64    // the sequence of what it holds, failures apart
 	AppliedAt time.Time // when the last row of it was written

@@ -207,7 +207,7 @@ func TestFailuresKeepAllThatIsInUse(t *testing.T) {
 	gone := make(map[string]rows.Batch)
 	for _, row := range []rows.Row{vip, slot, moving, old, rows.BackendRow{ID: 1}, rows.BackendRow{ID: 2}, rows.BackendRow{ID: 3}, rows.BackendRow{ID: 4}} {
 		held.Put(row)
-		gone[name(row)] = append(gone[name(row)], rows.Change{Op: rows.Delete, Row: row})
+		gone[row.Kind().Table.Name] = append(gone[row.Kind().Table.Name], rows.Change{Op: rows.Delete, Row: row})
 	}
 	f := newFailures()
 	change := rows.Change{Op: rows.Modify, Row: next}

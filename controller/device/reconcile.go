@@ -80,7 +80,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	if err := r.meet(ctx); err != nil {
 		return err
 	}
-	r.status.Lacks = lacks(r.held.Tables, r.get().Tables)
+	r.status.Lacks = rows.Lacks(r.held.Tables, r.get().Tables)
 	r.report(ctx)
 	retry := time.NewTimer(0)
 	retry.Stop()
@@ -251,7 +251,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		}
 		r.first = false
 		r.status.Applied, r.status.AppliedAt, r.status.Writes = want.Sequence, last, writes
-		r.status.Lacks = lacks(r.held.Tables, want.Tables)
+		r.status.Lacks = rows.Lacks(r.held.Tables, want.Tables)
 		if len(r.failures.rows) > 0 || len(r.held.foreign) > 0 {
 			r.setState(Degraded)
 		} else if !r.stale {

@@ -26,6 +26,8 @@ const (
 	Failing // it answers, wrongly: its slots move as in a drain, unless the pool says otherwise
 )
 
+func (h Health) String() string { return [...]string{"not judged", "up", "down", "failing"}[h] }
+
 // Admin is the operator's say on a backend.
 type Admin uint8
 

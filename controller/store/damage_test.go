@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/core"
 )
 
 // directory is the data directory of a store that was closed, with what it held.
-func directory(t *testing.T, st State) (string, State) {
+func directory(t *testing.T, st core.Stored) (string, core.Stored) {
 	t.Helper()
 	dir := t.TempDir()
 	s, _ := open(t, Config{Dir: dir})

@@ -17,6 +17,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/sluicelb/sluice/controller/core"
 )
 
 // cluster starts an etcd with default limits that listens on loopback.
@@ -194,7 +196,7 @@ func TestLeaseLapses(t *testing.T) {
 	if err := first.Bid(t.Context(), "leaf1:9559", "0:9"); !errors.Is(err, ErrConflict) {
 		t.Errorf("the former leader asks: %v, want %v", err, ErrConflict)
 	}
-	err := first.Save(t.Context(), State{})
+	err := first.Save(t.Context(), core.Stored{})
 	if err == nil || err.Error() != "writing the store: another controller has taken over the store" {
 		t.Errorf("the former leader writes: %v", err)
 	}
@@ -204,7 +206,7 @@ func TestLeaseLapses(t *testing.T) {
 	if got, err := s.Bidders(t.Context(), "leaf1:9559"); err != nil || cmp.Diff([]string{"0:7"}, got) != "" {
 		t.Errorf("ids of the leader before: %v, %v, want 0:7", got, err)
 	}
-	if err := s.Save(t.Context(), State{}); err != nil {
+	if err := s.Save(t.Context(), core.Stored{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/sluicelb/sluice/controller/core"
 )
 
 // The layout before had each document whole, under prefixOld and its name, and the intent's text up to
@@ -37,9 +39,9 @@ func (k *kv) migrate(ctx context.Context, found content) (map[string]document, e
 		if err := json.Unmarshal(doc, &old); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, name, err)
 		}
-		now := Intent{YAML: old.YAML, File: old.File, Revision: old.Revision, AppliedAt: old.AppliedAt}
+		now := core.Intent{YAML: old.YAML, File: old.File, Revision: old.Revision, AppliedAt: old.AppliedAt}
 		if old.Loaded != "" {
-			now.Loaded = Fingerprint(old.Loaded)
+			now.Loaded = core.Fingerprint(old.Loaded)
 		}
 		if err := encodeIntent(now, docs); err != nil {
 			return nil, err

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicelb/sluice/controller/core"
 )
 
 // oldStore makes a store of layout 2 that holds st, with loaded as the text last read from the file.
-func oldStore(t *testing.T, cfg Config, st State, loaded string) {
+func oldStore(t *testing.T, cfg Config, st core.Stored, loaded string) {
 	t.Helper()
 	s, _ := open(t, cfg)
 	defer s.Close()
@@ -39,7 +41,7 @@ func oldStore(t *testing.T, cfg Config, st State, loaded string) {
 // A store of the layout before is taken as it is, wherever an earlier try to do so ended.
 func TestOldLayout(t *testing.T) {
 	want := wide(150, 600<<10)
-	want.Intent.Loaded = Fingerprint("pools: [] # the file\n")
+	want.Intent.Loaded = core.Fingerprint("pools: [] # the file\n")
 	for n := 0; ; n++ {
 		cfg := Config{Dir: t.TempDir(), Timeout: 20 * time.Second}
 		oldStore(t, cfg, want, "pools: [] # the file\n")

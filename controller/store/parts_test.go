@@ -12,23 +12,24 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// wide is a State of more documents than an etcd with default limits takes operations, and with an intent of
+// wide is a core.Stored of more documents than an etcd with default limits takes operations, and with an intent of
 // more bytes.
-func wide(pools, text int) State {
+func wide(pools, text int) core.Stored {
 	st := sample()
 	st.Intent.YAML = strings.Repeat("0123456789abcdef", text/16)
 	st.Plan.Pools = make(map[string]*plan.Pool)
-	st.Verdicts = make(map[plan.BackendKey]Verdict)
+	st.Verdicts = make(map[plan.BackendKey]core.Verdict)
 	for i := range pools {
 		name := fmt.Sprintf("pool%d", i)
 		pool := *sample().Plan.Pools["web"]
 		pool.ID = rows.PoolID(i + 1)
 		st.Plan.Pools[name] = &pool
-		st.Verdicts[plan.BackendKey{Pool: name, Backend: "web1"}] = Verdict{Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when}
+		st.Verdicts[plan.BackendKey{Pool: name, Backend: "web1"}] = core.Verdict{Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when}
 	}
 	return st
 }
@@ -61,12 +62,12 @@ func TestDefaultLimits(t *testing.T) {
 			at := test.at(t)
 			at.Timeout = 20 * time.Second
 			s, _ := open(t, at)
-			for _, st := range []State{wide(300, 5<<20), wide(299, 3<<20), wide(2, 100), wide(400, 0), sample()} {
+			for _, st := range []core.Stored{wide(300, 5<<20), wide(299, 3<<20), wide(2, 100), wide(400, 0), sample()} {
 				if err := s.Save(t.Context(), st); err != nil {
 					t.Fatal(err)
 				}
 				s.Close()
-				var got State
+				var got core.Stored
 				s, got = open(t, at)
 				if diff := cmp.Diff(st, got); diff != "" {
 					t.Fatalf("reopened (-want +got):\n%s", diff)
@@ -92,7 +93,7 @@ func TestIntentIsStoredOnce(t *testing.T) {
 	defer s.Close()
 	st := sample()
 	st.Intent.YAML = strings.Repeat("y", 1<<20)
-	st.Intent.Loaded = Fingerprint(st.Intent.YAML)
+	st.Intent.Loaded = core.Fingerprint(st.Intent.YAML)
 	if err := s.Save(t.Context(), st); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
@@ -38,13 +39,13 @@ func TestHistoryIsForgotten(t *testing.T) {
 	cfg := Config{Dir: dir, quota: quota, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	s, _ := open(t, cfg)
 	st := sample()
-	st.Verdicts = make(map[plan.BackendKey]Verdict)
+	st.Verdicts = make(map[plan.BackendKey]core.Verdict)
 	written := 0
 	for i := range changes {
 		st.Verdicts = maps.Clone(st.Verdicts)
 		for pool := range 2 { // documents of as many bytes as 100 backends give, and quicker to encode
 			key := plan.BackendKey{Pool: fmt.Sprintf("pool%d", pool), Backend: fmt.Sprintf("backend%d", i%10)}
-			st.Verdicts[key] = Verdict{
+			st.Verdicts[key] = core.Verdict{
 				Health: plan.Down, Reason: fmt.Sprintf("change %d %s", i, strings.Repeat("x", 1500)), Since: when, DetectedAt: when,
 			}
 		}
@@ -100,7 +101,7 @@ func TestFullDatabase(t *testing.T) {
 		t.Errorf("writing after opening a full store: %v", err)
 	}
 	fill()
-	if err := s.Save(t.Context(), State{}); err != nil {
+	if err := s.Save(t.Context(), core.Stored{}); err != nil {
 		t.Errorf("writing to a full store: %v", err)
 	}
 	if err := s.Save(t.Context(), sample()); err != nil {

@@ -2,8 +2,6 @@ package store
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,54 +11,11 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
-
-// State is what the store holds. The zero State is that of a new store.
-type State struct {
-	Intent   Intent
-	Plan     plan.State
-	Admin    map[plan.BackendKey]plan.Admin
-	Verdicts map[plan.BackendKey]Verdict
-	// VIPAge is the intent's revision that each VIP came with.
-	VIPAge map[rows.VIPKey]int64
-	// Retired are MACs that VIPs had, and until when they are kept from being flooded.
-	Retired map[packet.MAC]time.Time
-}
-
-// Intent is the operator's configuration as committed.
-type Intent struct {
-	YAML      string    `json:"-"`        // a document of its own
-	File      string    `json:"file"`     // its name in messages
-	Revision  int64     `json:"revision"` // 0: none was ever applied
-	AppliedAt time.Time `json:"applied_at"`
-	// Loaded is the Fingerprint of the text last taken from the controller's own --config file. While the
-	// file still says that, a restart does not undo what was applied by other ways since.
-	Loaded string `json:"loaded"`
-}
-
-// Fingerprint tells one text from another.
-func Fingerprint(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
-
-// Verdict is healthd's last word on a backend.
-type Verdict struct {
-	Health     plan.Health `json:"health"`
-	Reason     string      `json:"reason"`
-	Since      time.Time   `json:"since"`
-	DetectedAt time.Time   `json:"detected_at"`
-	// Author is the healthd that gave it, Session the start of that healthd.
-	Author  string `json:"healthd,omitzero"`
-	Session string `json:"session,omitzero"`
-	// Heard is when it came in first.
-	Heard time.Time `json:"heard,omitzero"`
-	// Fell is when the backend was last called down or failing after it had been up.
-	Fell time.Time `json:"fell,omitzero"`
-}
 
 // Documents, under data/. A pool has its own, so that a change writes the pools it touches.
 const (
@@ -96,12 +51,12 @@ type adminDoc struct {
 
 // encodedVerdicts is a document and what it was made of, by backend.
 type encodedVerdicts struct {
-	of  map[string]Verdict
+	of  map[string]core.Verdict
 	doc []byte
 }
 
 // encode returns the documents of st. What is the same as in the last call is not encoded again.
-func (s *Store) encode(st State) (map[string][]byte, error) {
+func (s *Store) encode(st core.Stored) (map[string][]byte, error) {
 	doc := planDoc{
 		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch, Retired: st.Retired,
 	}
@@ -146,7 +101,7 @@ func (s *Store) encode(st State) (map[string][]byte, error) {
 }
 
 // encodeIntent adds the documents of the intent.
-func encodeIntent(intent Intent, docs map[string][]byte) error {
+func encodeIntent(intent core.Intent, docs map[string][]byte) error {
 	b, err := json.Marshal(intent)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", docIntent, err)
@@ -156,11 +111,11 @@ func encodeIntent(intent Intent, docs map[string][]byte) error {
 }
 
 // encodeVerdicts adds one document for each pool that has verdicts.
-func (s *Store) encodeVerdicts(all map[plan.BackendKey]Verdict, docs map[string][]byte) error {
-	pools := make(map[string]map[string]Verdict)
+func (s *Store) encodeVerdicts(all map[plan.BackendKey]core.Verdict, docs map[string][]byte) error {
+	pools := make(map[string]map[string]core.Verdict)
 	for k, v := range all {
 		if pools[k.Pool] == nil {
-			pools[k.Pool] = make(map[string]Verdict)
+			pools[k.Pool] = make(map[string]core.Verdict)
 		}
 		pools[k.Pool][k.Backend] = v
 	}
@@ -188,10 +143,10 @@ func backends[V any](m map[plan.BackendKey]V) []plan.BackendKey {
 }
 
 // decode is the reverse of encode.
-func decode(docs map[string][]byte) (State, error) {
-	st := State{
+func decode(docs map[string][]byte) (core.Stored, error) {
+	st := core.Stored{
 		Admin:    make(map[plan.BackendKey]plan.Admin),
-		Verdicts: make(map[plan.BackendKey]Verdict),
+		Verdicts: make(map[plan.BackendKey]core.Verdict),
 		VIPAge:   make(map[rows.VIPKey]int64),
 	}
 	var doc planDoc
@@ -209,7 +164,7 @@ func decode(docs map[string][]byte) (State, error) {
 		case name == docAdmin:
 			err = json.Unmarshal(b, &admin)
 		case strings.HasPrefix(name, docVerdicts):
-			var of map[string]Verdict
+			var of map[string]core.Verdict
 			err = json.Unmarshal(b, &of)
 			for backend, v := range of {
 				st.Verdicts[plan.BackendKey{Pool: strings.TrimPrefix(name, docVerdicts), Backend: backend}] = v
@@ -223,13 +178,13 @@ func decode(docs map[string][]byte) (State, error) {
 			err = fmt.Errorf("unknown document")
 		}
 		if err != nil {
-			return State{}, fmt.Errorf("%w: %s: %w", ErrCorrupt, name, err)
+			return core.Stored{}, fmt.Errorf("%w: %s: %w", ErrCorrupt, name, err)
 		}
 	}
 	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
 	st.Retired = doc.Retired
 	if _, ok := docs[docText]; !ok && st.Intent.Revision > 0 {
-		return State{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
+		return core.Stored{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
 	}
 	st.Intent.YAML = text
 	for _, a := range doc.VIPAge {

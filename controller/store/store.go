@@ -18,6 +18,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
@@ -75,9 +76,9 @@ type Store struct {
 // controller has, and that controller lives, it does not take: the directory of an embedded store is locked,
 // which is an error; for an external store it waits as a standby until the other has left, or is silent for
 // so long that its lease lapses.
-func Open(ctx context.Context, cfg Config) (*Store, State, error) {
+func Open(ctx context.Context, cfg Config) (*Store, core.Stored, error) {
 	if (cfg.Dir == "") == (len(cfg.Endpoints) == 0) {
-		return nil, State{}, errors.New("the store needs a data directory or etcd endpoints, one of the two")
+		return nil, core.Stored{}, errors.New("the store needs a data directory or etcd endpoints, one of the two")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 2 * time.Second
@@ -101,20 +102,20 @@ func Open(ctx context.Context, cfg Config) (*Store, State, error) {
 		})
 	}
 	if err != nil {
-		return nil, State{}, fmt.Errorf("opening the store: %w", err)
+		return nil, core.Stored{}, fmt.Errorf("opening the store: %w", err)
 	}
 	s.kv = kv{client: s.client, timeout: cfg.Timeout}
 	if s.embedded == nil {
 		s.leader, err = campaign(ctx, s.client, cfg)
 		if err != nil {
 			s.Close()
-			return nil, State{}, fmt.Errorf("opening the store: %w", cfg.because(ctx, err))
+			return nil, core.Stored{}, fmt.Errorf("opening the store: %w", cfg.because(ctx, err))
 		}
 	}
 	st, err := s.load(ctx)
 	if err != nil {
 		s.Close()
-		return nil, State{}, fmt.Errorf("opening the store: %w", err)
+		return nil, core.Stored{}, fmt.Errorf("opening the store: %w", err)
 	}
 	return s, st, nil
 }
@@ -132,13 +133,13 @@ func (c Config) because(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *Store) load(ctx context.Context) (State, error) {
+func (s *Store) load(ctx context.Context) (core.Stored, error) {
 	open := func() error { return s.kv.open(ctx) }
 	if s.embedded != nil {
 		open = func() error { return s.embedded.do(func() error { return s.kv.open(ctx) }) }
 	}
 	if err := open(); err != nil {
-		return State{}, err
+		return core.Stored{}, err
 	}
 	if s.leader != nil {
 		s.leader.keep(s.kv.head.Writer)
@@ -156,7 +157,7 @@ func (s *Store) SavedAt() time.Time { return s.kv.head.SavedAt }
 
 // Save makes the store hold st, writing what differs: all of it, or nothing. Errors: ErrUnavailable and
 // ErrRefused, after which the next Save brings everything up to date, and ErrConflict, after which none will.
-func (s *Store) Save(ctx context.Context, st State) error {
+func (s *Store) Save(ctx context.Context, st core.Stored) error {
 	docs, err := s.encode(st)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -26,8 +27,8 @@ var (
 	when = time.Date(2026, 11, 22, 12, 0, 0, 123456789, time.UTC)
 )
 
-// sample is a State with something in every field.
-func sample() State {
+// sample is a core.Stored with something in every field.
+func sample() core.Stored {
 	p := &plan.Pool{
 		ID: 3, Generation: 200,
 		Members: []plan.Member{
@@ -38,11 +39,11 @@ func sample() State {
 		Slots:   []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7, Grace: 300, Back: true}, {}},
 		Entered: []uint32{0, 1 << 31, 5, 0},
 	}
-	return State{
-		Intent: Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
+	return core.Stored{
+		Intent: core.Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
 		Plan:   plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1, Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
 		Admin:  map[plan.BackendKey]plan.Admin{web2: plan.Drain},
-		Verdicts: map[plan.BackendKey]Verdict{web1: {
+		Verdicts: map[plan.BackendKey]core.Verdict{web1: {
 			Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when,
 			Author: "rack1", Session: "a1", Heard: when.Add(time.Second), Fell: when.Add(time.Minute),
 		}},
@@ -53,7 +54,7 @@ func sample() State {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func open(t *testing.T, cfg Config) (*Store, State) {
+func open(t *testing.T, cfg Config) (*Store, core.Stored) {
 	t.Helper()
 	s, st, err := Open(t.Context(), cfg)
 	if err != nil {
@@ -65,7 +66,7 @@ func open(t *testing.T, cfg Config) (*Store, State) {
 func TestSurvivesReopening(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	s, st := open(t, cfg)
-	empty := State{Admin: map[plan.BackendKey]plan.Admin{}, Verdicts: map[plan.BackendKey]Verdict{}, VIPAge: map[rows.VIPKey]int64{}}
+	empty := core.Stored{Admin: map[plan.BackendKey]plan.Admin{}, Verdicts: map[plan.BackendKey]core.Verdict{}, VIPAge: map[rows.VIPKey]int64{}}
 	if diff := cmp.Diff(empty, st); diff != "" {
 		t.Errorf("new store (-want +got):\n%s", diff)
 	}
@@ -151,7 +152,7 @@ func TestWritesOnlyWhatDiffers(t *testing.T) {
 	web := *st.Plan.Pools["web"]
 	web.Slots = append([]rows.Slot{{Backend: 300}}, web.Slots[1:]...)
 	st.Plan.Pools = map[string]*plan.Pool{"web": &web, "empty": st.Plan.Pools["empty"]}
-	st.Verdicts = map[plan.BackendKey]Verdict{
+	st.Verdicts = map[plan.BackendKey]core.Verdict{
 		web1: st.Verdicts[web1], {Pool: "empty", Backend: "e1"}: {Health: plan.Up, Since: when, DetectedAt: when},
 	}
 	save()

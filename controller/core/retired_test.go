@@ -1,17 +1,15 @@
-package controller
+package core
 
 import (
 	"maps"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/rows"
-	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -58,59 +56,41 @@ func TestRetired(t *testing.T) {
 // nobody's ARP cache can have it; its address is free at once.
 func TestRetiredMACIsKeptFromOthers(t *testing.T) {
 	old := packet.MAC{2, 0x53, 0x4c, 0, 0, 7}
-	synctest.Test(t, func(t *testing.T) {
-		with := strings.Replace(testIntent, "pool: web}", "pool: web, mac: \"02:53:4c:00:00:07\"}", 1)
-		l := newLimited(t, with, store.State{})
-		l.connect("leaf1")
-		in := func(l limited) (tables rows.Tables) {
-			l.in(func() { tables = l.tables() })
-			return tables
-		}
-		if tables := in(l); tables.PinnedStation[old] != rows.Nowhere || len(tables.VIPAddress) != 1 {
-			t.Errorf("while the VIP is there: %v, %v", tables.PinnedStation, tables.VIPAddress)
-		}
-		apply := func(l limited, text string) {
-			l.in(func() {
-				if _, _, err := l.applyFile(l.ctx, parse("test.yaml", text)); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		without, _, _ := strings.Cut(with, "vips:")
-		apply(l, without)
-		var st store.State
-		l.in(func() { st = l.st })
+	with := strings.Replace(testIntent, "pool: web}", "pool: web, mac: \"02:53:4c:00:00:07\"}", 1)
+	w := newWorld(t)
+	w.start()
+	w.apply(with)
+	w.connect("leaf1")
+	if tables := w.core.tables(); tables.PinnedStation[old] != rows.Nowhere || len(tables.VIPAddress) != 1 {
+		t.Errorf("while the VIP is there: %v, %v", tables.PinnedStation, tables.VIPAddress)
+	}
+	without, _, _ := strings.Cut(with, "vips:")
+	w.apply(without)
 
-		time.Sleep(time.Hour)
-		again := newLimited(t, without, st) // another process
-		time.Sleep(retiredFor - time.Hour - 2*time.Second)
-		synctest.Wait()
-		for name, l := range map[string]limited{"the same controller": l, "restarted": again} {
-			tables := in(l)
-			if port, ok := tables.PinnedL2[old]; !ok || port != rows.Nowhere {
-				t.Errorf("%s: what is sent to the MAC goes to port %d, %v", name, port, ok)
-			}
-			if _, ok := tables.PinnedStation[old]; ok || len(tables.VIPAddress) != 0 || len(tables.ARPGuard) != 0 {
-				t.Errorf("%s: nobody may have the VIP's MAC or address", name)
-			}
+	w.wait(time.Hour)
+	again := newWorld(t) // another process
+	again.now, again.stored = w.now, w.stored
+	again.start()
+	worlds := map[string]*world{"the same controller": w, "restarted": again}
+	for name, w := range worlds {
+		w.wait(retiredFor - time.Hour - 2*time.Second)
+		tables := w.core.tables()
+		if port, ok := tables.PinnedL2[old]; !ok || port != rows.Nowhere {
+			t.Errorf("%s: what is sent to the MAC goes to port %d, %v", name, port, ok)
 		}
-		before := map[*loop]uint64{}
-		for _, l := range []limited{l, again} {
-			l.in(func() { before[l.loop] = l.sequence })
+		if _, ok := tables.PinnedStation[old]; ok || len(tables.VIPAddress) != 0 || len(tables.ARPGuard) != 0 {
+			t.Errorf("%s: nobody may have the VIP's MAC or address", name)
 		}
-		time.Sleep(4 * time.Second)
-		synctest.Wait()
-		for _, l := range []limited{l, again} {
-			l.in(func() {
-				if l.sequence != before[l.loop]+1 {
-					t.Errorf("%d decisions were told when the time was up, want 1", l.sequence-before[l.loop])
-				}
-			})
+		before := w.core.sequence
+		w.wait(4 * time.Second)
+		if w.core.sequence != before+1 {
+			t.Errorf("%s: %d decisions were told when the time was up, want 1", name, w.core.sequence-before)
 		}
-		for name, l := range map[string]limited{"the same controller": l, "restarted": again} {
-			if _, ok := in(l).PinnedL2[old]; ok {
-				t.Errorf("%s: the row is there for ever", name)
-			}
+		if _, ok := w.core.tables().PinnedL2[old]; ok {
+			t.Errorf("%s: the row is there for ever", name)
 		}
-	})
+		if len(w.stored.Retired) != 0 {
+			t.Errorf("%s: %v is stored for ever", name, w.stored.Retired)
+		}
+	}
 }

@@ -1,7 +1,6 @@
-package controller
+package core
 
 import (
-	"context"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/plan"
@@ -35,49 +34,39 @@ func (l *limits) look(st plan.State, held bool, now time.Time) {
 	l.since, l.epochs = since, epochs
 }
 
-// limit ends by force the moves that have lasted for their pool's drain_limit, and the graces that are over, and sets
-// the timer to when the next ones will be.
-func (l *loop) limit(ctx context.Context, timer *time.Timer) {
-	now := time.Now()
-	l.limits.look(l.st.Plan, l.held(), now)
+// limit ends by force the moves that have lasted for their pool's drain_limit, and the graces that are over.
+func (c *Core) limit() {
+	c.limits.look(c.stored.Plan, c.held(), c.now)
 	var due []plan.SlotRef
-	var next time.Time
-	gone := len(away(l.views)) > 0 // what is due waits: its return ends up here
-	for _, pool := range l.intent.Pools {
-		p := l.st.Plan.Pools[pool.Name]
-		for _, epoch := range l.limits.epochs[p] {
-			since, ok := l.limits.since[epoch]
+	gone := len(away(c.views)) > 0 // what is due waits: its return ends up here
+	for _, pool := range c.intent.Pools {
+		p := c.stored.Plan.Pools[pool.Name]
+		for _, epoch := range c.limits.epochs[p] {
+			since, ok := c.limits.since[epoch]
 			if !ok {
 				continue
 			}
-			if at := since.Add(pool.DrainLimit); !at.After(now) {
-				if !gone {
-					due = append(due, p.Moving(epoch)...)
-				}
-			} else if next.IsZero() || at.Before(next) {
-				next = at
+			if at := since.Add(pool.DrainLimit); at.After(c.now) {
+				c.wakeAt(at)
+			} else if !gone {
+				due = append(due, p.Moving(epoch)...)
 			}
 		}
 	}
 	if len(due) > 0 {
-		l.settle(ctx, due, now, afterLimit)
-		// What moves now is new, and what is left is due at next at the earliest.
-		l.limits.look(l.st.Plan, l.held(), now)
+		c.settle(due, AfterLimit)
+		// What moves now is new, and what is left is due at the time that was found, at the earliest.
+		c.limits.look(c.stored.Plan, c.held(), c.now)
 	}
-	if at := l.grace(ctx, now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
-		next = at
-	}
-	if timer.Stop(); !next.IsZero() {
-		timer.Reset(next.Sub(now))
-	}
+	c.grace()
 }
 
 // held says whether switches are connected, and all of them hold what was decided.
-func (l *loop) held() bool { return l.connected() && !hold(l.views, l.sequence) }
+func (c *Core) held() bool { return c.connected() && !hold(c.views, c.sequence) }
 
 // connected says whether any switch is.
-func (l *loop) connected() bool {
-	for _, v := range l.views {
+func (c *Core) connected() bool {
+	for _, v := range c.views {
 		if v.connected() {
 			return true
 		}

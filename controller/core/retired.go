@@ -1,12 +1,9 @@
-package controller
+package core
 
 import (
-	"context"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -15,8 +12,8 @@ import (
 // flood what they send.
 const retiredFor = 4 * time.Hour
 
-// vipMACs are the addresses by which the switch itself is known.
-func vipMACs(intent *config.Intent) map[packet.MAC]bool {
+// VIPMACs are the addresses by which the switch itself is known.
+func VIPMACs(intent *config.Intent) map[packet.MAC]bool {
 	if intent == nil {
 		return nil
 	}
@@ -30,7 +27,7 @@ func vipMACs(intent *config.Intent) map[packet.MAC]bool {
 // retired returns the MACs that VIPs had and have no more, and until when they count: those of before, and
 // those that the change from one intent to the next adds. It is nil when there is none.
 func retired(before map[packet.MAC]time.Time, from, to *config.Intent, now time.Time) map[packet.MAC]time.Time {
-	macs := vipMACs(to)
+	macs := VIPMACs(to)
 	var after map[packet.MAC]time.Time
 	add := func(m packet.MAC, until time.Time) {
 		if macs[m] || !now.Before(until) {
@@ -44,36 +41,24 @@ func retired(before map[packet.MAC]time.Time, from, to *config.Intent, now time.
 	for m, until := range before {
 		add(m, until)
 	}
-	for m := range vipMACs(from) {
+	for m := range VIPMACs(from) {
 		add(m, now.Add(retiredFor))
 	}
 	return after
 }
 
-// tables are what the switches must hold, but for what each has of its own.
-func (l *loop) tables() rows.Tables {
-	t := plan.Build(l.intent, l.st.Plan)
-	for m := range l.st.Retired {
-		plan.Retire(&t, m)
-	}
-	return t
-}
-
 // forgetRetired takes the rows away that are there for nobody any more.
-func (l *loop) forgetRetired(ctx context.Context, now time.Time) {
-	if len(l.st.Retired) == 0 {
+func (c *Core) forgetRetired() {
+	if len(c.stored.Retired) == 0 {
 		return
 	}
-	next := l.st
-	next.Retired = retired(l.st.Retired, nil, l.intent, now)
-	if len(next.Retired) == len(l.st.Retired) {
-		return
+	left := retired(c.stored.Retired, nil, c.intent, c.now)
+	if len(left) < len(c.stored.Retired) {
+		c.stored.Retired, c.save = left, true
+		c.sequence++
+		c.tell = true
 	}
-	if l.frozen != nil {
-		l.keep(next)
-	} else if err := l.save(ctx, next, nil); err != nil {
-		return // another controller decides now
+	for _, until := range left {
+		c.wakeAt(until)
 	}
-	l.sequence++
-	l.tell()
 }

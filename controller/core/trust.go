@@ -1,18 +1,15 @@
-package controller
+package core
 
 import (
-	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 // A verdict may be wrong. Three things keep one that is taken back in time from breaking a connection:
@@ -44,8 +41,8 @@ const (
 	longest = 2 * time.Minute
 )
 
-// suspect says whether the switches make the checks suspect at a time. settling is how long one has to be back. A switch
-// that is away while others are connected is suspected for that time alone: it may never come back.
+// suspect says whether the switches make the checks suspect at a time. settling is how long one has to be back. A
+// switch that is away while others are connected is suspected for that time alone: it may never come back.
 func suspect(views map[string]*view, settling time.Duration, now time.Time) *suspicion {
 	connected := slices.ContainsFunc(slices.Collect(maps.Values(views)), (*view).connected)
 	var s suspicion
@@ -105,7 +102,7 @@ type fallen struct {
 	at      []time.Time // ascending
 }
 
-func fallenOf(pool config.Pool, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]store.Verdict) fallen {
+func fallenOf(pool config.Pool, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]Verdict) fallen {
 	var f fallen
 	if len(pool.Checks) == 0 {
 		return f
@@ -150,8 +147,11 @@ func (f fallen) below(floor config.Floor) (n int, below bool) {
 const whatToDo = "open connections stay where they are, for it may be the checks that fail and not the servers; " +
 	"disable or remove those that are really dead"
 
-// floors says of pools why the grace of their backends does not end. One without a grace is held only when nobody is left.
-func floors(intent *config.Intent, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]store.Verdict) map[string]string {
+// floors says of pools why the grace of their backends does not end. One without a grace is held only when nobody is
+// left.
+func floors(
+	intent *config.Intent, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]Verdict,
+) map[string]string {
 	held := make(map[string]string)
 	pools := make([]fallen, len(intent.Pools))
 	var all fallen
@@ -170,7 +170,8 @@ func floors(intent *config.Intent, health map[plan.BackendKey]plan.Health, verdi
 			held[pool.Name] = fmt.Sprintf("none of the %d backends is up: %s", f.enabled, whatToDo)
 		case pool.Grace == 0: // the open connections broke at once
 		case below:
-			held[pool.Name] = fmt.Sprintf("%d of %d backends fell within %v, more than %d %%: %s", n, f.enabled, pool.Floor.Within, pool.Floor.Percent, whatToDo)
+			held[pool.Name] = fmt.Sprintf("%d of %d backends fell within %v, more than %d %%: %s",
+				n, f.enabled, pool.Floor.Within, pool.Floor.Percent, whatToDo)
 		case allBelow:
 			held[pool.Name] = fmt.Sprintf("%d of %d backends of all pools fell within %v, more than %d %%: %s",
 				inAll, all.enabled, intent.Floor.Within, intent.Floor.Percent, whatToDo)
@@ -179,19 +180,20 @@ func floors(intent *config.Intent, health map[plan.BackendKey]plan.Health, verdi
 	return held
 }
 
-// health is what the plan goes by, and the loop: verdicts that came in while a switch is the suspect do not count yet,
+// health is what the plan goes by: verdicts that came in while a switch is the suspect do not count yet,
 // but for those on backends that nobody is sent to.
-func (l *loop) health(st store.State) map[plan.BackendKey]plan.Health {
-	health := effectiveHealth(l.intent, st)
-	if l.suspicion == nil {
+func (c *Core) health(st Stored) map[plan.BackendKey]plan.Health {
+	health := effectiveHealth(c.intent, st)
+	if c.suspicion == nil {
 		return health
 	}
-	for _, pool := range l.intent.Pools {
+	for _, pool := range c.intent.Pools {
 		census, _ := st.Plan.Census(pool.Name)
 		for _, s := range census.Backends {
 			key := plan.BackendKey{Pool: pool.Name, Backend: s.Name}
 			v, h := st.Verdicts[key], health[key]
-			if (h == plan.Down || h == plan.Failing) && h == v.Health && l.suspicion.covers(v.Fell) && s.Slots+s.MovingOut > 0 {
+			bad := h == plan.Down || h == plan.Failing
+			if bad && h == v.Health && c.suspicion.covers(v.Fell) && s.Slots+s.MovingOut > 0 {
 				health[key] = plan.Up
 			}
 		}
@@ -202,7 +204,8 @@ func (l *loop) health(st store.State) map[plan.BackendKey]plan.Health {
 // graces knows the backends that are down and keep open flows, in slots that are others' by now or that wait to be. The
 // plan knows no time, and what is not stored counts anew after a restart of the controller.
 type graces struct {
-	// former are, by pool, the backends that keep open flows of slots that are others' by now; pools are never modified.
+	// former are, by pool, the backends that keep open flows of slots that are others' by now; pools are never
+	// modified.
 	former map[*plan.Pool][]plan.Member
 	// ends says when the grace of each is over, counted from when the connected switches held that it is down; zero:
 	// it does not end. When the pool is above its floor again, what is left of the fall has the floor's time to return.
@@ -212,7 +215,8 @@ type graces struct {
 // look brings g in line with st and the slots that wait. held says whether the connected switches hold it, floors which
 // pools are below theirs, disputed which backends another healthd finds up, and givenUp those for which neither counts.
 func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait, health map[plan.BackendKey]plan.Health,
-	floors map[string]string, disputed func(plan.BackendKey) bool, givenUp map[plan.BackendKey]bool, held bool, now time.Time,
+	floors map[string]string, disputed func(plan.BackendKey) bool, givenUp map[plan.BackendKey]bool,
+	held bool, now time.Time,
 ) {
 	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
 	ends := make(map[plan.BackendKey]time.Time)
@@ -255,154 +259,127 @@ func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait,
 	g.former, g.ends = former, ends
 }
 
-// grace ends those graces that are over, and returns when it is to be called again at the latest; zero: when something
-// happens.
-func (l *loop) grace(ctx context.Context, now time.Time) (next time.Time) {
-	at := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
-			next = t
-		}
-	}
-	s := suspect(l.views, settlingTime(l.intent), now)
-	if before := l.suspicion; before != nil && s != nil && before.since.Before(s.since) {
+// suspectSwitches finds out anew whether a switch is the suspect. When that is over, the plan is asked what it was not
+// told.
+func (c *Core) suspectSwitches() {
+	s := suspect(c.views, settlingTime(c.intent), c.now)
+	before := c.suspicion
+	if before != nil && s != nil && before.since.Before(s.since) {
 		s.since = before.since // it was lost again
 	}
-	if s != nil && l.connected() {
-		if s.met = now; l.suspicion != nil && !l.suspicion.met.IsZero() {
-			s.met = l.suspicion.met
+	if s != nil && before != nil {
+		s.met = before.met
+	}
+	if s != nil && c.connected() {
+		if s.met.IsZero() {
+			s.met = c.now
 		}
-		if now.Sub(s.met) > longest {
+		if c.now.Sub(s.met) > longest {
 			s = nil
 		}
-	} else if s != nil && l.suspicion != nil {
-		s.met = l.suspicion.met
 	}
-	switch before := l.suspicion; {
+	switch {
 	case before == nil && s != nil:
-		l.log.Warn("what the checks say of servers does not count for now: they may go through the switch", "reason", s.text)
+		c.log(slog.LevelWarn, "what the checks say of servers does not count for now: they may go through the switch",
+			"reason", s.text)
 	case before != nil && s == nil:
-		l.log.Info("what the checks say of servers counts again")
+		c.log(slog.LevelInfo, "what the checks say of servers counts again")
 	}
-	ended := l.suspicion != nil && s == nil
-	if l.suspicion = s; s != nil && !s.until.IsZero() {
-		at(s.until)
+	if c.suspicion = s; s != nil {
+		c.wakeAt(s.until)
 	}
-	if ended {
-		l.replan(ctx, cause{text: "verdicts that had to wait"})
+	if before != nil && s == nil {
+		c.replan(cause{text: "verdicts that had to wait"})
 	}
-	health := l.healthNow(now)
-	if end := l.stale(ctx, now); !end.IsZero() {
-		at(end)
-	}
-	held := l.connected() && caughtUp(l.views, l.sequence)
+}
+
+// grace ends those graces that are over.
+func (c *Core) grace() {
+	c.suspectSwitches()
+	health := c.healthNow()
+	c.stale()
+	held := c.connected() && caughtUp(c.views, c.sequence)
 	disputed := func(key plan.BackendKey) bool {
-		who, until := l.authors.dissent(key, l.st.Verdicts[key], l.rechecked[key.Pool], now)
+		who, until := c.authors.dissent(key, c.stored.Verdicts[key], c.rechecked[key.Pool], c.now)
 		if who != "" {
-			at(until.Add(1)) // it may be silent by then
+			c.wakeAt(until.Add(1)) // it may be silent by then
 		}
 		return who != ""
 	}
-	maps.DeleteFunc(l.givenUp, func(key plan.BackendKey, _ bool) bool {
-		h := l.st.Verdicts[key].Health
+	maps.DeleteFunc(c.givenUp, func(key plan.BackendKey, _ bool) bool {
+		h := c.stored.Verdicts[key].Health
 		return h != plan.Down && h != plan.Failing
 	})
-	l.graces.look(l.intent, l.st.Plan, l.waiting, health, l.floors, disputed, l.givenUp, held, now)
-	if s != nil || !held {
-		return next // a status of the switches ends up here
+	c.graces.look(c.intent, c.stored.Plan, c.waiting, health, c.floors, disputed, c.givenUp, held, c.now)
+	if c.suspicion != nil || !held {
+		return // a status of the switches ends up here
 	}
 	over := make(map[plan.BackendKey]bool)
-	for key, end := range l.graces.ends {
+	for key, end := range c.graces.ends {
 		switch {
 		case end.IsZero():
-		case end.After(now):
-			at(end)
+		case end.After(c.now):
+			c.wakeAt(end)
 		default:
 			over[key] = true
 		}
 	}
 	var due []plan.SlotRef
-	for _, pool := range l.intent.Pools {
-		p := l.st.Plan.Pools[pool.Name]
-		for _, m := range l.graces.former[p] {
+	for _, pool := range c.intent.Pools {
+		p := c.stored.Plan.Pools[pool.Name]
+		for _, m := range c.graces.former[p] {
 			if over[plan.BackendKey{Pool: pool.Name, Backend: m.Name}] {
 				due = append(due, p.Kept(m.ID)...)
 			}
 		}
 	}
-	waits := slices.ContainsFunc(l.waiting, func(w plan.Wait) bool {
+	waits := slices.ContainsFunc(c.waiting, func(w plan.Wait) bool {
 		return w.Why.Lifted() && over[plan.BackendKey{Pool: w.Pool, Backend: w.Backend}]
 	})
-	l.over = over
-	defer func() { l.over = nil }()
+	c.ended = over
 	switch {
 	case len(due) > 0:
-		l.settle(ctx, due, now, afterGrace) // and asks the plan again
-		return now                          // what is left of them
+		c.settle(due, AfterGrace) // and asks the plan again
+		c.wakeAt(c.now)           // what is left of them
 	case waits:
-		l.replan(ctx, cause{text: "slots whose open connections have had their grace"})
+		c.replan(cause{text: "slots whose open connections have had their grace"})
 	}
-	return next
+	c.ended = nil
 }
 
-// wanted says whether the operator wants the backend to serve: its intent has it, enabled.
-func wanted(pool config.Pool, backend string) bool {
-	return slices.ContainsFunc(pool.Backends, func(b config.Backend) bool { return b.Name == backend && b.Enabled })
-}
-
-// giveUp takes note of the backends that the operator disabled or removed while they were down: he says that they are
-// dead, as the floor's message asks him to. One that fell afterwards was drained alive, and its checks are no surer than
-// those of the others. What is given up is not stored: after a restart of the controller the grace waits as for all.
-func (l *loop) giveUp(before *config.Intent) {
-	if before == nil {
-		return
-	}
-	is := make(map[string]config.Pool, len(l.intent.Pools))
-	for _, pool := range l.intent.Pools {
-		is[pool.Name] = pool
-	}
-	for _, was := range before.Pools {
-		pool := is[was.Name]
-		for _, b := range was.Backends {
-			key := plan.BackendKey{Pool: was.Name, Backend: b.Name}
-			switch {
-			case wanted(pool, b.Name):
-				delete(l.givenUp, key)
-			case wanted(was, b.Name) && isDown(pool, l.st.Verdicts[key].Health):
-				l.givenUp[key] = true
-			}
-		}
-	}
-}
-
-// outlook is what l.health says, and what it was made of.
+// outlook is what health says, and what it was made of.
 type outlook struct {
 	steps     uint64
 	suspicion *suspicion
 	health    map[plan.BackendKey]plan.Health
 }
 
-// healthNow is l.health of the current state. It is found anew, and which pools are below their floor, when the plan
+func (o outlook) of(steps uint64, s *suspicion) bool {
+	return o.health != nil && o.steps == steps && o.suspicion == s
+}
+
+// healthNow is health of the current state. It is found anew, and which pools are below their floor, when the plan
 // was asked since: it is, for everything that it goes by.
-func (l *loop) healthNow(now time.Time) map[plan.BackendKey]plan.Health {
-	if l.outlook.health != nil && l.outlook.steps == l.steps && l.outlook.suspicion == l.suspicion {
-		return l.outlook.health
+func (c *Core) healthNow() map[plan.BackendKey]plan.Health {
+	if c.outlook.of(c.steps, c.suspicion) {
+		return c.outlook.health
 	}
-	l.outlook = outlook{l.steps, l.suspicion, l.health(l.st)}
-	held := floors(l.intent, l.outlook.health, l.st.Verdicts)
-	for _, pool := range l.intent.Pools {
-		if was, is := l.floors[pool.Name], held[pool.Name]; (was == "") != (is == "") {
-			l.events.publish(now, poolHeld(pool.Name, is))
+	c.outlook = outlook{c.steps, c.suspicion, c.health(c.stored)}
+	held := floors(c.intent, c.outlook.health, c.stored.Verdicts)
+	for _, pool := range c.intent.Pools {
+		if was, is := c.floors[pool.Name], held[pool.Name]; (was == "") != (is == "") {
+			c.publish(PoolHeld{pool.Name, is})
 		}
 	}
-	l.floors = held
+	c.floors = held
 	falls := make(map[string]*fall, len(held))
 	for pool := range held {
-		if falls[pool] = l.falls[pool]; falls[pool] == nil {
-			falls[pool] = &fall{since: now}
+		if falls[pool] = c.falls[pool]; falls[pool] == nil {
+			falls[pool] = &fall{since: c.now}
 		}
 	}
-	l.falls = falls
-	return l.outlook.health
+	c.falls = falls
+	return c.outlook.health
 }
 
 // fall is the time that a pool is below its floor.
@@ -413,66 +390,59 @@ type fall struct {
 
 // fallenLong are the pools that have been below their floor for as long as that counts: a slot between two backends
 // that are both called dead stays as it is in case they live. It must not for ever, in case they do not.
-func (l *loop) fallenLong(floors map[string]string, now time.Time) map[string]bool {
+func (c *Core) fallenLong(floors map[string]string) map[string]bool {
 	stale := make(map[string]bool)
-	for _, pool := range l.intent.Pools {
-		if f := l.falls[pool.Name]; floors[pool.Name] != "" && f != nil && now.Sub(f.since) >= pool.Floor.Within {
+	for _, pool := range c.intent.Pools {
+		if f := c.falls[pool.Name]; floors[pool.Name] != "" && f != nil && c.now.Sub(f.since) >= pool.Floor.Within {
 			stale[pool.Name] = true
 		}
 	}
 	return stale
 }
 
-// stale asks the plan again when a fall is no longer fresh, and returns when the next one will be; zero: none.
-func (l *loop) stale(ctx context.Context, now time.Time) (next time.Time) {
+// stale asks the plan again when a fall is no longer fresh.
+func (c *Core) stale() {
 	over := false
-	for _, pool := range l.intent.Pools {
-		f := l.falls[pool.Name]
+	for _, pool := range c.intent.Pools {
+		f := c.falls[pool.Name]
 		if f == nil || f.over {
 			continue
 		}
-		if end := f.since.Add(pool.Floor.Within); !end.After(now) {
+		if end := f.since.Add(pool.Floor.Within); end.After(c.now) {
+			c.wakeAt(end)
+		} else {
 			f.over, over = true, true
-		} else if next.IsZero() || end.Before(next) {
-			next = end
 		}
 	}
 	if over {
-		l.replan(ctx, cause{text: "slots between two backends that are down for long"})
+		c.replan(cause{text: "slots between two backends that are down for long"})
 	}
-	return next
 }
 
-// graceUntil tells when the open flows of a backend that is down lose it; nil while that has no end.
-func (l *loop) graceUntil(pool config.Pool, backend string) *timestamppb.Timestamp {
-	if l.suspicion != nil {
-		return nil
+// GraceUntil is when the open flows of a backend that is down lose it; zero while that has no end.
+func (c *Core) GraceUntil(key plan.BackendKey) time.Time {
+	if c.suspicion != nil {
+		return time.Time{}
 	}
-	return timestampOf(l.graces.ends[plan.BackendKey{Pool: pool.Name, Backend: backend}])
+	return c.graces.ends[key]
 }
 
-// heldReason says why the grace of a pool's backends does not end, empty when it does.
-func (l *loop) heldReason(pool config.Pool, census plan.Census) string {
+// HeldReason says why the grace of a pool's backends does not end, empty when it does.
+func (c *Core) HeldReason(pool config.Pool, census plan.Census) string {
 	var reasons []string
-	if census.Unowned > 0 && census.Moving > 0 && l.floors[pool.Name] == "" {
-		reasons = append(reasons, "no other backend may take slots of those that are down or failing: their open connections stay where they are")
+	if census.Unowned > 0 && census.Moving > 0 && c.floors[pool.Name] == "" {
+		reasons = append(reasons, "no other backend may take slots of those that are down or failing: "+
+			"their open connections stay where they are")
 	}
-	if text := l.floors[pool.Name]; text != "" {
+	if text := c.floors[pool.Name]; text != "" {
 		reasons = append(reasons, text)
 	}
 	fell := func(b config.Backend) bool {
-		h := l.st.Verdicts[plan.BackendKey{Pool: pool.Name, Backend: b.Name}].Health
+		h := c.stored.Verdicts[plan.BackendKey{Pool: pool.Name, Backend: b.Name}].Health
 		return h == plan.Down || h == plan.Failing
 	}
-	if l.suspicion != nil && len(pool.Checks) > 0 && slices.ContainsFunc(pool.Backends, fell) {
-		reasons = append(reasons, l.suspicion.text+", and the checks may go through it: what they say does not count yet")
+	if c.suspicion != nil && len(pool.Checks) > 0 && slices.ContainsFunc(pool.Backends, fell) {
+		reasons = append(reasons, c.suspicion.text+", and the checks may go through it: what they say does not count yet")
 	}
 	return strings.Join(reasons, "; ")
-}
-
-func timestampOf(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
 }

@@ -1,15 +1,12 @@
-package controller
+package core
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/store"
 )
 
 const (
@@ -17,10 +14,10 @@ const (
 	lapse = 30 * time.Second
 	// stale is how long a verdict is not remarked upon that nobody repeats: three full reports of healthd.
 	stale = 15 * time.Second
+	// sharedTold is for how long a status says that two healthds have one name.
+	sharedTold = 5 * time.Minute
 	// authorsKept bounds the healthds that are remembered: callers choose their names.
 	authorsKept = 64
-	// unnamed is the name of a healthd that gives none.
-	unnamed = "healthd"
 )
 
 // author is one healthd, of one start.
@@ -36,7 +33,7 @@ type author struct {
 	shared  time.Time // when two sessions that both live took turns last: two healthds report by one name
 	last    time.Time // when it reported last
 	// verdicts are what it says of the backends that are checked; Unknown: it cannot ask, or no longer.
-	verdicts map[plan.BackendKey]store.Verdict
+	verdicts map[plan.BackendKey]Verdict
 }
 
 // authors are the healthds that have reported to this controller, by name. For one goroutine.
@@ -46,7 +43,7 @@ type authors map[string]*author
 func (a authors) hear(name, session string, now time.Time) *author {
 	one := a[name]
 	if one == nil || one.session != session {
-		next := &author{session: session, verdicts: make(map[plan.BackendKey]store.Verdict)}
+		next := &author{session: session, verdicts: make(map[plan.BackendKey]Verdict)}
 		if one != nil {
 			if next.former, next.shared = one.session, one.shared; one.former == session {
 				next.shared = now
@@ -103,7 +100,7 @@ func (a authors) heard(key plan.BackendKey) bool {
 
 // present says whether the author of v may still be asked, and has not taken back what it said of key. started is when
 // this controller did: who reported to the one before has not had the time to be heard.
-func (a authors) present(key plan.BackendKey, v store.Verdict, started, now time.Time) bool {
+func (a authors) present(key plan.BackendKey, v Verdict, started, now time.Time) bool {
 	one := a[v.Author]
 	if one == nil {
 		return now.Sub(started) <= lapse
@@ -115,16 +112,17 @@ func (a authors) present(key plan.BackendKey, v store.Verdict, started, now time
 // forget drops what was said of backends that are no longer checked: another may come by the same name.
 func (a authors) forget(checked func(plan.BackendKey) bool) {
 	for _, one := range a {
-		maps.DeleteFunc(one.verdicts, func(key plan.BackendKey, _ store.Verdict) bool { return !checked(key) })
+		maps.DeleteFunc(one.verdicts, func(key plan.BackendKey, _ Verdict) bool { return !checked(key) })
 	}
 }
 
 // standing is the verdict on a backend that counts: of those by healthds that are present and can ask, the one that was
-// detected last; where nobody present says anything, what stood before. A verdict from before `since` was given by other checks,
-// and one that is still to come by a clock that was set back since.
-func (a authors) standing(key plan.BackendKey, before store.Verdict, since, started, now time.Time) store.Verdict {
-	var best store.Verdict
-	if before.Health != plan.Unknown && a.present(key, before, started, now) && !before.DetectedAt.Before(since) && !before.DetectedAt.After(now) {
+// detected last; where nobody present says anything, what stood before. A verdict from before `since` was given by
+// other checks, and one that is still to come by a clock that was set back since.
+func (a authors) standing(key plan.BackendKey, before Verdict, since, started, now time.Time) Verdict {
+	var best Verdict
+	if before.Health != plan.Unknown && a.present(key, before, started, now) &&
+		!before.DetectedAt.Before(since) && !before.DetectedAt.After(now) {
 		best = before
 	}
 	name := ""
@@ -145,7 +143,7 @@ func (a authors) standing(key plan.BackendKey, before store.Verdict, since, star
 
 // dissent is the first healthd by name that finds a backend up while v, which stands, says otherwise, and until when it
 // is present; "" when nobody does.
-func (a authors) dissent(key plan.BackendKey, v store.Verdict, since, now time.Time) (name string, until time.Time) {
+func (a authors) dissent(key plan.BackendKey, v Verdict, since, now time.Time) (name string, until time.Time) {
 	if v.Health != plan.Down && v.Health != plan.Failing {
 		return "", time.Time{}
 	}
@@ -164,7 +162,7 @@ func (a authors) dissent(key plan.BackendKey, v store.Verdict, since, now time.T
 // shared are the names by which two healthds have reported lately.
 func (a authors) shared(now time.Time) (names []string) {
 	for name, one := range a {
-		if !one.shared.IsZero() && now.Sub(one.shared) < fresh {
+		if !one.shared.IsZero() && now.Sub(one.shared) < sharedTold {
 			names = append(names, name)
 		}
 	}
@@ -177,15 +175,17 @@ type doubt struct {
 	author, reason string
 }
 
-// uncheckedReason says why nothing new is known of a backend, empty when it is being checked.
-func (l *loop) uncheckedReason(key plan.BackendKey, v store.Verdict) string {
-	d, ok := l.doubts[key]
+// Unchecked says why nothing new is known of a backend, empty when it is being checked. watched: a healthd is
+// connected.
+func (c *Core) Unchecked(key plan.BackendKey, watched bool, now time.Time) string {
+	d, ok := c.doubts[key]
+	v := c.stored.Verdicts[key]
 	switch {
-	case ok && v.Health != plan.Unknown && v.Author != d.author && l.authors.present(key, v, l.started, time.Now()):
+	case ok && v.Health != plan.Unknown && v.Author != d.author && c.authors.present(key, v, c.started, now):
 		return "" // by another
-	case ok && l.authors[d.author] != nil && time.Since(l.authors[d.author].last) <= lapse:
+	case ok && c.authors[d.author] != nil && now.Sub(c.authors[d.author].last) <= lapse:
 		return d.reason
-	case v.Health == plan.Unknown && !l.checks.watched():
+	case v.Health == plan.Unknown && !watched:
 		return "no healthd is connected"
 	case v.Health == plan.Unknown:
 		return "healthd has not judged it yet"
@@ -193,17 +193,23 @@ func (l *loop) uncheckedReason(key plan.BackendKey, v store.Verdict) string {
 	return ""
 }
 
-// authorship tells of a verdict who gave it, whether it is still repeated, and who finds otherwise.
-func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v store.Verdict, now time.Time) {
-	m.Healthd = v.Author
+// Authorship is who gave a verdict, and whether that is sure.
+type Authorship struct {
+	Heard  time.Time // when its author said it last; zero: it has none
+	Stale  bool      // nobody has repeated it for a while
+	Differ string    // a healthd that finds the backend up; empty: none does
+}
+
+// Authorship tells who gave the verdict on a backend.
+func (c *Core) Authorship(key plan.BackendKey, now time.Time) Authorship {
+	v := c.stored.Verdicts[key]
 	heard := v.Heard
-	if one := l.authors[v.Author]; one != nil && one.session == v.Session {
+	if one := c.authors[v.Author]; one != nil && one.session == v.Session {
 		heard = one.last
 	}
-	m.Reported = timestampOf(heard)
-	m.HealthStale = v.Health != plan.Unknown && now.Sub(heard) > stale
-	if who, _ := l.authors.dissent(key, v, l.rechecked[key.Pool], now); who != "" {
-		m.Contradictions = append(m.Contradictions, fmt.Sprintf("healthd %s calls it %s and healthd %s up: "+
-			"new connections go elsewhere and open ones stay; is there a way to it from both hosts?", v.Author, healthWord(v.Health), who))
-	}
+	differ, _ := c.authors.dissent(key, v, c.rechecked[key.Pool], now)
+	return Authorship{heard, v.Health != plan.Unknown && now.Sub(heard) > stale, differ}
 }
+
+// Shared are the names by which two healthds have reported lately.
+func (c *Core) Shared(now time.Time) []string { return c.authors.shared(now) }

@@ -1,10 +1,8 @@
-package device
+package rows
 
 import (
 	"maps"
 	"slices"
-
-	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // Lack is what a switch does not hold of the rows that a VIP needs. The zero Lack: nothing.
@@ -18,9 +16,9 @@ type Lack struct {
 
 // Astray counts the slots of a pool whose rows are not as wanted.
 type Astray struct {
-	Slots int                    // of the pool
-	New   map[rows.BackendID]int // slots whose new flows go to this backend and should not; 0: they go nowhere
-	Old   int                    // slots whose old flows do not have the backend they should have
+	Slots int               // of the pool
+	New   map[BackendID]int // slots whose new flows go to this backend and should not; 0: they go nowhere
+	Old   int               // slots whose old flows do not have the backend they should have
 }
 
 func (l Lack) equal(o Lack) bool { return l.Row == o.Row && l.Dead == o.Dead && l.Slots.equal(o.Slots) }
@@ -33,13 +31,13 @@ func (a *Astray) equal(o *Astray) bool {
 }
 
 // SameLacks says whether two switches, or one at two times, serve the same VIPs in the same way.
-func SameLacks(a, b map[rows.VIPKey]Lack) bool { return maps.EqualFunc(a, b, Lack.equal) }
+func SameLacks(a, b map[VIPKey]Lack) bool { return maps.EqualFunc(a, b, Lack.equal) }
 
-// lacks says of every wanted VIP what have does not hold of what it needs.
-func lacks(have, want rows.Tables) map[rows.VIPKey]Lack {
-	out := make(map[rows.VIPKey]Lack, len(want.VIP))
-	pools := make(map[rows.SlotTable]*Astray)
-	wrong := make(map[rows.BackendID]bool) // what leads to these goes nowhere, or to another server
+// Lacks says of every wanted VIP what have does not hold of what it needs.
+func Lacks(have, want Tables) map[VIPKey]Lack {
+	out := make(map[VIPKey]Lack, len(want.VIP))
+	pools := make(map[SlotTable]*Astray)
+	wrong := make(map[BackendID]bool) // what leads to these goes nowhere, or to another server
 	for id, to := range want.Backend {
 		if held, ok := have.Backend[id]; !ok || held != to {
 			wrong[id] = true
@@ -47,7 +45,7 @@ func lacks(have, want rows.Tables) map[rows.VIPKey]Lack {
 	}
 	flood := ""
 	if !slices.Equal(have.Flood, want.Flood) || (have.Flood == nil) != (want.Flood == nil) {
-		flood = name(rows.FloodRow{})
+		flood = name(FloodRow{})
 	}
 	for key, to := range want.VIP {
 		var l Lack
@@ -57,18 +55,18 @@ func lacks(have, want rows.Tables) map[rows.VIPKey]Lack {
 		_, guarded := have.ARPGuard[key.Address]
 		switch {
 		case !isHeld:
-			l = Lack{Row: name(rows.VIPRow{}), Dead: true}
+			l = Lack{Row: name(VIPRow{}), Dead: true}
 		case !answers:
-			l = Lack{Row: name(rows.ARPResponderRow{}), Dead: true}
+			l = Lack{Row: name(ARPResponderRow{}), Dead: true}
 		case held != to: // it leads to another pool, or to another generation of its slots
-			l.Row = name(rows.VIPRow{})
+			l.Row = name(VIPRow{})
 			l.Dead = !anySlot(have.Slots[held.Table()])
 		case mac != want.ARPResponder[key.Address]:
-			l.Row = name(rows.ARPResponderRow{})
+			l.Row = name(ARPResponderRow{})
 		case !owned:
-			l.Row = name(rows.VIPAddressRow{})
+			l.Row = name(VIPAddressRow{})
 		case !guarded:
-			l.Row = name(rows.ARPGuardRow{})
+			l.Row = name(ARPGuardRow{})
 		default:
 			l.Row = flood
 		}
@@ -86,21 +84,21 @@ func lacks(have, want rows.Tables) map[rows.VIPKey]Lack {
 	return out
 }
 
-func anySlot(s rows.Slots) bool {
-	return slices.ContainsFunc(s.Rows, func(r rows.Slot) bool { return r.Backend != 0 })
+func anySlot(s Slots) bool {
+	return slices.ContainsFunc(s.Rows, func(r Slot) bool { return r.Backend != 0 })
 }
 
 // astray compares the rows of one SlotTable; nil when all lead where they should.
-func astray(have, want []rows.Slot, wrong map[rows.BackendID]bool) *Astray {
+func astray(have, want []Slot, wrong map[BackendID]bool) *Astray {
 	if len(wrong) == 0 && slices.Equal(have, want) {
 		return nil
 	}
-	a := Astray{Slots: len(want), New: make(map[rows.BackendID]int)}
+	a := Astray{Slots: len(want), New: make(map[BackendID]int)}
 	for i, w := range want {
 		if w.Backend == 0 && w.Grace == 0 {
 			continue // all flows are meant to go nowhere
 		}
-		var h rows.Slot
+		var h Slot
 		if i < len(have) {
 			h = have[i]
 		}
@@ -119,4 +117,4 @@ func astray(have, want []rows.Slot, wrong map[rows.BackendID]bool) *Astray {
 	return &a
 }
 
-func name(row rows.Row) string { return row.Kind().Table.Name }
+func name(row Row) string { return row.Kind().Table.Name }

@@ -1,0 +1,358 @@
+// Package core decides for the controller, purely: an Input and the time go in, the State changes, and Effects come
+// out. It has no goroutine, no clock and no socket, so whatever it decides can be written down as a scenario
+// (testdata). The daemon, package controller, gives it what callers, switches, the store and the clock say, one thing
+// at a time, and carries the Effects out, in their order. Package plan says which backend a slot has.
+//
+//	Input ---> decide ---> nothing to be stored ------------------------------------> effects
+//	             |                                                                       ^
+//	             +--> Save ... candidate: its effects wait ... Saved, or nobody answers --+
+//	                                                            refused: as before, and the caller is told
+//
+// While a decision waits for the store, the core takes Saved and Passed and nothing else.
+package core
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+const (
+	// verdictPatience bounds how long a verdict waits for a store that has stopped answering.
+	verdictPatience = 500 * time.Millisecond
+	// changePatience is the same for a change of the configuration, which is then refused.
+	changePatience = 3 * time.Second
+	// saveInterval is how often a store that has stopped answering is tried.
+	saveInterval = time.Second
+)
+
+// ErrFrozen refuses changes that would be lost with this process.
+var ErrFrozen = errors.New("the configuration is frozen")
+
+// Core is what is decided, and what it follows from. For one goroutine.
+type Core struct {
+	now     time.Time // of the Input under way
+	started time.Time
+	decided
+
+	meetings meetings
+	authors  authors
+	doubts   map[plan.BackendKey]doubt // backends that cannot be asked
+	present  map[string]bool           // healthds that were told of, by name
+
+	frozen    error      // why the store does not have what is decided
+	saving    bool       // a Save is under way
+	newer     bool       // what is decided is newer than what is being saved
+	retry     time.Time  // when a store that does not answer is tried again
+	candidate *candidate // a decision that waits for the store, nil: none does
+	over      bool       // another controller decides
+	facts     vipFacts   // what the VIPs follow from that were told last
+
+	out  []Effect  // of the Input under way
+	last []Effect  // the same: what comes after the switches have been told
+	tell bool      // the switches have to be told
+	take []string  // switches to be taken on, if tell
+	save bool      // what is decided is to be stored
+	wake time.Time // when Passed is due, zero: never
+}
+
+// decided is all that a change of the configuration may alter before the store has taken it: a change that is refused
+// has not happened. A copy shares what is replaced and never modified.
+type decided struct {
+	stored   Stored
+	intent   *config.Intent
+	known    map[plan.BackendKey]bool // the intent's backends
+	leavers  []plan.Member            // that are checked too, though the intent has them no more
+	checked  int64                    // revision of the intent that the checks are of
+	sequence uint64                   // of the last decision
+	steps    uint64                   // counts the times that the plan was asked
+
+	views   map[string]*view // the switches
+	waiting []plan.Wait      // as of the last decision
+	limits  limits
+	graces  graces
+	ended   map[plan.BackendKey]bool // whose grace has just ended
+	givenUp map[plan.BackendKey]bool // that the operator no longer wants, since they are down
+	floors  map[string]string        // why the graces of a pool do not end, by pool
+	falls   map[string]*fall         // since when, of the same pools
+	// suspicion is set while a switch is the suspect, and not the servers.
+	suspicion *suspicion
+	outlook   outlook
+	pending   []*change
+	drained   map[plan.BackendKey]bool // told to be
+	forced    map[plan.BackendKey]int  // slots of their drains that were ended by force
+	// rechecked is when a pool's checks last changed, by pool.
+	rechecked map[string]time.Time
+}
+
+func (d decided) clone() decided {
+	d.views, d.givenUp = maps.Clone(d.views), maps.Clone(d.givenUp)
+	d.drained, d.forced, d.rechecked = maps.Clone(d.drained), maps.Clone(d.forced), maps.Clone(d.rechecked)
+	d.pending = slices.Clone(d.pending)
+	for i, c := range d.pending {
+		d.pending[i] = c.clone()
+	}
+	return d
+}
+
+// candidate is a decision that waits for the store: what follows when the store has it, or is known not to take it.
+type candidate struct {
+	must     bool    // what the store does not take has not happened
+	before   decided // that is decided then; unless it must, but a look back when all is over
+	deadline time.Time
+
+	out, last []Effect
+	tell      bool
+	take      []string
+}
+
+// New is a Core that goes on from what is stored, which has passed its check. Its first Input is Begin, or Apply where
+// nothing is stored.
+func New(stored Stored, now time.Time) *Core {
+	return &Core{
+		started: now,
+		decided: decided{
+			stored:    stored,
+			views:     make(map[string]*view),
+			givenUp:   make(map[plan.BackendKey]bool),
+			drained:   make(map[plan.BackendKey]bool),
+			forced:    make(map[plan.BackendKey]int),
+			rechecked: make(map[string]time.Time),
+		},
+		meetings: meetings{stored: stored.Plan},
+		authors:  make(authors),
+		doubts:   make(map[plan.BackendKey]doubt),
+		present:  make(map[string]bool),
+	}
+}
+
+// Step takes an Input that came at a time and returns what is to be done, in that order. While a decision is Waiting
+// for the store, only Saved and Passed may come; after a Stop nothing may.
+func (c *Core) Step(now time.Time, in Input) []Effect {
+	c.now = now
+	before := c.decided
+	if c.candidate != nil {
+		switch in := in.(type) {
+		case Saved:
+			c.saving = false
+			c.outcome(in.Outcome, in.Err)
+		case Passed:
+			if now.Before(c.candidate.deadline) {
+				return nil
+			}
+			patience := verdictPatience
+			if c.candidate.must {
+				patience = changePatience
+			}
+			// A change that is refused for it must not be what is stored in the end.
+			c.newer = c.candidate.must
+			c.outcome(Silent, fmt.Errorf("writing the store: the store does not answer for %v", patience))
+		default:
+			panic(fmt.Sprintf("core: %T while a decision waits for the store", in))
+		}
+	} else {
+		c.input(in)
+	}
+	if c.candidate == nil && !c.over {
+		c.advance()
+		c.commit(false, before)
+	}
+	if c.candidate == nil && !c.over && c.intent != nil {
+		c.tellVIPs()
+	}
+	if c.frozen != nil && !c.saving && !c.over && !now.Before(c.retry) {
+		c.begin()
+	}
+	out := c.out
+	c.out = nil
+	return out
+}
+
+// Waiting says whether a decision waits for the store.
+func (c *Core) Waiting() bool { return c.candidate != nil }
+
+// Next is when Passed is due at the latest, zero: never.
+func (c *Core) Next() time.Time {
+	next := c.wake
+	if c.candidate != nil {
+		next = c.candidate.deadline
+	}
+	if c.frozen != nil && !c.saving {
+		next = earlier(next, c.retry)
+	}
+	return next
+}
+
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (c *Core) input(in Input) {
+	switch in := in.(type) {
+	case Begin:
+		if err := c.adopt(in.Intent, c.stored); err != nil {
+			c.answer(Answer{Err: err})
+		}
+	case Apply:
+		c.change(func() (Answer, error) { return c.apply(in) })
+	case SetAdmin:
+		c.change(func() (Answer, error) { return Answer{}, c.setAdmin(in.Backend, in.Admin) })
+	case Report:
+		if err := c.report(in); err != nil {
+			c.answer(Answer{Err: err})
+		}
+	case Switch:
+		c.status(in)
+	case Idle:
+		c.idle(in)
+	case Met:
+		c.meet(in)
+	case Saved:
+		c.saving = false
+		c.late(in.Outcome, in.Err)
+	case Passed:
+	default:
+		panic(fmt.Sprintf("core: no such input: %T", in))
+	}
+}
+
+// change does what a caller asks for, or nothing.
+func (c *Core) change(f func() (Answer, error)) {
+	before := c.decided.clone()
+	answer, err := f()
+	if err == nil && c.save && c.frozen != nil {
+		err = fmt.Errorf("%w: %w", ErrFrozen, c.frozen)
+	}
+	if err != nil {
+		c.decided = before
+		c.out, c.last, c.tell, c.take, c.save = nil, nil, false, nil, false
+		c.answer(Answer{Err: err})
+		return
+	}
+	c.answer(answer)
+	c.commit(true, before)
+}
+
+// commit lets what was decided out, when the store has it if it is to.
+func (c *Core) commit(must bool, before decided) {
+	switch {
+	case !c.save:
+	case c.frozen != nil:
+		c.newer = true // nothing waits for the store here
+	default:
+		patience := verdictPatience
+		if must {
+			patience = changePatience
+		}
+		c.candidate = &candidate{must, before, c.now.Add(patience), c.out, c.last, c.tell, c.take}
+		c.out, c.last, c.tell, c.take, c.save = nil, nil, false, nil, false
+		c.begin()
+		return
+	}
+	c.save = false
+	c.release()
+}
+
+// begin saves what is decided.
+func (c *Core) begin() {
+	c.saving, c.newer = true, false
+	c.out = append(c.out, Save{c.stored})
+}
+
+// outcome is what became of the candidate.
+func (c *Core) outcome(o Outcome, err error) {
+	one := c.candidate
+	c.candidate = nil
+	switch {
+	case o == TakenOver:
+		c.decided = one.before // as it is seen until the end
+		c.answer(Answer{Err: err})
+		c.stop(err)
+		return
+	case o != Done && one.must:
+		c.decided = one.before
+		if o == Silent {
+			// It may be there all the same. The state as it was is stored again as soon as the store answers.
+			c.freeze(err)
+			err = fmt.Errorf("%w: %w", ErrFrozen, err)
+		}
+		c.answer(Answer{Err: err})
+		c.release()
+		return
+	}
+	c.freeze(err)
+	c.out, c.last, c.tell, c.take = append(c.out, one.out...), one.last, one.tell, one.take
+	c.release()
+}
+
+// late is what became of a save that nobody waits for.
+func (c *Core) late(o Outcome, err error) {
+	switch {
+	case o == TakenOver:
+		c.stop(err)
+	case err != nil:
+		c.freeze(err) // and tried again
+	case c.newer:
+		c.begin()
+	default:
+		c.freeze(nil)
+	}
+}
+
+func (c *Core) stop(err error) {
+	c.over = true
+	c.out = append(append(c.out, c.last...), Stop{err})
+	c.last = nil
+}
+
+// freeze notes why the store does not have what is decided; nil: it has.
+func (c *Core) freeze(err error) {
+	if (err == nil) != (c.frozen == nil) {
+		c.publish(StoreChanged{err})
+	}
+	c.frozen, c.retry = err, c.now.Add(saveInterval)
+}
+
+// release lets out what follows from what is decided.
+func (c *Core) release() {
+	if c.tell {
+		c.setChecks()
+		c.tellSwitches()
+	}
+	c.out = append(c.out, c.last...)
+	c.last = nil
+}
+
+// advance does what is due.
+func (c *Core) advance() {
+	c.wake = time.Time{}
+	if c.intent == nil {
+		return // nothing was ever applied
+	}
+	c.decideMeetings()
+	c.forgetRetired()
+	c.tellAuthors()
+	c.limit()
+	c.tellDrained()
+}
+
+// wakeAt has Passed come then; zero: no matter when.
+func (c *Core) wakeAt(t time.Time) { c.wake = earlier(c.wake, t) }
+
+func (c *Core) publish(e Event) { c.out = append(c.out, Publish{e}) }
+
+func (c *Core) answer(a Answer) { c.last = append(c.last, a) }
+
+func (c *Core) log(level slog.Level, text string, args ...any) {
+	c.out = append(c.out, Log{level, text, args})
+}

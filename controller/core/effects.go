@@ -1,0 +1,171 @@
+package core
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
+)
+
+// Input is one thing that a Core hears of.
+type Input interface{ input() }
+
+// Begin takes up the stored intent after a start. Answered only with an error.
+type Begin struct{ Intent *config.Intent }
+
+// Apply makes an intent the running one. Always answered.
+type Apply struct {
+	File, Text string
+	Intent     *config.Intent // what Text says
+	Err        error          // or why it says nothing; one that is running already is not asked for its faults
+	Loaded     bool           // it comes from the controller's own file
+}
+
+// SetAdmin drains a backend of the intent, or takes it back. Always answered.
+type SetAdmin struct {
+	Backend plan.BackendKey
+	Admin   plan.Admin
+}
+
+// Report is a healthd's word. Answered only with an error.
+type Report struct {
+	Healthd, Session string
+	Full             bool // it has all that this healthd says
+	Verdicts         []Said
+}
+
+// Said is what a healthd says of one backend. One that is not checked is passed over.
+type Said struct {
+	Backend  plan.BackendKey
+	Health   plan.Health // Unknown: it cannot ask
+	Reason   string
+	Since    time.Time // zero or to come: now
+	Detected time.Time // the same
+}
+
+// Switch is what a switch of the intent is at a moment.
+type Switch struct {
+	Name      string
+	Connected bool
+	Connects  uint64 // times that it was read back whole
+	ReadBack  int    // planned rows that it held the last time
+
+	Applied   uint64    // the sequence of what it holds, what it refuses apart
+	AppliedAt time.Time // when the last row of it was written
+	Writes    int       // how many that took
+
+	Refuses bool // updates
+	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them, else because
+	// they are not written yet. Nil until it was read back. Nobody changes it.
+	Lacks map[rows.VIPKey]rows.Lack
+}
+
+// Idle are moving slots whose old path is silent on a switch.
+type Idle struct {
+	Switch string
+	Slots  []plan.SlotRef
+}
+
+// Met is what a switch held when it was connected first. Release with the same ID answers, now or later; nothing may be
+// written to the switch before.
+type Met struct {
+	Switch string
+	ID     uint64
+	Have   rows.Tables
+}
+
+// Saved is what became of the latest Save.
+type Saved struct {
+	Outcome Outcome
+	Err     error // nil only when Done
+}
+
+// Passed says that time has passed.
+type Passed struct{}
+
+func (Begin) input()    {}
+func (Apply) input()    {}
+func (SetAdmin) input() {}
+func (Report) input()   {}
+func (Switch) input()   {}
+func (Idle) input()     {}
+func (Met) input()      {}
+func (Saved) input()    {}
+func (Passed) input()   {}
+
+// Outcome is how a Save ended.
+type Outcome uint8
+
+// The ends of a Save.
+const (
+	Done      Outcome = iota
+	Refused           // it is not there
+	Silent            // it may be there or not
+	TakenOver         // another controller has the store
+)
+
+// Effect is one thing to be done.
+type Effect interface{ effect() }
+
+// Save stores all of Stored. There is one at a time; Saved says how it ended.
+type Save struct{ Stored Stored }
+
+// TakeOn begins to work on a switch.
+type TakeOn struct {
+	Switch config.Switch
+	Tell   Tell // what it is told first
+}
+
+// LetGo leaves a switch as it is.
+type LetGo struct{ Switch string }
+
+// Tell tells a switch what it is to hold. Nothing that is told is modified later.
+type Tell struct {
+	Switch   string
+	Sequence uint64 // grows
+	Tables   rows.Tables
+	Age      map[rows.VIPKey]int64 // Stored.VIPAge
+}
+
+// Release answers Met.
+type Release struct{ ID uint64 }
+
+// Watch tells healthd what to check: the intent's backends, and the Leavers of the plan.
+type Watch struct{}
+
+// Serve tells others what the VIPs are: another thing than before, perhaps.
+type Serve struct{}
+
+// Publish tells who wants to know.
+type Publish struct{ Event Event }
+
+// Log is a line of the log.
+type Log struct {
+	Level slog.Level
+	Text  string
+	Args  []any // as slog's
+}
+
+// Answer tells a caller what became of a change.
+type Answer struct {
+	Revision int64 // of the intent that is running after an Apply
+	Changed  bool  // it is another than before
+	Err      error // then nothing has changed; ErrFrozen: the store does not answer
+}
+
+// Stop ends the daemon: another controller has the store.
+type Stop struct{ Err error }
+
+func (Save) effect()    {}
+func (TakeOn) effect()  {}
+func (LetGo) effect()   {}
+func (Tell) effect()    {}
+func (Release) effect() {}
+func (Watch) effect()   {}
+func (Serve) effect()   {}
+func (Publish) effect() {}
+func (Log) effect()     {}
+func (Answer) effect()  {}
+func (Stop) effect()    {}

@@ -1,0 +1,292 @@
+package core
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/text"
+)
+
+// Event is something that people and programs may want to know. Its fields are for programs.
+type Event interface {
+	Text() string // for people
+	Lines() []Log // for the log
+}
+
+// Few is how many of a list a line has. Lines must stay readable when a thousand servers change at once.
+const Few = 8
+
+// MovesTold is how many moves an event has: every one more costs each event that is remembered.
+const MovesTold = 64
+
+// Unnamed is the name of a healthd that gives none.
+const Unnamed = "healthd"
+
+func info(text string, args ...any) []Log { return []Log{{slog.LevelInfo, text, args}} }
+
+func warn(text string, args ...any) []Log { return []Log{{slog.LevelWarn, text, args}} }
+
+// VerdictChanged: the verdict on a backend is another one.
+type VerdictChanged struct {
+	Backend plan.BackendKey
+	Verdict Verdict
+}
+
+func (e VerdictChanged) Text() string {
+	text := fmt.Sprintf("%v is %v", e.Backend, e.Verdict.Health)
+	if e.Verdict.Reason != "" {
+		text += ": " + e.Verdict.Reason
+	}
+	if a := e.Verdict.Author; a != "" && a != Unnamed {
+		text += " (says " + a + ")"
+	}
+	return text
+}
+
+func (e VerdictChanged) Lines() []Log {
+	return info("verdict", "backend", e.Backend.String(), "health", e.Verdict.Health.String(), "reason", e.Verdict.Reason)
+}
+
+// SlotsMoved: the plan has given slots to others.
+type SlotsMoved struct {
+	Cause  string
+	Report plan.Report
+}
+
+func (e SlotsMoved) Text() string { return e.Cause + ": " + movesText(e.Report) }
+
+// Lines also tells when a pool loses its last live backend: only then do slots go to nobody.
+func (e SlotsMoved) Lines() []Log {
+	var lines []Log
+	lost := make(map[string]bool)
+	for _, move := range Foremost(e.Report, MovesTold) {
+		if move.To == "" && !lost[move.Pool] {
+			lost[move.Pool] = true
+			lines = append(lines, warn("pool has no live backend", "pool", move.Pool, "cause", e.Cause)...)
+		}
+	}
+	moved := info("slots moved", "cause", e.Cause, "slots", SlotsOf(e.Report), "moves", movesText(e.Report))
+	return append(lines, moved...)
+}
+
+// movesText is for example "683 slots of web: web2 -> web1, 682 slots of web: web2 -> web3 (gradually)".
+func movesText(r plan.Report) string {
+	var parts []string
+	for _, m := range Foremost(r, Few) {
+		s := fmt.Sprintf("%d slots of %s: %s -> %s", m.Slots, m.Pool, cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"))
+		if m.Gradual {
+			s += " (gradually)"
+		}
+		if m.Grace {
+			s += " (open connections have a grace)"
+		}
+		parts = append(parts, s)
+	}
+	told := strings.Join(parts, ", ")
+	if more := len(r.Moves) - Few; more > 0 {
+		told += fmt.Sprintf(" and %d more moves, %d slots in all", more, SlotsOf(r))
+	}
+	return told
+}
+
+// Foremost returns the first few moves: those to nobody before all others, for they break flows.
+func Foremost(r plan.Report, most int) []plan.Move {
+	moves := slices.Clone(r.Moves)
+	slices.SortStableFunc(moves, func(a, b plan.Move) int { return cmp.Compare(min(len(a.To), 1), min(len(b.To), 1)) })
+	return moves[:min(len(moves), most)]
+}
+
+// SlotsOf counts the slots that moved.
+func SlotsOf(r plan.Report) (slots int) {
+	for _, m := range r.Moves {
+		slots += m.Slots
+	}
+	return slots
+}
+
+// Reprogrammed: the switches that were connected when something was decided have it.
+type Reprogrammed struct {
+	Cause    string
+	Detected time.Time // by healthd; zero when no verdict was the cause, or long ago
+	Decided  time.Time
+	Last     time.Time         // when the last row was written; not before Decided
+	Backends []plan.BackendKey // whose verdicts were the cause
+	Writes   int
+	Report   plan.Report
+	Switches []string
+}
+
+// Took is the time to the last row from the detection, or where nothing was detected from the decision; 0 at least, for
+// wall clocks may be set back.
+func (e Reprogrammed) Took() (since string, took time.Duration) {
+	if e.Detected.IsZero() {
+		return "decision", max(e.Last.Sub(e.Decided), 0)
+	}
+	return "detection", max(e.Last.Sub(e.Detected), 0)
+}
+
+// Wrote is the time to the last row from the decision.
+func (e Reprogrammed) Wrote() time.Duration { return max(e.Last.Sub(e.Decided), 0) }
+
+// Milliseconds of a time.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func (e Reprogrammed) Text() string {
+	since, took := e.Took()
+	return fmt.Sprintf("%s: %d entries written to %s, the last one %.1f ms after %s",
+		e.Cause, e.Writes, text.List(e.Switches, Few), Milliseconds(took), since)
+}
+
+func (e Reprogrammed) Lines() []Log {
+	_, took := e.Took()
+	return info("switches reprogrammed", "cause", e.Cause, "switches", text.List(e.Switches, Few), "writes", e.Writes,
+		"ms", Milliseconds(took))
+}
+
+// SlotsSettled: moves have ended.
+type SlotsSettled struct {
+	Pool   config.Pool
+	Slots  int // that have settled
+	Moving int // that have not
+	Why    Ending
+}
+
+func (e SlotsSettled) Text() string {
+	switch e.Why {
+	case AfterGrace:
+		return fmt.Sprintf("%s: the grace of %d slots is over, %v: connections that were still open to backends that are "+
+			"down go to others and break; %d slots still have old connections", e.Pool.Name, e.Slots, e.Pool.Grace, e.Moving)
+	case AfterLimit:
+		return fmt.Sprintf("%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections "+
+			"that were still open there go to the new backend and break; %d slots still have old connections",
+			e.Pool.Name, e.Slots, e.Pool.DrainLimit, e.Moving)
+	}
+	return fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some",
+		e.Pool.Name, e.Slots, e.Moving)
+}
+
+func (e SlotsSettled) Lines() []Log {
+	if e.Why == AfterLimit {
+		return warn("open connections were handed to another backend: slots moved for longer than drain_limit",
+			"pool", e.Pool.Name, "slots", e.Slots, "drain_limit", e.Pool.DrainLimit)
+	}
+	return []Log{{slog.LevelDebug, "slots settled", []any{"pool", e.Pool.Name, "slots", e.Slots, "moving", e.Moving}}}
+}
+
+// IntentApplied: another intent runs.
+type IntentApplied struct{ Revision int64 }
+
+func (e IntentApplied) Text() string { return fmt.Sprintf("intent revision %d applied", e.Revision) }
+
+func (e IntentApplied) Lines() []Log { return info("intent applied", "revision", e.Revision) }
+
+// PoolHeld: the graces of a pool do not end, and why; or, without a reason, they do again.
+type PoolHeld struct{ Pool, Reason string }
+
+func (e PoolHeld) Text() string {
+	return e.Pool + ": " + cmp.Or(e.Reason, "backends that are down have their grace again, and no more")
+}
+
+func (e PoolHeld) Lines() []Log {
+	if e.Reason == "" {
+		return info("backends that are down have their grace again, and no more", "pool", e.Pool)
+	}
+	return []Log{{slog.LevelError, "too much fell at once", []any{"pool", e.Pool, "reason", e.Reason}}}
+}
+
+// AdminChanged: the operator drains a backend, or takes it back.
+type AdminChanged struct {
+	Backend plan.BackendKey
+	Admin   plan.Admin
+}
+
+func (e AdminChanged) Text() string {
+	if e.Admin == plan.Drain {
+		return fmt.Sprintf("%v drains", e.Backend)
+	}
+	return fmt.Sprintf("%v is taken back", e.Backend)
+}
+
+func (e AdminChanged) Lines() []Log {
+	if e.Admin == plan.Drain {
+		return info("drain", "backend", e.Backend.String())
+	}
+	return info("undrain", "backend", e.Backend.String())
+}
+
+// DrainDone says what is known: a switch has no table of connections, and hears nothing of those that are silent.
+type DrainDone struct {
+	Backend plan.BackendKey
+	Forced  int // slots whose moves drain_limit ended
+}
+
+func (e DrainDone) Text() string {
+	is := "no slot leads there any more, and no open connection sent a packet for drain_idle"
+	if e.Forced > 0 {
+		is = fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, "+
+			"which broke", e.Forced)
+	}
+	return fmt.Sprintf("%v is drained: %s", e.Backend, is)
+}
+
+func (e DrainDone) Lines() []Log {
+	return info("drain done", "backend", e.Backend.String(), "forced", e.Forced)
+}
+
+// StoreChanged: the store does not take what is decided, or nil: it does again.
+type StoreChanged struct{ Err error }
+
+func (e StoreChanged) Text() string {
+	if e.Err == nil {
+		return "the store answers again"
+	}
+	return "the configuration is frozen: " + e.Err.Error()
+}
+
+func (e StoreChanged) Lines() []Log {
+	if e.Err == nil {
+		return info("the store answers again")
+	}
+	return []Log{{
+		slog.LevelError, "the store takes no changes: the configuration is frozen, verdicts go on",
+		[]any{"err", e.Err.Error()},
+	}}
+}
+
+// SlotsAdopted: a switch and the store disagreed, and the switch has the last word.
+type SlotsAdopted struct {
+	Switch string
+	Found  plan.Adoption
+}
+
+func (e SlotsAdopted) Text() string {
+	text := fmt.Sprintf("the store is older than switch %s, or was not written to it: "+
+		"%d of %d slots are otherwise there. Open connections stay where the switch has them, "+
+		"and what has to change moves gradually",
+		e.Switch, e.Found.Astray, e.Found.Slots)
+	if e.Found.Unknown > 0 {
+		text += fmt.Sprintf("; %d backends are drained that the store does not know", e.Found.Unknown)
+	}
+	return text
+}
+
+func (e SlotsAdopted) Lines() []Log {
+	return warn("the store is older than a switch, or was not written to it: "+
+		"open connections stay where the switch has them",
+		"switch", e.Switch, "slots", e.Found.Astray, "of", e.Found.Slots, "unknown_backends", e.Found.Unknown)
+}
+
+func joinKeys(keys []plan.BackendKey) string {
+	var names []string
+	for _, k := range keys {
+		names = append(names, k.String())
+	}
+	slices.Sort(names)
+	return text.List(names, Few)
+}

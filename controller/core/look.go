@@ -1,0 +1,65 @@
+package core
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+)
+
+// What follows tells how things are. Nobody modifies what is returned.
+
+// Stored is what is decided, be it stored yet or not.
+func (c *Core) Stored() Stored { return c.stored }
+
+// Intent is the running intent, nil before there is one.
+func (c *Core) Intent() *config.Intent { return c.intent }
+
+// Sequence is that of the last decision.
+func (c *Core) Sequence() uint64 { return c.sequence }
+
+// Asked counts the times that the plan was asked: while it is the same, so is the Health.
+func (c *Core) Asked() uint64 { return c.steps }
+
+// Frozen says why the store does not have what is decided; nil: it has.
+func (c *Core) Frozen() error { return c.frozen }
+
+// Waits are the slots that should move and cannot yet.
+func (c *Core) Waits() []plan.Wait { return c.waiting }
+
+// Health is what the plan goes by.
+func (c *Core) Health() map[plan.BackendKey]plan.Health {
+	if c.outlook.of(c.steps, c.suspicion) {
+		return c.outlook.health
+	}
+	return c.health(c.stored)
+}
+
+// Held says whether switches are connected, and all of them hold what was decided.
+func (c *Core) Held() bool { return c.held() }
+
+// Away names the switches that go on by what they were told before they were lost.
+func (c *Core) Away() []string { return away(c.views) }
+
+// Forced counts the slots of a backend's drain that drain_limit ended.
+func (c *Core) Forced(key plan.BackendKey) int { return c.forced[key] }
+
+// Older says that the store was older than a switch, empty when it was not lately.
+func (c *Core) Older(now time.Time) string {
+	if now.Sub(c.meetings.at) >= olderTold {
+		return ""
+	}
+	return c.meetings.older
+}
+
+// Forgot tells of the switches that have lately lost the marks of moving slots.
+func (c *Core) Forgot(now time.Time) (lines []string) {
+	for _, s := range c.intent.Switches {
+		if v := c.views[s.Name]; v != nil && v.forgot > 0 && now.Sub(v.forgotAt) < olderTold {
+			lines = append(lines, fmt.Sprintf("switch %s came back empty while %d slots moved: connections that were "+
+				"opened on them since their move began break", s.Name, v.forgot))
+		}
+	}
+	return lines
+}

@@ -1,0 +1,136 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
+)
+
+// Flows are where a switch's rows say. The store may be older than these: restored from a backup, or not written while
+// its disk was full. So the first switch that is connected and forwards already has the last word on the slots, and the
+// plan goes on from there; the others are brought in line with it. But where a switch has the slots as they are stored,
+// the store is not older: a switch that has them otherwise was away while they moved, and waits until the others have
+// been looked at. After that, and once a switch that came empty has been served from the store for a while, memory is
+// newer than what any other switch holds.
+
+// meetings is what is remembered of the switches that it met.
+type meetings struct {
+	stored plan.State       // as it was read
+	first  time.Time        // when a switch was met first
+	met    map[string]*view // who has been looked at
+	astray []meeting        // those that have the slots otherwise than what was stored, and wait
+	over   bool             // the slots are the memory's
+	older  string           // that the store and a switch disagreed, empty: they did not
+	at     time.Time        // when that was found
+}
+
+// meeting is a switch that waits for a word on what it holds.
+type meeting struct {
+	view *view
+	have rows.Tables
+	id   uint64 // to be released by
+}
+
+const (
+	// firstMeetings is how long after the first switch others may have the last word if that one was empty.
+	firstMeetings = time.Minute
+	// others is how long after the first switch one is waited for that does not answer.
+	others = 5 * time.Second
+	// olderTold is for how long a status says that the store was older than a switch.
+	olderTold = time.Hour
+)
+
+// meet takes up what a switch holds that is connected for the first time, and releases it when its slots are decided.
+func (c *Core) meet(in Met) {
+	m := &c.meetings
+	if m.first.IsZero() {
+		m.first, m.met = c.now, make(map[string]*view)
+	}
+	v := c.views[in.Switch]
+	if v == nil || m.over || c.now.Sub(m.first) > firstMeetings {
+		c.last = append(c.last, Release{in.ID})
+		return
+	}
+	m.met[in.Switch] = v
+	next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, in.Have)
+	switch {
+	case found.Slots == 0:
+		c.last = append(c.last, Release{in.ID})
+	case found.Astray > 0:
+		m.astray = append(m.astray, meeting{v, in.Have, in.ID})
+	default:
+		c.takeUp(in.Switch, next, found)
+		c.last = append(c.last, Release{in.ID})
+	}
+	c.decideMeetings()
+}
+
+// decideMeetings ends the wait of switches that have other slots than what was stored: when nobody else is to be
+// looked at, the first of them has the last word.
+func (c *Core) decideMeetings() {
+	m := &c.meetings
+	if len(m.astray) == 0 || !m.over && c.expected() {
+		return
+	}
+	for _, one := range m.astray {
+		if name := one.view.config.Name; !m.over && c.views[name] == one.view {
+			next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, one.have)
+			c.takeUp(name, next, found)
+		}
+		c.last = append(c.last, Release{one.id})
+	}
+	m.astray = nil
+}
+
+// expected says whether a switch is yet to be looked at: one that is connected is being read, and one that is not may
+// take a moment.
+func (c *Core) expected() (yet bool) {
+	m := &c.meetings
+	for name, v := range c.views {
+		until := m.first.Add(others)
+		if v.connected() {
+			until = m.first.Add(firstMeetings)
+		}
+		if m.met[name] != v && c.now.Before(until) {
+			c.wakeAt(until)
+			yet = true
+		}
+	}
+	return yet
+}
+
+// takeUp makes taken, which follows from what a switch holds, the plan.
+func (c *Core) takeUp(name string, taken plan.State, found plan.Adoption) {
+	m := &c.meetings
+	if err := taken.Check(); err != nil {
+		c.log(slog.LevelError, "what the switch holds is not taken over: the slots are those of the store",
+			"switch", name, "err", err)
+		return
+	}
+	m.over, m.stored = true, plan.State{}
+	if samePools(c.stored.Plan, taken) {
+		c.stored.Plan = taken // what the switch has of numbers is not given again
+		return
+	}
+	if found.Astray > 0 {
+		ev := SlotsAdopted{name, found}
+		m.older, m.at = ev.Text(), c.now
+		c.publish(ev)
+	}
+	next := c.stored
+	next.Plan = taken
+	next.Verdicts = maps.Clone(next.Verdicts)
+	for _, key := range found.Alive {
+		// Whoever wrote these rows knew better. A verdict that was given since then counts.
+		if h := next.Verdicts[key].Health; (h == plan.Down || h == plan.Failing) && !c.authors.heard(key) {
+			delete(next.Verdicts, key)
+		}
+	}
+	if err := c.step(next, cause{text: fmt.Sprintf("what switch %s holds", name)}, true); err != nil {
+		c.log(slog.LevelError, "planning from what a switch holds", "switch", name, "err", err)
+	}
+}

@@ -1,0 +1,156 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
+)
+
+// step lets the plan decide on next, makes that the state and has the switches told. always tells them even if no slot
+// changed. What an error leaves is as it was.
+func (c *Core) step(next Stored, why cause, always bool) error {
+	c.steps++
+	health := c.health(next)
+	decided, report, err := plan.Step(next.Plan, plan.Input{
+		Intent: c.intent,
+		Health: health,
+		Admin:  next.Admin,
+		Hold:   hold(c.views, c.sequence),
+		Over:   c.ended,
+		Stale:  c.fallenLong(floors(c.intent, health, next.Verdicts)),
+	})
+	if err != nil {
+		return fmt.Errorf("planning: %w", err)
+	}
+	same := samePools(c.stored.Plan, decided)
+	c.save = c.save || always || !same || !sameNumbers(c.stored.Plan, decided)
+	next.Plan = decided
+	if always || !same {
+		next.Verdicts = judged(c.intent, next)
+	}
+	c.stored = next
+	c.waiting = report.Waiting
+	if len(report.Moves) > 0 {
+		c.publish(SlotsMoved{why.text, report})
+	}
+	if report.Rehashed > 0 {
+		c.log(slog.LevelWarn, "open connections broke: a pool got fewer slots", "slots", report.Rehashed)
+	}
+	if same && !always {
+		return nil
+	}
+	c.sequence++
+	c.tell = true
+	if len(report.Moves) > 0 || always {
+		c.follow(newChange(c.sequence, why, c.now, report, c.views))
+	}
+	return nil
+}
+
+// samePools says whether two states have the same slots: states share what did not change.
+func samePools(a, b plan.State) bool {
+	if len(a.Pools) != len(b.Pools) {
+		return false
+	}
+	for name, pool := range a.Pools {
+		if b.Pools[name] != pool {
+			return false
+		}
+	}
+	return true
+}
+
+// sameNumbers says whether two states have given the same numbers.
+func sameNumbers(a, b plan.State) bool {
+	return a.NextPool == b.NextPool && a.NextBackend == b.NextBackend && a.NextEpoch == b.NextEpoch
+}
+
+// goOn lets slots move that had to wait.
+func (c *Core) goOn() {
+	c.replan(cause{text: "slots that had to wait"})
+}
+
+// replan asks the plan again, though nothing is new but what had to wait.
+func (c *Core) replan(why cause) {
+	if err := c.step(c.stored, why, false); err != nil {
+		c.log(slog.LevelError, "planning again", "cause", why.text, "err", err)
+	}
+}
+
+// Ending is why a move ends.
+type Ending uint8
+
+// The ends of a move.
+const (
+	Silence    Ending = iota // the old flows are gone
+	AfterLimit               // it has lasted for drain_limit
+	AfterGrace               // the old backend is down, and has had its time
+)
+
+// settle ends the moves of slots: their old flows are gone everywhere, or break.
+func (c *Core) settle(ended []plan.SlotRef, why Ending) {
+	if len(ended) == 0 {
+		return
+	}
+	before := c.stored.Plan
+	after, n := plan.Settle(before, ended)
+	for _, v := range c.views {
+		for _, ref := range ended {
+			delete(v.idle, ref)
+		}
+	}
+	if n == 0 {
+		return
+	}
+	c.stored.Plan, c.save = after, true
+	if why == AfterLimit {
+		c.countForced(ended)
+	}
+	for _, pool := range c.intent.Pools {
+		if before.Pools[pool.Name] == after.Pools[pool.Name] {
+			continue
+		}
+		was, _ := before.Census(pool.Name)
+		is, _ := after.Census(pool.Name)
+		c.publish(SlotsSettled{pool, was.Moving - is.Moving, is.Moving, why})
+	}
+	c.sequence++
+	c.tell = true
+	// What waited may move now; and a slot may have settled on a backend that has died with nobody to take over.
+	c.goOn()
+}
+
+// countForced remembers of drains how many of their slots drain_limit ended.
+func (c *Core) countForced(ended []plan.SlotRef) {
+	for _, ref := range ended {
+		if key, ok := c.stored.Plan.Backend(ref.Old); ok && c.stored.Admin[key] == plan.Drain {
+			c.forced[key]++
+		}
+	}
+}
+
+// idleMaxAge says for how long a switch's report that a slot is silent counts, by pool: a switch reports
+// again after another drain time.
+func (c *Core) idleMaxAge() func(rows.PoolID) time.Duration {
+	ages := make(map[rows.PoolID]time.Duration)
+	for _, pool := range c.intent.Pools {
+		if p := c.stored.Plan.Pools[pool.Name]; p != nil {
+			ages[p.ID] = 2*pool.DrainIdle + 5*time.Second
+		}
+	}
+	return func(id rows.PoolID) time.Duration { return ages[id] }
+}
+
+// share counts a backend's slots.
+func (c *Core) share(key plan.BackendKey) (plan.Share, bool) {
+	census, _ := c.stored.Plan.Census(key.Pool)
+	for _, s := range census.Backends {
+		if s.Name == key.Backend && !s.Removed {
+			return s, true
+		}
+	}
+	return plan.Share{}, false
+}

@@ -1,0 +1,224 @@
+package core
+
+import (
+	"cmp"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
+)
+
+// view is what is known of one switch.
+type view struct {
+	config config.Switch
+	status Switch
+	served uint64                     // counts the changes of what the switch holds of the VIPs
+	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
+
+	lost time.Time // when it was lost last, zero: never
+	met  time.Time // when it was connected last
+	back time.Time // when it held what was decided again
+	// behind: it has been lost, and has not held what was decided since.
+	behind bool
+
+	forgot   int       // slots that moved when it was connected and held nothing: it has lost their marks
+	forgotAt time.Time // when that was
+}
+
+func (v *view) connected() bool { return v.status.Connected }
+
+// away says whether the switch goes on by what it was told before it was lost.
+func (v *view) away() bool { return !v.connected() && v.status.Connects > 0 }
+
+// hold says whether a switch lacks what was decided by sequence, or may lack it.
+func hold(views map[string]*view, sequence uint64) bool {
+	for _, v := range views {
+		if v.away() || v.connected() && v.status.Applied < sequence {
+			return true
+		}
+	}
+	return false
+}
+
+// caughtUp says whether the switches that are connected hold what was decided by sequence.
+func caughtUp(views map[string]*view, sequence uint64) bool {
+	for _, v := range views {
+		if v.connected() && v.status.Applied < sequence {
+			return false
+		}
+	}
+	return true
+}
+
+// away names the switches that are.
+func away(views map[string]*view) []string {
+	var names []string
+	for name, v := range views {
+		if v.away() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// settleable returns those of the slots that every switch has reported silent lately, but for those that
+// were never connected: a report older than maxAge may have been overtaken by traffic, as switches repeat
+// themselves while a slot stays silent, and of a switch that is away nothing is known.
+func settleable(
+	refs []plan.SlotRef, views map[string]*view, now time.Time, maxAge func(rows.PoolID) time.Duration,
+) []plan.SlotRef {
+	var out []plan.SlotRef
+	for _, ref := range refs {
+		silent := false
+		for _, v := range views {
+			if !v.connected() && !v.away() {
+				continue
+			}
+			at, ok := v.idle[ref]
+			silent = ok && now.Sub(at) <= maxAge(ref.Pool)
+			if !silent {
+				break
+			}
+		}
+		if silent {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// status takes what a switch says of itself. One that is not of the intent has nothing to say.
+func (c *Core) status(s Switch) {
+	v := c.views[s.Name]
+	if v == nil {
+		return
+	}
+	before := v.status.Connected
+	if s.Connects > v.status.Connects && s.ReadBack == 0 {
+		c.forgotten(v)
+	}
+	if s.Connected != before || s.Refuses != v.status.Refuses || !rows.SameLacks(v.status.Lacks, s.Lacks) {
+		v.served++
+	}
+	v.status = s
+	switch {
+	case !s.Connected && before:
+		v.lost, v.behind = c.now, true
+	case s.Connected && !before:
+		v.met = c.now
+	}
+	if v.behind && s.Connected && s.Applied >= c.sequence {
+		v.back, v.behind = c.now, false
+	}
+	if !s.Connected {
+		clear(v.idle)
+	}
+	c.pass(s)
+	if len(c.waiting) > 0 && !hold(c.views, c.sequence) {
+		c.goOn()
+	}
+}
+
+// forgotten tells that a switch is empty while slots move. It is filled again, but for the marks: only the switch knew
+// which flows of these slots were new, and takes them for old ones.
+func (c *Core) forgotten(v *view) {
+	slots := 0
+	for _, pool := range c.intent.Pools {
+		census, _ := c.stored.Plan.Census(pool.Name)
+		slots += census.Moving
+	}
+	if slots == 0 {
+		return
+	}
+	v.forgot, v.forgotAt = slots, c.now
+	c.log(slog.LevelWarn, "a switch came back empty while slots moved: "+
+		"connections that were opened on them since their move began break",
+		"switch", v.config.Name, "slots", slots)
+}
+
+// tables are what the switches must hold, but for what each has of its own.
+func (c *Core) tables() rows.Tables {
+	t := plan.Build(c.intent, c.stored.Plan)
+	for m := range c.stored.Retired {
+		plan.Retire(&t, m)
+	}
+	return t
+}
+
+// tellSwitches tells the switches what is wanted of them, those that are to be taken on first of all.
+func (c *Core) tellSwitches() {
+	tables := c.tables()
+	for _, s := range c.intent.Switches {
+		tables.Flood = slices.Sorted(slices.Values(s.Ports))
+		tell := Tell{s.Name, c.sequence, tables, c.stored.VIPAge}
+		if slices.Contains(c.take, s.Name) {
+			c.out = append(c.out, TakeOn{s, tell})
+		} else {
+			c.out = append(c.out, tell)
+		}
+	}
+	c.tell, c.take = false, nil
+}
+
+// syncSwitches takes on the switches of the intent, and lets go of others: their tables stay as they are.
+func (c *Core) syncSwitches() {
+	wanted := make(map[string]config.Switch)
+	for _, s := range c.intent.Switches {
+		wanted[s.Name] = s
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.views)) {
+		v := c.views[name]
+		if s, ok := wanted[name]; !ok || s.Address != v.config.Address || s.DeviceID != v.config.DeviceID {
+			delete(c.views, name)
+			c.out = append(c.out, LetGo{name})
+			c.pass(Switch{Name: name}) // nobody waits for it
+		}
+	}
+	for _, s := range c.intent.Switches {
+		if c.views[s.Name] == nil {
+			c.views[s.Name] = &view{config: s, idle: make(map[plan.SlotRef]time.Time)}
+			c.take = append(c.take, s.Name)
+		}
+	}
+}
+
+// idle takes a switch's word that old paths are silent.
+func (c *Core) idle(in Idle) {
+	v := c.views[in.Switch]
+	if v == nil {
+		return
+	}
+	for _, ref := range in.Slots {
+		v.idle[ref] = c.now
+	}
+	c.settle(settleable(in.Slots, c.views, c.now, c.idleMaxAge()), Silence)
+}
+
+// tellDrained announces drains that are complete, in the switches too.
+func (c *Core) tellDrained() {
+	if !c.held() {
+		return
+	}
+	for _, key := range backends(c.stored.Admin) {
+		if c.stored.Admin[key] != plan.Drain || c.drained[key] {
+			continue
+		}
+		if share, ok := c.share(key); !ok || share.Slots > 0 || share.MovingOut > 0 {
+			continue
+		}
+		c.drained[key] = true
+		c.publish(DrainDone{key, c.forced[key]})
+	}
+}
+
+// backends are the keys of a map, in order.
+func backends[V any](m map[plan.BackendKey]V) []plan.BackendKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b plan.BackendKey) int {
+		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Backend, b.Backend))
+	})
+}

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/plan"
@@ -26,6 +27,9 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 		return fmt.Errorf("planning: %w", err)
 	}
 	same := samePools(c.stored.Plan, decided)
+	if !same {
+		c.forgetSilence(c.stored.Plan, decided)
+	}
 	c.save = c.save || always || !same || !sameNumbers(c.stored.Plan, decided)
 	next.Plan = decided
 	if always || !same {
@@ -66,6 +70,26 @@ func samePools(a, b plan.State) bool {
 // sameNumbers says whether two states have given the same numbers.
 func sameNumbers(a, b plan.State) bool {
 	return a.NextPool == b.NextPool && a.NextBackend == b.NextBackend && a.NextEpoch == b.NextEpoch
+}
+
+// forgetSilence forgets what switches said of slots that are other than before, for it was said of an earlier move: the
+// same backend may have got new flows since. A change that is refused after all costs a repetition.
+func (c *Core) forgetSilence(before, after plan.State) {
+	type pair struct{ was, is *plan.Pool }
+	pools := make(map[rows.PoolID]pair, len(after.Pools))
+	for name, p := range after.Pools {
+		pools[p.ID] = pair{before.Pools[name], p}
+	}
+	for _, v := range c.views {
+		maps.DeleteFunc(v.idle, func(ref plan.SlotRef, _ time.Time) bool {
+			p := pools[ref.Pool]
+			if p.is == nil || p.was == nil || p.is.Generation != ref.Generation || p.was.Generation != ref.Generation {
+				return true
+			}
+			i := int(ref.Slot)
+			return i >= len(p.is.Slots) || i >= len(p.was.Slots) || p.is.Slots[i] != p.was.Slots[i]
+		})
+	}
 }
 
 // goOn lets slots move that had to wait.

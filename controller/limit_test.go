@@ -182,6 +182,7 @@ func TestWaitingForAnEpoch(t *testing.T) {
 			t.Errorf("%d epochs, web6: %v", m.Epochs, b)
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait() // the switch is told first what the limit ends
 		l.keepUp()
 		if b := l.web().Backends[5]; b.Waiting != 0 || b.Slots != 0 {
 			t.Errorf("after the limit: %v", b)

@@ -15,17 +15,21 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/loadreport"
+	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -54,6 +58,7 @@ type Config struct {
 	// LoadInterval is how often the switches' counters are read for the load of VIPs that have a capacity;
 	// default 5s.
 	LoadInterval time.Duration
+	Metrics      string             // address for Prometheus: loopback, or https with Identity; empty: none
 	Log          *slog.Logger       // default: none
 	Session      func(*p4rt.Config) // changes the settings of P4Runtime sessions; may be nil
 }
@@ -69,6 +74,7 @@ type Controller struct {
 
 	mu        sync.Mutex // guards all below
 	listeners []*rpc.Listener
+	metrics   *rpc.Listener      // nil: none
 	reports   *loadreport.Server // nil: none
 }
 
@@ -152,6 +158,36 @@ func (c *Controller) Reload() {
 // Run works until ctx ends, then returns nil; the switches keep what they hold. It returns an error when
 // it cannot start, or when another controller takes over the store.
 func (c *Controller) Run(ctx context.Context) error {
+	figures := newFigures()
+	if c.cfg.Metrics == "" {
+		return c.work(ctx, figures)
+	}
+	l, err := metrics.Listen(c.cfg.Metrics, c.cfg.Identity, c.log)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.metrics = l
+	c.mu.Unlock()
+	c.log.Info("metrics are shown", "address", l.Address())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return metrics.Serve(ctx, l, "controller", figures) }) // while it stands by, too
+	g.Go(func() error { return c.work(ctx, figures) })
+	return g.Wait()
+}
+
+// MetricsAddress returns where metrics are shown, once Ready is closed; nil when nowhere.
+func (c *Controller) MetricsAddress() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.metrics == nil {
+		return nil
+	}
+	return c.metrics.Addr()
+}
+
+// work is Run, but for what is shown of it.
+func (c *Controller) work(ctx context.Context, figures *figures) error {
 	var text []byte
 	var unread error
 	if c.cfg.File != "" {
@@ -209,6 +245,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	// moves begin than seconds go by, so those of before are below the clock.
 	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
 	l := newLoop(c.log, db, state)
+	l.figures = figures
 	var devices sync.WaitGroup
 	defer devices.Wait()
 	working, stop := context.WithCancel(ctx)
@@ -228,6 +265,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	revision := l.core.Stored().Intent.Revision
 	sampler := l.sampler(c.cfg.LoadInterval)
+	figures.leads.Store(&service{loop: l, telemetry: sampler, stopping: ctx.Done()})
 	tasks := []task.Task{
 		{Name: "decisions", Run: func(ctx context.Context) error {
 			defer stop() // no device works without them

@@ -33,14 +33,15 @@ type saver interface {
 // loop gives the core what happens, one thing at a time, and carries out what follows. Its methods run in one
 // goroutine, that of run, but for do, which sends it work, and begin, which comes before run.
 type loop struct {
-	log    *slog.Logger
-	db     saver
-	start  func(device.Config, device.Wanted) (*running, error)
-	inbox  chan func() // calls and verdicts
-	news   chan func() // reports of switches: no call waits behind them
-	events events
-	checks checks
-	vips   vips
+	log     *slog.Logger
+	db      saver
+	start   func(device.Config, device.Wanted) (*running, error)
+	inbox   chan func() // calls and verdicts
+	news    chan func() // reports of switches: no call waits behind them
+	events  events
+	checks  checks
+	vips    vips
+	figures *figures
 
 	started time.Time
 	core    *core.Core
@@ -74,6 +75,7 @@ func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 		db:       db,
 		events:   events{log: log},
 		vips:     newVIPs(),
+		figures:  newFigures(),
 		inbox:    make(chan func(), 64),
 		news:     make(chan func(), 64),
 		started:  now,
@@ -227,8 +229,16 @@ func (l *loop) begun(st core.Stored) chan error {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.abandon = cancel
 	done := make(chan error, 1)
-	go func() { done <- l.db.Save(ctx, st) }()
+	go func() { done <- l.store(ctx, st) }()
 	return done
+}
+
+// store saves, and counts how long it took.
+func (l *loop) store(ctx context.Context, st core.Stored) error {
+	start := time.Now()
+	err := l.db.Save(ctx, st)
+	l.figures.saved(time.Since(start), err)
+	return err
 }
 
 // saved is what became of the save that was under way.

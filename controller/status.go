@@ -20,35 +20,52 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/text"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
-	var m *api.GetStatusResponse
-	var devices map[string]*running
-	var in concerned
+	all, err := s.see(ctx)
+	return all.status, err
+}
+
+// seen is the status, and what it was made of.
+type seen struct {
+	status  *api.GetStatusResponse
+	sampled map[string]telemetry.Sample // by switch
+	devices map[string]*running         // by switch
+	in      concerned
+	banks   [limits.Banks]uint32 // the epoch that has a bank of mark cells, 0: none
+}
+
+// see asks the loop and the switches.
+func (s *service) see(ctx context.Context) (seen, error) {
+	var all seen
 	err := s.call(ctx, func() error {
-		m, in = s.loop.statusMessage(), s.loop.concerned()
-		devices = maps.Clone(s.loop.devices)
+		all.status, all.in = s.loop.statusMessage(), s.loop.concerned()
+		all.devices = maps.Clone(s.loop.devices)
+		all.banks = s.loop.core.Stored().Plan.Banks()
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return seen{}, err
 	}
 	sampled, err := s.telemetry.Now(ctx)
 	if err != nil {
-		return nil, connect.NewError(connect.CodeUnavailable, fmt.Errorf("asking the switches: %w", err))
+		return seen{}, connect.NewError(connect.CodeUnavailable, fmt.Errorf("asking the switches: %w", err))
 	}
-	addPorts(m, sampled.Switches)
-	addCounters(m, sampled.Switches, in.keys)
-	seen := make(map[string]device.Sightings)
+	m := all.status
+	all.sampled = sampled.Switches
+	addPorts(m, all.sampled)
+	addCounters(m, all.sampled, all.in.keys)
+	sightings := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {
-		if d := devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
-			seen[sw.Name] = d.Sightings()
+		if d := all.devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
+			sightings[sw.Name] = d.Sightings()
 		}
 	}
-	contradict(m, seen, sampled.Switches)
-	m.Concerns = concerns(m, in)
-	return m, nil
+	contradict(m, sightings, all.sampled)
+	m.Concerns = concerns(m, all.in)
+	return all, nil
 }
 
 func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) (*api.ListBackendsResponse, error) {

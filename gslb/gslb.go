@@ -32,6 +32,7 @@ import (
 	"github.com/sluicelb/sluice/gslb/zone"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/internal/loadreport"
+	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/internal/task"
@@ -65,7 +66,7 @@ type Daemon struct {
 	keepalives *keepalive.Manager
 	watches    *watch.Watcher
 	control    []*rpc.Listener // the local socket, and one for other hosts if there is any
-	metrics    net.Listener    // nil without
+	metrics    *rpc.Listener   // nil without
 
 	changed chan struct{}     // holds a token when what is observed may have changed
 	reloads chan struct{}     // holds a token when the file is to be read again
@@ -227,9 +228,9 @@ func (d *Daemon) listen(c *config.Config) (err error) {
 		}
 		d.control = append(d.control, l)
 	}
-	if a := c.Server.Metrics; a.IsValid() {
-		if d.metrics, err = net.Listen("tcp", a.String()); err != nil {
-			return fmt.Errorf("opening the socket for Prometheus: %w", err)
+	if address := c.Server.Metrics; address != "" {
+		if d.metrics, err = metrics.Listen(address, d.cfg.Identity, d.log); err != nil {
+			return fmt.Errorf("server.metrics: %w", err)
 		}
 	}
 	return nil
@@ -285,7 +286,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		tasks = append(tasks, task.Task{Name: "control", Run: serve})
 	}
 	if d.metrics != nil {
-		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error { return serveMetrics(ctx, d.metrics, d) }})
+		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
+			return metrics.Serve(ctx, d.metrics, "gslb", collector{d})
+		}})
 	}
 	now := d.now.Load()
 	d.log.Info("gslb started", "file", d.cfg.File, "listen", d.Addrs(), "socket", d.Socket(),

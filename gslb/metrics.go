@@ -1,39 +1,13 @@
 package gslb
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluicelb/sluice/gslb/server"
+	"github.com/sluicelb/sluice/internal/metrics"
 )
-
-// serveMetrics answers Prometheus on l until ctx ends.
-func serveMetrics(ctx context.Context, l net.Listener, d *Daemon) error {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{d}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
-	closed := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { closed <- s.Close() })
-	err := s.Serve(l)
-	if !stop() {
-		<-closed
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("serving Prometheus: %w", err)
-}
 
 // collector reads the daemon's counts when Prometheus asks.
 type collector struct{ d *Daemon }
@@ -55,6 +29,8 @@ var (
 	controllerDesc = desc("controller_connected", "1 while the data center's controller is watched.", "data_center")
 	loadedDesc     = desc("config_loaded_timestamp_seconds", "When the running configuration was loaded.")
 	refusedDesc    = desc("config_refused", "1 while the configuration file as it is does not run: it was refused, or waits.")
+	tookDesc       = desc("query_seconds", "How long queries took that nobody else was asked for, from reading to sending.", "transport")
+	tookLaterDesc  = desc("query_later_seconds", "How long queries took that were forwarded, or waited for a first verdict.")
 	tcpDesc        = desc("tcp_connections", "Open TCP connections.")
 )
 
@@ -62,7 +38,7 @@ var (
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		queriesDesc, responsesDesc, eventsDesc, clauseDesc, ruleDesc, answerDesc, stateDesc, loadDesc, liveDesc, controllerDesc,
-		loadedDesc, refusedDesc, tcpDesc,
+		loadedDesc, refusedDesc, tookDesc, tookLaterDesc, tcpDesc,
 	} {
 		ch <- d
 	}
@@ -71,58 +47,50 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	now, counted := c.d.now.Load(), c.d.server.Counts()
-	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
-	}
-	gauge := func(d *prometheus.Desc, x float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, x, labels...)
-	}
+	w := metrics.Writer{To: ch}
 	for t, n := range counted.Queries {
-		counter(queriesDesc, n, server.Transport(t).String())
+		w.Counter(queriesDesc, n, server.Transport(t).String())
 	}
 	for t := range counted.Responses {
 		for rcode, n := range counted.Responses[t] {
 			if n > 0 {
-				counter(responsesDesc, n, server.Transport(t).String(), rcodeName(rcode))
+				w.Counter(responsesDesc, n, server.Transport(t).String(), rcodeName(rcode))
 			}
 		}
 	}
+	for t, took := range counted.Took {
+		w.Histogram(tookDesc, took.Buckets[:], took.Seconds, server.Transport(t).String())
+	}
+	w.Histogram(tookLaterDesc, counted.TookLater.Buckets[:], counted.TookLater.Seconds)
 	for e, n := range counted.Events {
-		counter(eventsDesc, n, server.Event(e).String())
+		w.Counter(eventsDesc, n, server.Event(e).String())
 	}
 	cfg := now.view.Config
 	for i := range cfg.Rules {
 		status := ruleStatus(now, i, counted)
-		counter(ruleDesc, status.Queries, status.Name)
+		w.Counter(ruleDesc, status.Queries, status.Name)
 		for j, clause := range status.Clauses {
-			counter(clauseDesc, clause.Answered, status.Name, strconv.Itoa(j+1), clause.Group)
-			gauge(liveDesc, float64(clause.Live), status.Name, strconv.Itoa(j+1), clause.Group)
+			w.Counter(clauseDesc, clause.Answered, status.Name, strconv.Itoa(j+1), clause.Group)
+			w.Gauge(liveDesc, float64(clause.Live), status.Name, strconv.Itoa(j+1), clause.Group)
 		}
 	}
 	for i := range cfg.Answers {
 		a, st := &cfg.Answers[i], now.answers[i]
 		center := dataCenterName(cfg, a.DataCenter)
-		counter(answerDesc, counted.Answers[a.Name], a.Name)
+		w.Counter(answerDesc, counted.Answers[a.Name], a.Name)
 		for _, name := range []string{"up", "down", "unknown", "suspended"} {
-			gauge(stateDesc, truth(stateName(st.State) == name), a.Name, center, name)
+			w.Truth(stateDesc, stateName(st.State) == name, a.Name, center, name)
 		}
 		if st.HasLoad {
-			gauge(loadDesc, float64(st.Load), a.Name, center)
+			w.Gauge(loadDesc, float64(st.Load), a.Name, center)
 		}
 	}
 	for i := range cfg.DataCenters {
 		if dc := &cfg.DataCenters[i]; dc.Controller != "" {
-			gauge(controllerDesc, truth(c.d.watches.Controller(dc.Name).Connected), dc.Name)
+			w.Truth(controllerDesc, c.d.watches.Controller(dc.Name).Connected, dc.Name)
 		}
 	}
-	gauge(loadedDesc, float64(now.compiled.loadedAt.UnixMilli())/1000)
-	gauge(refusedDesc, truth(now.notRunning() != ""))
-	gauge(tcpDesc, float64(c.d.server.Connections()))
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+	w.Gauge(loadedDesc, float64(now.compiled.loadedAt.UnixMilli())/1000)
+	w.Truth(refusedDesc, now.notRunning() != "")
+	w.Gauge(tcpDesc, float64(c.d.server.Connections()))
 }

@@ -2,6 +2,7 @@ package healthd
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -81,6 +82,13 @@ func (b *board) hasFallen(k backendKey) bool {
 	defer b.mu.Unlock()
 	_, ok := b.fallen[k]
 	return ok
+}
+
+// all returns the verdicts as they stand.
+func (b *board) all() map[backendKey]verdict {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.verdicts)
 }
 
 // takeNews returns the verdicts that changed since they were last taken by either method.

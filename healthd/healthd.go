@@ -25,6 +25,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/healthd/check"
 	"github.com/sluicelb/sluice/healthd/probe"
+	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/internal/task"
@@ -47,8 +48,9 @@ type Config struct {
 	// ReportInterval is the time between full reports, and the longest that a report may take.
 	ReportInterval time.Duration // default DefaultReportInterval
 	// MaxProbes bounds the probes under way. When it is reached verdicts come later, never wrong.
-	MaxProbes int          // default DefaultMaxProbes
-	Log       *slog.Logger // default: discards
+	MaxProbes int           // default DefaultMaxProbes
+	Metrics   *rpc.Listener // for Prometheus, see metrics.Listen; nil: none
+	Log       *slog.Logger  // default: discards
 }
 
 // Daemon is one health daemon.
@@ -62,6 +64,8 @@ type Daemon struct {
 	log            *slog.Logger
 	board          *board
 	scheduler      *scheduler
+	connected      atomic.Bool   // the controller takes reports
+	metrics        *rpc.Listener // nil: none
 	ready          chan struct{}
 	readyOnce      sync.Once
 }
@@ -95,6 +99,7 @@ func New(c Config) (*Daemon, error) {
 	}
 	b := newBoard()
 	return &Daemon{
+		metrics:        c.Metrics,
 		client:         client,
 		security:       c.Security,
 		find:           find,
@@ -143,7 +148,13 @@ func (d *Daemon) Ready() <-chan struct{} { return d.ready }
 // Run checks and reports until ctx ends. It survives every loss of the controller.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer func() { d.client.Close() }() // whichever it is by then
-	return task.Run(ctx, task.Task{Name: "checks", Run: d.scheduler.Run}, task.Task{Name: "reports", Run: d.keepTalking})
+	tasks := []task.Task{{Name: "checks", Run: d.scheduler.Run}, {Name: "reports", Run: d.keepTalking}}
+	if d.metrics != nil {
+		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
+			return metrics.Serve(ctx, d.metrics, "healthd", d)
+		}})
+	}
+	return task.Run(ctx, tasks...)
 }
 
 // Pauses between attempts to reach the controller: doubled from the first to the last, less up to a half at
@@ -161,8 +172,10 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 		d.look()
 		err := d.talk(ctx, func() {
 			connected = true
+			d.connected.Store(true)
 			d.log.Info("controller connected", "controller", d.client.Address)
 		})
+		d.connected.Store(false)
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -13,8 +13,9 @@ import (
 // scheduler has the engine run the checks of backends, and keeps the verdicts on the board.
 type scheduler struct {
 	*probe.Engine
-	log   *slog.Logger
-	board *board
+	log     *slog.Logger
+	board   *board
+	figures figures
 }
 
 // set is all there is to check.
@@ -36,7 +37,7 @@ type checkStatus struct {
 }
 
 func newScheduler(log *slog.Logger, b *board, maxProbes int) *scheduler {
-	return &scheduler{probe.New(probe.Config{Log: log, MaxProbes: maxProbes}), log, b}
+	return &scheduler{probe.New(probe.Config{Log: log, MaxProbes: maxProbes}), log, b, newFigures()}
 }
 
 // replace makes want all there is to check. It returns once the engine has taken it over.
@@ -50,7 +51,8 @@ func (s *scheduler) replace(ctx context.Context, want set) error {
 	for i, t := range want.targets {
 		b, c := backends[t.question.backend], &checkStatus{host: t.question.kind == "icmp"}
 		b.checks = append(b.checks, c)
-		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Check: t.check, Report: func(now probe.Status) {
+		asked := s.figures.watch(t.question.kind, t.check)
+		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Check: asked, Report: func(now probe.Status) {
 			c.Status = now
 			if taken { // until then some checks have not told what they know
 				s.judge(b)

@@ -100,6 +100,7 @@ func TestConstants(t *testing.T) {
 		"VIP_SIZE":         limits.VIPSize,
 		"SLOT_SIZE":        limits.SlotSize,
 		"MOVING_SIZE":      limits.MovingSize,
+		"BANKS":            limits.Banks,
 		"BACKEND_SIZE":     limits.BackendSize,
 		"STATION_SIZE":     limits.StationSize,
 		"DROP_NO_SERVICE":  int(limits.DropNoService),

@@ -44,6 +44,8 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
     // everything through.
     @name(".report_meter")
     meter(METER_SIZE, MeterType.packets) report_meter;
+    @name(".report_unsent")
+    counter(METER_SIZE, CounterType.packets) report_unsent; // reports that the meter held back, by port
 
     apply {
         if (hdr.packet_out.isValid()) {
@@ -95,6 +97,8 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
                         disowned_t report = { meta.disowned_mac, (bit<16>) standard_metadata.ingress_port, meta.disowned };
                         digest<disowned_t>(1, report);
                     }
+                } else {
+                    report_unsent.count((bit<32>) standard_metadata.ingress_port);
                 }
             }
         }

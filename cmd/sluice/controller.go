@@ -37,6 +37,7 @@ var controllerCommand = &cli.Command{
 		allowFlag(controllerRoles...),
 		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; without it, nowhere", loadreport.DefaultPort)},
 		&cli.PathFlag{Name: "load-report-key-file", Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},
+		metricsFlag(),
 		logLevelFlag(),
 	}, tlsFlags(), etcdFlags()),
 	Action: action(runController),
@@ -79,6 +80,9 @@ func runController(c *cli.Context, _ []string) error {
 			return usageError(fmt.Errorf("--listen: %w", err))
 		}
 	}
+	if err := checkMetrics(c, shown); err != nil {
+		return err
+	}
 	who, err := access(c, controllerRoles...)
 	if err != nil {
 		return usageError(err)
@@ -96,6 +100,7 @@ func runController(c *cli.Context, _ []string) error {
 		Identity:      shown,
 		PlainSwitches: c.Bool(insecure),
 
+		Metrics:        c.String("metrics"),
 		LoadReport:     c.String("load-report"),
 		LoadReportKeys: c.Path("load-report-key-file"),
 	})

@@ -28,6 +28,7 @@ var healthdCommand = &cli.Command{
 		&cli.StringFlag{Name: "name", DefaultText: "the host's name", Usage: "`NAME` of this healthd in its reports; two that report to one controller need two"},
 		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
 		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
+		metricsFlag(),
 		logLevelFlag(),
 	}, tlsFlags()...),
 	Action: action(runHealthd),
@@ -60,12 +61,20 @@ func runHealthd(c *cli.Context, _ []string) error {
 	if c.IsSet("controller") {
 		controller = c.String("controller")
 	}
+	shown, err := listenMetrics(c, sec.Identity, log)
+	if err != nil {
+		return err
+	}
+	if shown != nil {
+		defer shown.Close()
+	}
 	d, err := healthd.New(healthd.Config{
 		Name:           c.String("name"),
 		Controller:     controller,
 		Security:       sec,
 		ReportInterval: c.Duration("report-interval"),
 		MaxProbes:      c.Int("max-probes"),
+		Metrics:        shown,
 		Log:            log,
 	})
 	if err != nil {

@@ -35,6 +35,7 @@ var switchCommand = &cli.Command{
 		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort, Usage: "`ID` of the port for packet-ins and packet-outs"},
 		&cli.StringSliceFlag{Name: "port", Usage: "`ID=INTERFACE`, a port of the switch; as often as there are ports"},
 		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on where that is there, for tcpdump"},
+		metricsFlag(),
 		logLevelFlag(),
 	}, tlsFlags()...),
 	Action: action(runSwitch),
@@ -87,6 +88,13 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	if err != nil {
 		return usageError(err)
 	}
+	figures, err := listenMetrics(c, shown, log)
+	if err != nil {
+		return err
+	}
+	if figures != nil {
+		defer figures.Close()
+	}
 	sw := softswitch.New(softswitch.Config{
 		DeviceID: c.Uint64("device-id"), CPUPort: uint16(c.Uint("cpu-port")), Log: log,
 	})
@@ -126,7 +134,7 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 		listeners = append(listeners, l)
 		log.Info("P4Runtime server", "address", l.Address(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
 	}
-	err = task.Serve(c.Context, sw.Role(listeners...), log)
+	err = task.Serve(c.Context, sw.Role(figures, listeners...), log)
 	status := sw.Status()
 	for _, p := range ports {
 		n := status.Ports[p.id]

@@ -8,6 +8,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -20,7 +21,13 @@ type Counters struct {
 	Backend map[rows.BackendID]Count
 	Pinned  map[packet.MAC]Count // what came under the MAC of a pinned station, by whatever port
 	Tally   map[string]Count     // why packets went nowhere; cells that counted nothing are absent
+
+	Openings [limits.Banks]uint64         // packets that marked a flow as new, by bank
+	Unsent   map[string]map[uint16]uint64 // what meters held back of what should go up, by kind and port; not 0
 }
+
+// unsent names what the counters of reports that were held back count (p4/sluice.p4, p4/include/l2.p4).
+var unsent = map[string]string{"learn_unsent": "new_station", "report_unsent": "report"}
 
 // tallies names the cells of the counter `tally` (p4/include/headers.p4).
 var tallies = [...]string{
@@ -50,7 +57,7 @@ var errNoSession = errors.New("there is no session")
 // Counters asks the switch, while there is a session. Any goroutine may call it.
 func (d *Device) Counters(ctx context.Context) (Counters, error) {
 	c := Counters{VIP: make(map[rows.VIPKey]Count), Backend: make(map[rows.BackendID]Count),
-		Pinned: make(map[packet.MAC]Count), Tally: make(map[string]Count)}
+		Pinned: make(map[packet.MAC]Count), Tally: make(map[string]Count), Unsent: make(map[string]map[uint16]uint64)}
 	client := d.client.Load()
 	if client == nil {
 		return c, fmt.Errorf("reading the counters: %w", errNoSession)
@@ -59,7 +66,20 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 	if err != nil {
 		return c, err
 	}
-	queries := []*v1.Entity{tally.Query()}
+	openings, err := d.codec.info.Counter("openings")
+	if err != nil {
+		return c, err
+	}
+	queries := []*v1.Entity{tally.Query(), openings.Query()}
+	kinds := make(map[uint32]string)
+	for name, kind := range unsent {
+		array, err := d.codec.info.Counter(name)
+		if err != nil {
+			return c, err
+		}
+		kinds[array.ID], c.Unsent[kind] = kind, make(map[uint16]uint64)
+		queries = append(queries, array.Query())
+	}
 	for _, row := range []rows.Row{rows.VIPRow{}, rows.BackendRow{}, rows.PinnedStationRow{}} {
 		q := d.codec.byTable[row.Kind().Table].query()
 		q.GetTableEntry().CounterData = &v1.CounterData{}
@@ -70,10 +90,7 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 			return c, fmt.Errorf("reading the counters: %w", err)
 		}
 		if cell := e.GetCounterEntry(); cell != nil {
-			i, n := cell.GetIndex().GetIndex(), count(cell.GetData())
-			if i > 0 && i < int64(len(tallies)) && n != (Count{}) {
-				c.Tally[tallies[i]] = n
-			}
+			c.add(cell.GetIndex().GetIndex(), count(cell.GetData()), cell.GetCounterId() == openings.ID, kinds[cell.GetCounterId()])
 			continue
 		}
 		row, ok := d.codec.parseRow(e.GetTableEntry())
@@ -90,6 +107,23 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 		}
 	}
 	return c, nil
+}
+
+// add takes up a cell of a counter: of openings, of what is not sent up, or else of the tally.
+func (c *Counters) add(cell int64, n Count, opened bool, kind string) {
+	switch {
+	case n == (Count{}) || cell < 0:
+	case opened:
+		if cell < limits.Banks {
+			c.Openings[cell] = n.Packets
+		}
+	case kind != "":
+		if cell < limits.MeterSize {
+			c.Unsent[kind][uint16(cell)] = n.Packets
+		}
+	case cell > 0 && cell < int64(len(tallies)):
+		c.Tally[tallies[cell]] = n
+	}
 }
 
 func count(d *v1.CounterData) Count {

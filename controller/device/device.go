@@ -115,6 +115,7 @@ type Device struct {
 	stations atomic.Pointer[Stations] // as of the last look at them; nil: there was none
 
 	sightings sightings
+	times     times
 	met       bool // Meet has returned; for Run's goroutine
 
 	mu     sync.Mutex // guards wanted
@@ -152,6 +153,7 @@ func New(cfg Config, w Wanted) (*Device, error) {
 		codec:   codec,
 		session: p4rt.NewSession(session),
 		changed: make(chan struct{}, 1),
+		times:   newTimes(cfg.Name),
 		wanted:  w,
 	}, nil
 }
@@ -177,7 +179,7 @@ func (d *Device) get() Wanted {
 func (d *Device) Run(ctx context.Context) error {
 	status := Status{Since: time.Now()}
 	return d.session.Run(ctx, func(session context.Context, p *p4rt.Primary) error {
-		r := newReconciler(d, p, &status)
+		r := newReconciler(d, timed{p, d.times.write}, &status)
 		d.client.Store(p.Client)
 		err := r.run(session)
 		d.client.Store(nil)

@@ -223,7 +223,8 @@ func limit(l *learn.Learner, c *codec, want Wanted) {
 // converge writes until the switch holds what is wanted, but for what it refuses.
 func (r *reconciler) converge(ctx context.Context) error {
 	writes := 0
-	last := time.Now()
+	began := time.Now()
+	last := began
 	for {
 		select {
 		case <-r.changed:
@@ -252,6 +253,9 @@ func (r *reconciler) converge(ctx context.Context) error {
 		r.first = false
 		r.status.Applied, r.status.AppliedAt, r.status.Writes = want.Sequence, last, writes
 		r.status.Lacks = rows.Lacks(r.held.Tables, want.Tables)
+		if writes > 0 {
+			r.times.reconcile.Observe(time.Since(began).Seconds())
+		}
 		if len(r.failures.rows) > 0 || len(r.held.foreign) > 0 {
 			r.setState(Degraded)
 		} else if !r.stale {

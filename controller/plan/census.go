@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // Census counts a pool's slots.
@@ -119,6 +120,18 @@ func (p *Pool) Epochs() []uint32 {
 	}
 	slices.Sort(epochs)
 	return epochs
+}
+
+// Banks returns the epoch that has each bank of mark cells, 0 where none has it.
+func (st State) Banks() (banks [limits.Banks]uint32) {
+	for _, p := range st.Pools {
+		for _, slot := range p.Slots {
+			if slot.Epoch != 0 {
+				banks[slot.Bank] = slot.Epoch
+			}
+		}
+	}
+	return banks
 }
 
 // Moving returns the slots that move gradually in the epoch.

@@ -280,8 +280,8 @@ type Zone struct {
 type Server struct {
 	Listen         []netip.AddrPort // UDP and TCP both; empty: --listen must say where. Port 0: any
 	Control        Control
-	Metrics        netip.AddrPort // Prometheus over HTTP, loopback only; invalid: off
-	State          string         // file that keeps what was suspended by hand; empty: not kept
+	Metrics        string // address for Prometheus: loopback, or https; empty: off
+	State          string // file that keeps what was suspended by hand; empty: not kept
 	NSID           string
 	Version        string     // CH TXT version.bind and version.server; empty: REFUSED
 	ID             string     // CH TXT id.server and hostname.bind; empty: REFUSED

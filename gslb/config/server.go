@@ -168,16 +168,16 @@ func (p *parser) accounts(path string, list []string) []string {
 	return list
 }
 
-func (p *parser) metrics(path string, text *string) netip.AddrPort {
+func (p *parser) metrics(path string, text *string) string {
 	if text == nil {
-		return netip.AddrPort{}
+		return ""
 	}
-	at, err := netip.ParseAddrPort(*text)
-	if err != nil || !at.Addr().IsLoopback() {
-		p.Add(path, "must be a loopback address and a port, such as 127.0.0.1:9682, is %s: the metrics have neither TLS nor roles, and are not offered to a network", strict.Quote(*text))
-		return netip.AddrPort{}
+	e, err := endpoint.Parse(*text)
+	if err != nil || e.Unix() || !e.TLS && !e.Local() {
+		p.Add(path, "must be a loopback address and a port, such as 127.0.0.1:9682, or https://host:port, is %s: without TLS the metrics "+
+			"are not offered to a network", strict.Quote(*text))
 	}
-	return at
+	return *text
 }
 
 // filePath reads the path of a file that need not be there yet.

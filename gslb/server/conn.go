@@ -57,10 +57,12 @@ func (c *conn) serve(ctx context.Context) {
 		answer := func(wire []byte) { answers <- wire }
 		q := &query{request: message, from: c.from, tcp: true}
 		var r responder.Response
+		read := time.Now()
 		c.s.cores.with(func(core *core) {
 			core.counts.queries[TCP].Add(1)
 			r = c.s.again(core, q, c.s.respond)
 			if r.Disposition == responder.Reply || r.Disposition == responder.Drop {
+				core.counts.took[TCP].add(1, int64(time.Since(read)))
 				answer(countTCP(core, r))
 			}
 		})
@@ -68,6 +70,7 @@ func (c *conn) serve(ctx context.Context) {
 			late.Add(1)
 			c.s.later(q, r, func(core *core, r responder.Response) {
 				defer late.Done()
+				core.counts.tookLater.add(1, int64(time.Since(read)))
 				answer(countTCP(core, r))
 			})
 		}

@@ -67,6 +67,8 @@ type Counts struct {
 	Kinds     [responder.Kinds]uint64 // responses by kind
 	Rules     map[string][]uint64     // responses by rule and clause; rules without any are left out
 	Answers   map[string]uint64       // responses by answer, the first of each
+	Took      [Transports]Times       // queries that nobody else was asked for
+	TookLater Times                   // queries that were forwarded, or waited for a verdict
 }
 
 // counters are the counts of one core. The core adds; anyone may read.
@@ -75,6 +77,8 @@ type counters struct {
 	queries   [Transports]atomic.Uint64
 	responses [Transports][Rcodes]atomic.Uint64
 	kinds     [responder.Kinds]atomic.Uint64
+	took      [Transports]times
+	tookLater times
 	choices   *choices // replaced by its core only, with tally.mu held
 	_         [64]byte // no other core's counters in the last cache line
 }
@@ -192,6 +196,10 @@ func (t *tally) counts() Counts {
 				total.Responses[i][j] += c.responses[i][j].Load()
 			}
 		}
+		for i := range c.took {
+			total.Took[i].add(&c.took[i])
+		}
+		total.TookLater.add(&c.tookLater)
 		for i := range c.kinds {
 			total.Kinds[i] += c.kinds[i].Load()
 		}

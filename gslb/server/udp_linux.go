@@ -182,6 +182,7 @@ func (u *udpSocket) run(ctx context.Context) error {
 			b.answer(i, handle)
 		}
 		b.flush(n)
+		w.end(n)
 		if w.now-yielded >= yieldEvery {
 			runtime.Gosched()
 			yielded = w.now

@@ -50,5 +50,6 @@ func (u *udpSocket) run(ctx context.Context) error {
 		if n := w.handle(in[:n], from, local{}, out); n > 0 {
 			u.conn.WriteToUDPAddrPort(out[:n], from)
 		}
+		w.end(1)
 	}
 }

@@ -25,7 +25,7 @@ type local struct {
 
 // worker answers the datagrams of one UDP loop. All of its methods are of the loop's goroutine.
 //
-//	for { read a batch; w.begin(); for each { n := w.handle(request, from, at, out); queue out[:n] if n > 0 }; write the batch }
+//	for { read a batch; w.begin(); for each { n := w.handle(request, from, at, out); queue out[:n] if n > 0 }; write the batch; w.end() }
 type worker struct {
 	*core
 	s       *Server
@@ -34,6 +34,7 @@ type worker struct {
 
 	view *responder.View // of this batch
 	now  int64           // of this batch
+	late int             // queries of this batch that are answered by another goroutine
 }
 
 // newWorker makes the worker of one loop. send is for answers that come later, from other goroutines, until the
@@ -45,12 +46,15 @@ func (s *Server) newWorker(send func(wire []byte, to netip.AddrPort, at local)) 
 
 // begin is called before each batch: it takes the newest view and reads the clock.
 func (w *worker) begin() {
-	w.now = time.Now().UnixNano()
+	w.now, w.late = time.Now().UnixNano(), 0
 	if v := w.s.views.load(); v != w.view {
 		w.view = v
 		w.s.tally.follow(w.counts, v.Config)
 	}
 }
+
+// end is called after each batch of n datagrams.
+func (w *worker) end(n int) { w.counts.took[UDP].add(n-w.late, time.Now().UnixNano()-w.now) }
 
 // handle answers one datagram into out, which has maxUDP bytes, and returns how many are to be sent back to from; 0: none, or
 // none yet. It keeps neither request nor out.
@@ -100,8 +104,10 @@ func (w *worker) finish(r *responder.Response, request []byte, from netip.AddrPo
 
 // later answers a query from another goroutine.
 func (w *worker) later(r responder.Response, request []byte, from netip.AddrPort, at local) {
+	w.late++
 	q := &query{request: bytes.Clone(request), from: from, view: w.view, now: w.now}
 	w.s.later(q, r, func(c *core, r responder.Response) {
+		c.counts.tookLater.add(1, time.Now().UnixNano()-q.now)
 		if r.Disposition != responder.Reply {
 			c.counts.event(DroppedMalformed)
 			return

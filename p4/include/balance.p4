@@ -136,6 +136,8 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
     register<bit<32>>(262144) mark_1;
     @name(".mark_2")
     register<bit<32>>(262144) mark_2;
+    @name(".openings")
+    counter(BANKS, CounterType.packets) openings; // packets that marked, by bank: what a false positive follows from
 
     @name(".backend_packets")
     direct_counter(CounterType.packets_and_bytes) backend_packets;
@@ -175,6 +177,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
                         if (meta.backend_id != 0) {
                             mark_1.write(cell_1, meta.epoch);
                             mark_2.write(cell_2, meta.epoch);
+                            openings.count((bit<32>) meta.bank);
                         }
                     } else {
                         mark_1.read(meta.mark_1, cell_1);

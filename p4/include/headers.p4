@@ -47,6 +47,8 @@ const bit<32> DROP_LAND = 15;      // for a VIP, and from it
 const bit<32> DROP_ARP_SPOOF = 16; // ARP that gives the address of a pinned station to another MAC
 const bit<32> TALLY_SIZE = 32;
 
+const bit<32> BANKS = 4; // of mark cells: as many moves may be told apart at a time
+
 // packet_in.reason
 const bit<16> REASON_NONE = 0;
 const bit<16> REASON_ARP_CLAIM = 1;

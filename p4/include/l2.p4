@@ -63,6 +63,8 @@ control Learning(inout headers_t hdr, inout metadata_t meta,
     // cells let everything through.
     @name(".learn_meter")
     meter(METER_SIZE, MeterType.packets) learn_meter;
+    @name(".learn_unsent")
+    counter(METER_SIZE, CounterType.packets) learn_unsent; // notices that the meter held back, by port
 
     apply {
         if (meta.claim == 0 && meta.pinned == 0) {
@@ -73,6 +75,8 @@ control Learning(inout headers_t hdr, inout metadata_t meta,
                 if (meta.color == GREEN) {
                     learn_t report = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
                     digest<learn_t>(1, report);
+                } else {
+                    learn_unsent.count((bit<32>) standard_metadata.ingress_port);
                 }
             }
         }

@@ -25,6 +25,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/backlog"
@@ -216,13 +217,18 @@ func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
 
 // RunAndServe runs the switch and offers its service on all until ctx ends.
 func (s *Switch) RunAndServe(ctx context.Context, all ...net.Listener) error {
-	return s.Role(all...).Run(ctx)
+	return s.Role(nil, all...).Run(ctx)
 }
 
 // Role is the switch as the work of a process: its ports, and its service on all. It is ready once it runs, for the
 // sockets are open already.
-func (s *Switch) Role(all ...net.Listener) task.Role {
+func (s *Switch) Role(shown *rpc.Listener, all ...net.Listener) task.Role {
 	tasks := []task.Task{{Name: "ports", Run: s.Run}}
+	if shown != nil {
+		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
+			return metrics.Serve(ctx, shown, RoleName, s)
+		}})
+	}
 	for _, l := range all {
 		tasks = append(tasks, task.Task{Name: "P4Runtime", Run: func(ctx context.Context) error { return s.Serve(ctx, l) }})
 	}

@@ -1,0 +1,331 @@
+package controller
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/telemetry"
+	"github.com/sluicelb/sluice/internal/metrics"
+	"github.com/sluicelb/sluice/p4/limits"
+)
+
+// scrapeTime is how long a scrape waits for the loop and the switches. Prometheus gives up after 10 s by default.
+const scrapeTime = 5 * time.Second
+
+// figures is what Prometheus sees of a controller: of one that stands by, that it does. All that it says of switches,
+// VIPs and backends follows from the status, and from the snapshot that the status is made of, at each scrape.
+type figures struct {
+	leads  atomic.Pointer[service] // nil: it stands by
+	saves  prometheus.Histogram
+	failed prometheus.Counter
+
+	mu     sync.Mutex                 // guards epochs
+	epochs map[string][]epochOpenings // of each switch, by bank
+}
+
+// epochOpenings is what a switch had counted in a bank when its epoch was seen first.
+type epochOpenings struct {
+	epoch uint32
+	began uint64
+}
+
+func newFigures() *figures {
+	return &figures{
+		saves: metrics.Times("sluice_controller_store_save_seconds", "How long writes to the store took, those that failed too.", nil),
+		failed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_controller_store_save_failures_total", Help: "Writes to the store that failed.",
+		}),
+		epochs: make(map[string][]epochOpenings),
+	}
+}
+
+// saved counts a write to the store.
+func (f *figures) saved(took time.Duration, err error) {
+	f.saves.Observe(took.Seconds())
+	if err != nil {
+		f.failed.Inc()
+	}
+}
+
+func figure(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sluice_controller_"+name, help, labels, nil)
+}
+
+var (
+	leaderFigure   = figure("leader", "1 while this controller leads, 0 while it stands by.")
+	revisionFigure = figure("intent_revision", "Revision of the running configuration.")
+	appliedFigure  = figure("intent_applied_timestamp_seconds", "When the running configuration was applied.")
+	frozenFigure   = figure("store_frozen", "1 while the store does not answer, so that the configuration cannot be changed.")
+	reportedFigure = figure("health_reported_timestamp_seconds", "When a healthd reported last.")
+	healthdFigure  = figure("healthd_connected", "1 while a healthd watches the checks.")
+	concernsFigure = figure("concerns", "Things that are not as they should be; sluice status lists them.", "severity")
+
+	stateFigure     = figure("switch_state", "1 for the state that the switch is in.", "switch", "state")
+	connectsFigure  = figure("switch_connects_total", "Times that the switch was connected and read back.", "switch")
+	writtenFigure   = figure("switch_entries_written_total", "Table entries written, those of learned stations not counted.", "switch")
+	heldFigure      = figure("switch_rows", "Rows of the plan that the switch holds.", "switch")
+	refusedFigure   = figure("switch_refused_updates", "Updates that the switch refuses now, which are tried again.", "switch")
+	stationsFigure  = figure("switch_stations", "Stations learned.", "switch")
+	fullFigure      = figure("switch_stations_full", "1 while new stations are not learned, so that frames to them are flooded.", "switch")
+	unmeteredFigure = figure("switch_unmetered", "1 while the switch does not meter what it sends up.", "switch")
+	droppedFigure   = figure("switch_dropped_packets_total", "Packets that the pipeline dropped, by reason.", "switch", "reason")
+	mendedFigure    = figure("switch_mended_packets_total", "Packets that went on changed, by reason.", "switch", "reason")
+	unsentFigure    = figure("switch_meter_drops_total", "Reports to the controller that a meter held back, by kind and port.", "switch", "kind", "port")
+	openingsFigure  = figure("switch_openings_total", "Packets that opened a flow on a moving slot and were marked, by bank of cells.", "switch", "bank")
+	falseFigure     = figure("predicted_false_positive_ratio",
+		"Of the flows that were open when the moves of a bank began, the share that is taken for new: (openings/65536)^2, by what was "+
+			"opened since the first scrape that saw the moves.", "switch", "bank")
+
+	portUpFigure       = figure("switch_port_up", "1 while the port is up.", "switch", "port", "name")
+	portReceivedFigure = figure("switch_port_received_packets_total", "Frames received.", "switch", "port", "name")
+	portLostFigure     = figure("switch_port_received_dropped_packets_total", "Frames lost before the pipeline.", "switch", "port", "name")
+	portSentFigure     = figure("switch_port_sent_packets_total", "Frames sent.", "switch", "port", "name")
+	portUnsentFigure   = figure("switch_port_sent_dropped_packets_total", "Frames that could not be sent.", "switch", "port", "name")
+
+	vipStateFigure   = figure("vip_state", "1 for the state that the VIP is in.", "vip", "state")
+	vipLoadFigure    = figure("vip_load", "Load of the VIP as told to gslb: 0 idle to 254 full, 255 no traffic may come.", "vip")
+	vipPacketsFigure = figure("vip_packets_total", "Packets for the VIP.", "switch", "vip")
+	vipBytesFigure   = figure("vip_bytes_total", "Bytes of frames for the VIP.", "switch", "vip")
+
+	slotsFigure   = figure("pool_slots", "Slots of the pool.", "pool")
+	movingFigure  = figure("pool_moving_slots", "Slots whose old flows the backend serves that they came from.", "pool")
+	waitingFigure = figure("pool_waiting_slots", "Slots that should move and cannot yet.", "pool")
+	unownedFigure = figure("pool_unowned_slots", "Slots without a backend.", "pool")
+	epochsFigure  = figure("pool_epochs", "Sets of moves under way.", "pool")
+	floorFigure   = figure("pool_grace_held", "1 while the grace of backends that are down does not end, as so much fell at once.", "pool")
+
+	healthFigure         = figure("backend_health", "1 for the verdict on the backend.", "pool", "backend", "health")
+	uncheckedFigure      = figure("backend_unchecked", "1 while the backend cannot be asked, so that its verdict is an old one.", "pool", "backend")
+	weightFigure         = figure("backend_weight", "Weight of the backend, 0 where it is disabled.", "pool", "backend")
+	backendSlotsFigure   = figure("backend_slots", "Slots whose new flows go to the backend.", "pool", "backend")
+	backendShareFigure   = figure("backend_slot_share", "Share of the pool's slots whose new flows go to the backend.", "pool", "backend")
+	wantedShareFigure    = figure("backend_weight_share", "Share that the weights of those that may get new flows give the backend.", "pool", "backend")
+	movingOutFigure      = figure("backend_moving_out_slots", "Slots that have moved away and whose old flows the backend serves yet.", "pool", "backend")
+	drainFigure          = figure("backend_draining", "1 while the backend is drained by an operator.", "pool", "backend")
+	backendPacketsFigure = figure("backend_packets_total", "Packets sent to the backend.", "switch", "pool", "backend")
+	backendBytesFigure   = figure("backend_bytes_total", "Bytes of frames sent to the backend.", "switch", "pool", "backend")
+
+	claimsFigure = figure("arp_claims_total", "ARP messages by which somebody else claimed a VIP, of those that the switch reported.", "switch", "port", "vip")
+	spoofsFigure = figure("spoofed_frames_total", "Frames of somebody who passed for a station, of those that the switch reported.", "switch", "port", "station")
+)
+
+// Describe implements prometheus.Collector: what there is depends on the configuration.
+func (f *figures) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (f *figures) Collect(ch chan<- prometheus.Metric) {
+	e := exposition{metrics.Writer{To: ch}}
+	f.saves.Collect(ch)
+	f.failed.Collect(ch)
+	s := f.leads.Load()
+	e.Truth(leaderFigure, s != nil)
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+	defer cancel()
+	all, err := s.see(ctx)
+	if err != nil {
+		return // it is ending, or busy for longer than Prometheus waits
+	}
+	for _, d := range all.devices {
+		d.Collect(ch)
+	}
+	m := all.status
+	e.daemon(m)
+	for _, p := range m.Pools {
+		e.pool(p)
+	}
+	for _, v := range m.Vips {
+		e.vip(v)
+	}
+	for _, sw := range m.Switches {
+		e.device(sw)
+		if sample, ok := all.sampled[sw.Name]; ok && sample.CountersErr == nil {
+			e.counted(sw, m, sample, all.in.keys)
+			f.openings(e, sw.Name, sample, all.banks)
+		}
+	}
+	f.forget(m)
+	e.noise(m)
+}
+
+// openings tells what was opened, and what follows from it.
+func (f *figures) openings(e exposition, name string, sample telemetry.Sample, banks [limits.Banks]uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.epochs[name]
+	if known == nil {
+		known = make([]epochOpenings, limits.Banks)
+		f.epochs[name] = known
+	}
+	for bank, n := range sample.Counters.Openings {
+		label := strconv.Itoa(bank)
+		e.Counter(openingsFigure, n, name, label)
+		k := &known[bank]
+		if k.epoch != banks[bank] || n < k.began { // or the switch counts from zero again
+			*k = epochOpenings{banks[bank], n}
+		}
+		if k.epoch != 0 {
+			share := min(float64(n-k.began)/65536, 1)
+			e.Gauge(falseFigure, share*share, name, label)
+		}
+	}
+}
+
+// forget lets go of switches that are gone.
+func (f *figures) forget(m *api.GetStatusResponse) {
+	there := make(map[string]bool)
+	for _, sw := range m.Switches {
+		there[sw.Name] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.epochs, func(name string, _ []epochOpenings) bool { return !there[name] })
+}
+
+// exposition writes the metrics of a controller.
+type exposition struct{ metrics.Writer }
+
+func (e exposition) daemon(m *api.GetStatusResponse) {
+	e.Gauge(revisionFigure, float64(m.IntentRevision))
+	e.Gauge(appliedFigure, float64(m.IntentAppliedAt.AsTime().UnixMilli())/1000)
+	e.Truth(frozenFigure, m.Frozen != "")
+	e.Truth(healthdFigure, m.HealthConnected)
+	if m.HealthReportedAt != nil {
+		e.Gauge(reportedFigure, float64(m.HealthReportedAt.AsTime().UnixMilli())/1000)
+	}
+	number := make(map[api.Concern_Severity]int)
+	for _, c := range m.Concerns {
+		number[c.Severity]++
+	}
+	e.Gauge(concernsFigure, float64(number[api.Concern_SEVERITY_WARNING]), "warning")
+	e.Gauge(concernsFigure, float64(number[api.Concern_SEVERITY_CRITICAL]), "critical")
+}
+
+func (e exposition) pool(p *api.PoolStatus) {
+	e.Gauge(slotsFigure, float64(p.Slots), p.Name)
+	e.Gauge(movingFigure, float64(p.Moving), p.Name)
+	e.Gauge(waitingFigure, float64(p.Waiting), p.Name)
+	e.Gauge(unownedFigure, float64(p.Unowned), p.Name)
+	e.Gauge(epochsFigure, float64(p.Epochs), p.Name)
+	e.Truth(floorFigure, p.Held != "", p.Name)
+	var sum float64
+	gets := func(b *api.BackendStatus) bool {
+		return b.Enabled && b.Admin != api.Admin_ADMIN_DRAIN && b.Health != api.Health_HEALTH_DOWN && b.Health != api.Health_HEALTH_FAILING
+	}
+	for _, b := range p.Backends {
+		if gets(b) {
+			sum += float64(b.Weight)
+		}
+	}
+	for _, b := range p.Backends {
+		of := []string{p.Name, b.Name}
+		e.States(healthFigure, "HEALTH_", api.Health_name, int32(b.Health), of...)
+		e.Truth(uncheckedFigure, b.UncheckedReason != "", of...)
+		weight := 0.
+		if b.Enabled {
+			weight = float64(b.Weight)
+		}
+		e.Gauge(weightFigure, weight, of...)
+		e.Gauge(backendSlotsFigure, float64(b.Slots), of...)
+		if p.Slots > 0 {
+			e.Gauge(backendShareFigure, float64(b.Slots)/float64(p.Slots), of...)
+		}
+		share := 0.
+		if gets(b) && sum > 0 {
+			share = weight / sum
+		}
+		e.Gauge(wantedShareFigure, share, of...)
+		e.Gauge(movingOutFigure, float64(b.MovingOut), of...)
+		e.Truth(drainFigure, b.Admin == api.Admin_ADMIN_DRAIN, of...)
+	}
+}
+
+func (e exposition) vip(v *api.VIPStatus) {
+	e.States(vipStateFigure, "STATE_", api.VIPStatus_State_name, int32(v.State), v.Name)
+	if !v.Unseen {
+		e.Gauge(vipLoadFigure, float64(v.Load), v.Name)
+	}
+}
+
+func (e exposition) device(sw *api.SwitchStatus) {
+	e.States(stateFigure, "STATE_", api.SwitchStatus_State_name, int32(sw.State), sw.Name)
+	e.Counter(connectsFigure, sw.Connects, sw.Name)
+	e.Counter(writtenFigure, sw.EntriesWritten, sw.Name)
+	if sw.State == api.SwitchStatus_STATE_DISCONNECTED {
+		return // the rest is of before
+	}
+	e.Gauge(heldFigure, float64(sw.RowsHeld), sw.Name)
+	e.Gauge(refusedFigure, float64(sw.FailedTotal), sw.Name)
+	e.Gauge(stationsFigure, float64(sw.Stations), sw.Name)
+	e.Truth(fullFigure, sw.StationsFull != "", sw.Name)
+	e.Truth(unmeteredFigure, sw.Unmetered != "", sw.Name)
+	for _, p := range sw.Ports {
+		of := []string{sw.Name, strconv.FormatUint(uint64(p.Id), 10), p.Name}
+		e.Truth(portUpFigure, p.State == "up", of...)
+		e.Counter(portReceivedFigure, p.Received, of...)
+		e.Counter(portLostFigure, p.ReceivedDropped, of...)
+		e.Counter(portSentFigure, p.Sent, of...)
+		e.Counter(portUnsentFigure, p.SentDropped, of...)
+	}
+}
+
+// counted tells what a switch has counted. Only what the configuration names is told by name.
+func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, sample telemetry.Sample, keys map[string]rows.VIPKey) {
+	c, name := sample.Counters, sw.Name
+	for _, v := range m.Vips {
+		if n, ok := c.VIP[keys[v.Name]]; ok {
+			e.Counter(vipPacketsFigure, n.Packets, name, v.Name)
+			e.Counter(vipBytesFigure, n.Bytes, name, v.Name)
+		}
+	}
+	for _, p := range m.Pools {
+		for _, b := range p.Backends {
+			if n, ok := c.Backend[rows.BackendID(b.Id)]; ok {
+				e.Counter(backendPacketsFigure, n.Packets, name, p.Name, b.Name)
+				e.Counter(backendBytesFigure, n.Bytes, name, p.Name, b.Name)
+			}
+		}
+	}
+	for kind, ports := range c.Unsent {
+		for port, n := range ports {
+			e.Counter(unsentFigure, n, name, kind, strconv.Itoa(int(port)))
+		}
+	}
+	for reason, n := range sw.Tallies {
+		e.Counter(droppedFigure, n.Packets, name, strings.TrimPrefix(reason, "drop_"))
+	}
+	for reason, n := range sw.Mended {
+		e.Counter(mendedFigure, n.Packets, name, reason)
+	}
+}
+
+// noise adds up who claims and who passes for whom: MACs, which can be invented, are left out.
+func (e exposition) noise(m *api.GetStatusResponse) {
+	type key struct{ sw, port, of string }
+	claims, spoofs := make(map[key]uint64), make(map[key]uint64)
+	for _, c := range m.ArpClaims {
+		if !c.Disowned {
+			claims[key{c.Switch, strconv.FormatUint(uint64(c.Port), 10), c.VipAddress}] += c.Count
+		}
+	}
+	for _, s := range m.Spoofs {
+		spoofs[key{s.Switch, strconv.FormatUint(uint64(s.Port), 10), s.Station}] += s.Frames
+	}
+	for k, n := range claims {
+		e.Counter(claimsFigure, n, k.sw, k.port, k.of)
+	}
+	for k, n := range spoofs {
+		e.Counter(spoofsFigure, n, k.sw, k.port, k.of)
+	}
+}

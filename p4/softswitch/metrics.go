@@ -1,0 +1,60 @@
+package softswitch
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicelb/sluice/internal/metrics"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
+)
+
+func figure(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sluice_switch_"+name, help, labels, nil)
+}
+
+var (
+	programFigure     = figure("programmed", "1 while there is a program that forwards.")
+	entriesFigure     = figure("table_entries", "Entries of the table.", "table")
+	sizeFigure        = figure("table_size", "Entries that the table has room for.", "table")
+	upFigure          = figure("port_up", "1 while the port is up.", "port", "name")
+	receivedFigure    = figure("port_received_packets_total", "Frames received.", "port", "name")
+	lostFigure        = figure("port_received_dropped_packets_total", "Frames lost before the pipeline.", "port", "name")
+	sentFigure        = figure("port_sent_packets_total", "Frames sent.", "port", "name")
+	unsentFigure      = figure("port_sent_dropped_packets_total", "Frames that could not be sent.", "port", "name")
+	unprogrammed      = figure("unprogrammed_packets_total", "Frames that came before there was a program.")
+	unconnected       = figure("unconnected_packets_total", "Frames for a port that is not there.")
+	undeliveredFigure = figure("undelivered_messages_total", "Stream messages that clients were too slow for.", "kind")
+)
+
+// Describe implements prometheus.Collector: what there is depends on the ports and the program.
+func (s *Switch) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (s *Switch) Collect(ch chan<- prometheus.Metric) {
+	w := metrics.Writer{To: ch}
+	status, program := s.Status(), s.program.Load()
+	w.Truth(programFigure, program != nil)
+	if program != nil {
+		for _, t := range program.Tables() {
+			w.Gauge(entriesFigure, float64(t.Len()), t.Name())
+			w.Gauge(sizeFigure, float64(t.Size()), t.Name())
+		}
+	}
+	for id, p := range status.Ports {
+		of := []string{strconv.Itoa(int(id)), p.Name}
+		w.Truth(upFigure, p.Status == port.Up, of...)
+		w.Counter(receivedFigure, p.Received, of...)
+		w.Counter(lostFigure, p.ReceiveDropped, of...)
+		w.Counter(sentFigure, p.Sent, of...)
+		w.Counter(unsentFigure, p.SendDropped, of...)
+	}
+	w.Counter(unprogrammed, status.Unprogrammed)
+	w.Counter(unconnected, status.Unconnected)
+	for kind, n := range map[string]uint64{
+		"idle_timeout": status.Undelivered.IdleTimeouts, "digest": status.Undelivered.Digests,
+		"error": status.Undelivered.Errors, "packet_in": status.Undelivered.PacketIns,
+	} {
+		w.Counter(undeliveredFigure, n, kind)
+	}
+}

@@ -270,7 +270,7 @@ func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []str
 	}
 }
 
-// readCounters reads every direct counter, the tally and the rates of what goes up, by name.
+// readCounters reads every counter and the rates of what goes up, by name.
 func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 	var got []string
 	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot_old", "backend"} {
@@ -288,19 +288,21 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 			got = append(got, fmt.Sprintf("%s %v %d packets %d bytes", name, entry.Match, entry.Counter.Packets, entry.Counter.Bytes))
 		}
 	}
-	tally, err := p.Info().Counter("tally")
-	if err != nil {
-		return nil, err
-	}
-	for entity, err := range p.Read(ctx, tally.Query()) {
-		if err != nil {
-			return nil, fmt.Errorf("reading the tally: %w", err)
-		}
-		cell, err := p.Info().DecodeCell(entity.GetCounterEntry())
+	for _, name := range []string{"tally", "openings", "learn_unsent", "report_unsent"} {
+		array, err := p.Info().Counter(name)
 		if err != nil {
 			return nil, err
 		}
-		got = append(got, fmt.Sprintf("tally[%d] %d packets %d bytes", cell.Index, cell.Packets, cell.Bytes))
+		for entity, err := range p.Read(ctx, array.Query()) {
+			if err != nil {
+				return nil, fmt.Errorf("reading the counter %s: %w", name, err)
+			}
+			cell, err := p.Info().DecodeCell(entity.GetCounterEntry())
+			if err != nil {
+				return nil, err
+			}
+			got = append(got, fmt.Sprintf("%s[%d] %d packets %d bytes", name, cell.Index, cell.Packets, cell.Bytes))
+		}
 	}
 	meter, err := p.Info().Meter("report_meter")
 	if err != nil {

@@ -205,6 +205,9 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		}
 	}
 	db, state, err := store.Open(ctx, c.cfg.Store)
+	if err != nil && ctx.Err() != nil {
+		return nil // it has ended before it began
+	}
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,8 @@ type options struct {
 	keys      string       // their keys' file
 	interval  time.Duration
 	identity  *rpc.Identity
-	plain     bool // switches beyond this machine may be spoken to in plain text
+	metrics   string // where they are shown
+	plain     bool   // switches beyond this machine may be spoken to in plain text
 }
 
 func startController(t testing.TB, o options) *daemon {
@@ -229,6 +230,7 @@ func tryController(t testing.TB, o options) (*daemon, error) {
 		Identity:      o.identity,
 		PlainSwitches: o.plain,
 
+		Metrics:        o.metrics,
 		LoadReport:     o.reports,
 		LoadReportKeys: o.keys,
 		LoadInterval:   o.interval,

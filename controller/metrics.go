@@ -150,7 +150,8 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, sw := range m.Switches {
 		e.device(sw)
-		if sample, ok := all.sampled[sw.Name]; ok && sample.CountersErr == nil {
+		lost := sw.State == api.SwitchStatus_STATE_DISCONNECTED // the sample may be of just before
+		if sample, ok := all.sampled[sw.Name]; ok && sample.CountersErr == nil && !lost {
 			e.counted(sw, m, sample, all.in.keys)
 			f.openings(e, sw.Name, sample, all.banks)
 		}

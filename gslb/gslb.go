@@ -232,6 +232,7 @@ func (d *Daemon) listen(c *config.Config) (err error) {
 		if d.metrics, err = metrics.Listen(address, d.cfg.Identity, d.log); err != nil {
 			return fmt.Errorf("server.metrics: %w", err)
 		}
+		d.log.Info("metrics are shown", "address", d.metrics.Address())
 	}
 	return nil
 }

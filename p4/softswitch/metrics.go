@@ -37,6 +37,9 @@ func (s *Switch) Collect(ch chan<- prometheus.Metric) {
 	w.Truth(programFigure, program != nil)
 	if program != nil {
 		for _, t := range program.Tables() {
+			if len(t.Keys()) == 0 {
+				continue // the compiler's, for a statement
+			}
 			w.Gauge(entriesFigure, float64(t.Len()), t.Name())
 			w.Gauge(sizeFigure, float64(t.Size()), t.Name())
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -67,13 +66,12 @@ func runController(c *cli.Context, _ []string) error {
 	if etcd == nil {
 		etcd = shown
 	}
-	stored := store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd")}
-	if stored.TLS, err = checkEtcd(stored.Endpoints, rpc.Security{Identity: etcd, Plaintext: c.Bool(insecure)}); err != nil {
+	stored := store.Config{Dir: c.Path("data-dir"), Endpoints: c.StringSlice("etcd"), Security: rpc.Security{
+		Identity: etcd, Oldest: tls.VersionTLS12, Plaintext: c.Bool(insecure),
+		Danger: "whoever is on the way reads and changes the configuration; --" + insecure + " allows it",
+	}}
+	if err := checkEtcd(stored.Endpoints, stored.Security); err != nil {
 		return usageError(fmt.Errorf("--etcd: %w", err))
-	}
-	if stored.TLS != nil {
-		sec := rpc.Security{Identity: etcd, Oldest: stored.TLS.MinVersion}
-		stored.Refusal = func(ctx context.Context, endpoint string) error { return rpc.Refusal(ctx, endpoint, sec) }
 	}
 	for _, address := range c.StringSlice("listen") {
 		if err := (rpc.Security{Identity: shown}).CheckListen(address); err != nil {
@@ -114,29 +112,18 @@ func runController(c *cli.Context, _ []string) error {
 	return err
 }
 
-// checkEtcd looks at the addresses of etcd, and returns what its client needs for TLS; nil where there is none.
-func checkEtcd(addresses []string, sec rpc.Security) (*tls.Config, error) {
-	sec.Danger = "whoever is on the way reads and changes the configuration; --" + insecure + " allows it"
-	secure := 0
+// checkEtcd says what is wrong with addresses of etcd.
+func checkEtcd(addresses []string, sec rpc.Security) error {
 	for _, text := range addresses {
 		e, err := endpoint.Parse(text)
 		if err != nil || e.Unix() || e.Port() == 0 {
-			return nil, fmt.Errorf("address %q: must be host:port, http://host:port or https://host:port, the port 1..65535", text)
+			return fmt.Errorf("address %q: must be host:port, http://host:port or https://host:port, the port 1..65535", text)
 		}
 		if err := sec.CheckDial(text); err != nil {
-			return nil, err
-		}
-		if e.TLS {
-			secure++
+			return err
 		}
 	}
-	switch secure {
-	case 0:
-		return nil, nil
-	case len(addresses):
-		return sec.Identity.ClientConfig(), nil
-	}
-	return nil, errors.New("of the addresses all must begin with https://, or none")
+	return nil
 }
 
 // checkLoadReport says what is wrong with the flags for load reports.

@@ -56,7 +56,7 @@ func (h holder) String() string {
 }
 
 // campaign returns when this controller has the store. While another has it, it stands by, and says so.
-func campaign(ctx context.Context, client *clientv3.Client, cfg Config) (*leader, error) {
+func campaign(ctx context.Context, client *clientv3.Client, via *external, cfg Config) (*leader, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "an unknown host"
@@ -73,6 +73,7 @@ func campaign(ctx context.Context, client *clientv3.Client, cfg Config) (*leader
 	var complaint string
 	for first := true; ; first = false {
 		other, err := l.take(ctx)
+		err = via.because(err)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()

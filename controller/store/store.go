@@ -6,7 +6,6 @@ package store
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,10 +15,10 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/internal/rpc"
 )
 
 var (
@@ -41,12 +40,10 @@ var (
 // Config says where the store is: Dir for an embedded etcd, or Endpoints of an external one.
 type Config struct {
 	Dir       string
-	Endpoints []string
-	TLS       *tls.Config // for endpoints with https://; nil: none
-	// Refusal says why an endpoint that does not answer may not, where TLS is the reason; may be nil.
-	Refusal func(ctx context.Context, endpoint string) error
-	Timeout time.Duration // of one operation; default 2s
-	Log     *slog.Logger  // default: none
+	Endpoints []string      // as package endpoint reads them
+	Security  rpc.Security  // for endpoints beyond this machine
+	Timeout   time.Duration // of one operation; default 2s
+	Log       *slog.Logger  // default: none
 
 	quota int64         // bytes of the embedded database; default maxDatabase
 	lapse time.Duration // after which a leader of an external store that is silent counts as gone; default 5s
@@ -65,6 +62,7 @@ func (c Config) Absent() bool {
 type Store struct {
 	client   *clientv3.Client
 	embedded *embedded // nil when external
+	external *external // nil when embedded
 	leader   *leader   // nil when embedded: there the directory's lock says who leads
 	kv       kv
 	log      *slog.Logger
@@ -94,22 +92,17 @@ func Open(ctx context.Context, cfg Config) (*Store, core.Stored, error) {
 	if cfg.Dir != "" {
 		s.embedded, s.client, err = startEmbedded(ctx, cfg.Dir, cfg.quota, cfg.Log)
 	} else {
-		s.client, err = clientv3.New(clientv3.Config{
-			Endpoints:   cfg.Endpoints,
-			TLS:         cfg.TLS,
-			DialTimeout: cfg.Timeout,
-			Logger:      zap.New(&zapCore{log: cfg.Log}),
-		})
+		s.external, s.client, err = dialExternal(cfg)
 	}
 	if err != nil {
 		return nil, core.Stored{}, fmt.Errorf("opening the store: %w", err)
 	}
 	s.kv = kv{client: s.client, timeout: cfg.Timeout}
 	if s.embedded == nil {
-		s.leader, err = campaign(ctx, s.client, cfg)
+		s.leader, err = campaign(ctx, s.client, s.external, cfg)
 		if err != nil {
 			s.Close()
-			return nil, core.Stored{}, fmt.Errorf("opening the store: %w", cfg.because(ctx, err))
+			return nil, core.Stored{}, fmt.Errorf("opening the store: %w", err)
 		}
 	}
 	st, err := s.load(ctx)
@@ -118,19 +111,6 @@ func Open(ctx context.Context, cfg Config) (*Store, core.Stored, error) {
 		return nil, core.Stored{}, fmt.Errorf("opening the store: %w", err)
 	}
 	return s, st, nil
-}
-
-// because adds why etcd does not answer, where that can be told.
-func (c Config) because(ctx context.Context, err error) error {
-	if c.Refusal == nil || !errors.Is(err, ErrUnavailable) {
-		return err
-	}
-	for _, endpoint := range c.Endpoints {
-		if why := c.Refusal(ctx, endpoint); why != nil {
-			err = fmt.Errorf("%w: %w", err, why)
-		}
-	}
-	return err
 }
 
 func (s *Store) load(ctx context.Context) (core.Stored, error) {
@@ -163,7 +143,7 @@ func (s *Store) Save(ctx context.Context, st core.Stored) error {
 		return err
 	}
 	if s.embedded == nil {
-		return s.kv.save(ctx, docs) // history and space are the cluster's own business
+		return s.external.because(s.kv.save(ctx, docs)) // history and space are the cluster's own business
 	}
 	return s.embedded.do(func() error { return s.saveEmbedded(ctx, docs) })
 }

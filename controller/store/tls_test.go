@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"os"
@@ -27,24 +26,31 @@ func TestExternalOverTLS(t *testing.T) {
 	mine := lab.Issue(t, cert.Request{Name: "ctl", Roles: []string{"controller"}})
 	foreign := other.Issue(t, cert.Request{Name: "ctl", Roles: []string{"controller"}})
 	foreign.CA = mine.CA
+	strange := lab.Issue(t, cert.Request{Name: "gslb", Roles: []string{"gslb"}, Hosts: []string{"gslb1.example"}})
+	masked := clusterOver(t, "https", transport.TLSInfo{
+		CertFile: strange.Cert, KeyFile: strange.Key, TrustedCAFile: strange.CA, ClientCertAuth: true,
+	})
+	masked.Endpoints[0] = "https://" + masked.Endpoints[0]
 	for _, test := range []struct {
 		name  string
+		at    Config
 		files rpc.Files
 		want  string // the end of the error; "": none
 	}{
-		{"a certificate of its authority", mine, ""},
-		{"another authority for the server", rpc.Files{Cert: mine.Cert, Key: mine.Key, CA: cert.Authority(other.Dir).Cert},
-			` is not trusted: its certificate is of the authority "lab", which is none of those in ` + cert.Authority(other.Dir).Cert},
-		{"a certificate of another authority", foreign,
-			" refuses the certificate " + foreign.Cert + `, of "ctl": its authority, "other", is none of those that the server believes`},
-		{"no certificate", rpc.Files{CA: mine.CA}, " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
+		{"a certificate of its authority", at, mine, ""},
+		{"another authority for the server", at, rpc.Files{Cert: mine.Cert, Key: mine.Key, CA: cert.Authority(other.Dir).Cert},
+			` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
+				cert.Authority(other.Dir).Cert},
+		{"a server of another host, called by its address", masked, mine,
+			` is not trusted: its certificate is for ["gslb1.example"] and not for "127.0.0.1"`},
+		{"a certificate of another authority", at, foreign,
+			" refuses the certificate " + foreign.Cert +
+				`, of "ctl": its authority, "other", is none of those that the server believes`},
+		{"no certificate", at, rpc.Files{CA: mine.CA},
+			" asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
 	} {
-		identity := rpctest.Identity(t, test.files)
-		c := at
-		c.TLS = identity.ClientConfig()
-		c.Refusal = func(ctx context.Context, endpoint string) error {
-			return rpc.Refusal(ctx, endpoint, rpc.Security{Identity: identity, Oldest: tls.VersionTLS12})
-		}
+		c := test.at
+		c.Security = rpc.Security{Identity: rpctest.Identity(t, test.files), Oldest: tls.VersionTLS12}
 		if test.want != "" {
 			c.Timeout = time.Second
 		}
@@ -52,7 +58,8 @@ func TestExternalOverTLS(t *testing.T) {
 		if err == nil {
 			s.Close()
 		}
-		if (err == nil) != (test.want == "") || err != nil && (!strings.HasSuffix(err.Error(), at.Endpoints[0]+test.want) || !errors.Is(err, ErrUnavailable)) {
+		if (err == nil) != (test.want == "") ||
+			err != nil && (!strings.HasSuffix(err.Error(), c.Endpoints[0]+test.want) || !errors.Is(err, ErrUnavailable)) {
 			t.Errorf("%s: %v, want %s", test.name, err, test.want)
 		}
 	}
@@ -69,7 +76,7 @@ func TestExternalOverTLS(t *testing.T) {
 	late := mine
 	late.CA = kept
 	c := at
-	c.TLS = rpctest.Identity(t, late).ClientConfig()
+	c.Security = rpc.Security{Identity: rpctest.Identity(t, late), Oldest: tls.VersionTLS12}
 	if text, err = os.ReadFile(mine.CA); err != nil {
 		t.Fatal(err)
 	}

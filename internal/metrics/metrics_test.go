@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/cert"
 	"github.com/sluicelb/sluice/internal/rpc/rpctest"
 )
 
@@ -128,7 +129,8 @@ func TestServeTLS(t *testing.T) {
 		{rpc.Healthd, 403, "viewer"},
 	} {
 		t.Run(string(tt.role), func(t *testing.T) {
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: lab.Caller(t, "some-"+string(tt.role), tt.role).ClientConfig()}}
+			files := lab.Issue(t, cert.Request{Name: "some-" + string(tt.role), Roles: []string{string(tt.role)}})
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: rpctest.Config(t, files)}}
 			defer client.CloseIdleConnections()
 			if code, text := page(t, client, "https://"+at+"/metrics"); code != tt.code || !strings.Contains(text, tt.says) {
 				t.Errorf("status %d, want %d, with %q:\n%s", code, tt.code, tt.says, text)

@@ -243,33 +243,6 @@ func (m material) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return m.cert, nil
 }
 
-// ClientConfig is for clients that dial by themselves, servers that are not Sluice's: TLS 1.2 at least, with what the
-// files hold at each handshake.
-func (i *Identity) ClientConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		Time:       i.now,
-		GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return i.refresh().show(r)
-		},
-		// RootCAs could not change. VerifyConnection does what is skipped here, by the authorities of this moment.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) == 0 {
-				return errors.New("the server shows no certificate")
-			}
-			between := x509.NewCertPool()
-			for _, c := range s.PeerCertificates[1:] {
-				between.AddCert(c)
-			}
-			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
-				Roots: i.refresh().pool, Intermediates: between, DNSName: s.ServerName, CurrentTime: i.now(),
-			})
-			return err
-		},
-	}
-}
-
 // mayServe says why a process with this identity cannot listen.
 func (i *Identity) mayServe() error {
 	if i == nil || i.files.Cert == "" {

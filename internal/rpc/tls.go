@@ -155,29 +155,6 @@ func (c *tlsConn) alerted(alert error) string {
 	return fmt.Sprintf("refuses the connection: %v", alert)
 }
 
-// Refusal connects to a server with TLS and returns why one end does not believe the other; nil where both do, and
-// where nobody answers. It is for those whose client tells no more than that there is no answer.
-func Refusal(ctx context.Context, address string, sec Security) error {
-	e, err := sec.parse(address)
-	if err != nil || !e.TLS {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
-	defer cancel()
-	var heard error
-	sec.Refused = func(r *RefusedError) { heard = r }
-	c, err := DialEndpoint(ctx, e, sec)
-	if err != nil {
-		return heard
-	}
-	defer c.Close()
-	// Servers of HTTP/2 say nothing before the client does, but that they refuse it.
-	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err == nil {
-		_, _ = c.Read(make([]byte, 1))
-	}
-	return heard
-}
-
 // spokenTLS is what a server with TLS answers to who speaks without.
 const spokenTLS = "HTTP/1.0 400 Bad Request\r\n\r\nTLS is spoken here: https://\n"
 

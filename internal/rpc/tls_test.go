@@ -707,8 +707,10 @@ func TestTLSIsALayer(t *testing.T) {
 		{"HTTP/1.1 of another's client", "HTTP/1.1", 0, true, "good "},
 		{"TLS 1.2", "", tls.VersionTLS12, false, "remote error: tls: protocol version not supported"},
 	} {
-		config := calling.ClientConfig()
-		config.MaxVersion, config.ClientSessionCache = test.newest, sessions
+		config := &tls.Config{
+			RootCAs: calling.current.pool, Certificates: []tls.Certificate{*calling.current.cert}, Time: at(noon),
+			MaxVersion: test.newest, ClientSessionCache: sessions,
+		}
 		transport := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
 		transport.Protocols.SetHTTP1(test.http1)
 		transport.Protocols.SetHTTP2(!test.http1)

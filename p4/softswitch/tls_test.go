@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +18,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/cert"
 	"github.com/sluicelb/sluice/internal/rpc/rpctest"
 	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/softswitch"
+	"github.com/sluicelb/sluice/p4/softswitch/server"
 )
 
 // serve runs a switch at l until the test ends.
@@ -54,47 +59,63 @@ func overTLS(t *testing.T, i *rpc.Identity) string {
 }
 
 // foreign connects as a client of gRPC's own TLS, as other people's controllers do.
-func foreign(t *testing.T, address string, i *rpc.Identity) v1.P4RuntimeClient {
+func foreign(t *testing.T, address string, c *tls.Config) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(strings.TrimPrefix(address, "https://"), grpc.WithTransportCredentials(credentials.NewTLS(i.ClientConfig())))
+	conn, err := grpc.NewClient(strings.TrimPrefix(address, "https://"),
+		grpc.WithTransportCredentials(credentials.NewTLS(c)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return v1.NewP4RuntimeClient(conn)
+	return conn
 }
 
-// Over a network a caller may do with a switch what the roles of its certificate allow.
+// Over a network a caller may do with a switch what the roles of its certificate allow: each procedure as each role. A
+// refusal says which role the caller has and which it needs.
 func TestSwitchRolesOverTLS(t *testing.T) {
 	lab := rpctest.NewLab(t, "lab")
 	address := overTLS(t, lab.Server(t, "sw1"))
-	var got []string
+	callers := make(map[rpc.Role]*grpc.ClientConn)
 	for _, role := range rpc.Known() {
-		c := foreign(t, address, lab.Caller(t, "as-"+string(role), role))
-		_, reads := c.GetForwardingPipelineConfig(t.Context(), &v1.GetForwardingPipelineConfigRequest{DeviceId: 1})
-		_, owns := arbitrate(t, c, &v1.Uint128{Low: 1})
-		got = append(got, fmt.Sprintf("%s: reads %s; owns %s", role, text(reads), text(owns)))
+		files := lab.Issue(t, cert.Request{Name: "as-" + string(role), Roles: []string{string(role)}})
+		callers[role] = foreign(t, address, rpctest.Config(t, files))
 	}
-	refused := func(role, needs string) string {
-		return fmt.Sprintf(`the certificate of "as-%s" has the role %[1]s and this needs %s`, role, needs)
+	calls := map[string]rpc.Role{"/p4.v1.P4Runtime/NoSuch": rpc.Controller}
+	for procedure, method := range server.Methods {
+		calls[procedure] = method.Role
+	}
+	var got []string
+	for _, procedure := range slices.Sorted(maps.Keys(calls)) {
+		line := procedure + ":"
+		for _, role := range rpc.Known() {
+			// A stream is refused as a call is, before anything of it is read.
+			err := callers[role].Invoke(t.Context(), procedure, &emptypb.Empty{}, &emptypb.Empty{})
+			got := status.Convert(err)
+			if got.Code() != codes.PermissionDenied {
+				line += " " + string(role)
+				continue
+			}
+			want := fmt.Sprintf(`the certificate of "as-%s" has the role %[1]s and this needs %s`, role, calls[procedure])
+			if got.Message() != want {
+				t.Errorf("%s as %s: %s, want %s", procedure, role, got.Message(), want)
+			}
+		}
+		got = append(got, line)
 	}
 	want := []string{
-		"operator: reads yes; owns " + refused("operator", "controller"),
-		"viewer: reads yes; owns " + refused("viewer", "controller"),
-		"healthd: reads " + refused("healthd", "viewer") + "; owns " + refused("healthd", "controller"),
-		"gslb: reads " + refused("gslb", "viewer") + "; owns " + refused("gslb", "controller"),
-		"controller: reads yes; owns yes",
+		"/gnmi.gNMI/Capabilities: operator viewer controller",
+		"/gnmi.gNMI/Get: operator viewer controller",
+		"/p4.v1.P4Runtime/Capabilities: operator viewer controller",
+		"/p4.v1.P4Runtime/GetForwardingPipelineConfig: operator viewer controller",
+		"/p4.v1.P4Runtime/NoSuch: controller",
+		"/p4.v1.P4Runtime/Read: operator viewer controller",
+		"/p4.v1.P4Runtime/SetForwardingPipelineConfig: controller",
+		"/p4.v1.P4Runtime/StreamChannel: controller",
+		"/p4.v1.P4Runtime/Write: controller",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("who may do what (-want +got):\n%s", diff)
+		t.Errorf("who may call what (-want +got):\n%s", diff)
 	}
-}
-
-func text(err error) string {
-	if err != nil {
-		return status.Convert(err).Message()
-	}
-	return "yes"
 }
 
 // Who is not let in hears why from Dial, which a session shows in its status.
@@ -140,8 +161,8 @@ func TestSwitchCertificateIsReplaced(t *testing.T) {
 	lab := rpctest.NewLab(t, "lab")
 	files := lab.Issue(t, cert.Request{Name: "sw1", Hosts: []string{"127.0.0.1"}})
 	address := overTLS(t, rpctest.Identity(t, files))
-	ctl := lab.Caller(t, "ctl", rpc.Controller)
-	stream, err := foreign(t, address, ctl).StreamChannel(t.Context())
+	ctl := rpctest.Config(t, lab.Issue(t, cert.Request{Name: "ctl", Roles: []string{"controller"}}))
+	stream, err := v1.NewP4RuntimeClient(foreign(t, address, ctl)).StreamChannel(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +185,7 @@ func TestSwitchCertificateIsReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := tls.Dial("tcp", strings.TrimPrefix(address, "https://"), ctl.ClientConfig())
+	c, err := tls.Dial("tcp", strings.TrimPrefix(address, "https://"), ctl)
 	if err != nil {
 		t.Fatal(err)
 	}

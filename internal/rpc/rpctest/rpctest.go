@@ -2,11 +2,14 @@
 package rpctest
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +66,22 @@ func Identity(t testing.TB, f rpc.Files) *rpc.Identity {
 		t.Fatal(err)
 	}
 	return i
+}
+
+// Config is that of a client which is not Sluice's, and speaks crypto/tls as it is.
+func Config(t testing.TB, f rpc.Files) *tls.Config {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(f.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool}
 }
 
 // Allowed calls each procedure at an https address as each role, and returns who may: "/p.S/M: operator viewer". A

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
@@ -42,9 +44,23 @@ type Role interface {
 	Ready() <-chan struct{}
 }
 
+// patience is how much longer systemd waits for a role that is not ready yet, and half of it how often that is asked for.
+// A controller that stands by is not ready for days, and a healthd not before there is a controller: neither has failed
+// to start.
+const patience = time.Minute
+
 // Serve runs a role as the work of this process. SIGHUP has it read its files again, if it can. Where systemd started the
-// process (sd_notify(3), Type=notify) it hears when the role is ready, and when it ends.
+// process (sd_notify(3), Type=notify) it hears that the role needs more time, when it is ready, and last of all that it
+// ends, however it does.
 func Serve(ctx context.Context, role Role, log *slog.Logger) error {
+	return serve(ctx, role, func(state string) {
+		if _, err := daemon.SdNotify(false, state); err != nil {
+			log.Warn("systemd is not told", "state", state, "err", err)
+		}
+	})
+}
+
+func serve(ctx context.Context, role Role, tell func(state string)) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -52,30 +68,29 @@ func Serve(ctx context.Context, role Role, log *slog.Logger) error {
 	if r, ok := role.(interface{ Reload() }); ok {
 		reload = r.Reload
 	}
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		ready, stopping := role.Ready(), ctx.Done()
+	ctx, end := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		defer tell(daemon.SdNotifyStopping)
+		late := time.NewTicker(patience / 2)
+		defer late.Stop()
+		ready := role.Ready()
 		for {
 			select {
 			case <-hangup:
 				reload()
+			case <-late.C:
+				tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", patience.Microseconds()))
 			case <-ready:
 				ready = nil
-				tell(daemon.SdNotifyReady, log)
-			case <-stopping:
-				stopping = nil
-				tell(daemon.SdNotifyStopping, log)
-			case <-ended:
+				late.Stop()
+				tell(daemon.SdNotifyReady)
+			case <-ctx.Done():
 				return
 			}
 		}
-	}()
+	})
+	defer telling.Wait()
+	defer end()
 	return role.Run(ctx)
-}
-
-func tell(state string, log *slog.Logger) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd is not told", "state", state, "error", err)
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -292,7 +293,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}})
 	}
 	now := d.now.Load()
-	d.log.Info("gslb started", "file", d.cfg.File, "listen", d.Addrs(), "socket", d.Socket(),
+	var sockets []string
+	for _, l := range d.control {
+		sockets = append(sockets, l.Address())
+	}
+	d.log.Info("gslb started", "file", d.cfg.File, "listen", d.Addrs(), "control", strings.Join(sockets, " "),
 		"rules", len(now.view.Config.Rules), "answers", len(now.view.Config.Answers), "zones", len(now.view.Config.Zones))
 	close(d.ready) // the sockets are open since New
 	return task.Run(ctx, tasks...)

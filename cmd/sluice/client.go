@@ -40,29 +40,44 @@ func withController(c *cli.Context, f func(ctx context.Context, client *api.Clie
 		return usageError(fmt.Errorf("--controller: %w", err))
 	}
 	defer client.Close()
-	return controllerError(client.Address, f(c.Context, client))
+	return controllerDaemon.failure(client.Address, f(c.Context, client))
 }
 
-// controllerError tells a controller that refused from one that is not there.
-func controllerError(address string, err error) error {
-	const advice = "--controller names another, `sluice controller --config FILE --data-dir DIR` starts one"
+// callee is a daemon that commands ask.
+type callee struct {
+	name, one string // "no NAME answers", "is not ONE"
+	advice    string
+}
+
+var (
+	controllerDaemon = callee{"controller", "a controller",
+		"--controller names another, `sluice controller --config FILE --data-dir DIR` starts one"}
+	gslbDaemon = callee{"gslb", "gslb", "--socket names another, `sluice gslb --config FILE` starts one"}
+)
+
+// failure tells a daemon that refused from one that is not there.
+func (d callee) failure(address string, err error) error {
 	failed, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return err
 	}
 	if err := untrusted(err); err != nil {
-		return unreachableError(fmt.Errorf("the controller: %w", err))
+		return unreachableError(fmt.Errorf("the %s: %w", d.name, err))
+	}
+	nobody := func(why string) error {
+		return unreachableError(fmt.Errorf("no %s answers at %s%s; %s", d.name, address, why, d.advice))
 	}
 	switch code := failed.Code(); {
 	case code == connect.CodeDeadlineExceeded:
-		return unreachableError(fmt.Errorf("no controller answers at %s: something accepts the connection, but says nothing within %v; %s", address, callTimeout, advice))
+		return nobody(fmt.Sprintf(": something accepts the connection, but says nothing within %v", callTimeout))
 	case connect.IsWireError(failed), errors.Is(err, context.Canceled), strings.HasPrefix(failed.Message(), "marshal message:"):
 		return refusal(failed)
-	case api.Unreachable(err), errors.Is(err, io.ErrUnexpectedEOF), code == connect.CodeCanceled: // the client has that code for connections that break, too
-		return unreachableError(fmt.Errorf("no controller answers at %s (%v); %s", address, failed.Unwrap(), advice))
+	// The client has the second code for connections that break, too.
+	case code == connect.CodeUnavailable, code == connect.CodeCanceled, errors.Is(err, io.ErrUnexpectedEOF):
+		return nobody(fmt.Sprintf(" (%v)", failed.Unwrap()))
 	}
 	// Whatever else the client makes up is about answers that it does not understand.
-	return unreachableError(fmt.Errorf("what answers at %s is not a controller (%s); %s", address, failed.Message(), advice))
+	return unreachableError(fmt.Errorf("what answers at %s is not %s (%s); %s", address, d.one, failed.Message(), d.advice))
 }
 
 // refusal is what a daemon says to a request that it has understood. A name that it does not know and a value that it

@@ -23,7 +23,7 @@ import (
 
 const advice = "; --controller names another, `sluice controller --config FILE --data-dir DIR` starts one"
 
-func TestControllerError(t *testing.T) {
+func TestControllerFails(t *testing.T) {
 	plain := errors.New("the controller stopped")
 	for _, tt := range []struct {
 		name string
@@ -48,7 +48,7 @@ func TestControllerError(t *testing.T) {
 		{"not UTF-8", connect.NewError(connect.CodeInternal, errors.New("marshal message: invalid UTF-8")), exitFailure, "marshal message: invalid UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := controllerError("a:1", tt.err)
+			err := controllerDaemon.failure("a:1", tt.err)
 			code := 0
 			if err != nil {
 				code = exitFailure
@@ -60,6 +60,30 @@ func TestControllerError(t *testing.T) {
 				t.Errorf("exit code %d, want %d; error is\n%s\nwant\n%s", code, tt.code, got, tt.want)
 			}
 		})
+	}
+}
+
+// gslb's commands tell the same of what is no gslb.
+func TestGSLBFails(t *testing.T) {
+	const advice = "; --socket names another, `sluice gslb --config FILE` starts one"
+	for _, test := range []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"refused", connect.NewWireError(connect.CodeInvalidArgument, errors.New("no answer \"a\"")), exitUsage, "no answer \"a\""},
+		{"nobody", connect.NewError(connect.CodeUnavailable, errors.New("connection refused")), exitUnreachable,
+			"no gslb answers at a:1 (connection refused)" + advice},
+		{"silence", connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded), exitUnreachable,
+			"no gslb answers at a:1: something accepts the connection, but says nothing within 10s" + advice},
+		{"a controller", connect.NewError(connect.CodeUnimplemented, errors.New("404 Not Found")), exitUnreachable,
+			"what answers at a:1 is not gslb (404 Not Found)" + advice},
+	} {
+		exit, ok := errors.AsType[*exitError](gslbDaemon.failure("a:1", test.err))
+		if !ok || exit.code != test.code || exit.Error() != test.want {
+			t.Errorf("%s: exit code %d, want %d; error is\n%v\nwant\n%s", test.name, exit.code, test.code, exit, test.want)
+		}
 	}
 }
 

@@ -66,6 +66,10 @@ func gslbConfig(c *cli.Context) (gslb.Config, error) {
 	if cfg.File == "" {
 		return cfg, usageError(errors.New("--config is needed: a FILE with data centers, answers, rules and zones"))
 	}
+	if strings.Contains(cfg.Socket, "://") {
+		return cfg, usageError(fmt.Errorf("--socket: must be the path of a socket, is %q; "+
+			"for other hosts the file has server.control.listen", cfg.Socket))
+	}
 	for _, text := range c.StringSlice("listen") {
 		a, err := netip.ParseAddrPort(text)
 		if err != nil {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"connectrpc.com/connect"
 	"github.com/urfave/cli/v2"
 
 	"github.com/sluicelb/sluice/gslb/control"
@@ -156,7 +155,10 @@ func selector(c *cli.Context) *control.Selector {
 func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client) error) error {
 	path := socketDefault(nearest(c, "socket"))
 	address := path
-	if !strings.HasPrefix(path, "https://") {
+	switch secure := strings.HasPrefix(path, "https://"); {
+	case !secure && strings.Contains(path, "://"):
+		return usageError(fmt.Errorf("--socket: must be the path of a socket or https://host:port, is %q", path))
+	case !secure:
 		address = "unix:" + path
 	}
 	sec, err := dialSecurity(c, address, nil)
@@ -173,22 +175,7 @@ func withGSLB(c *cli.Context, f func(ctx context.Context, client *control.Client
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
 	defer cancel()
-	err = f(ctx, client)
-	failed, ok := errors.AsType[*connect.Error](err)
-	if !ok {
-		return err
-	}
-	if err := untrusted(err); err != nil {
-		return unreachableError(fmt.Errorf("gslb: %w", err))
-	}
-	const advice = "--socket names another, `sluice gslb --config FILE` starts one"
-	switch code := failed.Code(); {
-	case code == connect.CodeDeadlineExceeded:
-		return unreachableError(fmt.Errorf("no gslb answers at %s within %v; %s", path, callTimeout, advice))
-	case connect.IsWireError(failed), errors.Is(err, context.Canceled):
-		return refusal(failed)
-	}
-	return unreachableError(fmt.Errorf("no gslb answers at %s (%v); %s", path, failed.Unwrap(), advice))
+	return gslbDaemon.failure(path, f(ctx, client))
 }
 
 func gslbExplain(c *cli.Context, args []string) error {

@@ -140,6 +140,10 @@ func TestGSLBRefuses(t *testing.T) {
 		{[]string{"gslb", "check", none}, exitUsage, "no such file or directory"},
 		{[]string{"gslb", "check", faulty}, exitUsage, "sluice: " + faulty + ": "},
 		{[]string{"gslb", "status", "--socket", none}, exitUnreachable, "sluice: no gslb answers at " + none + " (dial unix " + none + ": connect: no such file or directory); --socket names another, `sluice gslb --config FILE` starts one\n"},
+		{[]string{"gslb", "status", "--socket", "http://gslb1:9683"}, exitUsage,
+			"sluice: --socket: must be the path of a socket or https://host:port, is \"http://gslb1:9683\"\n"},
+		{[]string{"gslb", "--config", example, "--socket", "https://:9683"}, exitUsage,
+			"sluice: --socket: must be the path of a socket, is \"https://:9683\"; for other hosts the file has server.control.listen\n"},
 	} {
 		code, stdout, stderr := sluice(t, test.args...)
 		if code != test.code || !strings.Contains(stderr, test.want) || stdout != "" {

@@ -3,12 +3,13 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,17 +31,20 @@ type Identity struct {
 	now   func() time.Time
 
 	mu      sync.Mutex // guards what follows
-	read    contents   // the last that were looked at
-	unread  string     // why the files could not be read when they were tried last; "": they could
 	current material
-	told    told
+	read    contents               // what current came from
+	fault   string                 // why the files, as they were tried last, are not used; "": they are
+	told    map[fingerprint]notice // of the certificates in use, in the log
 }
 
-// told is what was said in the log of the certificate that is in use.
-type told uint8
+type fingerprint = [sha256.Size]byte
+
+// notice is what was said in the log of a certificate, the last of these.
+type notice uint8
 
 const (
-	nothing told = iota
+	nothing notice = iota
+	isEarly
 	endsSoon
 	hasEnded
 )
@@ -53,8 +57,9 @@ func (c contents) equal(d contents) bool {
 
 // material is what contents come to; immutable.
 type material struct {
-	cert *tls.Certificate // nil: there is none
-	pool *x509.CertPool
+	cert        *tls.Certificate // nil: there is none
+	authorities []*x509.Certificate
+	pool        *x509.CertPool // of the authorities
 }
 
 // NewIdentity reads the files. log may be nil.
@@ -75,7 +80,7 @@ func newIdentity(files Files, log *slog.Logger, now func() time.Time) (*Identity
 	if err != nil {
 		return nil, err
 	}
-	i.read, i.current = read, m
+	i.read, i.current, i.told = read, m, make(map[fingerprint]notice)
 	i.look()
 	return i, nil
 }
@@ -99,21 +104,32 @@ func (i *Identity) Watch(ctx context.Context) {
 // and each end that is refused hears why.
 func (i *Identity) look() {
 	m := i.refresh()
-	if m.cert == nil {
-		return
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	leaf := m.cert.Leaf
-	err := m.expired(i.files, i.now())
+	if m.cert != nil {
+		i.tell(m.cert.Leaf, "the certificate", i.files.Cert)
+	}
+	for _, a := range m.authorities {
+		i.tell(a, "the certificate of an authority", i.files.CA)
+	}
+}
+
+// tell says in the log, once each, that a certificate is not valid yet, ends soon, or has ended.
+func (i *Identity) tell(c *x509.Certificate, what, file string) {
+	now, id := i.now(), sha256.Sum256(c.Raw)
+	is, level, state := nothing, slog.LevelWarn, ""
 	switch {
-	case err != nil && i.told < hasEnded:
-		i.told = hasEnded
-		i.log.Error("the certificate is of no use", "err", err)
-	case err == nil && i.told < endsSoon && leaf.NotAfter.Sub(i.now()) < leaf.NotAfter.Sub(leaf.NotBefore)/10:
-		i.told = endsSoon
-		i.log.Warn("the certificate ends soon", "cert", i.files.Cert, "name", cert.Name(leaf),
-			"until", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(c.NotBefore):
+		is, level, state = isEarly, slog.LevelError, " is not valid yet"
+	case now.After(c.NotAfter):
+		is, level, state = hasEnded, slog.LevelError, " has ended"
+	case c.NotAfter.Sub(now) < c.NotAfter.Sub(c.NotBefore)/10:
+		is, state = endsSoon, " ends soon"
+	}
+	if is > i.told[id] {
+		i.told[id] = is
+		i.log.Log(context.Background(), level, what+state, "file", file, "name", cert.Name(c),
+			"from", c.NotBefore.UTC().Format(time.RFC3339), "until", c.NotAfter.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -147,6 +163,7 @@ func (i *Identity) parse(c contents) (material, error) {
 		}
 		m.pool.AddCert(a)
 	}
+	m.authorities = authorities
 	if i.files.Cert == "" {
 		return m, nil
 	}
@@ -161,45 +178,59 @@ func (i *Identity) parse(c contents) (material, error) {
 	return m, nil
 }
 
-// expired says why the other end will take the certificate for one whose time is over, by this end's clock.
-func (m material) expired(files Files, now time.Time) error {
-	if m.cert != nil && now.After(m.cert.Leaf.NotAfter) {
-		return fmt.Errorf("%s: the certificate of %q was valid until %s",
-			files.Cert, cert.Name(m.cert.Leaf), m.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+// worse says why the other ends would not take a certificate that takes the place of one which they take; nil if they
+// will, and if they take neither.
+func (m material) worse(than material, file string, now time.Time) error {
+	if m.cert == nil || than.cert == nil {
+		return nil
+	}
+	before, after := cert.Show(than.cert.Leaf, now), cert.Show(m.cert.Leaf, now)
+	if after.State != cert.Valid && before.State == cert.Valid {
+		return fmt.Errorf("%s: the certificate of %q is valid from %s until %s, and the time here is %s", file, after.Name,
+			after.NotBefore.Format(time.RFC3339), after.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	for use, ends := range map[x509.ExtKeyUsage]string{
+		x509.ExtKeyUsageServerAuth: "servers", x509.ExtKeyUsageClientAuth: "clients",
+	} {
+		if cert.IsFor(than.cert.Leaf, use) && !cert.IsFor(m.cert.Leaf, use) {
+			return fmt.Errorf("%s: the certificate of %q is none for %s, as the one in use is", file, after.Name, ends)
+		}
 	}
 	return nil
 }
 
-// refresh looks at the files, and returns what the next handshake goes by.
+// refresh looks at the files, and returns what the next handshake goes by. Files that cannot be used are tried again
+// each time: a certificate may come before its time.
 func (i *Identity) refresh() material {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	read, err := i.load()
+	same := err == nil && read.equal(i.read)
+	if same && i.fault == "" {
+		return i.current
+	}
+	m := i.current
+	if err == nil && !same {
+		if m, err = i.parse(read); err == nil {
+			err = m.worse(i.current, i.files.Cert, i.now())
+		}
+	}
 	if err != nil {
-		if text := err.Error(); text != i.unread {
-			i.unread = text
-			i.log.Error("TLS goes on as before: a file cannot be read", "err", err)
+		if text := err.Error(); text != i.fault {
+			i.fault = text
+			i.log.Error("TLS goes on as before: the files cannot be used", "err", err)
 		}
 		return i.current
 	}
-	i.unread = ""
-	if read.equal(i.read) {
-		return i.current
-	}
-	i.read = read
-	m, err := i.parse(read)
-	if now := i.now(); err == nil && i.current.expired(i.files, now) == nil {
-		err = m.expired(i.files, now)
-	}
-	if err != nil {
-		i.log.Error("TLS goes on as before: the new files cannot be used", "err", err)
-		return i.current
-	}
-	i.current, i.told = m, nothing
+	i.current, i.read, i.fault = m, read, ""
 	attrs := []any{"ca", i.files.CA}
 	if m.cert != nil {
 		attrs = append(attrs, "cert", i.files.Cert, "name", cert.Name(m.cert.Leaf),
 			"until", m.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if same {
+		i.log.Info("TLS has its files back", attrs...)
+		return m
 	}
 	i.log.Info("TLS has new files", attrs...)
 	return m
@@ -225,9 +256,10 @@ func (i *Identity) server() *tls.Config {
 // client is the configuration for one connection to a host.
 func (i *Identity) client(host string, oldest uint16) (*tls.Config, material) {
 	m := i.refresh()
+	name, _, _ := strings.Cut(host, "%") // a zone is this machine's, and in no certificate (RFC 4007 section 6)
 	return &tls.Config{
 		MinVersion: oldest,
-		ServerName: host,
+		ServerName: name,
 		RootCAs:    m.pool,
 		NextProtos: []string{"h2"},
 		Time:       i.now,
@@ -249,9 +281,9 @@ func (i *Identity) mayServe() error {
 		return errors.New("needs --tls-cert, --tls-key and --tls-ca: " +
 			"who listens with TLS shows a certificate, and asks for one")
 	}
-	leaf := i.refresh().cert.Leaf
-	if s := cert.Show(leaf, i.now()); len(leaf.ExtKeyUsage) > 0 && !slices.Contains(s.For, "server") {
-		return fmt.Errorf("the certificate %s, of %q, is none for servers, as those with a host are", i.files.Cert, s.Name)
+	if leaf := i.refresh().cert.Leaf; !cert.IsFor(leaf, x509.ExtKeyUsageServerAuth) {
+		return fmt.Errorf("the certificate %s, of %q, is none for servers, as those with a host are",
+			i.files.Cert, cert.Name(leaf))
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func Listen(address string, access *Access, sec Security, log *slog.Logger) (*Li
 		}
 		l.close = sync.OnceValue(l.Listener.Close)
 		if e.TLS {
-			l.openTLS(newLobby(sec.Identity.server()))
+			l.openTLS(newLobby(sec.Identity))
 		}
 		return l, nil
 	}

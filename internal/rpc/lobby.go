@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -16,10 +15,10 @@ import (
 // there longest goes, of the same neighbourhood if that has its share. A caller that means it needs two round trips, so
 // who opens connections and says nothing takes room from itself first.
 type lobby struct {
-	config *tls.Config
-	within time.Duration
-	share  int // connections of one neighbourhood
-	room   int // and of all
+	identity *Identity
+	within   time.Duration
+	share    int // connections of one neighbourhood
+	room     int // and of all
 
 	greeted chan greeted
 	closed  context.Context // ends when the listener is closed
@@ -41,8 +40,8 @@ type greeted struct {
 	err  error // in accepting
 }
 
-func newLobby(config *tls.Config) *lobby {
-	b := &lobby{config: config, within: handshakeTime, share: 32, room: 256, greeted: make(chan greeted)}
+func newLobby(i *Identity) *lobby {
+	b := &lobby{identity: i, within: handshakeTime, share: 32, room: 256, greeted: make(chan greeted)}
 	b.closed, b.close = context.WithCancel(context.Background())
 	return b
 }
@@ -60,7 +59,7 @@ func (b *lobby) run(l net.Listener, refused func(from net.Addr, err error)) {
 			}
 			v := b.enter(c)
 			b.work.Go(func() {
-				secure, who, err := greet(c, b.config, b.within)
+				secure, who, err := greet(c, b.identity, b.within)
 				if gone := b.leave(v); gone && err != nil {
 					err = errors.New("too many connections whose caller is not known yet")
 				}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -97,31 +96,41 @@ func (c *tlsConn) explain(err error) error {
 	return refused
 }
 
-// distrusted says why the server's certificate is not believed.
+// distrusted says why the other end's certificate is not believed. host is the server's, "" for a client.
 func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity) string {
-	var shown *x509.Certificate
-	if len(bad.UnverifiedCertificates) > 0 {
-		shown = bad.UnverifiedCertificates[0]
-	} else {
+	if len(bad.UnverifiedCertificates) == 0 {
 		return bad.Err.Error()
 	}
-	s := cert.Show(shown, i.now())
+	s := cert.Show(bad.UnverifiedCertificates[0], i.now())
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](bad.Err); ok {
 		return fmt.Sprintf("its certificate is of the authority %q, which is none of those in %s", s.Issuer, i.files.CA)
 	}
 	if _, ok := errors.AsType[x509.HostnameError](bad.Err); ok {
+		if len(s.Hosts) == 0 {
+			return fmt.Sprintf("its certificate, of %q, is for no host, and so not for %q", s.Name, host)
+		}
 		return fmt.Sprintf("its certificate is for %q and not for %q", s.Hosts, host)
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](bad.Err); ok {
-		switch invalid.Reason {
-		case x509.Expired:
-			return fmt.Sprintf("its certificate is valid from %s until %s, and the time here is %s",
-				s.NotBefore.Format(time.RFC3339), s.NotAfter.Format(time.RFC3339), i.now().UTC().Format(time.RFC3339))
-		case x509.IncompatibleUsage:
+		switch {
+		case invalid.Reason == x509.Expired && !invalid.Cert.Equal(bad.UnverifiedCertificates[0]):
+			return fmt.Sprintf("the certificate of the authority %q above its own is %s",
+				cert.Name(invalid.Cert), period(invalid.Cert, i.now()))
+		case invalid.Reason == x509.Expired:
+			return "its certificate is " + period(invalid.Cert, i.now())
+		case invalid.Reason == x509.IncompatibleUsage && host == "":
+			return fmt.Sprintf("its certificate, of %q, is none for clients", s.Name)
+		case invalid.Reason == x509.IncompatibleUsage:
 			return fmt.Sprintf("its certificate, of %q, is none for servers", s.Name)
 		}
 	}
 	return bad.Err.Error()
+}
+
+// period says when a certificate is valid, for who finds that now is another time.
+func period(c *x509.Certificate, now time.Time) string {
+	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	return fmt.Sprintf("valid from %s until %s, and the time here is %s", at(c.NotBefore), at(c.NotAfter), at(now))
 }
 
 // alerted says why the server does not believe the client's certificate.
@@ -141,11 +150,13 @@ func (c *tlsConn) alerted(alert error) string {
 	case alertUnknownCA.Error():
 		return what + fmt.Sprintf("its authority, %q, is none of those that the server believes", s.Issuer)
 	case alertCertificateExpired.Error():
-		return what + fmt.Sprintf("it is valid from %s until %s, and the time here is %s",
-			s.NotBefore.Format(time.RFC3339), s.NotAfter.Format(time.RFC3339),
-			c.identity.now().UTC().Format(time.RFC3339))
+		what += "it is " + period(c.shown.cert.Leaf, c.identity.now())
+		if s.State == cert.Valid {
+			what += fmt.Sprintf(": that of its authority, %q, may not be valid, or the server's clock is wrong", s.Issuer)
+		}
+		return what
 	case alertBadCertificate.Error():
-		if !slices.Contains(s.For, "client") {
+		if !cert.IsFor(c.shown.cert.Leaf, x509.ExtKeyUsageClientAuth) {
 			return what + "it is none for clients, as those with a role are"
 		}
 		return what + "it is not whole"
@@ -183,12 +194,14 @@ func (c *plainConn) Read(b []byte) (int, error) {
 }
 
 // greet does the server's part of a handshake, and returns who calls. On an error the connection is closed.
-func greet(c net.Conn, config *tls.Config, within time.Duration) (net.Conn, Caller, error) {
+func greet(c net.Conn, i *Identity, within time.Duration) (net.Conn, Caller, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	secure := tls.Server(c, config)
+	secure := tls.Server(c, i.server())
 	if err := secure.HandshakeContext(ctx); err != nil {
-		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
+		if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			err = errors.New(distrusted(bad, "", i))
+		} else if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
 			err = errors.New("it does not speak TLS")
 			fmt.Fprint(plain.Conn, spokenTLS)
 		}

@@ -3,13 +3,21 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +52,40 @@ func issue(t *testing.T, dir string, r cert.Request) Files {
 		t.Fatal(err)
 	}
 	return Files{Cert: pair.Cert, Key: pair.Key, CA: cert.Authority(dir).Cert}
+}
+
+// sign has a lab's authority sign what Issue would not, for a day around noon.
+func sign(t *testing.T, dir string, template *x509.Certificate) Files {
+	t.Helper()
+	files := cert.Authority(dir)
+	authority, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(1)
+	template.NotBefore, template.NotAfter = noon.Add(-time.Hour), noon.AddDate(0, 0, 1)
+	der, err := x509.CreateCertificate(rand.Reader, template, authority.Leaf, key.Public(), authority.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := t.TempDir()
+	made := Files{Cert: filepath.Join(own, "own.crt"), Key: filepath.Join(own, "own.key"), CA: files.Cert}
+	for file, block := range map[string]*pem.Block{
+		made.Cert: {Type: "CERTIFICATE", Bytes: der}, made.Key: {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return made
 }
 
 // clock is a time of day that a test sets.
@@ -87,7 +129,7 @@ func openTLS(t *testing.T, i *Identity, log io.Writer, change func(*Listener)) *
 	}
 	l := &Listener{
 		Listener: socket, endpoint: endpoint.Endpoint{Network: "tcp", Address: socket.Addr().String(), TLS: true},
-		limits: defaultLimits, log: slog.New(slog.NewTextHandler(log, nil)), held: make(map[key]int), lobby: newLobby(i.server()),
+		limits: defaultLimits, log: slog.New(slog.NewTextHandler(log, nil)), held: make(map[key]int), lobby: newLobby(i),
 	}
 	if change != nil {
 		change(l)
@@ -162,6 +204,23 @@ func TestCertificates(t *testing.T) {
 		}
 	}()
 
+	// An authority that ends before what it has issued.
+	brief := t.TempDir()
+	if _, err := cert.NewAuthority(brief, "brief", 1, noon.AddDate(0, 0, -3)); err != nil {
+		t.Fatal(err)
+	}
+	widow := sign(t, brief, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "widow"}, DNSNames: []string{"ctl.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		URIs: []*url.URL{cert.RoleURI("viewer")},
+	})
+	widowed := listenTLS(t, mustIdentity(t, widow, at(noon), nil), nil).Address()
+	const briefly = "valid from 2026-11-25T11:55:00Z until 2026-11-26T12:00:00Z, and the time here is 2026-11-28T12:00:00Z"
+	both := filepath.Join(t.TempDir(), "both.crt")
+	concat(t, both, cert.Authority(brief).Cert, serving.CA)
+	trusting := serving
+	trusting.CA = both
+	lenient := listenTLS(t, mustIdentity(t, trusting, at(noon), nil), nil).Address()
+
 	later := noon.AddDate(2, 0, 0)
 	for n, test := range []struct {
 		name, address, path string
@@ -205,9 +264,18 @@ func TestCertificates(t *testing.T) {
 		{"a server of another host", strange, askPath, client, noon,
 			`refused: ` + strange + ` is not trusted: its certificate is for ["192.0.2.1"] and not for "127.0.0.1"`},
 		{"a client that serves", masked, askPath, client, noon,
-			`refused: ` + masked + ` is not trusted: its certificate is for [] and not for "127.0.0.1"`},
+			`refused: ` + masked + ` is not trusted: its certificate, of "client", is for no host, and so not for "127.0.0.1"`},
 		{"an expired server", past, askPath, client, later,
 			`refused: ` + past + ` is not trusted: its certificate is valid from 2026-11-28T11:55:00Z until 2027-11-28T12:00:00Z, and the time here is 2028-11-28T12:00:00Z`},
+		{"a server whose authority has expired", widowed, askPath, Files{Cert: client.Cert, Key: client.Key, CA: both}, noon,
+			`refused: ` + widowed + ` is not trusted: the certificate of the authority "brief" above its own is ` + briefly},
+		{"a client whose authority has expired", lenient, askPath, Files{Cert: widow.Cert, Key: widow.Key, CA: both}, noon,
+			`refused: ` + lenient + ` refuses the certificate ` + widow.Cert + `, of "widow": it is valid from 2026-11-28T11:00:00Z` +
+				` until 2026-11-29T12:00:00Z, and the time here is 2026-11-28T12:00:00Z: ` +
+				`that of its authority, "brief", may not be valid, or the server's clock is wrong`},
+		{"a certificate for all uses", address, askPath, sign(t, lab, &x509.Certificate{
+			Subject: pkix.Name{CommonName: "any"}, URIs: []*url.URL{cert.RoleURI("viewer")},
+		}), noon, "good "},
 		{"a server without TLS", "https://" + plain.Addr().String(), askPath, client, noon,
 			"refused: https://" + plain.Addr().String() + " does not speak TLS"},
 		{"a caller without TLS", strings.TrimPrefix(address, "https://"), askPath, client, noon,
@@ -232,6 +300,44 @@ func TestRefusalIsHeard(t *testing.T) {
 	for range 50 {
 		if got := call(t, address, askPath, nobody); got != want {
 			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// Who serves hears why it has refused a caller, and where that one is.
+func TestRefusalIsLogged(t *testing.T) {
+	lab, other := authority(t, "lab"), authority(t, "other")
+	serving := issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1"}})
+	foreign := issue(t, other, cert.Request{Name: "spy", Roles: []string{"operator"}})
+	foreign.CA = serving.CA
+	for _, test := range []struct {
+		name  string
+		files Files
+		want  string
+	}{
+		{"no certificate", Files{CA: serving.CA}, `"tls: client didn't provide a certificate"`},
+		{"a server's", serving, `"its certificate, of \"ctl\", is none for clients"`},
+		{"another authority's", foreign,
+			`"its certificate is of the authority \"other\", which is none of those in ` + serving.CA + `"`},
+	} {
+		server := listenTLS(t, mustIdentity(t, serving, at(noon), nil), nil)
+		call(t, server.Address(), askPath, mustIdentity(t, test.files, at(noon), nil))
+		waitFor(t, func() bool { return len(lines(server.log)) > 0 })
+		got, _, _ := strings.Cut(lines(server.log)[0], " caller=127.0.0.1:")
+		_, why, _ := strings.Cut(lines(server.log)[0], " reason=")
+		if want := `level=WARN msg="connections are refused" socket=` + server.Address(); got != want || why != test.want {
+			t.Errorf("%s: %s, want %s caller=127.0.0.1:... reason=%s", test.name, lines(server.log)[0], want, test.want)
+		}
+	}
+}
+
+// A certificate is for an address, and no certificate for one of this machine's links.
+func TestZoneIsNotInCertificate(t *testing.T) {
+	lab := authority(t, "lab")
+	calling := mustIdentity(t, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}), at(noon), nil)
+	for host, want := range map[string]string{"fe80::1%eth0": "fe80::1", "fe80::1": "fe80::1", "ctl.example": "ctl.example"} {
+		if c, _ := calling.client(host, tls.VersionTLS13); c.ServerName != want {
+			t.Errorf("%s: the certificate must be for %q, want %q", host, c.ServerName, want)
 		}
 	}
 }
@@ -438,11 +544,12 @@ func TestReload(t *testing.T) {
 	}
 	want := []string{
 		`level=INFO msg="TLS has new files" ca=` + serverFiles.CA + ` cert=` + serverFiles.Cert + ` name=ctl-2 until=2027-11-28T12:00:00Z`,
-		`level=ERROR msg="TLS goes on as before: the new files cannot be used" err="` + serverFiles.Key + `: must have the key of the certificate in ` +
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.Key + `: must have the key of the certificate in ` +
 			serverFiles.Cert + `: tls: private key does not match public key"`,
-		`level=ERROR msg="TLS goes on as before: the new files cannot be used" err="` + serverFiles.CA + `: must have a certificate in PEM, has none"`,
-		`level=ERROR msg="TLS goes on as before: the new files cannot be used" err="` + serverFiles.Cert + `: the certificate of \"ctl-0\" was valid until 2026-11-24T12:00:00Z"`,
-		`level=ERROR msg="TLS goes on as before: a file cannot be read" err="open ` + serverFiles.Key + `: no such file or directory"`,
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.CA + `: must have a certificate in PEM, has none"`,
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.Cert +
+			`: the certificate of \"ctl-0\" is valid from 2026-11-23T11:55:00Z until 2026-11-24T12:00:00Z, and the time here is 2026-11-28T12:00:00Z"`,
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="open ` + serverFiles.Key + `: no such file or directory"`,
 	}
 	if diff := cmp.Diff(want, lines(serverLog)); diff != "" {
 		t.Errorf("the server's log (-want +got):\n%s", diff)
@@ -481,14 +588,106 @@ func TestReload(t *testing.T) {
 	goesOn("after the certificates have expired")
 }
 
+// Files that would have all others turn this process away change nothing, whatever is wrong with them, and are told of
+// once. They count when it is right.
+func TestFaultyFiles(t *testing.T) {
+	lab, other := authority(t, "lab"), authority(t, "other")
+	host := []string{"127.0.0.1"}
+	good := issue(t, lab, cert.Request{Name: "good", Hosts: host, Roles: []string{"gslb"}})
+	caller := issue(t, lab, cert.Request{Name: "client", Roles: []string{"viewer"}})
+	early, err := cert.Issue(lab, cert.Request{Name: "early", Hosts: host, Roles: []string{"gslb"}}, noon.AddDate(0, 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(t.TempDir(), "cut")
+		if err := os.WriteFile(to, text[:len(text)-30], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	both := filepath.Join(t.TempDir(), "both")
+	concat(t, both, cert.Authority(other).Cert, cert.Authority(lab).Cert)
+	chain := filepath.Join(t.TempDir(), "chain")
+	concat(t, chain, good.Cert, cert.Authority(lab).Cert)
+	for _, test := range []struct {
+		name  string
+		files Files
+		want  string // behind the file's name
+		later string // who serves two days later
+	}{
+		{"half of the authorities", Files{Cert: good.Cert, Key: good.Key, CA: cut(both)},
+			"CA: must have whole blocks of PEM, and 1 of them is none", "good"},
+		{"half a chain", Files{Cert: cut(chain), Key: good.Key, CA: good.CA},
+			"Cert: must have whole blocks of PEM, and 1 of them is none", "good"},
+		{"half a key", Files{Cert: good.Cert, Key: cut(good.Key), CA: good.CA},
+			"Key: must have the key of the certificate in Cert: tls: failed to find any PEM data in key input", "good"},
+		{"a client's", issue(t, lab, cert.Request{Name: "roles", Roles: []string{"gslb"}}),
+			`Cert: the certificate of \"roles\" is none for servers, as the one in use is`, "good"},
+		{"a server's", issue(t, lab, cert.Request{Name: "hosts", Hosts: host}),
+			`Cert: the certificate of \"hosts\" is none for clients, as the one in use is`, "good"},
+		{"one that comes before its time", Files{Cert: early.Cert, Key: early.Key, CA: good.CA},
+			`Cert: the certificate of \"early\" is valid from 2026-11-29T11:55:00Z until 2027-11-29T12:00:00Z, ` +
+				"and the time here is 2026-11-28T12:00:00Z", "early"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir, now, log := t.TempDir(), &clock{now: noon}, &logBuffer{}
+			calling := mustIdentity(t, caller, now.Now, nil)
+			files := Files{Cert: filepath.Join(dir, "Cert"), Key: filepath.Join(dir, "Key"), CA: filepath.Join(dir, "CA")}
+			replace(t, files, good)
+			address := listenTLS(t, mustIdentity(t, files, now.Now, log), nil).Address()
+			replace(t, files, test.files)
+			for range 2 {
+				if got := serverName(t, address, calling); got != "good" {
+					t.Errorf("with them serves %s", got)
+				}
+			}
+			want := `level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + test.want + `"`
+			told := lines(log)
+			for n := range told {
+				told[n] = strings.ReplaceAll(told[n], dir+"/", "")
+			}
+			if diff := cmp.Diff([]string{want}, told); diff != "" {
+				t.Errorf("the log (-want +got):\n%s", diff)
+			}
+			now.set(noon.AddDate(0, 0, 2))
+			if got := serverName(t, address, calling); got != test.later {
+				t.Errorf("two days later serves %s, want %s", got, test.later)
+			}
+			if test.later != "good" {
+				return
+			}
+			replace(t, files, good)
+			if got := serverName(t, address, calling); got != "good" {
+				t.Errorf("when they are back serves %s", got)
+			}
+			told = lines(log)
+			want = `level=INFO msg="TLS has its files back" ca=` + files.CA + " cert=" + files.Cert +
+				" name=good until=2027-11-28T12:00:00Z"
+			if got := told[len(told)-1]; got != want {
+				t.Errorf("when they are back: %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 // Files are looked at in between, too, and a certificate whose end is near is told of, once.
 func TestWatch(t *testing.T) {
-	dir := authority(t, "lab")
+	dir, brief := authority(t, "lab"), t.TempDir()
+	if _, err := cert.NewAuthority(brief, "brief", 200, noon); err != nil {
+		t.Fatal(err)
+	}
 	files := issue(t, dir, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1"}, Days: 100})
+	files.CA = filepath.Join(t.TempDir(), "ca.crt")
+	concat(t, files.CA, cert.Authority(dir).Cert, cert.Authority(brief).Cert)
 	now, log := &clock{now: noon}, &logBuffer{}
 	i := mustIdentity(t, files, now.Now, log)
 	var got []string
-	for _, day := range []int{0, 89, 91, 92, 99, 101, 102} {
+	for _, day := range []int{-1, -1, 0, 89, 91, 92, 99, 101, 102, 179, 185, 200, 201} {
 		now.set(noon.AddDate(0, 0, day))
 		i.look()
 		for _, line := range lines(log)[len(got):] {
@@ -496,14 +695,19 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	renewed := issue(t, dir, cert.Request{Name: "ctl-2", Hosts: []string{"127.0.0.1"}, Days: 1000})
+	renewed.CA = files.CA
 	replace(t, files, renewed)
 	i.look()
 	for _, line := range lines(log)[len(got):] {
 		got = append(got, "renewed: "+line)
 	}
 	want := []string{
-		`day 91: level=WARN msg="the certificate ends soon" cert=` + files.Cert + ` name=ctl until=2027-03-08T12:00:00Z`,
-		`day 101: level=ERROR msg="the certificate is of no use" err="` + files.Cert + `: the certificate of \"ctl\" was valid until 2027-03-08T12:00:00Z"`,
+		`day -1: level=ERROR msg="the certificate is not valid yet" file=` + files.Cert + ` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
+		`day -1: level=ERROR msg="the certificate of an authority is not valid yet" file=` + files.CA + ` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
+		`day 91: level=WARN msg="the certificate ends soon" file=` + files.Cert + ` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
+		`day 101: level=ERROR msg="the certificate has ended" file=` + files.Cert + ` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
+		`day 185: level=WARN msg="the certificate of an authority ends soon" file=` + files.CA + ` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
+		`day 201: level=ERROR msg="the certificate of an authority has ended" file=` + files.CA + ` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
 		`renewed: level=INFO msg="TLS has new files" ca=` + files.CA + ` cert=` + files.Cert + ` name=ctl-2 until=2029-08-24T12:00:00Z`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -9,6 +9,7 @@
 package cert
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
@@ -19,6 +20,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,11 +40,18 @@ func Roles(c *x509.Certificate) []string {
 	var roles []string
 	for _, u := range c.URIs {
 		role := strings.TrimPrefix(u.Path, "/")
-		if u.Scheme == roleScheme && u.Host == roleHost && role != "" {
+		if role != "" && *u == *RoleURI(role) { // nothing else is in it: no user, no query
 			roles = append(roles, role)
 		}
 	}
 	return roles
+}
+
+// IsFor says whether a certificate may be used so: one that names uses is for these alone, any other for all (RFC 5280
+// section 4.2.1.12).
+func IsFor(c *x509.Certificate, use x509.ExtKeyUsage) bool {
+	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(c.ExtKeyUsage, use) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 // Name is what people call who shows a certificate: its common name, or else its serial number.
@@ -70,12 +79,16 @@ func Read(file string) ([]byte, error) {
 	return text, err
 }
 
-// Parse reads certificates in PEM (RFC 7468), one at least. Other blocks are passed over.
+// Parse reads certificates in PEM (RFC 7468), one at least. Other blocks are passed over, but each must be whole: a file
+// that is being written, or was damaged, has fewer certificates than it is meant to have.
 func Parse(text []byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
-	for {
+	for begun := bytes.Count(text, []byte("-----BEGIN ")); ; begun-- {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
+			if begun > 0 {
+				return nil, fmt.Errorf("must have whole blocks of PEM, and %d of them is none", begun)
+			}
 			break
 		}
 		if block.Type != "CERTIFICATE" {
@@ -98,7 +111,7 @@ type Shown struct {
 	Name        string    `json:"name"`
 	Roles       []string  `json:"roles"`
 	Hosts       []string  `json:"hosts"`
-	For         []string  `json:"for"` // authority, server, client
+	For         []string  `json:"for"` // authority, server, client; neither of the last two: both
 	Issuer      string    `json:"issuer"`
 	NotBefore   time.Time `json:"not_before"`
 	NotAfter    time.Time `json:"not_after"`

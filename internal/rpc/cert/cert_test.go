@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,6 +171,34 @@ sha256   ` + s.Fingerprint + "\n"
 	}
 }
 
+// A role is a URI that says this and nothing else.
+func TestRoles(t *testing.T) {
+	for _, test := range []struct {
+		uri  string
+		want []string
+	}{
+		{"sluice://role/operator", []string{"operator"}},
+		{"sluice://role/Operator", []string{"Operator"}},
+		{"sluice://role/a/operator", []string{"a/operator"}},
+		{"sluice://role/operator?not", nil},
+		{"sluice://role/operator#not", nil},
+		{"sluice://not@role/operator", nil},
+		{"sluice://role:1/operator", nil},
+		{"sluice://role/%6fperator", nil},
+		{"sluice://role/", nil},
+		{"sluice:role/operator", nil},
+		{"https://role/operator", nil},
+	} {
+		u, err := url.Parse(test.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, Roles(&x509.Certificate{URIs: []*url.URL{u}})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.uri, diff)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	dir := t.TempDir()
 	ca, err := NewAuthority(dir, "lab", 10, noon)
@@ -195,6 +224,10 @@ func TestParse(t *testing.T) {
 		{"a key beside it", append(bytes.Clone(key), text...), 1, "<nil>"},
 		{"a key", key, 0, "must have a certificate in PEM, has none"},
 		{"nothing", nil, 0, "must have a certificate in PEM, has none"},
+		{"the second cut", append(bytes.Clone(text), text[:len(text)-30]...), 0,
+			"must have whole blocks of PEM, and 1 of them is none"},
+		{"the first damaged", append(bytes.Replace(text, []byte("M"), []byte("!"), 1), text...), 0,
+			"must have whole blocks of PEM, and 1 of them is none"},
 		{"the second broken", append(bytes.Clone(text), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...), 0, "certificate 2 in it: x509: malformed certificate"},
 	} {
 		all, err := Parse(test.text)

@@ -89,10 +89,14 @@ func gslbConfig(c *cli.Context) (gslb.Config, error) {
 	return cfg, err
 }
 
-// gslbStartError tells a file that is not valid from a socket that cannot be opened.
+// gslbStartError tells a file that is not valid, or that the command line does not fit, from a socket that cannot be
+// opened.
 func gslbStartError(err error) error {
 	if _, faulty := errors.AsType[*strict.Problem](err); faulty {
 		return usageError(errors.New(firstLines(err.Error())))
+	}
+	if _, wrong := errors.AsType[*rpc.AddressError](err); wrong {
+		return usageError(err)
 	}
 	return err
 }

@@ -124,6 +124,11 @@ func TestGSLBRefuses(t *testing.T) {
 	if err := os.WriteFile(faulty, []byte("rules: 7\nzoness: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	abroad := filepath.Join(dir, "abroad.yaml")
+	const listens = "server: {listen: [\"127.0.0.1:0\"], control: {listen: \"https://:9683\"}}\n"
+	if err := os.WriteFile(abroad, []byte(listens), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const example = "../../docs/examples/gslb.yaml"
 	for _, test := range []struct {
 		args []string
@@ -142,6 +147,8 @@ func TestGSLBRefuses(t *testing.T) {
 		{[]string{"gslb", "status", "--socket", none}, exitUnreachable, "sluice: no gslb answers at " + none + " (dial unix " + none + ": connect: no such file or directory); --socket names another, `sluice gslb --config FILE` starts one\n"},
 		{[]string{"gslb", "status", "--socket", "http://gslb1:9683"}, exitUsage,
 			"sluice: --socket: must be the path of a socket or https://host:port, is \"http://gslb1:9683\"\n"},
+		{[]string{"gslb", "--config", abroad, "--socket", none}, exitUsage,
+			"sluice: server.control.listen: address \"https://:9683\": needs --tls-ca, and --tls-cert with --tls-key: "},
 		{[]string{"gslb", "--config", example, "--socket", "https://:9683"}, exitUsage,
 			"sluice: --socket: must be the path of a socket, is \"https://:9683\"; for other hosts the file has server.control.listen\n"},
 	} {

@@ -48,17 +48,26 @@ func (s Security) parse(address string) (endpoint.Endpoint, error) {
 		}
 	}
 	if err != nil {
-		return e, fmt.Errorf("address %q: %w", address, err)
+		return e, &AddressError{address, err}
 	}
 	return e, nil
 }
+
+// AddressError is that of an address which this process may not use, whoever is there.
+type AddressError struct {
+	Address string
+	err     error
+}
+
+func (e *AddressError) Error() string { return fmt.Sprintf("address %q: %v", e.Address, e.err) }
+func (e *AddressError) Unwrap() error { return e.err }
 
 // CheckListen says what is wrong with an address for Listen.
 func (s Security) CheckListen(address string) error {
 	e, err := s.parse(address)
 	if err == nil && e.TLS {
 		if err = s.Identity.mayServe(); err != nil {
-			err = fmt.Errorf("address %q: %w", address, err)
+			return &AddressError{address, err}
 		}
 	}
 	return err
@@ -72,10 +81,10 @@ func (s Security) CheckDial(address string) error {
 	case !e.Unix() && e.Port() == 0:
 		err = &endpoint.PortError{Port: "0"}
 	case !e.Unix() && e.Host() == "":
-		err = fmt.Errorf("address %q: must have a host before the port", address)
+		err = &AddressError{address, errors.New("must have a host before the port")}
 	}
 	if port, ok := errors.AsType[*endpoint.PortError](err); ok {
-		return fmt.Errorf("address %q: %s", address, port.Text(1))
+		return &AddressError{address, errors.New(port.Text(1))}
 	}
 	return err
 }

@@ -119,7 +119,8 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // ValidName says why a healthd cannot have a name.
 func ValidName(name string) error {
 	if !nameForm.MatchString(name) {
-		return fmt.Errorf(`must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`, strict.Quote(name))
+		return fmt.Errorf(`must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`,
+			strict.Quote(name))
 	}
 	return nil
 }
@@ -184,7 +185,8 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 		_, distrust := errors.AsType[*rpc.RefusedError](err)
 		refused = distrust || errors.Is(err, fs.ErrPermission) || connect.CodeOf(err) == connect.CodePermissionDenied
 		if connected || !lost || refused && !before {
-			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error", probe.Line(err.Error()))
+			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error",
+				probe.Line(err.Error()))
 			pause = firstPause
 		}
 		lost = true

@@ -60,10 +60,13 @@ type controller struct {
 }
 
 func newController(current *api.Checks) *controller {
-	return &controller{checks: make(chan *api.Checks), reports: make(chan *api.ReportVerdictsRequest, 1000), current: current}
+	return &controller{checks: make(chan *api.Checks), reports: make(chan *api.ReportVerdictsRequest, 1000),
+		current: current}
 }
 
-func (c *controller) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, s *connect.ServerStream[api.Checks]) error {
+func (c *controller) WatchChecks(
+	ctx context.Context, _ *api.WatchChecksRequest, s *connect.ServerStream[api.Checks],
+) error {
 	c.mu.Lock()
 	current := c.current
 	c.mu.Unlock()
@@ -79,7 +82,9 @@ func (c *controller) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest,
 	}
 }
 
-func (c *controller) ReportVerdicts(_ context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
+func (c *controller) ReportVerdicts(
+	_ context.Context, r *api.ReportVerdictsRequest,
+) (*api.ReportVerdictsResponse, error) {
 	if c.refuse.Load() {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("not now"))
 	}
@@ -108,7 +113,9 @@ func (c *controller) serve(t *testing.T, address string) (stop func()) {
 }
 
 // await returns the first report that is as wanted.
-func (c *controller) await(t *testing.T, what string, want func(*api.ReportVerdictsRequest) bool) *api.ReportVerdictsRequest {
+func (c *controller) await(
+	t *testing.T, what string, want func(*api.ReportVerdictsRequest) bool,
+) *api.ReportVerdictsRequest {
 	t.Helper()
 	late := time.After(patience)
 	for {
@@ -249,7 +256,8 @@ func TestUncheckedIsTold(t *testing.T) {
 	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
 	c.serve(t, address)
 	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
-	const why = `http check of web1/web1: not asked: path: must have a query of printable ASCII without spaces, such as ?site=a%20b, is "/health z?x=ä"`
+	const why = `http check of web1/web1: not asked: path: must have a query of printable ASCII without spaces, such ` +
+		`as ?site=a%20b, is "/health z?x=ä"`
 	for n := 0; n < 5; {
 		r := <-c.reports
 		switch got := text(r); {
@@ -291,7 +299,8 @@ func TestReasonsAreShort(t *testing.T) {
 	c.serve(t, address)
 	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond})
 	reason := c.await(t, "garbage", says("web1 FAILING")).Verdicts[0].Reason
-	want := fmt.Sprintf(`HTTP GET http://%s/healthz: reading the response: malformed HTTP response "\x1b[2J\x00\xffgarbagegarbage`, l.Addr())
+	want := fmt.Sprintf(`HTTP GET http://%s/healthz: reading the response: malformed HTTP response `+
+		`"\x1b[2J\x00\xffgarbagegarbage`, l.Addr())
 	if !strings.HasPrefix(reason, want) || !strings.HasSuffix(reason, "...") || len(reason) > probe.MaxLine {
 		t.Errorf("got %d bytes, want %s...:\n%s", len(reason), want, reason)
 	}
@@ -317,7 +326,8 @@ func TestControllerLostAndBack(t *testing.T) {
 	var log lines
 	c := newController(checks)
 	stop := c.serve(t, address)
-	d := start(t, Config{Controller: address, ReportInterval: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	d := start(t, Config{Controller: address, ReportInterval: 200 * time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(&log, nil))})
 	c.await(t, "all", func(r *api.ReportVerdictsRequest) bool { return r.Full && text(r) == "web1 UP, web2 UP" })
 
 	stop()
@@ -331,7 +341,8 @@ func TestControllerLostAndBack(t *testing.T) {
 	if r := <-c.reports; !r.Full || text(r) != "web1 UP, web2 FAILING" {
 		t.Errorf("first report to the new controller: full %t, %s", r.Full, text(r))
 	}
-	for message, times := range map[string]int{"controller connected": 1, "no controller: the checks go on and the verdicts stand": 1} {
+	for message, times := range map[string]int{"controller connected": 1,
+		"no controller: the checks go on and the verdicts stand": 1} {
 		if n := log.count(message); n < times {
 			t.Errorf("logged %q %d times, want %d:\n%s", message, n, times, log.String())
 		}
@@ -385,7 +396,8 @@ func (denies) ReportVerdicts(context.Context, *api.ReportVerdictsRequest) (*api.
 func TestRefusalIsTold(t *testing.T) {
 	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")
 	var log lines
-	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	start(t, Config{Controller: address, ReportInterval: 100 * time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(&log, nil))})
 	eventually(t, "nobody is there", func() bool { return log.count("no such file or directory") == 1 })
 	l, err := rpc.Listen(address, nil, rpc.Security{}, nil)
 	if err != nil {
@@ -436,7 +448,9 @@ func TestIdentity(t *testing.T) {
 	stop := c.serve(t, address)
 	from := func(c *controller, name, session string) string {
 		t.Helper()
-		r := c.await(t, "a report of "+name, func(r *api.ReportVerdictsRequest) bool { return r.Healthd == name && text(r) == "web1 UP" })
+		r := c.await(t, "a report of "+name, func(r *api.ReportVerdictsRequest) bool {
+			return r.Healthd == name && text(r) == "web1 UP"
+		})
 		if len(r.Session) < 16 || (session != "") != (r.Session == session) {
 			t.Errorf("session %q of %s, before %q", r.Session, name, session)
 		}
@@ -514,7 +528,8 @@ func TestTooLargeASet(t *testing.T) {
 
 func TestNewRefusesOtherHosts(t *testing.T) {
 	_, err := New(Config{Controller: "http://192.0.2.1:9680"})
-	if want := `address "http://192.0.2.1:9680": plain text stays on this machine`; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := `address "http://192.0.2.1:9680": plain text stays on this machine`; err == nil ||
+		!strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s...", err, want)
 	}
 }
@@ -524,7 +539,8 @@ const stoppedEnv = "SLUICE_TEST_HEALTHD_CONTROLLER"
 // TestMain lets the test binary be a healthd of its own, for a test to stop and continue.
 func TestMain(m *testing.M) {
 	if address := os.Getenv(stoppedEnv); address != "" {
-		d, err := New(Config{Controller: address, ReportInterval: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		d, err := New(Config{Controller: address, ReportInterval: 200 * time.Millisecond,
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err == nil {
 			err = d.Run(context.Background())
 		}

@@ -24,7 +24,8 @@ func newFigures() figures {
 			Name: "sluice_healthd_probe_seconds", Help: "How long probes took, timeouts too.", Buckets: metrics.Buckets(),
 		}, []string{"kind"}),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_healthd_probes_total", Help: "Probes, by kind of check and result: pass, no_answer, wrong_answer, or not_asked where the fault is on this side.",
+			Name: "sluice_healthd_probes_total", Help: "Probes, by kind of check and result: pass, no_answer, wrong_answer, " +
+				"or not_asked where the fault is on this side.",
 		}, []string{"kind", "result"}),
 	}
 }

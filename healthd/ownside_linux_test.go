@@ -91,7 +91,8 @@ func TestOwnSideBrokenFailsNobody(t *testing.T) {
 		Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.9.0.1"}},
 		Checks: []*api.Check{{
 			Type: "http", Port: 80, Path: "/healthz", Rise: 1, Fall: 1,
-			Interval: durationpb.New(100 * time.Millisecond), FastInterval: durationpb.New(50 * time.Millisecond), Timeout: durationpb.New(2 * time.Second),
+			Interval: durationpb.New(100 * time.Millisecond), FastInterval: durationpb.New(50 * time.Millisecond),
+			Timeout: durationpb.New(2 * time.Second),
 		}},
 	}))
 	address := "unix:" + filepath.Join(t.TempDir(), "api.sock")

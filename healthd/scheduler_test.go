@@ -17,7 +17,8 @@ import (
 	"github.com/sluicelb/sluice/healthd/probe"
 )
 
-var usual = probe.Schedule{Interval: 2 * time.Second, Fast: 500 * time.Millisecond, Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3}
+var usual = probe.Schedule{Interval: 2 * time.Second, Fast: 500 * time.Millisecond, Timeout: time.Second,
+	Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3}
 
 // server is a fake backend, and the check that asks it. Without a set behaviour it passes at once.
 type server struct {
@@ -135,7 +136,8 @@ func TestVerdictTellsWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 100)
 		s := &server{}
-		w.want(asks("web1", s, probe.Schedule{Interval: 2 * time.Second, Fast: time.Second, Timeout: time.Second, Rise: 2, Fall: 3}))
+		w.want(asks("web1", s, probe.Schedule{Interval: 2 * time.Second, Fast: time.Second, Timeout: time.Second, Rise: 2,
+			Fall: 3}))
 		w.passes("web1", probe.Up, time.Minute)
 		before := len(s.probes())
 		s.set(refuses)
@@ -244,30 +246,45 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 		{"all up, the last counts", false, []*checkStatus{is(up, "", 3), icmp(is(up, "", 1))}, "up: all checks pass 3 4"},
 		{"up, and an accident", false, []*checkStatus{once(up)}, "up: all checks pass 5 6"},
 		{"not decided", false, []*checkStatus{is(up, "", 1), is(unknown, "503", 2)}, ""},
-		{"one down, the first counts", false, []*checkStatus{is(up, "", 9), is(down, "a", 5), is(down, "b", 3), is(unknown, "c", 1)}, "down: a; b 3 4"},
-		{"dead beats failing", false, []*checkStatus{is(failing, "503", 1), is(down, "refused", 2)}, "down: 503; refused 2 3"},
+		{"one down, the first counts", false, []*checkStatus{is(up, "", 9), is(down, "a", 5), is(down, "b", 3),
+			is(unknown, "c", 1)}, "down: a; b 3 4"},
+		{"dead beats failing", false, []*checkStatus{is(failing, "503", 1), is(down, "refused", 2)},
+			"down: 503; refused 2 3"},
 		{"one failing", false, []*checkStatus{is(up, "", 9), is(failing, "503", 1), is(unknown, "", 2)}, "failing: 503 1 2"},
-		{"silent to pings, and that is all there is", false, []*checkStatus{icmp(is(down, "no echo", 1))}, "down: no echo 1 2"},
-		{"silent to pings, and answers", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(up, "", 2)}, "failing: no echo 1 2"},
-		{"silent to pings, and answers wrongly", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(failing, "503", 2)}, "failing: no echo; 503 1 2"},
+		{"silent to pings, and that is all there is", false, []*checkStatus{icmp(is(down, "no echo", 1))},
+			"down: no echo 1 2"},
+		{"silent to pings, and answers", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(up, "", 2)},
+			"failing: no echo 1 2"},
+		{"silent to pings, and answers wrongly", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(failing, "503", 2)},
+			"failing: no echo; 503 1 2"},
 		{"silent to pings, and not decided", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(unknown, "", 2)}, ""},
-		{"silent to pings, and cannot be asked", false, []*checkStatus{icmp(is(down, "no echo", 1)), unasked(down, 2)}, "failing: no echo 1 2"},
-		{"silent to pings, and dead", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(down, "refused", 2)}, "down: no echo; refused 2 3"},
+		{"silent to pings, and cannot be asked", false, []*checkStatus{icmp(is(down, "no echo", 1)), unasked(down, 2)},
+			"failing: no echo 1 2"},
+		{"silent to pings, and dead", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(down, "refused", 2)},
+			"down: no echo; refused 2 3"},
 		{"dead, and echoes", false, []*checkStatus{icmp(is(up, "", 1)), is(down, "refused", 2)}, "down: refused 2 3"},
 
 		{"cannot be asked", false, []*checkStatus{unasked(unknown, 4)}, "unchecked: not asked 4 4 5"},
 		{"cannot be asked any more", true, []*checkStatus{unasked(up, 4)}, "unchecked: not asked 4 4 5"},
 		{"was dead and cannot be asked any more", true, []*checkStatus{unasked(down, 4)}, "unchecked: not asked 4 4 5"},
-		{"one of them cannot be asked", false, []*checkStatus{is(up, "", 9), unasked(unknown, 6), unasked(up, 4)}, "unchecked: not asked 6; not asked 4 4 5"},
-		{"one of them cannot be asked, one is not decided", false, []*checkStatus{is(unknown, "", 9), unasked(unknown, 4)}, "unchecked: not asked 4 4 5"},
-		{"one of them cannot be asked, one fails", false, []*checkStatus{is(failing, "503", 9), unasked(down, 4)}, "failing: 503 9 10"},
-		{"one of them cannot be asked, one is dead", false, []*checkStatus{is(down, "refused", 9), unasked(up, 4)}, "down: refused 9 10"},
+		{"one of them cannot be asked", false, []*checkStatus{is(up, "", 9), unasked(unknown, 6), unasked(up, 4)},
+			"unchecked: not asked 6; not asked 4 4 5"},
+		{"one of them cannot be asked, one is not decided", false, []*checkStatus{is(unknown, "", 9), unasked(unknown, 4)},
+			"unchecked: not asked 4 4 5"},
+		{"one of them cannot be asked, one fails", false, []*checkStatus{is(failing, "503", 9), unasked(down, 4)},
+			"failing: 503 9 10"},
+		{"one of them cannot be asked, one is dead", false, []*checkStatus{is(down, "refused", 9), unasked(up, 4)},
+			"down: refused 9 10"},
 
-		{"has fallen and passes all but what cannot be asked", true, []*checkStatus{is(up, "", 9), unasked(unknown, 4)}, "up: the other checks pass; not asked 4 9 10"},
-		{"has fallen, and one is not decided", true, []*checkStatus{is(up, "", 9), is(unknown, "", 1), unasked(unknown, 4)}, "unchecked: not asked 4 4 5"},
-		{"has fallen by what cannot be asked any more", true, []*checkStatus{is(up, "", 9), unasked(failing, 4)}, "unchecked: not asked 4 4 5"},
+		{"has fallen and passes all but what cannot be asked", true, []*checkStatus{is(up, "", 9), unasked(unknown, 4)},
+			"up: the other checks pass; not asked 4 9 10"},
+		{"has fallen, and one is not decided", true, []*checkStatus{is(up, "", 9), is(unknown, "", 1), unasked(unknown, 4)},
+			"unchecked: not asked 4 4 5"},
+		{"has fallen by what cannot be asked any more", true, []*checkStatus{is(up, "", 9), unasked(failing, 4)},
+			"unchecked: not asked 4 4 5"},
 
-		{"too much to say", false, []*checkStatus{is(down, long, 1), is(down, long, 2)}, "down: " + long + "; " + strings.Repeat("x", 51) + "... 1 2"},
+		{"too much to say", false, []*checkStatus{is(down, long, 1), is(down, long, 2)},
+			"down: " + long + "; " + strings.Repeat("x", 51) + "... 1 2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &backend{checks: tt.checks}
@@ -287,7 +304,9 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 func TestFallenAndPartlyUnchecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 100)
-		http, icmp := &server{}, &server{behave: func(context.Context) error { return fmt.Errorf("pinging: %w: no right", check.ErrNotAsked) }}
+		http, icmp := &server{}, &server{behave: func(context.Context) error {
+			return fmt.Errorf("pinging: %w: no right", check.ErrNotAsked)
+		}}
 		a, b := asks("web1", http, usual), asks("web1", icmp, usual)
 		b.kind = "icmp"
 		w.want(a, b)

@@ -81,7 +81,8 @@ func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []ta
 		for _, b := range pool.GetBackends() {
 			key := backendKey{pool.GetPool(), b.GetName()}
 			if len(key.pool) > maxName || len(key.name) > maxName {
-				return nil, nil, fmt.Errorf("a name of more than %d bytes: %s of pool %s", maxName, strict.Quote(key.name), strict.Quote(key.pool))
+				return nil, nil, fmt.Errorf("a name of more than %d bytes: %s of pool %s", maxName, strict.Quote(key.name),
+					strict.Quote(key.pool))
 			}
 			if known[key] {
 				continue
@@ -89,7 +90,8 @@ func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []ta
 			known[key] = true
 			backends = append(backends, key)
 			if tooMany {
-				asked := check.Impossible{Name: fmt.Sprint("checks of ", key), Err: fmt.Errorf("must be at most %d, are %d", checkable.MaxChecks, len(checks))}
+				asked := check.Impossible{Name: fmt.Sprint("checks of ", key),
+					Err: fmt.Errorf("must be at most %d, are %d", checkable.MaxChecks, len(checks))}
 				targets = append(targets, target{question{backend: key, kind: "too many"}, unhurried, asked})
 				continue
 			}
@@ -123,13 +125,15 @@ func questionsOf(checks []*api.Check) []question {
 }
 
 // unhurried is the schedule of what cannot be asked.
-var unhurried = probe.Schedule{Interval: defaultInterval, Fast: defaultInterval, Timeout: defaultInterval, Spread: defaultInterval, Rise: 1, Fall: 1}
+var unhurried = probe.Schedule{Interval: defaultInterval, Fast: defaultInterval, Timeout: defaultInterval,
+	Spread: defaultInterval, Rise: 1, Fall: 1}
 
 func newTarget(q question, c *api.Check, n check.Network) target {
 	asked, err := newCheck(c, q.address, n)
 	when, badTiming := newSchedule(c)
 	if err := cmp.Or(err, badTiming); err != nil {
-		return target{q, unhurried, check.Impossible{Name: fmt.Sprintf("%.16s check of %s", c.GetType(), q.backend), Err: err}}
+		return target{q, unhurried, check.Impossible{Name: fmt.Sprintf("%.16s check of %s", c.GetType(), q.backend),
+			Err: err}}
 	}
 	return target{q, when, asked}
 }
@@ -191,7 +195,8 @@ func newSchedule(c *api.Check) (probe.Schedule, error) {
 			return otherwise
 		}
 		if x < checkable.MinInterval || x > checkable.MaxInterval {
-			problems = append(problems, fmt.Errorf("%s: must be %v..%v, is %v", name, checkable.MinInterval, checkable.MaxInterval, x))
+			problems = append(problems, fmt.Errorf("%s: must be %v..%v, is %v", name, checkable.MinInterval,
+				checkable.MaxInterval, x))
 		}
 		return x
 	}

@@ -32,7 +32,9 @@ func TestExpand(t *testing.T) {
 		},
 		{Pool: "idle", Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"}}},
 		{Pool: "empty", Checks: []*api.Check{{Type: "tcp", Port: 80}}},
-		{Pool: "web", Backends: []*api.CheckedBackend{{Name: "web2", Address: "10.0.0.99"}}, Checks: []*api.Check{{Type: "icmp"}}}, // again
+		// again
+		{Pool: "web", Backends: []*api.CheckedBackend{{Name: "web2", Address: "10.0.0.99"}},
+			Checks: []*api.Check{{Type: "icmp"}}},
 	}}, check.Kernel{})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +44,8 @@ func TestExpand(t *testing.T) {
 	}
 	var got []string
 	for _, target := range targets {
-		got = append(got, fmt.Sprintf("%s %s %s:%d %d %T", target.question.backend, target.kind, target.address, target.port, target.nth, target.check))
+		got = append(got, fmt.Sprintf("%s %s %s:%d %d %T", target.question.backend, target.kind, target.address, target.port,
+			target.nth, target.check))
 	}
 	want := []string{
 		"web/web1 tcp 10.0.0.11:80 1 check.TCP",
@@ -69,21 +72,38 @@ func TestImpossibleChecks(t *testing.T) {
 		checks  []*api.Check
 		want    string
 	}{
-		{"10.0.0.11", []*api.Check{{Type: "snmp", Port: 161}}, `snmp check of web/web1: not asked: type: must be tcp, http, https or icmp, is "snmp"`},
-		{"web1.example.org", []*api.Check{{Type: "tcp", Port: 80}}, `tcp check of web/web1: not asked: address of the backend: must be the address of a host, is "web1.example.org"`},
-		{"0.0.0.0", []*api.Check{{Type: "tcp", Port: 80}}, `tcp check of web/web1: not asked: address of the backend: must be the address of a host, is "0.0.0.0"`},
-		{"224.0.0.1", []*api.Check{{Type: "icmp"}}, `icmp check of web/web1: not asked: address of the backend: must be the address of a host, is "224.0.0.1"`},
-		{"255.255.255.255", []*api.Check{{Type: "icmp"}}, `icmp check of web/web1: not asked: address of the backend: must be the address of a host, is "255.255.255.255"`},
-		{"10.0.0.11", []*api.Check{{Type: "tcp", Port: 65536}}, "tcp check of web/web1: not asked: port: must be 1..65535, is 65536"},
+		{"10.0.0.11", []*api.Check{{Type: "snmp", Port: 161}},
+			`snmp check of web/web1: not asked: type: must be tcp, http, https or icmp, is "snmp"`},
+		{"web1.example.org", []*api.Check{{Type: "tcp", Port: 80}},
+			`tcp check of web/web1: not asked: address of the backend: must be the address of a host, is "web1.example.org"`},
+		{"0.0.0.0", []*api.Check{{Type: "tcp", Port: 80}},
+			`tcp check of web/web1: not asked: address of the backend: must be the address of a host, is "0.0.0.0"`},
+		{"224.0.0.1", []*api.Check{{Type: "icmp"}},
+			`icmp check of web/web1: not asked: address of the backend: must be the address of a host, is "224.0.0.1"`},
+		{"255.255.255.255", []*api.Check{{Type: "icmp"}},
+			`icmp check of web/web1: not asked: address of the backend: must be the address of a host, is "255.255.255.255"`},
+		{"10.0.0.11", []*api.Check{{Type: "tcp", Port: 65536}},
+			"tcp check of web/web1: not asked: port: must be 1..65535, is 65536"},
 		{"10.0.0.11", []*api.Check{{Type: "tcp"}}, "tcp check of web/web1: not asked: port: must be 1..65535, is 0"},
-		{"10.0.0.11", []*api.Check{web("healthz", "")}, `http check of web/web1: not asked: path: must be the path of a URL, such as /healthz, is "healthz"`},
-		{"10.0.0.11", []*api.Check{web("/", "a b")}, `http check of web/web1: not asked: host: must be a host name, such as www.example.com, is "a b"`},
-		{"10.0.0.11", []*api.Check{web("/health z?x=ä", "ä")}, `http check of web/web1: not asked: path: must have a query of printable ASCII without spaces, such as ?site=a%20b, is "/health z?x=ä"; host: must be a host name in ASCII, such as www.example.com or xn--bcher-kva.example, is "ä"`},
-		{"10.0.0.11", []*api.Check{{Type: "http", Port: 80, ExpectStatus: []uint32{200, 600}}}, `http check of web/web1: not asked: expect_status[1]: must be 200..599, is 600`},
-		{"10.0.0.11", []*api.Check{{Type: "http", Port: 80, ExpectStatus: make([]uint32, 501)}}, `http check of web/web1: not asked: expect_status: must have at most 400 statuses, has 501`},
-		{"10.0.0.11", []*api.Check{{Type: "icmp", Interval: durationpb.New(1)}}, `icmp check of web/web1: not asked: interval: must be 10ms..1h0m0s, is 1ns`},
-		{"10.0.0.11", []*api.Check{{Type: "icmp", FastInterval: durationpb.New(1), Timeout: durationpb.New(-1), Rise: 101, Fall: 1 << 31}}, `icmp check of web/web1: not asked: rise: must be 1..100, is 101; fall: must be 1..100, is 2147483648; fast_interval: must be 10ms..1h0m0s, is 1ns; timeout: must be 10ms..1h0m0s, is -1ns`},
-		{"10.0.0.11", []*api.Check{{Type: "icmp", Interval: &durationpb.Duration{Seconds: 1 << 62}}}, `icmp check of web/web1: not asked: interval: must be 10ms..1h0m0s, is 2562047h47m16.854775807s`},
+		{"10.0.0.11", []*api.Check{web("healthz", "")},
+			`http check of web/web1: not asked: path: must be the path of a URL, such as /healthz, is "healthz"`},
+		{"10.0.0.11", []*api.Check{web("/", "a b")},
+			`http check of web/web1: not asked: host: must be a host name, such as www.example.com, is "a b"`},
+		{"10.0.0.11", []*api.Check{web("/health z?x=ä", "ä")},
+			`http check of web/web1: not asked: path: must have a query of printable ASCII without spaces, such as ` +
+				`?site=a%20b, is "/health z?x=ä"; host: must be a host name in ASCII, such as www.example.com or ` +
+				`xn--bcher-kva.example, is "ä"`},
+		{"10.0.0.11", []*api.Check{{Type: "http", Port: 80, ExpectStatus: []uint32{200, 600}}},
+			`http check of web/web1: not asked: expect_status[1]: must be 200..599, is 600`},
+		{"10.0.0.11", []*api.Check{{Type: "http", Port: 80, ExpectStatus: make([]uint32, 501)}},
+			`http check of web/web1: not asked: expect_status: must have at most 400 statuses, has 501`},
+		{"10.0.0.11", []*api.Check{{Type: "icmp", Interval: durationpb.New(1)}},
+			`icmp check of web/web1: not asked: interval: must be 10ms..1h0m0s, is 1ns`},
+		{"10.0.0.11", []*api.Check{{Type: "icmp", FastInterval: durationpb.New(1), Timeout: durationpb.New(-1), Rise: 101,
+			Fall: 1 << 31}}, `icmp check of web/web1: not asked: rise: must be 1..100, is 101; fall: must be 1..100, is ` +
+			`2147483648; fast_interval: must be 10ms..1h0m0s, is 1ns; timeout: must be 10ms..1h0m0s, is -1ns`},
+		{"10.0.0.11", []*api.Check{{Type: "icmp", Interval: &durationpb.Duration{Seconds: 1 << 62}}},
+			`icmp check of web/web1: not asked: interval: must be 10ms..1h0m0s, is 2562047h47m16.854775807s`},
 		{"10.0.0.11", many, "checks of web/web1: not asked: must be at most 32, are 33"},
 	} {
 		_, targets, err := expand(onePool(tt.address, tt.checks...), check.Kernel{})
@@ -127,7 +147,8 @@ func TestTooMuchToCheck(t *testing.T) {
 		{"one pool more", pools(5, 1<<14, 1), 0, 0, "checks of more than 65536 backends"},
 		{"more checks", pools(5, 1<<13, 7), 0, 0, "more than 262144 checks of backends"},
 		{"too many pools", pools(1<<16+1, 0, 1), 0, 0, "checks of more than 65536 pools"},
-		{"a long name", &api.Checks{Pools: []*api.PoolChecks{{Pool: "web", Backends: []*api.CheckedBackend{{Name: strings.Repeat("x", 64)}}}}}, 0, 0,
+		{"a long name", &api.Checks{Pools: []*api.PoolChecks{{Pool: "web",
+			Backends: []*api.CheckedBackend{{Name: strings.Repeat("x", 64)}}}}}, 0, 0,
 			`a name of more than 63 bytes: "` + strings.Repeat("x", 60) + `"... of pool "web"`},
 		{"too many checks of each", pools(1, 1<<16, 1000), 1 << 16, 1 << 16, ""},
 	} {
@@ -137,7 +158,8 @@ func TestTooMuchToCheck(t *testing.T) {
 			got = err.Error()
 		}
 		if len(backends) != tt.backends || len(targets) != tt.targets || got != tt.want {
-			t.Errorf("%s: %d backends, %d checks, %q; want %d, %d, %q", tt.name, len(backends), len(targets), got, tt.backends, tt.targets, tt.want)
+			t.Errorf("%s: %d backends, %d checks, %q; want %d, %d, %q", tt.name, len(backends), len(targets), got, tt.backends,
+				tt.targets, tt.want)
 		}
 	}
 }
@@ -149,15 +171,20 @@ func TestTiming(t *testing.T) {
 		c    *api.Check
 		want probe.Schedule
 	}{
-		{"all left out", &api.Check{}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: s / 5, Spread: 2 * s, Rise: 1, Fall: 1}},
+		{"all left out", &api.Check{}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: s / 5,
+			Spread: 2 * s, Rise: 1, Fall: 1}},
 		{"all given", &api.Check{
 			Interval: durationpb.New(4 * s), FastInterval: durationpb.New(s), Timeout: durationpb.New(2 * s),
 			Jitter: durationpb.New(s / 2), Rise: 2, Fall: 3,
 		}, probe.Schedule{Interval: 4 * s, Fast: s, Timeout: 2 * s, Jitter: s / 2, Spread: s, Rise: 2, Fall: 3}},
-		{"no jitter", &api.Check{Jitter: durationpb.New(0)}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 0, Spread: 2 * s, Rise: 1, Fall: 1}},
-		{"longer than the interval", &api.Check{FastInterval: durationpb.New(9 * s), Jitter: durationpb.New(9 * s)}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 2 * s, Spread: 2 * s, Rise: 1, Fall: 1}},
-		{"the shortest", &api.Check{Interval: durationpb.New(s / 100), FastInterval: durationpb.New(s / 100), Timeout: durationpb.New(s / 100), Rise: 100, Fall: 100},
-			probe.Schedule{Interval: s / 100, Fast: s / 100, Timeout: s / 100, Jitter: s / 1000, Spread: s / 100, Rise: 100, Fall: 100}},
+		{"no jitter", &api.Check{Jitter: durationpb.New(0)}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s,
+			Jitter: 0, Spread: 2 * s, Rise: 1, Fall: 1}},
+		{"longer than the interval", &api.Check{FastInterval: durationpb.New(9 * s), Jitter: durationpb.New(9 * s)},
+			probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 2 * s, Spread: 2 * s, Rise: 1, Fall: 1}},
+		{"the shortest", &api.Check{Interval: durationpb.New(s / 100), FastInterval: durationpb.New(s / 100),
+			Timeout: durationpb.New(s / 100), Rise: 100, Fall: 100},
+			probe.Schedule{Interval: s / 100, Fast: s / 100, Timeout: s / 100, Jitter: s / 1000, Spread: s / 100, Rise: 100,
+				Fall: 100}},
 	} {
 		if got, err := newSchedule(tt.c); got != tt.want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", tt.name, got, err, tt.want)

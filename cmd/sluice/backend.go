@@ -35,7 +35,8 @@ var backendCommand = &cli.Command{
 			Usage:     "send new connections elsewhere; open ones stay until they end",
 			ArgsUsage: "BACKEND",
 			Flags: append(controllerFlags(), poolFlag(), jsonFlag(),
-				&cli.BoolFlag{Name: "wait", Usage: "return when no slot leads there and open connections have ended or were silent for drain_idle; tell the progress on standard error"}),
+				&cli.BoolFlag{Name: "wait", Usage: "return when no slot leads there and open connections have ended or were " +
+					"silent for drain_idle; tell the progress on standard error"}),
 			Action: action(backendDrain, "BACKEND"),
 		},
 		{
@@ -98,7 +99,9 @@ func setAdmin(c *cli.Context, args []string, admin api.Admin) error {
 	})
 }
 
-func callSetAdmin(ctx context.Context, client *api.Client, pool, backend string, admin api.Admin) (*api.BackendStatus, error) {
+func callSetAdmin(
+	ctx context.Context, client *api.Client, pool, backend string, admin api.Admin,
+) (*api.BackendStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	m, err := client.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Pool: pool, Backend: backend, Admin: admin})
@@ -107,7 +110,9 @@ func callSetAdmin(ctx context.Context, client *api.Client, pool, backend string,
 
 // drainAndWait watches events from before the drain begins, so that its end cannot be missed. It tells
 // progress what is left, each time that changes.
-func drainAndWait(ctx context.Context, client *api.Client, pool, backend string, progress io.Writer) (*api.BackendStatus, error) {
+func drainAndWait(
+	ctx context.Context, client *api.Client, pool, backend string, progress io.Writer,
+) (*api.BackendStatus, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := client.WatchEvents(ctx, &api.WatchEventsRequest{})
@@ -153,7 +158,8 @@ func drainAndWait(ctx context.Context, client *api.Client, pool, backend string,
 func waitEnded(ctx context.Context, b *api.BackendStatus, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted: the drain of %s/%s goes on, `sluice backend undrain %s` takes it back", b.Pool, b.Name, b.Name)
+		return fmt.Errorf("interrupted: the drain of %s/%s goes on, `sluice backend undrain %s` takes it back", b.Pool,
+			b.Name, b.Name)
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF): // which is that of a controller that was killed
 		return err
 	}
@@ -162,7 +168,8 @@ func waitEnded(ctx context.Context, b *api.BackendStatus, err error) error {
 
 // changesSlots says whether another number of slots may be left after the event, or for another reason.
 func changesSlots(e *api.Event) bool {
-	return e.GetSlotsMoved() != nil || e.GetSlotsSettled() != nil || e.GetReprogrammed() != nil || e.GetIntentApplied() != nil
+	return e.GetSlotsMoved() != nil || e.GetSlotsSettled() != nil || e.GetReprogrammed() != nil ||
+		e.GetIntentApplied() != nil
 }
 
 // findBackend returns what the backend is now.
@@ -200,11 +207,13 @@ func adminText(b *api.BackendStatus) string {
 func drainedText(b *api.BackendStatus) string {
 	switch {
 	case b.DrainForced > 0:
-		return fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, which broke", b.DrainForced)
+		return fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of "+
+			"drain_limit, which broke", b.DrainForced)
 	case b.Health == api.Health_HEALTH_DOWN || b.DrainIdle == nil:
 		return "no slot leads there any more"
 	}
-	return fmt.Sprintf("no slot leads there any more, and no open connection sent a packet for %v (drain_idle)", b.DrainIdle.AsDuration())
+	return fmt.Sprintf("no slot leads there any more, and no open connection sent a packet for %v (drain_idle)",
+		b.DrainIdle.AsDuration())
 }
 
 func unwrittenText(b *api.BackendStatus) string {
@@ -264,7 +273,8 @@ func contradictions(list []*api.BackendStatus) (lines []string) {
 }
 
 func backendTable(list []*api.BackendStatus, now time.Time) *textTable {
-	t := newTextTable("POOL", "BACKEND", "ADDRESS", "PORT", "WEIGHT", "ADMIN", "HEALTH", "SLOTS", "IN", "OUT", "PACKETS", "REASON")
+	t := newTextTable("POOL", "BACKEND", "ADDRESS", "PORT", "WEIGHT", "ADMIN", "HEALTH", "SLOTS", "IN", "OUT", "PACKETS",
+		"REASON")
 	for _, b := range list {
 		packets := "-"
 		if b.Packets != nil {

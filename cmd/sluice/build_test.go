@@ -51,7 +51,8 @@ github.com/sluicelb/sluice/cmd/sluice
 		t.Run(test.name, func(t *testing.T) {
 			fake := filepath.Join(t.TempDir(), "go")
 			script := "#!/bin/sh\ncase $1 in\nlist) printf 'a\\nb\\nc\\n'; exit 0 ;;\nesac\n" +
-				"[ \"$*\" = 'build -v -o bin/sluice ./cmd/sluice' ] || exit 99\ncat >&2 <<'END'\n" + test.says + "END\nexit " + string(rune('0'+test.exit)) + "\n"
+				"[ \"$*\" = 'build -v -o bin/sluice ./cmd/sluice' ] || exit 99\ncat >&2 <<'END'\n" + test.says + "END\nexit " +
+				string(rune('0'+test.exit)) + "\n"
 			if err := os.WriteFile(fake, []byte(script), 0o700); err != nil {
 				t.Fatal(err)
 			}

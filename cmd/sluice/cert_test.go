@@ -34,8 +34,10 @@ func TestCert(t *testing.T) {
 		{[]string{"cert", "issue", dir, "--role", "healthd", "--name", "healthd1"}, 0,
 			"DIR/healthd1.crt and DIR/healthd1.key are made, valid until DATE. It calls as healthd.\n" +
 				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n", ""},
-		{[]string{"cert", "issue", dir, "--name", "ctl1", "--role", "controller", "--host", "ctl1", "--host", "192.0.2.1", "--days", "7"}, 0,
-			"DIR/ctl1.crt and DIR/ctl1.key are made, valid until DATE. It calls as controller, and serves at ctl1, 192.0.2.1.\n" +
+		{[]string{"cert", "issue", dir, "--name", "ctl1", "--role", "controller", "--host", "ctl1", "--host", "192.0.2.1",
+			"--days", "7"}, 0,
+			"DIR/ctl1.crt and DIR/ctl1.key are made, valid until DATE. It calls as controller, and serves at ctl1, " +
+				"192.0.2.1.\n" +
 				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n", ""},
 		{[]string{"cert", "issue", dir, "--name", "sw1", "--host", "sw1"}, 0,
 			"DIR/sw1.crt and DIR/sw1.key are made, valid until DATE. It serves at sw1, and calls nobody.\n" +
@@ -50,10 +52,13 @@ func TestCert(t *testing.T) {
 			"sluice: --host: must be a name or an address without a port, is \"a:1\"\n"},
 		{[]string{"cert", "issue", dir, "--role", "viewer"}, exitUsage, "",
 			"sluice: --name is needed: by it others call the process, and the files have it\n"},
-		{[]string{"cert", "issue", dir, "--name", "x", "--role", "viewer", "--days", "0"}, exitUsage, "", "sluice: --days: must be 1..36500, is 0\n"},
+		{[]string{"cert", "issue", dir, "--name", "x", "--role", "viewer", "--days", "0"}, exitUsage, "",
+			"sluice: --days: must be 1..36500, is 0\n"},
 		{[]string{"cert", "issue", "/nowhere", "--name", "x", "--role", "viewer"}, exitFailure, "",
-			"sluice: /nowhere has no authority (open /nowhere/ca.crt: no such file or directory): `sluice cert ca /nowhere` makes one\n"},
-		{[]string{"cert", "show", dir + "/ca.key"}, exitUsage, "", "sluice: DIR/ca.key: must have a certificate in PEM, has none\n"},
+			"sluice: /nowhere has no authority (open /nowhere/ca.crt: no such file or directory): `sluice cert ca /nowhere` " +
+				"makes one\n"},
+		{[]string{"cert", "show", dir + "/ca.key"}, exitUsage, "",
+			"sluice: DIR/ca.key: must have a certificate in PEM, has none\n"},
 		{[]string{"cert", "show", dir + "/none"}, exitUsage, "", "sluice: open DIR/none: no such file or directory\n"},
 		{[]string{"cert", "ca"}, exitUsage, "", "sluice: which DIR? It gets the authority's files\n"},
 		{[]string{"cert", "show"}, exitUsage, "", "sluice: which FILE?\n"},
@@ -70,12 +75,14 @@ func TestCert(t *testing.T) {
 		}
 	}
 	code, stdout, _ := sluice(t, "cert", "show", dir+"/ctl1.crt")
-	if want := "name     ctl1\nroles    controller\nhosts    ctl1, 192.0.2.1\nfor      client, server\nissuer   sluice\n"; code != 0 || !strings.HasPrefix(stdout, want) {
+	if want := "name     ctl1\nroles    controller\nhosts    ctl1, 192.0.2.1\nfor      client, server\nissuer   " +
+		"sluice\n"; code != 0 || !strings.HasPrefix(stdout, want) {
 		t.Errorf("show: exit code %d, got\n%swant\n%s", code, stdout, want)
 	}
 	code, stdout, _ = sluice(t, "cert", "show", "--json", dir+"/ctl1.crt")
 	var shown []cert.Shown
-	if err := json.Unmarshal([]byte(stdout), &shown); err != nil || code != 0 || len(shown) != 1 || shown[0].Name != "ctl1" || shown[0].State != cert.Valid {
+	if err := json.Unmarshal([]byte(stdout), &shown); err != nil || code != 0 || len(shown) != 1 ||
+		shown[0].Name != "ctl1" || shown[0].State != cert.Valid {
 		t.Errorf("show --json: exit code %d, %v, %v", code, shown, err)
 	}
 }

@@ -23,7 +23,8 @@ const callTimeout = 10 * time.Second
 func controllerFlags() []cli.Flag { return append([]cli.Flag{controllerFlag()}, tlsFlags()...) }
 
 func controllerFlag() cli.Flag {
-	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller's API: unix:/path, https://host:port, or loopback host:port"}
+	return &cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName),
+		Usage: "`ADDRESS` of the controller's API: unix:/path, https://host:port, or loopback host:port"}
 }
 
 // withController runs f with a client, and turns what the client says into errors for people.
@@ -70,14 +71,16 @@ func (d callee) failure(address string, err error) error {
 	switch code := failed.Code(); {
 	case code == connect.CodeDeadlineExceeded:
 		return nobody(fmt.Sprintf(": something accepts the connection, but says nothing within %v", callTimeout))
-	case connect.IsWireError(failed), errors.Is(err, context.Canceled), strings.HasPrefix(failed.Message(), "marshal message:"):
+	case connect.IsWireError(failed), errors.Is(err, context.Canceled), strings.HasPrefix(failed.Message(),
+		"marshal message:"):
 		return refusal(failed)
 	// The client has the second code for connections that break, too.
 	case code == connect.CodeUnavailable, code == connect.CodeCanceled, errors.Is(err, io.ErrUnexpectedEOF):
 		return nobody(fmt.Sprintf(" (%v)", failed.Unwrap()))
 	}
 	// Whatever else the client makes up is about answers that it does not understand.
-	return unreachableError(fmt.Errorf("what answers at %s is not %s (%s); %s", address, d.one, failed.Message(), d.advice))
+	return unreachableError(fmt.Errorf("what answers at %s is not %s (%s); %s", address, d.one, failed.Message(),
+		d.advice))
 }
 
 // refusal is what a daemon says to a request that it has understood. A name that it does not know and a value that it
@@ -96,7 +99,8 @@ func allowFlag(roles ...rpc.Role) cli.Flag {
 	for _, r := range roles {
 		names = append(names, string(r))
 	}
-	return &cli.StringSliceFlag{Name: "allow", Usage: "give a role to `ROLE=USER`, or to a group as ROLE=%GROUP: " + strings.Join(names, ", ") +
+	return &cli.StringSliceFlag{Name: "allow", Usage: "give a role to `ROLE=USER`, or to a group as ROLE=%GROUP: " +
+		strings.Join(names, ", ") +
 		"; may be repeated. Root and the own user have all of them"}
 }
 
@@ -110,5 +114,6 @@ func access(c *cli.Context, roles ...rpc.Role) (*rpc.Access, error) {
 		}
 		members[rpc.Role(role)] = append(members[rpc.Role(role)], who)
 	}
-	return rpc.NewAccess(members, func(r rpc.Role) string { return fmt.Sprintf("with --allow %s=NAME where it was started", r) }), nil
+	return rpc.NewAccess(members,
+		func(r rpc.Role) string { return fmt.Sprintf("with --allow %s=NAME where it was started", r) }), nil
 }

@@ -34,18 +34,22 @@ func TestControllerFails(t *testing.T) {
 		{"none", nil, 0, "<nil>"},
 		{"not of the client", plain, exitFailure, "the controller stopped"},
 		{"refused", connect.NewWireError(connect.CodeNotFound, errors.New("no pool \"db\"")), exitUsage, "no pool \"db\""},
-		{"frozen", connect.NewWireError(connect.CodeUnavailable, errors.New("the store does not answer")), exitFailure, "the store does not answer"},
+		{"frozen", connect.NewWireError(connect.CodeUnavailable, errors.New("the store does not answer")), exitFailure,
+			"the store does not answer"},
 		{"nobody", connect.NewError(connect.CodeUnavailable, errors.New("connection refused")), exitUnreachable,
 			"no controller answers at a:1 (connection refused)" + advice},
 		{"silence", connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded), exitUnreachable,
 			"no controller answers at a:1: something accepts the connection, but says nothing within 10s" + advice},
-		{"hung up", connect.NewError(connect.CodeCanceled, io.ErrUnexpectedEOF), exitUnreachable, "no controller answers at a:1 (unexpected EOF)" + advice},
-		{"hung up in mid-stream", connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", io.ErrUnexpectedEOF)),
+		{"hung up", connect.NewError(connect.CodeCanceled, io.ErrUnexpectedEOF), exitUnreachable,
+			"no controller answers at a:1 (unexpected EOF)" + advice},
+		{"hung up in mid-stream", connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("protocol error: incomplete envelope: %w", io.ErrUnexpectedEOF)),
 			exitUnreachable, "no controller answers at a:1 (protocol error: incomplete envelope: unexpected EOF)" + advice},
 		{"another service", connect.NewError(connect.CodeUnknown, errors.New("415 Unsupported Media Type")), exitUnreachable,
 			"what answers at a:1 is not a controller (415 Unsupported Media Type)" + advice},
 		{"interrupted", connect.NewError(connect.CodeCanceled, context.Canceled), exitFailure, "context canceled"},
-		{"not UTF-8", connect.NewError(connect.CodeInternal, errors.New("marshal message: invalid UTF-8")), exitFailure, "marshal message: invalid UTF-8"},
+		{"not UTF-8", connect.NewError(connect.CodeInternal, errors.New("marshal message: invalid UTF-8")), exitFailure,
+			"marshal message: invalid UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := controllerDaemon.failure("a:1", tt.err)
@@ -72,7 +76,8 @@ func TestGSLBFails(t *testing.T) {
 		code int
 		want string
 	}{
-		{"refused", connect.NewWireError(connect.CodeInvalidArgument, errors.New("no answer \"a\"")), exitUsage, "no answer \"a\""},
+		{"refused", connect.NewWireError(connect.CodeInvalidArgument, errors.New("no answer \"a\"")), exitUsage,
+			"no answer \"a\""},
 		{"nobody", connect.NewError(connect.CodeUnavailable, errors.New("connection refused")), exitUnreachable,
 			"no gslb answers at a:1 (connection refused)" + advice},
 		{"silence", connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded), exitUnreachable,
@@ -98,14 +103,21 @@ func TestControllerAddress(t *testing.T) {
 		code int
 		want string
 	}{
-		{"a switch", []string{"status", "--controller", sw}, exitUnreachable, "sluice: what answers at " + sw + " is not a controller ("},
-		{"events of a switch", []string{"backend", "drain", "--wait", "web1", "--controller", sw}, exitUnreachable, "sluice: what answers at " + sw + " is not a controller ("},
+		{"a switch", []string{"status", "--controller", sw}, exitUnreachable,
+			"sluice: what answers at " + sw + " is not a controller ("},
+		{"events of a switch", []string{"backend", "drain", "--wait", "web1", "--controller", sw}, exitUnreachable,
+			"sluice: what answers at " + sw + " is not a controller ("},
 		{"not even HTTP", []string{"status", "--controller", talker}, exitUnreachable, "sluice: "},
-		{"port", []string{"status", "--controller", "127.0.0.1:230040"}, exitUsage, "sluice: --controller: " + wrongPort + "\n"},
-		{"port 0", []string{"status", "--controller", "127.0.0.1:0"}, exitUsage, `sluice: --controller: address "127.0.0.1:0": the port must be 1..65535, is "0"` + "\n"},
-		{"healthd", []string{"healthd", "--controller", "http://127.0.0.1:230040"}, exitUsage, `sluice: --controller: address "http://127.0.0.1:230040": the port must be 1..65535, is "230040"` + "\n"},
-		{"controller", []string{"controller", "--data-dir", "x", "--listen", "127.0.0.1:65536"}, exitUsage, `sluice: --listen: address "127.0.0.1:65536": the port must be 0..65535, is "65536"` + "\n"},
-		{"switch", []string{"switch", "--grpc", "127.0.0.1:65536"}, exitUsage, `sluice: --grpc: address "127.0.0.1:65536": the port must be 0..65535, is "65536"` + "\n"},
+		{"port", []string{"status", "--controller", "127.0.0.1:230040"}, exitUsage,
+			"sluice: --controller: " + wrongPort + "\n"},
+		{"port 0", []string{"status", "--controller", "127.0.0.1:0"}, exitUsage,
+			`sluice: --controller: address "127.0.0.1:0": the port must be 1..65535, is "0"` + "\n"},
+		{"healthd", []string{"healthd", "--controller", "http://127.0.0.1:230040"}, exitUsage,
+			`sluice: --controller: address "http://127.0.0.1:230040": the port must be 1..65535, is "230040"` + "\n"},
+		{"controller", []string{"controller", "--data-dir", "x", "--listen", "127.0.0.1:65536"}, exitUsage,
+			`sluice: --listen: address "127.0.0.1:65536": the port must be 0..65535, is "65536"` + "\n"},
+		{"switch", []string{"switch", "--grpc", "127.0.0.1:65536"}, exitUsage,
+			`sluice: --grpc: address "127.0.0.1:65536": the port must be 0..65535, is "65536"` + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, stdout, stderr := sluice(t, tt.args...)
@@ -123,7 +135,8 @@ func TestControllerAddress(t *testing.T) {
 func TestLogLevel(t *testing.T) {
 	for _, role := range [][]string{{"controller", "--data-dir", "x"}, {"healthd"}, {"switch"}} {
 		code, _, stderr := sluice(t, append(role, "--log-level", "loud")...)
-		if want := "sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"; code != exitUsage || stderr != want {
+		if want := "sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"; code != exitUsage ||
+			stderr != want {
 			t.Errorf("%v: exit code %d: %s", role, code, stderr)
 		}
 	}
@@ -135,11 +148,14 @@ func TestJSONMessage(t *testing.T) {
 		m    jsonMessage
 		want string
 	}{
-		{"numbers", jsonMessage{&api.PacketCount{Packets: 19736, Bytes: 1 << 52}}, `{"packets":19736,"bytes":4503599627370496}`},
+		{"numbers", jsonMessage{&api.PacketCount{Packets: 19736, Bytes: 1 << 52}},
+			`{"packets":19736,"bytes":4503599627370496}`},
 		{"nothing is set", jsonMessage{&api.ARPClaim{}},
-			`{"switch":"","vip_address":"","port":0,"mac":"","backend":"","count":0,"first":null,"last":null,"also":"","disowned":false}`},
-		{"text, time and a oneof", jsonMessage{&api.Event{Sequence: 3, Time: timestamppb.New(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)),
-			Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: "<a\"b>", Backend: "b"}}}},
+			`{"switch":"","vip_address":"","port":0,"mac":"","backend":"","count":0,` +
+				`"first":null,"last":null,"also":"","disowned":false}`},
+		{"text, time and a oneof",
+			jsonMessage{&api.Event{Sequence: 3, Time: timestamppb.New(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)),
+				Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: "<a\"b>", Backend: "b"}}}},
 			`{"sequence":3,"time":"2026-11-22T12:00:00Z","text":"","drain_done":{"pool":"<a\"b>","backend":"b","forced":0}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -157,7 +173,8 @@ func TestJSONMessage(t *testing.T) {
 		})
 	}
 	// Lists, maps and enums, and what is new to this version.
-	m := &api.SwitchStatus{State: 99, Tallies: map[string]*api.PacketCount{"b": nil, "a": {Packets: 1}}, Failed: []*api.FailedUpdate{{Update: "x"}, {}}}
+	m := &api.SwitchStatus{State: 99, Tallies: map[string]*api.PacketCount{"b": nil, "a": {Packets: 1}},
+		Failed: []*api.FailedUpdate{{Update: "x"}, {}}}
 	b, err := jsonMessage{m}.MarshalJSON()
 	var got struct {
 		State   int
@@ -168,7 +185,8 @@ func TestJSONMessage(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(b, &got)
 	}
-	if err != nil || got.State != 99 || got.Tallies["a"].Packets != 1 || len(got.Tallies) != 2 || len(got.Failed) != 2 || got.Since != nil {
+	if err != nil || got.State != 99 || got.Tallies["a"].Packets != 1 || len(got.Tallies) != 2 || len(got.Failed) != 2 ||
+		got.Since != nil {
 		t.Errorf("%v: %s", err, b)
 	}
 }
@@ -177,14 +195,17 @@ func TestConfigApplyLooksFirst(t *testing.T) {
 	t.Chdir(t.TempDir())
 	setStdin(t, "colour: blue\n")
 	code, _, stderr := sluice(t, "config", "apply", "-")
-	if want := "sluice: the configuration is refused, what runs stays:\nstdin:1: colour: is not a known key: must be one of switches, vip_mac, floor_percent, floor_within, stations, pools, vips\n"; code != exitUsage || !strings.HasPrefix(stderr, want) {
+	if want := "sluice: the configuration is refused, what runs stays:\nstdin:1: colour: is not a known key: must be " +
+		"one of switches, vip_mac, floor_percent, floor_within, stations, pools, vips\n"; code != exitUsage ||
+		!strings.HasPrefix(stderr, want) {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 	if err := os.WriteFile("huge.yaml", make([]byte, 17<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, _, stderr = sluice(t, "config", "apply", "huge.yaml")
-	if want := "sluice: the configuration is refused, what runs stays:\nhuge.yaml: must have at most 8388608 bytes, has more\n"; code != exitUsage || stderr != want {
+	if want := "sluice: the configuration is refused, what runs stays:\nhuge.yaml: must have at most 8388608 bytes, " +
+		"has more\n"; code != exitUsage || stderr != want {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 }
@@ -203,13 +224,15 @@ func TestManyProblems(t *testing.T) {
 		t.Errorf("stderr ends in %q, want %q", stderr[max(0, len(stderr)-200):], want)
 	}
 	var all checked
-	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != exitUsage || len(all.Problems) != 101 || all.Problems[100].Message != "and 52 more" {
+	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != exitUsage || len(all.Problems) != 101 ||
+		all.Problems[100].Message != "and 52 more" {
 		t.Errorf("%v; exit code %d, %d problems for programs, want 100 and how many more", err, code, len(all.Problems))
 	}
 	for _, args := range [][]string{{"config", "check", name}, {"config", "apply", name},
 		{"controller", "--config", name, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0"}} {
 		code, _, stderr := sluice(t, args...)
-		if n := strings.Count(stderr, name+":"); code != exitUsage || n < 100 || n > 101 || !strings.Contains(stderr, "\nand 52 more\n") {
+		if n := strings.Count(stderr, name+":"); code != exitUsage || n < 100 || n > 101 ||
+			!strings.Contains(stderr, "\nand 52 more\n") {
 			t.Errorf("%v: exit code %d, %d problems, stderr ends in %q", args, code, n, stderr[max(0, len(stderr)-200):])
 		}
 	}

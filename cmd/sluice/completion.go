@@ -24,8 +24,8 @@ const completeFlag = "--generate-bash-completion"
 // completePatience is how long a shell waits for names that a daemon has to tell.
 const completePatience = 500 * time.Millisecond
 
-// Each shell asks the command itself what may stand for the word that is written. Where nothing of it fits, files do. No
-// shell evaluates what it is told: names come from daemons.
+// Each shell asks the command itself what may stand for the word that is written. Where nothing of it fits, files do.
+// No shell evaluates what it is told: names come from daemons.
 var completions = map[string]string{
 	"bash": `_sluice() {
 	local word="${COMP_WORDS[COMP_CWORD]}" next

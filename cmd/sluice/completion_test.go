@@ -55,7 +55,8 @@ func serveController(t *testing.T, h interface {
 	return l.Address()
 }
 
-// What may stand for the last word of a line: commands, flags, and names that the daemons have; nothing where none answers.
+// What may stand for the last word of a line: commands, flags, and names that the daemons have; nothing where none
+// answers.
 func TestComplete(t *testing.T) {
 	controller, target := serveController(t, fewBackends{}), filledSwitch(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, by the kernel, and says nothing
@@ -63,7 +64,8 @@ func TestComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	const tables = "arp_guard arp_responder backend l2 learn_unsent openings pinned_arp pinned_l2 pinned_station report_unsent slot slot_old station tally vip vip_address"
+	const tables = "arp_guard arp_responder backend l2 learn_unsent openings pinned_arp pinned_l2 pinned_station " +
+		"report_unsent slot slot_old station tally vip vip_address"
 	t.Setenv("SLUICE_CONTROLLER", controller)
 	t.Setenv("SLUICE_TARGET", target)
 	t.Setenv("SLUICE_GSLB_SOCKET", "/no/socket")

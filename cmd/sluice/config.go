@@ -79,7 +79,8 @@ func configCheck(c *cli.Context, args []string) error {
 	case c.Bool("json"):
 		err = writeJSON(c.App.Writer, result)
 	case result.OK:
-		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.VIPs, "VIP", "VIPs"), count(result.Pools, "pool", "pools"),
+		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.VIPs, "VIP", "VIPs"),
+			count(result.Pools, "pool", "pools"),
 			count(result.Backends, "backend", "backends"), count(result.Switches, "switch", "switches"))
 	default:
 		err = nil

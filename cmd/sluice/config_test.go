@@ -12,8 +12,10 @@ import (
 func TestConfigCheck(t *testing.T) {
 	t.Chdir(t.TempDir())
 	files := map[string]string{
-		"bad.yaml": "switches:\n  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1]}\nvip_mac: 01:53:4c:00:00:01\npool: []\n",
-		"one.yaml": "switches:\n  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1]}\nvip_mac: 02:53:4c:00:00:01\n",
+		"bad.yaml": "switches:\n  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1]}\nvip_mac: " +
+			"01:53:4c:00:00:01\npool: []\n",
+		"one.yaml": "switches:\n  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1]}\nvip_mac: " +
+			"02:53:4c:00:00:01\n",
 	}
 	for name, text := range files {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -70,13 +72,15 @@ sluice: bad.yaml: 2 problems
 		{"empty stdin", []string{"-"}, "", exitUsage, "", "stdin:1: is empty\nsluice: stdin: 1 problem\n"},
 		{"no such file", []string{"none.yaml"}, "", exitUsage, "", "sluice: open none.yaml: no such file or directory\n"},
 		{"no file", nil, "", exitUsage, "", "sluice: which FILE? `sluice config check --help` tells the usage\n"},
-		{"two files", []string{"one.yaml", "bad.yaml"}, "", exitUsage, "", "sluice: unexpected argument \"bad.yaml\"; `sluice config check --help` tells the usage\n"},
+		{"two files", []string{"one.yaml", "bad.yaml"}, "", exitUsage, "",
+			"sluice: unexpected argument \"bad.yaml\"; `sluice config check --help` tells the usage\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			setStdin(t, tt.stdin)
 			code := run(t.Context(), append([]string{"sluice", "config", "check"}, tt.args...), &stdout, &stderr)
-			if diff := cmp.Diff([]any{tt.code, tt.stdout, tt.stderr}, []any{code, stdout.String(), stderr.String()}); diff != "" {
+			if diff := cmp.Diff([]any{tt.code, tt.stdout, tt.stderr},
+				[]any{code, stdout.String(), stderr.String()}); diff != "" {
 				t.Errorf("exit code, stdout, stderr (-want +got):\n%s", diff)
 			}
 		})

@@ -71,7 +71,8 @@ func TestControllerCommands(t *testing.T) {
 	}}
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"sluice", "controller", "--config", file, "--data-dir", filepath.Join(dir, "data"), "--listen", socket}, logs, logs)
+		done <- run(ctx, []string{"sluice", "controller", "--config", file, "--data-dir", filepath.Join(dir, "data"),
+			"--listen", socket}, logs, logs)
 	}()
 	defer func() {
 		cancel()
@@ -107,7 +108,8 @@ web   web1     10.0.0.11     2     100  active  unknown     32   0    0        0
 web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0  -
 `, "", "backend", "list")
 	code, stdout, stderr := sluice(t, "backend", "drain", "--wait", "web2", "--controller", socket)
-	const drained = "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for 500ms (drain_idle)\n"
+	const drained = "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for 500ms " +
+		"(drain_idle)\n"
 	if want := drained; code != 0 || stdout != want {
 		t.Errorf("drain --wait: exit code %d, stdout %q", code, stdout)
 	}
@@ -126,7 +128,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	}
 	waiting, interrupt := context.WithCancel(t.Context())
 	progress := &watcher{want: "no backend may take them", then: interrupt}
-	code = run(waiting, []string{"sluice", "backend", "drain", "--wait", "web2", "--controller", socket}, progress, progress)
+	code = run(waiting, []string{"sluice", "backend", "drain", "--wait", "web2", "--controller", socket}, progress,
+		progress)
 	want := "web/web2 drains: 64 slots left, old connections in 0 more; 64 slots wait: no backend may take them\n" +
 		"sluice: interrupted: the drain of web/web2 goes on, `sluice backend undrain web2` takes it back\n"
 	if got := progress.text.String(); code != exitFailure || got != want {
@@ -148,7 +151,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 		":6: pools[0].slots: must be a power of two, 64..65536, is 63\n", "config", "apply", faulty)
 	check(1, "", "sluice: revision 1 is running, not 5\n", "config", "apply", file, "--if-revision", "5")
 	more := filepath.Join(dir, "more.yaml")
-	if err := os.WriteFile(more, []byte(text+"  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n"), 0o600); err != nil {
+	if err := os.WriteFile(more, []byte(text+"  - {name: alt, address: 10.0.0.101, port: 80, pool: web}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	check(0, "{\n  \"revision\": 2,\n  \"changed\": true\n}\n", "", "config", "apply", "--json", more)
@@ -166,10 +170,12 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	if err := json.Unmarshal([]byte(stdout), &status); err != nil || code != 0 {
 		t.Fatalf("status --json: %v, exit code %d, %s", err, code, stderr)
 	}
-	if status.IntentRevision != 2 || status.Switches[0].Address != address || len(status.Vips) != 2 || len(status.Pools[0].Backends) != 2 || len(status.Reprogrammed) == 0 {
+	if status.IntentRevision != 2 || status.Switches[0].Address != address || len(status.Vips) != 2 ||
+		len(status.Pools[0].Backends) != 2 || len(status.Reprogrammed) == 0 {
 		t.Errorf("status --json: %s", stdout)
 	}
-	if code, stdout, _ := sluice(t, "status", "--controller", socket, "--exit-zero"); code != 0 || !strings.Contains(stdout, "revision 2, applied") {
+	if code, stdout, _ := sluice(t, "status", "--controller", socket, "--exit-zero"); code != 0 ||
+		!strings.Contains(stdout, "revision 2, applied") {
 		t.Errorf("status: exit code %d\n%s", code, stdout)
 	}
 	// Sooner or later the new VIP is in the switch, and all is well.
@@ -189,7 +195,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	// The switch dies.
 	endSwitch()
 	ends(exitCritical, "CRITICAL       it is not known whether VIP www takes traffic: no switch is connected\n"+
-		"CRITICAL       it is not known whether VIP alt takes traffic: no switch is connected\nCRITICAL       switch leaf1 is disconnected: ")
+		"CRITICAL       it is not known whether VIP alt takes traffic: no switch is connected\nCRITICAL       switch "+
+		"leaf1 is disconnected: ")
 	if code, _, stderr := sluice(t, "status", "--controller", socket, "--exit-zero"); code != 0 || stderr != "" {
 		t.Errorf("status --exit-zero: exit code %d, stderr %q", code, stderr)
 	}
@@ -229,7 +236,8 @@ func TestControllerRefuses(t *testing.T) {
 	none := "unix:" + filepath.Join(dir, "none")
 	const noTLS = `plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`
 	const noFiles = `needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there`
-	unreachable := "sluice: no controller answers at " + none + " (dial unix " + strings.TrimPrefix(none, "unix:") + ": connect: no such file or directory); " +
+	unreachable := "sluice: no controller answers at " + none + " (dial unix " + strings.TrimPrefix(none, "unix:") +
+		": connect: no such file or directory); " +
 		"--controller names another, `sluice controller --config FILE --data-dir DIR` starts one\n"
 	for _, test := range []struct {
 		args []string
@@ -239,50 +247,72 @@ func TestControllerRefuses(t *testing.T) {
 		{[]string{"controller"}, exitUsage, "sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
 		{[]string{"controller", "--data-dir", dir, "--etcd", "127.0.0.1:2379"}, exitUsage,
 			"sluice: --data-dir and --etcd: must be one of the two, the store is in one place\n"},
-		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage,
+			`sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
 		{[]string{"controller", "--etcd", "127.0.0.1:2379", "--etcd", "192.0.2.1:2379"}, exitUsage,
-			`sluice: --etcd: address "192.0.2.1:2379": ` + noTLS + "; whoever is on the way reads and changes the configuration; --insecure-plaintext allows it\n"},
+			`sluice: --etcd: address "192.0.2.1:2379": ` + noTLS +
+				"; whoever is on the way reads and changes the configuration; --insecure-plaintext allows it\n"},
 		{[]string{"controller", "--etcd", "https://127.0.0.1:2379"}, exitUsage,
 			`sluice: --etcd: address "https://127.0.0.1:2379": ` + noFiles + "\n"},
-		{[]string{"controller", "--etcd", "192.0.2.1:2379", "--insecure-plaintext", "--listen", "0.0.0.0:1"}, exitUsage, `sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
-		{[]string{"controller", "--data-dir", dir, "--listen", "https://:1"}, exitUsage, `sluice: --listen: address "https://:1": ` + noFiles + "\n"},
-		{[]string{"controller", "--data-dir", dir, "--etcd-tls-key", "x"}, exitUsage, "sluice: --etcd-tls-cert and --etcd-tls-key: must be given both, or none\n"},
-		{[]string{"healthd", "--controller", "https://127.0.0.1:1"}, exitUsage, `sluice: --controller: address "https://127.0.0.1:1": ` + noFiles + "\n"},
-		{[]string{"status", "--controller", "https://127.0.0.1:1"}, exitUsage, `sluice: --controller: address "https://127.0.0.1:1": ` + noFiles + "\n"},
-		{[]string{"table", "list", "--target", "https://127.0.0.1:1"}, exitUsage, `sluice: --target: address "https://127.0.0.1:1": ` + noFiles + "\n"},
-		{[]string{"table", "list", "--target", "192.0.2.1:1"}, exitUsage, `sluice: --target: address "192.0.2.1:1": ` + noTLS + "; --insecure-plaintext allows it\n"},
-		{[]string{"gslb", "status", "--socket", "https://127.0.0.1:1"}, exitUsage, `sluice: --socket: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"controller", "--etcd", "192.0.2.1:2379", "--insecure-plaintext", "--listen", "0.0.0.0:1"}, exitUsage,
+			`sluice: --listen: address "0.0.0.0:1": ` + noTLS + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--listen", "https://:1"}, exitUsage,
+			`sluice: --listen: address "https://:1": ` + noFiles + "\n"},
+		{[]string{"controller", "--data-dir", dir, "--etcd-tls-key", "x"}, exitUsage,
+			"sluice: --etcd-tls-cert and --etcd-tls-key: must be given both, or none\n"},
+		{[]string{"healthd", "--controller", "https://127.0.0.1:1"}, exitUsage,
+			`sluice: --controller: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"status", "--controller", "https://127.0.0.1:1"}, exitUsage,
+			`sluice: --controller: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"table", "list", "--target", "https://127.0.0.1:1"}, exitUsage,
+			`sluice: --target: address "https://127.0.0.1:1": ` + noFiles + "\n"},
+		{[]string{"table", "list", "--target", "192.0.2.1:1"}, exitUsage, `sluice: --target: address "192.0.2.1:1": ` +
+			noTLS + "; --insecure-plaintext allows it\n"},
+		{[]string{"gslb", "status", "--socket", "https://127.0.0.1:1"}, exitUsage,
+			`sluice: --socket: address "https://127.0.0.1:1": ` + noFiles + "\n"},
 		{[]string{"controller", "--data-dir", dir, "--allow", "boss=alice"}, exitUsage,
-			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is \"boss=alice\"\n"},
+			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is " +
+				"\"boss=alice\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--allow", "viewer=%"}, exitUsage,
-			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is \"viewer=%\"\n"},
-		{[]string{"controller", "--data-dir", dir, "--log-level", "loud"}, exitUsage, "sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"},
+			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is " +
+				"\"viewer=%\"\n"},
+		{[]string{"controller", "--data-dir", dir, "--log-level", "loud"}, exitUsage,
+			"sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--load-report", ":0"}, exitUsage,
 			"sluice: --load-report: needs --load-report-key-file: load reports are for those who have a key\n"},
 		{[]string{"controller", "--data-dir", dir, "--load-report-key-file", valid}, exitUsage,
 			"sluice: --load-report-key-file: needs --load-report, to say where load reports are answered\n"},
 		{[]string{"controller", "--data-dir", dir, "--load-report", "here", "--load-report-key-file", valid}, exitUsage,
 			"sluice: --load-report: address here: missing port in address\n"},
-		{[]string{"controller", "--data-dir", dir, "--load-report", ":0", "--load-report-key-file", dir + "/no.key"}, exitUsage,
+		{[]string{"controller", "--data-dir", dir, "--load-report", ":0", "--load-report-key-file", dir + "/no.key"},
+			exitUsage,
 			"sluice: --load-report-key-file: reading the keys: stat " + dir + "/no.key: no such file or directory\n"},
 		{[]string{"status", "--controller", none}, exitUnreachable, unreachable},
 		{[]string{"backend", "list", "--controller", none}, exitUnreachable, unreachable},
 		{[]string{"backend", "drain", "--wait", "web1", "--controller", none}, exitUnreachable, unreachable},
 		{[]string{"config", "apply", valid, "--controller", none}, exitUnreachable, unreachable},
-		{[]string{"config", "apply", faulty, "--controller", none}, exitUsage, "sluice: the configuration is refused, what runs stays:\n" +
-			faulty + ":2: switches: must name at least one switch\n" + faulty + ":3: ports: is not a known key: did you mean pools?\n"},
-		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml", "--listen", none}, exitUsage,
+		{[]string{"config", "apply", faulty, "--controller", none}, exitUsage,
+			"sluice: the configuration is refused, what runs stays:\n" +
+				faulty + ":2: switches: must name at least one switch\n" + faulty +
+				":3: ports: is not a known key: did you mean pools?\n"},
+		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml", "--listen", none},
+			exitUsage,
 			"sluice: --config: reading the intent: open " + dir + "/no.yaml: no such file or directory\n"},
-		{[]string{"config", "apply", dir + "/no.yaml"}, exitUsage, "sluice: open " + dir + "/no.yaml: no such file or directory\n"},
-		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage, `sluice: --controller: address "192.0.2.1:9680": ` + noTLS + "\n"},
-		{[]string{"status", "extra"}, exitUsage, "sluice: unexpected argument \"extra\"; `sluice status --help` tells the usage\n"},
+		{[]string{"config", "apply", dir + "/no.yaml"}, exitUsage,
+			"sluice: open " + dir + "/no.yaml: no such file or directory\n"},
+		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage, `sluice: --controller: address "192.0.2.1:9680": ` +
+			noTLS + "\n"},
+		{[]string{"status", "extra"}, exitUsage,
+			"sluice: unexpected argument \"extra\"; `sluice status --help` tells the usage\n"},
 	} {
 		code, stdout, stderr := sluice(t, test.args...)
 		if code != test.code || stderr != test.want || stdout != "" {
-			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code, stdout, stderr, test.want)
+			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code, stdout,
+				stderr, test.want)
 		}
 	}
-	code, _, stderr := sluice(t, "controller", "--config", faulty, "--data-dir", filepath.Join(dir, "data"), "--listen", "unix:"+filepath.Join(dir, "api"))
+	code, _, stderr := sluice(t, "controller", "--config", faulty, "--data-dir", filepath.Join(dir, "data"), "--listen",
+		"unix:"+filepath.Join(dir, "api"))
 	if code != exitUsage || !strings.Contains(stderr, faulty+":3: ports: ") {
 		t.Errorf("a faulty file: exit code %d, want %d: %s", code, exitUsage, stderr)
 	}
@@ -307,7 +337,8 @@ func TestStatusRefused(t *testing.T) {
 		api.UnimplementedHealthServiceHandler
 	}
 	go func() { done <- api.Serve(ctx, l, refuses{}, refuses{}) }()
-	for command, want := range map[string]int{"status": exitUnreachable, "status --exit-zero": exitUnreachable, "backend list": exitFailure} {
+	for command, want := range map[string]int{"status": exitUnreachable, "status --exit-zero": exitUnreachable,
+		"backend list": exitFailure} {
 		code, _, stderr := sluice(t, append(strings.Fields(command), "--controller", l.Address())...)
 		if code != want || !strings.HasSuffix(stderr, " is not implemented\n") {
 			t.Errorf("%s: exit code %d, want %d; stderr %q", command, code, want, stderr)
@@ -319,41 +350,59 @@ func TestStatusText(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
 	m := &api.GetStatusResponse{
-		Time: timestamppb.New(now), IntentRevision: 7, IntentAppliedAt: ago(90 * time.Second), HealthReportedAt: ago(5 * time.Second),
-		Frozen: "writing the store: the store does not answer",
+		Time: timestamppb.New(now), IntentRevision: 7, IntentAppliedAt: ago(90 * time.Second),
+		HealthReportedAt: ago(5 * time.Second),
+		Frozen:           "writing the store: the store does not answer",
 		Concerns: []*api.Concern{
 			{Severity: api.Concern_SEVERITY_CRITICAL, Text: "VIP www takes no traffic: no backend\nof the pool \x1b[2J"},
 			{Severity: api.Concern_SEVERITY_WARNING, Text: "switch leaf2 is disconnected: connection refused"},
 		},
 		Switches: []*api.SwitchStatus{
-			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute), RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
-				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted", Message: "table vip is\nfull", Attempts: 3}},
+			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute),
+				RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
+				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted",
+					Message: "table vip is\nfull", Attempts: 3}},
 				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}},
 				Mended:  map[string]*api.PacketCount{"arp_disowned": {Packets: 5}},
 				Ports: []*api.PortStatus{
-					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4, Reason: "frame is longer than the MTU", ReasonAt: ago(3 * time.Second)},
+					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4, Reason: "frame is longer than the MTU",
+						ReasonAt: ago(3 * time.Second)},
 					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone"},
 				}},
-			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused", Unmetered: "report_meter: no\nmeters",
+			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused",
+				Unmetered:   "report_meter: no\nmeters",
 				PortsUntold: "the target has no gNMI"},
 		},
-		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web", State: api.VIPStatus_STATE_NO_BACKEND,
-			Load: 255, Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
-		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Waiting: 31, WaitingReason: "all 4 epochs are in use", Held: "half of it fell at once", Vips: []string{"www", "alt"}, Backends: []*api.BackendStatus{
-			{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true, Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused",
-				HealthStale: true, Healthd: "manager", Reported: ago(time.Minute), GraceSlots: 1365, GraceUntil: ago(-6 * time.Second), Contradictions: []string{"its MAC is on port 2"}},
-			{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true, Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
-				Reason: "all checks pass", Healthd: "spare", Reported: ago(2 * time.Second),
-				Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use", Packets: &api.PacketCount{Packets: 77}},
-		}}},
-		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8, Last: ago(time.Hour)}},
+		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web",
+			State: api.VIPStatus_STATE_NO_BACKEND,
+			Load:  255, Reason: "no backend of the pool may receive traffic", Packets: &api.PacketCount{Packets: 77}}},
+		Pools: []*api.PoolStatus{{Name: "web", Slots: 4096, Moving: 10, Epochs: 1, Waiting: 31,
+			WaitingReason: "all 4 epochs are in use", Held: "half of it fell at once", Vips: []string{"www", "alt"},
+			Backends: []*api.BackendStatus{
+				{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true,
+					Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused",
+					HealthStale: true, Healthd: "manager", Reported: ago(time.Minute), GraceSlots: 1365,
+					GraceUntil: ago(-6 * time.Second), Contradictions: []string{"its MAC is on port 2"}},
+				{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true,
+					Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
+					Reason: "all checks pass", Healthd: "spare", Reported: ago(2 * time.Second),
+					Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use",
+					Packets: &api.PacketCount{Packets: 77}},
+			}}},
+		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1",
+			Port: 4, Count: 8, Last: ago(time.Hour)}},
 		Spoofs: []*api.Spoof{
-			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64, Last: ago(time.Second)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64,
+				Last: ago(time.Second)},
 			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1, Last: ago(time.Minute)},
-			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11", Station: "web/web1", StationPort: 3, Frames: 2, Last: ago(time.Minute)},
-			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1", StationPort: 1, Frames: 3, Last: ago(time.Minute)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11", Station: "web/web1",
+				StationPort: 3, Frames: 2, Last: ago(time.Minute)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1", StationPort: 1,
+				Frames: 3, Last: ago(time.Minute)},
 		},
-		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1", Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, SlotsTotal: 10, Writes: 10, ReprogramMs: 3.25, Switches: []string{"leaf1"}}},
+		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1",
+			Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, SlotsTotal: 10, Writes: 10, ReprogramMs: 3.25,
+			Switches: []string{"leaf1"}}},
 	}
 	want := `CRITICAL       VIP www takes no traffic: no backend of the pool \u001b[2J
 WARNING        switch leaf2 is disconnected: connection refused

@@ -62,7 +62,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("gslb_failover_ms: %v", ms)
 	}
 	want := map[string]any{
-		"requests": got["requests"], "ok": got["ok"], "detection_ms": got["detection_ms"], "reprogram_ms": got["reprogram_ms"],
+		"requests": got["requests"], "ok": got["ok"], "detection_ms": got["detection_ms"],
+		"reprogram_ms":     got["reprogram_ms"],
 		"gslb_failover_ms": got["gslb_failover_ms"], "gslb_wrong_answers": 0.0,
 		"failed_on_live_backends": 0.0, "surplus_slot_moves": 0.0, "dsr_verified": true, "proved": true,
 	}
@@ -150,7 +151,8 @@ func TestDemoInterrupted(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || got.Requests == 0 || strings.Count(stdout.String(), "\n") != 1 {
 		t.Errorf("stdout: %s\nresult (-want +got):\n%s", &stdout, diff)
 	}
-	for _, field := range []string{"proved", "surplus_slot_moves", "detection_ms", "reprogram_ms", "dsr_verified", "gslb_failover_ms"} {
+	for _, field := range []string{"proved", "surplus_slot_moves", "detection_ms", "reprogram_ms", "dsr_verified",
+		"gslb_failover_ms"} {
 		if !strings.Contains(stdout.String(), fmt.Sprintf("%q:null", field)) {
 			t.Errorf("stdout: %s, want null for %s", &stdout, field)
 		}

@@ -56,7 +56,8 @@ func TestNoPrinterPassesCommandsOn(t *testing.T) {
 		fill(m.ProtoReflect(), 5)
 	}
 	gslb.ConfigError = "gslb.yaml:1: of our own making\ngslb.yaml:2: it quotes what the file says"
-	draining := &api.BackendStatus{Pool: hostile, Name: hostile, Admin: api.Admin_ADMIN_DRAIN, Waiting: 1, WaitingReason: hostile, Unwritten: []string{hostile}}
+	draining := &api.BackendStatus{Pool: hostile, Name: hostile, Admin: api.Admin_ADMIN_DRAIN, Waiting: 1,
+		WaitingReason: hostile, Unwritten: []string{hostile}}
 	for name, print := range map[string]func(w *bytes.Buffer) error{
 		"status":        func(w *bytes.Buffer) error { return writeStatus(escaped{w}, status) },
 		"status --json": func(w *bytes.Buffer) error { return writeJSON(escaped{w}, jsonMessage{status}) },
@@ -87,7 +88,8 @@ func TestNoPrinterPassesCommandsOn(t *testing.T) {
 	}
 	// Errors go the same way.
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"sluice", "config", "check", "no\x1b[2Jfile"}, &stdout, &stderr); code == 0 || strings.Contains(stdout.String()+stderr.String(), "\x1b") {
+	if code := run(t.Context(), []string{"sluice", "config", "check", "no\x1b[2Jfile"}, &stdout, &stderr); code == 0 ||
+		strings.Contains(stdout.String()+stderr.String(), "\x1b") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, &stdout, &stderr)
 	}
 }

@@ -18,7 +18,8 @@ import (
 var gslbCommand = &cli.Command{
 	Name:  "gslb",
 	Usage: "send clients to the right data center: a DNS server with rules and health",
-	Description: "Without a subcommand, runs the name server. FILE is read again on SIGHUP, by `sluice gslb reload`, and\n" +
+	Description: "Without a subcommand, runs the name server. FILE is read again on SIGHUP, " +
+		"by `sluice gslb reload`, and\n" +
 		"when it, or a zone file that it names, was replaced, or written and left alone for server.reload.settle\n" +
 		"(10s). A faulty one changes nothing, and one that drops much waits for you; the log and\n" +
 		"`sluice gslb status` say why.\n" +
@@ -27,8 +28,10 @@ var gslbCommand = &cli.Command{
 		"else needs privileges.",
 	Flags: append([]cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with data centers, answers, rules and zones"},
-		&cli.StringSliceFlag{Name: "listen", Usage: "`ADDRESS:PORT` for UDP and TCP, in place of the file's; may be repeated"},
-		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Usage: "`PATH` of the control socket, in place of the file's (default: " + socketDefault(rpc.Socket(control.RoleName)) + ")"},
+		&cli.StringSliceFlag{Name: "listen",
+			Usage: "`ADDRESS:PORT` for UDP and TCP, in place of the file's; may be repeated"},
+		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Usage: "`PATH` of the control socket, in " +
+			"place of the file's (default: " + socketDefault(rpc.Socket(control.RoleName)) + ")"},
 		&cli.IntFlag{Name: "cores", Usage: "serve UDP on `N` cores (default: all)"},
 		logLevelFlag(),
 	}, tlsFlags()...),
@@ -73,7 +76,8 @@ func gslbConfig(c *cli.Context) (gslb.Config, error) {
 	for _, text := range c.StringSlice("listen") {
 		a, err := netip.ParseAddrPort(text)
 		if err != nil {
-			return cfg, usageError(fmt.Errorf("--listen: must be an address and a port, as 127.0.0.1:5300 or [::1]:5300, is %q", text))
+			return cfg, usageError(fmt.Errorf("--listen: must be an address and a port, as 127.0.0.1:5300 or [::1]:5300, is %q",
+				text))
 		}
 		cfg.Listen = append(cfg.Listen, a)
 	}

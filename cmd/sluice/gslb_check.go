@@ -13,7 +13,8 @@ var gslbCheckCommand = &cli.Command{
 	Name:      "check",
 	Usage:     "say everything that is wrong with a configuration file",
 	ArgsUsage: "FILE",
-	Description: "FILE may be - for standard input; paths in it are then relative to the working directory. Nothing but\n" +
+	Description: "FILE may be - for standard input; " +
+		"paths in it are then relative to the working directory. Nothing but\n" +
 		"FILE and the zone files that it names is looked at. Problems are printed to standard error, one on a line,\n" +
 		"the first hundred, and the exit code is 2. Warnings are printed, too: what is odd and taken all the same.\n" +
 		"With --json prints one object: file, ok, rules, answers, zones, records (how many), and problems and\n" +
@@ -76,7 +77,8 @@ func gslbCheck(c *cli.Context, args []string) error {
 		err = writeJSON(c.App.Writer, result)
 	case result.OK:
 		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.Rules, "rule", "rules"),
-			count(result.Answers, "answer", "answers"), count(result.Zones, "zone", "zones"), count(result.Records, "record", "records"))
+			count(result.Answers, "answer", "answers"), count(result.Zones, "zone", "zones"),
+			count(result.Records, "record", "records"))
 	default:
 		err = nil
 	}

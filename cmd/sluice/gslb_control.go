@@ -83,7 +83,9 @@ func gslbReload(c *cli.Context, _ []string) error {
 func socketFlags() []cli.Flag { return append([]cli.Flag{socketFlag()}, tlsFlags()...) }
 
 func socketFlag() cli.Flag {
-	return &cli.StringFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Value: socketDefault(rpc.Find(control.RoleName)), Usage: "`PATH` of the control socket, or https://host:port of another host"}
+	return &cli.StringFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"},
+		Value: socketDefault(rpc.Find(control.RoleName)),
+		Usage: "`PATH` of the control socket, or https://host:port of another host"}
 }
 
 // socketDefault is the path in the address of a local socket.
@@ -143,7 +145,8 @@ func (c *chosen) Set(name string) error {
 // selector is what the flags choose; nil when they choose nothing in particular.
 func selector(c *cli.Context) *control.Selector {
 	s := &control.Selector{
-		Answer: c.String("answer"), DataCenter: c.String("data-center"), Region: c.String("region"), Owner: c.String("owner"), Rule: c.String("rule"),
+		Answer: c.String("answer"), DataCenter: c.String("data-center"), Region: c.String("region"), Owner: c.String("owner"),
+		Rule: c.String("rule"),
 	}
 	if s.Answer+s.DataCenter+s.Region+s.Owner+s.Rule == "" {
 		return nil
@@ -183,7 +186,8 @@ func gslbExplain(c *cli.Context, args []string) error {
 		return usageError(fmt.Errorf("which NAME? `%s --help` tells the usage", c.Command.HelpName))
 	}
 	return withGSLB(c, func(ctx context.Context, client *control.Client) error {
-		m, err := client.Explain(ctx, &control.ExplainRequest{Name: args[0], Type: second(args), From: c.String("from"), ClientSubnet: c.String("subnet")})
+		m, err := client.Explain(ctx, &control.ExplainRequest{Name: args[0], Type: second(args), From: c.String("from"),
+			ClientSubnet: c.String("subnet")})
 		if err != nil {
 			return err
 		}
@@ -209,10 +213,12 @@ func gslbQuery(c *cli.Context, args []string) error {
 		return gslbNames(c, selected)
 	}
 	if selected != nil {
-		return usageError(errors.New("--answer, --data-center, --region and --owner list what leads to answers: give them or a NAME, not both"))
+		return usageError(errors.New("--answer, --data-center, --region and --owner list what leads to answers: give them " +
+			"or a NAME, not both"))
 	}
 	return withGSLB(c, func(ctx context.Context, client *control.Client) error {
-		m, err := client.Query(ctx, &control.QueryRequest{Name: args[0], Type: second(args), From: c.String("from"), ClientSubnet: c.String("subnet")})
+		m, err := client.Query(ctx, &control.QueryRequest{Name: args[0], Type: second(args), From: c.String("from"),
+			ClientSubnet: c.String("subnet")})
 		if err != nil {
 			return err
 		}
@@ -245,7 +251,8 @@ func gslbNames(c *cli.Context, selected *control.Selector) error {
 func setSuspended(c *cli.Context, on bool) error {
 	selected := selector(c)
 	if selected == nil {
-		return usageError(fmt.Errorf("which answers? --answer, --data-center, --region, --owner or --rule choose; `%s --help` tells the usage", c.Command.HelpName))
+		return usageError(fmt.Errorf("which answers? --answer, --data-center, --region, --owner or --rule choose; `%s "+
+			"--help` tells the usage", c.Command.HelpName))
 	}
 	return withGSLB(c, func(ctx context.Context, client *control.Client) error {
 		m, err := client.SetSuspended(ctx, &control.SetSuspendedRequest{Selector: selected, Suspended: on})

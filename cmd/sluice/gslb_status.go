@@ -84,7 +84,8 @@ func gslbDataCenterTable(m *control.GetStatusResponse, now time.Time) *textTable
 		case d.Controller != "":
 			state = "not connected"
 		}
-		t.row(d.Name, d.Region, fmt.Sprint(d.Answers), fmt.Sprint(d.AnswersUp), d.Controller, state, ago(now, d.Since), oneLine(d.Error))
+		t.row(d.Name, d.Region, fmt.Sprint(d.Answers), fmt.Sprint(d.AnswersUp), d.Controller, state, ago(now, d.Since),
+			oneLine(d.Error))
 	}
 	return t
 }
@@ -96,7 +97,8 @@ func gslbAnswerTable(m *control.GetStatusResponse, now time.Time) *textTable {
 		if a.HasLoad {
 			load = fmt.Sprint(a.Load)
 		}
-		t.row(a.Name, a.Kind, strings.Join(a.Values, " "), a.DataCenter, a.Owner, stateWord(a.State), ago(now, a.Since), load, fmt.Sprint(a.Picked), oneLine(a.Reason))
+		t.row(a.Name, a.Kind, strings.Join(a.Values, " "), a.DataCenter, a.Owner, stateWord(a.State), ago(now, a.Since), load,
+			fmt.Sprint(a.Picked), oneLine(a.Reason))
 	}
 	return t
 }

@@ -24,10 +24,14 @@ var healthdCommand = &cli.Command{
 		"ICMP checks need a ping socket (net.ipv4.ping_group_range) or CAP_NET_RAW; nothing else\n" +
 		"needs privileges. Every probe under way holds one file descriptor.",
 	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName), Usage: "`ADDRESS` of the controller: unix:/path, https://host:port, or loopback http://host:port"},
-		&cli.StringFlag{Name: "name", DefaultText: "the host's name", Usage: "`NAME` of this healthd in its reports; two that report to one controller need two"},
-		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval, Usage: "`TIME` between reports of all verdicts"},
-		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes, Usage: "at most `N` probes under way at a time; more of them wait"},
+		&cli.StringFlag{Name: "controller", EnvVars: []string{"SLUICE_CONTROLLER"}, Value: rpc.Find(api.RoleName),
+			Usage: "`ADDRESS` of the controller: unix:/path, https://host:port, or loopback http://host:port"},
+		&cli.StringFlag{Name: "name", DefaultText: "the host's name",
+			Usage: "`NAME` of this healthd in its reports; two that report to one controller need two"},
+		&cli.DurationFlag{Name: "report-interval", Value: healthd.DefaultReportInterval,
+			Usage: "`TIME` between reports of all verdicts"},
+		&cli.IntFlag{Name: "max-probes", Value: healthd.DefaultMaxProbes,
+			Usage: "at most `N` probes under way at a time; more of them wait"},
 		metricsFlag(),
 		logLevelFlag(),
 	}, tlsFlags()...),

@@ -16,7 +16,8 @@ func logLevelFlag() cli.Flag {
 
 // newLogger is the log of a role that runs by itself: lines of text on stderr, at --log-level.
 func newLogger(c *cli.Context, stderr io.Writer) (*slog.Logger, error) {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
+		"error": slog.LevelError}
 	level, ok := levels[c.String("log-level")]
 	if !ok {
 		return nil, usageError(fmt.Errorf("--log-level: must be debug, info, warn or error, is %q", c.String("log-level")))

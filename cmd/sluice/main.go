@@ -1,5 +1,6 @@
 // Command sluice is every role of Sluice in one binary: the controller, the health daemon, the
-// embedded switch, the global site selector, and the tools that ask them. Each role is a process of its own in production.
+// embedded switch, the global site selector, and the tools that ask them. Each role is a process of its own in
+// production.
 package main
 
 import (

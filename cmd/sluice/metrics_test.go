@@ -54,17 +54,20 @@ func TestShownMetrics(t *testing.T) {
 		return file
 	}
 	intent := write("sluice.yaml", fmt.Sprintf(controllerIntent, "127.0.0.1:1"))
-	gslb := write("gslb.yaml", "server: {listen: [\"127.0.0.1:0\"], metrics: \"127.0.0.1:0\", control: {socket: "+dir+"/gslb}}\n")
+	gslb := write("gslb.yaml",
+		"server: {listen: [\"127.0.0.1:0\"], metrics: \"127.0.0.1:0\", control: {socket: "+dir+"/gslb}}\n")
 	promtool, noTool := exec.LookPath("promtool")
 	const loopback = "127.0.0.1:0"
 	for role, tt := range map[string]struct {
 		args  []string
 		shows string
 	}{
-		"switch":     {[]string{"--grpc", loopback, "--metrics", loopback}, "sluice_switch_programmed 0\n"},
-		"healthd":    {[]string{"--controller", "unix:" + dir + "/nobody", "--metrics", loopback}, "sluice_healthd_controller_connected 0\n"},
-		"controller": {[]string{"--config", intent, "--data-dir", dir + "/data", "--listen", "unix:" + dir + "/api", "--metrics", loopback}, "sluice_controller_leader 1\n"},
-		"gslb":       {[]string{"--config", gslb}, "sluice_gslb_config_refused 0\n"},
+		"switch": {[]string{"--grpc", loopback, "--metrics", loopback}, "sluice_switch_programmed 0\n"},
+		"healthd": {[]string{"--controller", "unix:" + dir + "/nobody", "--metrics", loopback},
+			"sluice_healthd_controller_connected 0\n"},
+		"controller": {[]string{"--config", intent, "--data-dir", dir + "/data", "--listen", "unix:" + dir + "/api",
+			"--metrics", loopback}, "sluice_controller_leader 1\n"},
+		"gslb": {[]string{"--config", gslb}, "sluice_gslb_config_refused 0\n"},
 	} {
 		t.Run(role, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -130,7 +133,8 @@ func TestMetricsRefuse(t *testing.T) {
 		} {
 			code, _, stderr := sluice(t, append(role, "--metrics", address)...)
 			if code != exitUsage || stderr != "sluice: --metrics: "+want+"\n" {
-				t.Errorf("%v --metrics %q: exit code %d, want %d, stderr:\n got %q\nwant %q", role, address, code, exitUsage, stderr, "sluice: --metrics: "+want+"\n")
+				t.Errorf("%v --metrics %q: exit code %d, want %d, stderr:\n got %q\nwant %q", role, address, code, exitUsage,
+					stderr, "sluice: --metrics: "+want+"\n")
 			}
 		}
 	}

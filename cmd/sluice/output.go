@@ -128,7 +128,8 @@ func action(run func(c *cli.Context, args []string) error, names ...string) cli.
 		case c.Bool("help"):
 			return cli.ShowSubcommandHelp(c)
 		case len(args) > len(names):
-			return usageError(fmt.Errorf("unexpected argument %q; `%s --help` tells the usage", args[len(names)], c.Command.HelpName))
+			return usageError(fmt.Errorf("unexpected argument %q; `%s --help` tells the usage", args[len(names)],
+				c.Command.HelpName))
 		}
 		return run(c, args)
 	}
@@ -228,7 +229,8 @@ func noFlag(c *cli.Context, name string) error {
 	for _, f := range flags {
 		names = append(names, f.Names()[0])
 	}
-	return usageError(fmt.Errorf("no flag %s; %s`%s --help` lists them", dashed(name), meant("--", name, names), c.Command.HelpName))
+	return usageError(fmt.Errorf("no flag %s; %s`%s --help` lists them", dashed(name), meant("--", name, names),
+		c.Command.HelpName))
 }
 
 func noValue(name string) error {

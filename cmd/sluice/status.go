@@ -99,7 +99,8 @@ func writeStatus(w io.Writer, m *api.GetStatusResponse) error {
 	case m.HealthReportedAt != nil:
 		health = fmt.Sprintf("not connected: its verdicts of %s stand", ago(now, m.HealthReportedAt))
 	}
-	fmt.Fprintf(w, "configuration  revision %d, applied %s\nhealthd        %s\n", m.IntentRevision, ago(now, m.IntentAppliedAt), health)
+	fmt.Fprintf(w, "configuration  revision %d, applied %s\nhealthd        %s\n", m.IntentRevision,
+		ago(now, m.IntentAppliedAt), health)
 	if m.Frozen != "" {
 		fmt.Fprintf(w, "FROZEN         %s\n", oneLine(m.Frozen))
 	}
@@ -174,7 +175,8 @@ func switchErrors(list []*api.SwitchStatus) []string {
 			lines = append(lines, s.Name+": "+oneLine(s.Error))
 		}
 		if s.Unmetered != "" {
-			lines = append(lines, s.Name+": does not meter what it sends up, a host can flood the controller: "+oneLine(s.Unmetered))
+			lines = append(lines,
+				s.Name+": does not meter what it sends up, a host can flood the controller: "+oneLine(s.Unmetered))
 		}
 		if s.StationsFull != "" {
 			lines = append(lines, s.Name+": new stations are not learned, frames to them are flooded: "+oneLine(s.StationsFull))
@@ -209,7 +211,8 @@ func vipTable(list []*api.VIPStatus) *textTable {
 		if v.Packets != nil {
 			packets = fmt.Sprint(v.Packets.Packets)
 		}
-		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State), fmt.Sprint(v.Load), packets, v.Reason)
+		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State), fmt.Sprint(v.Load),
+			packets, v.Reason)
 	}
 	return t
 }
@@ -231,7 +234,8 @@ func portTable(list []*api.SwitchStatus, now time.Time) *textTable {
 			if p.ReasonAt != nil {
 				reason += ", " + ago(now, p.ReasonAt)
 			}
-			t.row(s.Name, fmt.Sprint(p.Id), p.Name, strings.ReplaceAll(p.State, "_", " "), fmt.Sprint(p.Received), fmt.Sprint(p.ReceivedDropped),
+			t.row(s.Name, fmt.Sprint(p.Id), p.Name, strings.ReplaceAll(p.State, "_", " "), fmt.Sprint(p.Received),
+				fmt.Sprint(p.ReceivedDropped),
 				fmt.Sprint(p.Sent), fmt.Sprint(p.SentDropped), reason)
 		}
 	}

@@ -28,13 +28,17 @@ var switchCommand = &cli.Command{
 		"An interface that is a port should have no address of its own, and the hosts behind it no\n" +
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
 	Flags: append([]cli.Flag{
-		&cli.StringSliceFlag{Name: "grpc", DefaultText: rpc.Socket(softswitch.RoleName), Usage: "`ADDRESS` of the P4Runtime server: unix:/path, https://host:port, or loopback host:port, where every local user may do everything; may be repeated"},
+		&cli.StringSliceFlag{Name: "grpc", DefaultText: rpc.Socket(softswitch.RoleName),
+			Usage: "`ADDRESS` of the P4Runtime server: unix:/path, https://host:port, or loopback host:port, where every " +
+				"local user may do everything; may be repeated"},
 		allowFlag(switchRoles...),
 		insecureFlag("whoever reaches the P4Runtime server owns the switch"),
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device that clients name"},
-		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort, Usage: "`ID` of the port for packet-ins and packet-outs"},
+		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort,
+			Usage: "`ID` of the port for packet-ins and packet-outs"},
 		&cli.StringSliceFlag{Name: "port", Usage: "`ID=INTERFACE`, a port of the switch; as often as there are ports"},
-		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on where that is there, for tcpdump"},
+		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on " +
+			"where that is there, for tcpdump"},
 		metricsFlag(),
 		logLevelFlag(),
 	}, tlsFlags()...),
@@ -132,7 +136,8 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 		}
 		defer l.Close()
 		listeners = append(listeners, l)
-		log.Info("P4Runtime server", "address", l.Address(), "device_id", c.Uint64("device-id"), "cpu_port", c.Uint("cpu-port"))
+		log.Info("P4Runtime server", "address", l.Address(), "device_id", c.Uint64("device-id"), "cpu_port",
+			c.Uint("cpu-port"))
 	}
 	err = task.Serve(c.Context, sw.Role(figures, listeners...), log)
 	status := sw.Status()

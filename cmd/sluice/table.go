@@ -26,7 +26,8 @@ const reachTimeout = 3 * time.Second
 // targetFlags name the P4Runtime target that a command talks to.
 func targetFlags() []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: rpc.Find(softswitch.RoleName), Usage: "`ADDRESS` of the switch's P4Runtime server: unix:/path, https://host:port or host:port"},
+		&cli.StringFlag{Name: "target", EnvVars: []string{"SLUICE_TARGET"}, Value: rpc.Find(softswitch.RoleName),
+			Usage: "`ADDRESS` of the switch's P4Runtime server: unix:/path, https://host:port or host:port"},
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device at the target"},
 		insecureFlag("whoever is on the way reads what the switch holds, and may answer in its place"),
 	}, tlsFlags()...)
@@ -103,7 +104,8 @@ func namesOf(ctx context.Context, client *p4rt.Client, address string, device ui
 	case status.Code(err) == codes.NotFound:
 		return nil, usageError(fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device))
 	case status.Code(err) == codes.Unimplemented:
-		return nil, unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another address", address))
+		return nil, unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another "+
+			"address", address))
 	case status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded:
 		return nil, notReached(address, err)
 	case err != nil:
@@ -129,7 +131,8 @@ func notReached(address string, err error) error {
 	}
 	has := func(text string) bool { return strings.Contains(why, text) }
 	switch {
-	case has("server preface"), has("unexpected HTTP status code"), has("broken pipe"), has("connection reset by peer"), has("EOF"):
+	case has("server preface"), has("unexpected HTTP status code"), has("broken pipe"),
+		has("connection reset by peer"), has("EOF"):
 		why = "it answers, but not as a P4Runtime server does"
 	case errors.Is(err, syscall.ECONNREFUSED) || has("connection refused"):
 		why = "nothing listens there (connection refused)"
@@ -338,12 +341,14 @@ func named(info *p4rt.Info, name string) ([]*p4rt.Table, []*p4rt.CounterArray, e
 	}
 	var there, names []string
 	for _, table := range info.Tables() {
-		there, names = append(there, table.Name), append(names, table.Name, table.Name[strings.LastIndexByte(table.Name, '.')+1:])
+		there, names = append(there, table.Name), append(names, table.Name,
+			table.Name[strings.LastIndexByte(table.Name, '.')+1:])
 	}
 	for _, counter := range info.Counters() {
 		there, names = append(there, counter.Name+" (counter)"), append(names, counter.Name)
 	}
-	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; %sthere is: %s", name, meant("", name, names), strings.Join(there, ", ")))
+	return nil, nil, usageError(fmt.Errorf("no table or counter %q at the target; %sthere is: %s", name,
+		meant("", name, names), strings.Join(there, ", ")))
 }
 
 func entriesText(w io.Writer, h p4rt.Holding) error {

@@ -25,7 +25,9 @@ func (endless) Capabilities(context.Context, *v1.CapabilitiesRequest) (*v1.Capab
 	return &v1.CapabilitiesResponse{}, nil
 }
 
-func (e endless) GetForwardingPipelineConfig(context.Context, *v1.GetForwardingPipelineConfigRequest) (*v1.GetForwardingPipelineConfigResponse, error) {
+func (e endless) GetForwardingPipelineConfig(
+	context.Context, *v1.GetForwardingPipelineConfigRequest,
+) (*v1.GetForwardingPipelineConfigResponse, error) {
 	return &v1.GetForwardingPipelineConfigResponse{Config: e.pipeline}, nil
 }
 
@@ -80,8 +82,9 @@ func TestTableDumpOfAnEndlessSwitch(t *testing.T) {
 				return p4rt.TableEntity(row)
 			}
 		case *v1.Entity_PacketReplicationEngineEntry:
-			return &v1.Entity{Entity: &v1.Entity_PacketReplicationEngineEntry{PacketReplicationEngineEntry: &v1.PacketReplicationEngineEntry{
-				Type: &v1.PacketReplicationEngineEntry_MulticastGroupEntry{MulticastGroupEntry: group}}}}
+			return &v1.Entity{Entity: &v1.Entity_PacketReplicationEngineEntry{
+				PacketReplicationEngineEntry: &v1.PacketReplicationEngineEntry{
+					Type: &v1.PacketReplicationEngineEntry_MulticastGroupEntry{MulticastGroupEntry: group}}}}
 		}
 		return asked
 	}})
@@ -96,9 +99,12 @@ func TestTableDumpOfAnEndlessSwitch(t *testing.T) {
 		want string
 		most int // MiB
 	}{
-		{[]string{"vip"}, fmt.Sprintf("sluice: table vip: the target tells of more than %d, and should have no more: given up\n", vip.Size), 64},
-		{[]string{"tally"}, fmt.Sprintf("sluice: counter tally: the target tells of more than %d, and should have no more: given up\n", tally.Size), 64},
-		{nil, "sluice: list of multicast groups: the target tells of more than 524288, and should have no more: given up\n", 128},
+		{[]string{"vip"}, fmt.Sprintf("sluice: table vip: the target tells of more than %d, and should have no more: "+
+			"given up\n", vip.Size), 64},
+		{[]string{"tally"}, fmt.Sprintf("sluice: counter tally: the target tells of more than %d, and should have no "+
+			"more: given up\n", tally.Size), 64},
+		{nil, "sluice: list of multicast groups: the target tells of more than 524288, and should have no more: given up\n",
+			128},
 	} {
 		var code int
 		var stderr string

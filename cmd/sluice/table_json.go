@@ -162,7 +162,8 @@ func actionsJSON(actions []p4rt.WeightedAction) []actionJSON {
 func cellsJSON(c p4rt.Counting) []any {
 	var objects []any
 	for _, cell := range c.Cells {
-		objects = append(objects, cellJSON{Kind: "counter", Counter: cell.Name, Index: cell.Index, countJSON: countOf(c.Unit, &cell.Counter)})
+		objects = append(objects, cellJSON{Kind: "counter", Counter: cell.Name, Index: cell.Index,
+			countJSON: countOf(c.Unit, &cell.Counter)})
 	}
 	return append(objects, rawsJSON("", c.Name, c.Raws)...)
 }

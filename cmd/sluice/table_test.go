@@ -84,15 +84,17 @@ func filledSwitch(t *testing.T) (address string) {
 	u := func(name string, x uint64) p4rt.Field { return field(name, p4rt.UintValue(x)) }
 	vip := func(address string, port, pool uint64) p4rt.Entry {
 		return p4rt.Entry{
-			Table:  "vip",
-			Match:  []p4rt.Field{field("address", p4rt.AddrValue(netip.MustParseAddr(address))), u("protocol", 6), u("port", port)},
+			Table: "vip",
+			Match: []p4rt.Field{field("address", p4rt.AddrValue(netip.MustParseAddr(address))), u("protocol", 6),
+				u("port", port)},
 			Action: "to_pool", Params: []p4rt.Field{u("pool_id", pool), u("generation", 0), u("slot_mask", 4095)},
 			Counter: &p4rt.Counter{Packets: int64(port), Bytes: 100 * int64(port)},
 		}
 	}
 	err := session.Run(t.Context(), func(ctx context.Context, p *p4rt.Primary) error {
 		updates := []*v1.Update{
-			p4rt.Insert(p4rt.MulticastGroup{ID: 1, Replicas: []p4rt.Replica{{Port: 2}, {Port: 1}, {Port: 3, Instance: 7}}}.Entity()),
+			p4rt.Insert(p4rt.MulticastGroup{ID: 1,
+				Replicas: []p4rt.Replica{{Port: 2}, {Port: 1}, {Port: 3, Instance: 7}}}.Entity()),
 		}
 		for _, e := range []p4rt.Entry{
 			vip("10.0.0.100", 443, 2), vip("10.0.0.100", 80, 1), vip("9.255.255.255", 80, 1),
@@ -184,7 +186,8 @@ func TestTableDumpOfAll(t *testing.T) {
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Errorf("the same state prints differently:\n%s", diff)
 	}
-	for _, want := range []string{"table arp_guard: 0 of 8192 entries", "\ncounter tally: ", "\nMULTICAST GROUP  PORTS\n"} {
+	for _, want := range []string{"table arp_guard: 0 of 8192 entries", "\ncounter tally: ",
+		"\nMULTICAST GROUP  PORTS\n"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("%q is missing in\n%s", want, first)
 		}
@@ -221,38 +224,54 @@ func TestTableErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
-			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, learn_unsent (counter), openings (counter), report_unsent (counter), tally (counter)`},
+			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, backend, l2, ` +
+				`pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, learn_unsent (counter), ` +
+				`openings (counter), report_unsent (counter), tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},
 		{"another device", []string{"list", "--target", address, "--device-id", "7"}, exitUsage,
 			"the switch at " + address + " has no device 7; --device-id names another"},
 		{"nobody listens", []string{"list", "--target", closed.Addr().String()}, exitUnreachable,
-			"cannot reach a switch at " + closed.Addr().String() + ": nothing listens there (connection refused). Is it running? --target names another address"},
+			"cannot reach a switch at " + closed.Addr().String() +
+				": nothing listens there (connection refused). Is it running? --target names another address"},
 		{"no answer", []string{"list", "--target", silent.Addr().String()}, exitUnreachable,
-			"cannot reach a switch at " + silent.Addr().String() + ": no answer within 3s. Is it running? --target names another address"},
+			"cannot reach a switch at " + silent.Addr().String() +
+				": no answer within 3s. Is it running? --target names another address"},
 		{"another service", []string{"list", "--target", nobody}, exitUnreachable,
 			"what answers at " + nobody + " is not a P4Runtime server; --target names another address"},
 		{"no port", []string{"list", "--target", "localhost"}, exitUsage,
 			`--target: address "localhost": must be unix:/path, host:port or https://host:port`},
-		{"no port behind the colon", []string{"list", "--target", "127.0.0.1:"}, exitUsage, `--target: address "127.0.0.1:": the port must be 1..65535, is ""`},
-		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage, `--target: address "127.0.0.1:99999": the port must be 1..65535, is "99999"`},
+		{"no port behind the colon", []string{"list", "--target", "127.0.0.1:"}, exitUsage,
+			`--target: address "127.0.0.1:": the port must be 1..65535, is ""`},
+		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage,
+			`--target: address "127.0.0.1:99999": the port must be 1..65535, is "99999"`},
 		{"unix socket", []string{"list", "--target", "unix:/no/socket"}, exitUnreachable,
 			"cannot reach a switch at unix:/no/socket: there is no such socket. Is it running? --target names another address"},
-		{"a socket that anybody could have put there", []string{"list", "--target", "unix:" + open + "/switch"}, exitUnreachable,
-			"cannot reach a switch at unix:" + open + "/switch: " + open + "/switch is not trusted: everybody may write to its directory. Is it running? --target names another address"},
-		{"no path", []string{"list", "--target", "unix:"}, exitUsage, `--target: address "unix:": must name a socket, as unix:/path`},
+		{"a socket that anybody could have put there", []string{"list", "--target", "unix:" + open + "/switch"},
+			exitUnreachable,
+			"cannot reach a switch at unix:" + open + "/switch: " + open +
+				"/switch is not trusted: everybody may write to its directory. Is it running? --target names another address"},
+		{"no path", []string{"list", "--target", "unix:"}, exitUsage,
+			`--target: address "unix:": must name a socket, as unix:/path`},
 		{"not gRPC", []string{"list", "--target", talker.Addr().String()}, exitUnreachable,
-			"cannot reach a switch at " + talker.Addr().String() + ": it answers, but not as a P4Runtime server does. Is it running? --target names another address"},
-		{"bad flag", []string{"list", "--device-id", "-1"}, exitUsage, `--device-id: must be a whole number, 0..18446744073709551615, is "-1"`},
+			"cannot reach a switch at " + talker.Addr().String() +
+				": it answers, but not as a P4Runtime server does. Is it running? --target names another address"},
+		{"bad flag", []string{"list", "--device-id", "-1"}, exitUsage,
+			`--device-id: must be a whole number, 0..18446744073709551615, is "-1"`},
 		{"flag alone", []string{"list", "--target"}, exitUsage, "--target needs a value"},
 		{"bool flag", []string{"list", "--json=maybe"}, exitUsage, `--json: must be true or false, is "maybe"`},
-		{"bool flag behind an argument", []string{"dump", "vip", "--json=maybe"}, exitUsage, `--json: must be true or false, is "maybe"`},
-		{"unknown flag", []string{"list", "--jsno"}, exitUsage, "no flag --jsno; did you mean --json? `sluice table list --help` lists them"},
-		{"unknown flag behind an argument", []string{"dump", "vip", "--jsno"}, exitUsage, "no flag --jsno; did you mean --json? `sluice table dump --help` lists them"},
+		{"bool flag behind an argument", []string{"dump", "vip", "--json=maybe"}, exitUsage,
+			`--json: must be true or false, is "maybe"`},
+		{"unknown flag", []string{"list", "--jsno"}, exitUsage,
+			"no flag --jsno; did you mean --json? `sluice table list --help` lists them"},
+		{"unknown flag behind an argument", []string{"dump", "vip", "--jsno"}, exitUsage,
+			"no flag --jsno; did you mean --json? `sluice table dump --help` lists them"},
 		{"flag without its argument", []string{"dump", "vip", "--target"}, exitUsage, "--target needs a value"},
-		{"bad flag behind an argument", []string{"dump", "vip", "--device-id=x"}, exitUsage, `--device-id: must be a whole number, 0..18446744073709551615, is "x"`},
-		{"too many arguments", []string{"dump", "vip", "slot"}, exitUsage, "unexpected argument \"slot\"; `sluice table dump --help` tells the usage"},
+		{"bad flag behind an argument", []string{"dump", "vip", "--device-id=x"}, exitUsage,
+			`--device-id: must be a whole number, 0..18446744073709551615, is "x"`},
+		{"too many arguments", []string{"dump", "vip", "slot"}, exitUsage,
+			"unexpected argument \"slot\"; `sluice table dump --help` tells the usage"},
 		{"unknown command", []string{"show"}, exitUsage, "no command \"show\"; `sluice table --help` lists them"},
 	}
 	for _, tt := range tests {
@@ -351,14 +370,17 @@ entities { table_entry { table_id: 11 match { field_id: 1 exact { value: "blue" 
 func newForeign(t *testing.T) *foreign {
 	f := &foreign{info: new(configv1.P4Info)}
 	response := new(v1.ReadResponse)
-	if err := errors.Join(prototext.Unmarshal([]byte(foreignInfo), f.info), prototext.Unmarshal([]byte(foreignEntries), response)); err != nil {
+	if err := errors.Join(prototext.Unmarshal([]byte(foreignInfo), f.info),
+		prototext.Unmarshal([]byte(foreignEntries), response)); err != nil {
 		t.Fatal(err)
 	}
 	f.entries = response.Entities
 	return f
 }
 
-func (f *foreign) GetForwardingPipelineConfig(context.Context, *v1.GetForwardingPipelineConfigRequest) (*v1.GetForwardingPipelineConfigResponse, error) {
+func (f *foreign) GetForwardingPipelineConfig(
+	context.Context, *v1.GetForwardingPipelineConfigRequest,
+) (*v1.GetForwardingPipelineConfigResponse, error) {
 	return &v1.GetForwardingPipelineConfigResponse{Config: &v1.ForwardingPipelineConfig{P4Info: f.info}}, nil
 }
 
@@ -466,7 +488,8 @@ hdr.ipv4.dstAddr  ACTION
 	if err := json.Unmarshal([]byte(stdout), &entries); err != nil || code != 0 {
 		t.Fatalf("%v, exit code %d: %s", err, code, stdout)
 	}
-	if e := entries[0]; e.Group != 4 || len(e.Holds) != 2 || e.Holds[0].Weight != 2 || e.Holds[1].Params["dmac"] != "02:00:00:00:00:02" || e.Match["hdr.ipv4.dstAddr"] != "10.0.0.1" {
+	if e := entries[0]; e.Group != 4 || len(e.Holds) != 2 || e.Holds[0].Weight != 2 ||
+		e.Holds[1].Params["dmac"] != "02:00:00:00:00:02" || e.Match["hdr.ipv4.dstAddr"] != "10.0.0.1" {
 		t.Errorf("group 4 is %+v", e)
 	}
 }
@@ -516,7 +539,8 @@ entities { packet_replication_engine_entry { multicast_group_entry { multicast_g
 		t.Fatal(err)
 	}
 	f.entries, f.profile, f.miss = answer.Entities, profile.Entities, new(v1.Entity)
-	if err := prototext.Unmarshal([]byte(`table_entry { table_id: 11 is_default_action: true action { action { action_id: 97 } } }`), f.miss); err != nil {
+	if err := prototext.Unmarshal([]byte(`table_entry { table_id: 11 is_default_action: true action { action { `+
+		`action_id: 97 } } }`), f.miss); err != nil {
 		t.Fatal(err)
 	}
 	address := serve(t, func(r grpc.ServiceRegistrar) { v1.RegisterP4RuntimeServer(r, f) })
@@ -557,10 +581,13 @@ decoding multicast group 2: replica 0: port: 0x202022200100000000 needs 70 bits,
 	}
 	want := []struct{ Kind, Table, Counter, Error, Text string }{
 		{"raw", "route", "", "", `action_profile_member:{action_profile_id:40 member_id:3 action:{action_id:98}}`},
-		{"raw", "route", "", "", `table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x02"}} action:{action:{action_id:20 params:{param_id:1 value:"\x02\x00"}}}}`},
-		{"raw", "route", "", "", `table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x03"}} action:{action:{action_id:99}}}`},
+		{"raw", "route", "", "", `table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x02"}} ` +
+			`action:{action:{action_id:20 params:{param_id:1 value:"\x02\x00"}}}}`},
+		{"raw", "route", "", "",
+			`table_entry:{table_id:11 match:{field_id:1 exact:{value:"\x03"}} action:{action:{action_id:99}}}`},
 		{"raw", "", "hits", "", `counter_entry:{counter_id:61 index:{} data:{packet_count:4}}`},
-		{"raw", "", "", "", `packet_replication_engine_entry:{multicast_group_entry:{multicast_group_id:2 replicas:{port:"  \" \x01\x00\x00\x00\x00"}}}`},
+		{"raw", "", "", "", `packet_replication_engine_entry:{multicast_group_entry:{multicast_group_id:2 ` +
+			`replicas:{port:"  \" \x01\x00\x00\x00\x00"}}}`},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("raw objects (-want +got):\n%s", diff)

@@ -26,7 +26,8 @@ func identityFlags(prefix, env, what string) []cli.Flag {
 		return &cli.PathFlag{Name: prefix + name, EnvVars: []string{env + variable}, Usage: usage}
 	}
 	return []cli.Flag{
-		file("tls-cert", "TLS_CERT", "`FILE` with the certificate of this process, PEM, "+what+"; read again when it changes"),
+		file("tls-cert", "TLS_CERT",
+			"`FILE` with the certificate of this process, PEM, "+what+"; read again when it changes"),
 		file("tls-key", "TLS_KEY", "`FILE` with its key"),
 		file("tls-ca", "TLS_CA", "`FILE` with the authorities whose certificates it believes"),
 	}

@@ -118,7 +118,8 @@ func (q *question) failed(doing string, err error) error {
 	case errors.Is(err, ErrNotAsked):
 	case errors.Is(q.ctx.Err(), context.Canceled):
 		err = notAsked(context.Canceled)
-	case q.ctx.Err() != nil, limited && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)):
+	case q.ctx.Err() != nil, limited &&
+		(errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)):
 		err = NoAnswer(deadline.Sub(q.start).Round(time.Millisecond))
 		if own := q.unroutable(); own != nil {
 			err = notAsked(own)

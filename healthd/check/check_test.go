@@ -122,10 +122,14 @@ func TestTCP(t *testing.T) {
 	}{
 		{"open", check.Kernel{}, open, patience, "passed", nil},
 		{"refused", check.Kernel{}, closed, patience, "TCP ADDR: connecting: connection refused", syscall.ECONNREFUSED},
-		{"full backlog", check.Kernel{}, overflowing, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms", context.DeadlineExceeded},
-		{"blackholed", blackhole{}, open, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms", context.DeadlineExceeded},
-		{"no descriptors", broken{fmt.Errorf("%w: %w", check.ErrNotAsked, syscall.EMFILE)}, open, patience, "TCP ADDR: connecting: not asked: too many open files", check.ErrNotAsked},
-		{"userland stack", broken{&net.OpError{Op: "connect", Net: "tcp", Err: errors.New("no route to host")}}, open, patience, "TCP ADDR: connecting: no route to host", nil},
+		{"full backlog", check.Kernel{}, overflowing, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms",
+			context.DeadlineExceeded},
+		{"blackholed", blackhole{}, open, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms",
+			context.DeadlineExceeded},
+		{"no descriptors", broken{fmt.Errorf("%w: %w", check.ErrNotAsked, syscall.EMFILE)}, open, patience,
+			"TCP ADDR: connecting: not asked: too many open files", check.ErrNotAsked},
+		{"userland stack", broken{&net.OpError{Op: "connect", Net: "tcp", Err: errors.New("no route to host")}}, open,
+			patience, "TCP ADDR: connecting: no route to host", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -223,26 +227,43 @@ func TestHTTP(t *testing.T) {
 	}{
 		{"200", raw("HTTP/1.1 200 OK\r\n\r\n"), check.HTTPOptions{Path: "/healthz"}, patience, "passed"},
 		{"HTTP/1.0", raw("HTTP/1.0 204 No Content\r\n\r\n"), check.HTTPOptions{}, patience, "passed"},
-		{"503", raw("HTTP/1.1 503 Sick\r\n\r\n"), check.HTTPOptions{Path: "/healthz"}, patience, "HTTP GET http://ADDR/healthz: status 503, want 200-299"},
-		{"503 is wanted", raw("HTTP/1.1 503 Sick\r\n\r\n"), check.HTTPOptions{Expect: []check.StatusRange{{200, 299}, {503, 503}}}, patience, "passed"},
-		{"several ranges", raw("HTTP/1.1 404 Lost\r\n\r\n"), check.HTTPOptions{Expect: []check.StatusRange{{200, 299}, {503, 503}}}, patience, "HTTP GET http://ADDR/: status 404, want 200-299, 503"},
-		{"redirect", raw("HTTP/1.1 302 Found\r\nLocation: https://www.example.org/\r\n\r\n"), check.HTTPOptions{}, patience, `HTTP GET http://ADDR/: status 302 (to "https://www.example.org/"), want 200-299`},
-		{"informational first", raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), check.HTTPOptions{}, patience, "passed"},
+		{"503", raw("HTTP/1.1 503 Sick\r\n\r\n"), check.HTTPOptions{Path: "/healthz"}, patience,
+			"HTTP GET http://ADDR/healthz: status 503, want 200-299"},
+		{"503 is wanted", raw("HTTP/1.1 503 Sick\r\n\r\n"),
+			check.HTTPOptions{Expect: []check.StatusRange{{200, 299}, {503, 503}}}, patience, "passed"},
+		{"several ranges", raw("HTTP/1.1 404 Lost\r\n\r\n"), check.HTTPOptions{Expect: []check.StatusRange{{200, 299},
+			{503, 503}}}, patience, "HTTP GET http://ADDR/: status 404, want 200-299, 503"},
+		{"redirect", raw("HTTP/1.1 302 Found\r\nLocation: https://www.example.org/\r\n\r\n"), check.HTTPOptions{}, patience,
+			`HTTP GET http://ADDR/: status 302 (to "https://www.example.org/"), want 200-299`},
+		{"informational first", raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+			check.HTTPOptions{}, patience, "passed"},
 		{"HEAD", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), check.HTTPOptions{Method: "HEAD"}, patience, "passed"},
-		{"closes", raw(""), check.HTTPOptions{}, patience, "HTTP GET http://ADDR/: reading the response: the server closed the connection"},
-		{"closes in the header", raw("HTTP/1.1 200 OK\r\nX:"), check.HTTPOptions{}, patience, "HTTP GET http://ADDR/: reading the response: the server closed the connection"},
-		{"not HTTP", raw("SSH-2.0-OpenSSH_9.6\r\n"), check.HTTPOptions{}, patience, `HTTP GET http://ADDR/: reading the response: malformed HTTP response "SSH-2.0-OpenSSH_9.6"`},
-		{"silent", silent, check.HTTPOptions{}, 50 * time.Millisecond, "HTTP GET http://ADDR/: reading the response: no answer within 50ms"},
-		{"endless header", raw(long), check.HTTPOptions{}, patience, "HTTP GET http://ADDR/: reading the response: the header is longer than allowed"},
-		{"body", raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive"), check.HTTPOptions{Body: "live"}, patience, "passed"},
-		{"chunked body", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nal\r\n3\r\nive\r\n0\r\n\r\n"), check.HTTPOptions{Body: "alive"}, patience, "passed"},
-		{"wrong body", raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead"), check.HTTPOptions{Body: "alive"}, patience, `HTTP GET http://ADDR/: status 200, but the body lacks "alive"`},
+		{"closes", raw(""), check.HTTPOptions{}, patience,
+			"HTTP GET http://ADDR/: reading the response: the server closed the connection"},
+		{"closes in the header", raw("HTTP/1.1 200 OK\r\nX:"), check.HTTPOptions{}, patience,
+			"HTTP GET http://ADDR/: reading the response: the server closed the connection"},
+		{"not HTTP", raw("SSH-2.0-OpenSSH_9.6\r\n"), check.HTTPOptions{}, patience,
+			`HTTP GET http://ADDR/: reading the response: malformed HTTP response "SSH-2.0-OpenSSH_9.6"`},
+		{"silent", silent, check.HTTPOptions{}, 50 * time.Millisecond,
+			"HTTP GET http://ADDR/: reading the response: no answer within 50ms"},
+		{"endless header", raw(long), check.HTTPOptions{}, patience,
+			"HTTP GET http://ADDR/: reading the response: the header is longer than allowed"},
+		{"body", raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive"), check.HTTPOptions{Body: "live"}, patience,
+			"passed"},
+		{"chunked body", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nal\r\n3\r\nive\r\n0\r\n\r\n"),
+			check.HTTPOptions{Body: "alive"}, patience, "passed"},
+		{"wrong body", raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead"), check.HTTPOptions{Body: "alive"}, patience,
+			`HTTP GET http://ADDR/: status 200, but the body lacks "alive"`},
 		{"endless body", endless, check.HTTPOptions{Body: "alive"}, patience, "passed"},
-		{"endless wrong body", endless, check.HTTPOptions{Body: "dead"}, patience, `HTTP GET http://ADDR/: status 200, but the body lacks "dead"`},
+		{"endless wrong body", endless, check.HTTPOptions{Body: "dead"}, patience,
+			`HTTP GET http://ADDR/: status 200, but the body lacks "dead"`},
 		{"endless body nobody asked for", endless, check.HTTPOptions{}, patience, "passed"},
-		{"stalled body", stalled, check.HTTPOptions{Body: "alive"}, 50 * time.Millisecond, "HTTP GET http://ADDR/: reading the body: no answer within 50ms"},
-		{"not TLS", raw("HTTP/1.1 200 OK\r\n\r\n"), check.HTTPOptions{TLS: &tls.Config{}}, patience, "HTTPS GET https://ADDR/: TLS handshake: tls: first record does not look like a TLS handshake"},
-		{"silent TLS", silent, check.HTTPOptions{TLS: &tls.Config{}}, 50 * time.Millisecond, "HTTPS GET https://ADDR/: TLS handshake: no answer within 50ms"},
+		{"stalled body", stalled, check.HTTPOptions{Body: "alive"}, 50 * time.Millisecond,
+			"HTTP GET http://ADDR/: reading the body: no answer within 50ms"},
+		{"not TLS", raw("HTTP/1.1 200 OK\r\n\r\n"), check.HTTPOptions{TLS: &tls.Config{}}, patience,
+			"HTTPS GET https://ADDR/: TLS handshake: tls: first record does not look like a TLS handshake"},
+		{"silent TLS", silent, check.HTTPOptions{TLS: &tls.Config{}}, 50 * time.Millisecond,
+			"HTTPS GET https://ADDR/: TLS handshake: no answer within 50ms"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,7 +301,8 @@ func TestHTTPRequest(t *testing.T) {
 		want    string
 	}{
 		{check.HTTPOptions{}, "GET / " + address.String()},
-		{check.HTTPOptions{Method: "HEAD", Path: "/healthz?deep=1", Host: "www.example.org"}, "HEAD /healthz?deep=1 www.example.org"},
+		{check.HTTPOptions{Method: "HEAD", Path: "/healthz?deep=1", Host: "www.example.org"},
+			"HEAD /healthz?deep=1 www.example.org"},
 		{check.HTTPOptions{Path: "/is it/ä?q=1", Host: "2001:db8::1"}, "GET /is%20it/%C3%A4?q=1 [2001:db8::1]"},
 	} {
 		tt.options.Address = address
@@ -338,8 +360,10 @@ func TestHTTPS(t *testing.T) {
 	}{
 		{"certificate for the address", "", &tls.Config{RootCAs: trusted}, "passed"},
 		{"certificate for the name", "example.com:443", &tls.Config{RootCAs: trusted}, "passed"},
-		{"another name", "www.example.org", &tls.Config{RootCAs: trusted}, "HTTPS GET https://ADDR/: TLS handshake: tls: failed to verify certificate: x509: certificate is valid for example.com, *.example.com, not www.example.org"},
-		{"nobody's certificate", "", &tls.Config{RootCAs: x509.NewCertPool()}, "HTTPS GET https://ADDR/: TLS handshake: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{"another name", "www.example.org", &tls.Config{RootCAs: trusted}, "HTTPS GET https://ADDR/: TLS handshake: tls: " +
+			"failed to verify certificate: x509: certificate is valid for example.com, *.example.com, not www.example.org"},
+		{"nobody's certificate", "", &tls.Config{RootCAs: x509.NewCertPool()}, "HTTPS GET https://ADDR/: TLS handshake: " +
+			"tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{"not verified", "", &tls.Config{InsecureSkipVerify: true}, "passed"},
 	}
 	for _, tt := range tests {
@@ -379,7 +403,8 @@ func TestICMPFailures(t *testing.T) {
 		want    string
 	}{
 		{"blackholed", blackhole{}, "ICMP echo 10.0.0.11: pinging: no answer within 50ms"},
-		{"unreachable", broken{os.NewSyscallError("sendto", syscall.EHOSTUNREACH)}, "ICMP echo 10.0.0.11: pinging: no route to host"},
+		{"unreachable", broken{os.NewSyscallError("sendto", syscall.EHOSTUNREACH)},
+			"ICMP echo 10.0.0.11: pinging: no route to host"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := run(t, check.ICMP{Network: tt.network, Address: address}, 50*time.Millisecond)

@@ -54,14 +54,16 @@ func TestWaitForTheServersFIN(t *testing.T) {
 			done := make(chan struct{})
 			defer close(done)
 			address := listen(t, func(c net.Conn) { tt.server(c, done) })
-			if err := run(t, check.TCP{Network: check.Kernel{}, Address: address, Close: check.CloseFIN, Wait: tt.wait}, patience); err != nil {
+			if err := run(t, check.TCP{Network: check.Kernel{}, Address: address, Close: check.CloseFIN, Wait: tt.wait},
+				patience); err != nil {
 				t.Errorf("TCP: %v", err)
 			}
 			web := listen(t, func(c net.Conn) {
 				answered(c)
 				tt.server(c, done)
 			})
-			head, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: web, Method: "HEAD", Close: check.CloseFIN, Wait: tt.wait})
+			head, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: web, Method: "HEAD", Close: check.CloseFIN,
+				Wait: tt.wait})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +82,8 @@ func TestServerHasClosedWhenTheCheckEnds(t *testing.T) {
 		closing <- struct{}{}
 		c.Close()
 	})
-	if err := run(t, check.TCP{Network: check.Kernel{}, Address: address, Close: check.CloseFIN, Wait: patience}, patience); err != nil {
+	if err := run(t, check.TCP{Network: check.Kernel{}, Address: address, Close: check.CloseFIN, Wait: patience},
+		patience); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -80,9 +80,11 @@ func TestDNS(t *testing.T) {
 		{"only a CNAME", func(w dns.ResponseWriter, r *dns.Msg) {
 			reply(w, r, nil, "www.example.com. 60 IN CNAME web.example.net.")
 		}, dns.TypeA, "DNS A www.example.com. at ADDR: answer NOERROR without A records"},
-		{"another type", func(w dns.ResponseWriter, r *dns.Msg) { reply(w, r, nil, a) }, dns.TypeAAAA, "DNS AAAA www.example.com. at ADDR: answer NOERROR without AAAA records"},
+		{"another type", func(w dns.ResponseWriter, r *dns.Msg) { reply(w, r, nil, a) }, dns.TypeAAAA,
+			"DNS AAAA www.example.com. at ADDR: answer NOERROR without AAAA records"},
 		{"any type", func(w dns.ResponseWriter, r *dns.Msg) { reply(w, r, nil, a) }, dns.TypeANY, "passed"},
-		{"a type without a name", func(w dns.ResponseWriter, r *dns.Msg) { reply(w, r, nil) }, 65280, "DNS TYPE65280 www.example.com. at ADDR: answer NOERROR without TYPE65280 records"},
+		{"a type without a name", func(w dns.ResponseWriter, r *dns.Msg) { reply(w, r, nil) }, 65280,
+			"DNS TYPE65280 www.example.com. at ADDR: answer NOERROR without TYPE65280 records"},
 		{"NXDOMAIN", func(w dns.ResponseWriter, r *dns.Msg) {
 			reply(w, r, func(m *dns.Msg) { m.Rcode = dns.RcodeNameError })
 		}, dns.TypeA, "DNS A www.example.com. at ADDR: answer NXDOMAIN, want NOERROR"},
@@ -135,7 +137,8 @@ func TestDNS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			address := nameServer(t, tt.answer)
-			err := run(t, check.DNS{Network: check.Kernel{}, Address: address, Name: "www.example.com.", Type: tt.kind}, patience)
+			err := run(t, check.DNS{Network: check.Kernel{}, Address: address, Name: "www.example.com.", Type: tt.kind},
+				patience)
 			if got := message(err, address); got != tt.want {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
@@ -183,8 +186,10 @@ func TestDatagramFailures(t *testing.T) {
 		{"not asked", noDescriptors, silence, patience, "not asked", check.ErrNotAsked},
 	} {
 		for prefix, c := range map[string]check.Check{
-			"DNS A www.example.com. at ADDR: querying: ": check.DNS{Network: tt.network, Address: tt.address, Name: "www.example.com.", Type: dns.TypeA},
-			"SNMP .1.3.6.1 at ADDR: asking: ":            check.SNMP{Network: tt.network, Address: tt.address, OID: "1.3.6.1", Community: "public"},
+			"DNS A www.example.com. at ADDR: querying: ": check.DNS{Network: tt.network, Address: tt.address,
+				Name: "www.example.com.", Type: dns.TypeA},
+			"SNMP .1.3.6.1 at ADDR: asking: ": check.SNMP{Network: tt.network, Address: tt.address, OID: "1.3.6.1",
+				Community: "public"},
 		} {
 			t.Run(tt.name+" "+prefix[:4], func(t *testing.T) {
 				err := run(t, c, tt.timeout)

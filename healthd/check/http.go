@@ -109,11 +109,12 @@ func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
 		address: o.Address,
 		name:    fmt.Sprintf("HTTP %s http://%s%s", method, o.Address, path),
 		method:  method,
-		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n", method, path, header, agent),
-		expect:  o.Expect,
-		body:    []byte(o.Body),
-		close:   o.Close,
-		wait:    o.Wait,
+		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+			method, path, header, agent),
+		expect: o.Expect,
+		body:   []byte(o.Body),
+		close:  o.Close,
+		wait:   o.Wait,
 	}
 	if o.TLS != nil {
 		c.name = fmt.Sprintf("HTTPS %s https://%s%s", method, o.Address, path)

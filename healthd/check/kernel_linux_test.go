@@ -73,7 +73,8 @@ func TestRoutes(t *testing.T) {
 			return
 		}
 		for name, a := range asks {
-			errs[name] = run(t, check.TCP{Network: check.Kernel{}, Address: netip.AddrPortFrom(netip.MustParseAddr(a[0]), 80)}, patience)
+			errs[name] = run(t, check.TCP{Network: check.Kernel{}, Address: netip.AddrPortFrom(netip.MustParseAddr(a[0]), 80)},
+				patience)
 		}
 	}()
 	<-done
@@ -114,7 +115,8 @@ func forbiddenRoutes() error {
 			return err
 		}
 	}
-	for to, kind := range map[string]int{"192.0.2.1/32": unix.RTN_BLACKHOLE, "192.0.2.2/32": unix.RTN_PROHIBIT, "192.0.2.3/32": unix.RTN_UNREACHABLE} {
+	for to, kind := range map[string]int{"192.0.2.1/32": unix.RTN_BLACKHOLE, "192.0.2.2/32": unix.RTN_PROHIBIT,
+		"192.0.2.3/32": unix.RTN_UNREACHABLE} {
 		dst, err := netlink.ParseIPNet(to)
 		if err != nil {
 			return err
@@ -147,7 +149,8 @@ func TestPingWithoutTheRight(t *testing.T) {
 	if err == unix.EPERM {
 		t.Skip("a network namespace needs root")
 	}
-	const want = "ICMP echo 127.0.0.1: pinging: not asked: neither a ping socket (net.ipv4.ping_group_range must include this group: permission denied) " +
+	const want = "ICMP echo 127.0.0.1: pinging: not asked: neither a ping socket (net.ipv4.ping_group_range must " +
+		"include this group: permission denied) " +
 		"nor a raw socket (needs CAP_NET_RAW: operation not permitted)"
 	if err == nil || err.Error() != want || !errors.Is(err, check.ErrNotAsked) {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -192,7 +195,8 @@ func TestUnacknowledgedFIN(t *testing.T) {
 		}
 		defer l.Close()
 		n := dyingNetwork{die: func() error { return netlink.LinkSetDown(lo) }}
-		errs <- run(t, check.TCP{Network: n, Address: netip.MustParseAddrPort("127.0.0.1:80"), Close: check.CloseFIN, Wait: time.Millisecond}, time.Second)
+		errs <- run(t, check.TCP{Network: n, Address: netip.MustParseAddrPort("127.0.0.1:80"), Close: check.CloseFIN,
+			Wait: time.Millisecond}, time.Second)
 	}()
 	err := <-errs
 	if err == unix.EPERM {

@@ -37,7 +37,8 @@ func listenPing(address netip.Addr) (*pinger, error) {
 		to := &net.IPAddr{IP: address.AsSlice(), Zone: address.Zone()}
 		return &pinger{conn: conn, address: address, to: to, raw: true}, nil
 	}
-	return nil, fmt.Errorf("%w: neither a ping socket (net.ipv4.ping_group_range must include this group: %v) nor a raw socket (needs CAP_NET_RAW: %v)",
+	return nil, fmt.Errorf("%w: neither a ping socket (net.ipv4.ping_group_range must include this group: %v) nor a "+
+		"raw socket (needs CAP_NET_RAW: %v)",
 		ErrNotAsked, plain(pingErr), plain(rawErr))
 }
 

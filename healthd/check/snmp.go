@@ -84,7 +84,8 @@ func (c SNMP) exchange(q *question, oid string) (*gosnmp.SnmpPacket, error) {
 			return nil, err
 		}
 		answer, err := decode(b)
-		if err == nil && answer.PDUType == gosnmp.GetResponse && answer.RequestID == sent.RequestID && answer.Community == c.Community {
+		if err == nil && answer.PDUType == gosnmp.GetResponse && answer.RequestID == sent.RequestID &&
+			answer.Community == c.Community {
 			return answer, nil
 		}
 	}

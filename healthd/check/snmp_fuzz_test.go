@@ -13,7 +13,8 @@ func FuzzSNMPAnswer(f *testing.F) {
 		{Name: ".1.3.6.1.2.1.1.3.0", Type: gosnmp.Counter64, Value: uint64(15)},
 		{Name: ".1.3.6.1.2.1.1.3.0", Type: gosnmp.OctetString, Value: []byte("15")},
 	} {
-		p := &gosnmp.SnmpPacket{Version: gosnmp.Version2c, Community: "public", PDUType: gosnmp.GetResponse, Variables: []gosnmp.SnmpPDU{v}}
+		p := &gosnmp.SnmpPacket{Version: gosnmp.Version2c, Community: "public", PDUType: gosnmp.GetResponse,
+			Variables: []gosnmp.SnmpPDU{v}}
 		b, err := p.MarshalMsg()
 		if err != nil {
 			f.Fatal(err)

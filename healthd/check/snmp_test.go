@@ -84,16 +84,23 @@ func TestSNMP(t *testing.T) {
 		{"negative", says(gosnmp.Integer, -1), -1, 1, "passed"},
 		{"gauge", says(gosnmp.Gauge32, uint32(math.MaxUint32)), 0, math.MaxUint32, "passed"},
 		{"time ticks", says(gosnmp.TimeTicks, uint32(100)), 1, math.MaxInt64, "passed"},
-		{"integer below the least", says(gosnmp.Integer, 9), 10, math.MaxInt64, "SNMP " + uptime + " at ADDR: value 9, want at least 10"},
-		{"integer above the most", says(gosnmp.Integer, 21), math.MinInt64, 20, "SNMP " + uptime + " at ADDR: value 21, want at most 20"},
+		{"integer below the least", says(gosnmp.Integer, 9), 10, math.MaxInt64,
+			"SNMP " + uptime + " at ADDR: value 9, want at least 10"},
+		{"integer above the most", says(gosnmp.Integer, 21), math.MinInt64, 20,
+			"SNMP " + uptime + " at ADDR: value 21, want at most 20"},
 		{"counter", says(gosnmp.Counter32, uint32(5)), 6, 7, "SNMP " + uptime + " at ADDR: value 5, want 6 to 7"},
 		{"64 bits", says(gosnmp.Counter64, uint64(math.MaxInt64)), math.MaxInt64, math.MaxInt64, "passed"},
-		{"64 bits beyond", says(gosnmp.Counter64, uint64(math.MaxUint64)), 0, math.MaxInt64, "SNMP " + uptime + " at ADDR: value 18446744073709551615 is too large"},
+		{"64 bits beyond", says(gosnmp.Counter64, uint64(math.MaxUint64)), 0, math.MaxInt64,
+			"SNMP " + uptime + " at ADDR: value 18446744073709551615 is too large"},
 		{"number as a string", says(gosnmp.OctetString, []byte("12\n")), 10, 20, "passed"},
-		{"string", says(gosnmp.OctetString, []byte("fine")), 10, 20, `SNMP ` + uptime + ` at ADDR: value "fine" is no number`},
-		{"address", says(gosnmp.IPAddress, "192.0.2.1"), 10, 20, "SNMP " + uptime + " at ADDR: the value is no number but of type IPAddress"},
-		{"no such object", says(gosnmp.NoSuchObject, nil), 10, 20, "SNMP " + uptime + " at ADDR: the agent has no such object"},
-		{"no such instance", says(gosnmp.NoSuchInstance, nil), 10, 20, "SNMP " + uptime + " at ADDR: the agent has no such object"},
+		{"string", says(gosnmp.OctetString, []byte("fine")), 10, 20,
+			`SNMP ` + uptime + ` at ADDR: value "fine" is no number`},
+		{"address", says(gosnmp.IPAddress, "192.0.2.1"), 10, 20,
+			"SNMP " + uptime + " at ADDR: the value is no number but of type IPAddress"},
+		{"no such object", says(gosnmp.NoSuchObject, nil), 10, 20,
+			"SNMP " + uptime + " at ADDR: the agent has no such object"},
+		{"no such instance", says(gosnmp.NoSuchInstance, nil), 10, 20,
+			"SNMP " + uptime + " at ADDR: the agent has no such object"},
 		{"refused", func(p *gosnmp.SnmpPacket) [][]byte {
 			p.Error, p.ErrorIndex = gosnmp.NoAccess, 1
 			return [][]byte{packed(p)}
@@ -117,7 +124,8 @@ func TestSNMP(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			address := agent(t, tt.answer)
-			c := check.SNMP{Network: check.Kernel{}, Address: address, Community: "public", OID: uptime, Min: tt.min, Max: tt.max}
+			c := check.SNMP{Network: check.Kernel{}, Address: address, Community: "public", OID: uptime, Min: tt.min,
+				Max: tt.max}
 			if got := message(run(t, c, patience), address); got != tt.want {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
@@ -181,7 +189,8 @@ func TestSNMPAgentOfNetSNMP(t *testing.T) {
 	}
 	const services = "1.3.6.1.2.1.1.7.0"
 	ask := func(port netip.AddrPort, oid, community string, low, high int64, timeout time.Duration) string {
-		return message(run(t, check.SNMP{Network: check.Kernel{}, Address: port, Community: community, OID: oid, Min: low, Max: high}, timeout), port)
+		return message(run(t, check.SNMP{Network: check.Kernel{}, Address: port, Community: community, OID: oid, Min: low,
+			Max: high}, timeout), port)
 	}
 	port := startSNMPD(t, program, "rocommunity sesame 127.0.0.1\nsysServices 72\n", func(port netip.AddrPort) bool {
 		return ask(port, services, "sesame", 72, 72, time.Second) == "passed"
@@ -189,8 +198,10 @@ func TestSNMPAgentOfNetSNMP(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{ask(port, uptime, "sesame", 0, math.MaxInt64, patience), "passed"},
 		{ask(port, services, "sesame", 0, 71, patience), fmt.Sprintf("SNMP .%s at ADDR: value 72, want 0 to 71", services)},
-		{ask(port, "1.3.6.1.2.1.1.99.0", "sesame", 0, 71, patience), "SNMP .1.3.6.1.2.1.1.99.0 at ADDR: the agent has no such object"},
-		{ask(port, services, "wrong", 72, 72, 50*time.Millisecond), fmt.Sprintf("SNMP .%s at ADDR: asking: no answer within 50ms", services)},
+		{ask(port, "1.3.6.1.2.1.1.99.0", "sesame", 0, 71, patience),
+			"SNMP .1.3.6.1.2.1.1.99.0 at ADDR: the agent has no such object"},
+		{ask(port, services, "wrong", 72, 72, 50*time.Millisecond),
+			fmt.Sprintf("SNMP .%s at ADDR: asking: no answer within 50ms", services)},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got  %q\nwant %q", tt.got, tt.want)

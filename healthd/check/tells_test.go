@@ -74,29 +74,37 @@ func TestWhatErrorsOfTheNetworkTell(t *testing.T) {
 		{"the host is down, a router says", broken{dialError(syscall.EHOSTDOWN)}, "dead", "host is down"},
 		{"a userland stack's own words", broken{errors.New("no route to host")}, "dead", "no route to host"},
 
-		{"no route", routed{broken{dialError(syscall.ENETUNREACH)}, noRoute}, "not asked", "not asked: network is unreachable"},
-		{"an unreachable route", routed{broken{dialError(syscall.EHOSTUNREACH)}, dialError(syscall.EHOSTUNREACH)}, "not asked", "not asked: no route to host"},
+		{"no route", routed{broken{dialError(syscall.ENETUNREACH)}, noRoute}, "not asked",
+			"not asked: network is unreachable"},
+		{"an unreachable route", routed{broken{dialError(syscall.EHOSTUNREACH)}, dialError(syscall.EHOSTUNREACH)},
+			"not asked", "not asked: no route to host"},
 		{"silence, and the route is gone", deaf{route: noRoute}, "not asked", "not asked: network is unreachable"},
 		{"a black hole of a route", broken{dialError(syscall.EINVAL)}, "not asked", "not asked: invalid argument"},
 		{"a prohibited route", broken{dialError(syscall.EACCES)}, "not asked", "not asked: permission denied"},
 		{"a firewall on this side", broken{dialError(syscall.EPERM)}, "not asked", "not asked: operation not permitted"},
 		{"the link is down", broken{dialError(syscall.ENETDOWN)}, "not asked", "not asked: network is down"},
-		{"no address of our own", broken{dialError(syscall.EADDRNOTAVAIL)}, "not asked", "not asked: cannot assign requested address"},
+		{"no address of our own", broken{dialError(syscall.EADDRNOTAVAIL)}, "not asked",
+			"not asked: cannot assign requested address"},
 		{"no port of our own", broken{dialError(syscall.EADDRINUSE)}, "not asked", "not asked: address already in use"},
 		{"no descriptor", broken{dialError(syscall.EMFILE)}, "not asked", "not asked: too many open files"},
-		{"no descriptor in the system", broken{dialError(syscall.ENFILE)}, "not asked", "not asked: too many open files in system"},
+		{"no descriptor in the system", broken{dialError(syscall.ENFILE)}, "not asked",
+			"not asked: too many open files in system"},
 		{"no buffers", broken{dialError(syscall.ENOBUFS)}, "not asked", "not asked: no buffer space available"},
 		{"no memory", broken{dialError(syscall.ENOMEM)}, "not asked", "not asked: cannot allocate memory"},
-		{"no IPv6", broken{dialError(syscall.EAFNOSUPPORT)}, "not asked", "not asked: address family not supported by protocol"},
-		{"no roots of trust", broken{x509.SystemRootsError{}}, "not asked", "not asked: x509: failed to load system roots and no roots provided"},
-		{"killed on this side", broken{dialError(syscall.ECONNABORTED)}, "not asked", "not asked: software caused connection abort"},
+		{"no IPv6", broken{dialError(syscall.EAFNOSUPPORT)}, "not asked",
+			"not asked: address family not supported by protocol"},
+		{"no roots of trust", broken{x509.SystemRootsError{}}, "not asked",
+			"not asked: x509: failed to load system roots and no roots provided"},
+		{"killed on this side", broken{dialError(syscall.ECONNABORTED)}, "not asked",
+			"not asked: software caused connection abort"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, c := range []struct {
 				asks string
 				check.Check
 			}{
-				{"TCP 10.0.0.11:80: connecting: ", check.TCP{Network: tt.network, Address: netip.MustParseAddrPort("10.0.0.11:80")}},
+				{"TCP 10.0.0.11:80: connecting: ",
+					check.TCP{Network: tt.network, Address: netip.MustParseAddrPort("10.0.0.11:80")}},
 				{"ICMP echo 10.0.0.11: pinging: ", check.ICMP{Network: tt.network, Address: netip.MustParseAddr("10.0.0.11")}},
 			} {
 				err := run(t, c, 50*time.Millisecond)
@@ -158,16 +166,26 @@ func TestWhatAnswersTell(t *testing.T) {
 		{"silent, TLS", silent, unverified, 50 * time.Millisecond, "dead", "TLS handshake: no answer within 50ms"},
 
 		{"503", raw("HTTP/1.1 503 Sick\r\n\r\n"), nil, patience, "failing", "status 503, want 200-299"},
-		{"not HTTP", raw("SSH-2.0-x\r\n"), nil, patience, "failing", `reading the response: malformed HTTP response "SSH-2.0-x"`},
-		{"a header that is no header", raw("HTTP/1.1 200 OK\r\n:\r\n\r\n"), nil, patience, "failing", `reading the response: malformed MIME header line: ":"`},
-		{"half an answer, then closes", raw("HTTP/1.1 200 OK\r\nX:"), nil, patience, "failing", "reading the response: the server closed the connection"},
-		{"half an answer, then silence", says("HTTP/1.1 2"), nil, 50 * time.Millisecond, "failing", "reading the response: no answer within 50ms"},
-		{"only hints", says("HTTP/1.1 103 Early Hints\r\n\r\n"), nil, 50 * time.Millisecond, "failing", "reading the response: no answer within 50ms"},
-		{"not TLS", raw("HTTP/1.1 400 Bad Request\r\n\r\n"), unverified, patience, "failing", "TLS handshake: tls: first record does not look like a TLS handshake"},
-		{"an alert in the handshake", secured(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }), unverified, patience, "failing", "TLS handshake: remote error: tls: protocol version not supported"},
-		{"an alert after it", secured(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), unverified, patience, "failing", "reading the response: remote error: tls: certificate required"},
-		{"a certificate of nobody", secured(func(*tls.Config) {}), verified, patience, "failing", "TLS handshake: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
-		{"a handshake, then silence", secured(func(*tls.Config) {}), unverified, 2 * time.Second, "failing", "reading the response: no answer within 2s"},
+		{"not HTTP", raw("SSH-2.0-x\r\n"), nil, patience, "failing",
+			`reading the response: malformed HTTP response "SSH-2.0-x"`},
+		{"a header that is no header", raw("HTTP/1.1 200 OK\r\n:\r\n\r\n"), nil, patience, "failing",
+			`reading the response: malformed MIME header line: ":"`},
+		{"half an answer, then closes", raw("HTTP/1.1 200 OK\r\nX:"), nil, patience, "failing",
+			"reading the response: the server closed the connection"},
+		{"half an answer, then silence", says("HTTP/1.1 2"), nil, 50 * time.Millisecond, "failing",
+			"reading the response: no answer within 50ms"},
+		{"only hints", says("HTTP/1.1 103 Early Hints\r\n\r\n"), nil, 50 * time.Millisecond, "failing",
+			"reading the response: no answer within 50ms"},
+		{"not TLS", raw("HTTP/1.1 400 Bad Request\r\n\r\n"), unverified, patience, "failing",
+			"TLS handshake: tls: first record does not look like a TLS handshake"},
+		{"an alert in the handshake", secured(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }), unverified, patience,
+			"failing", "TLS handshake: remote error: tls: protocol version not supported"},
+		{"an alert after it", secured(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), unverified, patience,
+			"failing", "reading the response: remote error: tls: certificate required"},
+		{"a certificate of nobody", secured(func(*tls.Config) {}), verified, patience, "failing",
+			"TLS handshake: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{"a handshake, then silence", secured(func(*tls.Config) {}), unverified, 2 * time.Second, "failing",
+			"reading the response: no answer within 2s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := check.HTTPOptions{Address: listen(t, tt.server), TLS: tt.tls}
@@ -195,7 +213,8 @@ func TestStoppedIsNotAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := check.TCP{Network: deaf{}, Address: netip.MustParseAddrPort("10.0.0.11:80")}.Run(ctx)
-	if want := "TCP 10.0.0.11:80: connecting: not asked: context canceled"; err == nil || err.Error() != want || tells(err) != "not asked" {
+	if want := "TCP 10.0.0.11:80: connecting: not asked: context canceled"; err == nil || err.Error() != want ||
+		tells(err) != "not asked" {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

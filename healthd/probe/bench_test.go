@@ -81,7 +81,8 @@ func BenchmarkHTTPChecks(b *testing.B) {
 			}()
 		}
 	}()
-	asked, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: l.Addr().(*net.TCPAddr).AddrPort(), Path: "/healthz"})
+	asked, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: l.Addr().(*net.TCPAddr).AddrPort(),
+		Path: "/healthz"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,7 +16,8 @@ import (
 	"github.com/sluicelb/sluice/healthd/check"
 )
 
-var usual = Schedule{Interval: 2 * time.Second, Fast: 500 * time.Millisecond, Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3}
+var usual = Schedule{Interval: 2 * time.Second, Fast: 500 * time.Millisecond, Timeout: time.Second,
+	Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3}
 
 // server is a fake server, and the check that asks it. Without a set behaviour it passes at once.
 type server struct {
@@ -248,7 +249,8 @@ func TestIntervals(t *testing.T) {
 			gap := starts[i].Sub(starts[i-1])
 			shortest, longest = min(shortest, gap), max(longest, gap)
 		}
-		if low, high := usual.Interval-usual.Jitter, usual.Interval; shortest < low || longest > high || longest-shortest < usual.Jitter/2 {
+		if low, high := usual.Interval-usual.Jitter, usual.Interval; shortest < low || longest > high ||
+			longest-shortest < usual.Jitter/2 {
 			t.Errorf("probes come every %v to %v, want %v to %v, and spread", shortest, longest, low, high)
 		}
 	})
@@ -362,7 +364,8 @@ func TestFailureIsOneLine(t *testing.T) {
 		said := func(err error) *server {
 			return &server{behave: func(context.Context) error { return err }}
 		}
-		w.want(asks("web1", said(wrongly(garbage)), usual), asks("web2", said(fmt.Errorf("%w: %s", check.ErrNotAsked, garbage)), usual))
+		w.want(asks("web1", said(wrongly(garbage)), usual),
+			asks("web2", said(fmt.Errorf("%w: %s", check.ErrNotAsked, garbage)), usual))
 		w.passes("web1", Failing, time.Minute)
 		if got, want := w.verdict("web1").Failure, `\x1b[31m`+strings.Repeat("x", 245)+"..."; got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
@@ -385,7 +388,8 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		time.Sleep(time.Minute)
 		for n, want := range map[name]Health{"web1": Up, "web2": Unknown} {
 			got := w.verdict(n)
-			if because := "not asked: too many open files"; got.Health != want || got.Unchecked != because || got.NotAsked != because {
+			if because := "not asked: too many open files"; got.Health != want || got.Unchecked != because ||
+				got.NotAsked != because {
 				t.Errorf("%s: got %+v; want %v, unchecked because %s", n, got, want, because)
 			}
 		}
@@ -404,7 +408,8 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		}
 		next(3, nil)
 		next(1, unreachable) // an accident
-		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" || got.NotAsked != "not asked: network is unreachable" {
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != "" ||
+			got.NotAsked != "not asked: network is unreachable" {
 			t.Errorf("not asked once: %+v", got)
 		}
 		next(1, nil)
@@ -413,7 +418,8 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		}
 		at := next(usual.Fall, unreachable)
 		because := "not asked: network is unreachable"
-		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || !got.UncheckedSince.Equal(at[0]) || !got.UncheckedAt.Equal(at[usual.Fall-1]) {
+		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || !got.UncheckedSince.Equal(at[0]) ||
+			!got.UncheckedAt.Equal(at[usual.Fall-1]) {
 			t.Errorf("not asked %d times: %+v, want unchecked since %v, from %v on", usual.Fall, got, at[0], at[usual.Fall-1])
 		}
 		next(1, refuses) // it may be dead: what was up long ago is not called so again
@@ -513,7 +519,8 @@ func TestReasonNamesTheTimeout(t *testing.T) {
 					c.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
 				})
 				s := &server{}
-				w.want(asks("web1", s, Schedule{Interval: 2 * time.Second, Fast: 2 * time.Second, Timeout: time.Second, Rise: 1, Fall: 1}))
+				w.want(asks("web1", s, Schedule{Interval: 2 * time.Second, Fast: 2 * time.Second, Timeout: time.Second, Rise: 1,
+					Fall: 1}))
 				w.passes("web1", Up, time.Minute)
 				s.set(func(ctx context.Context) error {
 					deadline, _ := ctx.Deadline()
@@ -666,7 +673,8 @@ func TestReplace(t *testing.T) {
 			return strings.Join(take(), ", ")
 		}
 		stays, goes := &server{}, &server{behave: swallows}
-		if got, want := replace(target("stays", stays), target("goes", goes)), "stays unknown, goes unknown, taken"; got != want {
+		if got, want := replace(target("stays", stays),
+			target("goes", goes)), "stays unknown, goes unknown, taken"; got != want {
 			t.Errorf("told %s, want %s", got, want)
 		}
 		time.Sleep(time.Minute)
@@ -675,7 +683,8 @@ func TestReplace(t *testing.T) {
 		}
 		synctest.Wait()
 		take()
-		if got, want := replace(target("new", &server{}), target("stays", stays)), "new unknown, stays up, taken"; got != want {
+		if got, want := replace(target("new", &server{}),
+			target("stays", stays)), "new unknown, stays up, taken"; got != want {
 			t.Errorf("told %s, want %s", got, want)
 		}
 		if n := goes.underWay(); n != 0 {
@@ -698,7 +707,8 @@ func TestShortSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 4000
 		w := newWorld(t, n)
-		when := Schedule{Interval: 40 * time.Second, Fast: 40 * time.Second, Timeout: 20 * time.Second, Spread: 2 * time.Second, Rise: 1, Fall: 1}
+		when := Schedule{Interval: 40 * time.Second, Fast: 40 * time.Second, Timeout: 20 * time.Second,
+			Spread: 2 * time.Second, Rise: 1, Fall: 1}
 		s := &server{}
 		var targets []Target
 		for i := range n {

@@ -10,7 +10,8 @@ import (
 func TestLine(t *testing.T) {
 	long := strings.Repeat("ä", MaxLine)
 	for _, tt := range []struct{ name, text, want string }{
-		{"plain", "HTTP GET http://10.0.0.11/ä: status 503, want 200-299", "HTTP GET http://10.0.0.11/ä: status 503, want 200-299"},
+		{"plain", "HTTP GET http://10.0.0.11/ä: status 503, want 200-299",
+			"HTTP GET http://10.0.0.11/ä: status 503, want 200-299"},
 		{"empty", "", ""},
 		{"escape codes", "\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`},
 		{"line ends", "a\r\nb\x00\x7f\u0085\u2028", `a\r\nb\x00\x7f\u0085\u2028`},
@@ -32,7 +33,8 @@ func FuzzLine(f *testing.F) {
 	f.Add("a\x1b\xff\u202e")
 	f.Fuzz(func(t *testing.T, text string) {
 		line := Line(text)
-		if len(line) > MaxLine || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if len(line) > MaxLine || !utf8.ValidString(line) ||
+			strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q gives %q", text, line)
 		}
 		if Line(line) != line {

@@ -63,7 +63,8 @@ func checkState(t *testing.T, outcomes []outcome, rise, fall int) {
 		if want := judgeAll(outcomes[:i+1], rise, fall); s.health != want {
 			t.Fatalf("%s: want %v", at(), want)
 		}
-		if isUp, isDown := withoutKinds(outcomes[:i+1], rise, fall); isUp != (s.health == Up) || isDown != (s.health == Down || s.health == Failing) {
+		if isUp, isDown := withoutKinds(outcomes[:i+1], rise, fall); isUp != (s.health == Up) ||
+			isDown != (s.health == Down || s.health == Failing) {
 			t.Fatalf("%s: without kinds of failures it is up: %t, down: %t", at(), isUp, isDown)
 		}
 		agrees := s.health == Up && o == passed || s.health == Down && o == dead
@@ -84,10 +85,12 @@ func checkState(t *testing.T, outcomes []outcome, rise, fall int) {
 		if missing < 1 {
 			t.Fatalf("%s: missing is %d", at(), missing)
 		}
-		if s.health != Up && after(s, passed, missing, rise, fall) != Up || s.health != Down && after(s, dead, missing, rise, fall) != Down {
+		if s.health != Up && after(s, passed, missing, rise, fall) != Up || s.health != Down &&
+			after(s, dead, missing, rise, fall) != Down {
 			t.Fatalf("%s: %d more are not enough", at(), missing)
 		}
-		if missing > 1 && (s.health == Up || after(s, passed, missing-1, rise, fall) == Up) && (s.health == Down || after(s, dead, missing-1, rise, fall) == Down) {
+		if missing > 1 && (s.health == Up || after(s, passed, missing-1, rise, fall) == Up) &&
+			(s.health == Down || after(s, dead, missing-1, rise, fall) == Down) {
 			t.Fatalf("%s: %d more are too many", at(), missing)
 		}
 	}
@@ -140,10 +143,14 @@ func TestNotAsked(t *testing.T) {
 		{"up, and asked again", feed(passed, passed, notAsked, notAsked, notAsked, passed), Up, false, true},
 		{"never heard of, then once", feed(notAsked, passed), Unknown, true, false},
 		{"never heard of, then up", feed(notAsked, passed, passed), Up, false, true},
-		{"up, and a failure when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead), Up, true, false},
-		{"up, and down when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead, dead), Down, false, true},
-		{"up, and both when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, passed), Up, false, true},
-		{"down, and failing when it is asked again", feed(dead, dead, dead, notAsked, notAsked, notAsked, wrong, wrong), Failing, false, true},
+		{"up, and a failure when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead), Up, true,
+			false},
+		{"up, and down when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, dead, dead), Down,
+			false, true},
+		{"up, and both when it is asked again", feed(passed, passed, notAsked, notAsked, notAsked, dead, passed), Up, false,
+			true},
+		{"down, and failing when it is asked again", feed(dead, dead, dead, notAsked, notAsked, notAsked, wrong, wrong),
+			Failing, false, true},
 		{"accidents one by one", feed(passed, passed, notAsked, notAsked, passed, notAsked, notAsked), Up, false, false},
 		{"down, and not asked", feed(dead, dead, dead, notAsked, notAsked, notAsked), Down, true, true},
 		{"failing, and not asked", feed(wrong, wrong, wrong, notAsked, notAsked, notAsked), Failing, true, true},

@@ -86,7 +86,8 @@ var errForeign = errors.New("not a load report of version 1")
 
 // parseHeader reads what comes before the items. It is all that is believed before the MAC is checked.
 func parseHeader(b []byte) (header, error) {
-	if len(b) < headerSize+macSize || len(b) > MaxSize || !bytes.Equal(b[:atVersion], magic[:]) || b[atVersion] != version {
+	if len(b) < headerSize+macSize || len(b) > MaxSize || !bytes.Equal(b[:atVersion], magic[:]) ||
+		b[atVersion] != version {
 		return header{}, errForeign
 	}
 	h := header{
@@ -139,7 +140,8 @@ func encodeRequest(k Key, at time.Time, nonce [nonceSize]byte, items []Item) ([]
 		b = append(b, make([]byte, pad)...)
 	}
 	if size := len(b) + macSize; size > MaxSize {
-		return nil, fmt.Errorf("a request must be at most %d bytes, is %d with %d items: ask for fewer at a time", MaxSize, size, len(items))
+		return nil, fmt.Errorf("a request must be at most %d bytes, is %d with %d items: ask for fewer at a time", MaxSize,
+			size, len(items))
 	}
 	return k.seal(b), nil
 }

@@ -130,7 +130,8 @@ func TestBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := hex.EncodeToString(small[headerSize:len(small)-macSize]), "030161000000"; got != want || len(small) != replySize(1) {
+	if got, want := hex.EncodeToString(small[headerSize:len(small)-macSize]), "030161000000"; got != want ||
+		len(small) != replySize(1) {
 		t.Errorf("padding: got %s in %d bytes, want %s in %d", got, len(small), want, replySize(1))
 	}
 }
@@ -160,11 +161,13 @@ func TestItems(t *testing.T) {
 		{name: "as many as there may be", items: many[:MaxItems]},
 		{name: "none", err: "a request must have 1..64 items, has 0"},
 		{name: "too many", items: many, err: "a request must have 1..64 items, has 65"},
-		{name: "too much", items: big, err: "a request must be at most 1232 bytes, is 1238 with 18 items: ask for fewer at a time"},
+		{name: "too much", items: big,
+			err: "a request must be at most 1232 bytes, is 1238 with 18 items: ask for fewer at a time"},
 		{name: "a tag too long", items: []Item{Tag(long + "x")}, err: "a tag must be at most 63 bytes, is 64"},
 		{name: "nothing asked for", items: []Item{{}}, err: "an item must be a tag or an address, is neither"},
 		{name: "both", items: []Item{{Tag: "a", Address: www.Address}}, err: "an item must be a tag or an address, is both"},
-		{name: "a zone", items: []Item{{Address: netip.MustParseAddr("fe80::1%eth0")}}, err: "an address must have no zone, is fe80::1%eth0"},
+		{name: "a zone", items: []Item{{Address: netip.MustParseAddr("fe80::1%eth0")}},
+			err: "an address must have no zone, is fe80::1%eth0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b, err := encodeRequest(testKey(t), noon, [nonceSize]byte{}, test.items)
@@ -236,7 +239,8 @@ func TestHostileRequests(t *testing.T) {
 		{"nothing", func(*testing.T) []byte { return nil }, "not a load report of version 1"},
 		{"another protocol", change(0, 'X'), "not a load report of version 1"},
 		{"another version", change(atVersion, 2), "not a load report of version 1"},
-		{"cut off", func(t *testing.T) []byte { return good(t, www)[:headerSize+macSize-1] }, "not a load report of version 1"},
+		{"cut off", func(t *testing.T) []byte { return good(t, www)[:headerSize+macSize-1] },
+			"not a load report of version 1"},
 		{"too big", func(*testing.T) []byte { return forgedSize(k, MaxSize+1) }, "not a load report of version 1"},
 		{"a reply, sent back", func(t *testing.T) []byte {
 			b, err := s.respond(good(t, www), noon, answers)
@@ -262,16 +266,20 @@ func TestHostileRequests(t *testing.T) {
 			b := good(t, www)
 			return key(t, "some other secret").seal(b[:len(b)-macSize])
 		}, "not authenticated by key 418cb865"},
-		{"bytes behind it", func(t *testing.T) []byte { return append(good(t, www), 0) }, "not authenticated by key 418cb865"},
+		{"bytes behind it", func(t *testing.T) []byte { return append(good(t, www), 0) },
+			"not authenticated by key 418cb865"},
 		{"no items", forged(0), "malformed: 0 items, status 0"},
 		{"more items than there may be", forged(65, make([]byte, 1000)...), "malformed: 65 items, status 0"},
 		{"smaller than its reply", forged(2, itemTag, 1, 'a', itemTag, 1, 'b'), "malformed: smaller than its reply would be"},
 		{"an item that is cut off", forged(1, itemTag, 7, 'a', 0, 0, 0), "malformed: items[0] is cut off"},
-		{"an item without a length", forged(2, itemTag, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, itemTag), "malformed: items[1] is cut off"},
+		{"an item without a length", forged(2, itemTag, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, itemTag),
+			"malformed: items[1] is cut off"},
 		{"an empty tag", forged(1, itemTag, 0, 0, 0, 0, 0), "malformed: items[0]: a tag of 0 bytes"},
-		{"a tag too long", forged(1, append([]byte{itemTag, 64}, make([]byte, 64)...)...), "malformed: items[0]: a tag of 64 bytes"},
+		{"a tag too long", forged(1, append([]byte{itemTag, 64}, make([]byte, 64)...)...),
+			"malformed: items[0]: a tag of 64 bytes"},
 		{"a short IPv4 VIP", forged(1, itemIPv4, 6, 6, 0, 80, 10, 0, 0), "malformed: items[0]: a VIP of 6 bytes, must be 7"},
-		{"a long IPv6 VIP", forged(1, append([]byte{itemIPv6, 20}, make([]byte, 20)...)...), "malformed: items[0]: a VIP of 20 bytes, must be 19"},
+		{"a long IPv6 VIP", forged(1, append([]byte{itemIPv6, 20}, make([]byte, 20)...)...),
+			"malformed: items[0]: a VIP of 20 bytes, must be 19"},
 		{"padding that says something", forged(1, itemTag, 1, 'a', 0, 0, 1), "malformed: bytes after the items are not zero"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -334,7 +342,8 @@ func TestWindow(t *testing.T) {
 		if test.want == statusClock {
 			items = 0 // nothing is told
 		}
-		want := header{kind: reply, status: test.want, count: uint8(items), key: k.id, millis: noon.UnixMilli(), nonce: h.nonce}
+		want := header{kind: reply, status: test.want, count: uint8(items), key: k.id, millis: noon.UnixMilli(),
+			nonce: h.nonce}
 		if got != want || len(b) != replySize(items) || len(b) > len(question) {
 			t.Errorf("%s: got %+v in %d bytes, want %+v in %d", test.name, got, len(b), want, replySize(items))
 		}
@@ -344,7 +353,8 @@ func TestWindow(t *testing.T) {
 func TestAsk(t *testing.T) {
 	old, next := testKey(t), key(t, "the key that comes after it")
 	items := []Item{www, Tag("shop"), www6, Tag("none"), {Address: www.Address}, Tag("cut off")}
-	want := []Report{answers(www), answers(Tag("shop")), answers(www6), {Load: Offline}, {Load: Offline}, answers(Tag("cut off"))}
+	want := []Report{answers(www), answers(Tag("shop")), answers(www6), {Load: Offline}, {Load: Offline},
+		answers(Tag("cut off"))}
 	ask := func(t *testing.T, c *Client, at string, k Key) {
 		t.Helper()
 		got, err := c.Ask(patient(t), netip.MustParseAddrPort(at), k, items)
@@ -448,7 +458,8 @@ func TestHostileReplies(t *testing.T) {
 			send(before) // replayed
 		}
 		send(encodeReply(key(t, "some other secret"), h, noon, statusOK, lie))
-		for _, flip := range []int{atVersion, atKind, atStatus, atCount, atKey, atTime, atNonce, headerSize + 1, len(truth) - 1} {
+		for _, flip := range []int{atVersion, atKind, atStatus, atCount, atKey, atTime, atNonce, headerSize + 1,
+			len(truth) - 1} {
 			b := bytes.Clone(truth)
 			b[flip] ^= 1
 			send(b)
@@ -481,7 +492,8 @@ func TestAskErrors(t *testing.T) {
 			"the controller refuses the question with status 9"},
 		{"too few reports", func(q []byte, send func([]byte)) { send(encodeReply(k, header(q), noon, statusOK, nil)) },
 			"the reply has 0 reports in 0 bytes, to 1 items"},
-		{"a clock that no time suits", func(q []byte, send func([]byte)) { send(encodeReply(k, header(q), noon, statusClock, nil)) },
+		{"a clock that no time suits",
+			func(q []byte, send func([]byte)) { send(encodeReply(k, header(q), noon, statusClock, nil)) },
 			"the controller refuses its own time, 2026-11-22 12:00:00 +0000 UTC"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -496,7 +508,8 @@ func TestAskErrors(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		at := liar(t, func([]byte, func([]byte)) { cancel() })
 		_, err := new(Client).Ask(ctx, at, k, []Item{www})
-		if want := fmt.Sprintf("load report from %s: context canceled", at); errorText(err) != want || !errors.Is(err, context.Canceled) {
+		if want := fmt.Sprintf("load report from %s: context canceled", at); errorText(err) != want ||
+			!errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	})
@@ -546,7 +559,8 @@ func TestRefusalsAreLoggedOnceAMinute(t *testing.T) {
 	}
 	want := ""
 	for _, count := range []int{1, 60} {
-		want += fmt.Sprintf("level=WARN msg=\"load report requests are not answered\" from=192.0.2.1:5000 err=\"not a load report of version 1\" count=%d\n", count)
+		want += fmt.Sprintf("level=WARN msg=\"load report requests are not answered\" from=192.0.2.1:5000 err=\"not a "+
+			"load report of version 1\" count=%d\n", count)
 	}
 	if diff := cmp.Diff(want, log.String()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
@@ -560,11 +574,13 @@ func TestKeys(t *testing.T) {
 		err        string
 	}{
 		{"one", "sixteen bytes or more\n", "[418cb865]", ""},
-		{"no line end, spaces, comments", "# now\n\n  sixteen bytes or more  \n# next\r\nsome other secret", "[418cb865 80bb344b]", ""},
+		{"no line end, spaces, comments", "# now\n\n  sixteen bytes or more  \n# next\r\nsome other secret",
+			"[418cb865 80bb344b]", ""},
 		{"base64", "base64:c2l4dGVlbiBieXRlcyBvciBtb3Jl\n", "[418cb865]", ""},
 		{"none", "# later\n", "", "no key is in it: a line must hold one"},
 		{"all faults at once", "short\nbase64:!\nsixteen bytes or more\nsixteen bytes or more\n", "",
-			"line 1: a key must have at least 16 bytes, has 5\nline 2: what follows base64: is not base64\nline 4: the key is that of line 3"},
+			"line 1: a key must have at least 16 bytes, has 5\nline 2: what follows base64: is not base64\nline 4: the key " +
+				"is that of line 3"},
 		{"too many", manyKeys(65), "", "at most 64 keys may be in it, are 65"},
 	} {
 		keys, err := ParseKeys([]byte(test.text))
@@ -609,7 +625,8 @@ func TestKeys(t *testing.T) {
 			t.Errorf("mode %v: got %q, want %q", test.mode, got, test.want)
 		}
 	}
-	if _, err := ReadKeys(file + ".none"); errorText(err) != "reading the keys: stat "+file+".none: no such file or directory" {
+	if _, err := ReadKeys(file +
+		".none"); errorText(err) != "reading the keys: stat "+file+".none: no such file or directory" {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -632,8 +649,10 @@ func TestListenErrors(t *testing.T) {
 	}{
 		{"no key", Config{Listen: "127.0.0.1:0"}, "load reports: no key is given: nobody could ask"},
 		{"an empty key", Config{Listen: "127.0.0.1:0", Keys: []Key{{}}}, "load reports: a key is empty"},
-		{"no port", Config{Listen: "127.0.0.1", Keys: []Key{k}}, "opening the load report socket: address 127.0.0.1: missing port in address"},
-		{"taken", Config{Listen: taken, Keys: []Key{k}}, "opening the load report socket: listen udp " + taken + ": bind: address already in use"},
+		{"no port", Config{Listen: "127.0.0.1", Keys: []Key{k}},
+			"opening the load report socket: address 127.0.0.1: missing port in address"},
+		{"taken", Config{Listen: taken, Keys: []Key{k}}, "opening the load report socket: listen udp " + taken +
+			": bind: address already in use"},
 	} {
 		if _, err := Listen(test.cfg); errorText(err) != test.want {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.want)

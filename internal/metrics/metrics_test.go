@@ -98,7 +98,8 @@ func TestServe(t *testing.T) {
 		t.Errorf("page (-want +got):\n%s", diff)
 	}
 	for _, want := range []string{`sluice_build_info{`, `role="tester"`, "go_goroutines ", "process_open_fds ",
-		`sluice_test_seconds_bucket{le="0.0001"} 3`, `sluice_test_seconds_bucket{le="60"} 3`, `sluice_test_seconds_bucket{le="+Inf"} 4`} {
+		`sluice_test_seconds_bucket{le="0.0001"} 3`, `sluice_test_seconds_bucket{le="60"} 3`,
+		`sluice_test_seconds_bucket{le="+Inf"} 4`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s in\n%s", want, text)
 		}
@@ -106,7 +107,8 @@ func TestServe(t *testing.T) {
 	// What is gone is gone from the next page, and what does not change is there again.
 	names.Store(&[]string{"a"})
 	for range 3 {
-		if _, text = page(t, http.DefaultClient, "http://"+at+"/metrics"); strings.Contains(text, `"b"`) || !strings.Contains(text, `sluice_test_number{of="a"} 0`) {
+		if _, text = page(t, http.DefaultClient, "http://"+at+"/metrics"); strings.Contains(text, `"b"`) ||
+			!strings.Contains(text, `sluice_test_number{of="a"} 0`) {
 			t.Errorf("after b has gone:\n%s", text)
 		}
 	}
@@ -149,9 +151,11 @@ func TestCheck(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1:9684":        "",
 		"http://127.0.0.1:9684": "",
-		"10.0.0.1:9684": `address "10.0.0.1:9684": plain text stays on this machine: must be https://host:port, a unix socket ` +
+		"10.0.0.1:9684": `address "10.0.0.1:9684": plain text stays on this machine: must be https://host:port, a unix ` +
+			`socket ` +
 			"or a loopback address",
-		"https://:9684": `address "https://:9684": needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there`,
+		"https://:9684": `address "https://:9684": needs --tls-ca, and --tls-cert with --tls-key: without them nobody is ` +
+			`known there`,
 	} {
 		if got := fmt.Sprint(Check(address, nil)); got != want && (want != "" || got != "<nil>") {
 			t.Errorf("%s: got  %s\nwant %s", address, got, want)

@@ -132,7 +132,8 @@ func distrust(path, what string, who Caller) error {
 	if who.Err != nil {
 		return fmt.Errorf("%s is not trusted: %w", path, who.Err)
 	}
-	return fmt.Errorf("%s is not trusted: %s %s, must be root or the caller; behind the path, ?user=NAME names another", path, what, who.name())
+	return fmt.Errorf("%s is not trusted: %s %s, must be root or the caller; behind the path, ?user=NAME names another",
+		path, what, who.name())
 }
 
 // checkPath looks at a socket and the directory that it is in: who may put a socket there may answer in its name.

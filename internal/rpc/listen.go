@@ -148,7 +148,8 @@ func lockSocket(path string) (*os.File, error) {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		holder, _ := io.ReadAll(io.LimitReader(f, 16))
 		f.Close()
-		return nil, fmt.Errorf("another process listens on %s (process %s)", path, cmp.Or(strings.TrimSpace(string(holder)), "unknown"))
+		return nil, fmt.Errorf("another process listens on %s (process %s)", path,
+			cmp.Or(strings.TrimSpace(string(holder)), "unknown"))
 	case err != nil:
 		f.Close()
 		return nil, fmt.Errorf("locking %s: %w", name, err)

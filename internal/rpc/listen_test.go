@@ -66,7 +66,8 @@ func TestListen(t *testing.T) {
 		{"unix:", `address "unix:": must name a socket, as unix:/path`},
 		{"unix:" + file, "opening a socket: " + file + " exists and is no socket"},
 		{"unix:" + taken, fmt.Sprintf("opening a socket: another process listens on %s (process %d)", taken, os.Getpid())},
-		{"unix:" + datagrams, "opening a socket: somebody may listen on " + datagrams + ": dial unix " + datagrams + ": connect: protocol wrong type for socket"},
+		{"unix:" + datagrams, "opening a socket: somebody may listen on " + datagrams + ": dial unix " + datagrams +
+			": connect: protocol wrong type for socket"},
 	} {
 		l, err := Listen(test.address, nil, Security{}, nil)
 		got := ""
@@ -140,7 +141,8 @@ func TestSocketMode(t *testing.T) {
 		if err != nil || info.Mode().Perm() != test.want {
 			t.Errorf("%s: mode %v, want %v (%v)", test.name, info.Mode().Perm(), test.want, err)
 		}
-		if want := "level=WARN msg=\"nobody has a role by this name: the system does not know it\" socket=" + path + " name=no-such-user\n"; (len(test.access.Unknown()) > 0) != strings.Contains(s.log.String(), want) {
+		if want := "level=WARN msg=\"nobody has a role by this name: the system does not know it\" socket=" + path +
+			" name=no-such-user\n"; (len(test.access.Unknown()) > 0) != strings.Contains(s.log.String(), want) {
 			t.Errorf("%s: log %q", test.name, s.log.String())
 		}
 	}
@@ -149,7 +151,8 @@ func TestSocketMode(t *testing.T) {
 // What another user puts where this user's sockets would be does not hide root's.
 func TestFind(t *testing.T) {
 	dir := shortDir(t)
-	own, empty, system, open := filepath.Join(dir, "own"), filepath.Join(dir, "empty"), filepath.Join(dir, "system"), filepath.Join(dir, "open")
+	own, empty, system, open := filepath.Join(dir, "own"), filepath.Join(dir, "empty"), filepath.Join(dir,
+		"system"), filepath.Join(dir, "open")
 	for _, path := range []string{own, empty, system, open} {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			t.Fatal(err)

@@ -37,21 +37,29 @@ func TestPermit(t *testing.T) {
 		{"root does everything", nil, Caller{}, Operator, ""},
 		{"so does the own user", nil, Caller{UID: uint32(os.Geteuid()), GID: 3999999999}, Controller, ""},
 		{"and who comes by TCP", nil, Caller{TCP: true}, Healthd, ""},
-		{"others do nothing", nil, byUser, Viewer, "user daemon has the role nobody and this needs viewer" + who + "under viewer"},
+		{"others do nothing", nil, byUser, Viewer, "user daemon has the role nobody and this needs viewer" + who +
+			"under viewer"},
 		{"a viewer asks", roles{Viewer: {"daemon"}}, byUser, Viewer, ""},
-		{"a viewer does not tell", roles{Viewer: {"daemon"}}, byUser, Operator, "user daemon has the role viewer and this needs operator" + who + "under operator"},
+		{"a viewer does not tell", roles{Viewer: {"daemon"}}, byUser, Operator,
+			"user daemon has the role viewer and this needs operator" + who + "under operator"},
 		{"an operator asks and tells", roles{Operator: {"daemon"}}, byUser, Viewer, ""},
-		{"an operator gives no verdicts", roles{Operator: {"daemon"}}, byUser, Healthd, "user daemon has the role operator and this needs healthd" + who + "under healthd"},
-		{"two roles", roles{Healthd: {"daemon"}, GSLB: {" daemon "}}, byUser, Operator, "user daemon has the roles gslb, healthd and this needs operator" + who + "under operator"},
+		{"an operator gives no verdicts", roles{Operator: {"daemon"}}, byUser, Healthd,
+			"user daemon has the role operator and this needs healthd" + who + "under healthd"},
+		{"two roles", roles{Healthd: {"daemon"}, GSLB: {" daemon "}}, byUser, Operator,
+			"user daemon has the roles gslb, healthd and this needs operator" + who + "under operator"},
 		{"who owns the switch looks at it", roles{Controller: {"daemon"}}, byUser, Viewer, ""},
 		{"by the number", roles{Viewer: {"3999999999"}}, unknown, Viewer, ""},
 		{"by the group", roles{Operator: {"%" + group.Name}}, byGroup, Operator, ""},
 		{"by the group's number", roles{Operator: {"%" + daemon.Gid}}, byGroup, Operator, ""},
 		{"by one group of several", roles{Operator: {"%" + group.Name}}, byMore, Operator, ""},
-		{"a user is not a group", roles{Operator: {"daemon"}}, byGroup, Viewer, "user 3999999998 has the role nobody and this needs viewer" + who + "under viewer"},
-		{"a group is not a user", roles{Operator: {"%no-such-" + group.Name}}, byUser, Viewer, "user daemon has the role nobody and this needs viewer" + who + "under viewer"},
-		{"without a name", roles{Operator: {"daemon"}}, unknown, Viewer, "user 3999999999 has the role nobody and this needs viewer" + who + "under viewer"},
-		{"without credentials", roles{Operator: {"daemon"}}, Caller{Err: errors.New("no idea")}, Viewer, "the caller is not known: no idea"},
+		{"a user is not a group", roles{Operator: {"daemon"}}, byGroup, Viewer,
+			"user 3999999998 has the role nobody and this needs viewer" + who + "under viewer"},
+		{"a group is not a user", roles{Operator: {"%no-such-" + group.Name}}, byUser, Viewer,
+			"user daemon has the role nobody and this needs viewer" + who + "under viewer"},
+		{"without a name", roles{Operator: {"daemon"}}, unknown, Viewer,
+			"user 3999999999 has the role nobody and this needs viewer" + who + "under viewer"},
+		{"without credentials", roles{Operator: {"daemon"}}, Caller{Err: errors.New("no idea")}, Viewer,
+			"the caller is not known: no idea"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
@@ -64,10 +72,12 @@ func TestPermit(t *testing.T) {
 			}
 		})
 	}
-	if err := (*Access)(nil).Permit(byUser, Viewer); err == nil || err.Error() != "user daemon has the role nobody and this needs viewer" {
+	if err := (*Access)(nil).Permit(byUser, Viewer); err == nil ||
+		err.Error() != "user daemon has the role nobody and this needs viewer" {
 		t.Errorf("where nobody has a role: %v", err)
 	}
-	if got := NewAccess(roles{Viewer: {"no-such-user", "%no-such-group", "daemon"}}, nil).Unknown(); !slices.Equal(got, []string{"%no-such-group", "no-such-user"}) {
+	if got := NewAccess(roles{Viewer: {"no-such-user", "%no-such-group", "daemon"}}, nil).Unknown(); !slices.Equal(got,
+		[]string{"%no-such-group", "no-such-user"}) {
 		t.Errorf("unknown are %q", got)
 	}
 }

@@ -29,11 +29,14 @@ func TestDoor(t *testing.T) {
 		{"tcp", "localhost:9680", "http://localhost:9680", "good "},
 		{"tcp", "evil.example:9680", "", refused("host \"evil.example:9680\": must be localhost or a loopback address")},
 		{"tcp", "192.0.2.1", "", refused("host \"192.0.2.1\": must be localhost or a loopback address")},
-		{"tcp", "localhost.evil.example", "", refused("host \"localhost.evil.example\": must be localhost or a loopback address")},
+		{"tcp", "localhost.evil.example", "",
+			refused("host \"localhost.evil.example\": must be localhost or a loopback address")},
 		{"tcp", "controller", "", refused("host \"controller\": must be localhost or a loopback address")},
 		{"tcp", "localhost:9680", "http://evil.example",
-			refused("origin \"http://evil.example\": must be this server, \"localhost:9680\": web pages of others may not call it")},
-		{"tcp", "localhost:9680", "null", refused("origin \"null\": must be this server, \"localhost:9680\": web pages of others may not call it")},
+			refused("origin \"http://evil.example\": must be this server, \"localhost:9680\": web pages of others may not " +
+				"call it")},
+		{"tcp", "localhost:9680", "null",
+			refused("origin \"null\": must be this server, \"localhost:9680\": web pages of others may not call it")},
 		{"unix", "controller", "", "good "},
 		{"unix", "controller", "http://evil.example",
 			refused("origin \"http://evil.example\": must be this server, \"controller\": web pages of others may not call it")},
@@ -133,7 +136,8 @@ func TestSlowCallers(t *testing.T) {
 	}
 	defer conn.Close()
 	begin := time.Now()
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", askPath)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "+
+		"100\r\n\r\n{", askPath)
 	_ = conn.SetReadDeadline(begin.Add(patience))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -183,7 +187,8 @@ func TestConnectionsOverTCP(t *testing.T) {
 func TestBounds(t *testing.T) {
 	const procedure = "/test.Service/Count"
 	methods := Methods{procedure: {Role: Viewer, Bytes: 4096, Items: 100}}
-	handler := connect.NewUnaryHandlerSimple(procedure, func(_ context.Context, r *structpb.ListValue) (*structpb.Value, error) {
+	handler := connect.NewUnaryHandlerSimple(procedure, func(_ context.Context, r *structpb.ListValue) (*structpb.Value,
+		error) {
 		return structpb.NewNumberValue(float64(len(r.Values))), nil
 	}, methods.Options())
 	l, err := Listen("127.0.0.1:0", nil, Security{}, nil)
@@ -215,7 +220,8 @@ func TestBounds(t *testing.T) {
 	for _, protocol := range []struct {
 		name   string
 		option connect.ClientOption
-	}{{"Connect", connect.WithClientOptions()}, {"gRPC", connect.WithGRPC()}, {"gRPC-Web", connect.WithGRPCWeb()}, {"JSON", connect.WithProtoJSON()}} {
+	}{{"Connect", connect.WithClientOptions()}, {"gRPC", connect.WithGRPC()}, {"gRPC-Web", connect.WithGRPCWeb()},
+		{"JSON", connect.WithProtoJSON()}} {
 		client := connect.NewClient[structpb.ListValue, structpb.Value](rpc.HTTP(), rpc.URL+procedure, protocol.option)
 		call := func(m *structpb.ListValue) (float64, error) {
 			resp, err := client.CallUnary(t.Context(), connect.NewRequest(m))
@@ -227,20 +233,25 @@ func TestBounds(t *testing.T) {
 		if n, err := call(list(98)); n != 98 {
 			t.Errorf("%s: 98 items: %v, %v", protocol.name, n, err)
 		}
-		if _, err := call(list(200)); connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), "items") || !strings.Contains(err.Error(), "must be at most 100") {
+		if _, err := call(list(200)); connect.CodeOf(err) != connect.CodeInvalidArgument ||
+			!strings.Contains(err.Error(), "items") || !strings.Contains(err.Error(), "must be at most 100") {
 			t.Errorf("%s: 200 items: %v", protocol.name, err)
 		}
 		if _, err := call(long); connect.CodeOf(err) != connect.CodeResourceExhausted {
 			t.Errorf("%s: 5000 bytes: %v", protocol.name, err)
 		}
-		zipped := connect.NewClient[structpb.ListValue, structpb.Value](rpc.HTTP(), rpc.URL+procedure, protocol.option, connect.WithSendGzip())
-		if _, err := zipped.CallUnary(t.Context(), connect.NewRequest(list(1))); connect.CodeOf(err) != connect.CodeUnimplemented || !strings.Contains(err.Error(), `unknown compression "gzip"`) {
+		zipped := connect.NewClient[structpb.ListValue, structpb.Value](rpc.HTTP(), rpc.URL+procedure, protocol.option,
+			connect.WithSendGzip())
+		if _, err := zipped.CallUnary(t.Context(),
+			connect.NewRequest(list(1))); connect.CodeOf(err) != connect.CodeUnimplemented ||
+			!strings.Contains(err.Error(), `unknown compression "gzip"`) {
 			t.Errorf("%s: a compressed request: %v", protocol.name, err)
 		}
 	}
 	// And so are answers.
 	answers := connect.NewClient[structpb.ListValue, emptypb.Empty](rpc.HTTP(), rpc.URL+procedure, rpc.Options(4, 1))
-	if _, err := answers.CallUnary(t.Context(), connect.NewRequest(list(1))); connect.CodeOf(err) != connect.CodeResourceExhausted {
+	if _, err := answers.CallUnary(t.Context(),
+		connect.NewRequest(list(1))); connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("an answer of more bytes than the client takes: %v", err)
 	}
 }

@@ -186,7 +186,8 @@ func (c *plainConn) Read(b []byte) (int, error) {
 	if n < len("HTTP/1.0 400") || !strings.HasPrefix(spokenTLS, string(b[:min(n, len(spokenTLS))])) {
 		return n, err
 	}
-	refused := &RefusedError{Address: c.endpoint.String(), why: "speaks TLS: the address must begin with https://", err: io.EOF}
+	refused := &RefusedError{Address: c.endpoint.String(), why: "speaks TLS: the address must begin with https://",
+		err: io.EOF}
 	if c.refused != nil {
 		c.refused(refused)
 	}

@@ -178,7 +178,8 @@ func denial(message string) string {
 // Each caller is let in, or hears what is wrong.
 func TestCertificates(t *testing.T) {
 	lab, other := authority(t, "lab"), authority(t, "other")
-	serving := issue(t, lab, cert.Request{Name: "ctl", Roles: []string{"controller"}, Hosts: []string{"127.0.0.1", "ctl.example"}})
+	serving := issue(t, lab,
+		cert.Request{Name: "ctl", Roles: []string{"controller"}, Hosts: []string{"127.0.0.1", "ctl.example"}})
 	address := listenTLS(t, mustIdentity(t, serving, at(noon), nil), nil).Address()
 	elsewhere := issue(t, lab, cert.Request{Name: "elsewhere", Hosts: []string{"192.0.2.1"}})
 	strange := listenTLS(t, mustIdentity(t, elsewhere, at(noon), nil), nil).Address()
@@ -210,8 +211,9 @@ func TestCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	widow := sign(t, brief, &x509.Certificate{
-		Subject: pkix.Name{CommonName: "widow"}, DNSNames: []string{"ctl.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		URIs: []*url.URL{cert.RoleURI("viewer")},
+		Subject: pkix.Name{CommonName: "widow"}, DNSNames: []string{"ctl.example"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		URIs:        []*url.URL{cert.RoleURI("viewer")},
 	})
 	widowed := listenTLS(t, mustIdentity(t, widow, at(noon), nil), nil).Address()
 	const briefly = "valid from 2026-11-25T11:55:00Z until 2026-11-26T12:00:00Z, and the time here is 2026-11-28T12:00:00Z"
@@ -229,48 +231,58 @@ func TestCertificates(t *testing.T) {
 		want                string
 	}{
 		{"viewer asks", address, askPath, client, noon, "good "},
-		{"viewer tells", address, tellPath, client, noon, denial(`the certificate of "client" has the role viewer and this needs operator`)},
-		{"operator tells", address, tellPath, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}), noon, "good "},
+		{"viewer tells", address, tellPath, client, noon,
+			denial(`the certificate of "client" has the role viewer and this needs operator`)},
+		{"operator tells", address, tellPath, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}), noon,
+			"good "},
 		{"controller asks", address, askPath, serving, noon, "good "},
 		{"healthd asks", address, askPath, issue(t, lab, cert.Request{Name: "health", Roles: []string{"healthd"}}), noon,
 			denial(`the certificate of "health" has the role healthd and this needs viewer`)},
 		{"two roles", address, tellPath, issue(t, lab, cert.Request{Name: "two", Roles: []string{"healthd", "gslb"}}), noon,
 			denial(`the certificate of "two" has the roles gslb, healthd and this needs operator`)},
 		{"an unknown role", address, askPath, issue(t, lab, cert.Request{Name: "cleaner", Roles: []string{"janitor"}}), noon,
-			denial(`the certificate of "cleaner" has the role janitor, which is unknown: must be one of operator, viewer, healthd, gslb, controller, and this needs viewer`)},
+			denial(`the certificate of "cleaner" has the role janitor, which is unknown: must be one of operator, viewer, ` +
+				`healthd, gslb, controller, and this needs viewer`)},
 		{"a server that is no client", address, askPath, elsewhere, noon,
-			fmt.Sprintf(`refused: %s refuses the certificate %s, of "elsewhere": it is none for clients, as those with a role are`, address, elsewhere.Cert)},
+			fmt.Sprintf(`refused: %s refuses the certificate %s, of "elsewhere": it is none for clients, as those with a `+
+				`role are`, address, elsewhere.Cert)},
 		{"no certificate", address, askPath, Files{CA: serving.CA}, noon,
 			"refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
 		{"one of another authority", address, askPath, func() Files {
 			f := issue(t, other, cert.Request{Name: "client", Roles: []string{"operator"}})
 			f.CA = serving.CA
 			return f
-		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "client": its authority, "other", is none of those that the server believes`,
+		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "client": its authority, "other", is none of `+
+			`those that the server believes`,
 			address, filepath.Join(other, "client.crt"))},
 		{"an expired one", address, askPath, func() Files {
-			pair, err := cert.Issue(lab, cert.Request{Name: "old", Roles: []string{"operator"}, Days: 1}, noon.AddDate(0, 0, -10))
+			pair, err := cert.Issue(lab, cert.Request{Name: "old", Roles: []string{"operator"}, Days: 1},
+				noon.AddDate(0, 0, -10))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return Files{Cert: pair.Cert, Key: pair.Key, CA: serving.CA}
-		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "old": it is valid from 2026-11-18T11:55:00Z until 2026-11-19T12:00:00Z, and the time here is 2026-11-28T12:00:00Z`,
+		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "old": it is valid from 2026-11-18T11:55:00Z `+
+			`until 2026-11-19T12:00:00Z, and the time here is 2026-11-28T12:00:00Z`,
 			address, filepath.Join(lab, "old.crt"))},
 		{"a server of another authority", address, askPath, func() Files {
 			f := client
 			f.CA = cert.Authority(other).Cert
 			return f
-		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is none of those in %s`, address, cert.Authority(other).Cert)},
+		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is none of `+
+			`those in %s`, address, cert.Authority(other).Cert)},
 		{"a server of another host", strange, askPath, client, noon,
 			`refused: ` + strange + ` is not trusted: its certificate is for ["192.0.2.1"] and not for "127.0.0.1"`},
 		{"a client that serves", masked, askPath, client, noon,
 			`refused: ` + masked + ` is not trusted: its certificate, of "client", is for no host, and so not for "127.0.0.1"`},
 		{"an expired server", past, askPath, client, later,
-			`refused: ` + past + ` is not trusted: its certificate is valid from 2026-11-28T11:55:00Z until 2027-11-28T12:00:00Z, and the time here is 2028-11-28T12:00:00Z`},
+			`refused: ` + past + ` is not trusted: its certificate is valid from 2026-11-28T11:55:00Z until ` +
+				`2027-11-28T12:00:00Z, and the time here is 2028-11-28T12:00:00Z`},
 		{"a server whose authority has expired", widowed, askPath, Files{Cert: client.Cert, Key: client.Key, CA: both}, noon,
 			`refused: ` + widowed + ` is not trusted: the certificate of the authority "brief" above its own is ` + briefly},
 		{"a client whose authority has expired", lenient, askPath, Files{Cert: widow.Cert, Key: widow.Key, CA: both}, noon,
-			`refused: ` + lenient + ` refuses the certificate ` + widow.Cert + `, of "widow": it is valid from 2026-11-28T11:00:00Z` +
+			`refused: ` + lenient + ` refuses the certificate ` + widow.Cert +
+				`, of "widow": it is valid from 2026-11-28T11:00:00Z` +
 				` until 2026-11-29T12:00:00Z, and the time here is 2026-11-28T12:00:00Z: ` +
 				`that of its authority, "brief", may not be valid, or the server's clock is wrong`},
 		{"a certificate for all uses", address, askPath, sign(t, lab, &x509.Certificate{
@@ -286,7 +298,8 @@ func TestCertificates(t *testing.T) {
 			t.Errorf("%d %s:\ngot  %s\nwant %s", n, test.name, got, test.want)
 		}
 	}
-	if _, err := Dial(address, Security{}); fmt.Sprint(err) != fmt.Sprintf("address %q: needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there", address) {
+	if _, err := Dial(address, Security{}); fmt.Sprint(err) != fmt.Sprintf("address %q: needs --tls-ca, and --tls-cert "+
+		"with --tls-key: without them nobody is known there", address) {
 		t.Errorf("no identity at all: %v", err)
 	}
 }
@@ -294,7 +307,8 @@ func TestCertificates(t *testing.T) {
 // A refusal is heard every time, whatever the client has sent by then.
 func TestRefusalIsHeard(t *testing.T) {
 	lab := authority(t, "lab")
-	address := listenTLS(t, mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1"}}), at(noon), nil), nil).Address()
+	address := listenTLS(t, mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1"}}),
+		at(noon), nil), nil).Address()
 	nobody := mustIdentity(t, Files{CA: cert.Authority(lab).Cert}, at(noon), nil)
 	want := "refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"
 	for range 50 {
@@ -335,7 +349,8 @@ func TestRefusalIsLogged(t *testing.T) {
 func TestZoneIsNotInCertificate(t *testing.T) {
 	lab := authority(t, "lab")
 	calling := mustIdentity(t, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}), at(noon), nil)
-	for host, want := range map[string]string{"fe80::1%eth0": "fe80::1", "fe80::1": "fe80::1", "ctl.example": "ctl.example"} {
+	for host, want := range map[string]string{"fe80::1%eth0": "fe80::1", "fe80::1": "fe80::1",
+		"ctl.example": "ctl.example"} {
 		if c, _ := calling.client(host, tls.VersionTLS13); c.ServerName != want {
 			t.Errorf("%s: the certificate must be for %q, want %q", host, c.ServerName, want)
 		}
@@ -395,7 +410,8 @@ func TestCertificateIsNoUser(t *testing.T) {
 		want string
 	}{
 		{"no role", Caller{TLS: true, Name: "x"}, GSLB, `the certificate of "x" has the role nobody and this needs gslb`},
-		{"a user's role", Caller{TLS: true, Name: "x", Roles: []Role{Viewer}}, Operator, `the certificate of "x" has the role viewer and this needs operator`},
+		{"a user's role", Caller{TLS: true, Name: "x", Roles: []Role{Viewer}}, Operator,
+			`the certificate of "x" has the role viewer and this needs operator`},
 		{"implied", Caller{TLS: true, Name: "x", Roles: []Role{Operator}}, GSLB, "<nil>"},
 	} {
 		access := NewAccess(map[Role][]string{Operator: {"0"}}, func(Role) string { return "with --allow" })
@@ -443,7 +459,8 @@ func TestReload(t *testing.T) {
 	serverLog, clientLog := &logBuffer{}, &logBuffer{}
 	mine := func(name string) Files {
 		dir := t.TempDir()
-		return Files{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key"), CA: filepath.Join(dir, "ca.crt")}
+		return Files{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key"),
+			CA: filepath.Join(dir, "ca.crt")}
 	}
 	serverFiles, clientFiles := mine("server"), mine("client")
 	hosts := []string{"127.0.0.1"}
@@ -462,7 +479,8 @@ func TestReload(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	l, err := Listen("https://127.0.0.1:0", nil, Security{Identity: serving}, slog.New(slog.NewTextHandler(serverLog, nil)))
+	l, err := Listen("https://127.0.0.1:0", nil, Security{Identity: serving},
+		slog.New(slog.NewTextHandler(serverLog, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -543,13 +561,18 @@ func TestReload(t *testing.T) {
 		}
 	}
 	want := []string{
-		`level=INFO msg="TLS has new files" ca=` + serverFiles.CA + ` cert=` + serverFiles.Cert + ` name=ctl-2 until=2027-11-28T12:00:00Z`,
-		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.Key + `: must have the key of the certificate in ` +
+		`level=INFO msg="TLS has new files" ca=` + serverFiles.CA + ` cert=` + serverFiles.Cert +
+			` name=ctl-2 until=2027-11-28T12:00:00Z`,
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.Key +
+			`: must have the key of the certificate in ` +
 			serverFiles.Cert + `: tls: private key does not match public key"`,
-		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.CA + `: must have a certificate in PEM, has none"`,
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.CA +
+			`: must have a certificate in PEM, has none"`,
 		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.Cert +
-			`: the certificate of \"ctl-0\" is valid from 2026-11-23T11:55:00Z until 2026-11-24T12:00:00Z, and the time here is 2026-11-28T12:00:00Z"`,
-		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="open ` + serverFiles.Key + `: no such file or directory"`,
+			`: the certificate of \"ctl-0\" is valid from 2026-11-23T11:55:00Z until 2026-11-24T12:00:00Z, and the time here ` +
+			`is 2026-11-28T12:00:00Z"`,
+		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="open ` + serverFiles.Key +
+			`: no such file or directory"`,
 	}
 	if diff := cmp.Diff(want, lines(serverLog)); diff != "" {
 		t.Errorf("the server's log (-want +got):\n%s", diff)
@@ -562,7 +585,8 @@ func TestReload(t *testing.T) {
 	next := issue(t, second, cert.Request{Name: "ctl-4", Hosts: hosts})
 	next.CA = both
 	replace(t, serverFiles, next)
-	if got, want := serverName(t, address, calling), "error: "+address+` is not trusted: its certificate is of the authority "second", which is none of those in `+clientFiles.CA; got != want {
+	if got, want := serverName(t, address, calling), "error: "+address+` is not trusted: its certificate is of the `+
+		`authority "second", which is none of those in `+clientFiles.CA; got != want {
 		t.Errorf("before the client knows the authority: %s, want %s", got, want)
 	}
 	newClient := issue(t, second, cert.Request{Name: "watcher-2", Roles: []string{"viewer"}})
@@ -575,7 +599,8 @@ func TestReload(t *testing.T) {
 	replace(t, serverFiles, next)
 	stays := mustIdentity(t, issue(t, first, cert.Request{Name: "watcher-3", Roles: []string{"viewer"}}), now.Now, nil)
 	stays.current.pool = calling.refresh().pool
-	if got := call(t, address, askPath, stays); !strings.Contains(got, `its authority, "first", is none of those that the server believes`) {
+	if got := call(t, address, askPath, stays); !strings.Contains(got,
+		`its authority, "first", is none of those that the server believes`) {
 		t.Errorf("a certificate of the authority that is gone: %s", got)
 	}
 	goesOn("after the authority was replaced")
@@ -702,13 +727,20 @@ func TestWatch(t *testing.T) {
 		got = append(got, "renewed: "+line)
 	}
 	want := []string{
-		`day -1: level=ERROR msg="the certificate is not valid yet" file=` + files.Cert + ` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
-		`day -1: level=ERROR msg="the certificate of an authority is not valid yet" file=` + files.CA + ` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
-		`day 91: level=WARN msg="the certificate ends soon" file=` + files.Cert + ` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
-		`day 101: level=ERROR msg="the certificate has ended" file=` + files.Cert + ` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
-		`day 185: level=WARN msg="the certificate of an authority ends soon" file=` + files.CA + ` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
-		`day 201: level=ERROR msg="the certificate of an authority has ended" file=` + files.CA + ` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
-		`renewed: level=INFO msg="TLS has new files" ca=` + files.CA + ` cert=` + files.Cert + ` name=ctl-2 until=2029-08-24T12:00:00Z`,
+		`day -1: level=ERROR msg="the certificate is not valid yet" file=` + files.Cert +
+			` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
+		`day -1: level=ERROR msg="the certificate of an authority is not valid yet" file=` + files.CA +
+			` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
+		`day 91: level=WARN msg="the certificate ends soon" file=` + files.Cert +
+			` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
+		`day 101: level=ERROR msg="the certificate has ended" file=` + files.Cert +
+			` name=ctl from=2026-11-28T11:55:00Z until=2027-03-08T12:00:00Z`,
+		`day 185: level=WARN msg="the certificate of an authority ends soon" file=` + files.CA +
+			` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
+		`day 201: level=ERROR msg="the certificate of an authority has ended" file=` + files.CA +
+			` name=brief from=2026-11-28T11:55:00Z until=2027-06-16T12:00:00Z`,
+		`renewed: level=INFO msg="TLS has new files" ca=` + files.CA + ` cert=` + files.Cert +
+			` name=ctl-2 until=2029-08-24T12:00:00Z`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)
@@ -743,7 +775,8 @@ func lines(b *logBuffer) []string {
 // Who connects and says nothing holds nothing for ever, and shuts nobody out.
 func TestSilentConnections(t *testing.T) {
 	lab := authority(t, "lab")
-	serving := mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1", "::1"}}), at(noon), nil)
+	serving := mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1", "::1"}}), at(noon),
+		nil)
 	calling := mustIdentity(t, issue(t, lab, cert.Request{Name: "client", Roles: []string{"viewer"}}), at(noon), nil)
 	open := func(address string) net.Conn {
 		t.Helper()

@@ -73,7 +73,8 @@ func TestSquatter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := client.HTTP().Post(client.URL+askPath, "application/json", strings.NewReader("secret")); err == nil || !strings.Contains(err.Error(), "is served by user 4002") {
+	if _, err := client.HTTP().Post(client.URL+askPath, "application/json", strings.NewReader("secret")); err == nil ||
+		!strings.Contains(err.Error(), "is served by user 4002") {
 		t.Errorf("a call: %v", err)
 	}
 	select {
@@ -97,7 +98,8 @@ func TestSquatter(t *testing.T) {
 	if got, want := dial(""), path+" is not trusted: its directory belongs to user 4002"+advice; got != want {
 		t.Errorf("a squatter's directory: got %q, want %q", got, want)
 	}
-	if got, want := dial("no-such-user"), "unix:"+path+"?user=no-such-user: this system has no user \"no-such-user\""; got != want {
+	got, want := dial("no-such-user"), "unix:"+path+"?user=no-such-user: this system has no user \"no-such-user\""
+	if got != want {
 		t.Errorf("a name that nobody has: got %q, want %q", got, want)
 	}
 }
@@ -141,10 +143,12 @@ func TestSquattedDirectory(t *testing.T) {
 // The kernel says who calls, and each gets what its role allows.
 func TestCallersAreKnown(t *testing.T) {
 	path := socketIn(shortDir(t))
-	access := NewAccess(map[Role][]string{Viewer: {"4001", "%4004"}, Operator: {"4005"}}, func(r Role) string { return "under " + string(r) + "s" })
+	access := NewAccess(map[Role][]string{Viewer: {"4001", "%4004"}, Operator: {"4005"}},
+		func(r Role) string { return "under " + string(r) + "s" })
 	start(t, "unix:"+path, access, nil)
 	refusal := func(user int, has, needs Role) string {
-		return fmt.Sprintf(`{"code":"permission_denied","message":"user %d has the role %s and this needs %s: name the user, or a group as %%GROUP, under %ss"}`, user, has, needs, needs)
+		return fmt.Sprintf(`{"code":"permission_denied","message":"user %d has the role %s and this needs %s: name the `+
+			`user, or a group as %%GROUP, under %ss"}`, user, has, needs, needs)
 	}
 	for _, test := range []struct {
 		uid        int
@@ -178,7 +182,8 @@ func TestSocketOfOneUser(t *testing.T) {
 	start(t, "unix:"+path, nil, nil)
 	var err error
 	as(t, 4001, func() { err = tryDial(path, 4001) })
-	want := "dial unix " + path + ": connect: permission denied: this socket is for others, owned by user root with mode -rw-------: who serves it can give you a role"
+	want := "dial unix " + path + ": connect: permission denied: this socket is for others, owned by user root with " +
+		"mode -rw-------: who serves it can give you a role"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -256,7 +261,9 @@ func TestConnectionsPerUser(t *testing.T) {
 		return len(s.held) == 0
 	})
 	calls(4007, refused)
-	if want := "level=WARN msg=\"connections are refused\" socket=unix:" + path + ` caller="uid 4006" reason="2 of this caller are open"`; strings.Count(s.log.String(), "connections are refused") != 1 || !strings.Contains(s.log.String(), want) {
+	if want := "level=WARN msg=\"connections are refused\" socket=unix:" + path +
+		` caller="uid 4006" reason="2 of this caller are open"`; strings.Count(s.log.String(),
+		"connections are refused") != 1 || !strings.Contains(s.log.String(), want) {
 		t.Errorf("log %q, want once %q", s.log.String(), want)
 	}
 }

@@ -23,9 +23,11 @@ func TestProblemsStop(t *testing.T) {
 		err = d.Err()
 	})
 	problems := Problems(err)
-	if len(problems) != MaxProblems+1 || problems[0].Error() != "f:1: name: is early" || problems[99].Error() != "f:100: name: is given twice: first on line 1" ||
+	if len(problems) != MaxProblems+1 || problems[0].Error() != "f:1: name: is early" ||
+		problems[99].Error() != "f:100: name: is given twice: first on line 1" ||
 		problems[100].Error() != "and 200904 more" || Count(problems) != 201004 {
-		t.Errorf("%d problems, %d in all; the first is %v, the last two %v and %v", len(problems), Count(problems), problems[0], problems[len(problems)-2], problems[len(problems)-1])
+		t.Errorf("%d problems, %d in all; the first is %v, the last two %v and %v", len(problems), Count(problems),
+			problems[0], problems[len(problems)-2], problems[len(problems)-1])
 	}
 	var nodes yaml.Node
 	parsing := alloctest.MiB(func() { _ = yaml.Unmarshal([]byte(text), &nodes) })
@@ -37,9 +39,12 @@ func TestProblemsStop(t *testing.T) {
 // However a text is written, it has no more keys and values than Values says.
 func TestValues(t *testing.T) {
 	for _, text := range []string{
-		"", "a", "a: b", "a:\n  b:\n    - c\n    -\n    - d\n", "[a, b, c]", "{a, b, c}", "{a: 1, b: 2}", "[a: b, c: d]", `{"a":1,'b':2,[c]:3,{d}:4}`,
-		"? a\n: b\n? c\n", "- - - - a", "[[[[]]]]", "{{{a}}}", "{a:,b:,c}", "a:\t1\nb:\r\nc:", "- ?\n- ?", "!!map {? a}", "{? , ? }", "a:\u20282", "- - -",
-		strings.Repeat("[", 50) + strings.Repeat("]", 50), strings.Repeat("{a,", 20) + strings.Repeat("}", 20), strings.Repeat("- ", 100), strings.Repeat("? ", 20),
+		"", "a", "a: b", "a:\n  b:\n    - c\n    -\n    - d\n", "[a, b, c]", "{a, b, c}", "{a: 1, b: 2}", "[a: b, c: d]",
+		`{"a":1,'b':2,[c]:3,{d}:4}`,
+		"? a\n: b\n? c\n", "- - - - a", "[[[[]]]]", "{{{a}}}", "{a:,b:,c}", "a:\t1\nb:\r\nc:", "- ?\n- ?", "!!map {? a}",
+		"{? , ? }", "a:\u20282", "- - -",
+		strings.Repeat("[", 50) + strings.Repeat("]", 50), strings.Repeat("{a,", 20) + strings.Repeat("}", 20),
+		strings.Repeat("- ", 100), strings.Repeat("? ", 20),
 	} {
 		var root yaml.Node
 		if err := yaml.Unmarshal([]byte(text), &root); err != nil {
@@ -49,7 +54,8 @@ func TestValues(t *testing.T) {
 			t.Errorf("%q: at most %d values, and there are %d", text, got, want)
 		}
 	}
-	if got := Values([]byte("- {name: web1, address: 10.0.0.11, mac: \"02:00:00:00:00:11\"}\n# 12:30\n")); got != 1+2+3+3*2+2*2 {
+	const backend = "- {name: web1, address: 10.0.0.11, mac: \"02:00:00:00:00:11\"}\n# 12:30\n"
+	if got := Values([]byte(backend)); got != 1+2+3+3*2+2*2 {
 		t.Errorf("a backend has up to %d values", got)
 	}
 }
@@ -67,7 +73,8 @@ func nodes(n *yaml.Node) int {
 }
 
 func FuzzValues(f *testing.F) {
-	for _, seed := range []string{"a: [b, {c: d}]\n? e\n: - f\n", "{a,b,\"c\":d}", "- - ?\n", "a: 'it''s'\nb: \"x\\\" \"", "%YAML 1.1\n---\na: |\n  x\n", "a:\xe2\x80\xa8"} {
+	for _, seed := range []string{"a: [b, {c: d}]\n? e\n: - f\n", "{a,b,\"c\":d}", "- - ?\n", "a: 'it''s'\nb: \"x\\\" \"",
+		"%YAML 1.1\n---\na: |\n  x\n", "a:\xe2\x80\xa8"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -265,7 +265,8 @@ func (d *Document) scalar(path string, n *yaml.Node, v reflect.Value) {
 
 var (
 	decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	integer = regexp.MustCompile(`^[-+]?(0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|[0-9][0-9_]*)$`) // as YAML writes them
+	// as YAML writes them
+	integer = regexp.MustCompile(`^[-+]?(0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|[0-9][0-9_]*)$`)
 )
 
 // whole reports whether n is a whole number, of any size. If not, it says how one is written.
@@ -287,7 +288,8 @@ func (d *Document) whole(path string, n *yaml.Node) bool {
 
 // quoted reports whether n is text whatever it looks like.
 func quoted(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
+	return n.Kind == yaml.ScalarNode &&
+		n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 // mapping decodes n into the struct v.

@@ -34,7 +34,8 @@ type item struct {
 
 func TestDecode(t *testing.T) {
 	var got file
-	d := Decode("f", []byte("name: 010\ncount: 7\nwait: 1m30s\nlevel: high\nitems:\n  - on: true\n  -\n    on: false\n"), &got)
+	d := Decode("f", []byte("name: 010\ncount: 7\nwait: 1m30s\nlevel: high\nitems:\n  - on: true\n  -\n    on: false\n"),
+		&got)
 	if err := d.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,8 @@ func TestDecode(t *testing.T) {
 
 func TestDecodeGoesOnAfterAProblem(t *testing.T) {
 	var got file
-	d := Decode("f", []byte("count: x\nwait: 3\nlevel: middle\nitems: [{on: 1}, {no: true}, 4, {on: true}]\n? [a]\n: b\n"), &got)
+	d := Decode("f", []byte("count: x\nwait: 3\nlevel: middle\nitems: [{on: 1}, {no: true}, 4, {on: true}]\n? [a]\n: b\n"),
+		&got)
 	want := `f:1: count: must be a whole number, is "x"
 f:1: name: is missing
 f:2: wait: must be a duration with its unit, such as 500ms or 2s, is "3"
@@ -134,7 +136,8 @@ func TestSuggestion(t *testing.T) {
 }
 
 func TestMissing(t *testing.T) {
-	if diff := cmp.Diff([]string{"count", "items.on", "level"}, Missing([]byte("name: a\nwait: 1s\nitems: []\n"), file{})); diff != "" {
+	if diff := cmp.Diff([]string{"count", "items.on", "level"},
+		Missing([]byte("name: a\nwait: 1s\nitems: []\n"), file{})); diff != "" {
 		t.Errorf("Missing (-want +got):\n%s", diff)
 	}
 }
@@ -149,7 +152,8 @@ func TestProblemTexts(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"all of uint64", "id: 18446744073709551615", "<nil>"},
 		{"above uint64", "id: 18446744073709551616", "f:1: id: must be 0..18446744073709551615, is 18446744073709551616"},
-		{"far above uint64", "id: 1" + strings.Repeat("0", 99), "f:1: id: must be 0..18446744073709551615, is 1" + strings.Repeat("0", 29) + "..."},
+		{"far above uint64", "id: 1" + strings.Repeat("0", 99), "f:1: id: must be 0..18446744073709551615, is 1" +
+			strings.Repeat("0", 29) + "..."},
 		{"below uint64", "id: -1", "f:1: id: must be 0 or more, is -1"},
 		{"no number", "id: one", `f:1: id: must be a whole number, is "one"`},
 		{"a fraction", "id: 1.5", `f:1: id: must be a whole number, is "1.5"`},
@@ -157,16 +161,22 @@ func TestProblemTexts(t *testing.T) {
 		{"hexadecimal", "id: 0x3", `f:1: id: must be a whole number in plain decimal digits, is "0x3"`},
 		{"underscores", "count: 1_000", `f:1: count: must be a whole number in plain decimal digits, is "1_000"`},
 		{"quoted number", `count: "80"`, `f:1: count: must be a whole number, without quotes, is the text "80"`},
-		{"above int", "count: 99999999999999999999", "f:1: count: must be at most 9223372036854775807, is 99999999999999999999"},
-		{"below int", "count: -99999999999999999999", "f:1: count: must be at least -9223372036854775808, is -99999999999999999999"},
+		{"above int", "count: 99999999999999999999",
+			"f:1: count: must be at most 9223372036854775807, is 99999999999999999999"},
+		{"below int", "count: -99999999999999999999",
+			"f:1: count: must be at least -9223372036854775808, is -99999999999999999999"},
 		{"quoted bool", "on: 'true'", `f:1: on: must be true or false, without quotes, is the text "true"`},
-		{"control characters in a key", `{"a\e[31m\nb": 1}`, `f:1: "a\x1b[31m\nb": is not a known key: must be one of id, count, on`},
+		{"control characters in a key", `{"a\e[31m\nb": 1}`,
+			`f:1: "a\x1b[31m\nb": is not a known key: must be one of id, count, on`},
 		{"a dot in a key", "a.b: 1", `f:1: "a.b": is not a known key: must be one of id, count, on`},
 		{"no key", `"": 1`, `f:1: "": is not a known key: must be one of id, count, on`},
-		{"an anchor on a key", "&a id: 1", "f:1: id: has an anchor on its key: anchors and aliases are not allowed, leave it out"},
+		{"an anchor on a key", "&a id: 1",
+			"f:1: id: has an anchor on its key: anchors and aliases are not allowed, leave it out"},
 		{"a tag on a key", "!!str id: 1", "f:1: id: has the tag !!str on its key: tags are not allowed, leave it out"},
-		{"a tag on an unknown key", "!!binary foo: 1", "f:1: foo: has the tag !!binary on its key: tags are not allowed, leave it out\nf:1: foo: is not a known key: must be one of id, count, on"},
-		{"an alias for a key", "id: &a 1\n*a : 2", "f:1: id: anchors and aliases are not allowed: write the value out\nf:2: has an alias for a key: must be one of id, count, on"},
+		{"a tag on an unknown key", "!!binary foo: 1", "f:1: foo: has the tag !!binary on its key: tags are not allowed, " +
+			"leave it out\nf:1: foo: is not a known key: must be one of id, count, on"},
+		{"an alias for a key", "id: &a 1\n*a : 2", "f:1: id: anchors and aliases are not allowed: write the value " +
+			"out\nf:2: has an alias for a key: must be one of id, count, on"},
 		{"a tag that does not print", "id: !<%1B[31m> 1", `f:1: id: the tag "\x1b[31m" is not allowed: leave it out`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

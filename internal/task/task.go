@@ -22,8 +22,8 @@ type Task struct {
 	Run  func(context.Context) error
 }
 
-// Run runs tasks until ctx ends, or one of them does with an error: then it ends the others, waits for them, and returns
-// that error after the task's name.
+// Run runs tasks until ctx ends, or one of them does with an error: then it ends the others, waits for them, and
+// returns that error after the task's name.
 func Run(ctx context.Context, tasks ...Task) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, t := range tasks {
@@ -44,14 +44,14 @@ type Role interface {
 	Ready() <-chan struct{}
 }
 
-// patience is how much longer systemd waits for a role that is not ready yet, and half of it how often that is asked for.
-// A controller that stands by is not ready for days, and a healthd not before there is a controller: neither has failed
-// to start.
+// patience is how much longer systemd waits for a role that is not ready yet, and half of it how often that is asked
+// for. A controller that stands by is not ready for days, and a healthd not before there is a controller: neither has
+// failed to start.
 const patience = time.Minute
 
-// Serve runs a role as the work of this process. SIGHUP has it read its files again, if it can. Where systemd started the
-// process (sd_notify(3), Type=notify) it hears that the role needs more time, when it is ready, and last of all that it
-// ends, however it does.
+// Serve runs a role as the work of this process. SIGHUP has it read its files again, if it can. Where systemd started
+// the process (sd_notify(3), Type=notify) it hears that the role needs more time, when it is ready, and last of all
+// that it ends, however it does.
 func Serve(ctx context.Context, role Role, log *slog.Logger) error {
 	return serve(ctx, role, func(state string) {
 		if _, err := daemon.SdNotify(false, state); err != nil {

@@ -27,7 +27,8 @@ func TestRun(t *testing.T) {
 		ended <- struct{}{}
 		return nil
 	}
-	err := task.Run(t.Context(), task.Task{Name: "api", Run: waits}, task.Task{Name: "store", Run: func(context.Context) error { return broken }},
+	err := task.Run(t.Context(), task.Task{Name: "api", Run: waits},
+		task.Task{Name: "store", Run: func(context.Context) error { return broken }},
 		task.Task{Name: "loop", Run: waits})
 	if !errors.Is(err, broken) || err.Error() != "store: no room" {
 		t.Errorf("got error %v, want store: no room", err)

@@ -128,10 +128,12 @@ func TestBombs(t *testing.T) {
 		want string
 		most int // MiB
 	}{
-		{"a page of nothing", bytes.Repeat([]byte("\x0a\x00"), 9<<20), "too many items in a p4.v1.ReadResponse: must be at most 8388608", 80},
+		{"a page of nothing", bytes.Repeat([]byte("\x0a\x00"), 9<<20),
+			"too many items in a p4.v1.ReadResponse: must be at most 8388608", 80},
 		{"half an entity", []byte("\x0a\x04\x0a"), "decoding a ReadResponse: unexpected EOF", 8},
 		{"a broken entity", []byte("\x0a\x02\xff\xff"), "decoding an entity: ", 8},
-		{"pages without an end", bytes.Repeat([]byte("\x0a\x00"), 4096), "reading from device 1: more than 2097152 entities, which no table holds", 512},
+		{"pages without an end", bytes.Repeat([]byte("\x0a\x00"), 4096),
+			"reading from device 1: more than 2097152 entities, which no table holds", 512},
 	} {
 		h.page.Store(&test.page)
 		var last error

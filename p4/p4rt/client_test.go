@@ -164,7 +164,8 @@ func TestBatchError(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
-	const text = "2 of 8 updates refused: update 1, INSERT multicast group 2: ResourceExhausted: full; update 6, INSERT multicast group 7: AlreadyExists"
+	const text = "2 of 8 updates refused: update 1, INSERT multicast group 2: ResourceExhausted: full; update 6, " +
+		"INSERT multicast group 7: AlreadyExists"
 	if err.Error() != text {
 		t.Errorf("message is\n%s\nwant\n%s", err, text)
 	}
@@ -204,7 +205,8 @@ func TestFailedWriteRPC(t *testing.T) {
 	}{
 		{
 			"not primary", status.Error(codes.PermissionDenied, "no"),
-			"writing updates 0..2 of 3 to device 1: this client is not primary: rpc error: code = PermissionDenied desc = no", true,
+			"writing updates 0..2 of 3 to device 1: this client is not primary: rpc error: code = PermissionDenied desc = no",
+			true,
 		},
 		{
 			"no pipeline is not the same as not primary", status.Error(codes.FailedPrecondition, "no pipeline"),
@@ -216,11 +218,13 @@ func TestFailedWriteRPC(t *testing.T) {
 		},
 		{
 			"too few details", detailed(t, refusal(codes.NotFound, "")),
-			"writing updates 0..2 of 3 to device 1: the target gives 1 error details for 3 requests: rpc error: code = Unknown desc = Write failure.", false,
+			"writing updates 0..2 of 3 to device 1: the target gives 1 error details for 3 requests: rpc error: code = " +
+				"Unknown desc = Write failure.", false,
 		},
 		{
 			"all details are OK", detailed(t, refusal(0, ""), refusal(0, ""), refusal(0, "")),
-			"writing updates 0..2 of 3 to device 1: the target gives 3 error details that all say OK: rpc error: code = Unknown desc = Write failure.", false,
+			"writing updates 0..2 of 3 to device 1: the target gives 3 error details that all say OK: rpc error: code = " +
+				"Unknown desc = Write failure.", false,
 		},
 	}
 	for _, tt := range tests {
@@ -269,7 +273,8 @@ func TestNothingIsSentAfterAFailedRPC(t *testing.T) {
 		return nil
 	}
 	err := c.Write(t.Context(), groups(6))
-	if want := "writing updates 2..3 of 6 to device 1: rpc error: code = Unavailable desc = restarting"; err == nil || err.Error() != want {
+	if want := "writing updates 2..3 of 6 to device 1: rpc error: code = Unavailable desc = restarting"; err == nil ||
+		err.Error() != want {
 		t.Errorf("error is\n%v\nwant\n%s", err, want)
 	}
 	if len(f.writes) != 2 {

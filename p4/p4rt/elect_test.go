@@ -55,7 +55,8 @@ func wantSeen(t *testing.T, got, want p4rt.Rivals) {
 func wantBid(t *testing.T, s *fakeStream, want *v1.Uint128) {
 	t.Helper()
 	m := (<-s.requests).GetArbitration()
-	if diff := cmp.Diff(&v1.MasterArbitrationUpdate{DeviceId: deviceID, ElectionId: want}, m, protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(&v1.MasterArbitrationUpdate{DeviceId: deviceID, ElectionId: want}, m,
+		protocmp.Transform()); diff != "" {
 		t.Errorf("arbitration request (-want +got):\n%s", diff)
 	}
 }

@@ -244,7 +244,8 @@ func decodeCall(t *Table, a *v1.Action) (string, []Field, error) {
 		return "", nil, fmt.Errorf("action id %d is not one of the table's", a.GetActionId())
 	}
 	if len(a.GetParams()) != len(action.Params) {
-		return "", nil, fmt.Errorf("action %s: %d parameters, must be %d", action.Name, len(a.GetParams()), len(action.Params))
+		return "", nil, fmt.Errorf("action %s: %d parameters, must be %d", action.Name, len(a.GetParams()),
+			len(action.Params))
 	}
 	if len(action.Params) == 0 {
 		return action.Name, nil, nil

@@ -138,14 +138,16 @@ func TestEncodeEntry(t *testing.T) {
 		},
 		{
 			"host bits of a prefix are zero; a member",
-			p4rt.Entry{Table: "route", Member: 9, Match: []p4rt.Field{field("vrf", p4rt.TextValue("blue")), prefix("dst", "2001:db8::1/16")}},
+			p4rt.Entry{Table: "route", Member: 9,
+				Match: []p4rt.Field{field("vrf", p4rt.TextValue("blue")), prefix("dst", "2001:db8::1/16")}},
 			`table_id: 11 match { field_id: 1 exact { value: "blue" } }
 			 match { field_id: 2 lpm { value: "\x20\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" prefix_len: 16 } }
 			 action { action_profile_member_id: 9 }`,
 		},
 		{
 			"prefix of length 0; a group",
-			p4rt.Entry{Table: "route", Group: 3, Match: []p4rt.Field{field("vrf", p4rt.TextValue("blue")), prefix("dst", "::/0")}},
+			p4rt.Entry{Table: "route", Group: 3,
+				Match: []p4rt.Field{field("vrf", p4rt.TextValue("blue")), prefix("dst", "::/0")}},
 			`table_id: 11 match { field_id: 1 exact { value: "blue" } } action { action_profile_group_id: 3 }`,
 		},
 		{
@@ -194,41 +196,53 @@ func TestEncodeEntryErrors(t *testing.T) {
 		{"no table", p4rt.Entry{}, `no table ""; there is: acl, route`},
 		{"unknown match field", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{u("dest", 1)}},
 			`table acl: no match field "dest"; there is: dst, l4, port`},
-		{"match field twice", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{optional("port", 1), optional("port", 2)}},
+		{"match field twice",
+			p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{optional("port", 1), optional("port", 2)}},
 			"table acl: match field port: given twice"},
-		{"exact field missing", p4rt.Entry{Table: "route"}, "table route: match field vrf: missing, and exact fields always matter"},
+		{"exact field missing", p4rt.Entry{Table: "route"},
+			"table route: match field vrf: missing, and exact fields always matter"},
 		{"exact field without a value", p4rt.Entry{Table: "route", Match: []p4rt.Field{{Name: "vrf"}}},
 			"table route: match field vrf: no value, must be a string"},
 		{"another kind", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{u("dst", 1)}},
 			"table acl: match field dst: given as exact, must be ternary"},
 		{"too wide", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{optional("port", 512)}},
 			"table acl: match field port: 512 needs 10 bits, must fit bit<9>"},
-		{"mask too wide", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{ternary("dst", p4rt.UintValue(0), p4rt.UintValue(1<<32))}},
+		{"mask too wide", p4rt.Entry{Table: "acl", Priority: 1,
+			Match: []p4rt.Field{ternary("dst", p4rt.UintValue(0), p4rt.UintValue(1<<32))}},
 			"table acl: match field dst: mask: 4294967296 needs 33 bits, must fit bit<32>"},
-		{"no mask", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{ternary("dst", p4rt.UintValue(0), p4rt.Value{})}},
+		{"no mask", p4rt.Entry{Table: "acl", Priority: 1,
+			Match: []p4rt.Field{ternary("dst", p4rt.UintValue(0), p4rt.Value{})}},
 			"table acl: match field dst: mask: no value, must be bit<32>"},
 		{"empty range", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{span("l4", 2, 1)}},
 			"table acl: match field l4: range 2..1 is empty: the lowest value is above the highest"},
-		{"string for a number", p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{{Name: "port", Kind: p4rt.Optional, Value: p4rt.TextValue("x")}}},
+		{"string for a number", p4rt.Entry{Table: "acl", Priority: 1,
+			Match: []p4rt.Field{{Name: "port", Kind: p4rt.Optional, Value: p4rt.TextValue("x")}}},
 			`table acl: match field port: "x" is a string, must be bit<9>`},
 		{"number for a string", p4rt.Entry{Table: "route", Match: []p4rt.Field{u("vrf", 1)}},
 			"table route: match field vrf: 1 is a number, must be a string"},
-		{"prefix too long", p4rt.Entry{Table: "route", Match: []p4rt.Field{blue, {Name: "dst", Kind: p4rt.LPM, Value: addr("::1"), PrefixLen: 129}}},
+		{"prefix too long", p4rt.Entry{Table: "route",
+			Match: []p4rt.Field{blue, {Name: "dst", Kind: p4rt.LPM, Value: addr("::1"), PrefixLen: 129}}},
 			"table route: match field dst: prefix length is 129, must be 0..128"},
-		{"no priority", p4rt.Entry{Table: "acl"}, "table acl: priority is 0, must be above 0: a key is ternary, range or optional"},
+		{"no priority", p4rt.Entry{Table: "acl"},
+			"table acl: priority is 0, must be above 0: a key is ternary, range or optional"},
 		{"priority", p4rt.Entry{Table: "route", Priority: 1, Match: []p4rt.Field{blue}},
 			"table route: priority is 1, must be 0: no key is ternary, range or optional"},
 		{"default entry with a match", p4rt.Entry{Table: "acl", Default: true, Match: []p4rt.Field{optional("port", 1)}},
 			"table acl: the default entry has neither match fields nor a priority"},
-		{"unknown action", p4rt.Entry{Table: "acl", Priority: 1, Action: "fwd"}, `table acl: no action "fwd"; there is: forward`},
+		{"unknown action", p4rt.Entry{Table: "acl", Priority: 1, Action: "fwd"},
+			`table acl: no action "fwd"; there is: forward`},
 		{"action for the default entry", p4rt.Entry{Table: "acl", Priority: 1, Action: "drop"},
 			`table acl: action "drop" is for the default entry only`},
-		{"parameter missing", p4rt.Entry{Table: "acl", Priority: 1, Action: "forward"}, "table acl: action forward: parameter port: missing"},
-		{"parameter unknown", p4rt.Entry{Table: "acl", Priority: 1, Action: "forward", Params: []p4rt.Field{u("port", 1), u("prot", 1)}},
+		{"parameter missing", p4rt.Entry{Table: "acl", Priority: 1, Action: "forward"},
+			"table acl: action forward: parameter port: missing"},
+		{"parameter unknown",
+			p4rt.Entry{Table: "acl", Priority: 1, Action: "forward", Params: []p4rt.Field{u("port", 1), u("prot", 1)}},
 			`table acl: action forward: no parameter "prot"; there is: port`},
-		{"parameter twice", p4rt.Entry{Table: "acl", Priority: 1, Action: "forward", Params: []p4rt.Field{u("port", 1), u("port", 1)}},
+		{"parameter twice", p4rt.Entry{Table: "acl", Priority: 1, Action: "forward",
+			Params: []p4rt.Field{u("port", 1), u("port", 1)}},
 			"table acl: action forward: parameter port: given twice"},
-		{"parameter too wide", p4rt.Entry{Table: "acl", Priority: 1, Action: "forward", Params: []p4rt.Field{u("port", 1024)}},
+		{"parameter too wide",
+			p4rt.Entry{Table: "acl", Priority: 1, Action: "forward", Params: []p4rt.Field{u("port", 1024)}},
 			"table acl: action forward: parameter port: 1024 needs 11 bits, must fit bit<9>"},
 		{"parameters without an action", p4rt.Entry{Table: "acl", Priority: 1, Params: forward1},
 			"table acl: 1 parameters are given without an action"},
@@ -238,7 +252,8 @@ func TestEncodeEntryErrors(t *testing.T) {
 			"table acl: a member, group or one-shot set is given, but the table has no action profile"},
 		{"idle timeout", p4rt.Entry{Table: "acl", Priority: 1, IdleTimeout: time.Second},
 			"table acl: idle timeout is 1s, but the table does not support one"},
-		{"counter", p4rt.Entry{Table: "acl", Priority: 1, Counter: &p4rt.Counter{}}, "table acl: a counter is given, but the table has none"},
+		{"counter", p4rt.Entry{Table: "acl", Priority: 1, Counter: &p4rt.Counter{}},
+			"table acl: a counter is given, but the table has none"},
 	}
 	info := zooInfo(t)
 	for _, tt := range tests {
@@ -266,21 +281,24 @@ func TestDecodeEntry(t *testing.T) {
 			 action { action { action_id: 20 params { param_id: 1 value: "\x01\x00" } } }`,
 			"acl{port=5 dst=10.0.0.0&255.0.0.0 l4=0..1023 priority=5} -> forward(port=256)"},
 		{"fields in another order, some left out",
-			`table_id: 10 priority: 5 match { field_id: 3 range { low: "\x05" high: "\x06" } } match { field_id: 1 optional { value: "\x03" } }`,
+			`table_id: 10 priority: 5 match { field_id: 3 range { low: "\x05" high: "\x06" } } match { field_id: 1 optional ` +
+				`{ value: "\x03" } }`,
 			"acl{port=3 l4=5..6 priority=5}"},
 		{"string, prefix, member",
 			`table_id: 11 match { field_id: 1 exact { value: "blue" } }
 			 match { field_id: 2 lpm { value: "\x20\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" prefix_len: 16 } }
 			 action { action_profile_member_id: 9 }`,
 			`route{vrf="blue" dst=2001::/16} -> member 9`},
-		{"group", `table_id: 11 match { field_id: 1 exact { value: "" } } action { action_profile_group_id: 4 }`, `route{vrf=""} -> group 4`},
+		{"group", `table_id: 11 match { field_id: 1 exact { value: "" } } action { action_profile_group_id: 4 }`,
+			`route{vrf=""} -> group 4`},
 		{"one-shot set",
 			`table_id: 11 match { field_id: 1 exact { value: "blue" } }
 			 action { action_profile_action_set {
 			   action_profile_actions { action { action_id: 20 params { param_id: 1 value: "\x01" } } weight: 2 watch_port: "\x07" }
 			   action_profile_actions { action { action_id: 20 params { param_id: 1 value: "\x02" } } weight: 1 } } }`,
 			`route{vrf="blue"} -> 2*forward(port=1) watch 7, 1*forward(port=2)`},
-		{"default entry", `table_id: 10 is_default_action: true action { action { action_id: 21 } }`, "acl{default} -> drop()"},
+		{"default entry", `table_id: 10 is_default_action: true action { action { action_id: 21 } }`,
+			"acl{default} -> drop()"},
 	}
 	info := zooInfo(t)
 	for _, tt := range tests {
@@ -307,8 +325,9 @@ func TestDecodeEntry(t *testing.T) {
 
 func TestDecodeResources(t *testing.T) {
 	got, err := sluiceInfo(t).DecodeEntry(&v1.TableEntry{
-		TableId:          46156364,
-		Match:            message(t, new(v1.TableEntry), `match { field_id: 1 exact { value: "\x01" } } match { field_id: 2 exact { value: "\x02" } } match { field_id: 3 exact { value: "\x03" } }`).Match,
+		TableId: 46156364,
+		Match: message(t, new(v1.TableEntry), `match { field_id: 1 exact { value: "\x01" } } match { field_id: `+
+			`2 exact { value: "\x02" } } match { field_id: 3 exact { value: "\x03" } }`).Match,
 		IdleTimeoutNs:    int64(time.Minute),
 		TimeSinceLastHit: &v1.TableEntry_IdleTimeout{ElapsedNs: int64(time.Second)},
 		CounterData:      &v1.CounterData{PacketCount: 3, ByteCount: 180},
@@ -338,7 +357,8 @@ func TestDecodeEntryErrors(t *testing.T) {
 		{"unknown table", `table_id: 99`, "decoding a table entry: no table has id 99"},
 		{"unknown match field", `table_id: 10 match { field_id: 4 }`,
 			"decoding an entry of table acl: 1 match fields, of which 0 are in the P4Info"},
-		{"match field twice", `table_id: 10 match { field_id: 1 optional { value: "\x01" } } match { field_id: 1 optional { value: "\x01" } }`,
+		{"match field twice",
+			`table_id: 10 match { field_id: 1 optional { value: "\x01" } } match { field_id: 1 optional { value: "\x01" } }`,
 			"decoding an entry of table acl: 2 match fields, of which 1 are in the P4Info"},
 		{"exact field missing", `table_id: 11`, "decoding an entry of table route: match field vrf: missing"},
 		{"no kind of match", `table_id: 10 match { field_id: 1 }`,
@@ -349,7 +369,8 @@ func TestDecodeEntryErrors(t *testing.T) {
 			"decoding an entry of table acl: match field port: no bytes, must be bit<9>"},
 		{"too wide", `table_id: 10 match { field_id: 1 optional { value: "\x02\x00" } }`,
 			"decoding an entry of table acl: match field port: 512 needs 10 bits, must fit bit<9>"},
-		{"prefix too long", `table_id: 11 match { field_id: 1 exact { } } match { field_id: 2 lpm { value: "\x01" prefix_len: 130 } }`,
+		{"prefix too long", `table_id: 11 match { field_id: 1 exact { } } match { field_id: 2 lpm { value: "\x01" ` +
+			`prefix_len: 130 } }`,
 			"decoding an entry of table route: match field dst: prefix length is 130, must be 0..128"},
 		{"unknown action", `table_id: 10 action { action { action_id: 7 } }`,
 			"decoding an entry of table acl: action id 7 is not one of the table's"},
@@ -398,19 +419,23 @@ func TestNewInfoErrors(t *testing.T) {
 	}{
 		{"no id", `tables { preamble { name: "t" } }`, `P4Info: table "t" has no id`},
 		{"no name", `tables { preamble { id: 1 } }`, `P4Info: table 1 has no name`},
-		{"id twice", `tables { preamble { id: 1 name: "a" } } tables { preamble { id: 1 name: "b" } }`, `P4Info: table "b": another has the id 1 too`},
-		{"name twice", `tables { preamble { id: 1 name: "a" } } tables { preamble { id: 2 name: "a" } }`, `P4Info: two tables are named "a"`},
+		{"id twice", `tables { preamble { id: 1 name: "a" } } tables { preamble { id: 1 name: "b" } }`,
+			`P4Info: table "b": another has the id 1 too`},
+		{"name twice", `tables { preamble { id: 1 name: "a" } } tables { preamble { id: 2 name: "a" } }`,
+			`P4Info: two tables are named "a"`},
 		{"action missing, twice", `tables { preamble { id: 1 name: "a" } action_refs { id: 5 } const_default_action_id: 6 }`,
 			"P4Info: table \"a\": no action has id 5\ntable \"a\": no action has id 6"},
 		{"match type", `tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" bitwidth: 8 } }`,
-			`P4Info: table "a": match field "f": match type UNSPECIFIED is not supported; exact, lpm, ternary, range and optional are`},
+			`P4Info: table "a": match field "f": match type UNSPECIFIED is not supported; exact, lpm, ternary, range and ` +
+				`optional are`},
 		{"string in a ternary match", `tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" match_type: TERNARY type_name { name: "s" } } }
 			type_info { new_types { key: "s" value { translated_type { sdn_string {} } } } }`,
 			`P4Info: table "a": match field "f": a string cannot be matched ternary`},
 		{"type of itself", `digests { preamble { id: 1 name: "d" } type_spec { new_type { name: "n" } } }
 			type_info { new_types { key: "n" value { original_type { new_type { name: "n" } } } } }`,
 			`P4Info: digest "d": member d: type "n": its original type is "n", which is none of P4's`},
-		{"digest's struct missing", `digests { preamble { id: 1 name: "d" } type_spec { struct { name: "s" } } }`, `P4Info: digest "d": no struct "s"`},
+		{"digest's struct missing", `digests { preamble { id: 1 name: "d" } type_spec { struct { name: "s" } } }`,
+			`P4Info: digest "d": no struct "s"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -434,8 +459,10 @@ func TestUnknownNames(t *testing.T) {
 		err  error
 		want string
 	}{
-		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address`},
-		{actionErr, `no action "to_pol"; there is: NoAction, answer, back, claim, discard, flood, forward, forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
+		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, ` +
+			`pinned_station, slot, slot_old, station, vip, vip_address`},
+		{actionErr, `no action "to_pol"; there is: NoAction, answer, back, claim, discard, flood, forward, ` +
+			`forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
 		{counterErr, `no counter "x"; there is: learn_unsent, openings, report_unsent, tally`},
 		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},
 		{packetErr, `packet-out: no metadata "x"; there is: egress_port`},
@@ -468,16 +495,21 @@ func TestDecodeStreamErrors(t *testing.T) {
 		want string
 	}{
 		{digest(own, `digest_id: 1`), "decoding digests: no digest has id 1"},
-		{digest(zooish, `digest_id: 60 data { bitstring: "\x10\x00" }`), "decoding a digest single: member single: 4096 needs 13 bits, must fit bit<12>"},
+		{digest(zooish, `digest_id: 60 data { bitstring: "\x10\x00" }`),
+			"decoding a digest single: member single: 4096 needs 13 bits, must fit bit<12>"},
 		{digest(zooish, `digest_id: 60 data { error: "x" }`),
 			"decoding a digest single: member single: the name of an error, must be bit<12>"},
 		{digest(zooish, `digest_id: 60 data { varbit { } }`),
-			"decoding a digest single: member single: a *v1.P4Data_Varbit is not supported; bitstrings, booleans, enums and errors are"},
-		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\x08\x00" } members { bool: true } members { enum: "red" } members { error: "NoError" } } }`),
+			"decoding a digest single: member single: a *v1.P4Data_Varbit is not supported; bitstrings, booleans, enums and " +
+				"errors are"},
+		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\x08\x00" } members { bool: true } members { `+
+			`enum: "red" } members { error: "NoError" } } }`),
 			"decoding a digest report: member s: 2048 needs 13 bits, must fit int<12>"},
-		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\xf7\xff" } members { bool: true } members { enum: "red" } members { error: "NoError" } } }`),
+		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\xf7\xff" } members { bool: true } members { `+
+			`enum: "red" } members { error: "NoError" } } }`),
 			"decoding a digest report: member s: -2049 needs 13 bits, must fit int<12>"},
-		{digest(own, `digest_id: 398033514 data { struct { members { bitstring: "\x01" } } }`), "decoding a digest learn_t: 1 members, must be 2"},
+		{digest(own, `digest_id: 398033514 data { struct { members { bitstring: "\x01" } } }`),
+			"decoding a digest learn_t: 1 members, must be 2"},
 		{packetIn(zooish, ``), "decoding a packet-in: the P4 program has no header packet_in"},
 		{packetIn(own, `metadata { metadata_id: 1 value: "\x01" }`), "decoding a packet-in: metadata reason: missing"},
 		{packetIn(own, `metadata { metadata_id: 1 value: "" } metadata { metadata_id: 2 value: "\x01" }`),
@@ -514,10 +546,12 @@ type_info { structs { key: "report" value {
 func TestSignedDigests(t *testing.T) {
 	info := reportInfo(t)
 	for bytes, want := range map[string]string{
-		`\xff`: "-1", `\xff\xff\xff`: "-1", `\x00\xc8`: "200", `\x7f`: "127", `\x80`: "-128", `\x00`: "0", `\xf8\x00`: "-2048", `\x07\xff`: "2047",
+		`\xff`: "-1", `\xff\xff\xff`: "-1", `\x00\xc8`: "200", `\x7f`: "127", `\x80`: "-128", `\x00`: "0",
+		`\xf8\x00`: "-2048", `\x07\xff`: "2047",
 	} {
 		list, err := info.DecodeDigests(message(t, new(v1.DigestList),
-			`digest_id: 61 data { struct { members { bitstring: "`+bytes+`" } members { bool: true } members { enum: "red" } members { error: "NoError" } } }`))
+			`digest_id: 61 data { struct { members { bitstring: "`+bytes+`" } members { bool: true } members { enum: "red" } `+
+				`members { error: "NoError" } } }`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -539,8 +573,10 @@ func TestMulticastPorts(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	_, err = p4rt.DecodeMulticastGroup(message(t, new(v1.MulticastGroupEntry), `multicast_group_id: 1 replicas { port: "\x01\x00\x00\x00\x00" }`))
-	if want := "decoding multicast group 1: replica 0: port: 4294967296 needs 33 bits, must fit bit<32>"; err == nil || err.Error() != want {
+	_, err = p4rt.DecodeMulticastGroup(message(t, new(v1.MulticastGroupEntry),
+		`multicast_group_id: 1 replicas { port: "\x01\x00\x00\x00\x00" }`))
+	if want := "decoding multicast group 1: replica 0: port: 4294967296 needs 33 bits, must fit bit<32>"; err == nil ||
+		err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }
@@ -551,7 +587,8 @@ func FuzzDecodeEntry(f *testing.F) {
 	for _, text := range []string{
 		`table_id: 10 priority: 5 match { field_id: 2 ternary { value: "\n\x00\x00\x00" mask: "\xff\x00\x00\x00" } }`,
 		`table_id: 10 priority: 5 match { field_id: 3 range { low: "\x01" high: "\x00" } }`,
-		`table_id: 11 match { field_id: 1 exact { value: "blue" } } match { field_id: 2 lpm { value: "\x20" prefix_len: 16 } } action { action_profile_member_id: 9 }`,
+		`table_id: 11 match { field_id: 1 exact { value: "blue" } } match { field_id: 2 lpm { value: "\x20" prefix_len: ` +
+			`16 } } action { action_profile_member_id: 9 }`,
 	} {
 		b, err := proto.Marshal(message(f, new(v1.TableEntry), text))
 		if err != nil {

@@ -89,13 +89,17 @@ func (f *fake) Capabilities(ctx context.Context, _ *v1.CapabilitiesRequest) (*v1
 	return &v1.CapabilitiesResponse{P4RuntimeApiVersion: "1.5.0"}, nil
 }
 
-func (f *fake) GetForwardingPipelineConfig(_ context.Context, r *v1.GetForwardingPipelineConfigRequest) (*v1.GetForwardingPipelineConfigResponse, error) {
+func (f *fake) GetForwardingPipelineConfig(
+	_ context.Context, r *v1.GetForwardingPipelineConfigRequest,
+) (*v1.GetForwardingPipelineConfigResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return &v1.GetForwardingPipelineConfigResponse{Config: f.pipeline}, nil
 }
 
-func (f *fake) SetForwardingPipelineConfig(_ context.Context, r *v1.SetForwardingPipelineConfigRequest) (*v1.SetForwardingPipelineConfigResponse, error) {
+func (f *fake) SetForwardingPipelineConfig(
+	_ context.Context, r *v1.SetForwardingPipelineConfigRequest,
+) (*v1.SetForwardingPipelineConfigResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pushes = append(f.pushes, r)
@@ -163,11 +167,13 @@ func (f *fake) accept(t *testing.T) (*fakeStream, *v1.MasterArbitrationUpdate) {
 // arbitrate tells the client where it stands.
 func (s *fakeStream) arbitrate(t *testing.T, code codes.Code, highest *v1.Uint128) {
 	t.Helper()
-	s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Arbitration{Arbitration: &v1.MasterArbitrationUpdate{
-		DeviceId:   deviceID,
-		ElectionId: highest,
-		Status:     &rpcstatus.Status{Code: int32(code)},
-	}}})
+	s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Arbitration{
+		Arbitration: &v1.MasterArbitrationUpdate{
+			DeviceId:   deviceID,
+			ElectionId: highest,
+			Status:     &rpcstatus.Status{Code: int32(code)},
+		},
+	}})
 }
 
 func (s *fakeStream) tell(t *testing.T, m *v1.StreamMessageResponse) {

@@ -50,9 +50,10 @@ func formatOf(annotations []string) Format {
 var (
 	humps       = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 	nameParts   = regexp.MustCompile(`[a-z0-9]+`)
-	saysAddress = regexp.MustCompile(`^(\w*addr(ess)?|[sd]?ip(v?[46])?(src|dst)?|(src|dst)ip(v?[46])?|[st]pa|nh(op)?|(next)?hop)$`)
-	saysNumber  = regexp.MustCompile(`^(count|counter|cnt|hash|id|idx|index|len|length|mark|num|port|size|type)$`)
-	saysTime    = regexp.MustCompile(`time|tstamp`)
+	saysAddress = regexp.MustCompile(
+		`^(\w*addr(ess)?|[sd]?ip(v?[46])?(src|dst)?|(src|dst)ip(v?[46])?|[st]pa|nh(op)?|(next)?hop)$`)
+	saysNumber = regexp.MustCompile(`^(count|counter|cnt|hash|id|idx|index|len|length|mark|num|port|size|type)$`)
+	saysTime   = regexp.MustCompile(`time|tstamp`)
 )
 
 // named returns t in the format that the name of a value suggests, where the P4 program chooses none.

@@ -41,7 +41,8 @@ func TestFormatByNameAndWidth(t *testing.T) {
 		{"key", 128, p4rt.Decimal},
 		{"addr", 64, p4rt.Decimal},
 	} {
-		info := infoOf(t, fmt.Sprintf(`actions { preamble { id: 1 name: "a" } params { id: 1 name: %q bitwidth: %d } }`, tt.name, tt.bits))
+		info := infoOf(t, fmt.Sprintf(`actions { preamble { id: 1 name: "a" } params { id: 1 name: %q bitwidth: %d } }`,
+			tt.name, tt.bits))
 		a, err := info.Action("a")
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +79,8 @@ match { field_id: 5 lpm { value: "\n\x00\x00\x00" prefix_len: 8 } }
 match { field_id: 6 ternary { value: "\x06" mask: "\xff" } }
 match { field_id: 7 optional { value: "\x07" } }
 action { action { action_id: 2 params { param_id: 1 value: "\n\x00\x00\x02" } params { param_id: 2 value: "\x02\x00\x00\x00\x00\x09" } params { param_id: 3 value: "\x03" } } }`))
-	const want = "acl{hdr.ethernet.srcAddr=02:00:00:00:00:00&ff:ff:ff:00:00:00 hdr.ipv4.dstAddr=10.0.0.0&255.0.0.0 hdr.arp.tpa=10.0.0.1 " +
+	const want = "acl{hdr.ethernet.srcAddr=02:00:00:00:00:00&ff:ff:ff:00:00:00 hdr.ipv4.dstAddr=10.0.0.0&255.0.0.0 " +
+		"hdr.arp.tpa=10.0.0.1 " +
 		"hdr.ipv6.src=::..::1 meta.class=10.0.0.0/8 proto=6&0xff label=0x000000000007 priority=5}" +
 		" -> set_nhop(nhop=10.0.0.2, mac=02:00:00:00:00:09, port=3)"
 	if diff := cmp.Diff(want, entry.String()); err != nil || diff != "" {
@@ -123,10 +125,12 @@ entities { action_profile_group { action_profile_id: 40 group_id: 6 } }`)
 		t.Error("an empty profile tells")
 	}
 	members, groups := table.QueryProfile()
-	if members.GetActionProfileMember().GetActionProfileId() != 40 || groups.GetActionProfileGroup().GetActionProfileId() != 40 {
+	if members.GetActionProfileMember().GetActionProfileId() != 40 ||
+		groups.GetActionProfileGroup().GetActionProfileId() != 40 {
 		t.Errorf("queries are %v and %v, want those of profile 40", members, groups)
 	}
-	_, err = table.DecodeProfile(message(t, new(v1.ReadResponse), `entities { action_profile_member { member_id: 9 action { action_id: 21 } } }`).Entities)
+	_, err = table.DecodeProfile(message(t, new(v1.ReadResponse),
+		`entities { action_profile_member { member_id: 9 action { action_id: 21 } } }`).Entities)
 	if want := "decoding member 9 of the action profile of table route: action id 21 is not one of the table's"; err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}

@@ -16,8 +16,10 @@ type Profile struct {
 // QueryProfile asks for all members and all groups of the table's action profile. Targets answer one
 // request as a whole, so these are two.
 func (t *Table) QueryProfile() (members, groups *v1.Entity) {
-	members = &v1.Entity{Entity: &v1.Entity_ActionProfileMember{ActionProfileMember: &v1.ActionProfileMember{ActionProfileId: t.Profile}}}
-	groups = &v1.Entity{Entity: &v1.Entity_ActionProfileGroup{ActionProfileGroup: &v1.ActionProfileGroup{ActionProfileId: t.Profile}}}
+	members = &v1.Entity{Entity: &v1.Entity_ActionProfileMember{
+		ActionProfileMember: &v1.ActionProfileMember{ActionProfileId: t.Profile}}}
+	groups = &v1.Entity{Entity: &v1.Entity_ActionProfileGroup{
+		ActionProfileGroup: &v1.ActionProfileGroup{ActionProfileId: t.Profile}}}
 	return members, groups
 }
 
@@ -32,7 +34,8 @@ func (t *Table) DecodeProfile(entities []*v1.Entity) (Profile, error) {
 		m := e.GetActionProfileMember()
 		action, params, err := decodeCall(t, m.GetAction())
 		if err != nil {
-			return Profile{}, fmt.Errorf("decoding member %d of the action profile of table %s: %w", m.GetMemberId(), t.Name, err)
+			return Profile{}, fmt.Errorf("decoding member %d of the action profile of table %s: %w", m.GetMemberId(), t.Name,
+				err)
 		}
 		p.members[m.GetMemberId()] = WeightedAction{Action: action, Params: params, Weight: 1}
 	}

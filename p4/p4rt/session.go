@@ -239,7 +239,9 @@ type arbitration struct {
 }
 
 // connect holds one connection until it is lost, or f is finished.
-func (s *Session) connect(ctx context.Context, info *Info, f func(context.Context, *Primary) error) (finished bool, err error) {
+func (s *Session) connect(
+	ctx context.Context, info *Info, f func(context.Context, *Primary) error,
+) (finished bool, err error) {
 	dialCtx, dialed := context.WithTimeout(ctx, answerTimeout)
 	client, err := Dial(dialCtx, s.cfg.Target, s.cfg.DeviceID, s.cfg.Options...)
 	dialed()

@@ -90,7 +90,8 @@ func (h *harness) wantStatus(t *testing.T, state p4rt.State, reason string) {
 	t.Helper()
 	synctest.Wait()
 	st := h.Status()
-	if st.State != state || reason == "" && st.Err != nil || reason != "" && (st.Err == nil || !strings.Contains(st.Err.Error(), reason)) {
+	if st.State != state || reason == "" && st.Err != nil || reason != "" &&
+		(st.Err == nil || !strings.Contains(st.Err.Error(), reason)) {
 		t.Errorf("status is %v (%v), want %v (%s)", st.State, st.Err, state, reason)
 	}
 }
@@ -162,7 +163,8 @@ func TestPipelineNeedsCookie(t *testing.T) {
 	config := pipeline()
 	config.Cookie = nil
 	err := p4rt.NewSession(p4rt.Config{Pipeline: config}).Run(t.Context(), nil)
-	if want := "the pipeline has no cookie, so whether a target runs it cannot be told"; err == nil || err.Error() != want {
+	if want := "the pipeline has no cookie, so whether a target runs it cannot be told"; err == nil ||
+		err.Error() != want {
 		t.Errorf("Run returned %v, want %s", err, want)
 	}
 }
@@ -177,7 +179,8 @@ func TestPrimacyComesAndGoes(t *testing.T) {
 		s.arbitrate(t, codes.AlreadyExists, higher)
 		<-first.ctx.Done()
 		cause := context.Cause(first.ctx)
-		if !errors.Is(cause, p4rt.ErrNotPrimary) || !strings.Contains(cause.Error(), "election id 2:0 is primary, this client's is 1:5") {
+		if !errors.Is(cause, p4rt.ErrNotPrimary) ||
+			!strings.Contains(cause.Error(), "election id 2:0 is primary, this client's is 1:5") {
 			t.Errorf("cause is %v", cause)
 		}
 		h.wantStatus(t, p4rt.Backup, "election id 2:0 is primary")
@@ -263,10 +266,12 @@ func TestRefusedStream(t *testing.T) {
 		is   error
 	}{
 		{"election id in use", status.Error(codes.InvalidArgument, "exists"),
-			"the election id is in use by another live client: 1:5: rpc error: code = InvalidArgument desc = exists", p4rt.ErrElectionIDInUse},
+			"the election id is in use by another live client: 1:5: rpc error: code = InvalidArgument desc = exists",
+			p4rt.ErrElectionIDInUse},
 		{"no such device", status.Error(codes.NotFound, "which?"), "the target has no device 1: ", nil},
 		{"too many clients", status.Error(codes.ResourceExhausted, "16"), "the target has too many clients: ", nil},
-		{"precondition", status.Error(codes.FailedPrecondition, "x"), "the stream broke: rpc error: code = FailedPrecondition", nil},
+		{"precondition", status.Error(codes.FailedPrecondition, "x"),
+			"the stream broke: rpc error: code = FailedPrecondition", nil},
 		{"ended without a reason", nil, "the target ended the stream", nil},
 	}
 	for _, tt := range tests {
@@ -336,12 +341,13 @@ func TestClientNeverReconnects(t *testing.T) {
 		f := newFake(t)
 		var conn net.Conn
 		dials := 0
-		c, err := p4rt.Dial(t.Context(), "fake", deviceID, p4rt.WithDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			dials++
-			var err error
-			conn, err = f.listener.DialContext(ctx)
-			return conn, err
-		}))
+		c, err := p4rt.Dial(t.Context(), "fake", deviceID,
+			p4rt.WithDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				dials++
+				var err error
+				conn, err = f.listener.DialContext(ctx)
+				return conn, err
+			}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +358,8 @@ func TestClientNeverReconnects(t *testing.T) {
 			t.Errorf("write over a lost connection: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if err := c.Write(t.Context(), []*v1.Update{{}}); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the connection is lost") {
+		if err := c.Write(t.Context(), []*v1.Update{{}}); status.Code(err) != codes.Unavailable ||
+			!strings.Contains(err.Error(), "the connection is lost") {
 			t.Errorf("write over a lost connection: %v", err)
 		}
 		if dials != 1 {
@@ -391,7 +398,8 @@ func TestBackoff(t *testing.T) {
 			longest, sum = max(longest, gap), sum+gap
 		}
 		// Full jitter: uniform in (0, 1 s], mostly; 1,200 waits on average.
-		if mean := sum / time.Duration(len(dials)-1); mean < 400*time.Millisecond || mean > 600*time.Millisecond || longest < 900*time.Millisecond {
+		if mean := sum / time.Duration(len(dials)-1); mean < 400*time.Millisecond || mean > 600*time.Millisecond ||
+			longest < 900*time.Millisecond {
 			t.Errorf("mean wait is %v, longest %v over %d dials", mean, longest, len(dials))
 		}
 	})
@@ -546,14 +554,16 @@ func TestStreamMessages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := p4rt.DigestList{Digest: "learn_t", Time: time.Unix(0, 1), Messages: [][]p4rt.Field{{field("mac", someMAC), u("port", 3)}}}
+		want := p4rt.DigestList{Digest: "learn_t", Time: time.Unix(0, 1),
+			Messages: [][]p4rt.Field{{field("mac", someMAC), u("port", 3)}}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("digests (-want +got):\n%s", diff)
 		}
 		if err := turn.p.AckDigest(list); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(&v1.DigestListAck{DigestId: learn.ID, ListId: 77}, (<-s.requests).GetDigestAck(), protocmp.Transform()); diff != "" {
+		if diff := cmp.Diff(&v1.DigestListAck{DigestId: learn.ID, ListId: 77}, (<-s.requests).GetDigestAck(),
+			protocmp.Transform()); diff != "" {
 			t.Errorf("acknowledgement (-want +got):\n%s", diff)
 		}
 	})
@@ -579,7 +589,8 @@ func TestFloodOfMessages(t *testing.T) {
 		h := start(t, nil)
 		s, turn := h.primary(t)
 		for i := range 10000 {
-			s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{Payload: fmt.Append(nil, i)}}})
+			s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{
+				Packet: &v1.PacketIn{Payload: fmt.Append(nil, i)}}})
 		}
 		s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{ListId: 5}}})
 		s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
@@ -607,7 +618,8 @@ func TestMessagesOfAFormerTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, nil)
 		packet := func(payload string) *v1.StreamMessageResponse {
-			return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{Payload: []byte(payload)}}}
+			return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{
+				Packet: &v1.PacketIn{Payload: []byte(payload)}}}
 		}
 		s, first := h.primary(t)
 		s.tell(t, packet("first"))

@@ -144,7 +144,8 @@ func (b *builder) leafType(spec *configv1.P4DataTypeSpec) (typed, error) {
 	switch x := spec.GetTypeSpec().(type) {
 	case *configv1.P4DataTypeSpec_Bitstring:
 		return typed{
-			bits:   x.Bitstring.GetBit().GetBitwidth() + x.Bitstring.GetInt().GetBitwidth() + x.Bitstring.GetVarbit().GetMaxBitwidth(),
+			bits: x.Bitstring.GetBit().GetBitwidth() + x.Bitstring.GetInt().GetBitwidth() +
+				x.Bitstring.GetVarbit().GetMaxBitwidth(),
 			format: formatOf(x.Bitstring.GetAnnotations()),
 			signed: x.Bitstring.GetInt() != nil,
 		}, nil

@@ -219,8 +219,10 @@ var rows = []struct{ entry, modified p4rt.Entry }{
 			Action: "known", Params: []p4rt.Field{u("port", 2)}, IdleTimeout: 300 * time.Second},
 	},
 	{
-		p4rt.Entry{Table: "l2", Match: []p4rt.Field{field("mac", someMAC)}, Action: "forward", Params: []p4rt.Field{u("port", 1)}},
-		p4rt.Entry{Table: "l2", Match: []p4rt.Field{field("mac", someMAC)}, Action: "forward", Params: []p4rt.Field{u("port", 2)}},
+		p4rt.Entry{Table: "l2", Match: []p4rt.Field{field("mac", someMAC)}, Action: "forward",
+			Params: []p4rt.Field{u("port", 1)}},
+		p4rt.Entry{Table: "l2", Match: []p4rt.Field{field("mac", someMAC)}, Action: "forward",
+			Params: []p4rt.Field{u("port", 2)}},
 	},
 }
 
@@ -342,7 +344,8 @@ func TestReconnectKeepsEntries(t *testing.T) {
 func TestEngineEntities(t *testing.T) {
 	eachTarget(t, func(t *testing.T, address string) {
 		asPrimary(t, address, 1, func(ctx context.Context, p *p4rt.Primary) {
-			group := p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 1}, {Port: 2, Instance: 1}}}
+			group := p4rt.MulticastGroup{ID: limits.FloodGroup,
+				Replicas: []p4rt.Replica{{Port: 1, Instance: 1}, {Port: 2, Instance: 1}}}
 			if err := p.Write(ctx, []*v1.Update{p4rt.Insert(group.Entity())}); err != nil {
 				t.Fatalf("multicast group: %v", err)
 			}
@@ -364,7 +367,8 @@ func TestEngineEntities(t *testing.T) {
 			if diff := cmp.Diff([]p4rt.MulticastGroup{group}, groups); diff != "" {
 				t.Errorf("multicast groups (-want +got):\n%s", diff)
 			}
-			digest, err := p.Info().DigestEntity("learn_t", p4rt.DigestConfig{MaxTimeout: 100 * time.Millisecond, MaxListSize: 100, AckTimeout: time.Second})
+			digest, err := p.Info().DigestEntity("learn_t",
+				p4rt.DigestConfig{MaxTimeout: 100 * time.Millisecond, MaxListSize: 100, AckTimeout: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -512,11 +516,13 @@ func TestFullTableAndFullDetails(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	eachTarget(t, func(t *testing.T, address string) {
 		asPrimary(t, address, 1, func(ctx context.Context, p *p4rt.Primary) {
-			same := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: deviceID, Pipeline: pipeline(), Election: &p4rt.ElectionID{Low: 1}})
+			same := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: deviceID, Pipeline: pipeline(),
+				Election: &p4rt.ElectionID{Low: 1}})
 			sameCtx, cancel := context.WithCancel(t.Context())
 			sameEnded := make(chan error, 1)
 			go func() { sameEnded <- same.Run(sameCtx, nil) }()
-			eventually(t, "the second client of an id is told so", func() bool { return errors.Is(same.Status().Err, p4rt.ErrElectionIDInUse) })
+			eventually(t, "the second client of an id is told so",
+				func() bool { return errors.Is(same.Status().Err, p4rt.ErrElectionIDInUse) })
 			cancel()
 			<-sameEnded
 
@@ -540,7 +546,8 @@ func TestAfterTakeover(t *testing.T) {
 		"softswitch": p4rt.Backup, // the specification's is the highest id ever seen
 	}
 	eachTarget(t, func(t *testing.T, address string) {
-		low := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: deviceID, Pipeline: pipeline(), Election: &p4rt.ElectionID{Low: 1}})
+		low := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: deviceID, Pipeline: pipeline(),
+			Election: &p4rt.ElectionID{Low: 1}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {

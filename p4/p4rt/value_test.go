@@ -21,7 +21,8 @@ func TestValue(t *testing.T) {
 		{"one byte", p4rt.UintValue(255), []byte{255}, "255"},
 		{"two bytes", p4rt.UintValue(256), []byte{1, 0}, "256"},
 		{"64 bits", p4rt.UintValue(1<<64 - 1), []byte{255, 255, 255, 255, 255, 255, 255, 255}, "18446744073709551615"},
-		{"wider than 64 bits", p4rt.BytesValue([]byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 0}), []byte{1, 0, 0, 0, 0, 0, 0, 0, 0}, "0x010000000000000000"},
+		{"wider than 64 bits", p4rt.BytesValue([]byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 0}), []byte{1, 0, 0, 0, 0, 0, 0, 0, 0},
+			"0x010000000000000000"},
 		{"bytes with leading zeros", p4rt.BytesValue([]byte{0, 0, 7}), []byte{7}, "7"},
 		{"IPv4", p4rt.AddrValue(netip.MustParseAddr("10.0.0.100")), []byte{10, 0, 0, 100}, "10.0.0.100"},
 		{"IPv4 with leading zeros", p4rt.AddrValue(netip.MustParseAddr("0.0.0.1")), []byte{1}, "0.0.0.1"},
@@ -68,7 +69,8 @@ func TestValueBackAgain(t *testing.T) {
 }
 
 func TestValueOrder(t *testing.T) {
-	ordered := []p4rt.Value{p4rt.UintValue(0), p4rt.UintValue(9), p4rt.UintValue(255), p4rt.UintValue(256), p4rt.UintValue(1 << 40)}
+	ordered := []p4rt.Value{p4rt.UintValue(0), p4rt.UintValue(9), p4rt.UintValue(255), p4rt.UintValue(256),
+		p4rt.UintValue(1 << 40)}
 	for i, a := range ordered {
 		for j, b := range ordered {
 			want := 0

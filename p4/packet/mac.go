@@ -30,7 +30,8 @@ func ParseMAC(s string) (MAC, error) {
 }
 
 func macError(s string) error {
-	return fmt.Errorf("%q is not a MAC address: want six pairs of hexadecimal digits joined by colons, such as 02:53:4c:00:00:01", s)
+	return fmt.Errorf("%q is not a MAC address: want six pairs of hexadecimal digits joined by colons, such as "+
+		"02:53:4c:00:00:01", s)
 }
 
 // String returns the colon form in lower case.

@@ -20,7 +20,8 @@ var (
 )
 
 func TestParseMAC(t *testing.T) {
-	const allowed = ` is not a MAC address: want six pairs of hexadecimal digits joined by colons, such as 02:53:4c:00:00:01`
+	const allowed = ` is not a MAC address: want six pairs of hexadecimal digits joined by colons, such as ` +
+		`02:53:4c:00:00:01`
 	for _, tt := range []struct {
 		in   string
 		want packet.MAC
@@ -108,7 +109,8 @@ func TestTCP(t *testing.T) {
 		packettest.Assert(t, frame, packettest.TCP(src, dst))
 		ip := packet.IPv4(packet.Ethernet(frame).Payload())
 		seg := packet.TCP(ip.Payload())
-		if seg.Flags() != packet.SYN|packet.ACK || seg.Sequence() != 7 || seg.Acknowledgement() != 9 || string(seg.Payload()) != payload {
+		if seg.Flags() != packet.SYN|packet.ACK || seg.Sequence() != 7 || seg.Acknowledgement() != 9 ||
+			string(seg.Payload()) != payload {
 			t.Errorf("segment came back as %s", packettest.Describe(frame))
 		}
 	}
@@ -133,7 +135,8 @@ func TestVLAN(t *testing.T) {
 	tagged := append(append([]byte{}, plain[:12]...), 0x81, 0x00, 0x20, 0x2a)
 	tagged = append(tagged, plain[12:]...)
 	e := packet.Ethernet(tagged)
-	if id, ok := e.VLAN(); !e.IsValid() || !ok || id != 42 || e.Type() != packet.TypeARP || !packet.ARP(e.Payload()).IsValid() {
+	if id, ok := e.VLAN(); !e.IsValid() || !ok || id != 42 || e.Type() != packet.TypeARP ||
+		!packet.ARP(e.Payload()).IsValid() {
 		t.Errorf("tagged frame: VLAN %d %v, type %#x", id, ok, e.Type())
 	}
 	if packet.Ethernet(tagged[:16]).IsValid() {

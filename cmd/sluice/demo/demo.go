@@ -50,8 +50,9 @@ type Result struct {
 	DetectionMS          *float64 `json:"detection_ms"` // from the death of a server to healthd's verdict
 	ReprogramMS          *float64 `json:"reprogram_ms"` // from the verdict to the last slot written
 	DSRVerified          *bool    `json:"dsr_verified"`
-	GSLBFailoverMS       *float64 `json:"gslb_failover_ms"` // from the death of a data center's last server to the first DNS answer that names the other
-	GSLBWrongAnswers     *int     `json:"gslb_wrong_answers"`
+	// from the death of a data center's last server to the first DNS answer that names the other
+	GSLBFailoverMS   *float64 `json:"gslb_failover_ms"`
+	GSLBWrongAnswers *int     `json:"gslb_wrong_answers"`
 }
 
 // ErrInterrupted is returned by Run when its context ended before the demo did.

@@ -64,7 +64,8 @@ func TestDemoFindsLies(t *testing.T) {
 				Report: func(r Result) error { result = r; return nil },
 			})
 			t.Log(out.String())
-			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("of %d claims do not hold:\n", test.claims)) || !strings.Contains(err.Error(), test.claim) {
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("of %d claims do not hold:\n", test.claims)) ||
+				!strings.Contains(err.Error(), test.claim) {
 				t.Fatalf("error %v, want the claim that %s", err, test.claim)
 			}
 			if !equal(result.DSRVerified, false) || !equal(result.Proved, false) {
@@ -129,7 +130,8 @@ func TestDemoFindsLiesAfterFailover(t *testing.T) {
 			}
 			busy := onBusyMachine(out.String())
 			for _, claim := range test.claims {
-				if !strings.Contains(err.Error(), claim) && !(busy && strings.Contains(flat(out.String()), "? not measured: "+claim)) {
+				if !strings.Contains(err.Error(), claim) &&
+					!(busy && strings.Contains(flat(out.String()), "? not measured: "+claim)) {
 					t.Errorf("error %v, want the claim %s", err, claim)
 				}
 			}
@@ -219,8 +221,10 @@ func TestCutShort(t *testing.T) {
 		refuted bool
 	}{
 		{
-			"an error", step{"the end of the world", func(*demo, context.Context) error { return errors.New("no such luck") }}, "",
-			[]string{"✗ the end of the world: no such luck", "? not measured: the drain of web3", "✓ 0 requests failed on live servers", "? not measured: new connections were shared"},
+			"an error", step{"the end of the world", func(*demo, context.Context) error { return errors.New("no such luck") }},
+			"",
+			[]string{"✗ the end of the world: no such luck", "? not measured: the drain of web3",
+				"✓ 0 requests failed on live servers", "? not measured: new connections were shared"},
 			"1 of 9 claims do not hold:\n  the end of the world: no such luck", true,
 		},
 		{
@@ -234,7 +238,8 @@ func TestCutShort(t *testing.T) {
 		{
 			"the machine is too busy", endless(time.Second), "the demo stood still for up to ",
 			[]string{
-				"? not measured: the end of the world: waiting until web2 is called down: it took longer than " + longest.String() + ", and this machine is too busy",
+				"? not measured: the end of the world: waiting until web2 is called down: it took longer than " + longest.String() +
+					", and this machine is too busy",
 				"? not measured: the drain of web3",
 				"This machine is too busy: the demo stood still for up to ",
 			},
@@ -268,7 +273,8 @@ func TestCutShort(t *testing.T) {
 				t.Fatalf("results: %s, want one", show(results...))
 			}
 			r := results[0]
-			if test.refuted != equal(r.Proved, false) || !equal(r.DSRVerified, true) || r.DetectionMS != nil || r.SurplusSlotMoves != nil {
+			if test.refuted != equal(r.Proved, false) || !equal(r.DSRVerified, true) || r.DetectionMS != nil ||
+				r.SurplusSlotMoves != nil {
 				t.Errorf("result: %s", show(r))
 			}
 		})
@@ -288,7 +294,8 @@ func TestTooBusyToStart(t *testing.T) {
 		}
 	}
 	err := Run(ctx, Config{Out: &out, pace: p, places: []place{fra}})
-	if want := "this machine is too busy to start: the demo stood still for up to "; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := "this machine is too busy to start: the demo stood still for up to "; err == nil ||
+		!strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

@@ -45,7 +45,8 @@ func (d *demo) failover(ctx context.Context) error {
 
 func (d *demo) cutPower(ctx context.Context) error {
 	d.screen.title("Power cut at the whole pool of " + d.fra.Name)
-	d.screen.note("DNS has named %s %d times; clients keep an answer for its TTL of %d s", d.fra.Name, d.named(d.fra), webTTL)
+	d.screen.note("DNS has named %s %d times; clients keep an answer for its TTL of %d s", d.fra.Name, d.named(d.fra),
+		webTTL)
 	first := d.load.await(d.ams.network)
 	early := d.load.now()
 	d.early = &early
@@ -76,8 +77,10 @@ func (d *demo) cutPower(ctx context.Context) error {
 	t := d.load.now().since(early)
 	d.screen.line("%s failed on the dead servers, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
 	d.check(took < changeLimit && b.answer.received.After(b.detected),
-		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from there after %.0f ms",
-		d.fra.Name, milliseconds(b.noBackend.Sub(b.died)), milliseconds(b.answer.received.Sub(b.noBackend)), d.ams.Name, milliseconds(page.at.Sub(b.died)))
+		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from there "+
+			"after %.0f ms",
+		d.fra.Name, milliseconds(b.noBackend.Sub(b.died)), milliseconds(b.answer.received.Sub(b.noBackend)), d.ams.Name,
+		milliseconds(page.at.Sub(b.died)))
 	return nil
 }
 
@@ -207,7 +210,8 @@ func (d *demo) verdicts(ctx context.Context, from int, health api.Health, word s
 		if err != nil {
 			return nil, err
 		}
-		moments = append(moments, moment{at: e.GetVerdict().GetDetectedAt().AsTime(), text: "healthd calls " + server + " " + word})
+		moments = append(moments,
+			moment{at: e.GetVerdict().GetDetectedAt().AsTime(), text: "healthd calls " + server + " " + word})
 	}
 	return moments, nil
 }
@@ -215,7 +219,8 @@ func (d *demo) verdicts(ctx context.Context, from int, health api.Health, word s
 // noticed waits until gslb says that fra's answer is up or down.
 func (d *demo) noticed(ctx context.Context, from int, state string) (notice, error) {
 	answer := answerName(d.fra.place)
-	return d.selector.notices.wait(ctx, from, "gslb calls "+answer+" "+state, func(n notice) bool { return n.says(answer, state) })
+	return d.selector.notices.wait(ctx, from, "gslb calls "+answer+" "+state,
+		func(n notice) bool { return n.says(answer, state) })
 }
 
 // mostWrong answers that name the other data center, when gslb itself has gone from it, are enough not to

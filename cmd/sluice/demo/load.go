@@ -83,7 +83,8 @@ type tally struct {
 
 // claims says what must hold of all requests, when none is under way. served is how many pages each
 // server says it sent. early is what had become of requests before all of a data center died, nil if none did: of
-// those hardly any may have failed. A machine that is busy may make requests fail, and a script that was cut short has few.
+// those hardly any may have failed. A machine that is busy may make requests fail, and a script that was cut short has
+// few.
 func (t tally) claims(served map[string]int, early *tally, cut, busy bool) []check {
 	ended := t.ok + t.failedDead + t.failedLive
 	sent, unsent := 0, 0 // pages; answers that no server knows of
@@ -139,7 +140,9 @@ func (t tally) since(before tally) tally {
 	return t
 }
 
-func newLoad(client *netstack.Host, pace *pace, address netip.Addr, where func(context.Context) (*network, error)) *load {
+func newLoad(
+	client *netstack.Host, pace *pace, address netip.Addr, where func(context.Context) (*network, error),
+) *load {
 	return &load{
 		client: client, pace: pace, address: address, where: where,
 		order:    rand.Perm(ports),
@@ -318,7 +321,8 @@ func (l *load) giveUp(n *network) {
 	}
 }
 
-// giveUpLost ends the requests under way on connections that a server accepted which has died since: no answer can come.
+// giveUpLost ends the requests under way on connections that a server accepted which has died since: no answer can
+// come.
 func (l *load) giveUpLost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -44,7 +44,8 @@ func (h *handSwitch) forward(in uint16, frame []byte) {
 	h.stations[e.Src()] = in
 	out := h.stations[e.Dst()]
 	h.mu.Unlock()
-	if a := packet.ARP(e.Payload()); e.Type() == packet.TypeARP && a.Operation() == packet.ARPRequest && a.Target() == vip.Addr() {
+	if a := packet.ARP(e.Payload()); e.Type() == packet.TypeARP && a.Operation() == packet.ARPRequest &&
+		a.Target() == vip.Addr() {
 		h.net.ports[in].Send(packet.NewARPReply(vipMAC, vip.Addr(), a.SenderMAC(), a.Sender()))
 		return
 	}
@@ -241,7 +242,8 @@ func TestProof(t *testing.T) {
 		{
 			"a server answers ARP for the VIP",
 			tamper{wire: at(2, changed{in: func(frame []byte) {
-				if e := packet.Ethernet(frame); e.Type() == packet.TypeARP && packet.ARP(e.Payload()).Operation() == packet.ARPReply {
+				if e := packet.Ethernet(frame); e.Type() == packet.TypeARP &&
+					packet.ARP(e.Payload()).Operation() == packet.ARPReply {
 					copy(frame, packet.NewARPReply(e.Src(), vip.Addr(), e.Dst(), packet.ARP(e.Payload()).Target()))
 				}
 			}})},

@@ -40,7 +40,8 @@ func TestPace(t *testing.T) {
 		{"stopped for a day", []beats{{24 * time.Hour, 1}}, 20 * ms,
 			"the demo stood still for up to 86400.0 s, and got less than half of its time for 86400 s", ""},
 		{"starved", []beats{{time.Second, int(longest / time.Second)}}, 20 * ms * time.Duration(longest/time.Second),
-			"the demo stood still for up to 1.0 s, and got less than half of its time for " + fmt.Sprintf("%.0f s", longest.Seconds()), overdue(longest, true)},
+			"the demo stood still for up to 1.0 s, and got less than half of its time for " + fmt.Sprintf("%.0f s",
+				longest.Seconds()), overdue(longest, true)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newPace()

@@ -110,7 +110,8 @@ func answered(query, response *dns.Msg) (vip netip.Addr, fault string) {
 	}
 	a, ok := response.Answer[0].(*dns.A)
 	if !ok || a.Hdr.Name != webName || a.Hdr.Ttl != webTTL {
-		return vip, fmt.Sprintf("it is %q, not an A record with TTL %d", strings.ReplaceAll(response.Answer[0].String(), "\t", " "), webTTL)
+		return vip, fmt.Sprintf("it is %q, not an A record with TTL %d",
+			strings.ReplaceAll(response.Answer[0].String(), "\t", " "), webTTL)
 	}
 	vip, _ = netip.AddrFromSlice(a.A.To4())
 	return vip, ""
@@ -135,7 +136,8 @@ func judge(exchanges []exchange, eras []era) (wrong int, examples []string) {
 			continue
 		}
 		wrong++
-		if text := fmt.Sprintf("DNS answer after %.1f s: %s", e.received.Sub(eras[0].from).Seconds(), fault); len(examples) < most {
+		if text := fmt.Sprintf("DNS answer after %.1f s: %s", e.received.Sub(eras[0].from).Seconds(),
+			fault); len(examples) < most {
 			examples = append(examples, text)
 		}
 	}

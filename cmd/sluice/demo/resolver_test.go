@@ -167,7 +167,8 @@ func TestResolver(t *testing.T) {
 func TestNoticer(t *testing.T) {
 	var text strings.Builder
 	notices := newJournal[notice]()
-	log := slog.New(&noticer{slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn}), notices}).With("role", "gslb")
+	log := slog.New(&noticer{slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn}),
+		notices}).With("role", "gslb")
 	log.Info("answer down", "answer", "www-fra", "was", "up", "reason", "no backend")
 	log.Info("configuration loaded")
 	log.WithGroup("a").Warn("answer up", "answer", "www-fra")

@@ -14,7 +14,8 @@ func TestUneven(t *testing.T) {
 		want           []string
 	}{
 		{"even", count{"web1": 1366, "web2": 1365, "web3": 1365}, count{"web1": 240, "web2": 262, "web3": 249}, nil},
-		{"as far off as luck goes", count{"web1": 1366, "web2": 1365, "web3": 1365}, count{"web1": 310, "web2": 230, "web3": 210}, nil},
+		{"as far off as luck goes", count{"web1": 1366, "web2": 1365, "web3": 1365},
+			count{"web1": 310, "web2": 230, "web3": 210}, nil},
 		{"one dead", count{"web1": 2048, "web3": 2048}, count{"web1": 375, "web3": 376}, nil},
 		{"all flows in two slots", count{"web1": 1366, "web2": 1365, "web3": 1365}, count{"web1": 375, "web3": 375}, []string{
 			"web1 gave 375 of 750 answers, its slots are good for 250 ± 65",
@@ -32,7 +33,8 @@ func TestUneven(t *testing.T) {
 			"web2 has 1 of 4,096 slots, shared by 3",
 			"web3 has 2,047 of 4,096 slots, shared by 3",
 		}},
-		{"slots without a server", count{"web1": 2048, "": 1, "web3": 2047}, count{"web1": 375, "web3": 375}, []string{"nobody has 1 slot"}},
+		{"slots without a server", count{"web1": 2048, "": 1, "web3": 2047}, count{"web1": 375, "web3": 375},
+			[]string{"nobody has 1 slot"}},
 		{"nothing", nil, nil, []string{"only 0 answers"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -45,7 +47,8 @@ func TestUneven(t *testing.T) {
 }
 
 func TestClaimsOnRequests(t *testing.T) {
-	whole := tally{issued: 1000, ok: 980, failedDead: 20, fresh: map[string]int{"web1": 500, "web2": 100}, kept: map[string]int{"web1": 380}}
+	whole := tally{issued: 1000, ok: 980, failedDead: 20, fresh: map[string]int{"web1": 500, "web2": 100},
+		kept: map[string]int{"web1": 380}}
 	served := map[string]int{"web1": 880, "web2": 110}
 	for _, test := range []struct {
 		name   string
@@ -59,11 +62,15 @@ func TestClaimsOnRequests(t *testing.T) {
 			*t = tally{issued: 299, ok: 299, fresh: map[string]int{"web1": 299}}
 			served["web1"], served["web2"] = 299, 0
 		}, nil, []bool{false, true, true}},
-		{"a long outage", func(t *tally, _ map[string]int) { t.issued += 100; t.failedDead += 100 }, nil, []bool{false, true, true}},
-		{"an answer that nobody sent", func(_ *tally, served map[string]int) { served["web1"]-- }, nil, []bool{true, false, true}},
+		{"a long outage", func(t *tally, _ map[string]int) { t.issued += 100; t.failedDead += 100 }, nil,
+			[]bool{false, true, true}},
+		{"an answer that nobody sent", func(_ *tally, served map[string]int) { served["web1"]-- }, nil,
+			[]bool{true, false, true}},
 		{"an answer by a stranger", func(t *tally, _ map[string]int) { t.fresh["web9"] = 1 }, nil, []bool{true, false, true}},
-		{"pages that nobody asked for", func(_ *tally, served map[string]int) { served["web2"] += 100 }, nil, []bool{true, false, true}},
-		{"a failure on a live server", func(t *tally, _ map[string]int) { t.failedDead--; t.failedLive++ }, nil, []bool{true, true, false}},
+		{"pages that nobody asked for", func(_ *tally, served map[string]int) { served["web2"] += 100 }, nil,
+			[]bool{true, false, true}},
+		{"a failure on a live server", func(t *tally, _ map[string]int) { t.failedDead--; t.failedLive++ }, nil,
+			[]bool{true, true, false}},
 		{"a long outage of a whole data center", func(t *tally, _ map[string]int) { t.issued += 500; t.failedDead += 500 },
 			&tally{issued: 1000, failedDead: 20}, []bool{true, true, true}},
 		{"a long outage before", func(t *tally, _ map[string]int) { t.issued += 500; t.failedDead += 500 },

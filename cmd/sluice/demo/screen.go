@@ -179,7 +179,8 @@ func (s *screen) shares(servers []string, answers, slots, sessions map[string]in
 	for _, server := range servers {
 		n := answers[server]
 		percent := fmt.Sprintf("%.1f %%", 100*float64(n)/float64(max(all, 1)))
-		s.printf("   "+row+"\n", fmt.Sprintf("%-6s", server)+s.bar(n, all, bar), percent, thousands(n), thousands(slots[server]), thousands(sessions[server]))
+		s.printf("   "+row+"\n", fmt.Sprintf("%-6s", server)+s.bar(n, all, bar), percent, thousands(n),
+			thousands(slots[server]), thousands(sessions[server]))
 	}
 }
 

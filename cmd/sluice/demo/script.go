@@ -154,7 +154,8 @@ func (d *demo) showShares(ctx context.Context, s *site, when string) (map[string
 
 func (d *demo) baseline(ctx context.Context) error {
 	d.screen.title("Three servers share the load")
-	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open", d.fra.Name, rate, sessions)
+	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open", d.fra.Name,
+		rate, sessions)
 	if err := receive(ctx, time.After(2*sessionPause)); err != nil { // until the sessions are open
 		return err
 	}
@@ -208,7 +209,8 @@ func (d *demo) kill(ctx context.Context) error {
 	if left.IsZero() {
 		d.screen.line("No request frame ever left for %s.", killed)
 	} else {
-		d.screen.line("The last request frame for %s left %s ms after its death.", killed, thousands(int(left.Sub(d.killed).Milliseconds())))
+		d.screen.line("The last request frame for %s left %s ms after its death.", killed,
+			thousands(int(left.Sub(d.killed).Milliseconds())))
 	}
 	t := d.load.now().since(load)
 	d.screen.line("%s failed on the dead server, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
@@ -243,7 +245,8 @@ func (d *demo) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
+	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)",
+		count(int(report.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
 	d.moved("return of "+killed, report, moved, moved.surplusReturning(killed, d.share), d.share)
@@ -287,7 +290,8 @@ func (d *demo) drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
+	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)",
+		count(int(report.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
 	d.moved("drain of "+drained, report, moved, moved.surplusLeaving(drained), before.share()[drained])
@@ -351,7 +355,8 @@ func explained(change string, report *api.Reprogrammed, seen moves, surplus, sha
 			change, count(seen.all(), "slot"), surplus, reported.all(), report.GetSurplusMoves())}
 	}
 	return check{holds: surplus == 0 && share > 0 && seen.all() == share, text: fmt.Sprintf(
-		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus), count(share, "slot"), surplus)}
+		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus), count(share, "slot"),
+		surplus)}
 }
 
 // reprogrammed waits for the controller's report that moves of some kind are in the switch.

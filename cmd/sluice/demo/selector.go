@@ -32,7 +32,8 @@ func selectorConfig(listen, socket string, sites []*site) string {
 	var centers, answers, members strings.Builder
 	for _, s := range sites {
 		fmt.Fprintf(&centers, "  - {name: %s, controller: %q}\n", s.Name, s.system.api)
-		fmt.Fprintf(&answers, "  - {name: %s, kind: vip, data_center: %s, ipv4: %v, controller_vip: %s}\n", answerName(s.place), s.Name, s.vip.Addr(), vipName)
+		fmt.Fprintf(&answers, "  - {name: %s, kind: vip, data_center: %s, ipv4: %v, controller_vip: %s}\n",
+			answerName(s.place), s.Name, s.vip.Addr(), vipName)
 		fmt.Fprintf(&members, "      - {answer: %s}\n", answerName(s.place))
 	}
 	name := strings.TrimSuffix(webName, ".")
@@ -68,7 +69,9 @@ type selector struct {
 }
 
 // startSelector starts gslb. It returns when gslb knows that every data center is up.
-func startSelector(ctx context.Context, sites []*site, directory string, standard bool, log *slog.Logger) (*selector, error) {
+func startSelector(
+	ctx context.Context, sites []*site, directory string, standard bool, log *slog.Logger,
+) (*selector, error) {
 	listen := "127.0.0.1:0"
 	if standard && freeUDP(standardDNS) && free(standardDNS) {
 		listen = standardDNS
@@ -78,7 +81,8 @@ func startSelector(ctx context.Context, sites []*site, directory string, standar
 		return nil, err
 	}
 	s := &selector{notices: newJournal[notice](), ended: make(chan error, 1)}
-	daemon, err := gslb.New(gslb.Config{File: file, Log: slog.New(&noticer{log.With("role", "gslb").Handler(), s.notices})})
+	daemon, err := gslb.New(gslb.Config{File: file,
+		Log: slog.New(&noticer{log.With("role", "gslb").Handler(), s.notices})})
 	if err != nil {
 		return nil, fmt.Errorf("starting gslb: %w", err)
 	}

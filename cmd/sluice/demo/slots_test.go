@@ -32,9 +32,12 @@ func TestMoves(t *testing.T) {
 	}{
 		{"nothing", whole, whole, moves{}, 0, 0},
 		{"death", whole, table("111333", "------"), moves{{"web2", "web1"}: 1, {"web2", "web3"}: 1}, 0, 2},
-		{"death, and another moved", whole, table("311333", "------"), moves{{"web2", "web1"}: 1, {"web2", "web3"}: 1, {"web1", "web3"}: 1}, 1, 3},
-		{"return", table("111333", "------"), table("112233", "--13--"), moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1}, 2, 0},
-		{"return with too much", table("111333", "------"), table("122233", "------"), moves{{"web1", "web2"}: 2, {"web3", "web2"}: 1}, 3, 1},
+		{"death, and another moved", whole, table("311333", "------"),
+			moves{{"web2", "web1"}: 1, {"web2", "web3"}: 1, {"web1", "web3"}: 1}, 1, 3},
+		{"return", table("111333", "------"), table("112233", "--13--"), moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1}, 2,
+			0},
+		{"return with too much", table("111333", "------"), table("122233", "------"),
+			moves{{"web1", "web2"}: 2, {"web3", "web2"}: 1}, 3, 1},
 		{"lost", whole, table("11--33", "------"), moves{{"web2", ""}: 2}, 0, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -57,7 +60,8 @@ func TestMoves(t *testing.T) {
 		share  int
 		want   check
 	}{
-		{"all", moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1}, []*api.SlotMoves{{From: "web1", To: "web2", Slots: 1}, {From: "web3", To: "web2", Slots: 1}}, 2,
+		{"all", moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1},
+			[]*api.SlotMoves{{From: "web1", To: "web2", Slots: 1}, {From: "web3", To: "web2", Slots: 1}}, 2,
 			check{holds: true, text: "return: 2 of 2 slots moved, 0 surplus; the controller agrees"}},
 		{"one of two", moves{{"web1", "web2"}: 1}, []*api.SlotMoves{{From: "web1", To: "web2", Slots: 1}}, 2,
 			check{text: "return: 1 of 2 slots moved, 0 surplus; the controller agrees"}},
@@ -69,7 +73,8 @@ func TestMoves(t *testing.T) {
 			check{text: "return: 0 of 0 slots moved, 0 surplus; the controller agrees"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := explained("return", &api.Reprogrammed{Moves: test.report}, test.seen, test.seen.surplusReturning("web2", 2), test.share)
+			got := explained("return", &api.Reprogrammed{Moves: test.report}, test.seen, test.seen.surplusReturning("web2", 2),
+				test.share)
 			if got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}

@@ -56,9 +56,11 @@ pools:
     checks:
       - {type: http, path: /healthz, interval: 500ms, fast_interval: 100ms, timeout: 400ms, rise: 2, fall: 3}
     backends:
-`, n.Name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool, slots, drainIdle, grace)
+`, n.Name, target, device, strings.Join(ports, ", "), n.vipMAC, vipName, n.vip.Addr(), n.vip.Port(), pool, pool,
+		slots, drainIdle, grace)
 	for _, s := range n.hosts {
-		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.Name, s.Address.Addr(), s.MAC, s.Port)
+		fmt.Fprintf(&b, "      - {name: %s, address: %v, mac: %q, switch_port: %d}\n", s.Name, s.Address.Addr(), s.MAC,
+			s.Port)
 	}
 	return b.String()
 }

@@ -79,8 +79,8 @@ func Read(file string) ([]byte, error) {
 	return text, err
 }
 
-// Parse reads certificates in PEM (RFC 7468), one at least. Other blocks are passed over, but each must be whole: a file
-// that is being written, or was damaged, has fewer certificates than it is meant to have.
+// Parse reads certificates in PEM (RFC 7468), one at least. Other blocks are passed over, but each must be whole: a
+// file that is being written, or was damaged, has fewer certificates than it is meant to have.
 func Parse(text []byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for begun := bytes.Count(text, []byte("-----BEGIN ")); ; begun-- {

@@ -33,11 +33,14 @@ func TestIssue(t *testing.T) {
 		client, server bool
 	}{
 		{Request{Name: "healthd1", Roles: []string{"healthd"}},
-			Shown{Name: "healthd1", Roles: []string{"healthd"}, Hosts: []string{}, For: []string{"client"}, NotAfter: until}, true, false},
+			Shown{Name: "healthd1", Roles: []string{"healthd"}, Hosts: []string{}, For: []string{"client"}, NotAfter: until},
+			true, false},
 		{Request{Name: "sw1", Hosts: []string{"sw1.example.net", "192.0.2.1", "2001:db8::1"}},
-			Shown{Name: "sw1", Roles: []string{}, Hosts: []string{"sw1.example.net", "192.0.2.1", "2001:db8::1"}, For: []string{"server"}, NotAfter: until}, false, true},
+			Shown{Name: "sw1", Roles: []string{}, Hosts: []string{"sw1.example.net", "192.0.2.1", "2001:db8::1"},
+				For: []string{"server"}, NotAfter: until}, false, true},
 		{Request{Name: "ctl", Roles: []string{"controller", "operator"}, Hosts: []string{"*.example.net"}, Days: 2},
-			Shown{Name: "ctl", Roles: []string{"controller", "operator"}, Hosts: []string{"*.example.net"}, For: []string{"client", "server"}, NotAfter: noon.AddDate(0, 0, 2)}, true, true},
+			Shown{Name: "ctl", Roles: []string{"controller", "operator"}, Hosts: []string{"*.example.net"},
+				For: []string{"client", "server"}, NotAfter: noon.AddDate(0, 0, 2)}, true, true},
 	} {
 		pair, err := Issue(dir, test.request, noon)
 		if err != nil {
@@ -49,7 +52,8 @@ func TestIssue(t *testing.T) {
 		if diff := cmp.Diff(test.want, got, cmpopts.IgnoreFields(Shown{}, "NotBefore", "Fingerprint")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.request.Name, diff)
 		}
-		for usage, want := range map[x509.ExtKeyUsage]bool{x509.ExtKeyUsageClientAuth: test.client, x509.ExtKeyUsageServerAuth: test.server} {
+		for usage, want := range map[x509.ExtKeyUsage]bool{x509.ExtKeyUsageClientAuth: test.client,
+			x509.ExtKeyUsageServerAuth: test.server} {
 			_, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: noon, KeyUsages: []x509.ExtKeyUsage{usage}})
 			if (err == nil) != want {
 				t.Errorf("%s for usage %d: %v", test.request.Name, usage, err)
@@ -94,12 +98,18 @@ func TestIssueRefuses(t *testing.T) {
 		want string
 	}{
 		{"no name", dir, Request{Roles: []string{"viewer"}}, `must be 1..63 letters, digits, ".", "_" or "-", is ""`},
-		{"a path", dir, Request{Name: "../x", Roles: []string{"viewer"}}, `must be 1..63 letters, digits, ".", "_" or "-", is "../x"`},
-		{"the authority's name", dir, Request{Name: "ca", Roles: []string{"viewer"}}, `must not be "ca": those files are the authority's`},
-		{"good for nothing", dir, Request{Name: "x"}, "there must be a role to call with, a host to serve at (--host), or both"},
-		{"a host with a port", dir, Request{Name: "x", Hosts: []string{"a:1"}}, `must be a name or an address without a port, is "a:1"`},
-		{"a URL", dir, Request{Name: "x", Hosts: []string{"https://a"}}, `must be a name or an address without a port, is "https://a"`},
-		{"a zone", dir, Request{Name: "x", Hosts: []string{"fe80::1%eth0"}}, `must be a name or an address without a port, is "fe80::1%eth0"`},
+		{"a path", dir, Request{Name: "../x", Roles: []string{"viewer"}},
+			`must be 1..63 letters, digits, ".", "_" or "-", is "../x"`},
+		{"the authority's name", dir, Request{Name: "ca", Roles: []string{"viewer"}},
+			`must not be "ca": those files are the authority's`},
+		{"good for nothing", dir, Request{Name: "x"},
+			"there must be a role to call with, a host to serve at (--host), or both"},
+		{"a host with a port", dir, Request{Name: "x", Hosts: []string{"a:1"}},
+			`must be a name or an address without a port, is "a:1"`},
+		{"a URL", dir, Request{Name: "x", Hosts: []string{"https://a"}},
+			`must be a name or an address without a port, is "https://a"`},
+		{"a zone", dir, Request{Name: "x", Hosts: []string{"fe80::1%eth0"}},
+			`must be a name or an address without a port, is "fe80::1%eth0"`},
 		{"longer than the authority", dir, Request{Name: "x", Hosts: []string{"a"}, Days: 31},
 			"the authority in " + dir + " ends on 2026-12-28: nothing that it issues may be valid for longer, as 31 days are"},
 		{"a key that is there", dir, Request{Name: "a", Hosts: []string{"a"}, Days: 1},
@@ -107,13 +117,15 @@ func TestIssueRefuses(t *testing.T) {
 		{"a certificate that is there", dir, Request{Name: "b", Hosts: []string{"a"}, Days: 1},
 			filepath.Join(dir, "b.crt") + " exists, and is never overwritten: move it away, or choose another name"},
 		{"no authority", empty, Request{Name: "x", Hosts: []string{"a"}},
-			empty + " has no authority (open " + empty + "/ca.crt: no such file or directory): `sluice cert ca " + empty + "` makes one"},
+			empty + " has no authority (open " + empty + "/ca.crt: no such file or directory): `sluice cert ca " + empty +
+				"` makes one"},
 	} {
 		if _, err := Issue(test.dir, test.r, noon); fmt.Sprint(err) != test.want {
 			t.Errorf("%s:\ngot  %v\nwant %s", test.name, err, test.want)
 		}
 	}
-	if _, err := NewAuthority(dir, "again", 30, noon); fmt.Sprint(err) != filepath.Join(dir, "ca.key")+" exists, and is never overwritten: move it away, or choose another name" {
+	if _, err := NewAuthority(dir, "again", 30, noon); fmt.Sprint(err) != filepath.Join(dir,
+		"ca.key")+" exists, and is never overwritten: move it away, or choose another name" {
 		t.Errorf("a second authority: %v", err)
 	}
 	if diff := cmp.Diff(before, files(t, dir)); diff != "" {
@@ -143,7 +155,8 @@ func TestShow(t *testing.T) {
 	if _, err := NewAuthority(dir, "lab", 1000, noon); err != nil {
 		t.Fatal(err)
 	}
-	pair, err := Issue(dir, Request{Name: "ctl", Roles: []string{"controller"}, Hosts: []string{"ctl.example.net", "192.0.2.1"}, Days: 10}, noon.Add(time.Hour))
+	pair, err := Issue(dir, Request{Name: "ctl", Roles: []string{"controller"},
+		Hosts: []string{"ctl.example.net", "192.0.2.1"}, Days: 10}, noon.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +241,8 @@ func TestParse(t *testing.T) {
 			"must have whole blocks of PEM, and 1 of them is none"},
 		{"the first damaged", append(bytes.Replace(text, []byte("M"), []byte("!"), 1), text...), 0,
 			"must have whole blocks of PEM, and 1 of them is none"},
-		{"the second broken", append(bytes.Clone(text), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...), 0, "certificate 2 in it: x509: malformed certificate"},
+		{"the second broken", append(bytes.Clone(text), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...),
+			0, "certificate 2 in it: x509: malformed certificate"},
 	} {
 		all, err := Parse(test.text)
 		if fmt.Sprint(err) != test.want || len(all) != test.n {

@@ -130,7 +130,8 @@ func Issue(dir string, r Request, now time.Time) (Pair, error) {
 	}
 	if end := now.AddDate(0, 0, days); end.After(authority.Leaf.NotAfter) {
 		return Pair{}, fmt.Errorf("the authority in %s ends on %s: "+
-			"nothing that it issues may be valid for longer, as %d days are", dir, authority.Leaf.NotAfter.UTC().Format(time.DateOnly), days)
+			"nothing that it issues may be valid for longer, as %d days are", dir,
+			authority.Leaf.NotAfter.UTC().Format(time.DateOnly), days)
 	}
 	pair := Pair{Cert: filepath.Join(dir, r.Name+".crt"), Key: filepath.Join(dir, r.Name+".key")}
 	return issue(pair, template, authority.Leaf, authority.PrivateKey, days, now)

@@ -1,5 +1,5 @@
-// Package endpoint is how an address of a Sluice process is written: a unix socket, or a host and a port, with TLS or in
-// plain text. It opens nothing and looks nothing up, so configurations are read by it too; package rpc listens and
+// Package endpoint is how an address of a Sluice process is written: a unix socket, or a host and a port, with TLS or
+// in plain text. It opens nothing and looks nothing up, so configurations are read by it too; package rpc listens and
 // connects.
 package endpoint
 
@@ -80,11 +80,13 @@ func parseUnix(text string) (Endpoint, error) {
 	case text == "":
 		return Endpoint{}, errors.New("must name a socket, as unix:/path")
 	case len(text) > MaxPath:
-		return Endpoint{}, fmt.Errorf("the path of the socket must have at most %d bytes, has %d: the kernel takes no longer one", MaxPath, len(text))
+		return Endpoint{}, fmt.Errorf("the path of the socket must have at most %d bytes, has %d: the kernel takes no "+
+			"longer one", MaxPath, len(text))
 	case strings.ContainsRune(text, 0):
 		return Endpoint{}, errors.New("the path of the socket must have no zero byte")
 	case has && (!ok || !userForm.MatchString(user)):
-		return Endpoint{}, fmt.Errorf("behind the path there may be ?user=NAME, who serves the socket beside root and you, not %q", "?"+query)
+		return Endpoint{}, fmt.Errorf("behind the path there may be ?user=NAME, who serves the socket beside root and "+
+			"you, not %q", "?"+query)
 	case has:
 		e.User = user
 	}

@@ -22,15 +22,15 @@ type external struct {
 	endpoints map[string]endpoint.Endpoint // by host:port, as etcd's client calls them
 	order     []string
 
-	mu      sync.Mutex // guards refused
-	refused map[string]*rpc.RefusedError
+	mu     sync.Mutex       // guards failed
+	failed map[string]error // by host:port: what came of the last connection; nothing where etcd has said something
 }
 
 // dialExternal returns a client. It does not connect.
 func dialExternal(cfg Config) (*external, *clientv3.Client, error) {
 	x := &external{
 		security:  cfg.Security,
-		endpoints: make(map[string]endpoint.Endpoint), refused: make(map[string]*rpc.RefusedError),
+		endpoints: make(map[string]endpoint.Endpoint), failed: make(map[string]error),
 	}
 	for _, text := range cfg.Endpoints {
 		e, err := endpoint.Parse(text)
@@ -50,19 +50,53 @@ func dialExternal(cfg Config) (*external, *clientv3.Client, error) {
 }
 
 func (x *external) dial(ctx context.Context, address string) (net.Conn, error) {
-	heard := func(r *rpc.RefusedError) {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.refused[address] = r
+	c, err := rpc.DialEndpoint(ctx, x.endpoints[address], x.security)
+	if err != nil {
+		x.comes(address, err)
+		return nil, err
 	}
-	heard(nil)
-	sec := x.security
-	sec.Refused = heard
-	return rpc.DialEndpoint(ctx, x.endpoints[address], sec)
+	return &connection{Conn: c, comes: func(err error) { x.comes(address, err) }}, nil
 }
 
-// because adds to the error of an etcd that does not answer which end does not believe the other, where that is why.
-// x may be nil: the embedded one believes whoever calls.
+// comes notes what came of a connection.
+func (x *external) comes(address string, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err == nil {
+		delete(x.failed, address)
+	} else if !errors.Is(err, context.Canceled) {
+		x.failed[address] = err
+	}
+}
+
+// connection tells what the first read comes to. With TLS 1.3 a refusal is heard there, and a server that waits for
+// TLS ends a connection without it.
+type connection struct {
+	net.Conn
+	comes func(error)
+	begun bool // for who reads
+}
+
+func (c *connection) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.begun {
+		return n, err
+	}
+	c.begun = true
+	switch _, refused := errors.AsType[*rpc.RefusedError](err); {
+	case n > 0:
+		c.comes(nil)
+	case refused:
+		c.comes(err)
+	case !errors.Is(err, net.ErrClosed):
+		c.comes(fmt.Errorf("%s ended the connection before it said anything (%w): "+
+			"where it speaks TLS, the address must begin with https://", c.RemoteAddr(), err))
+	}
+	return n, err
+}
+
+// because adds to the error of an etcd that does not answer what came of the connections to it, where that is why.
+// x may be nil: the embedded one needs none.
 func (x *external) because(err error) error {
 	if x == nil || !errors.Is(err, ErrUnavailable) {
 		return err
@@ -70,8 +104,8 @@ func (x *external) because(err error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, address := range x.order {
-		if r := x.refused[address]; r != nil {
-			err = fmt.Errorf("%w: %w", err, r)
+		if why := x.failed[address]; why != nil {
+			err = fmt.Errorf("%w: %w", err, why)
 		}
 	}
 	return err

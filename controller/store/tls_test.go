@@ -46,6 +46,11 @@ func TestExternalOverTLS(t *testing.T) {
 		{"a certificate of another authority", at, foreign,
 			" refuses the certificate " + foreign.Cert +
 				`, of "ctl": its authority, "other", is none of those that the server believes`},
+		{"no TLS here", plainly(at), mine, " ended the connection before it said anything (EOF): " +
+			"where it speaks TLS, the address must begin with https://"},
+		{"no TLS there", Config{Endpoints: []string{"https://" + cluster(t).Endpoints[0]}}, mine,
+			" ended the connection in the handshake: it speaks no TLS, or has no room"},
+		{"nobody there", Config{Endpoints: []string{"127.0.0.1:1"}}, mine, ": connect: connection refused"},
 		{"no certificate", at, rpc.Files{CA: mine.CA},
 			" asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
 	} {
@@ -88,4 +93,10 @@ func TestExternalOverTLS(t *testing.T) {
 		t.Fatalf("after the authority's file was replaced: %v", err)
 	}
 	s.Close()
+}
+
+// plainly is the same etcd without TLS.
+func plainly(c Config) Config {
+	c.Endpoints = []string{strings.TrimPrefix(c.Endpoints[0], "https://")}
+	return c
 }

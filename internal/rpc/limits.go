@@ -17,7 +17,8 @@ const (
 	kinds
 )
 
-// limits bound the connections that are open at a time.
+// limits bound the connections that are open at a time. What is too many is closed and told of. A listener that stops
+// accepting when it is full, as that of x/net/netutil, would let one caller have all the room.
 type limits struct {
 	perUser [kinds]int
 	all     [kinds]int // of a kind

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sluicelb/sluice/internal/rpc/cert"
@@ -53,6 +54,9 @@ func dialTLS(ctx context.Context, plain net.Conn, e endpoint.Endpoint, sec Secur
 	}
 	if err := c.Conn.HandshakeContext(ctx); err != nil {
 		plain.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			return nil, c.refuse(err, "ended the connection in the handshake: it speaks no TLS, or has no room")
+		}
 		return nil, c.explain(err)
 	}
 	return c, nil
@@ -89,6 +93,10 @@ func (c *tlsConn) explain(err error) error {
 	if why == "" {
 		return err
 	}
+	return c.refuse(err, why)
+}
+
+func (c *tlsConn) refuse(err error, why string) error {
 	refused := &RefusedError{Address: c.endpoint.String(), why: why, err: err}
 	if c.refused != nil {
 		c.refused(refused)

@@ -205,6 +205,22 @@ func TestCertificates(t *testing.T) {
 		}
 	}()
 
+	abrupt, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer abrupt.Close()
+	go func() {
+		for {
+			c, err := abrupt.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(c, make([]byte, 5))
+			c.Close()
+		}
+	}()
+
 	// An authority that ends before what it has issued.
 	brief := t.TempDir()
 	if _, err := cert.NewAuthority(brief, "brief", 1, noon.AddDate(0, 0, -3)); err != nil {
@@ -290,6 +306,9 @@ func TestCertificates(t *testing.T) {
 		}), noon, "good "},
 		{"a server without TLS", "https://" + plain.Addr().String(), askPath, client, noon,
 			"refused: https://" + plain.Addr().String() + " does not speak TLS"},
+		{"a server that hangs up", "https://" + abrupt.Addr().String(), askPath, client, noon,
+			"refused: https://" + abrupt.Addr().String() +
+				" ended the connection in the handshake: it speaks no TLS, or has no room"},
 		{"a caller without TLS", strings.TrimPrefix(address, "https://"), askPath, client, noon,
 			"refused: " + strings.TrimPrefix(address, "https://") + " speaks TLS: the address must begin with https://"},
 	} {

@@ -85,7 +85,7 @@ func certCA(c *cli.Context, args []string) error {
 	dir := args[0]
 	pair, err := cert.NewAuthority(dir, c.String("name"), days, time.Now())
 	if err != nil {
-		return err
+		return certError(err)
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s and %s are made, valid until %s.\n"+
 		"Every process gets the first (--tls-ca). Who has the second can be anybody: keep it on this host.\n"+
@@ -116,11 +116,8 @@ func certIssue(c *cli.Context, args []string) error {
 	hosts := c.StringSlice("host")
 	request := cert.Request{Name: c.String("name"), Roles: roles, Hosts: hosts, Days: days}
 	pair, err := cert.Issue(args[0], request, time.Now())
-	if bad, ok := errors.AsType[*cert.RequestError](err); ok {
-		return usageError(fmt.Errorf("--%s: %w", bad.Field, bad))
-	}
 	if err != nil {
-		return err
+		return certError(err)
 	}
 	what := "It calls as " + strings.Join(roles, ", ")
 	switch {
@@ -135,16 +132,24 @@ func certIssue(c *cli.Context, args []string) error {
 	return err
 }
 
+// certError tells what the command line asks for in vain from what went wrong.
+func certError(err error) error {
+	if bad, ok := errors.AsType[*cert.RequestError](err); ok {
+		return usageError(fmt.Errorf("--%s: %w", bad.Field, bad))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return usageError(err)
+	}
+	return err
+}
+
 func certShow(c *cli.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError(errors.New("which FILE?"))
 	}
 	text, err := cert.Read(args[0])
-	if errors.Is(err, fs.ErrNotExist) {
-		return usageError(err)
-	}
 	if err != nil {
-		return err
+		return certError(err)
 	}
 	all, err := cert.Parse(text)
 	if err != nil {

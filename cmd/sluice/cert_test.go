@@ -54,9 +54,14 @@ func TestCert(t *testing.T) {
 			"sluice: --name is needed: by it others call the process, and the files have it\n"},
 		{[]string{"cert", "issue", dir, "--name", "x", "--role", "viewer", "--days", "0"}, exitUsage, "",
 			"sluice: --days: must be 1..36500, is 0\n"},
-		{[]string{"cert", "issue", "/nowhere", "--name", "x", "--role", "viewer"}, exitFailure, "",
+		{[]string{"cert", "issue", "/nowhere", "--name", "x", "--role", "viewer"}, exitUsage, "",
 			"sluice: /nowhere has no authority (open /nowhere/ca.crt: no such file or directory): `sluice cert ca /nowhere` " +
 				"makes one\n"},
+		{[]string{"cert", "issue", dir, "--name", "x", "--role", "viewer", "--days", "36500"}, exitUsage, "",
+			"sluice: --days: the authority in DIR ends on DATE: nothing that it issues may be valid for longer, " +
+				"as 36500 days are\n"},
+		{[]string{"cert", "ca", dir, "--name", ""}, exitUsage, "",
+			"sluice: --name: must be 1..64 printable characters of ASCII, with no blank at an end, is \"\"\n"},
 		{[]string{"cert", "show", dir + "/ca.key"}, exitUsage, "",
 			"sluice: DIR/ca.key: must have a certificate in PEM, has none\n"},
 		{[]string{"cert", "show", dir + "/none"}, exitUsage, "", "sluice: open DIR/none: no such file or directory\n"},

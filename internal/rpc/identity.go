@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -234,6 +235,11 @@ func (i *Identity) refresh() material {
 	}
 	i.log.Info("TLS has new files", attrs...)
 	return m
+}
+
+// believes says whether one of the authorities has a name.
+func (i *Identity) believes(name string) bool {
+	return slices.ContainsFunc(i.refresh().authorities, func(a *x509.Certificate) bool { return cert.Name(a) == name })
 }
 
 // server is the configuration of who listens. Both ends are ours: TLS 1.3, which hides certificates from who looks on

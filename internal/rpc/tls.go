@@ -111,6 +111,10 @@ func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity)
 	}
 	s := cert.Show(bad.UnverifiedCertificates[0], i.now())
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](bad.Err); ok {
+		if i.believes(s.Issuer) {
+			return fmt.Sprintf("its certificate is of an authority %q, which is another one than that of this name in %s",
+				s.Issuer, i.files.CA)
+		}
 		return fmt.Sprintf("its certificate is of the authority %q, which is none of those in %s", s.Issuer, i.files.CA)
 	}
 	if _, ok := errors.AsType[x509.HostnameError](bad.Err); ok {

@@ -239,6 +239,7 @@ func TestCertificates(t *testing.T) {
 	trusting.CA = both
 	lenient := listenTLS(t, mustIdentity(t, trusting, at(noon), nil), nil).Address()
 
+	namesake := ""
 	later := noon.AddDate(2, 0, 0)
 	for n, test := range []struct {
 		name, address, path string
@@ -287,6 +288,13 @@ func TestCertificates(t *testing.T) {
 			return f
 		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is none of `+
 			`those in %s`, address, cert.Authority(other).Cert)},
+		{"a server of another authority of the same name", address, askPath, func() Files {
+			f := client
+			f.CA = cert.Authority(authority(t, "lab")).Cert
+			namesake = f.CA
+			return f
+		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of an authority "lab", which is another one `+
+			`than that of this name in %s`, address, namesake)},
 		{"a server of another host", strange, askPath, client, noon,
 			`refused: ` + strange + ` is not trusted: its certificate is for ["192.0.2.1"] and not for "127.0.0.1"`},
 		{"a client that serves", masked, askPath, client, noon,

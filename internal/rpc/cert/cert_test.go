@@ -128,6 +128,13 @@ func TestIssueRefuses(t *testing.T) {
 		"ca.key")+" exists, and is never overwritten: move it away, or choose another name" {
 		t.Errorf("a second authority: %v", err)
 	}
+	for _, name := range []string{"", " ", "a ", "\x1b[2J", "ä", strings.Repeat("a", 65)} {
+		_, err := NewAuthority(empty, name, 30, noon)
+		want := fmt.Sprintf("must be 1..64 printable characters of ASCII, with no blank at an end, is %q", name)
+		if fmt.Sprint(err) != want {
+			t.Errorf("an authority %q: %v, want %s", name, err, want)
+		}
+	}
 	if diff := cmp.Diff(before, files(t, dir)); diff != "" {
 		t.Errorf("what was refused has changed files (-before +after):\n%s", diff)
 	}

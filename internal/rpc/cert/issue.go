@@ -44,6 +44,10 @@ func Authority(dir string) Pair {
 // NewAuthority makes the authority of a lab: DIR/ca.crt and DIR/ca.key, which only its owner may read. The directory is
 // made if it is not there. Files that are there stay, and are an error.
 func NewAuthority(dir, name string, days int, now time.Time) (Pair, error) {
+	// RFC 5280 section 4.1.2.4: who issues has a name; appendix A.1: of 64 characters at most.
+	if !authorityForm.MatchString(name) {
+		return Pair{}, wrong("name", "must be 1..64 printable characters of ASCII, with no blank at an end, is %q", name)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Pair{}, err
 	}
@@ -67,7 +71,7 @@ type Request struct {
 
 // RequestError says what is wrong with a Request.
 type RequestError struct {
-	Field string // name, role or host
+	Field string // name, role, host or days
 	text  string
 }
 
@@ -80,6 +84,8 @@ func wrong(field, format string, args ...any) error {
 const label = `[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?` // of a host's name (RFC 1123 section 2.1)
 
 var (
+	authorityForm = regexp.MustCompile(`^[!-~]([ -~]{0,62}[!-~])?$`)
+
 	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	hostForm = regexp.MustCompile(`^(\*\.)?(` + label + `\.)*` + label + `$`)
 )
@@ -129,7 +135,7 @@ func Issue(dir string, r Request, now time.Time) (Pair, error) {
 		days = CertificateDays
 	}
 	if end := now.AddDate(0, 0, days); end.After(authority.Leaf.NotAfter) {
-		return Pair{}, fmt.Errorf("the authority in %s ends on %s: "+
+		return Pair{}, wrong("days", "the authority in %s ends on %s: "+
 			"nothing that it issues may be valid for longer, as %d days are", dir,
 			authority.Leaf.NotAfter.UTC().Format(time.DateOnly), days)
 	}

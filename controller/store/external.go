@@ -15,8 +15,8 @@ import (
 	"github.com/sluicelb/sluice/internal/rpc/endpoint"
 )
 
-// external connects to an etcd elsewhere. TLS is a layer of the connection below gRPC, as at every other way in and out,
-// so that who serves is made sure of by the same rules: see rpc.DialEndpoint.
+// external connects to an etcd elsewhere. TLS is a layer of the connection below gRPC, as at every other way in and
+// out, so that who serves is made sure of by the same rules: see rpc.DialEndpoint.
 type external struct {
 	security  rpc.Security
 	endpoints map[string]endpoint.Endpoint // by host:port, as etcd's client calls them

@@ -19,8 +19,10 @@ import (
 // An external etcd is asked over TLS, with the certificates that the files have at each connection.
 func TestExternalOverTLS(t *testing.T) {
 	lab, other := rpctest.NewLab(t, "lab"), rpctest.NewLab(t, "other")
-	files := lab.Issue(t, cert.Request{Name: "etcd", Roles: []string{"etcd"}, Hosts: []string{"127.0.0.1"}}) // it is a client of itself, too
-	at := clusterOver(t, "https", transport.TLSInfo{CertFile: files.Cert, KeyFile: files.Key, TrustedCAFile: files.CA, ClientCertAuth: true})
+	// it is a client of itself, too
+	files := lab.Issue(t, cert.Request{Name: "etcd", Roles: []string{"etcd"}, Hosts: []string{"127.0.0.1"}})
+	at := clusterOver(t, "https", transport.TLSInfo{CertFile: files.Cert, KeyFile: files.Key, TrustedCAFile: files.CA,
+		ClientCertAuth: true})
 	at.Endpoints[0] = "https://" + at.Endpoints[0]
 
 	mine := lab.Issue(t, cert.Request{Name: "ctl", Roles: []string{"controller"}})
@@ -38,7 +40,8 @@ func TestExternalOverTLS(t *testing.T) {
 		want  string // the end of the error; "": none
 	}{
 		{"a certificate of its authority", at, mine, ""},
-		{"another authority for the server", at, rpc.Files{Cert: mine.Cert, Key: mine.Key, CA: cert.Authority(other.Dir).Cert},
+		{"another authority for the server", at,
+			rpc.Files{Cert: mine.Cert, Key: mine.Key, CA: cert.Authority(other.Dir).Cert},
 			` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
 				cert.Authority(other.Dir).Cert},
 		{"a server of another host, called by its address", masked, mine,

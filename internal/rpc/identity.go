@@ -190,11 +190,12 @@ func (m material) worse(than material, file string, now time.Time) error {
 		return fmt.Errorf("%s: the certificate of %q is valid from %s until %s, and the time here is %s", file, after.Name,
 			after.NotBefore.Format(time.RFC3339), after.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	for use, ends := range map[x509.ExtKeyUsage]string{
-		x509.ExtKeyUsageServerAuth: "servers", x509.ExtKeyUsageClientAuth: "clients",
-	} {
-		if cert.IsFor(than.cert.Leaf, use) && !cert.IsFor(m.cert.Leaf, use) {
-			return fmt.Errorf("%s: the certificate of %q is none for %s, as the one in use is", file, after.Name, ends)
+	for _, ends := range []struct {
+		name string
+		use  x509.ExtKeyUsage
+	}{{"servers", x509.ExtKeyUsageServerAuth}, {"clients", x509.ExtKeyUsageClientAuth}} {
+		if cert.IsFor(than.cert.Leaf, ends.use) && !cert.IsFor(m.cert.Leaf, ends.use) {
+			return fmt.Errorf("%s: the certificate of %q is none for %s, as the one in use is", file, after.Name, ends.name)
 		}
 	}
 	return nil

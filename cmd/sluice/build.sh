@@ -3,6 +3,10 @@
 set -eu
 cd "$(dirname "$0")/../.."
 go=${GO:-go}
+command -v "${go%% *}" >/dev/null || {
+    echo "  needs $go, which is not on PATH: get it from https://go.dev/dl, or say where it is: make GO=/usr/local/go/bin/go ..." >&2
+    exit 1
+}
 
 announced=
 announce() {

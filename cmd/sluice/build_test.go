@@ -100,3 +100,14 @@ func TestCompiled(t *testing.T) {
 		}
 	}
 }
+
+// Who has no go, or root without the PATH of who has it, is told what to do.
+func TestBuildWithoutGo(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sh", "build.sh")
+	cmd.Env = append(os.Environ(), "GO=/nowhere/go")
+	out, err := cmd.CombinedOutput()
+	const want = "  needs /nowhere/go, which is not on PATH: get it from https://go.dev/dl, or say where it is: make GO=/usr/local/go/bin/go ...\n"
+	if diff := cmp.Diff(want, string(out)); diff != "" || err == nil {
+		t.Errorf("error %v, output (-want +got):\n%s", err, diff)
+	}
+}

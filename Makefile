@@ -8,6 +8,12 @@ help: ## list the targets
 demo: build ## see a P4 switch balance real HTTP traffic under DSR: no root, half a minute; the first time minutes to compile
 	bin/sluice demo
 
+lab: build ## two data centers of Linux hosts, with a prompt: docs/lab.md (root, mininet, nginx; SWITCH=bmv2: on real bmv2)
+	$(GO) build -o bin/lab ./bmv2-tests/lab/mininet && bin/lab prompt docs/lab.md
+
+lab-tour: build ## do what docs/lab.md says, and fail where it is not so (as lab)
+	$(GO) build -o bin/lab ./bmv2-tests/lab/mininet && bin/lab tour docs/lab.md
+
 test: ## run the tests: no root needed; the summary lists those that need more, and why they were skipped
 	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- ./...
 
@@ -36,5 +42,5 @@ p4: ## recompile the pipeline (needs p4c-bm2-ss)
 build: ## build bin/sluice
 	@GO="$(GO)" sh cmd/sluice/build.sh
 
-.PHONY: help demo test check fuzz bench bench-dns bmv2 p4 build
+.PHONY: help demo lab lab-tour test check fuzz bench bench-dns bmv2 p4 build
 .DEFAULT_GOAL := help

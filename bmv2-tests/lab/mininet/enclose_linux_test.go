@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,8 +46,9 @@ func TestNothingIsLeft(t *testing.T) {
 	signal := func(s syscall.Signal) func(*os.Process) error {
 		return func(lab *os.Process) error { return lab.Signal(s) }
 	}
-	// All at a time: each has a network of its own, with the same addresses.
+	// Some at a time: each has a network of its own, with the same addresses.
 	var rows sync.WaitGroup
+	room := make(chan struct{}, 3)
 	for _, r := range []row{
 		{name: "finished", does: "true", says: `All 1 steps are as the page has them:\n`},
 		{
@@ -61,11 +63,17 @@ func TestNothingIsLeft(t *testing.T) {
 		{name: "terminated", does: "sleep 1000", end: signal(syscall.SIGTERM), code: -1},
 		{name: "killed", does: "sleep 1000", end: signal(syscall.SIGKILL), code: -1},
 		{
+			name: "crashed", does: "sleep 1000", code: 1, logs: 1, says: "lab: the logs of all hosts are in ",
+			end: func(*os.Process) error { return crash(filepath.Join(dir, "crashed.md")) },
+		},
+		{
 			name: "interrupted", does: "sleep 1000", code: interrupted,
 			end: func(lab *os.Process) error { return syscall.Kill(-lab.Pid, syscall.SIGINT) }, // as a terminal does
 		},
 	} {
 		rows.Go(func() {
+			room <- struct{}{}
+			defer func() { <-room }()
 			fail := func(format string, args ...any) { t.Errorf(r.name+": "+format, args...) }
 			page, temp := filepath.Join(dir, r.name+".md"), filepath.Join(dir, r.name)
 			text := fmt.Sprintf("## Do\n\n```\n%sclient1 %s\n```\n", prompt, r.does)
@@ -149,6 +157,19 @@ func processesOf(page string) []string {
 		}
 	}
 	return left
+}
+
+// crash kills what has built the network of a lab.
+func crash(page string) error {
+	for _, file := range processesOf(page) {
+		process := filepath.Dir(file)
+		line, err := os.ReadFile(filepath.Join(process, "cmdline"))
+		if err == nil && bytes.Contains(line, []byte("/scripts/lab.py\x00")) {
+			pid, err := strconv.Atoi(filepath.Base(process))
+			return errors.Join(err, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	return errors.New("no process runs lab.py")
 }
 
 func eventually(is func() bool) bool {

@@ -68,10 +68,10 @@ class Bridge(Switch):
     """The kernel's switch, for the networks that Sluice does not balance."""
 
     def start(self, controllers):
-        self.cmd(f"ip link add {self.name} up type bridge mcast_snooping 0")
+        do(self, f"ip link add {self.name} up type bridge mcast_snooping 0")
         for intf in self.intfList():
             if intf.name != "lo":
-                self.cmd(f"ip link set {intf} up master {self.name}")
+                do(self, f"ip link set {intf} up master {self.name}")
 
 
 class P4Switch(Switch):
@@ -83,7 +83,7 @@ class P4Switch(Switch):
         ports = {int(i.name.removeprefix("port")): i.name for i in self.intfList() if i.name.startswith("port")}
         for name in ports.values():
             # A port of a switch has no address, and makes no noise of its own.
-            self.cmd(f"ip link set {name} promisc on up")
+            do(self, f"ip link set {name} promisc on up")
         if BMV2:
             cards = " ".join(f"-i {n}@{name}" for n, name in sorted(ports.items()))
             give_role(self, f"simple_switch_grpc --no-p4 --device-id 1 --log-console --log-level error {cards}"
@@ -102,9 +102,23 @@ def write(node, file, text):
         f.write(text)
 
 
+def attempt(node, command):
+    """Runs a command on a host and returns its exit code and what it printed."""
+    env = ". /run/sluice/env; " if node.inNamespace else ""
+    out, err, code = node.pexec("sh", "-c", env + command)
+    return code, out + err
+
+
+def do(node, command):
+    """Runs a command on a host, without which there is no lab."""
+    code, printed = attempt(node, command)
+    if code:
+        sys.exit(f"lab: {node.name}: {command}: exit code {code}\n{printed}")
+
+
 def give_role(node, command):
     write(node, "command", command + "\n")
-    node.cmd("role start")
+    do(node, "role start")
 
 
 class Lab:
@@ -147,7 +161,8 @@ class Lab:
                 lines += ["export SLUICE_TARGET=127.0.0.1:9559"]
             self.names[name] = management
         write(name, "env", "\n".join(lines) + "\n")
-        n.cmd(". /run/sluice/env; sysctl -qw net.ipv6.conf.all.disable_ipv6=1; ip link set lo up")
+        n.cmd(". /run/sluice/env")  # for the prompt
+        do(n, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 && ip link set lo up")
         if management:
             self.cable(n, "mgmt0", self.net["mgmt"], f"{management}/24")
         return n
@@ -157,16 +172,16 @@ class Lab:
         self.net.addLink(host, switch, intfName1=card, params1=params, port2=port,
                          intfName2=f"port{port}" if port else None, addr1=address and mac(address.split("/")[0]))
         # Virtual cards leave checksums to hardware that is not there, and join frames to ones that no cable carries.
-        host.cmd(f"ethtool -K {card} tx off tso off gso off gro off")
+        do(host, f"ethtool -K {card} tx off tso off gso off gro off")
         if gateway:
-            host.cmd(f"ip route add default via {gateway} dev {card}")
+            do(host, f"ip route add default via {gateway} dev {card}")
 
     def build(self):
         for bridge in "mgmt", "wan":
             self.ids += 1
             self.net.addSwitch(bridge, cls=Bridge, dpid=str(self.ids))
         router = self.node("router")
-        router.cmd("sysctl -qw net.ipv4.ip_forward=1")
+        do(router, "sysctl -qw net.ipv4.ip_forward=1")
         self.cable(router, "wan", self.net["wan"], "192.0.2.1/24")
         self.node("operator", "10.99.0.1", ["operator"])
         gslb = self.node("gslb", "10.99.0.2", ["gslb"])
@@ -197,7 +212,7 @@ class Lab:
             server = self.node(dc.host(name))
             self.cable(server, "eth0", switches[0], f"{dc.address(11 + i)}/24", port=3 + i, gateway=dc.address(1))
             # The VIP is there for the service, and nobody hears of it by ARP.
-            server.cmd(f"ip address add {dc.vip}/32 dev lo; sysctl -qw"
+            do(server, f"ip address add {dc.vip}/32 dev lo && sysctl -qw"
                        " net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2")
         for i, switch in enumerate(switches[1:]):
             self.net.addLink(switches[0], switch, port1=20 + i, port2=1, intfName1=f"port{20 + i}", intfName2="port1")
@@ -217,9 +232,9 @@ class Lab:
             status = f"sluice status --controller https://{dc.host(dc.controllers[0])}:9680"
             self.until(late, "operator", f"{status}; [ $? -le 1 ]")  # nothing is critical
             for c in dc.controllers[1:]:  # after the first, which healthd and gslb know
-                self.net[dc.host(c)].cmd("role start")
+                do(self.net[dc.host(c)], "role start")
             # Checks go through the switch. Asked before it works, they would move all that they will have to move back.
-            self.net[dc.host("check")].cmd("role start")
+            do(self.net[dc.host("check")], "role start")
         for dc in DATA_CENTERS:
             status = f"sluice status --controller https://{dc.host(dc.controllers[0])}:9680"
             self.until(late, "operator", f"{status} | grep -q 'healthd  *last report'")
@@ -248,18 +263,18 @@ class Lab:
             write(node, "command", f"sluice controller --config sluice.yaml {store}"
                   " --listen unix:/run/sluice/controller.sock --listen https://:9680"
                   + (" --insecure-plaintext" if BMV2 else "") + "\n")
-        self.net[dc.host(dc.controllers[0])].cmd("role start")
+        do(self.net[dc.host(dc.controllers[0])], "role start")
         write(dc.host("check"), "command", "sluice healthd"
               f" --name {dc.host('check')} --controller https://{dc.host(dc.controllers[0])}:9680\n")
 
     def until(self, late, host, command):
         """Repeats a command until it succeeds."""
         while True:
-            out, err, code = self.net[host].pexec("sh", "-c", f". /run/sluice/env; {command}")
+            code, printed = attempt(self.net[host], command)
             if code == 0:
                 return
             if time.monotonic() > late:
-                sys.exit(f"lab: {host} {command} does not succeed within {ANSWERS} s:\n{out}{err}")
+                sys.exit(f"lab: {host} {command} does not succeed within {ANSWERS} s:\n{printed}")
             time.sleep(0.2)
 
 

@@ -1,14 +1,11 @@
 """The network of the lab, and which role each host has. `make lab` runs it, inside of namespaces of its own.
 
-    operator ─┬─────────── management 10.99.0.0/24 ───────────┬─ gslb
-              │                                               │
-        berlin-ctl  berlin-check ┐        ┌ berlin-web1       │
-              │                 2│        │3  berlin-web2     │
-         berlin-leaf ────────────┴────────┴─4,5 berlin-web3   │
-              │1   198.51.100.0/24, VIP .100                  │
-            router ── outside 192.0.2.0/24 ─┬── client1, client2, resolver, gslb
-              │1   203.0.113.0/24, VIP .100
-         boston-leaf, and so on as in Berlin
+    client1 client2 resolver gslb ── router ─┬─1 berlin-leaf 2─ berlin-healthd
+              192.0.2.0/24                   │           3 4 5─ berlin-web1 -web2 -web3
+                                             │     198.51.100.0/24, with the VIP .100
+                                             └─1 boston-leaf, and so on, 203.0.113.0/24
+
+    operator, gslb, *-leaf, *-ctl, *-healthd ── a network for management, 10.99.0.0/24
 
 Every host has a directory of its own at /run/sluice: certificate, configuration, the command of its role, its log.
 """
@@ -205,9 +202,9 @@ class Lab:
             self.node(dc.host(c), f"10.99.0.{next(place)}", ["controller"])
         if len(dc.controllers) > 1:
             self.node(dc.host("etcd"), f"10.99.0.{next(place)}")
-        check = self.node(dc.host("check"), f"10.99.0.{next(place)}", ["healthd"])
+        healthd = self.node(dc.host("healthd"), f"10.99.0.{next(place)}", ["healthd"])
         self.cable(router, dc.name, switches[0], dc.address(1) + "/24", port=1)
-        self.cable(check, "eth0", switches[0], dc.address(2) + "/24", port=2)
+        self.cable(healthd, "eth0", switches[0], dc.address(2) + "/24", port=2)
         for i, name in enumerate(dc.servers):
             server = self.node(dc.host(name))
             self.cable(server, "eth0", switches[0], f"{dc.address(11 + i)}/24", port=3 + i, gateway=dc.address(1))
@@ -234,7 +231,7 @@ class Lab:
             for c in dc.controllers[1:]:  # after the first, which healthd and gslb know
                 do(self.net[dc.host(c)], "role start")
             # Checks go through the switch. Asked before it works, they would move all that they will have to move back.
-            do(self.net[dc.host("check")], "role start")
+            do(self.net[dc.host("healthd")], "role start")
         for dc in DATA_CENTERS:
             status = f"sluice status --controller https://{dc.host(dc.controllers[0])}:9680"
             self.until(late, "operator", f"{status} | grep -q 'healthd  *last report'")
@@ -264,8 +261,8 @@ class Lab:
                   " --listen unix:/run/sluice/controller.sock --listen https://:9680"
                   + (" --insecure-plaintext" if BMV2 else "") + "\n")
         do(self.net[dc.host(dc.controllers[0])], "role start")
-        write(dc.host("check"), "command", "sluice healthd"
-              f" --name {dc.host('check')} --controller https://{dc.host(dc.controllers[0])}:9680\n")
+        write(dc.host("healthd"), "command", "sluice healthd"
+              f" --name {dc.host('healthd')} --controller https://{dc.host(dc.controllers[0])}:9680\n")
 
     def until(self, late, host, command):
         """Repeats a command until it succeeds."""
@@ -290,7 +287,7 @@ def intent(dc):
     text += f"""vip_mac: 02:53:4c:00:00:0{dc.number}
 stations:
   - {{name: router, mac: "{mac(dc.address(1))}", switch_port: 1, addresses: [{dc.address(1)}]}}
-  - {{name: {dc.host("check")}, mac: "{mac(dc.address(2))}", switch_port: 2, addresses: [{dc.address(2)}]}}
+  - {{name: {dc.host("healthd")}, mac: "{mac(dc.address(2))}", switch_port: 2, addresses: [{dc.address(2)}]}}
 pools:
   - name: web
     drain_idle: 6s

@@ -3,8 +3,9 @@ package config
 import "io"
 
 // lineReader hands out a zone file byte by byte, as the zone parser takes it, and knows the line. It makes up for
-// two things that the parser leaves out: the end of a line that nothing ends, without which it forgets what the line began;
-// and the blank that a line's end is in parentheses (RFC 1035 section 5.1), without which "( 1" and "2 )" are 12.
+// three things that the parser leaves out: the end of a line that nothing ends, without which it forgets what the line
+// began; the blank that a line's end is in parentheses (RFC 1035 section 5.1), without which "( 1" and "2 )" are 12;
+// and that a parenthesis ends a word, without which "MX(10" is one.
 type lineReader struct {
 	data  []byte
 	next  int
@@ -14,7 +15,7 @@ type lineReader struct {
 
 	depth                    int // of parentheses
 	quoted, escaped, comment bool
-	blank                    bool // was handed out for the line's end at next
+	blank                    bool // was handed out for what stands at next
 }
 
 // ReadByte returns the next byte.
@@ -26,7 +27,7 @@ func (r *lineReader) ReadByte() (byte, error) {
 	if r.next < len(r.data) {
 		c = r.data[r.next]
 	}
-	if c == '\n' && r.depth > 0 && !r.quoted && !r.blank {
+	if !r.blank && r.separates(c) {
 		r.blank = true
 		return ' ', nil
 	}
@@ -39,6 +40,18 @@ func (r *lineReader) ReadByte() (byte, error) {
 	r.ended = c == '\n'
 	r.follow(c)
 	return c, nil
+}
+
+// separates reports whether c, which stands at next, is to have a blank before it. At the begin of a line that would
+// stand for the owner.
+func (r *lineReader) separates(c byte) bool {
+	switch c {
+	case '\n':
+		return r.depth > 0 && !r.quoted
+	case '(', ')':
+		return !r.quoted && !r.escaped && !r.comment && r.next > 0 && r.data[r.next-1] != '\n'
+	}
+	return false
 }
 
 // follow keeps track of where parentheses mean something.

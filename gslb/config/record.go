@@ -127,8 +127,7 @@ func parseRecord(owner string, ttl int, rrtype, data, origin string) (dns.RR, er
 	zp := dns.NewZoneParser(&speller{lineReader: &lineReader{data: []byte(text)}}, origin, "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil {
-		why, _ := parserProblem(err)
-		return nil, errors.New(why)
+		return nil, errors.New(parserProblem(err))
 	}
 	switch {
 	case !ok:
@@ -143,19 +142,19 @@ func parseRecord(owner string, ttl int, rrtype, data, origin string) (dns.RR, er
 }
 
 // parserMessage is how the zone parser words an error.
-var parserMessage = regexp.MustCompile(`(?s)^(?:.*?: )?dns: (.*) at line: (\d+):\d+$`)
+var parserMessage = regexp.MustCompile(`(?s)^(?:.*?: )?dns: (.*) at line: \d+:\d+$`)
 
-// parserProblem returns what the zone parser complains about, and the line.
-func parserProblem(err error) (string, int) {
+// parserProblem returns what the zone parser complains about. Its lines are not those of the file, as it was handed
+// entries that were spelled anew.
+func parserProblem(err error) string {
 	m := parserMessage.FindStringSubmatch(err.Error())
 	if m == nil {
-		return err.Error(), 0
+		return err.Error()
 	}
-	line, _ := strconv.Atoi(m[2])
 	if data, ok := strings.CutPrefix(m[1], "bad RFC3597 Rdata: "); ok {
-		return fmt.Sprintf(`data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 section 5), is %s`, data), line
+		return fmt.Sprintf(`data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 section 5), is %s`, data)
 	}
-	return m[1], line
+	return m[1]
 }
 
 // add puts a record into its zone, unless it is there. It reports whether the record is good.

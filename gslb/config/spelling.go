@@ -96,6 +96,7 @@ func (s *speller) spell(word string) error {
 	if spelling == nil {
 		return nil
 	}
+	opened := max(s.depth, 0)
 	rest, comment := s.rest()
 	text := rest.text()
 	if len(rest) == 0 || rest[0].text != `\#` { // RFC 3597 section 5
@@ -104,7 +105,7 @@ func (s *speller) spell(word string) error {
 			return fmt.Errorf("bad %s data: %w", word, err)
 		}
 	}
-	s.hand(text, comment)
+	s.hand(text+strings.Repeat(" )", opened), comment) // rest has read what closes them
 	return nil
 }
 

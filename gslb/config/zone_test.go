@@ -174,6 +174,7 @@ func TestZoneProblems(t *testing.T) {
 		{"include from above", "- {name: example.com, file: above}", []string{"above:2: is not a zone file: failed to open `sub/../../up' as `../up': it must lie in the directory of the zone file, or below: \"sub/../../up\""}},
 		{"include of nothing", "- {name: example.com, file: nothing}", []string{"nothing:2: is not a zone file: failed to open `absent': file does not exist: \"absent\""}},
 		{"include with problems", "- {name: example.com, file: includes-problems}", []string{"sub/problems:2: must be of class IN, is of CH", `sub/problems:3: is not a zone file: bad AAAA AAAA: "192.0.2.1"`}},
+		{"behind an entry of several lines", "- {name: example.com, file: bad-behind}", []string{`bad-behind:6: is not a zone file: bad A A: "nonsense"`}},
 		{"bad services", "- {name: example.com, file: bad-wks}", []string{`bad-wks:4: is not a zone file: bad WKS data: service must be 0..65535 or the name of one that this machine knows, is "nonsense"`}},
 		{"an obsolete form", "- {name: example.com, file: bad-a6}", []string{`bad-a6:3: is not a zone file: data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 section 5), is "64"`}},
 		{"bad address in an include", "- {name: example.com, file: bad-include}", []string{`sub/bad wks:2: is not a zone file: bad NSAP data: must be 0x and an even number of hexadecimal digits, with points anywhere, is "0x4"`}},
@@ -241,6 +242,22 @@ w WKS \# 5 c000020406
 s NSAP 0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00
 x25 TXT X25 "WKS" 1
 `,
+		"parentheses": `@ 60 SOA ns.example.net. h(1 2 3 4 5)
+@ NS ns.example.net.
+a A(192.0.2.1)
+m MX(10)x ; (
+m MX 20(y
+  )
+(b A 192.0.2.2)
+t TXT "(" \( a\(b "c(d)"
+n IN ( NAPTR 100 50 "s" "SIP+D2U" "" n
+  )
+n ( 60 (NAPTR) 100 51 s
+  SIP+D2U "" n ) ; and
+w ( WKS(192.0.2.1 TCP) 25 )
+x X25("311061700956")
+`,
+		"bad-behind": "@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx X25 ( \n1\n)\ny A nonsense\n",
 		"includes-quoted": "$TTL 60\n@ IN SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$include \"sub/o n(e\" below ; quoted\n$INCLUDE sub\\047o\\ n\\(e\n" +
 			"$INCLUDE \"sub/last\"\n",
 		"sub/o n(e":   "a A 192.0.2.1\n",
@@ -340,6 +357,9 @@ func TestZoneFileRecords(t *testing.T) {
 			`s.example.com. 60 CLASS1 TYPE22 \# 20 47000580005a0000000001e133ffffff00016100`,
 			`w.example.com. 60 CLASS1 TYPE11 \# 9 c00002010600000140`, `w.example.com. 60 CLASS1 TYPE11 \# 12 c00002021100000000000004`, `w.example.com. 60 CLASS1 TYPE11 \# 5 c000020301`, `w.example.com. 60 CLASS1 TYPE11 \# 5 c000020406`,
 			"x.example.com. 60 IN X25 311061700956", "x.example.com. 60 IN X25 3110617", `x25.example.com. 60 IN TXT "X25" "WKS" "1"`}, nil},
+		{"parentheses", "example.com", []string{"a.example.com. 60 IN A 192.0.2.1", "b.example.com. 60 IN A 192.0.2.2", "example.com. 60 IN NS ns.example.net.", "m.example.com. 60 IN MX 10 x.example.com.",
+			"m.example.com. 60 IN MX 20 y.example.com.", `n.example.com. 60 IN NAPTR 100 50 "s" "SIP+D2U" "" n.example.com.`, `n.example.com. 60 IN NAPTR 100 51 "s" "SIP+D2U" "" n.example.com.`,
+			`t.example.com. 60 IN TXT "(" "(" "a(b" "c(d)"`, `w.example.com. 60 CLASS1 TYPE11 \# 9 c00002010600000040`, "x.example.com. 60 IN X25 311061700956"}, nil},
 		{"includes-quoted", "example.com", []string{"a.below.example.com. 60 IN A 192.0.2.1", "a.example.com. 60 IN A 192.0.2.1", "a.more.example.com. 60 IN A 192.0.2.1", "b.example.com. 60 IN A 192.0.2.2",
 			"example.com. 60 IN NS ns.example.net."}, []string{"sub/o n(e", "sub/last"}},
 		{"stars", "example.com", []string{"*.*.example.com. 60 IN A 192.0.2.3", "a*b.example.com. 60 IN A 192.0.2.2", "example.com. 60 IN NS ns.example.net.", "sub.*.example.com. 60 IN A 192.0.2.1", "x!y.example.com. 60 IN A 192.0.2.4"}, nil},

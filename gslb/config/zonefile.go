@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -102,8 +101,7 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 		}
 	}
 	if err := zp.Err(); err != nil {
-		why, line := parserProblem(err)
-		p.fault(place{file: r.now().file, line: cmp.Or(line, r.now().line, 1)}, "is not a zone file: %s", why)
+		p.fault(place{file: r.now().file, line: max(r.now().line, 1)}, "is not a zone file: %s", parserProblem(err))
 		return false
 	}
 	return good

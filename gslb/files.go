@@ -63,8 +63,14 @@ func (d *Daemon) watchFiles(ctx context.Context) error {
 			return nil
 		case read = <-d.files:
 			seen, pause = nil, look
+			if read.since.IsZero() {
+				tell("") // it was read, and may be written all the same since
+			}
 			continue
 		case <-time.After(pause):
+		}
+		if read.files == nil {
+			continue
 		}
 		rules := d.view().Config.Server.Reload
 		if !rules.Watch || !changed(read.files) {

@@ -158,6 +158,7 @@ func TestRestlessFiles(t *testing.T) {
 		// It was read all the same, though not as it is by then: that is a try.
 		time.Sleep(alone + 2*look)
 		was := <-d.settled
+		time.Sleep(3 * look) // a large one takes long
 		d.watchAlso(was)
 		again(7 * time.Second)
 		wantTold("after a try in vain")
@@ -171,8 +172,12 @@ func TestRestlessFiles(t *testing.T) {
 			t.Errorf("told %q", text)
 		}
 		d.watchAlso(reading{files: []config.File{config.Look(file)}}) // an operator had it read
-		time.Sleep(2 * look)
+		write("while it is read", time.Now())
 		wantTold("read", "")
+		again(49 * time.Second)
+		if text := <-d.unreads; !strings.HasPrefix(text, "waits to be left alone") {
+			t.Errorf("after it was read, told %q", text)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -71,10 +71,20 @@ type Manager struct {
 // slot is one keepalive that runs.
 type slot struct {
 	name    string
-	indices []int        // in what was set
-	heard   atomic.Int32 // the load that was last reported, or NoLoad
-	blind   atomic.Bool  // who reports it has said last that it sees nothing
+	indices []int                     // in what was set
+	heard   atomic.Int32              // the load that was last reported, or NoLoad
+	blind   atomic.Pointer[time.Time] // since when who reports it has said that it sees nothing; nil: it said else last
 	result  Result
+}
+
+// sees notes whether who reports the load of s says that it sees nothing.
+func (s *slot) sees(nothing bool) {
+	if !nothing {
+		s.blind.Store(nil)
+		return
+	}
+	now := time.Now()
+	s.blind.CompareAndSwap(nil, &now)
 }
 
 // New prepares a manager; Run starts it.
@@ -149,7 +159,7 @@ func newSlot(k config.Keepalive) *slot {
 // target is what the engine runs for s.
 func (m *Manager) target(k config.Keepalive, q question, s *slot) probe.Target {
 	when, tries := schedule(k)
-	asked := m.check(k, func(load uint8) { s.heard.Store(int32(load)) }, s.blind.Store)
+	asked := m.check(k, func(load uint8) { s.heard.Store(int32(load)) }, s.sees)
 	if len(tries) > 0 {
 		asked = repeated{asked, tries}
 	}
@@ -166,8 +176,8 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 		Health: now.Health, Load: NoLoad, Unseen: silent || now.Health == probe.Unknown && now.Unchecked != "",
 		Reason: reason(now), Since: now.Since, LastProbe: now.Last,
 	}
-	if now.Unchecked != "" && s.blind.Load() {
-		next.Blind = now.UncheckedSince
+	if since := s.blind.Load(); now.Unchecked != "" && since != nil {
+		next.Blind = *since
 		if silent {
 			next.Reason = now.NotAsked // it was
 		}

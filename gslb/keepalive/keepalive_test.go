@@ -347,6 +347,14 @@ func TestReporterThatSeesNothing(t *testing.T) {
 		next("back, and blind", unseeing, "down: "+blind, true, true)
 		next("it says down", overloaded, "down: "+sees+"it must get no traffic", false, false)
 		next("it sees again", answers, "up 3", false, false)
+		w.be(cannotBeAsked) // which is no word of its
+		time.Sleep(time.Minute)
+		w.settle()
+		next("asked again: blind", unseeing, "up 3: "+blind, false, true)
+		if since := w.Snapshot()[0].Blind; time.Since(since) > time.Second {
+			t.Errorf("blind since %v ago, as long as it could not be asked", time.Since(since))
+		}
+		next("it sees again", answers, "up 3", false, false)
 		next("it has no such", without, "down: "+sees+"it has no such", false, false)
 	})
 }

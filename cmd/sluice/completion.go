@@ -24,15 +24,20 @@ const completeFlag = "--generate-bash-completion"
 // completePatience is how long a shell waits for names that a daemon has to tell.
 const completePatience = 500 * time.Millisecond
 
-// Each shell asks the command itself what may stand for the word that is written. Where nothing of it fits, files do.
-// No shell evaluates what it is told: names come from daemons.
+// Each shell asks the command itself what may stand for the word that is written, or of --flag=VALUE for the value.
+// Where nothing of it fits, files do. No shell evaluates what it is told: names come from daemons. Bash takes ":" and
+// "=" for ends of words, which they are not in a line that the command gets.
 var completions = map[string]string{
 	"bash": `_sluice() {
-	local word="${COMP_WORDS[COMP_CWORD]}" next
+	local line="${COMP_LINE:0:COMP_POINT}" words word next
+	read -ra words <<<"$line"
+	[[ $line == *[[:space:]] ]] && words+=("")
+	word="${words[-1]}"
+	[[ $word == -*=* ]] && word="${word#*=}"
 	COMPREPLY=()
 	while IFS= read -r next; do
 		[[ $next == "$word"* ]] && COMPREPLY+=("$next")
-	done < <("${COMP_WORDS[@]:0:COMP_CWORD}" "$word" ` + completeFlag + ` 2>/dev/null)
+	done < <("${words[@]}" ` + completeFlag + ` 2>/dev/null)
 }
 complete -o default -F _sluice sluice
 `,
@@ -40,6 +45,7 @@ complete -o default -F _sluice sluice
 _sluice() {
 	local -a next
 	next=("${(@f)$("${(@)words[1,CURRENT-1]}" "$PREFIX" ` + completeFlag + ` 2>/dev/null)}")
+	compset -P 1 '-*='
 	[[ -n $next ]] && compadd -- "${(@)next}" || _files
 }
 compdef _sluice sluice
@@ -150,6 +156,11 @@ func complete(ctx context.Context, app *cli.App, words []string) {
 	}
 	l := parseLine(app, words)
 	last := words[len(words)-1]
+	if name, _, ok := strings.Cut(strings.TrimLeft(last, "-"), "="); ok && !l.literal && last[0] == '-' {
+		if f := flagNamed(l.flags, name); f != nil {
+			l.value = f.Names()[0]
+		}
+	}
 	var all []string
 	switch {
 	case l.value != "":

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -93,6 +94,10 @@ func TestComplete(t *testing.T) {
 		{"backend drain --pool web ", "web1 web2"},
 		{"backend drain --pool=web ", "web1 web2"},
 		{"backend drain --pool ", "db web"},
+		{"backend drain --pool=w", "db web"},
+		{"backend drain --pool web1 --pool=", "db web"},
+		{"backend drain --nosuch=", "--controller --tls-cert --tls-key --tls-ca --pool --json --wait --help"},
+		{"backend drain -- --pool=", "db1 web1 web2"},
 		{"backend drain -- ", "db1 web1 web2"},
 		{"backend drain web1 ", ""},
 		{"backend drain --nosuch ", "db1 web1 web2"},
@@ -125,30 +130,38 @@ func TestCompletion(t *testing.T) {
 	if err != nil {
 		t.Skip("bash is not on PATH")
 	}
-	t.Setenv("SLUICE_CONTROLLER", serveController(t, fewBackends{}))
+	controller := serveController(t, fewBackends{})
+	t.Setenv("SLUICE_CONTROLLER", controller)
 	_, script, _ := sluice(t, "completion", "bash")
 	binary := filepath.Join(t.TempDir(), "sluice")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, tt := range []struct {
-		words []string // the last one is being written
-		want  string
-	}{
-		{[]string{"st"}, "status"},
-		{[]string{"backend", ""}, "list drain undrain"},
-		{[]string{"backend", "drain", "--w"}, "--wait"},
-		{[]string{"backend", "drain", "--"}, "--controller --tls-cert --tls-key --tls-ca --pool --json --wait --help"},
-		{[]string{"backend", "drain", "web"}, "web1 web2"},
-		{[]string{"completion", ""}, "bash zsh"},
-		{[]string{"help", "st"}, "status"},
-		{[]string{"gslb", "exp"}, "explain"},
-		{[]string{"config", "check", "refer"}, ""}, // files, which bash itself knows
+	for _, tt := range []struct{ line, want string }{
+		{"st", "status"},
+		{"backend ", "list drain undrain"},
+		{"backend drain --w", "--wait"},
+		{"backend drain --", "--controller --tls-cert --tls-key --tls-ca --pool --json --wait --help"},
+		{"backend drain web", "web1 web2"},
+		{"backend  drain  --pool  db web", "web1"},
+		{"backend drain --pool=d", "db"},
+		{"backend drain --pool=", "db web"},
+		{"backend drain --pool=web ", "web1 web2"},
+		{"backend drain --controller " + controller + " ", "db1 web1 web2"},
+		{"backend drain --controller=" + controller + " --pool=db w", "web1"},
+		{"backend drain --controller unix:/no/s", ""}, // a file
+		{"completion ", "bash zsh"},
+		{"help st", "status"},
+		{"gslb exp", "explain"},
+		{"config check refer", ""}, // files, which bash itself knows
 	} {
-		line := script + `COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; _sluice; echo "${COMPREPLY[*]}"`
-		out, err := exec.Command(bash, append([]string{"-c", line, binary}, tt.words...)...).CombinedOutput()
+		// The words are what bash makes of the line: COMP_WORDBREAKS has ":" and "=" (bash(1)).
+		const press = `COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _sluice; echo "${COMPREPLY[*]}"`
+		line := binary + " " + tt.line
+		words := regexp.MustCompile(`[:=]|[^:= ]+|$`).FindAllString(line, -1)
+		out, err := exec.Command(bash, append([]string{"-c", script + press, "bash", line}, words...)...).CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != tt.want {
-			t.Errorf("%v: %v, %q, want %q", tt.words, err, got, tt.want)
+			t.Errorf("%q: %v, %q, want %q", tt.line, err, got, tt.want)
 		}
 	}
 }

@@ -108,7 +108,7 @@ func TestTableDumpOfAnEndlessSwitch(t *testing.T) {
 	} {
 		var code int
 		var stderr string
-		used := alloctest.MiB(func() {
+		used := alloctest.AtMost(test.most, func() {
 			code, _, stderr = sluice(t, append([]string{"table", "dump", "--target", l.Addr().String()}, test.args...)...)
 		})
 		if code != exitFailure || stderr != test.want {

@@ -47,7 +47,7 @@ func TestLyingController(t *testing.T) {
 	} {
 		word = test.word
 		w := New(Deps{})
-		used := alloctest.MiB(func() { _, err = w.talk(t.Context(), &link{site: &site{}, address: "unix:" + path}) })
+		used := alloctest.AtMost(test.most, func() { _, err = w.talk(t.Context(), &link{site: &site{}, address: "unix:" + path}) })
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
 		}

@@ -137,7 +137,7 @@ func TestBombs(t *testing.T) {
 	} {
 		h.page.Store(&test.page)
 		var last error
-		used := alloctest.MiB(func() {
+		used := alloctest.AtMost(test.most, func() {
 			for _, err := range c.Read(t.Context(), &v1.Entity{}) {
 				last = err
 			}

@@ -206,7 +206,7 @@ func TestBombs(t *testing.T) {
 	check := func(name string, most int, code codes.Code, message, method string, body []byte) {
 		t.Helper()
 		var err error
-		used := alloctest.MiB(func() { err = call(method, body) })
+		used := alloctest.AtMost(most, func() { err = call(method, body) })
 		if status.Code(err) != code || !strings.Contains(err.Error(), message) {
 			t.Errorf("%s: got %v, want %v: %s", name, err, code, message)
 		}

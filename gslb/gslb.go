@@ -330,9 +330,10 @@ func (d *Daemon) loop(ctx context.Context) error {
 
 // loaded is what the file came to when it was read again.
 type loaded struct {
-	next *compiled
-	err  error
-	told chan<- error // who asked; nil for nobody
+	next  *compiled
+	err   error
+	asked bool         // for, by SIGHUP: only the log can answer
+	told  chan<- error // who asked by a command; nil for nobody
 }
 
 // readFiles loads the configuration whenever that is asked for, or the files have changed. A large one takes seconds,
@@ -346,6 +347,7 @@ func (d *Daemon) readFiles(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.reloads:
+			l.asked = true
 		case l.told = <-d.asked:
 		case was = <-d.settled:
 		}
@@ -376,7 +378,7 @@ func (d *Daemon) reload(l loaded) {
 	d.unread = ""
 	if l.err != nil {
 		d.watchAlso(reading{files: l.next.files})
-		if running.configError != l.err.Error() {
+		if l.asked || running.configError != l.err.Error() {
 			d.log.Error("configuration refused, what runs stays", "file", d.cfg.File, "error", l.err)
 		}
 		d.publish(running.compiled, l.err.Error())

@@ -232,7 +232,7 @@ func TestReload(t *testing.T) {
 		return a == "198.51.100.1"
 	})
 
-	// A bad file changes nothing and says why: in the log once, and in the status.
+	// A bad file changes nothing and says why: in the log, once for each change, and in the status.
 	bad := strings.Replace(r.config(), "balance: ordered", "balance: sideways", 1)
 	bad = strings.Replace(bad, "ttl: 5", "tttl: 5", 1)
 	r.write(bad)
@@ -246,13 +246,19 @@ func TestReload(t *testing.T) {
 	if a := r.address("www.example.com."); a != "198.51.100.1" {
 		t.Errorf("with a bad file the answer is %s", a)
 	}
+	refusals := func() int { return strings.Count(r.log.String(), "configuration refused") }
+	if n := refusals(); n != 1 {
+		t.Errorf("the refusal is logged %d times:\n%s", n, r.log)
+	}
+	r.Reload() // SIGHUP: who sends it reads in the log that it is refused still
+	r.eventually("the refusal of what was asked for", func() bool { return refusals() == 2 })
 	r.write(r.config())
 	r.eventually("the old address", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
 	if why := status().ConfigError; why != "" {
 		t.Errorf("a good file is still refused: %s", why)
 	}
-	if n := strings.Count(r.log.String(), "configuration refused"); n != 1 {
-		t.Errorf("the refusal is logged %d times:\n%s", n, r.log)
+	if n := refusals(); n != 2 {
+		t.Errorf("refusals are logged %d times:\n%s", n, r.log)
 	}
 
 	loaded := strings.Count(r.log.String(), "configuration loaded")

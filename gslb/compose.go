@@ -55,7 +55,8 @@ func identityOf(a *config.Answer) identity {
 type probeState struct {
 	text string
 	name string // before its reason, which says who was asked; empty where that is enough
-	asks bool   // it is a keepalive that asks the answer itself
+	asks bool   // it is a keepalive that asks: where it cannot, no verdict is to come
+	of   bool   // its verdict is of the answer: not that of one that is always up
 	verdict
 }
 
@@ -115,12 +116,13 @@ func suspendedReason(configured bool) string {
 func probes(c *config.Config, a *config.Answer, o observed) []probeState {
 	var list []probeState
 	for _, k := range a.Keepalives {
-		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Name, c.Keepalives[k].Kind != config.Always, o.keepalive(k)})
+		asks := c.Keepalives[k].Kind != config.Always
+		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Name, asks, asks, o.keepalive(k)})
 	}
 	if a.ControllerVIP != "" && a.DataCenter != config.None {
 		text := fmt.Sprintf("VIP %s at the controller of %s", a.ControllerVIP, c.DataCenters[a.DataCenter].Name)
 		list = append(list, probeState{
-			text, text, false,
+			text, text, false, true,
 			o.controller(a.DataCenter, a.ControllerVIP),
 		})
 	}
@@ -128,11 +130,11 @@ func probes(c *config.Config, a *config.Answer, o observed) []probeState {
 }
 
 // judge: all must pass. One that failed decides, whatever the others do not know yet. Who sees nothing of the answer
-// has no say where a keepalive that can be asked has: not to see it is not to see it down. Where nothing else vouches
-// for the answer, it is as that counts.
+// has no say where a keepalive or the controller does see it: not to see it is not to see it down. Where nothing else
+// vouches for the answer, it is as that counts.
 func judge(list []probeState) answerState {
 	st := answerState{State: selection.State{Health: selection.Up}, probes: list}
-	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.asks && !p.unseen })
+	vouched := slices.ContainsFunc(list, func(p probeState) bool { return p.of && !p.unseen })
 	decide := func(h selection.Health, p probeState, reason string) {
 		st.Health, st.reason, st.Unseen = h, reason, p.unseen && p.asks && h == selection.Unknown
 		if p.name != "" {
@@ -154,8 +156,6 @@ func judge(list []probeState) answerState {
 		case p.health == selection.Unknown && st.Health == selection.Up:
 			p.name = p.text
 			decide(selection.Unknown, p, cmp.Or(p.verdict.reason, "no verdict yet"))
-		case p.health == selection.Unknown && st.Unseen && !p.unseen:
-			st.Unseen = false // its verdict is to come
 		}
 		if st.Health == selection.Up && p.since.After(st.since) {
 			st.since = p.since

@@ -109,7 +109,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		),
 		Action: func(c *cli.Context) error {
 			if name := c.Args().First(); name != "" {
-				return noCommand(c.App.Name, name, c.App.Commands)
+				return noCommand(c.App.Name, name, c.App.Commands, dashed("version"))
 			}
 			if c.Bool("version") {
 				_, err := fmt.Fprintln(c.App.Writer, version())

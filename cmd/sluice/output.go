@@ -147,9 +147,9 @@ func group(c *cli.Context) error {
 	}
 }
 
-// noCommand is for a name that is none of the commands in a group.
-func noCommand(in, name string, list []*cli.Command) error {
-	var names []string
+// noCommand is for a name that is none of the commands in a group. It may mean something else that stands there.
+func noCommand(in, name string, list []*cli.Command, others ...string) error {
+	names := others
 	for _, c := range list {
 		names = append(names, c.Name)
 	}

@@ -57,6 +57,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"backend", "help", "foo"}, "no command \"foo\"; `sluice backend --help` lists them"},
 		{[]string{"help", "status", "foo"}, "no command \"foo\"; `sluice status --help` lists them"},
 		{[]string{"statsu"}, "no command \"statsu\"; did you mean status? `sluice --help` lists them"},
+		{[]string{"version"}, "no command \"version\"; did you mean --version? `sluice --help` lists them"},
 		{[]string{"backend", "drian", "web1"},
 			"no command \"drian\"; did you mean drain? `sluice backend --help` lists them"},
 		{[]string{"gslb", "explian"}, "no command \"explian\"; did you mean explain? `sluice gslb --help` lists them"},

@@ -57,15 +57,18 @@ func (d *Daemon) watchFiles(ctx context.Context) error {
 		told = text
 	}
 	pause := look
+	take := func(r reading) {
+		read, seen, pause = r, nil, look
+		if read.since.IsZero() {
+			tell("") // it was read, and may be written all the same since
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case read = <-d.files:
-			seen, pause = nil, look
-			if read.since.IsZero() {
-				tell("") // it was read, and may be written all the same since
-			}
+		case r := <-d.files:
+			take(r)
 			continue
 		case <-time.After(pause):
 		}
@@ -94,6 +97,8 @@ func (d *Daemon) watchFiles(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case r := <-d.files: // somebody asked for it meanwhile
+			take(r)
 		case d.settled <- read:
 			read, seen, pause = reading{}, nil, look
 		}

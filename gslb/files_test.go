@@ -185,6 +185,40 @@ func TestRestlessFiles(t *testing.T) {
 	})
 }
 
+// Files that are complete while others are read wait for their turn; when somebody else had them read, it is over.
+func TestFilesThatWereReadMeanwhile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := config.Look(file)
+	if err := os.WriteFile(file, []byte("anew"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{files: make(chan reading, 1), settled: make(chan reading), unreads: make(chan string, 1)}
+		d.now.Store(&published{view: &responder.View{Config: &config.Config{Server: config.Server{
+			Reload: config.Reload{Watch: true, Settle: time.Second},
+		}}}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.watchFiles(ctx) }()
+		d.watchAlso(reading{files: []config.File{before}})
+		time.Sleep(time.Minute)
+		d.watchAlso(reading{files: []config.File{config.Look(file)}})
+		synctest.Wait()
+		select {
+		case <-d.settled:
+			t.Error("they are read once more")
+		default:
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What goes unread shows in the status until it is read.
 func TestUnreadShows(t *testing.T) {
 	r := start(t)

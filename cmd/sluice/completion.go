@@ -29,7 +29,7 @@ const completePatience = 500 * time.Millisecond
 // "=" for ends of words, which they are not in a line that the command gets.
 var completions = map[string]string{
 	"bash": `_sluice() {
-	local line="${COMP_LINE:0:COMP_POINT}" words word next
+	local IFS=$' \t\n' line="${COMP_LINE:0:COMP_POINT}" words word next
 	read -ra words <<<"$line"
 	[[ $line == *[[:space:]] ]] && words+=("")
 	word="${words[-1]}"

@@ -155,8 +155,9 @@ func TestCompletion(t *testing.T) {
 		{"gslb exp", "explain"},
 		{"config check refer", ""}, // files, which bash itself knows
 	} {
-		// The words are what bash makes of the line: COMP_WORDBREAKS has ":" and "=" (bash(1)).
-		const press = `COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _sluice; echo "${COMPREPLY[*]}"`
+		// The words are what bash makes of the line: COMP_WORDBREAKS has ":" and "=" (bash(1)). Some users have an IFS
+		// of their own.
+		const press = `COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); IFS=/ _sluice; echo "${COMPREPLY[*]}"`
 		line := binary + " " + tt.line
 		words := regexp.MustCompile(`[:=]|[^:= ]+|$`).FindAllString(line, -1)
 		out, err := exec.Command(bash, append([]string{"-c", script + press, "bash", line}, words...)...).CombinedOutput()

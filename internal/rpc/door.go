@@ -37,6 +37,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	if method.Talks {
+		d.next.ServeHTTP(w, r)
+		return
+	}
 	// The envelope of a streaming protocol is beside what the message may have.
 	r.Body = http.MaxBytesReader(w, r.Body, int64(method.bytes())+64)
 	// Streams over HTTP/1.1 are excepted: there the deadline would end the answer too.

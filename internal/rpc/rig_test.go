@@ -34,12 +34,14 @@ const (
 	askPath   = "/test.Service/Ask"
 	tellPath  = "/test.Service/Tell"
 	watchPath = "/test.Service/Watch"
+	talkPath  = "/test.Service/Talk"
 )
 
 var testMethods = Methods{
 	askPath:   {Role: Viewer},
 	tellPath:  {Role: Operator, Bytes: 100},
 	watchPath: {Role: Viewer, Stream: true},
+	talkPath:  {Role: Viewer, Stream: true, Talks: true, Bytes: 10},
 }
 
 // answer is a handler without Connect: it repeats the body.

@@ -15,8 +15,11 @@ import (
 type Method struct {
 	Role   Role
 	Stream bool // answers for as long as the caller likes
-	Bytes  int  // of the longest request; 0: 64 KiB
-	Items  int  // messages and list items in it, which cost more than their bytes; 0: 1024
+	// Talks says that the caller of a stream may go on to send: Bytes and Items are of each message. Who serves it
+	// bounds how long the first one may take.
+	Talks bool
+	Bytes int // of the longest request; 0: 64 KiB
+	Items int // messages and list items in it, which cost more than their bytes; 0: 1024
 }
 
 // Methods are the procedures of a service, as "/package.Service/Method". What is not there cannot be called.
@@ -88,8 +91,9 @@ func serve(ctx context.Context, l *Listener, methods Methods, within time.Durati
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64},
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		// A caller that vanished without closing its connection holds nothing for long.
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, callerKey{}, CallerAt(c.RemoteAddr()))
 		},

@@ -80,12 +80,17 @@ func TestDoor(t *testing.T) {
 	}
 }
 
-// A caller that does not go on with its request is let go; one that watches is not.
+// A caller that does not go on with its request is let go; one that watches is not, nor one that talks, however much.
 func TestSlowCallers(t *testing.T) {
 	const within = 200 * time.Millisecond
 	second := make(chan struct{})
 	watch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != watchPath {
+		switch r.URL.Path {
+		case talkPath:
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.Copy(w, r.Body)
+			return
+		case askPath:
 			answer(w, r)
 			return
 		}
@@ -130,6 +135,12 @@ func TestSlowCallers(t *testing.T) {
 		}
 		streams = append(streams, r)
 	}
+	said, says := io.Pipe()
+	talk, err := client.HTTP().Post("http://"+l.Address()+talkPath, "application/json", said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer talk.Body.Close()
 	conn, err := net.Dial("tcp", l.Address())
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +157,14 @@ func TestSlowCallers(t *testing.T) {
 	resp.Body.Close()
 	if took := time.Since(begin); resp.StatusCode == http.StatusOK || took < within/2 {
 		t.Errorf("a request without an end: %s after %v", resp.Status, took)
+	}
+	much := strings.Repeat("much ", 100)
+	go func() {
+		_, _ = io.WriteString(says, much)
+		says.Close()
+	}()
+	if got, err := io.ReadAll(talk.Body); err != nil || string(got) != much {
+		t.Errorf("who talks has said %q, %v", got, err)
 	}
 	second <- struct{}{}
 	second <- struct{}{}

@@ -121,7 +121,8 @@ func TestStrangersDoNotArbitrate(t *testing.T) {
 		"Write":        {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.PermissionDenied},     // not primary
 		"Set":          {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.PermissionDenied},
 		"gNMI Get":     {stranger: codes.PermissionDenied, viewer: codes.OK, owner: codes.OK},
-		"gNMI Set":     {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.Unimplemented},
+		"gNMI Set":     {stranger: codes.PermissionDenied, viewer: codes.Unimplemented, owner: codes.Unimplemented},
+		"Subscribe":    {stranger: codes.PermissionDenied, viewer: codes.InvalidArgument, owner: codes.InvalidArgument}, // to nothing
 	}
 	for _, uid := range []int{stranger, viewer, owner} {
 		conn := connectAs(t, uid, path)
@@ -148,6 +149,14 @@ func TestStrangersDoNotArbitrate(t *testing.T) {
 				return err
 			},
 			"gNMI Set": func() error { _, err := ports.Set(t.Context(), &gnmi.SetRequest{}); return err },
+			"Subscribe": func() error {
+				s, err := ports.Subscribe(t.Context())
+				if err == nil {
+					_ = s.Send(new(gnmi.SubscribeRequest))
+					_, err = s.Recv()
+				}
+				return err
+			},
 			"Set": func() error {
 				_, err := c.SetForwardingPipelineConfig(t.Context(), &v1.SetForwardingPipelineConfigRequest{DeviceId: 1, ElectionId: most})
 				return err

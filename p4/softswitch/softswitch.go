@@ -13,10 +13,10 @@
 package softswitch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"sync"
@@ -25,6 +25,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/task"
@@ -32,7 +33,6 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/engine"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
-	"github.com/sluicelb/sluice/p4/softswitch/telemetry"
 )
 
 // RoleName is the switch's in the name of its socket.
@@ -59,6 +59,7 @@ type Config struct {
 type Switch struct {
 	cfg     Config
 	server  *server.Server
+	gnmi    *gnmi.Server
 	start   time.Time // the origin of Now
 	program atomic.Pointer[engine.Program]
 	ports   [MaxPort + 1]atomic.Pointer[attached]
@@ -99,6 +100,10 @@ func New(cfg Config) *Switch {
 	}
 	s := &Switch{cfg: cfg, start: time.Now()}
 	s.server = server.New(server.Config{DeviceID: cfg.DeviceID, CPUPort: cfg.CPUPort, Plane: plane{s}, Log: cfg.Log})
+	s.gnmi = gnmi.New(gnmi.Config{
+		Schema: Telemetry, Source: telemetry{s}, Lowest: lowestInterval,
+		ReadOnly: "ports and device id are told to the switch at its start",
+	})
 	s.cpu = worker{s: s, ingress: cfg.CPUPort}
 	return s
 }
@@ -160,10 +165,8 @@ func (a *attached) comesBack(ctx context.Context) bool {
 func (s *Switch) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.running = ctx
-	for id := range s.ports {
-		if a := s.ports[id].Load(); a != nil {
-			s.run(ctx, a)
-		}
+	for a := range s.attachedPorts() {
+		s.run(ctx, a)
 	}
 	s.mu.Unlock()
 	err := s.server.Run(ctx)
@@ -178,23 +181,7 @@ func (s *Switch) Run(ctx context.Context) error {
 // tells how the ports are.
 func (s *Switch) Register(r grpc.ServiceRegistrar) {
 	s.server.Register(r)
-	telemetry.Register(r, s)
-}
-
-// Interfaces returns the ports for telemetry.
-func (s *Switch) Interfaces() []telemetry.Interface {
-	var list []telemetry.Interface
-	for id := range s.ports {
-		if a := s.ports[id].Load(); a != nil {
-			p := a.status()
-			list = append(list, telemetry.Interface{
-				ID: a.id, Name: cmp.Or(p.Name, fmt.Sprintf("port%d", a.id)), Status: p.Status.String(), Reason: p.Reason,
-				Received: p.Received, ReceiveDropped: p.ReceiveDropped, Sent: p.Sent, SendDropped: p.SendDropped,
-				Dropped: p.Dropped, DroppedAt: p.DroppedAt,
-			})
-		}
-	}
-	return list
+	s.gnmi.Register(r)
 }
 
 // Serve offers the P4Runtime service on l until ctx ends. It closes l. Callers of an rpc.Listener may do what their
@@ -282,19 +269,30 @@ func (s *Switch) Status() Status {
 			PacketIns:    s.server.Dropped(backlog.Packet),
 		},
 	}
-	for id := range s.ports {
-		if a := s.ports[id].Load(); a != nil {
-			out.Ports[a.id] = a.status()
+	for a := range s.attachedPorts() {
+		p := Port{State: a.state(), Counters: a.port.Counters()}
+		if f := a.failed.Load(); f != nil {
+			p.Dropped, p.DroppedAt = f.text, f.at
 		}
+		out.Ports[a.id] = p
 	}
 	return out
 }
 
-func (a *attached) status() Port {
-	p := Port{State: a.port.State(), Counters: a.port.Counters()}
-	if f := a.failed.Load(); f != nil {
-		p.Dropped, p.DroppedAt = f.text, f.at
+// attachedPorts yields the ports by id.
+func (s *Switch) attachedPorts() iter.Seq[*attached] {
+	return func(yield func(*attached) bool) {
+		for id := range s.ports {
+			if a := s.ports[id].Load(); a != nil && !yield(a) {
+				return
+			}
+		}
 	}
+}
+
+// state is how the port is: one that does not run is not up.
+func (a *attached) state() port.State {
+	p := a.port.State()
 	if err := a.stopped.Load(); err != nil && p.Status == port.Up {
 		p.Status, p.Reason = port.Down, (*err).Error()
 	}

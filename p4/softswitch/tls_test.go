@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/cert"
 	"github.com/sluicelb/sluice/internal/rpc/rpctest"
@@ -81,8 +82,10 @@ func TestSwitchRolesOverTLS(t *testing.T) {
 		callers[role] = foreign(t, address, rpctest.Config(t, files))
 	}
 	calls := map[string]rpc.Role{"/p4.v1.P4Runtime/NoSuch": rpc.Controller}
-	for procedure, method := range server.Methods {
-		calls[procedure] = method.Role
+	for _, methods := range []rpc.Methods{server.Methods, gnmi.Methods} {
+		for procedure, method := range methods {
+			calls[procedure] = method.Role
+		}
 	}
 	var got []string
 	for _, procedure := range slices.Sorted(maps.Keys(calls)) {
@@ -105,6 +108,8 @@ func TestSwitchRolesOverTLS(t *testing.T) {
 	want := []string{
 		"/gnmi.gNMI/Capabilities: operator viewer controller",
 		"/gnmi.gNMI/Get: operator viewer controller",
+		"/gnmi.gNMI/Set: operator viewer controller",
+		"/gnmi.gNMI/Subscribe: operator viewer controller",
 		"/p4.v1.P4Runtime/Capabilities: operator viewer controller",
 		"/p4.v1.P4Runtime/GetForwardingPipelineConfig: operator viewer controller",
 		"/p4.v1.P4Runtime/NoSuch: controller",

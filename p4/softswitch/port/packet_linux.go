@@ -170,7 +170,7 @@ func (p *packetPort) State() State {
 	case err != nil:
 		s.Status, s.Reason = NotPresent, "the interface is gone"
 	case flags&unix.IFF_UP == 0:
-		s.Status, s.Reason = Down, "the interface is set down"
+		s.Status, s.SetDown, s.Reason = Down, true, "the interface is set down"
 	case flags&unix.IFF_RUNNING == 0:
 		s.Status, s.Reason = Down, "the interface has no carrier"
 	}

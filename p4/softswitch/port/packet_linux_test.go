@@ -310,7 +310,7 @@ func TestPacketInterfaceGone(t *testing.T) {
 	if err, want := <-done, "interface sw: is gone"; err == nil || err.Error() != want || !errors.Is(err, ErrGone) {
 		t.Errorf("Run: %v, want %s", err, want)
 	}
-	if diff := cmp.Diff(State{"sw", NotPresent, "the interface is gone"}, a.State()); diff != "" {
+	if diff := cmp.Diff(State{Name: "sw", Status: NotPresent, Reason: "the interface is gone"}, a.State()); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	a.Send(frameOf(60, 1))
@@ -321,13 +321,13 @@ func TestPacketInterfaceGone(t *testing.T) {
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "sw"}, PeerName: "peer"}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(State{"sw", Down, "the interface is set down"}, a.State()); diff != "" {
+	if diff := cmp.Diff(State{Name: "sw", Status: Down, SetDown: true, Reason: "the interface is set down"}, a.State()); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	if err := netlink.LinkSetUp(linkByName(t, "sw")); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(State{"sw", Down, "the interface has no carrier"}, a.State()); diff != "" {
+	if diff := cmp.Diff(State{Name: "sw", Status: Down, Reason: "the interface has no carrier"}, a.State()); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	if err := netlink.LinkSetUp(linkByName(t, "peer")); err != nil {

@@ -38,9 +38,11 @@ func (s Status) String() string { return [...]string{"UP", "DOWN", "NOT_PRESENT"
 
 // State is how a port is at the moment.
 type State struct {
-	Name   string // of the interface; may be empty
+	Name   string // of the interface, and always the same; may be empty
 	Status Status
-	Reason string // why it is not up
+	// SetDown says that somebody wants the interface to be down: OpenConfig's admin-status.
+	SetDown bool
+	Reason  string // why it is not up
 }
 
 // Port is one port of a switch. A frame is an Ethernet frame without its check sequence.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/openconfig/gnmi/proto/gnmi"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/wire"
 )
@@ -30,15 +30,15 @@ var Methods = rpc.Methods{
 	v1.P4Runtime_Write_FullMethodName:                       {Role: rpc.Controller, Items: 1 << 20},
 	v1.P4Runtime_SetForwardingPipelineConfig_FullMethodName: {Role: rpc.Controller, Items: 1 << 20},
 	v1.P4Runtime_StreamChannel_FullMethodName:               {Role: rpc.Controller, Stream: true, Items: 1 << 12},
-	// What stands beside P4Runtime on the same port: see package telemetry.
-	gnmi.GNMI_Capabilities_FullMethodName: {Role: rpc.Viewer},
-	gnmi.GNMI_Get_FullMethodName:          {Role: rpc.Viewer},
 }
 
 // Guard lets callers of an rpc.Listener do what their role allows. It looks before anything of a request is read.
 func Guard(access *rpc.Access) grpc.ServerOption {
 	return grpc.InTapHandle(func(ctx context.Context, call *tap.Info) (context.Context, error) {
 		method, known := Methods[call.FullMethodName]
+		if !known {
+			method, known = gnmi.Methods[call.FullMethodName] // which stands beside P4Runtime on the same port
+		}
 		if !known {
 			method.Role = rpc.Controller // who may ask is told by gRPC that there is no such method
 		}

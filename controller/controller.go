@@ -15,9 +15,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +30,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
@@ -62,6 +65,13 @@ type Config struct {
 	Log          *slog.Logger       // default: none
 	Session      func(*p4rt.Config) // changes the settings of P4Runtime sessions; may be nil
 }
+
+// methods is who may call what at the controller's sockets.
+var methods = func() rpc.Methods {
+	all := maps.Clone(api.Methods)
+	maps.Copy(all, gnmi.Methods)
+	return all
+}()
 
 // Controller is the daemon. Run it once.
 type Controller struct {
@@ -269,6 +279,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	revision := l.core.Stored().Intent.Revision
 	sampler := l.sampler(c.cfg.LoadInterval)
 	figures.leads.Store(&service{loop: l, telemetry: sampler, stopping: ctx.Done()})
+	tree := l.gnmiServer(sampler)
 	tasks := []task.Task{
 		{Name: "decisions", Run: func(ctx context.Context) error {
 			defer stop() // no device works without them
@@ -287,7 +298,8 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	for _, listener := range listeners {
 		tasks = append(tasks, task.Task{Name: "api", Run: func(ctx context.Context) error {
 			service := &service{loop: l, telemetry: sampler, stopping: ctx.Done()}
-			return api.Serve(ctx, listener, service, service)
+			services := slices.Concat(api.Services(service, service), tree.Services())
+			return rpc.Serve(ctx, listener, methods, services...)
 		}})
 	}
 	if reports != nil {

@@ -202,6 +202,7 @@ type options struct {
 	identity  *rpc.Identity
 	metrics   string // where they are shown
 	plain     bool   // switches beyond this machine may be spoken to in plain text
+	also      string // where the API listens besides
 }
 
 func startController(t testing.TB, o options) *daemon {
@@ -219,10 +220,14 @@ func tryController(t testing.TB, o options) (*daemon, error) {
 	if o.log == nil {
 		o.log = slog.New(slog.NewTextHandler(logTo(t), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
+	listen := []string{"127.0.0.1:0"}
+	if o.also != "" {
+		listen = append(listen, o.also)
+	}
 	c := controller.New(controller.Config{
 		File:         o.file,
 		Store:        store.Config{Dir: o.dir, Endpoints: o.endpoints},
-		Listen:       []string{"127.0.0.1:0"},
+		Listen:       listen,
 		StationIdle:  o.station,
 		ElectionHigh: o.election,
 		Log:          o.log,

@@ -66,7 +66,7 @@ func (l limited) admin(backend string, a plan.Admin) {
 // web is the status of the pool.
 func (l limited) web() (m *api.PoolStatus) {
 	l.t.Helper()
-	l.in(func() { m = l.poolStatus(l.core.Intent().Pools[0]) })
+	l.in(func() { m = l.poolStatus(l.core.Intent().Pools[0], l.core.Health()) })
 	return m
 }
 

@@ -42,6 +42,7 @@ type loop struct {
 	checks  checks
 	vips    vips
 	figures *figures
+	signs   signs
 
 	started time.Time
 	core    *core.Core
@@ -157,6 +158,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 // put gives the core an input, carries out what follows and returns the answer, zero where there is none. While a
 // decision waits for the store, so does put; the core bounds that.
 func (l *loop) put(in core.Input) (answer core.Answer) {
+	defer l.signs.give()
 	var failed error
 	for {
 		for _, e := range l.core.Step(time.Now(), in) {

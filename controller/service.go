@@ -227,6 +227,7 @@ func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, st
 
 func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, stream *connect.ServerStream[api.Checks]) error {
 	defer s.loop.checks.watch(func(watched bool) {
+		s.loop.signs.give()
 		select {
 		case <-s.stopping: // it has not left
 		default:

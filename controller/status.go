@@ -107,8 +107,9 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, s := range l.core.Intent().Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
 	}
+	health := l.core.Health()
 	for _, p := range l.core.Intent().Pools {
-		m.Pools = append(m.Pools, l.poolStatus(p))
+		m.Pools = append(m.Pools, l.poolStatus(p, health))
 	}
 	for _, v := range l.core.VIPs() {
 		m.Vips = append(m.Vips, l.vipStatus(v))
@@ -159,7 +160,7 @@ func (l *loop) vipStatus(v core.VIP) *api.VIPStatus {
 	}
 }
 
-func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
+func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health) *api.PoolStatus {
 	census, _ := l.core.Stored().Plan.Census(p.Name)
 	m := &api.PoolStatus{
 		Name: p.Name, Id: uint32(census.Pool), Generation: uint32(census.Generation), Slots: uint32(census.Slots),
@@ -178,7 +179,7 @@ func (l *loop) poolStatus(p config.Pool) *api.PoolStatus {
 			shares[s.Name] = s
 		}
 	}
-	health, now := l.core.Health(), time.Now()
+	now := time.Now()
 	for _, b := range p.Backends {
 		key := plan.BackendKey{Pool: p.Name, Backend: b.Name}
 		share, verdict := shares[b.Name], l.core.Stored().Verdicts[key]
@@ -271,7 +272,7 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 		if p.Name != key.Pool {
 			continue
 		}
-		for _, b := range l.poolStatus(p).Backends {
+		for _, b := range l.poolStatus(p, l.core.Health()).Backends {
 			if b.Name == key.Backend {
 				return b
 			}

@@ -107,6 +107,7 @@ func (l *loop) tellVIPs() {
 	}
 	if current, _ := l.vips.get(); !proto.Equal(current.message, states.message) {
 		l.vips.set(states)
+		l.signs.give()
 	}
 }
 

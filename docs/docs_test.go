@@ -63,6 +63,7 @@ func TestImports(t *testing.T) {
 		{"controller/core", "controller/api", "the core knows no messages"},
 		{"controller/rows", "google.golang.org/protobuf", "rows are values; who writes them speaks P4Runtime"},
 		{"controller/rows", "controller/plan", "a row does not know why it is wanted"},
+		{"controller/tree", "controller/device", "it is pure: who asks is the caller"},
 		{"controller/config", "google.golang.org/grpc", "the schema is values, not messages"},
 		{"gslb", "controller/plan", "gslb knows of a data center what its controller says through the API"},
 		{"gslb", "controller/store", "gslb reaches a controller through its API only"},

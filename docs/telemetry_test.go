@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicelb/sluice/controller/tree"
 	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/p4/softswitch"
 )
@@ -18,7 +19,9 @@ func TestTelemetryPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for chapter, schema := range map[string]*gnmi.Schema{"The embedded switch's tree": softswitch.Telemetry} {
+	for chapter, schema := range map[string]*gnmi.Schema{
+		"The controller's tree": tree.Schema, "The embedded switch's tree": softswitch.Telemetry,
+	} {
 		_, text, ok := strings.Cut(string(page), "\n### "+chapter+"\n")
 		if !ok {
 			t.Errorf("there is no chapter %q", chapter)

@@ -47,9 +47,15 @@ var Methods = rpc.Methods{
 
 // Serve answers on l until ctx ends, then closes it.
 func Serve(ctx context.Context, l *rpc.Listener, c ControllerServiceHandler, h HealthServiceHandler) error {
-	return rpc.Serve(ctx, l, Methods,
+	return rpc.Serve(ctx, l, Methods, Services(c, h)...)
+}
+
+// Services are for rpc.Serve, where others are beside them.
+func Services(c ControllerServiceHandler, h HealthServiceHandler) []rpc.Service {
+	return []rpc.Service{
 		rpc.Mount(NewControllerServiceHandler(c, Methods.Options())),
-		rpc.Mount(NewHealthServiceHandler(h, Methods.Options())))
+		rpc.Mount(NewHealthServiceHandler(h, Methods.Options())),
+	}
 }
 
 // Client calls a controller. It connects when it is used, and again after a loss.

@@ -2,6 +2,7 @@
 package yangtest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,39 @@ import (
 // Leaves reads files of YANG, of which all must be valid, and returns the leaves that a module has: path, as Leaf.Path
 // writes it, and type.
 func Leaves(t *testing.T, module string, files ...string) map[string]string {
+	t.Helper()
+	leaves := make(map[string]string)
+	for path, e := range read(t, files) {
+		in, err := e.InstantiatingModule()
+		if err != nil {
+			t.Error(err)
+		}
+		if in != module {
+			continue
+		}
+		if e.Description == "" {
+			t.Errorf("%s: %s has no description", module, path)
+		}
+		leaves[path] = e.Type.Kind.String()
+		if e.IsLeafList() {
+			leaves[path] = "leaf-list of " + leaves[path]
+		}
+	}
+	return leaves
+}
+
+// Enum returns the names that an enumeration has, sorted. path is as in Leaves.
+func Enum(t *testing.T, path string, files ...string) []string {
+	t.Helper()
+	e := read(t, files)[path]
+	if e == nil || e.Type.Enum == nil {
+		t.Fatalf("%s is no enumeration", path)
+	}
+	return slices.Sorted(slices.Values(e.Type.Enum.Names()))
+}
+
+// read returns all leaves of valid modules, by path.
+func read(t *testing.T, files []string) map[string]*yang.Entry {
 	t.Helper()
 	modules := yang.NewModules()
 	for _, f := range files {
@@ -26,18 +60,14 @@ func Leaves(t *testing.T, module string, files ...string) map[string]string {
 	if t.Failed() {
 		t.FailNow()
 	}
-	leaves := make(map[string]string)
-	seen := make(map[string]bool)
-	for _, m := range modules.Modules {
-		if !seen[m.Name] { // with and without its revision
-			seen[m.Name] = true
-			walk(t, yang.ToEntry(m), "", module, leaves)
-		}
+	leaves := make(map[string]*yang.Entry)
+	for _, m := range modules.Modules { // twice, with and without its revision
+		walk(yang.ToEntry(m), "", leaves)
 	}
 	return leaves
 }
 
-func walk(t *testing.T, e *yang.Entry, path, module string, leaves map[string]string) {
+func walk(e *yang.Entry, path string, leaves map[string]*yang.Entry) {
 	for _, below := range e.Dir {
 		at := path + "/" + below.Name
 		if below.IsList() {
@@ -46,22 +76,9 @@ func walk(t *testing.T, e *yang.Entry, path, module string, leaves map[string]st
 			}
 		}
 		if below.IsDir() {
-			walk(t, below, at, module, leaves)
-			continue
-		}
-		in, err := below.InstantiatingModule()
-		if err != nil {
-			t.Error(err)
-		}
-		if in != module {
-			continue
-		}
-		if below.Description == "" {
-			t.Errorf("%s: %s has no description", module, at)
-		}
-		leaves[at] = below.Type.Kind.String()
-		if below.IsLeafList() {
-			leaves[at] = "leaf-list of " + leaves[at]
+			walk(below, at, leaves)
+		} else {
+			leaves[at] = below
 		}
 	}
 }

@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/telemetry"
+	"github.com/sluicelb/sluice/controller/tree"
+	"github.com/sluicelb/sluice/internal/gnmi"
+)
+
+// lowestInterval is the shortest sample interval of gNMI: a sample asks all switches.
+const lowestInterval = time.Second
+
+// gnmiServer serves what a status tells, beside the API.
+func (l *loop) gnmiServer(sampler *telemetry.Sampler) *gnmi.Server {
+	return gnmi.New(gnmi.Config{
+		Schema: tree.Schema, Source: watched{l, sampler}, Lowest: lowestInterval,
+		ReadOnly: "the configuration is applied by `sluice config apply`, and backends are drained by `sluice backend drain`",
+	})
+}
+
+// watched is the controller as the source of tree.Schema.
+type watched struct {
+	loop    *loop
+	sampler *telemetry.Sampler
+}
+
+// Changed implements gnmi.Source.
+func (w watched) Changed() <-chan struct{} { return w.loop.signs.next() }
+
+// Events implements gnmi.Source.
+func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
+	var m *api.GetStatusResponse
+	if err := w.do(ctx, func() { m = w.loop.statusMessage() }); err != nil {
+		return err
+	}
+	tree.Events(m, t)
+	return nil
+}
+
+// Samples implements gnmi.Source.
+func (w watched) Samples(ctx context.Context, t *gnmi.Tree) error {
+	var m *api.GetStatusResponse
+	var in concerned
+	if err := w.do(ctx, func() { m, in = w.loop.sampledMessage(), w.loop.concerned() }); err != nil {
+		return err
+	}
+	sampled, err := w.sampler.Now(ctx)
+	if err != nil {
+		return status.Errorf(codes.Unavailable, "asking the switches: %v", err)
+	}
+	addPorts(m, sampled.Switches)
+	addCounters(m, sampled.Switches, in.keys)
+	tree.Samples(m, t)
+	return nil
+}
+
+func (w watched) do(ctx context.Context, f func()) error {
+	if err := w.loop.do(ctx, f); err != nil {
+		return status.Errorf(codes.Unavailable, "the caller has left, or the controller is stopping: %v", err)
+	}
+	return nil
+}
+
+// sampledMessage is what of a status goes on changing, and what counters are of.
+func (l *loop) sampledMessage() *api.GetStatusResponse {
+	m := new(api.GetStatusResponse)
+	if !l.reported.IsZero() {
+		m.HealthReportedAt = timestamppb.New(l.reported)
+	}
+	for _, s := range l.core.Intent().Switches {
+		m.Switches = append(m.Switches, l.switchStatus(s))
+	}
+	for _, v := range l.core.Intent().VIPs {
+		m.Vips = append(m.Vips, &api.VIPStatus{Name: v.Name})
+	}
+	planned := l.core.Stored().Plan
+	for _, p := range l.core.Intent().Pools {
+		pool := &api.PoolStatus{Name: p.Name}
+		add := func(b plan.Member) {
+			pool.Backends = append(pool.Backends, &api.BackendStatus{Name: b.Name, Id: uint32(b.ID)})
+		}
+		if has := planned.Pools[p.Name]; has != nil {
+			for _, b := range has.Members {
+				if !b.Removed {
+					add(b)
+				}
+			}
+		}
+		leavers, _ := planned.Leavers(p.Name)
+		for _, b := range leavers {
+			add(b)
+		}
+		m.Pools = append(m.Pools, pool)
+	}
+	return m
+}
+
+// signs wakes those who wait for something of a status to have changed, other than what is counted.
+type signs struct {
+	mu   sync.Mutex    // guards wait
+	wait chan struct{} // nil: nobody waits
+}
+
+// next is closed when something may have changed since the call.
+func (s *signs) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wait == nil {
+		s.wait = make(chan struct{})
+	}
+	return s.wait
+}
+
+func (s *signs) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wait != nil {
+		close(s.wait)
+		s.wait = nil
+	}
+}

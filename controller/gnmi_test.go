@@ -1,0 +1,178 @@
+package controller_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	pb "github.com/openconfig/gnmi/proto/gnmi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/rpc"
+	"github.com/sluicelb/sluice/internal/rpc/cert"
+	"github.com/sluicelb/sluice/internal/rpc/rpctest"
+)
+
+// dialGNMI is a client of gRPC at a controller's address.
+func dialGNMI(t *testing.T, address string, as credentials.TransportCredentials) pb.GNMIClient {
+	t.Helper()
+	conn, err := grpc.NewClient(strings.TrimPrefix(address, "https://"), grpc.WithTransportCredentials(as))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return pb.NewGNMIClient(conn)
+}
+
+// sluicePath is a path of elements, where "name=key" is a list's with its key.
+func sluicePath(elems ...string) *pb.Path {
+	p := &pb.Path{Origin: "sluice", Elem: []*pb.PathElem{{Name: "sluice"}}}
+	for _, e := range elems {
+		name, key, keyed := strings.Cut(e, "=")
+		elem := &pb.PathElem{Name: name}
+		if keyed {
+			elem.Key = map[string]string{"name": key}
+		}
+		p.Elem = append(p.Elem, elem)
+	}
+	return p
+}
+
+// What the loop decides is told to who subscribes to it when it is decided, and what switches count when it is sampled.
+func TestControllerTree(t *testing.T) {
+	tg, d, _ := setup(t)
+	client := dialGNMI(t, d.Address(), insecure.NewCredentials())
+	stream, err := client.Subscribe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	onChange := func(p *pb.Path) *pb.Subscription {
+		return &pb.Subscription{Path: p, Mode: pb.SubscriptionMode_ON_CHANGE}
+	}
+	err = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
+		Encoding: pb.Encoding_PROTO, Subscription: []*pb.Subscription{
+			onChange(sluicePath("pools", "pool", "backends", "backend", "health")),
+			onChange(sluicePath("pools", "pool", "backends", "backend", "slots")),
+			onChange(sluicePath("vips", "vip", "state")),
+			onChange(sluicePath("switches", "switch", "state")),
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := make(map[string]string) // as the client knows it
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for !is() {
+			m, err := stream.Recv()
+			if err != nil {
+				t.Fatalf("waiting until %s: %v; %v", what, err, now)
+			}
+			if m.GetSyncResponse() {
+				now["synced"] = "true"
+			}
+			for _, u := range m.GetUpdate().GetUpdate() {
+				var keys []string
+				for _, e := range u.Path.Elem {
+					for _, k := range e.Key {
+						keys = append(keys, k)
+					}
+				}
+				value := u.Val.GetStringVal()
+				if n, ok := u.Val.GetValue().(*pb.TypedValue_UintVal); ok {
+					value = map[bool]string{true: "some", false: "0"}[n.UintVal > 0]
+				}
+				now[strings.Join(keys, "/")+" "+u.Path.Elem[len(u.Path.Elem)-1].Name] = value
+			}
+		}
+	}
+	until("all is known", func() bool { return now["synced"] != "" })
+	want := map[string]string{
+		"synced": "true", "leaf1 state": "SYNCED", "www state": "ACTIVE",
+		"web/web1 health": "UNSPECIFIED", "web/web2 health": "UNSPECIFIED", "web/web3 health": "UNSPECIFIED",
+		"web/web1 slots": "some", "web/web2 slots": "some", "web/web3 slots": "some",
+	}
+	if diff := cmp.Diff(want, now); diff != "" {
+		t.Errorf("at first (-want +got):\n%s", diff)
+	}
+	d.verdict("web2", api.Health_HEALTH_DOWN)
+	until("web2 is down", func() bool { return now["web/web2 health"] == "DOWN" && now["web/web2 slots"] == "0" })
+	d.verdict("web2", api.Health_HEALTH_UP)
+	until("web2 is up", func() bool { return now["web/web2 health"] == "UP" && now["web/web2 slots"] == "some" })
+	tg.StopSwitch()
+	until("the switch is away", func() bool {
+		return now["leaf1 state"] == "DISCONNECTED" && now["www state"] == "UNPROGRAMMED"
+	})
+	tg.start()
+	until("the switch is back", func() bool { return now["leaf1 state"] == "SYNCED" && now["www state"] == "ACTIVE" })
+	m, err := client.Get(t.Context(), &pb.GetRequest{Encoding: pb.Encoding_PROTO, Path: []*pb.Path{
+		sluicePath("switches", "switch=leaf1", "ports", "port", "state"), sluicePath("vips", "vip=www", "packets"),
+		sluicePath("pools", "pool=web", "backends", "backend=web1", "packets"), sluicePath("controller", "leader"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, n := range m.Notification {
+		for _, u := range n.Update {
+			got = append(got, strings.ReplaceAll(u.Val.String(), "  ", " "))
+		}
+	}
+	if diff := cmp.Diff([]string{`string_val:"up"`, `string_val:"up"`, `string_val:"up"`, `string_val:"up"`, "uint_val:0", "uint_val:0", "bool_val:true"}, got); diff != "" {
+		t.Errorf("sampled (-want +got):\n%s", diff)
+	}
+	_, err = client.Set(t.Context(), new(pb.SetRequest))
+	const readOnly = "gNMI is read-only here: the configuration is applied by `sluice config apply`, and backends are drained by `sluice backend drain`"
+	if status.Code(err) != codes.Unimplemented || status.Convert(err).Message() != readOnly {
+		t.Errorf("Set: %v, want %s", err, readOnly)
+	}
+}
+
+// At a controller's network address the tree is for those who may look, by the roles of their certificates.
+func TestControllerTreeByRoles(t *testing.T) {
+	lab := rpctest.NewLab(t, "lab")
+	tg := newTarget(t)
+	dir := t.TempDir()
+	d := startController(t, options{
+		dir: dir, file: writeFile(t, dir, intent(tg.Target())), identity: lab.Server(t, "ctl"), also: "https://127.0.0.1:0",
+	})
+	address := d.Addresses()[1]
+	got := make(map[string]string)
+	for _, role := range rpc.Known() {
+		client := dialGNMI(t, address, credentials.NewTLS(rpctest.Config(t, lab.Issue(t,
+			cert.Request{Name: "as-" + string(role), Roles: []string{string(role)}}))))
+		stream, err := client.Subscribe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
+			Mode: pb.SubscriptionList_ONCE, Subscription: []*pb.Subscription{{Path: sluicePath("controller", "leader")}},
+		}}})
+		_, subscribed := stream.Recv()
+		_, gets := client.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{sluicePath("controller", "leader")}})
+		for what, err := range map[string]error{"Subscribe": subscribed, "Get": gets} {
+			got[string(role)+" "+what] = status.Code(err).String()
+			if refusal := "the certificate of \"as-" + string(role) + "\" has the role " + string(role) + " and this needs viewer"; err != nil &&
+				status.Convert(err).Message() != refusal {
+				t.Errorf("%s, %s: %v, want %s", role, what, err, refusal)
+			}
+		}
+	}
+	want := make(map[string]string)
+	for _, role := range rpc.Known() {
+		code := "PermissionDenied"
+		if slices.Contains([]rpc.Role{rpc.Operator, rpc.Viewer, rpc.Controller}, role) {
+			code = "OK"
+		}
+		want[string(role)+" Subscribe"], want[string(role)+" Get"] = code, code
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,244 @@
+// Package tree is what a controller tells over gNMI: its schema, and how a status fills it. What there is and what it
+// means is in sluice.yang, beside. It is pure: who asks the switches and the core is the caller, package controller.
+package tree
+
+import (
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/internal/gnmi"
+)
+
+// Schema is of the module sluice, whose tree has an origin of its own.
+var Schema = gnmi.NewSchema(gnmi.Model{Name: "sluice", Organization: "Sluice", Version: "1.0.0", Origin: "sluice"})
+
+// Events fills in what changes by decisions and by what others say: all that a status has without the counters.
+func Events(m *api.GetStatusResponse, t *gnmi.Tree) { fill(m, t, false) }
+
+// Samples fills in what goes on changing. m has the names of VIPs, pools and backends, the switches, and the counters;
+// where there are none, as no switch has told, there are no leaves for them.
+func Samples(m *api.GetStatusResponse, t *gnmi.Tree) { fill(m, t, true) }
+
+func fill(m *api.GetStatusResponse, t *gnmi.Tree, sampled bool) {
+	all.fill(t, sampled, m)
+	for _, s := range m.Switches {
+		switches.fill(t, sampled, s, s.Name)
+		for _, p := range s.Ports {
+			ports.fill(t, sampled, p, s.Name, strconv.FormatUint(uint64(p.Id), 10))
+		}
+		for name, n := range s.Tallies {
+			tallies.fill(t, sampled, tally{name, n}, s.Name, name)
+		}
+		for name, n := range s.Mended {
+			tallies.fill(t, sampled, tally{name, n}, s.Name, name)
+		}
+	}
+	for _, v := range m.Vips {
+		vips.fill(t, sampled, v, v.Name)
+	}
+	for _, p := range m.Pools {
+		pools.fill(t, sampled, p, p.Name)
+		there := make(map[string]bool)
+		for _, b := range p.Backends {
+			if there[b.Name] {
+				continue // one that left the configuration, and whose name another one has
+			}
+			there[b.Name] = true
+			backends.fill(t, sampled, b, p.Name, b.Name)
+		}
+	}
+}
+
+// tally is a count of a switch's.
+type tally struct {
+	name  string
+	count *api.PacketCount
+}
+
+// node is a list of the schema, or its root, whose entries are made from messages.
+type node[M any] struct {
+	list   *gnmi.List
+	fields [2][]field[M] // events, samples
+}
+
+// field is a leaf, and what it is in a message; nil is nothing.
+type field[M any] struct {
+	leaf *gnmi.Leaf
+	of   func(M) any
+}
+
+func (n *node[M]) event(path string, kind gnmi.Type, of func(M) any) {
+	n.fields[0] = append(n.fields[0], field[M]{n.list.Event(path, kind), of})
+}
+
+func (n *node[M]) sampled(path string, kind gnmi.Type, of func(M) any) {
+	n.fields[1] = append(n.fields[1], field[M]{n.list.Sampled(path, kind), of})
+}
+
+func (n *node[M]) fill(t *gnmi.Tree, sampled bool, m M, keys ...string) {
+	fields := n.fields[0]
+	if sampled {
+		fields = n.fields[1]
+	}
+	if len(fields) == 0 {
+		return
+	}
+	e := t.Entry(n.list, keys...)
+	for _, f := range fields {
+		if v := f.of(m); v != nil {
+			e.Set(f.leaf, v)
+		}
+	}
+}
+
+// said is a text, unless nothing was said.
+func said(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// lines are texts, unless there are none.
+func lines(list []string) any {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+// when is a time in nanoseconds since the epoch, unless there is none.
+func when(t *timestamppb.Timestamp) any {
+	if t == nil {
+		return nil
+	}
+	return uint64(t.AsTime().UnixNano())
+}
+
+// word is the name of an enumeration's value, without what all of them begin with.
+func word(v interface{ String() string }, prefix string) string {
+	return strings.TrimPrefix(v.String(), prefix)
+}
+
+func packets(c *api.PacketCount) any {
+	if c == nil {
+		return nil
+	}
+	return c.Packets
+}
+
+func bytes(c *api.PacketCount) any {
+	if c == nil {
+		return nil
+	}
+	return c.Bytes
+}
+
+// The nodes of the schema.
+var (
+	all      = &node[*api.GetStatusResponse]{list: Schema.Root()}
+	switches = &node[*api.SwitchStatus]{list: Schema.Root().List("sluice:sluice/switches/switch", "name")}
+	ports    = &node[*api.PortStatus]{list: switches.list.List("ports/port", "id")}
+	tallies  = &node[tally]{list: switches.list.List("tallies/tally", "name")}
+	vips     = &node[*api.VIPStatus]{list: Schema.Root().List("sluice:sluice/vips/vip", "name")}
+	pools    = &node[*api.PoolStatus]{list: Schema.Root().List("sluice:sluice/pools/pool", "name")}
+	backends = &node[*api.BackendStatus]{list: pools.list.List("backends/backend", "name")}
+)
+
+func init() {
+	all.event("sluice:sluice/controller/leader", gnmi.Bool, func(_ *api.GetStatusResponse) any { return true })
+	all.event("sluice:sluice/controller/started", gnmi.Uint64,
+		func(m *api.GetStatusResponse) any { return when(m.StartedAt) })
+	all.event("sluice:sluice/controller/intent-revision", gnmi.Uint64,
+		func(m *api.GetStatusResponse) any { return uint64(m.IntentRevision) })
+	all.event("sluice:sluice/controller/intent-applied", gnmi.Uint64,
+		func(m *api.GetStatusResponse) any { return when(m.IntentAppliedAt) })
+	all.event("sluice:sluice/controller/frozen", gnmi.String,
+		func(m *api.GetStatusResponse) any { return said(m.Frozen) })
+	all.event("sluice:sluice/controller/health-connected", gnmi.Bool,
+		func(m *api.GetStatusResponse) any { return m.HealthConnected })
+	all.sampled("sluice:sluice/controller/health-reported", gnmi.Uint64,
+		func(m *api.GetStatusResponse) any { return when(m.HealthReportedAt) })
+
+	switches.event("name", gnmi.String, func(m *api.SwitchStatus) any { return m.Name })
+	switches.event("address", gnmi.String, func(m *api.SwitchStatus) any { return m.Address })
+	switches.event("device-id", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.DeviceId })
+	switches.event("state", gnmi.Enum, func(m *api.SwitchStatus) any { return word(m.State, "STATE_") })
+	switches.event("since", gnmi.Uint64, func(m *api.SwitchStatus) any { return when(m.Since) })
+	switches.event("connects", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.Connects })
+	switches.event("rows-read-back", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.RowsReadBack })
+	switches.event("rows-failed", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.FailedTotal })
+	switches.event("unmetered", gnmi.String, func(m *api.SwitchStatus) any { return said(m.Unmetered) })
+	switches.sampled("error", gnmi.String, func(m *api.SwitchStatus) any { return said(m.Error) })
+	switches.sampled("rows-held", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.RowsHeld })
+	switches.sampled("entries-written", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.EntriesWritten })
+	switches.sampled("stations", gnmi.Uint64, func(m *api.SwitchStatus) any { return m.Stations })
+	switches.sampled("stations-full", gnmi.String, func(m *api.SwitchStatus) any { return said(m.StationsFull) })
+	switches.sampled("ports-untold", gnmi.String, func(m *api.SwitchStatus) any { return said(m.PortsUntold) })
+
+	ports.sampled("id", gnmi.Uint16, func(m *api.PortStatus) any { return uint64(m.Id) })
+	ports.sampled("name", gnmi.String, func(m *api.PortStatus) any { return m.Name })
+	ports.sampled("state", gnmi.String, func(m *api.PortStatus) any { return m.State })
+	ports.sampled("reason", gnmi.String, func(m *api.PortStatus) any { return said(m.Reason) })
+	ports.sampled("in-pkts", gnmi.Uint64, func(m *api.PortStatus) any { return m.Received })
+	ports.sampled("in-discards", gnmi.Uint64, func(m *api.PortStatus) any { return m.ReceivedDropped })
+	ports.sampled("out-pkts", gnmi.Uint64, func(m *api.PortStatus) any { return m.Sent })
+	ports.sampled("out-discards", gnmi.Uint64, func(m *api.PortStatus) any { return m.SentDropped })
+
+	tallies.sampled("name", gnmi.String, func(m tally) any { return m.name })
+	tallies.sampled("packets", gnmi.Uint64, func(m tally) any { return m.count.GetPackets() })
+	tallies.sampled("bytes", gnmi.Uint64, func(m tally) any { return m.count.GetBytes() })
+
+	vips.event("name", gnmi.String, func(m *api.VIPStatus) any { return m.Name })
+	vips.event("address", gnmi.String, func(m *api.VIPStatus) any { return m.Address })
+	vips.event("protocol", gnmi.String, func(m *api.VIPStatus) any { return m.Protocol })
+	vips.event("port", gnmi.Uint16, func(m *api.VIPStatus) any { return uint64(m.Port) })
+	vips.event("mac", gnmi.String, func(m *api.VIPStatus) any { return m.Mac })
+	vips.event("pool", gnmi.String, func(m *api.VIPStatus) any { return m.Pool })
+	vips.event("state", gnmi.Enum, func(m *api.VIPStatus) any { return word(m.State, "STATE_") })
+	vips.event("reason", gnmi.String, func(m *api.VIPStatus) any { return said(m.Reason) })
+	vips.event("load", gnmi.Uint8, func(m *api.VIPStatus) any { return uint64(m.Load) })
+	vips.event("unseen", gnmi.Bool, func(m *api.VIPStatus) any { return m.Unseen })
+	vips.sampled("packets", gnmi.Uint64, func(m *api.VIPStatus) any { return packets(m.Packets) })
+	vips.sampled("bytes", gnmi.Uint64, func(m *api.VIPStatus) any { return bytes(m.Packets) })
+
+	pools.event("name", gnmi.String, func(m *api.PoolStatus) any { return m.Name })
+	pools.event("id", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Id) })
+	pools.event("generation", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Generation) })
+	pools.event("slots", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Slots) })
+	pools.event("moving", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Moving) })
+	pools.event("unowned", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Unowned) })
+	pools.event("epochs", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Epochs) })
+	pools.event("waiting", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Waiting) })
+	pools.event("waiting-reason", gnmi.String, func(m *api.PoolStatus) any { return said(m.WaitingReason) })
+	pools.event("held", gnmi.String, func(m *api.PoolStatus) any { return said(m.Held) })
+
+	backends.event("name", gnmi.String, func(m *api.BackendStatus) any { return m.Name })
+	backends.event("id", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Id) })
+	backends.event("address", gnmi.String, func(m *api.BackendStatus) any { return m.Address })
+	backends.event("mac", gnmi.String, func(m *api.BackendStatus) any { return m.Mac })
+	backends.event("switch-port", gnmi.Uint16, func(m *api.BackendStatus) any { return uint64(m.SwitchPort) })
+	backends.event("weight", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Weight) })
+	backends.event("enabled", gnmi.Bool, func(m *api.BackendStatus) any { return m.Enabled })
+	backends.event("admin", gnmi.Enum, func(m *api.BackendStatus) any { return word(m.Admin, "ADMIN_") })
+	backends.event("health", gnmi.Enum, func(m *api.BackendStatus) any { return word(m.Health, "HEALTH_") })
+	backends.event("reason", gnmi.String, func(m *api.BackendStatus) any { return said(m.Reason) })
+	backends.event("since", gnmi.Uint64, func(m *api.BackendStatus) any { return when(m.Since) })
+	backends.event("healthd", gnmi.String, func(m *api.BackendStatus) any { return said(m.Healthd) })
+	backends.event("health-stale", gnmi.Bool, func(m *api.BackendStatus) any { return m.HealthStale })
+	backends.event("unchecked-reason", gnmi.String, func(m *api.BackendStatus) any { return said(m.UncheckedReason) })
+	backends.event("slots", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Slots) })
+	backends.event("moving-in", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.MovingIn) })
+	backends.event("moving-out", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.MovingOut) })
+	backends.event("grace-slots", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.GraceSlots) })
+	backends.event("waiting", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Waiting) })
+	backends.event("waiting-reason", gnmi.String, func(m *api.BackendStatus) any { return said(m.WaitingReason) })
+	backends.event("drained", gnmi.Bool, func(m *api.BackendStatus) any { return m.Drained })
+	backends.event("drain-forced", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.DrainForced) })
+	backends.event("unwritten", gnmi.Strings, func(m *api.BackendStatus) any { return lines(m.Unwritten) })
+	backends.sampled("packets", gnmi.Uint64, func(m *api.BackendStatus) any { return packets(m.Packets) })
+	backends.sampled("bytes", gnmi.Uint64, func(m *api.BackendStatus) any { return bytes(m.Packets) })
+}

@@ -62,7 +62,7 @@ vips:
 `
 
 // newTestLoop returns a loop whose devices never connect to anything, at work on testIntent.
-func newTestLoop(t *testing.T, db saver) *loop {
+func newTestLoop(t testing.TB, db saver) *loop {
 	t.Helper()
 	l := newLoop(slog.New(slog.DiscardHandler), db, core.Stored{})
 	l.start = startNothing

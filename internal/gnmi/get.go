@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	pb "github.com/openconfig/gnmi/proto/gnmi"
 	"google.golang.org/grpc/codes"
@@ -42,8 +43,11 @@ func (s *Server) Get(ctx context.Context, r *pb.GetRequest) (*pb.GetResponse, er
 		}
 		queries = append(queries, q)
 	}
-	var states [classes]*state
+	var states [classes]*state // those that are asked for
 	for c, cache := range s.trees {
+		if !slices.ContainsFunc(queries, func(q *query) bool { return q.asks(class(c)) }) {
+			continue
+		}
 		if states[c], err = cache.get(ctx); err != nil {
 			return nil, unavailable(err)
 		}
@@ -71,8 +75,11 @@ func unavailable(err error) error {
 func (q *query) answer(states [classes]*state, r *pb.GetRequest) (*pb.Notification, error) {
 	nodes := make(map[string][]item)
 	var order []string
-	found, at := false, states[event].at
+	found, at := false, time.Now()
 	for c, s := range states {
+		if s == nil {
+			continue
+		}
 		for i := range q.all(s, class(c)) {
 			found, at = true, s.at
 			if !typed(i.leaf, r.GetType()) {

@@ -554,6 +554,28 @@ func TestSample(t *testing.T) {
 	})
 }
 
+// Who wants counters alone does not have the events looked at, and the other way round.
+func TestOnlyWhatIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looked := 0
+		h := newHouse("a")
+		s := New(Config{Schema: schema, Source: silent{h, &looked}, Lowest: time.Second})
+		for _, mode := range []pb.SubscriptionMode{pb.SubscriptionMode_SAMPLE, pb.SubscriptionMode_ON_CHANGE} {
+			c := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: mode}, "/lamps/lamp/state/used")
+			c.want(mode.String(), 0, `/lamps/lamp[name=a]/state/used = "1152921504606846976"`, "synced")
+			time.Sleep(10 * time.Second)
+			c.leave()
+		}
+		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp/state/used")}}); err != nil || looked != 0 {
+			t.Errorf("%d looks at the events, %v", looked, err)
+		}
+		read := h.read
+		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}); err != nil || h.read != read {
+			t.Errorf("%d looks at the samples, %v", h.read-read, err)
+		}
+	})
+}
+
 // With suppress_redundant a sample has what has changed, and all of it at each heartbeat.
 func TestSuppressRedundant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

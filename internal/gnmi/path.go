@@ -112,6 +112,16 @@ func (s *Schema) query(prefix, path *pb.Path, wanted func(*Leaf) bool) (*query, 
 	return q, nil
 }
 
+// asks says whether leaves of a class are asked for.
+func (q *query) asks(c class) bool {
+	for _, picks := range q.lists {
+		if slices.ContainsFunc(picks, func(p *pick) bool { return p.leaf.class == c }) {
+			return true
+		}
+	}
+	return false
+}
+
 // origin returns that of a path, which may be in the prefix; "" is whichever tree has the path, openconfig among them.
 func (s *Schema) origin(prefix, path *pb.Path, shown string) (string, error) {
 	before, own := prefix.GetOrigin(), path.GetOrigin()

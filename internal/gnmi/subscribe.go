@@ -149,13 +149,17 @@ func (s *Server) parts(list *pb.SubscriptionList) ([]*part, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts := []*part{{query: q, class: event}, {query: q, class: sampled}}
+		parts := []*part{event: {query: q, class: event}, sampled: {query: q, class: sampled}}
 		if list.GetMode() == pb.SubscriptionList_STREAM {
 			if err := s.schedule(parts, sub); err != nil {
 				return nil, invalid(q.path, "%v", err)
 			}
 		}
-		all = append(all, parts...)
+		for _, p := range parts {
+			if q.asks(p.class) {
+				all = append(all, p)
+			}
+		}
 	}
 	return all, nil
 }

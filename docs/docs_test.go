@@ -78,6 +78,8 @@ func TestImports(t *testing.T) {
 		{"bmv2-tests/lab", "p4/p4rt", "who programs a lab's switch is the caller's business"},
 		{"bmv2-tests/lab/proof", "gvisor.dev/gvisor", "the proof judges frames, whoever sent them"},
 		{"bmv2-tests/lab/proof", "google.golang.org/grpc", "the proof judges frames, whoever programmed the switch"},
+		{"cmd", "github.com/openconfig/gnmic", "it is a client of others, for tests"},
+		{"cmd", "github.com/openconfig/gnmi/client", "it is a client of others, for tests"},
 		{"cmd", "github.com/openconfig/goyang", "who serves a tree has a schema; only tests read YANG"},
 		{"cmd", "bmv2-tests/lab/namespaces", "the binary makes no namespaces: only tests do"},
 		{"p4/softswitch/engine", "google.golang.org/grpc", "the engine runs packets; the server in front of it speaks P4Runtime"},

@@ -143,10 +143,10 @@ func (s *Schema) origin(prefix, path *pb.Path, shown string) (string, error) {
 	}
 }
 
-// hasElement says whether a path is written as before version 0.4 of gNMI.
+// hasElement says whether a path is written as before version 0.4 of gNMI alone: some clients write it both ways.
 func hasElement(p *pb.Path) bool {
 	//lint:ignore SA1019 clients that use it are told so
-	return len(p.GetElement()) > 0
+	return len(p.GetElement()) > 0 && len(p.GetElem()) == 0
 }
 
 // check says what is wrong with the elements of a path, whatever the schema has.

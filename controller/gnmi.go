@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/controller/tree"
 	"github.com/sluicelb/sluice/internal/gnmi"
@@ -59,8 +60,38 @@ func (w watched) Samples(ctx context.Context, t *gnmi.Tree) error {
 	}
 	addPorts(m, sampled.Switches)
 	addCounters(m, sampled.Switches, in.keys)
-	tree.Samples(m, t)
+	tree.Samples(m, countedBy(m, sampled.Switches, in.keys), t)
 	return nil
+}
+
+// countedBy is what the switches of m have counted of its VIPs and backends. keys are the VIPs' by name.
+func countedBy(
+	m *api.GetStatusResponse, sampled map[string]telemetry.Sample, keys map[string]rows.VIPKey,
+) map[string]tree.Counted {
+	all := make(map[string]tree.Counted)
+	for _, sw := range m.Switches {
+		sample, ok := sampled[sw.Name]
+		if !ok || sample.CountersErr != nil {
+			continue
+		}
+		c := tree.Counted{
+			VIPs: make(map[string]*api.PacketCount), Backends: make(map[tree.Backend]*api.PacketCount),
+		}
+		for name, key := range keys {
+			if n, there := sample.Counters.VIP[key]; there {
+				c.VIPs[name] = countMessage(n)
+			}
+		}
+		for _, p := range m.Pools {
+			for _, b := range p.Backends {
+				if n, there := sample.Counters.Backend[rows.BackendID(b.Id)]; there {
+					c.Backends[tree.Backend{Pool: p.Name, Name: b.Name}] = countMessage(n)
+				}
+			}
+		}
+		all[sw.Name] = c
+	}
+	return all
 }
 
 func (w watched) do(ctx context.Context, f func()) error {
@@ -70,7 +101,7 @@ func (w watched) do(ctx context.Context, f func()) error {
 	return nil
 }
 
-// sampledMessage is what of a status goes on changing, and what counters are of.
+// sampledMessage is what of a status goes on changing, and the backends that counters are of.
 func (l *loop) sampledMessage() *api.GetStatusResponse {
 	m := new(api.GetStatusResponse)
 	if !l.reported.IsZero() {
@@ -78,9 +109,6 @@ func (l *loop) sampledMessage() *api.GetStatusResponse {
 	}
 	for _, s := range l.core.Intent().Switches {
 		m.Switches = append(m.Switches, l.switchStatus(s))
-	}
-	for _, v := range l.core.Intent().VIPs {
-		m.Vips = append(m.Vips, &api.VIPStatus{Name: v.Name})
 	}
 	planned := l.core.Stored().Plan
 	for _, p := range l.core.Intent().Pools {

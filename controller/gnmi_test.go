@@ -112,8 +112,8 @@ func TestControllerTree(t *testing.T) {
 	tg.start()
 	until("the switch is back", func() bool { return now["leaf1 state"] == "SYNCED" && now["www state"] == "ACTIVE" })
 	m, err := client.Get(t.Context(), &pb.GetRequest{Encoding: pb.Encoding_PROTO, Path: []*pb.Path{
-		sluicePath("switches", "switch=leaf1", "ports", "port", "state"), sluicePath("vips", "vip=www", "packets"),
-		sluicePath("pools", "pool=web", "backends", "backend=web1", "packets"), sluicePath("controller", "leader"),
+		sluicePath("switches", "switch=leaf1", "ports", "port", "state"), sluicePath("switches", "switch=leaf1", "vips", "vip=www", "packets"),
+		sluicePath("switches", "switch=leaf1", "backends", "backend=web1", "packets"), sluicePath("controller", "leader"),
 	}})
 	if err != nil {
 		t.Fatal(err)

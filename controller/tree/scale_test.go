@@ -15,16 +15,16 @@ import (
 func BenchmarkRead(b *testing.B) {
 	m := new(api.GetStatusResponse)
 	for v := range 4000 {
-		m.Vips = append(m.Vips, &api.VIPStatus{Name: fmt.Sprint("v", v), Address: "10.0.0.1", Packets: new(api.PacketCount)})
+		m.Vips = append(m.Vips, &api.VIPStatus{Name: fmt.Sprint("v", v), Address: "10.0.0.1"})
 	}
 	for p := range 100 {
 		pool := &api.PoolStatus{Name: fmt.Sprint("p", p)}
 		for i := range 100 {
-			pool.Backends = append(pool.Backends, &api.BackendStatus{Name: fmt.Sprint("b", i), Address: "10.0.0.1", Packets: new(api.PacketCount)})
+			pool.Backends = append(pool.Backends, &api.BackendStatus{Name: fmt.Sprint("b", i), Address: "10.0.0.1"})
 		}
 		m.Pools = append(m.Pools, pool)
 	}
-	s := gnmi.New(gnmi.Config{Schema: Schema, Source: source{m}, Lowest: time.Nanosecond})
+	s := gnmi.New(gnmi.Config{Schema: Schema, Source: source{m, nil}, Lowest: time.Nanosecond})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.Get(context.Background(), &pb.GetRequest{Path: []*pb.Path{{Elem: []*pb.PathElem{{Name: "sluice"}, {Name: "controller"}}}}}); err != nil {

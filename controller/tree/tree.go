@@ -18,9 +18,29 @@ var Schema = gnmi.NewSchema(gnmi.Model{Name: "sluice", Organization: "Sluice", V
 // Events fills in what changes by decisions and by what others say: all that a status has without the counters.
 func Events(m *api.GetStatusResponse, t *gnmi.Tree) { fill(m, t, false) }
 
-// Samples fills in what goes on changing. m has the names of VIPs, pools and backends, the switches, and the counters;
-// where there are none, as no switch has told, there are no leaves for them.
-func Samples(m *api.GetStatusResponse, t *gnmi.Tree) { fill(m, t, true) }
+// Counted is what one switch has counted of VIPs and backends. They are told by switch, so that one that is lost does not
+// make a sum fall.
+type Counted struct {
+	VIPs     map[string]*api.PacketCount // by name
+	Backends map[Backend]*api.PacketCount
+}
+
+// Backend names one.
+type Backend struct{ Pool, Name string }
+
+// Samples fills in what goes on changing: m has the switches, with their tallies, and counted what those have counted
+// that have told.
+func Samples(m *api.GetStatusResponse, counted map[string]Counted, t *gnmi.Tree) {
+	fill(m, t, true)
+	for name, c := range counted {
+		for vip, n := range c.VIPs {
+			servedVIPs.fill(t, true, count{vip, n}, name, vip)
+		}
+		for b, n := range c.Backends {
+			servedBackends.fill(t, true, backendCount{b, n}, name, b.Pool, b.Name)
+		}
+	}
+}
 
 func fill(m *api.GetStatusResponse, t *gnmi.Tree, sampled bool) {
 	all.fill(t, sampled, m)
@@ -30,10 +50,10 @@ func fill(m *api.GetStatusResponse, t *gnmi.Tree, sampled bool) {
 			ports.fill(t, sampled, p, s.Name, strconv.FormatUint(uint64(p.Id), 10))
 		}
 		for name, n := range s.Tallies {
-			tallies.fill(t, sampled, tally{name, n}, s.Name, name)
+			tallies.fill(t, sampled, count{name, n}, s.Name, name)
 		}
 		for name, n := range s.Mended {
-			tallies.fill(t, sampled, tally{name, n}, s.Name, name)
+			tallies.fill(t, sampled, count{name, n}, s.Name, name)
 		}
 	}
 	for _, v := range m.Vips {
@@ -52,9 +72,14 @@ func fill(m *api.GetStatusResponse, t *gnmi.Tree, sampled bool) {
 	}
 }
 
-// tally is a count of a switch's.
-type tally struct {
+// count is one of a switch's, by its name.
+type count struct {
 	name  string
+	count *api.PacketCount
+}
+
+type backendCount struct {
+	Backend
 	count *api.PacketCount
 }
 
@@ -123,29 +148,17 @@ func word(v interface{ String() string }, prefix string) string {
 	return strings.TrimPrefix(v.String(), prefix)
 }
 
-func packets(c *api.PacketCount) any {
-	if c == nil {
-		return nil
-	}
-	return c.Packets
-}
-
-func bytes(c *api.PacketCount) any {
-	if c == nil {
-		return nil
-	}
-	return c.Bytes
-}
-
 // The nodes of the schema.
 var (
-	all      = &node[*api.GetStatusResponse]{list: Schema.Root()}
-	switches = &node[*api.SwitchStatus]{list: Schema.Root().List("sluice:sluice/switches/switch", "name")}
-	ports    = &node[*api.PortStatus]{list: switches.list.List("ports/port", "id")}
-	tallies  = &node[tally]{list: switches.list.List("tallies/tally", "name")}
-	vips     = &node[*api.VIPStatus]{list: Schema.Root().List("sluice:sluice/vips/vip", "name")}
-	pools    = &node[*api.PoolStatus]{list: Schema.Root().List("sluice:sluice/pools/pool", "name")}
-	backends = &node[*api.BackendStatus]{list: pools.list.List("backends/backend", "name")}
+	all            = &node[*api.GetStatusResponse]{list: Schema.Root()}
+	switches       = &node[*api.SwitchStatus]{list: Schema.Root().List("sluice:sluice/switches/switch", "name")}
+	ports          = &node[*api.PortStatus]{list: switches.list.List("ports/port", "id")}
+	tallies        = &node[count]{list: switches.list.List("tallies/tally", "name")}
+	servedVIPs     = &node[count]{list: switches.list.List("vips/vip", "name")}
+	servedBackends = &node[backendCount]{list: switches.list.List("backends/backend", "pool", "name")}
+	vips           = &node[*api.VIPStatus]{list: Schema.Root().List("sluice:sluice/vips/vip", "name")}
+	pools          = &node[*api.PoolStatus]{list: Schema.Root().List("sluice:sluice/pools/pool", "name")}
+	backends       = &node[*api.BackendStatus]{list: pools.list.List("backends/backend", "name")}
 )
 
 func init() {
@@ -188,9 +201,18 @@ func init() {
 	ports.sampled("out-pkts", gnmi.Uint64, func(m *api.PortStatus) any { return m.Sent })
 	ports.sampled("out-discards", gnmi.Uint64, func(m *api.PortStatus) any { return m.SentDropped })
 
-	tallies.sampled("name", gnmi.String, func(m tally) any { return m.name })
-	tallies.sampled("packets", gnmi.Uint64, func(m tally) any { return m.count.GetPackets() })
-	tallies.sampled("bytes", gnmi.Uint64, func(m tally) any { return m.count.GetBytes() })
+	tallies.sampled("name", gnmi.String, func(m count) any { return m.name })
+	tallies.sampled("packets", gnmi.Uint64, func(m count) any { return m.count.GetPackets() })
+	tallies.sampled("bytes", gnmi.Uint64, func(m count) any { return m.count.GetBytes() })
+
+	servedVIPs.sampled("name", gnmi.String, func(m count) any { return m.name })
+	servedVIPs.sampled("packets", gnmi.Uint64, func(m count) any { return m.count.GetPackets() })
+	servedVIPs.sampled("bytes", gnmi.Uint64, func(m count) any { return m.count.GetBytes() })
+
+	servedBackends.sampled("pool", gnmi.String, func(m backendCount) any { return m.Pool })
+	servedBackends.sampled("name", gnmi.String, func(m backendCount) any { return m.Name })
+	servedBackends.sampled("packets", gnmi.Uint64, func(m backendCount) any { return m.count.GetPackets() })
+	servedBackends.sampled("bytes", gnmi.Uint64, func(m backendCount) any { return m.count.GetBytes() })
 
 	vips.event("name", gnmi.String, func(m *api.VIPStatus) any { return m.Name })
 	vips.event("address", gnmi.String, func(m *api.VIPStatus) any { return m.Address })
@@ -202,8 +224,6 @@ func init() {
 	vips.event("reason", gnmi.String, func(m *api.VIPStatus) any { return said(m.Reason) })
 	vips.event("load", gnmi.Uint8, func(m *api.VIPStatus) any { return uint64(m.Load) })
 	vips.event("unseen", gnmi.Bool, func(m *api.VIPStatus) any { return m.Unseen })
-	vips.sampled("packets", gnmi.Uint64, func(m *api.VIPStatus) any { return packets(m.Packets) })
-	vips.sampled("bytes", gnmi.Uint64, func(m *api.VIPStatus) any { return bytes(m.Packets) })
 
 	pools.event("name", gnmi.String, func(m *api.PoolStatus) any { return m.Name })
 	pools.event("id", gnmi.Uint32, func(m *api.PoolStatus) any { return uint64(m.Id) })
@@ -239,6 +259,4 @@ func init() {
 	backends.event("drained", gnmi.Bool, func(m *api.BackendStatus) any { return m.Drained })
 	backends.event("drain-forced", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.DrainForced) })
 	backends.event("unwritten", gnmi.Strings, func(m *api.BackendStatus) any { return lines(m.Unwritten) })
-	backends.sampled("packets", gnmi.Uint64, func(m *api.BackendStatus) any { return packets(m.Packets) })
-	backends.sampled("bytes", gnmi.Uint64, func(m *api.BackendStatus) any { return bytes(m.Packets) })
 }

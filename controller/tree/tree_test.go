@@ -28,16 +28,22 @@ func TestYANG(t *testing.T) {
 }
 
 // source serves one status.
-type source struct{ m *api.GetStatusResponse }
+type source struct {
+	m       *api.GetStatusResponse
+	counted map[string]Counted
+}
 
-func (s source) Changed() <-chan struct{}                      { return nil }
-func (s source) Events(_ context.Context, t *gnmi.Tree) error  { Events(s.m, t); return nil }
-func (s source) Samples(_ context.Context, t *gnmi.Tree) error { Samples(s.m, t); return nil }
+func (s source) Changed() <-chan struct{}                     { return nil }
+func (s source) Events(_ context.Context, t *gnmi.Tree) error { Events(s.m, t); return nil }
+func (s source) Samples(_ context.Context, t *gnmi.Tree) error {
+	Samples(s.m, s.counted, t)
+	return nil
+}
 
 // leaves returns all that is served of a status, by path.
-func leaves(t *testing.T, m *api.GetStatusResponse) map[string]*pb.TypedValue {
+func leaves(t *testing.T, m *api.GetStatusResponse, counted map[string]Counted) map[string]*pb.TypedValue {
 	t.Helper()
-	s := gnmi.New(gnmi.Config{Schema: Schema, Source: source{m}, Lowest: time.Second})
+	s := gnmi.New(gnmi.Config{Schema: Schema, Source: source{m, counted}, Lowest: time.Second})
 	r, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{{Origin: "sluice"}}, Encoding: pb.Encoding_PROTO})
 	if err != nil {
 		t.Fatal(err)
@@ -98,12 +104,15 @@ func TestEveryLeaf(t *testing.T) {
 	pool.Backends = []*api.BackendStatus{whole(new(api.BackendStatus))}
 	m.Switches, m.Vips, m.Pools = []*api.SwitchStatus{sw}, []*api.VIPStatus{whole(new(api.VIPStatus))}, []*api.PoolStatus{pool}
 	var want []string
-	keys := strings.NewReplacer("[name]", "[name=text]", "[id]", "[id=1]")
+	counted := map[string]Counted{"text": {
+		VIPs: map[string]*api.PacketCount{"text": {Packets: 1}}, Backends: map[Backend]*api.PacketCount{{"text", "text"}: {Packets: 1}},
+	}}
+	keys := strings.NewReplacer("[pool][name]", "[name=text][pool=text]", "[name]", "[name=text]", "[id]", "[id=1]")
 	for _, l := range Schema.Leaves() {
 		want = append(want, keys.Replace(l.Path()))
 	}
 	slices.Sort(want)
-	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(leaves(t, m)))); diff != "" {
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(leaves(t, m, counted)))); diff != "" {
 		t.Errorf("(-schema +served):\n%s", diff)
 	}
 }
@@ -139,9 +148,9 @@ func TestAbsent(t *testing.T) {
 		StartedAt: timestamppb.New(time.Unix(2, 5)), IntentAppliedAt: timestamppb.New(time.Unix(3, 0)),
 		Vips: []*api.VIPStatus{{Name: "web", State: api.VIPStatus_STATE_NO_BACKEND, Load: 255}},
 		Pools: []*api.PoolStatus{{Name: "web", Backends: []*api.BackendStatus{
-			{Name: "web1", Admin: api.Admin_ADMIN_DRAIN, Packets: &api.PacketCount{Packets: 7}}, {Name: "web1", Reason: "removed"},
+			{Name: "web1", Admin: api.Admin_ADMIN_DRAIN}, {Name: "web1", Reason: "removed"},
 		}}},
-	})
+	}, map[string]Counted{"leaf1": {VIPs: map[string]*api.PacketCount{"web": {Packets: 7}}}, "leaf2": {}})
 	for path, want := range map[string]string{
 		"/sluice/controller/started":         "2000000005",
 		"/sluice/controller/frozen":          "",
@@ -149,11 +158,12 @@ func TestAbsent(t *testing.T) {
 		"/sluice/vips/vip[name=web]/state":   "NO_BACKEND",
 		"/sluice/vips/vip[name=web]/reason":  "",
 		"/sluice/vips/vip[name=web]/load":    "255",
-		"/sluice/vips/vip[name=web]/packets": "",
+
+		"/sluice/switches/switch[name=leaf1]/vips/vip[name=web]/packets": "7",
+		"/sluice/switches/switch[name=leaf2]/vips/vip[name=web]/packets": "",
 
 		"/sluice/pools/pool[name=web]/backends/backend[name=web1]/admin":     "DRAIN",
 		"/sluice/pools/pool[name=web]/backends/backend[name=web1]/reason":    "",
-		"/sluice/pools/pool[name=web]/backends/backend[name=web1]/packets":   "7",
 		"/sluice/pools/pool[name=web]/backends/backend[name=web1]/unwritten": "",
 	} {
 		v, there := got[path]

@@ -34,7 +34,7 @@ var controllerCommand = &cli.Command{
 			"Of several controllers on it one works, the others stand by"},
 		insecureFlag("whoever is on the way to a switch owns it, and on the way to etcd reads and changes the " +
 			"configuration. For those that have no TLS"),
-		&cli.StringSliceFlag{Name: "listen", DefaultText: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API: " +
+		&cli.StringSliceFlag{Name: "listen", DefaultText: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API and of gNMI: " +
 			"unix:/path, https://host:port, or loopback host:port, where every local user may do everything; may be repeated"},
 		allowFlag(controllerRoles...),
 		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; "+

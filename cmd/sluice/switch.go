@@ -29,8 +29,8 @@ var switchCommand = &cli.Command{
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
 	Flags: append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "grpc", DefaultText: rpc.Socket(softswitch.RoleName),
-			Usage: "`ADDRESS` of the P4Runtime server: unix:/path, https://host:port, or loopback host:port, where every " +
-				"local user may do everything; may be repeated"},
+			Usage: "`ADDRESS` of the P4Runtime and gNMI server: unix:/path, https://host:port, or loopback host:port, where " +
+				"every local user may do everything; may be repeated"},
 		allowFlag(switchRoles...),
 		insecureFlag("whoever reaches the P4Runtime server owns the switch"),
 		&cli.Uint64Flag{Name: "device-id", Value: 1, Usage: "`ID` of the device that clients name"},

@@ -27,6 +27,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicelb/sluice/internal/text"
 )
 
 // Source is whose tree it is. Its methods are called by several goroutines. An error is that of who asks: it should be
@@ -58,22 +60,26 @@ const targetDefined = 10 * time.Second
 // Server answers. Any number of goroutines may call it.
 type Server struct {
 	pb.UnimplementedGNMIServer
-	cfg    Config
-	trees  [classes]*cache
-	places chan struct{} // holds a token for each call under way
-	watch  watch
+	cfg   Config
+	trees [classes]*cache
+	watch watch
+	// They hold a token for each call under way: who subscribes and stays keeps nobody from a Get.
+	gets, streams chan struct{}
 }
 
-// mostCalls is how many Gets and subscriptions may be under way.
+// mostCalls is how many Gets may be under way, and as many subscriptions.
 const mostCalls = 64
 
 // New returns a Server.
 func New(cfg Config) *Server {
 	fresh := cfg.Lowest / 10
-	return &Server{cfg: cfg, places: make(chan struct{}, mostCalls), trees: [classes]*cache{
-		event:   newCache(cfg.Schema, event, fresh, cfg.Source.Events),
-		sampled: newCache(cfg.Schema, sampled, fresh, cfg.Source.Samples),
-	}}
+	return &Server{
+		cfg: cfg, gets: make(chan struct{}, mostCalls), streams: make(chan struct{}, mostCalls),
+		trees: [classes]*cache{
+			event:   newCache(cfg.Schema, event, fresh, cfg.Source.Events),
+			sampled: newCache(cfg.Schema, sampled, fresh, cfg.Source.Samples),
+		},
+	}
 }
 
 // Register adds the gNMI service to a gRPC server.
@@ -96,14 +102,14 @@ func (s *Server) Set(context.Context, *pb.SetRequest) (*pb.SetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "gNMI is read-only here: "+s.cfg.ReadOnly)
 }
 
-// enter takes a place for a call, until leave is called.
-func (s *Server) enter() (leave func(), err error) {
+// enter takes a place for a call of a kind, until leave is called.
+func enter(places chan struct{}, kind string) (leave func(), err error) {
 	select {
-	case s.places <- struct{}{}:
-		return func() { <-s.places }, nil
+	case places <- struct{}{}:
+		return func() { <-places }, nil
 	default:
-		return nil, status.Errorf(codes.ResourceExhausted, "%d calls are under way: must be at most %d, "+
-			"Gets and subscriptions", len(s.places), mostCalls)
+		most := cap(places)
+		return nil, status.Errorf(codes.ResourceExhausted, "%d %s are under way: must be at most %d", most, kind, most)
 	}
 }
 
@@ -119,7 +125,7 @@ func (s *Server) models(used []*pb.ModelData) (func(*Leaf) bool, error) {
 		})
 		if !has {
 			return nil, status.Errorf(codes.InvalidArgument, "model %q, version %q, is not served: must be one that "+
-				"Capabilities tells", m.GetName(), m.GetVersion())
+				"Capabilities tells", text.Cut(m.GetName()), text.Cut(m.GetVersion()))
 		}
 		names[m.GetName()] = true
 	}

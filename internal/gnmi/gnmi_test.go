@@ -796,15 +796,20 @@ func TestPlaces(t *testing.T) {
 		for range mostCalls {
 			all = append(all, subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{}, "/none"))
 		}
-		const full = "rpc error: code = ResourceExhausted desc = 64 calls are under way: must be at most 64, Gets and subscriptions"
-		open(t, s).ends("one more", full)
-		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}); err == nil || err.Error() != full {
-			t.Errorf("Get: %v, want %s", err, full)
+		open(t, s).ends("one more", "rpc error: code = ResourceExhausted desc = 64 subscriptions are under way: must be at most 64")
+		get := &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}
+		if _, err := s.Get(t.Context(), get); err != nil {
+			t.Errorf("a Get beside them: %v", err)
 		}
 		all[0].leave()
 		synctest.Wait()
-		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}); err != nil {
-			t.Error(err)
+		subscribe(t, s, pb.SubscriptionList_ONCE, &pb.Subscription{}, "/none").want("one has left", 0, "synced")
+		for range mostCalls {
+			s.gets <- struct{}{} // as slow ones do
+		}
+		const full = "rpc error: code = ResourceExhausted desc = 64 Gets are under way: must be at most 64"
+		if _, err := s.Get(t.Context(), get); err == nil || err.Error() != full {
+			t.Errorf("Get: %v, want %s", err, full)
 		}
 	})
 }

@@ -1,7 +1,9 @@
 package controller_test
 
 import (
+	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,7 +50,9 @@ func sluicePath(elems ...string) *pb.Path {
 func TestControllerTree(t *testing.T) {
 	tg, d, _ := setup(t)
 	client := dialGNMI(t, d.Address(), insecure.NewCredentials())
-	stream, err := client.Subscribe(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := client.Subscribe(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +65,7 @@ func TestControllerTree(t *testing.T) {
 			onChange(sluicePath("pools", "pool", "backends", "backend", "slots")),
 			onChange(sluicePath("vips", "vip", "state")),
 			onChange(sluicePath("switches", "switch", "state")),
+			onChange(sluicePath("controller", "health-connected")),
 		},
 	}}})
 	if err != nil {
@@ -85,8 +90,11 @@ func TestControllerTree(t *testing.T) {
 					}
 				}
 				value := u.Val.GetStringVal()
-				if n, ok := u.Val.GetValue().(*pb.TypedValue_UintVal); ok {
-					value = map[bool]string{true: "some", false: "0"}[n.UintVal > 0]
+				switch v := u.Val.GetValue().(type) {
+				case *pb.TypedValue_UintVal:
+					value = map[bool]string{true: "some", false: "0"}[v.UintVal > 0]
+				case *pb.TypedValue_BoolVal:
+					value = strconv.FormatBool(v.BoolVal)
 				}
 				now[strings.Join(keys, "/")+" "+u.Path.Elem[len(u.Path.Elem)-1].Name] = value
 			}
@@ -94,13 +102,23 @@ func TestControllerTree(t *testing.T) {
 	}
 	until("all is known", func() bool { return now["synced"] != "" })
 	want := map[string]string{
-		"synced": "true", "leaf1 state": "SYNCED", "www state": "ACTIVE",
+		"synced": "true", " health-connected": "false", "leaf1 state": "SYNCED", "www state": "ACTIVE",
 		"web/web1 health": "UNSPECIFIED", "web/web2 health": "UNSPECIFIED", "web/web3 health": "UNSPECIFIED",
 		"web/web1 slots": "some", "web/web2 slots": "some", "web/web3 slots": "some",
 	}
 	if diff := cmp.Diff(want, now); diff != "" {
 		t.Errorf("at first (-want +got):\n%s", diff)
 	}
+	// Neither changes what is told of a VIP, nor what a switch holds.
+	d.verdict("web1", api.Health_HEALTH_UP)
+	until("web1 has a verdict", func() bool { return now["web/web1 health"] == "UP" })
+	checks, err := d.WatchChecks(ctx, new(api.WatchChecksRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until("a healthd watches", func() bool { return now[" health-connected"] == "true" })
+	checks.Close()
+	until("none does", func() bool { return now[" health-connected"] == "false" })
 	d.verdict("web2", api.Health_HEALTH_DOWN)
 	until("web2 is down", func() bool { return now["web/web2 health"] == "DOWN" && now["web/web2 slots"] == "0" })
 	d.verdict("web2", api.Health_HEALTH_UP)

@@ -152,11 +152,11 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 		l.verdict("web2", api.Health_HEALTH_UP)
 		l.connect("leaf2")
 		m := l.web()
-		if m.Moving != 0 || m.Backends[1].Slots != 0 || m.Waiting != 32 || m.WaitingReason != "switch leaf1 is disconnected" {
+		if m.Moving != 0 || m.Backends[1].Slots != 0 || m.Waiting != 32 || m.WaitingReason != "switch leaf1 is disconnected: it is waited for until 2000-01-01 00:21:00 UTC at most" {
 			t.Errorf("web2 returns, leaf1 is away: %v", m)
 		}
 		l.lose("leaf2")
-		if m := l.web(); m.WaitingReason != "switches leaf1, leaf2 are disconnected" || m.Backends[1].Slots != 0 {
+		if m := l.web(); m.WaitingReason != "switch leaf1 is disconnected, switch leaf2 is disconnected" || m.Backends[1].Slots != 0 {
 			t.Errorf("both are away: %v", m)
 		}
 		l.connect("leaf2")
@@ -172,7 +172,7 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 		l.connect("leaf1")
 		l.lose("leaf2")
 		l.admin("web2", plan.Drain)
-		if m := l.web(); m.WaitingReason != "switch leaf2 is disconnected" || m.Moving != 0 {
+		if m := l.web(); m.WaitingReason != "switch leaf2 is disconnected: it is waited for until 2000-01-01 00:32:20 UTC at most" || m.Moving != 0 {
 			t.Errorf("leaf2 is away: %v", m)
 		}
 		l.in(func() {

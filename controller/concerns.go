@@ -126,6 +126,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 		}
 	}
 	add(warning, "pools", held)
+	add(warning, "switches", awaitedConcerns(m))
 	add(warning, "backends", last)
 	if m.Frozen != "" {
 		add(warning, "", []string{"the configuration is frozen: " + m.Frozen})
@@ -150,6 +151,31 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "claims", claimConcerns(m))
 	slices.SortStableFunc(all, func(a, b *api.Concern) int { return cmp.Compare(b.Severity, a.Severity) })
 	return all
+}
+
+// awaitedConcerns tells which pools wait for a switch, and which go on without one.
+func awaitedConcerns(m *api.GetStatusResponse) (list []string) {
+	pools := make(map[string][]string)
+	for _, p := range m.Pools {
+		for _, a := range p.Awaited {
+			if !a.Over && p.Waiting == 0 && p.Moving == 0 {
+				continue // nothing waits
+			}
+			line := awaitedText(a)
+			if len(pools[line]) == 0 {
+				list = append(list, line)
+			}
+			pools[line] = append(pools[line], p.Name)
+		}
+	}
+	for i, line := range list {
+		word := "pool"
+		if len(pools[line]) > 1 {
+			word = "pools"
+		}
+		list[i] = fmt.Sprintf("%s %s: %s", word, text.List(pools[line], core.Few), line)
+	}
+	return list
 }
 
 // lastResorts tells which backends should get no new connection and get them all the same, since the pool has nobody

@@ -105,6 +105,20 @@ func TestConcerns(t *testing.T) {
 				Admin: api.Admin_ADMIN_DRAIN, Enabled: true, Health: api.Health_HEALTH_UP})
 		}, nil},
 		{"no healthd, and no checks", func(m *api.GetStatusResponse) { m.HealthConnected = false; m.Pools[0].Name = "unchecked" }, nil},
+		{"switches that pools wait for", func(m *api.GetStatusResponse) {
+			until := timestamppb.New(now.Add(10 * time.Minute))
+			awaited := []*api.AwaitedSwitch{{Switch: "leaf2", Away: true, Until: until}, {Switch: "leaf3", Until: until}, {Switch: "leaf4"}}
+			m.Pools[0].Awaited, m.Pools[0].Moving = awaited, 1
+			over := []*api.AwaitedSwitch{{Switch: "leaf2", Away: true, Until: ago(time.Second), Over: true}}
+			m.Pools = append(m.Pools,
+				&api.PoolStatus{Name: "mail", Awaited: awaited[:1], Waiting: 1}, &api.PoolStatus{Name: "quiet", Awaited: awaited},
+				&api.PoolStatus{Name: "old", Awaited: over})
+		}, []string{
+			"WARNING pools web, mail: switch leaf2 is disconnected: it is waited for until 2026-11-22 12:10:00 UTC at most",
+			"WARNING pool web: switch leaf3 does not take what it is told: it is waited for until 2026-11-22 12:10:00 UTC at most",
+			"WARNING pool web: switch leaf4 does not take what it is told",
+			"WARNING pool old: switch leaf2 is disconnected: moves go on without it",
+		}},
 		{"frozen", func(m *api.GetStatusResponse) { m.Frozen = "no space left" }, []string{"WARNING the configuration is frozen: no space left"}},
 		{"ports", func(m *api.GetStatusResponse) {
 			p := m.Switches[0].Ports

@@ -44,7 +44,7 @@ func message(e core.Event) *api.Event {
 		}}
 	case core.DrainDone:
 		m.Detail = &api.Event_DrainDone{DrainDone: &api.DrainDone{
-			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Forced: uint32(e.Forced),
+			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Forced: uint32(e.Forced), Without: e.Without,
 		}}
 	case core.StoreChanged:
 		changed := new(api.StoreChanged)
@@ -56,6 +56,14 @@ func message(e core.Event) *api.Event {
 		m.Detail = &api.Event_SlotsAdopted{SlotsAdopted: &api.SlotsAdopted{
 			Switch: e.Switch, Slots: uint32(e.Found.Astray), SlotsTotal: uint32(e.Found.Slots), Unknown: uint32(e.Found.Unknown),
 		}}
+	case core.SwitchOverdue:
+		is := &api.SwitchAwaited{Switch: e.Switch, Away: e.Away}
+		for _, pool := range e.Pools {
+			is.Pools = append(is.Pools, pool.Name)
+		}
+		m.Detail = &api.Event_SwitchAwaited{SwitchAwaited: is}
+	case core.SwitchInLine:
+		m.Detail = &api.Event_SwitchAwaited{SwitchAwaited: &api.SwitchAwaited{Switch: e.Switch, Awaited: true}}
 	default:
 		panic(fmt.Sprintf("no message for %T", e))
 	}

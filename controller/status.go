@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -166,7 +167,10 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 		Name: p.Name, Id: uint32(census.Pool), Generation: uint32(census.Generation), Slots: uint32(census.Slots),
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
-	m.Waiting, m.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name })
+	for _, a := range l.core.Awaited(p, time.Now()) {
+		m.Awaited = append(m.Awaited, &api.AwaitedSwitch{Switch: a.Switch, Away: a.Away, Until: timestampOf(a.Until), Over: a.Over})
+	}
+	m.Waiting, m.WaitingReason = l.waits(m.Awaited, func(w plan.Wait) bool { return w.Pool == p.Name })
 	m.Held = l.core.HeldReason(p, census)
 	for _, v := range l.core.Intent().VIPs {
 		if v.Pool == p.Name {
@@ -189,7 +193,7 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
-		bm.Waiting, bm.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		bm.Waiting, bm.WaitingReason = l.waits(m.Awaited, func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
 		if verdict.Health != plan.Unknown {
 			bm.Since = timestamppb.New(verdict.Since)
 		} else if health[key] == plan.Down {
@@ -200,11 +204,11 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 			bm.UncheckedReason = l.core.Unchecked(key, l.checks.watched(), now)
 		}
 		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), timestampOf(l.core.GraceUntil(key))
-		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.core.Held()
-		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.core.Unwritten(p, share.ID), durationpb.New(p.DrainIdle), uint32(l.core.Forced(key))
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.core.Held(p)
+		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.core.Unwritten(p, b.Name, share.ID), durationpb.New(p.DrainIdle), uint32(l.core.Forced(key))
 		m.Backends = append(m.Backends, bm)
 	}
-	m.Backends = append(m.Backends, l.leaverStatus(p)...)
+	m.Backends = append(m.Backends, l.leaverStatus(p, m.Awaited)...)
 	return m
 }
 
@@ -219,7 +223,7 @@ func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verd
 }
 
 // leaverStatus lists the backends that are removed from the intent and own slots yet.
-func (l *loop) leaverStatus(p config.Pool) (list []*api.BackendStatus) {
+func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list []*api.BackendStatus) {
 	members, shares := l.core.Stored().Plan.Leavers(p.Name)
 	for i, b := range members {
 		share, verdict := shares[i], l.core.Stored().Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
@@ -235,14 +239,15 @@ func (l *loop) leaverStatus(p config.Pool) (list []*api.BackendStatus) {
 		if verdict.Reason != "" {
 			bm.Reason += "; " + verdict.Reason
 		}
-		bm.Waiting, bm.WaitingReason = l.waits(func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		bm.Waiting, bm.WaitingReason = l.waits(awaited, func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
 		list = append(list, bm)
 	}
 	return list
 }
 
-// waits counts the slots that wait, of those that are meant, and says why: "a", or "a (31), b (7)".
-func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
+// waits counts the slots that wait, of those that are meant, and says why: "a", or "a (31), b (7)". awaited are the
+// switches that lag.
+func (l *loop) waits(awaited []*api.AwaitedSwitch, meant func(plan.Wait) bool) (slots uint32, reason string) {
 	counts := make(map[plan.Why]int)
 	for _, w := range l.core.Waits() {
 		if meant(w) {
@@ -253,10 +258,14 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 	var reasons []string
 	for _, why := range slices.Sorted(maps.Keys(counts)) {
 		reason := why.String()
-		if names := l.core.Away(); why == plan.Behind && len(names) == 1 {
-			reason = "switch " + names[0] + " is disconnected"
-		} else if why == plan.Behind && len(names) > 1 {
-			reason = "switches " + text.List(names, core.Few) + " are disconnected"
+		if why == plan.Behind {
+			var who []string
+			for _, a := range awaited {
+				if !a.Over {
+					who = append(who, awaitedText(a))
+				}
+			}
+			reason = cmp.Or(text.List(who, core.Few), reason)
 		}
 		if len(counts) > 1 {
 			reason += fmt.Sprintf(" (%d)", counts[why])
@@ -264,6 +273,21 @@ func (l *loop) waits(meant func(plan.Wait) bool) (slots uint32, reason string) {
 		reasons = append(reasons, reason)
 	}
 	return slots, strings.Join(reasons, ", ")
+}
+
+// awaitedText says for how long moves of a pool wait for a switch.
+func awaitedText(a *api.AwaitedSwitch) string {
+	is := fmt.Sprintf("switch %s does not take what it is told", a.Switch)
+	if a.Away {
+		is = fmt.Sprintf("switch %s is disconnected", a.Switch)
+	}
+	switch {
+	case a.Over:
+		return is + ": moves go on without it"
+	case a.Until == nil:
+		return is
+	}
+	return fmt.Sprintf("%s: it is waited for until %s at most", is, a.Until.AsTime().Format(time.DateTime+" MST"))
 }
 
 // backendStatus is the status of one backend of the intent, without counters.

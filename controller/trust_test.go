@@ -393,7 +393,7 @@ func TestFloorInADrain(t *testing.T) {
 // holds says whether the switch holds what is decided.
 func (l limited) holds() (held bool) {
 	l.t.Helper()
-	l.in(func() { held = l.loop.core.Held() })
+	l.in(func() { held = l.loop.core.Held(l.loop.core.Intent().Pools[0]) })
 	return held
 }
 

@@ -139,6 +139,9 @@ func drainAndWait(
 		if done := e.GetDrainDone(); done.GetPool() == b.Pool && done.GetBackend() == b.Name {
 			b.Slots, b.MovingOut, b.Waiting, b.WaitingReason, b.Drained, b.Unwritten = 0, 0, 0, "", true, nil
 			b.DrainForced = done.Forced
+			for _, name := range done.Without {
+				b.Unwritten = append(b.Unwritten, fmt.Sprintf("switch %s may still send connections there", name))
+			}
 			return b, nil
 		}
 		if changesSlots(e) {
@@ -169,7 +172,7 @@ func waitEnded(ctx context.Context, b *api.BackendStatus, err error) error {
 // changesSlots says whether another number of slots may be left after the event, or for another reason.
 func changesSlots(e *api.Event) bool {
 	return e.GetSlotsMoved() != nil || e.GetSlotsSettled() != nil || e.GetReprogrammed() != nil ||
-		e.GetIntentApplied() != nil
+		e.GetIntentApplied() != nil || e.GetSwitchAwaited() != nil
 }
 
 // findBackend returns what the backend is now.
@@ -192,7 +195,7 @@ func adminText(b *api.BackendStatus) string {
 	name := b.Pool + "/" + b.Name
 	switch {
 	case b.Drained:
-		return name + " is drained: " + drainedText(b)
+		return name + " is drained: " + drainedText(b) + unwrittenText(b)
 	case b.Admin == api.Admin_ADMIN_DRAIN:
 		is := fmt.Sprintf("%s drains: %d slots left, old connections in %d more", name, b.Slots, b.MovingOut)
 		if b.Waiting > 0 {

@@ -1338,7 +1338,9 @@ type PoolStatus struct {
 	WaitingReason string                 `protobuf:"bytes,11,opt,name=waiting_reason,json=waitingReason,proto3" json:"waiting_reason,omitempty"` // why; empty when none waits
 	// Why the open flows of backends that are down stay where they are, beyond their grace: so much fell at once that the
 	// checks themselves are suspect. Empty when that is not so.
-	Held          string `protobuf:"bytes,30,opt,name=held,proto3" json:"held,omitempty"`
+	Held string `protobuf:"bytes,30,opt,name=held,proto3" json:"held,omitempty"`
+	// Switches that lack what was decided and that moves of this pool wait for, or have waited for.
+	Awaited       []*AwaitedSwitch `protobuf:"bytes,31,rep,name=awaited,proto3" json:"awaited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1457,6 +1459,84 @@ func (x *PoolStatus) GetHeld() string {
 	return ""
 }
 
+func (x *PoolStatus) GetAwaited() []*AwaitedSwitch {
+	if x != nil {
+		return x.Awaited
+	}
+	return nil
+}
+
+// AwaitedSwitch is a switch that is away, or connected and does not take what it is told.
+type AwaitedSwitch struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Switch string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Away   bool                   `protobuf:"varint,2,opt,name=away,proto3" json:"away,omitempty"`
+	// When moves go on without it; unset: they do not, as no other switch keeps up.
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// That time has passed. When the switch is back, slots that have settled meanwhile go to their backend there at once.
+	Over          bool `protobuf:"varint,4,opt,name=over,proto3" json:"over,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitedSwitch) Reset() {
+	*x = AwaitedSwitch{}
+	mi := &file_sluice_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitedSwitch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitedSwitch) ProtoMessage() {}
+
+func (x *AwaitedSwitch) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitedSwitch.ProtoReflect.Descriptor instead.
+func (*AwaitedSwitch) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AwaitedSwitch) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *AwaitedSwitch) GetAway() bool {
+	if x != nil {
+		return x.Away
+	}
+	return false
+}
+
+func (x *AwaitedSwitch) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *AwaitedSwitch) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
 type BackendStatus struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Pool            string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -1464,7 +1544,7 @@ type BackendStatus struct {
 	Id              uint32                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
 	Address         string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	Mac             string                 `protobuf:"bytes,5,opt,name=mac,proto3" json:"mac,omitempty"`
-	SwitchPort      uint32                 `protobuf:"varint,6,opt,name=switch_port,json=switchPort,proto3" json:"switch_port,omitempty"`
+	SwitchPort      uint32                 `protobuf:"varint,6,opt,name=switch_port,json=switchPort,proto3" json:"switch_port,omitempty"` // its port on every switch; 0: there is no such one, see switch_ports
 	Weight          uint32                 `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
 	Enabled         bool                   `protobuf:"varint,8,opt,name=enabled,proto3" json:"enabled,omitempty"` // by the intent
 	Admin           Admin                  `protobuf:"varint,9,opt,name=admin,proto3,enum=sluice.v1.Admin" json:"admin,omitempty"`
@@ -1488,16 +1568,18 @@ type BackendStatus struct {
 	// What the switches see that cannot be if this backend's mac and switch_port are right: a line each.
 	Contradictions []string `protobuf:"bytes,40,rep,name=contradictions,proto3" json:"contradictions,omitempty"`
 	// Why what was decided on this backend is not in the switches yet: a line for each switch.
-	Unwritten     []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
-	DrainIdle     *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`        // of its pool: a connection that is silent for so long counts as gone
-	DrainForced   uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"` // slots of its drain that drain_limit ended: connections that were open there broke
+	Unwritten   []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
+	DrainIdle   *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`        // of its pool: a connection that is silent for so long counts as gone
+	DrainForced uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"` // slots of its drain that drain_limit ended: connections that were open there broke
+	// Where switch_port is 0: its port by switch. A switch that is not named learns where it is.
+	SwitchPorts   map[string]uint32 `protobuf:"bytes,44,rep,name=switch_ports,json=switchPorts,proto3" json:"switch_ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BackendStatus) Reset() {
 	*x = BackendStatus{}
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1591,7 @@ func (x *BackendStatus) String() string {
 func (*BackendStatus) ProtoMessage() {}
 
 func (x *BackendStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1604,7 @@ func (x *BackendStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackendStatus.ProtoReflect.Descriptor instead.
 func (*BackendStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{12}
+	return file_sluice_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BackendStatus) GetPool() string {
@@ -1728,6 +1810,13 @@ func (x *BackendStatus) GetDrainForced() uint32 {
 	return 0
 }
 
+func (x *BackendStatus) GetSwitchPorts() map[string]uint32 {
+	if x != nil {
+		return x.SwitchPorts
+	}
+	return nil
+}
+
 // ARPClaim counts the times somebody else answered for a VIP: a real server that does not suppress ARP.
 type ARPClaim struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1748,7 +1837,7 @@ type ARPClaim struct {
 
 func (x *ARPClaim) Reset() {
 	*x = ARPClaim{}
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1849,7 @@ func (x *ARPClaim) String() string {
 func (*ARPClaim) ProtoMessage() {}
 
 func (x *ARPClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1862,7 @@ func (x *ARPClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ARPClaim.ProtoReflect.Descriptor instead.
 func (*ARPClaim) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{13}
+	return file_sluice_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ARPClaim) GetSwitch() string {
@@ -1855,7 +1944,7 @@ type Spoof struct {
 	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`                                  // that they came in by
 	Mac           string                 `protobuf:"bytes,3,opt,name=mac,proto3" json:"mac,omitempty"`                                     // of the sender; with an address that of the last one
 	Station       string                 `protobuf:"bytes,4,opt,name=station,proto3" json:"station,omitempty"`                             // pool/backend, or the name in `stations`, that the MAC, or the address, belongs to
-	StationPort   uint32                 `protobuf:"varint,5,opt,name=station_port,json=stationPort,proto3" json:"station_port,omitempty"` // 0: none, it is the VIPs' MAC
+	StationPort   uint32                 `protobuf:"varint,5,opt,name=station_port,json=stationPort,proto3" json:"station_port,omitempty"` // of the station on that switch; 0: none, it is the VIPs' MAC
 	Frames        uint64                 `protobuf:"varint,6,opt,name=frames,proto3" json:"frames,omitempty"`                              // that the switch told of
 	First         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first,proto3" json:"first,omitempty"`
 	Last          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last,proto3" json:"last,omitempty"`
@@ -1868,7 +1957,7 @@ type Spoof struct {
 
 func (x *Spoof) Reset() {
 	*x = Spoof{}
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1969,7 @@ func (x *Spoof) String() string {
 func (*Spoof) ProtoMessage() {}
 
 func (x *Spoof) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1982,7 @@ func (x *Spoof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spoof.ProtoReflect.Descriptor instead.
 func (*Spoof) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{14}
+	return file_sluice_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Spoof) GetSwitch() string {
@@ -1988,7 +2077,7 @@ type SlotMoves struct {
 
 func (x *SlotMoves) Reset() {
 	*x = SlotMoves{}
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2089,7 @@ func (x *SlotMoves) String() string {
 func (*SlotMoves) ProtoMessage() {}
 
 func (x *SlotMoves) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2102,7 @@ func (x *SlotMoves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotMoves.ProtoReflect.Descriptor instead.
 func (*SlotMoves) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{15}
+	return file_sluice_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SlotMoves) GetPool() string {
@@ -2082,7 +2171,7 @@ type Reprogrammed struct {
 
 func (x *Reprogrammed) Reset() {
 	*x = Reprogrammed{}
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2183,7 @@ func (x *Reprogrammed) String() string {
 func (*Reprogrammed) ProtoMessage() {}
 
 func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2196,7 @@ func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reprogrammed.ProtoReflect.Descriptor instead.
 func (*Reprogrammed) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{16}
+	return file_sluice_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Reprogrammed) GetTime() *timestamppb.Timestamp {
@@ -2216,7 +2305,7 @@ type GetIntentRequest struct {
 
 func (x *GetIntentRequest) Reset() {
 	*x = GetIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2317,7 @@ func (x *GetIntentRequest) String() string {
 func (*GetIntentRequest) ProtoMessage() {}
 
 func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2330,7 @@ func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentRequest.ProtoReflect.Descriptor instead.
 func (*GetIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{17}
+	return file_sluice_proto_rawDescGZIP(), []int{18}
 }
 
 type GetIntentResponse struct {
@@ -2255,7 +2344,7 @@ type GetIntentResponse struct {
 
 func (x *GetIntentResponse) Reset() {
 	*x = GetIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2356,7 @@ func (x *GetIntentResponse) String() string {
 func (*GetIntentResponse) ProtoMessage() {}
 
 func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2369,7 @@ func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentResponse.ProtoReflect.Descriptor instead.
 func (*GetIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{18}
+	return file_sluice_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetIntentResponse) GetYaml() string {
@@ -2317,7 +2406,7 @@ type ApplyIntentRequest struct {
 
 func (x *ApplyIntentRequest) Reset() {
 	*x = ApplyIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2418,7 @@ func (x *ApplyIntentRequest) String() string {
 func (*ApplyIntentRequest) ProtoMessage() {}
 
 func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2431,7 @@ func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentRequest.ProtoReflect.Descriptor instead.
 func (*ApplyIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{19}
+	return file_sluice_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ApplyIntentRequest) GetYaml() string {
@@ -2376,7 +2465,7 @@ type ApplyIntentResponse struct {
 
 func (x *ApplyIntentResponse) Reset() {
 	*x = ApplyIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +2477,7 @@ func (x *ApplyIntentResponse) String() string {
 func (*ApplyIntentResponse) ProtoMessage() {}
 
 func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +2490,7 @@ func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentResponse.ProtoReflect.Descriptor instead.
 func (*ApplyIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{20}
+	return file_sluice_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyIntentResponse) GetRevision() int64 {
@@ -2431,7 +2520,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2532,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2545,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{21}
+	return file_sluice_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Problem) GetFile() string {
@@ -2496,7 +2585,7 @@ type ListBackendsRequest struct {
 
 func (x *ListBackendsRequest) Reset() {
 	*x = ListBackendsRequest{}
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2597,7 @@ func (x *ListBackendsRequest) String() string {
 func (*ListBackendsRequest) ProtoMessage() {}
 
 func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2610,7 @@ func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
 func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{22}
+	return file_sluice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBackendsRequest) GetPool() string {
@@ -2540,7 +2629,7 @@ type ListBackendsResponse struct {
 
 func (x *ListBackendsResponse) Reset() {
 	*x = ListBackendsResponse{}
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2641,7 @@ func (x *ListBackendsResponse) String() string {
 func (*ListBackendsResponse) ProtoMessage() {}
 
 func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2654,7 @@ func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
 func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{23}
+	return file_sluice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListBackendsResponse) GetBackends() []*BackendStatus {
@@ -2586,7 +2675,7 @@ type SetBackendAdminRequest struct {
 
 func (x *SetBackendAdminRequest) Reset() {
 	*x = SetBackendAdminRequest{}
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2687,7 @@ func (x *SetBackendAdminRequest) String() string {
 func (*SetBackendAdminRequest) ProtoMessage() {}
 
 func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2700,7 @@ func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminRequest.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{24}
+	return file_sluice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetBackendAdminRequest) GetPool() string {
@@ -2644,7 +2733,7 @@ type SetBackendAdminResponse struct {
 
 func (x *SetBackendAdminResponse) Reset() {
 	*x = SetBackendAdminResponse{}
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2745,7 @@ func (x *SetBackendAdminResponse) String() string {
 func (*SetBackendAdminResponse) ProtoMessage() {}
 
 func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2758,7 @@ func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminResponse.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{25}
+	return file_sluice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetBackendAdminResponse) GetBackend() *BackendStatus {
@@ -2688,7 +2777,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2789,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2802,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{26}
+	return file_sluice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchEventsRequest) GetRecent() uint32 {
@@ -2747,6 +2836,7 @@ type Event struct {
 	//	*Event_StationsFull
 	//	*Event_Healthd
 	//	*Event_SlotsAdopted
+	//	*Event_SwitchAwaited
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2754,7 +2844,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2856,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2869,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{27}
+	return file_sluice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -2954,6 +3044,15 @@ func (x *Event) GetSlotsAdopted() *SlotsAdopted {
 	return nil
 }
 
+func (x *Event) GetSwitchAwaited() *SwitchAwaited {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_SwitchAwaited); ok {
+			return x.SwitchAwaited
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -3022,6 +3121,10 @@ type Event_SlotsAdopted struct {
 	SlotsAdopted *SlotsAdopted `protobuf:"bytes,70,opt,name=slots_adopted,json=slotsAdopted,proto3,oneof"`
 }
 
+type Event_SwitchAwaited struct {
+	SwitchAwaited *SwitchAwaited `protobuf:"bytes,71,opt,name=switch_awaited,json=switchAwaited,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -3054,6 +3157,8 @@ func (*Event_Healthd) isEvent_Detail() {}
 
 func (*Event_SlotsAdopted) isEvent_Detail() {}
 
+func (*Event_SwitchAwaited) isEvent_Detail() {}
+
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -3067,7 +3172,7 @@ type VerdictChanged struct {
 
 func (x *VerdictChanged) Reset() {
 	*x = VerdictChanged{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3079,7 +3184,7 @@ func (x *VerdictChanged) String() string {
 func (*VerdictChanged) ProtoMessage() {}
 
 func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3092,7 +3197,7 @@ func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChanged.ProtoReflect.Descriptor instead.
 func (*VerdictChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *VerdictChanged) GetPool() string {
@@ -3144,7 +3249,7 @@ type SlotsMoved struct {
 
 func (x *SlotsMoved) Reset() {
 	*x = SlotsMoved{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3261,7 @@ func (x *SlotsMoved) String() string {
 func (*SlotsMoved) ProtoMessage() {}
 
 func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3274,7 @@ func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsMoved.ProtoReflect.Descriptor instead.
 func (*SlotsMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SlotsMoved) GetCause() string {
@@ -3220,7 +3325,7 @@ type SlotsSettled struct {
 
 func (x *SlotsSettled) Reset() {
 	*x = SlotsSettled{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3337,7 @@ func (x *SlotsSettled) String() string {
 func (*SlotsSettled) ProtoMessage() {}
 
 func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3350,7 @@ func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsSettled.ProtoReflect.Descriptor instead.
 func (*SlotsSettled) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SlotsSettled) GetPool() string {
@@ -3288,7 +3393,7 @@ type PoolHeld struct {
 
 func (x *PoolHeld) Reset() {
 	*x = PoolHeld{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3405,7 @@ func (x *PoolHeld) String() string {
 func (*PoolHeld) ProtoMessage() {}
 
 func (x *PoolHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3418,7 @@ func (x *PoolHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolHeld.ProtoReflect.Descriptor instead.
 func (*PoolHeld) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PoolHeld) GetPool() string {
@@ -3343,7 +3448,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +3460,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +3473,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -3415,7 +3520,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +3532,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +3545,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -3461,7 +3566,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3473,7 +3578,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3486,7 +3591,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -3514,14 +3619,15 @@ type DrainDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
-	Forced        uint32                 `protobuf:"varint,40,opt,name=forced,proto3" json:"forced,omitempty"` // slots that drain_limit ended
+	Forced        uint32                 `protobuf:"varint,40,opt,name=forced,proto3" json:"forced,omitempty"`  // slots that drain_limit ended
+	Without       []string               `protobuf:"bytes,41,rep,name=without,proto3" json:"without,omitempty"` // switches that were not waited for: they may still send connections there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3533,7 +3639,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3546,7 +3652,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -3570,6 +3676,82 @@ func (x *DrainDone) GetForced() uint32 {
 	return 0
 }
 
+func (x *DrainDone) GetWithout() []string {
+	if x != nil {
+		return x.Without
+	}
+	return nil
+}
+
+// SwitchAwaited says that moves of pools go on without a switch that lacks what was decided, or wait for it as before.
+type SwitchAwaited struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Awaited       bool                   `protobuf:"varint,2,opt,name=awaited,proto3" json:"awaited,omitempty"` // it holds what was decided again
+	Away          bool                   `protobuf:"varint,3,opt,name=away,proto3" json:"away,omitempty"`       // or it is connected, and does not take what it is told
+	Pools         []string               `protobuf:"bytes,4,rep,name=pools,proto3" json:"pools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchAwaited) Reset() {
+	*x = SwitchAwaited{}
+	mi := &file_sluice_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchAwaited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchAwaited) ProtoMessage() {}
+
+func (x *SwitchAwaited) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchAwaited.ProtoReflect.Descriptor instead.
+func (*SwitchAwaited) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SwitchAwaited) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *SwitchAwaited) GetAwaited() bool {
+	if x != nil {
+		return x.Awaited
+	}
+	return false
+}
+
+func (x *SwitchAwaited) GetAway() bool {
+	if x != nil {
+		return x.Away
+	}
+	return false
+}
+
+func (x *SwitchAwaited) GetPools() []string {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
 // HealthdChanged says that somebody watches the checks again, or nobody does any more.
 type HealthdChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3580,7 +3762,7 @@ type HealthdChanged struct {
 
 func (x *HealthdChanged) Reset() {
 	*x = HealthdChanged{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3774,7 @@ func (x *HealthdChanged) String() string {
 func (*HealthdChanged) ProtoMessage() {}
 
 func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +3787,7 @@ func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthdChanged.ProtoReflect.Descriptor instead.
 func (*HealthdChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *HealthdChanged) GetConnected() bool {
@@ -3625,7 +3807,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +3819,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +3832,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -3681,7 +3863,7 @@ type SlotsAdopted struct {
 
 func (x *SlotsAdopted) Reset() {
 	*x = SlotsAdopted{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3875,7 @@ func (x *SlotsAdopted) String() string {
 func (*SlotsAdopted) ProtoMessage() {}
 
 func (x *SlotsAdopted) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3888,7 @@ func (x *SlotsAdopted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsAdopted.ProtoReflect.Descriptor instead.
 func (*SlotsAdopted) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SlotsAdopted) GetSwitch() string {
@@ -3752,7 +3934,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3764,7 +3946,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3777,7 +3959,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -3843,7 +4025,7 @@ type StationsFull struct {
 
 func (x *StationsFull) Reset() {
 	*x = StationsFull{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3855,7 +4037,7 @@ func (x *StationsFull) String() string {
 func (*StationsFull) ProtoMessage() {}
 
 func (x *StationsFull) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3868,7 +4050,7 @@ func (x *StationsFull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationsFull.ProtoReflect.Descriptor instead.
 func (*StationsFull) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StationsFull) GetSwitch() string {
@@ -3914,7 +4096,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3926,7 +4108,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3939,7 +4121,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 // Checks is everything healthd has to watch.
@@ -3953,7 +4135,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3965,7 +4147,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3978,7 +4160,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -4007,7 +4189,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4019,7 +4201,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4032,7 +4214,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{43}
+	return file_sluice_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -4066,7 +4248,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4260,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4273,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{44}
+	return file_sluice_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -4128,7 +4310,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[45]
+	mi := &file_sluice_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4140,7 +4322,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[45]
+	mi := &file_sluice_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4153,7 +4335,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{45}
+	return file_sluice_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Check) GetType() string {
@@ -4254,7 +4436,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[46]
+	mi := &file_sluice_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4266,7 +4448,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[46]
+	mi := &file_sluice_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4279,7 +4461,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{46}
+	return file_sluice_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Verdict) GetPool() string {
@@ -4340,7 +4522,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[47]
+	mi := &file_sluice_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4352,7 +4534,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[47]
+	mi := &file_sluice_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4365,7 +4547,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{47}
+	return file_sluice_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -4406,7 +4588,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[48]
+	mi := &file_sluice_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4418,7 +4600,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[48]
+	mi := &file_sluice_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4431,7 +4613,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{48}
+	return file_sluice_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -4563,7 +4745,7 @@ const file_sluice_proto_rawDesc = "" +
 	"liveWeight\x12!\n" +
 	"\ftotal_weight\x18\v \x01(\rR\vtotalWeight\x12\x12\n" +
 	"\x04load\x18\f \x01(\rR\x04load\x12\x16\n" +
-	"\x06unseen\x18\r \x01(\bR\x06unseen\"\xcf\x02\n" +
+	"\x06unseen\x18\r \x01(\bR\x06unseen\"\x83\x03\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -4580,7 +4762,13 @@ const file_sluice_proto_rawDesc = "" +
 	"\awaiting\x18\n" +
 	" \x01(\rR\awaiting\x12%\n" +
 	"\x0ewaiting_reason\x18\v \x01(\tR\rwaitingReason\x12\x12\n" +
-	"\x04held\x18\x1e \x01(\tR\x04held\"\xe3\a\n" +
+	"\x04held\x18\x1e \x01(\tR\x04held\x122\n" +
+	"\aawaited\x18\x1f \x03(\v2\x18.sluice.v1.AwaitedSwitchR\aawaited\"\x81\x01\n" +
+	"\rAwaitedSwitch\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
+	"\x04away\x18\x02 \x01(\bR\x04away\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\"\xf1\b\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -4616,7 +4804,11 @@ const file_sluice_proto_rawDesc = "" +
 	"\tunwritten\x18) \x03(\tR\tunwritten\x128\n" +
 	"\n" +
 	"drain_idle\x18* \x01(\v2\x19.google.protobuf.DurationR\tdrainIdle\x12!\n" +
-	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\"\xab\x02\n" +
+	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\x12L\n" +
+	"\fswitch_ports\x18, \x03(\v2).sluice.v1.BackendStatus.SwitchPortsEntryR\vswitchPorts\x1a>\n" +
+	"\x10SwitchPortsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xab\x02\n" +
 	"\bARPClaim\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x1f\n" +
 	"\vvip_address\x18\x02 \x01(\tR\n" +
@@ -4699,7 +4891,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xef\a\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xb2\b\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -4722,7 +4914,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x05spoof\x18< \x01(\v2\x10.sluice.v1.SpoofH\x00R\x05spoof\x12>\n" +
 	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFull\x125\n" +
 	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthd\x12>\n" +
-	"\rslots_adopted\x18F \x01(\v2\x17.sluice.v1.SlotsAdoptedH\x00R\fslotsAdoptedB\b\n" +
+	"\rslots_adopted\x18F \x01(\v2\x17.sluice.v1.SlotsAdoptedH\x00R\fslotsAdopted\x12A\n" +
+	"\x0eswitch_awaited\x18G \x01(\v2\x18.sluice.v1.SwitchAwaitedH\x00R\rswitchAwaitedB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -4759,11 +4952,17 @@ const file_sluice_proto_rawDesc = "" +
 	"\fAdminChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12&\n" +
-	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"Q\n" +
+	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"k\n" +
 	"\tDrainDone\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x16\n" +
-	"\x06forced\x18( \x01(\rR\x06forced\".\n" +
+	"\x06forced\x18( \x01(\rR\x06forced\x12\x18\n" +
+	"\awithout\x18) \x03(\tR\awithout\"k\n" +
+	"\rSwitchAwaited\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x18\n" +
+	"\aawaited\x18\x02 \x01(\bR\aawaited\x12\x12\n" +
+	"\x04away\x18\x03 \x01(\bR\x04away\x12\x14\n" +
+	"\x05pools\x18\x04 \x03(\tR\x05pools\".\n" +
 	"\x0eHealthdChanged\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\"<\n" +
 	"\fStoreChanged\x12\x16\n" +
@@ -4865,7 +5064,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -4884,150 +5083,157 @@ var file_sluice_proto_goTypes = []any{
 	(*VIPs)(nil),                    // 14: sluice.v1.VIPs
 	(*VIP)(nil),                     // 15: sluice.v1.VIP
 	(*PoolStatus)(nil),              // 16: sluice.v1.PoolStatus
-	(*BackendStatus)(nil),           // 17: sluice.v1.BackendStatus
-	(*ARPClaim)(nil),                // 18: sluice.v1.ARPClaim
-	(*Spoof)(nil),                   // 19: sluice.v1.Spoof
-	(*SlotMoves)(nil),               // 20: sluice.v1.SlotMoves
-	(*Reprogrammed)(nil),            // 21: sluice.v1.Reprogrammed
-	(*GetIntentRequest)(nil),        // 22: sluice.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),       // 23: sluice.v1.GetIntentResponse
-	(*ApplyIntentRequest)(nil),      // 24: sluice.v1.ApplyIntentRequest
-	(*ApplyIntentResponse)(nil),     // 25: sluice.v1.ApplyIntentResponse
-	(*Problem)(nil),                 // 26: sluice.v1.Problem
-	(*ListBackendsRequest)(nil),     // 27: sluice.v1.ListBackendsRequest
-	(*ListBackendsResponse)(nil),    // 28: sluice.v1.ListBackendsResponse
-	(*SetBackendAdminRequest)(nil),  // 29: sluice.v1.SetBackendAdminRequest
-	(*SetBackendAdminResponse)(nil), // 30: sluice.v1.SetBackendAdminResponse
-	(*WatchEventsRequest)(nil),      // 31: sluice.v1.WatchEventsRequest
-	(*Event)(nil),                   // 32: sluice.v1.Event
-	(*VerdictChanged)(nil),          // 33: sluice.v1.VerdictChanged
-	(*SlotsMoved)(nil),              // 34: sluice.v1.SlotsMoved
-	(*SlotsSettled)(nil),            // 35: sluice.v1.SlotsSettled
-	(*PoolHeld)(nil),                // 36: sluice.v1.PoolHeld
-	(*SwitchChanged)(nil),           // 37: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 38: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 39: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 40: sluice.v1.DrainDone
-	(*HealthdChanged)(nil),          // 41: sluice.v1.HealthdChanged
-	(*StoreChanged)(nil),            // 42: sluice.v1.StoreChanged
-	(*SlotsAdopted)(nil),            // 43: sluice.v1.SlotsAdopted
-	(*StationMoved)(nil),            // 44: sluice.v1.StationMoved
-	(*StationsFull)(nil),            // 45: sluice.v1.StationsFull
-	(*WatchChecksRequest)(nil),      // 46: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 47: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 48: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 49: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 50: sluice.v1.Check
-	(*Verdict)(nil),                 // 51: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 52: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 53: sluice.v1.ReportVerdictsResponse
-	nil,                             // 54: sluice.v1.SwitchStatus.TalliesEntry
-	nil,                             // 55: sluice.v1.SwitchStatus.MendedEntry
-	(*timestamppb.Timestamp)(nil),   // 56: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 57: google.protobuf.Duration
+	(*AwaitedSwitch)(nil),           // 17: sluice.v1.AwaitedSwitch
+	(*BackendStatus)(nil),           // 18: sluice.v1.BackendStatus
+	(*ARPClaim)(nil),                // 19: sluice.v1.ARPClaim
+	(*Spoof)(nil),                   // 20: sluice.v1.Spoof
+	(*SlotMoves)(nil),               // 21: sluice.v1.SlotMoves
+	(*Reprogrammed)(nil),            // 22: sluice.v1.Reprogrammed
+	(*GetIntentRequest)(nil),        // 23: sluice.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),       // 24: sluice.v1.GetIntentResponse
+	(*ApplyIntentRequest)(nil),      // 25: sluice.v1.ApplyIntentRequest
+	(*ApplyIntentResponse)(nil),     // 26: sluice.v1.ApplyIntentResponse
+	(*Problem)(nil),                 // 27: sluice.v1.Problem
+	(*ListBackendsRequest)(nil),     // 28: sluice.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 29: sluice.v1.ListBackendsResponse
+	(*SetBackendAdminRequest)(nil),  // 30: sluice.v1.SetBackendAdminRequest
+	(*SetBackendAdminResponse)(nil), // 31: sluice.v1.SetBackendAdminResponse
+	(*WatchEventsRequest)(nil),      // 32: sluice.v1.WatchEventsRequest
+	(*Event)(nil),                   // 33: sluice.v1.Event
+	(*VerdictChanged)(nil),          // 34: sluice.v1.VerdictChanged
+	(*SlotsMoved)(nil),              // 35: sluice.v1.SlotsMoved
+	(*SlotsSettled)(nil),            // 36: sluice.v1.SlotsSettled
+	(*PoolHeld)(nil),                // 37: sluice.v1.PoolHeld
+	(*SwitchChanged)(nil),           // 38: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 39: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 40: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 41: sluice.v1.DrainDone
+	(*SwitchAwaited)(nil),           // 42: sluice.v1.SwitchAwaited
+	(*HealthdChanged)(nil),          // 43: sluice.v1.HealthdChanged
+	(*StoreChanged)(nil),            // 44: sluice.v1.StoreChanged
+	(*SlotsAdopted)(nil),            // 45: sluice.v1.SlotsAdopted
+	(*StationMoved)(nil),            // 46: sluice.v1.StationMoved
+	(*StationsFull)(nil),            // 47: sluice.v1.StationsFull
+	(*WatchChecksRequest)(nil),      // 48: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 49: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 50: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 51: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 52: sluice.v1.Check
+	(*Verdict)(nil),                 // 53: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 54: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 55: sluice.v1.ReportVerdictsResponse
+	nil,                             // 56: sluice.v1.SwitchStatus.TalliesEntry
+	nil,                             // 57: sluice.v1.SwitchStatus.MendedEntry
+	nil,                             // 58: sluice.v1.BackendStatus.SwitchPortsEntry
+	(*timestamppb.Timestamp)(nil),   // 59: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 60: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	56, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	56, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	56, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	56, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	59, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	59, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	59, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	59, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	8,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
 	12, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
 	16, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
-	18, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
-	21, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	19, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
+	19, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
+	22, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	20, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
 	7,  // 10: sluice.v1.GetStatusResponse.concerns:type_name -> sluice.v1.Concern
 	2,  // 11: sluice.v1.Concern.severity:type_name -> sluice.v1.Concern.Severity
 	3,  // 12: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	56, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	59, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
 	10, // 14: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	54, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	56, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
 	9,  // 16: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
-	55, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
-	56, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
+	57, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
+	59, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
 	4,  // 19: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
 	11, // 20: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
 	15, // 21: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
 	4,  // 22: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	17, // 23: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 24: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 25: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	56, // 26: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	11, // 27: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	56, // 28: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	56, // 29: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	57, // 30: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
-	56, // 31: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	56, // 32: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	56, // 33: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
-	56, // 34: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
-	56, // 35: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	56, // 36: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	56, // 37: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	20, // 38: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	56, // 39: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	17, // 40: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 41: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	17, // 42: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	56, // 43: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	33, // 44: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	34, // 45: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	21, // 46: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	18, // 47: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	37, // 48: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	38, // 49: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	39, // 50: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	40, // 51: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	35, // 52: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	42, // 53: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	44, // 54: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	36, // 55: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
-	19, // 56: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
-	45, // 57: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
-	41, // 58: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
-	43, // 59: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
-	0,  // 60: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	56, // 61: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	20, // 62: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	3,  // 63: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 64: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	48, // 65: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	49, // 66: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	50, // 67: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	57, // 68: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	57, // 69: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	57, // 70: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	57, // 71: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 72: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	56, // 73: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	56, // 74: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	51, // 75: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	11, // 76: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	11, // 77: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
-	5,  // 78: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	22, // 79: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	24, // 80: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	27, // 81: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	29, // 82: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	31, // 83: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	13, // 84: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	46, // 85: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	52, // 86: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	6,  // 87: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	23, // 88: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	25, // 89: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	28, // 90: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	30, // 91: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	32, // 92: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	14, // 93: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	47, // 94: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	53, // 95: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	87, // [87:96] is the sub-list for method output_type
-	78, // [78:87] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	18, // 23: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	17, // 24: sluice.v1.PoolStatus.awaited:type_name -> sluice.v1.AwaitedSwitch
+	59, // 25: sluice.v1.AwaitedSwitch.until:type_name -> google.protobuf.Timestamp
+	1,  // 26: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 27: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	59, // 28: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	11, // 29: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	59, // 30: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	59, // 31: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	60, // 32: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	58, // 33: sluice.v1.BackendStatus.switch_ports:type_name -> sluice.v1.BackendStatus.SwitchPortsEntry
+	59, // 34: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	59, // 35: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	59, // 36: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	59, // 37: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	59, // 38: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	59, // 39: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	59, // 40: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	21, // 41: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	59, // 42: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	18, // 43: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 44: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	18, // 45: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	59, // 46: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	34, // 47: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	35, // 48: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	22, // 49: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	19, // 50: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	38, // 51: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	39, // 52: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	40, // 53: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	41, // 54: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	36, // 55: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	44, // 56: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	46, // 57: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	37, // 58: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	20, // 59: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
+	47, // 60: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	43, // 61: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	45, // 62: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
+	42, // 63: sluice.v1.Event.switch_awaited:type_name -> sluice.v1.SwitchAwaited
+	0,  // 64: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	59, // 65: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	21, // 66: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 67: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 68: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	50, // 69: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	51, // 70: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	52, // 71: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	60, // 72: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	60, // 73: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	60, // 74: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	60, // 75: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 76: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	59, // 77: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	59, // 78: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	53, // 79: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 80: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 81: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 82: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	23, // 83: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	25, // 84: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	28, // 85: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	30, // 86: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	32, // 87: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 88: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	48, // 89: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	54, // 90: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 91: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	24, // 92: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	26, // 93: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	29, // 94: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	31, // 95: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	33, // 96: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 97: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	49, // 98: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	55, // 99: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	91, // [91:100] is the sub-list for method output_type
+	82, // [82:91] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -5035,7 +5241,7 @@ func file_sluice_proto_init() {
 	if File_sluice_proto != nil {
 		return
 	}
-	file_sluice_proto_msgTypes[27].OneofWrappers = []any{
+	file_sluice_proto_msgTypes[28].OneofWrappers = []any{
 		(*Event_Verdict)(nil),
 		(*Event_SlotsMoved)(nil),
 		(*Event_Reprogrammed)(nil),
@@ -5052,6 +5258,7 @@ func file_sluice_proto_init() {
 		(*Event_StationsFull)(nil),
 		(*Event_Healthd)(nil),
 		(*Event_SlotsAdopted)(nil),
+		(*Event_SwitchAwaited)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5059,7 +5266,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   51,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -45,6 +45,7 @@ type Core struct {
 	authors  authors
 	doubts   map[plan.BackendKey]doubt // backends that cannot be asked
 	present  map[string]bool           // healthds that were told of, by name
+	served   time.Time                 // since when some switch keeps up, zero: none does
 
 	frozen    error      // why the store does not have what is decided
 	saving    bool       // a Save is under way
@@ -136,6 +137,7 @@ func New(stored Stored, now time.Time) *Core {
 // for the store, only Saved and Passed may come; after a Stop nothing may.
 func (c *Core) Step(now time.Time, in Input) []Effect {
 	c.now = now
+	c.pace()
 	before := c.decided
 	if c.candidate != nil {
 		switch in := in.(type) {
@@ -163,6 +165,7 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 		c.advance()
 		c.commit(false, before)
 	}
+	c.pace()
 	if c.candidate == nil && !c.over && c.intent != nil {
 		c.tellVIPs()
 	}
@@ -342,6 +345,7 @@ func (c *Core) advance() {
 	c.decideMeetings()
 	c.forgetRetired()
 	c.tellAuthors()
+	c.await()
 	c.limit()
 	c.tellDrained()
 }

@@ -223,7 +223,8 @@ func (e AdminChanged) Lines() []Log {
 // DrainDone says what is known: a switch has no table of connections, and hears nothing of those that are silent.
 type DrainDone struct {
 	Backend plan.BackendKey
-	Forced  int // slots whose moves drain_limit ended
+	Forced  int      // slots whose moves drain_limit ended
+	Without []string // switches that were not waited for: they may still send connections there
 }
 
 func (e DrainDone) Text() string {
@@ -231,6 +232,10 @@ func (e DrainDone) Text() string {
 	if e.Forced > 0 {
 		is = fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, "+
 			"which broke", e.Forced)
+	}
+	if len(e.Without) > 0 {
+		is += fmt.Sprintf("; but %s may still send connections there, as what was decided is not written to it",
+			text.List(e.Without, Few))
 	}
 	return fmt.Sprintf("%v is drained: %s", e.Backend, is)
 }
@@ -280,6 +285,48 @@ func (e SlotsAdopted) Lines() []Log {
 	return warn("the store is older than a switch, or was not written to it: "+
 		"open connections stay where the switch has them",
 		"switch", e.Switch, "slots", e.Found.Astray, "of", e.Found.Slots, "unknown_backends", e.Found.Unknown)
+}
+
+// SwitchOverdue: moves of pools go on without a switch that lacks what was decided.
+type SwitchOverdue struct {
+	Switch string
+	Away   bool          // or it is connected, and does not take what it is told
+	For    time.Duration // that it has lacked it
+	Pools  []config.Pool
+}
+
+func (e SwitchOverdue) Text() string {
+	is := "has not taken what was decided"
+	if e.Away {
+		is = "is away"
+	}
+	return fmt.Sprintf("switch %s %s for %v: moves of %s go on without it. When it is back, slots that have settled "+
+		"meanwhile go to their new backend there at once, and connections that it had to another break",
+		e.Switch, is, e.For, e.pools())
+}
+
+func (e SwitchOverdue) Lines() []Log {
+	return warn("moves go on without a switch that lacks what was decided for longer than drain_limit",
+		"switch", e.Switch, "away", e.Away, "for", e.For, "pools", e.pools())
+}
+
+func (e SwitchOverdue) pools() string {
+	var names []string
+	for _, pool := range e.Pools {
+		names = append(names, pool.Name)
+	}
+	return text.List(names, Few)
+}
+
+// SwitchInLine: a switch that moves went on without holds what was decided.
+type SwitchInLine struct{ Switch string }
+
+func (e SwitchInLine) Text() string {
+	return fmt.Sprintf("switch %s holds what was decided again: moves wait for it as before", e.Switch)
+}
+
+func (e SwitchInLine) Lines() []Log {
+	return info("a switch that moves went on without holds what was decided again", "switch", e.Switch)
 }
 
 func joinKeys(keys []plan.BackendKey) string {

@@ -52,7 +52,7 @@ func (c *Core) adopt(intent *config.Intent, next Stored) error {
 	maps.DeleteFunc(c.drained, func(key plan.BackendKey, _ bool) bool { return c.stored.Admin[key] != plan.Drain })
 	maps.DeleteFunc(c.forced, func(key plan.BackendKey, _ int) bool { return c.stored.Admin[key] != plan.Drain })
 	c.syncSwitches()
-	if len(c.waiting) > 0 && !hold(c.views, c.sequence) {
+	if c.mayGoOn() {
 		c.goOn() // a switch that others waited for is gone
 	}
 	return nil

@@ -9,25 +9,33 @@ import (
 // limits knows since when moves last. The plan knows no time, and what is not stored counts anew after
 // a restart of the controller: a move may then last for up to another drain_limit.
 type limits struct {
-	since  map[uint32]time.Time    // by epoch, from when the connected switches held its moves
+	since  map[moves]time.Time     // from when the connected switches held them
 	epochs map[*plan.Pool][]uint32 // that are alive there; pools are never modified
 }
 
-// look brings l in line with st. Epochs that are new to it begin now, unless the switches lack them.
-func (l *limits) look(st plan.State, held bool, now time.Time) {
+// moves are those of a pool that have begun together.
+type moves struct {
+	pool  string
+	epoch uint32
+}
+
+// look brings l in line with st. Moves that are new to it begin now, unless the switches lack them: held says of which
+// pools they do not.
+func (l *limits) look(st plan.State, held map[string]bool, now time.Time) {
 	epochs := make(map[*plan.Pool][]uint32, len(st.Pools))
-	since := make(map[uint32]time.Time)
-	for _, p := range st.Pools {
+	since := make(map[moves]time.Time)
+	for name, p := range st.Pools {
 		alive, ok := l.epochs[p]
 		if !ok {
 			alive = p.Epochs()
 		}
 		epochs[p] = alive
 		for _, e := range alive {
-			if at, ok := l.since[e]; ok {
-				since[e] = at
-			} else if held {
-				since[e] = now
+			m := moves{name, e}
+			if at, ok := l.since[m]; ok {
+				since[m] = at
+			} else if held[name] {
+				since[m] = now
 			}
 		}
 	}
@@ -36,13 +44,13 @@ func (l *limits) look(st plan.State, held bool, now time.Time) {
 
 // limit ends by force the moves that have lasted for their pool's drain_limit, and the graces that are over.
 func (c *Core) limit() {
-	c.limits.look(c.stored.Plan, c.held(), c.now)
+	c.limits.look(c.stored.Plan, c.caughtUpPools(), c.now)
 	var due []plan.SlotRef
-	gone := len(away(c.views)) > 0 // what is due waits: its return ends up here
 	for _, pool := range c.intent.Pools {
 		p := c.stored.Plan.Pools[pool.Name]
+		gone := c.waits(pool, (*view).away) // what is due waits: its return ends up here, and so does the end of the wait
 		for _, epoch := range c.limits.epochs[p] {
-			since, ok := c.limits.since[epoch]
+			since, ok := c.limits.since[moves{pool.Name, epoch}]
 			if !ok {
 				continue
 			}
@@ -56,13 +64,10 @@ func (c *Core) limit() {
 	if len(due) > 0 {
 		c.settle(due, AfterLimit)
 		// What moves now is new, and what is left is due at the time that was found, at the earliest.
-		c.limits.look(c.stored.Plan, c.held(), c.now)
+		c.limits.look(c.stored.Plan, c.caughtUpPools(), c.now)
 	}
 	c.grace()
 }
-
-// held says whether switches are connected, and all of them hold what was decided.
-func (c *Core) held() bool { return c.connected() && !hold(c.views, c.sequence) }
 
 // connected says whether any switch is.
 func (c *Core) connected() bool {

@@ -36,11 +36,8 @@ func (c *Core) Health() map[plan.BackendKey]plan.Health {
 	return c.health(c.stored)
 }
 
-// Held says whether switches are connected, and all of them hold what was decided.
-func (c *Core) Held() bool { return c.held() }
-
-// Away names the switches that go on by what they were told before they were lost.
-func (c *Core) Away() []string { return away(c.views) }
+// Held says whether switches are connected, and all that a pool of the intent waits for hold what was decided.
+func (c *Core) Held(pool config.Pool) bool { return c.held(pool) }
 
 // Forced counts the slots of a backend's drain that drain_limit ended.
 func (c *Core) Forced(key plan.BackendKey) int { return c.forced[key] }

@@ -19,7 +19,7 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 		Intent: c.intent,
 		Health: health,
 		Admin:  next.Admin,
-		Hold:   hold(c.views, c.sequence),
+		Hold:   c.holding(),
 		Over:   c.ended,
 		Stale:  c.fallenLong(floors(c.intent, health, next.Verdicts)),
 	})
@@ -154,18 +154,6 @@ func (c *Core) countForced(ended []plan.SlotRef) {
 			c.forced[key]++
 		}
 	}
-}
-
-// idleMaxAge says for how long a switch's report that a slot is silent counts, by pool: a switch reports
-// again after another drain time.
-func (c *Core) idleMaxAge() func(rows.PoolID) time.Duration {
-	ages := make(map[rows.PoolID]time.Duration)
-	for _, pool := range c.intent.Pools {
-		if p := c.stored.Plan.Pools[pool.Name]; p != nil {
-			ages[p.ID] = 2*pool.DrainIdle + 5*time.Second
-		}
-	}
-	return func(id rows.PoolID) time.Duration { return ages[id] }
 }
 
 // share counts a backend's slots.

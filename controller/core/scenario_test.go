@@ -35,6 +35,7 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	report [by=H] [session=S] [full] [ago=D] B=up|down|failing|unasked ...
 //	connect SWITCH ...        it is connected and holds what is decided
 //	reconnect SWITCH [empty]  it is connected, was read back, and is to be written to
+//	reach SWITCH N            it holds what was decided N decisions ago
 //	refuse SWITCH [vip]       it refuses what is new to it, or the rows of table vip
 //	lose SWITCH ...           the connection is lost
 //	idle SWITCH ... [n=N]     the old paths of all slots that move, or of the first N, are silent there
@@ -150,6 +151,14 @@ func (s *scenario) command(words []string) error {
 			s.held[name] = s.wanted[name]
 			s.put(s.holding(name))
 		}
+	case "reach":
+		is := s.holding(args[0])
+		ago, err := strconv.ParseUint(args[1], 10, 64)
+		if err != nil {
+			return err
+		}
+		is.Applied -= ago
+		s.put(is)
 	case "refuse":
 		is := s.holding(args[0])
 		have := s.held[args[0]] // what was decided is not taken
@@ -161,9 +170,9 @@ func (s *scenario) command(words []string) error {
 		s.put(is)
 	case "reconnect":
 		was := s.core.views[args[0]].status
-		was.Name, was.Connected, was.Connects, was.ReadBack = args[0], true, was.Connects+1, 1
+		was.Name, was.Connected, was.Connects, was.ReadBack, was.Applied = args[0], true, was.Connects+1, 1, 0
 		if len(args) > 1 && args[1] == "empty" {
-			was.ReadBack, was.Applied = 0, 0
+			was.ReadBack = 0
 			s.held[args[0]] = rows.Tables{}
 		}
 		was.Lacks = rows.Lacks(s.held[args[0]], s.wanted[args[0]])
@@ -458,6 +467,15 @@ func (s *scenario) state() map[string]string {
 			is[name] = "connected, holds all"
 		case v.away():
 			is[name] = "away"
+		}
+		var without []string
+		for _, pool := range slices.Sorted(maps.Keys(v.overdue)) {
+			if v.overdue[pool] {
+				without = append(without, pool)
+			}
+		}
+		if len(without) > 0 {
+			is[name] += "; moves go on without it: " + strings.Join(without, ", ")
 		}
 	}
 	if c.suspicion != nil {

@@ -25,6 +25,9 @@ type view struct {
 	// behind: it has been lost, and has not held what was decided since.
 	behind bool
 
+	lag     lag
+	overdue map[string]bool // pools whose moves went on without it since it began to lag, and whether they do now
+
 	forgot   int       // slots that moved when it was connected and held nothing: it has lost their marks
 	forgotAt time.Time // when that was
 }
@@ -34,62 +37,45 @@ func (v *view) connected() bool { return v.status.Connected }
 // away says whether the switch goes on by what it was told before it was lost.
 func (v *view) away() bool { return !v.connected() && v.status.Connects > 0 }
 
-// hold says whether a switch lacks what was decided by sequence, or may lack it.
-func hold(views map[string]*view, sequence uint64) bool {
-	for _, v := range views {
-		if v.away() || v.connected() && v.status.Applied < sequence {
-			return true
+// settleable returns those of the slots that every switch has reported silent lately, but for those that were never
+// connected and those that are overdue: an older report may have been overtaken by traffic, as switches repeat
+// themselves after a drain time while a slot stays silent, and of a switch that is away nothing is known.
+func (c *Core) settleable(refs []plan.SlotRef) []plan.SlotRef {
+	pools := make(map[rows.PoolID]config.Pool)
+	for _, pool := range c.intent.Pools {
+		if p := c.stored.Plan.Pools[pool.Name]; p != nil {
+			pools[p.ID] = pool
 		}
 	}
-	return false
-}
-
-// caughtUp says whether the switches that are connected hold what was decided by sequence.
-func caughtUp(views map[string]*view, sequence uint64) bool {
-	for _, v := range views {
-		if v.connected() && v.status.Applied < sequence {
-			return false
-		}
-	}
-	return true
-}
-
-// away names the switches that are.
-func away(views map[string]*view) []string {
-	var names []string
-	for name, v := range views {
-		if v.away() {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// settleable returns those of the slots that every switch has reported silent lately, but for those that
-// were never connected: a report older than maxAge may have been overtaken by traffic, as switches repeat
-// themselves while a slot stays silent, and of a switch that is away nothing is known.
-func settleable(
-	refs []plan.SlotRef, views map[string]*view, now time.Time, maxAge func(rows.PoolID) time.Duration,
-) []plan.SlotRef {
-	var out []plan.SlotRef
-	for _, ref := range refs {
-		silent := false
-		for _, v := range views {
-			if !v.connected() && !v.away() {
-				continue
+	asked := make(map[rows.PoolID][]*view)
+	for id, pool := range pools {
+		for _, v := range c.views {
+			if (v.connected() || v.away()) && !c.overdue(v, pool) {
+				asked[id] = append(asked[id], v)
 			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(refs), func(ref plan.SlotRef) bool {
+		maxAge := 2*pools[ref.Pool].DrainIdle + 5*time.Second
+		return len(asked[ref.Pool]) == 0 || slices.ContainsFunc(asked[ref.Pool], func(v *view) bool {
 			at, ok := v.idle[ref]
-			silent = ok && now.Sub(at) <= maxAge(ref.Pool)
-			if !silent {
-				break
-			}
-		}
-		if silent {
-			out = append(out, ref)
+			return !ok || c.now.Sub(at) > maxAge
+		})
+	})
+}
+
+// silent are the slots that any switch has reported silent, in order.
+func (c *Core) silent() []plan.SlotRef {
+	all := make(map[plan.SlotRef]bool)
+	for _, v := range c.views {
+		for ref := range v.idle {
+			all[ref] = true
 		}
 	}
-	return out
+	return slices.SortedFunc(maps.Keys(all), func(a, b plan.SlotRef) int {
+		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Old, b.Old),
+			cmp.Compare(a.Generation, b.Generation))
+	})
 }
 
 // status takes what a switch says of itself. One that is not of the intent has nothing to say.
@@ -118,8 +104,9 @@ func (c *Core) status(s Switch) {
 	if !s.Connected {
 		clear(v.idle)
 	}
+	c.pace()
 	c.pass(s)
-	if len(c.waiting) > 0 && !hold(c.views, c.sequence) {
+	if c.mayGoOn() {
 		c.goOn()
 	}
 }
@@ -196,23 +183,24 @@ func (c *Core) idle(in Idle) {
 	for _, ref := range in.Slots {
 		v.idle[ref] = c.now
 	}
-	c.settle(settleable(in.Slots, c.views, c.now, c.idleMaxAge()), Silence)
+	c.settle(c.settleable(in.Slots), Silence)
 }
 
 // tellDrained announces drains that are complete, in the switches too.
 func (c *Core) tellDrained() {
-	if !c.held() {
-		return
+	held := make(map[string]bool)
+	for _, pool := range c.intent.Pools {
+		held[pool.Name] = c.held(pool)
 	}
 	for _, key := range backends(c.stored.Admin) {
-		if c.stored.Admin[key] != plan.Drain || c.drained[key] {
+		if c.stored.Admin[key] != plan.Drain || c.drained[key] || !held[key.Pool] {
 			continue
 		}
 		if share, ok := c.share(key); !ok || share.Slots > 0 || share.MovingOut > 0 {
 			continue
 		}
 		c.drained[key] = true
-		c.publish(DrainDone{key, c.forced[key]})
+		c.publish(DrainDone{key, c.forced[key], c.without()})
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/rows"
 )
 
 func TestSettleable(t *testing.T) {
@@ -19,7 +19,11 @@ func TestSettleable(t *testing.T) {
 		}
 		return v
 	}
-	maxAge := func(rows.PoolID) time.Duration { return 10 * time.Second }
+	behind := func(ago time.Duration, v *view) *view {
+		v.status.Applied, v.lag = 1, lag{now.Add(-ago), 2}
+		return v
+	}
+	away := func() *view { return &view{status: Switch{Connects: 1}} }
 	tests := []struct {
 		name  string
 		views []*view
@@ -27,19 +31,37 @@ func TestSettleable(t *testing.T) {
 	}{
 		{"no switch", nil, false},
 		{"the only switch", []*view{connected(0)}, true},
-		{"both", []*view{connected(0), connected(9 * time.Second)}, true},
+		{"both", []*view{connected(0), connected(7 * time.Second)}, true},
 		{"one has not reported", []*view{connected(0), connected()}, false},
-		{"one report is old", []*view{connected(0), connected(11 * time.Second)}, false},
+		{"one report is old", []*view{connected(0), connected(8 * time.Second)}, false},
 		{"one was never connected", []*view{connected(0), {}}, true},
-		{"one is away", []*view{connected(0), {status: Switch{Connects: 1}}}, false},
+		{"one is away", []*view{connected(0), behind(time.Minute, away())}, false},
+		{"one is away for longer than drain_limit", []*view{connected(0), behind(time.Hour, away())}, true},
+		{"one is behind", []*view{connected(0), behind(time.Minute, connected())}, false},
+		{"one is behind, and says so", []*view{connected(0), behind(time.Minute, connected(0))}, true},
+		{"one hangs", []*view{connected(0), behind(time.Hour, connected())}, true},
+		{"the only one hangs", []*view{behind(time.Hour, connected(0))}, true},
+		{"the only one hangs, and does not say so", []*view{behind(time.Hour, connected())}, false},
+		{"the only one is away", []*view{behind(time.Hour, away())}, false},
 		{"none is connected", []*view{{}, {}}, false},
 	}
 	for _, test := range tests {
-		views := make(map[string]*view)
+		c := New(Stored{Plan: plan.State{Pools: map[string]*plan.Pool{"web": {ID: 1}}}}, now)
+		c.now, c.sequence = now, 2
+		c.intent = &config.Intent{Pools: []config.Pool{{Name: "web", DrainIdle: time.Second, DrainLimit: time.Hour}}}
 		for i, v := range test.views {
-			views[fmt.Sprint(i)] = v
+			if v.status.Connected && v.status.Applied == 0 {
+				v.status.Applied = 2
+			}
+			c.views[fmt.Sprint(i)] = v
 		}
-		if got := len(settleable([]plan.SlotRef{ref}, views, now, maxAge)) == 1; got != test.want {
+		c.now = now.Add(-time.Hour)
+		c.pace() // another switch has kept up for as long
+		c.now = now
+		if !c.anyKeepsUp() {
+			c.served = time.Time{}
+		}
+		if got := len(c.settleable([]plan.SlotRef{ref})) == 1; got != test.want {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}

@@ -212,11 +212,11 @@ type graces struct {
 	ends map[plan.BackendKey]time.Time
 }
 
-// look brings g in line with st and the slots that wait. held says whether the connected switches hold it, floors which
+// look brings g in line with st and the slots that wait. held says of which pools the connected switches hold it, floors which
 // pools are below theirs, disputed which backends another healthd finds up, and givenUp those for which neither counts.
 func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait, health map[plan.BackendKey]plan.Health,
 	floors map[string]string, disputed func(plan.BackendKey) bool, givenUp map[plan.BackendKey]bool,
-	held bool, now time.Time,
+	held map[string]bool, now time.Time,
 ) {
 	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
 	ends := make(map[plan.BackendKey]time.Time)
@@ -251,7 +251,7 @@ func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait,
 				}
 			case ok:
 				ends[key] = end
-			case held:
+			case held[pool.Name]:
 				ends[key] = now.Add(pool.Grace)
 			}
 		}
@@ -298,7 +298,7 @@ func (c *Core) grace() {
 	c.suspectSwitches()
 	health := c.healthNow()
 	c.stale()
-	held := c.connected() && caughtUp(c.views, c.sequence)
+	held := c.caughtUpPools()
 	disputed := func(key plan.BackendKey) bool {
 		who, until := c.authors.dissent(key, c.stored.Verdicts[key], c.rechecked[key.Pool], c.now)
 		if who != "" {
@@ -311,13 +311,13 @@ func (c *Core) grace() {
 		return h != plan.Down && h != plan.Failing
 	})
 	c.graces.look(c.intent, c.stored.Plan, c.waiting, health, c.floors, disputed, c.givenUp, held, c.now)
-	if c.suspicion != nil || !held {
+	if c.suspicion != nil {
 		return // a status of the switches ends up here
 	}
 	over := make(map[plan.BackendKey]bool)
 	for key, end := range c.graces.ends {
 		switch {
-		case end.IsZero():
+		case end.IsZero() || !held[key.Pool]:
 		case end.After(c.now):
 			c.wakeAt(end)
 		default:

@@ -196,7 +196,7 @@ func (c *Core) deadAhead(health map[plan.BackendKey]plan.Health) map[rows.Backen
 }
 
 // Unwritten says why what was decided on a backend is not in the switches yet, a line for each.
-func (c *Core) Unwritten(pool config.Pool, id rows.BackendID) (lines []string) {
+func (c *Core) Unwritten(pool config.Pool, backend string, id rows.BackendID) (lines []string) {
 	if !c.connected() {
 		return []string{"no switch is connected"}
 	}
@@ -204,6 +204,9 @@ func (c *Core) Unwritten(pool config.Pool, id rows.BackendID) (lines []string) {
 		v := c.views[name]
 		switch {
 		case !v.connected(): // what waits for it says so
+			if c.overdue(v, pool) && c.stored.Admin[plan.BackendKey{Pool: pool.Name, Backend: backend}] == plan.Drain {
+				lines = append(lines, fmt.Sprintf("switch %s is disconnected and may still send connections there", name))
+			}
 		case v.status.Applied < c.sequence:
 			lines = append(lines, fmt.Sprintf("being written to switch %s", name))
 		case v.status.Refuses:

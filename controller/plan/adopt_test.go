@@ -336,7 +336,7 @@ func TestAdoptRandomLives(t *testing.T) {
 			w = w.restored(stored)
 			w.step()
 			w.adopts(stored, have)
-			w.in.Health, w.in.Hold = nil, true
+			w.in.Health, w.in.Hold = nil, hold("web")
 			if moves := w.step().Moves; slices.ContainsFunc(moves, func(m Move) bool { return !m.Gradual && m.From != "" && !m.Grace }) {
 				t.Errorf("flows are moved: %+v", moves)
 			}

@@ -126,7 +126,9 @@ func (m *model) step(n *node, behind bool, over ...string) {
 	for _, name := range over {
 		in.Over = map[BackendKey]bool{{modelPool, name}: true}
 	}
-	in.Hold = (behind || n.away) && !m.noHold
+	if (behind || n.away) && !m.noHold {
+		in.Hold = hold(modelPool)
+	}
 	st, report, err := Step(n.st, in)
 	if err == nil {
 		err = st.Check()

@@ -41,10 +41,10 @@ type Input struct {
 	Intent *config.Intent
 	Health map[BackendKey]Health
 	Admin  map[BackendKey]Admin
-	// Hold is set while a switch does not yet hold what an earlier Step decided, or may not. Dead
-	// backends lose their slots as ever, but no gradual move begins: a slot must not move on from
+	// Hold are the pools that wait for a switch which does not yet hold what an earlier Step decided, or may not.
+	// Dead backends lose their slots as ever, but no gradual move begins there: a slot must not move on from
 	// a place that the switch has never heard of. Call Step again when the writes are done.
-	Hold bool
+	Hold map[string]bool
 	// Over are the dead backends whose grace is over: open flows of theirs may break.
 	Over map[BackendKey]bool
 	// Stale are the pools that fell below their floor long ago: as no grace ends there, a slot between two backends

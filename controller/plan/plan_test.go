@@ -37,6 +37,15 @@ func backend(n, weight int) config.Backend {
 	}
 }
 
+// hold lets pools wait for a switch.
+func hold(pools ...string) map[string]bool {
+	held := make(map[string]bool)
+	for _, name := range pools {
+		held[name] = true
+	}
+	return held
+}
+
 // equal makes n equal weights.
 func equal(n int) []int { return slices.Repeat([]int{100}, n) }
 
@@ -374,9 +383,23 @@ func TestAllDown(t *testing.T) {
 func TestHoldLetsOnlyTheDeadGo(t *testing.T) {
 	w := newWorld(t, pool(64, 100, 100, 200))
 	w.step()
-	w.in.Hold = true
+	w.in.Hold = hold("web")
 	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}}, Waiting: []Wait{{"web", "b1", 16, Behind}}},
 		w.admin("b1", Drain).health("b2", Down).step())
+}
+
+// A pool that waits for a switch holds up no other, and its slots say what they wait for.
+func TestHoldOfOnePool(t *testing.T) {
+	other := pool(64, equal(2)...)
+	other.Name = "other"
+	w := newWorld(t, pool(64, equal(2)...), other)
+	w.step()
+	w.in.Hold = hold("web")
+	w.in.Admin[BackendKey{"other", "b1"}] = Drain
+	wantReport(t, Report{
+		Moves:   []Move{{Pool: "other", From: "b1", To: "b2", Slots: 32, Gradual: true}},
+		Waiting: []Wait{{"web", "b1", 32, Behind}},
+	}, w.admin("b1", Drain).step())
 }
 
 func TestBanks(t *testing.T) {
@@ -522,7 +545,7 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		cfg.Backends = append(cfg.Backends, backend(i+1, weights()))
 	}
 	lastEpoch := make(map[int]uint32) // of each slot
-	waiting := false
+	waiting, held := false, false
 	for range steps {
 		n := 1 + next(names)
 		key := BackendKey{"web", fmt.Sprintf("b%d", n)}
@@ -564,7 +587,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		case x < 10:
 			w.in.Over, event = map[BackendKey]bool{key: true}, "the end of a grace"
 		default:
-			w.in.Hold, event = !w.in.Hold, "hold"
+			held, event = !held, "hold"
+			w.in.Hold = map[string]bool{"web": held}
 		}
 		was := w.st
 		quiet := false // every slot is where it should be, and settled
@@ -602,12 +626,12 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 					lastEpoch[i] = slot.Epoch
 					continue
 				}
-				if dead(before.Backend) && slot.Old == before.Former() && slot.Old != 0 && !w.in.Hold {
+				if dead(before.Backend) && slot.Old == before.Former() && slot.Old != 0 && !held {
 					lastEpoch[i] = slot.Epoch // it settled where its living flows are, and moves on
 					continue
 				}
-				if slot.Old != before.Backend || before.Old != 0 && !dead(before.Old) || w.in.Hold {
-					t.Fatalf("%s: slot %d began to move from %+v to %+v (hold %v)", event, i, before, slot, w.in.Hold)
+				if slot.Old != before.Backend || before.Old != 0 && !dead(before.Old) || held {
+					t.Fatalf("%s: slot %d began to move from %+v to %+v (hold %v)", event, i, before, slot, held)
 				}
 				lastEpoch[i] = slot.Epoch
 				continue

@@ -290,13 +290,9 @@ func (s *stepper) statuses(w *work) {
 // move begins the moves that take the pools to their shares.
 func (s *stepper) move(works []*work) error {
 	lacking := func(w *work) bool {
-		return w.anybody && slices.ContainsFunc(w.lacks(), func(n int) bool { return n > 0 })
+		return !s.in.Hold[w.cfg.Name] && w.anybody && slices.ContainsFunc(w.lacks(), func(n int) bool { return n > 0 })
 	}
 	if !slices.ContainsFunc(works, lacking) {
-		return nil
-	}
-	if s.in.Hold {
-		s.stopped = Behind
 		return nil
 	}
 	s.takeStock()
@@ -314,7 +310,9 @@ func (s *stepper) move(works []*work) error {
 	}
 	room := s.room
 	for _, w := range works {
-		room = w.move(room, uint8(bank), s.next.NextEpoch)
+		if !s.in.Hold[w.cfg.Name] {
+			room = w.move(room, uint8(bank), s.next.NextEpoch)
+		}
 	}
 	if room < s.room {
 		s.next.NextEpoch++
@@ -327,7 +325,11 @@ func (s *stepper) move(works []*work) error {
 
 // finish reports what was done and returns the pool as it is now.
 func (s *stepper) finish(w *work) *Pool {
-	s.report.Waiting = append(s.report.Waiting, w.waits(s.stopped)...)
+	stopped := s.stopped
+	if s.in.Hold[w.cfg.Name] {
+		stopped = Behind
+	}
+	s.report.Waiting = append(s.report.Waiting, w.waits(stopped)...)
 	if w.cloned {
 		s.moves(w)
 	}

@@ -45,7 +45,8 @@ const MaxProblems = 100
 //
 // Fields carry `yaml:"key"` or `yaml:"key,required"`, and may be structs, slices, strings, bools,
 // ints, uint64s, durations, types that unmarshal text, and pointers to these, which stay nil without a key.
-// The fields of an embedded struct count as those of the struct around it.
+// The fields of an embedded struct count as those of the struct around it. An Each is one value, or a set of names with
+// one each.
 // A scalar is taken as it is written: name: 010 is the text "010".
 func Decode(file string, data []byte, into any) *Document {
 	d := &Document{file: file, lines: make(map[string]int), bad: make(map[string]bool), huge: make(map[string]written)}
@@ -168,6 +169,7 @@ func (d *Document) syntax(err error) {
 }
 
 var (
+	eachType     = reflect.TypeFor[decoder]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 	durationType = reflect.TypeFor[time.Duration]()
 )
@@ -198,6 +200,8 @@ func (d *Document) value(path string, n *yaml.Node, v reflect.Value) {
 			return
 		}
 		v.SetInt(int64(x))
+	case reflect.PointerTo(t).Implements(eachType):
+		v.Addr().Interface().(decoder).decode(d, path, n)
 	case reflect.PointerTo(t).Implements(textType):
 		if n.Kind != yaml.ScalarNode {
 			d.Add(path, "must be one value, is %s", shown(n))
@@ -292,18 +296,13 @@ func quoted(n *yaml.Node) bool {
 		n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
-// mapping decodes n into the struct v.
-func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.MappingNode {
-		d.Add(path, "must be a set of keys and values, is %s", shown(n))
-		return
-	}
-	fields := fieldsOf(v.Type())
-	seen := make(map[string]int, len(fields))
+// keys calls f for each key of a mapping once, and returns their lines. allowed is what a key must be.
+func (d *Document) keys(path string, n *yaml.Node, allowed string, f func(at string, key, value *yaml.Node)) map[string]int {
+	seen := make(map[string]int)
 	for i := 0; i < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode {
-			d.problem(key.Line, path, "has %s for a key: must be one of %s", shown(key), names(fields))
+			d.problem(key.Line, path, "has %s for a key: must be %s", shown(key), allowed)
 			continue
 		}
 		at := Join(path, key.Value)
@@ -318,14 +317,27 @@ func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
 			continue
 		}
 		seen[key.Value] = key.Line
+		f(at, key, value)
+	}
+	return seen
+}
+
+// mapping decodes n into the struct v.
+func (d *Document) mapping(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.Add(path, "must be a set of keys and values, is %s", shown(n))
+		return
+	}
+	fields := fieldsOf(v.Type())
+	seen := d.keys(path, n, "one of "+names(fields), func(at string, key, value *yaml.Node) {
 		known := slices.IndexFunc(fields, func(f field) bool { return f.key == key.Value })
 		if known < 0 {
 			d.problem(key.Line, at, "is not a known key: %s", suggestion(key.Value, fields))
-			continue
+			return
 		}
 		d.lines[at] = key.Line // of a list or a mapping, the node has the line of what is in it
 		d.value(at, value, v.FieldByIndex(fields[known].index))
-	}
+	})
 	for _, f := range fields {
 		if _, ok := seen[f.key]; f.required && !ok {
 			d.problem(n.Line, Join(path, f.key), "is missing")
@@ -447,7 +459,7 @@ func keys(path string, t reflect.Type) []string {
 		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
-		if inner.Kind() == reflect.Struct && !reflect.PointerTo(inner).Implements(textType) {
+		if p := reflect.PointerTo(inner); inner.Kind() == reflect.Struct && !p.Implements(textType) && !p.Implements(eachType) {
 			all = append(all, keys(at, inner)...)
 		}
 	}

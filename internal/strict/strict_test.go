@@ -26,6 +26,7 @@ type file struct {
 	Wait  *time.Duration `yaml:"wait"`
 	Level level          `yaml:"level"`
 	Items []item         `yaml:"items"`
+	Port  Each[int]      `yaml:"port"`
 }
 
 type item struct {
@@ -54,6 +55,39 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// An Each is one value or a set of names; each has its place.
+func TestEach(t *testing.T) {
+	three := 3
+	for _, tt := range []struct {
+		name, data string
+		want       Each[int]
+		problems   string
+	}{
+		{"one value", "port: 3", Each[int]{All: &three}, ""},
+		{"a set", "port:\n  b: 3\n  a.b: 4", Each[int]{By: []Named[int]{{"b", 3}, {"a.b", 4}}}, ""},
+		{"an empty set", "port: {}", Each[int]{}, ""},
+		{"no key", "level: low", Each[int]{}, ""},
+		{"text", "port: three", Each[int]{}, `f:1: port: must be a whole number, is "three"`},
+		{"a list", "port: [3]", Each[int]{}, "f:1: port: must be one value, or a set of names with a value each, is a list"},
+		{"a set with faults", "port:\n  a: x\n  a: 3\n  [b]: 4\n  c:", Each[int]{By: []Named[int]{{"a", 0}, {"c", 0}}},
+			"f:2: port.a: must be a whole number, is \"x\"\nf:3: port.a: is given twice: first on line 2\n" +
+				"f:4: port: has a list for a key: must be a name\nf:5: port.c: has no value: give it one, or leave the key out"},
+	} {
+		var got file
+		d := Decode("f", []byte(tt.data+"\nname: a\n"), &got)
+		text := ""
+		if err := d.Err(); err != nil {
+			text = err.Error()
+		}
+		if diff := cmp.Diff(tt.problems, text); diff != "" {
+			t.Errorf("%s: problems (-want +got):\n%s", tt.name, diff)
+		}
+		if diff := cmp.Diff(tt.want, got.Port); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
 func TestDecodeGoesOnAfterAProblem(t *testing.T) {
 	var got file
 	d := Decode("f", []byte("count: x\nwait: 3\nlevel: middle\nitems: [{on: 1}, {no: true}, 4, {on: true}]\n? [a]\n: b\n"),
@@ -65,7 +99,7 @@ f:3: level: must be high or low, is "middle"
 f:4: items[0].on: must be true or false, is "1"
 f:4: items[1].no: is not a known key: did you mean on?
 f:4: items[2]: must be a set of keys and values, is "4"
-f:5: has a list for a key: must be one of name, count, wait, level, items`
+f:5: has a list for a key: must be one of name, count, wait, level, items, port`
 	if diff := cmp.Diff(want, fmt.Sprint(d.Err())); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
@@ -136,7 +170,7 @@ func TestSuggestion(t *testing.T) {
 }
 
 func TestMissing(t *testing.T) {
-	if diff := cmp.Diff([]string{"count", "items.on", "level"},
+	if diff := cmp.Diff([]string{"count", "items.on", "level", "port"},
 		Missing([]byte("name: a\nwait: 1s\nitems: []\n"), file{})); diff != "" {
 		t.Errorf("Missing (-want +got):\n%s", diff)
 	}

@@ -379,7 +379,7 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		if port == limits.NoPort {
 			row("pinned_l2", "discard", fields(is("mac", p4rt.MACValue(mac))), nil, 0)
 		} else {
-			row("pinned_l2", "forward", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
+			row("pinned_l2", "at", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
 		}
 	}
 	// The address of host 2 is nobody's under another MAC.

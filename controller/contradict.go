@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,10 +21,16 @@ const hearTime = 30 * time.Second
 // of the new connections goes to nobody, and no check notices, since checks find the server by ARP.
 func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, sampled map[string]telemetry.Sample) {
 	now := m.Time.AsTime()
+	sent := make(map[packet.MAC]device.Count) // from each pinned MAC, by all switches: a server may reply past some
+	for _, s := range sampled {
+		for mac, n := range s.Counters.Pinned {
+			sent[mac] = sent[mac].Add(n)
+		}
+	}
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {
 			for _, name := range slices.Sorted(maps.Keys(seen)) {
-				if line := contradiction(b, name, seen[name], sampled[name].Counters.Pinned, m.IntentAppliedAt.AsTime(), now); line != "" {
+				if line := contradiction(b, name, seen[name], sent, m.IntentAppliedAt.AsTime(), now); line != "" {
 					b.Contradictions = append(b.Contradictions, line)
 				}
 			}
@@ -31,16 +38,17 @@ func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, samp
 	}
 }
 
-// contradiction tells what is wrong; sent is what came under the MACs of pinned stations, changed when the configuration
-// did last.
+// contradiction tells what is wrong; sent is what came under the MACs of pinned stations, and changed when the
+// configuration did last.
 func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sent map[packet.MAC]device.Count, changed, now time.Time) string {
 	mac, err := packet.ParseMAC(b.Mac)
 	if err != nil || seen.Since.IsZero() {
 		return ""
 	}
-	if s, ok := seen.Last[mac]; ok && uint32(s.Port) != b.SwitchPort && now.Sub(s.At) < fresh {
+	port := cmp.Or(b.SwitchPort, b.SwitchPorts[name])
+	if s, ok := seen.Last[mac]; ok && port != 0 && uint32(s.Port) != port && now.Sub(s.At) < fresh {
 		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d, "+
-			"or a host there pretends", b.Mac, s.Port, name, b.SwitchPort)
+			"or a host there pretends", b.Mac, s.Port, name, port)
 	}
 	if n, told := sent[mac]; told && n.Packets == 0 && now.Sub(seen.Since) > hearTime && now.Sub(changed) > hearTime &&
 		b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0 {

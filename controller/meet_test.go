@@ -19,11 +19,18 @@ var twoSwitches = strings.Replace(testIntent, "vip_mac:",
 	`  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [3, 1, 2]}
 vip_mac:`, 1)
 
+// wantedOf is what switch leaf1 must hold.
+func wantedOf(c *core.Core) rows.Tables {
+	t := plan.Build(c.Intent(), c.Stored().Plan)
+	plan.Place(c.Intent(), c.Stored().Plan, "leaf1").Put(&t)
+	return t
+}
+
 // have is what a switch holds whose slots are all the backend's.
 func (l limited) have(backend rows.BackendID) (t rows.Tables) {
 	l.t.Helper()
 	l.in(func() {
-		t = plan.Build(l.core.Intent(), l.core.Stored().Plan)
+		t = wantedOf(l.core)
 		for key := range t.Slots {
 			t.Slots[key] = rows.Slots{Rows: slices.Repeat([]rows.Slot{{Backend: backend}}, 64)}
 		}
@@ -42,7 +49,7 @@ func (l limited) meets(name string, have rows.Tables) <-chan struct{} {
 // stored is what a switch holds that has what was stored.
 func (l limited) stored() (t rows.Tables) {
 	l.t.Helper()
-	l.in(func() { t = plan.Build(l.core.Intent(), l.core.Stored().Plan) })
+	l.in(func() { t = wantedOf(l.core) })
 	return t
 }
 
@@ -94,7 +101,7 @@ func TestFirstSwitchWithRows(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}, 2},
 		{"of a device that was let go", func(l limited) {
-			l.in(func() { l.meet(new(view), "leaf1", plan.Build(l.core.Intent(), l.core.Stored().Plan), func() {}) })
+			l.in(func() { l.meet(new(view), "leaf1", wantedOf(l.core), func() {}) })
 		}, 0},
 	}
 	for _, tt := range tests {

@@ -15,7 +15,6 @@ import (
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -131,7 +130,7 @@ func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
 			m.StationMac = of.MAC.String()
 		}
 	}
-	m.Station, m.StationPort = of.Name, uint32(of.SwitchPort)
+	m.Station, m.StationPort = of.Name, uint32(of.SwitchPort.On(k.Switch))
 	return m
 }
 
@@ -143,7 +142,7 @@ func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Stat
 		}
 	}
 	if core.VIPMACs(intent)[mac] {
-		return config.Station{Name: "the VIPs", MAC: mac, SwitchPort: rows.Nowhere}
+		return config.Station{Name: "the VIPs", MAC: mac}
 	}
 	return config.Station{}
 }
@@ -186,7 +185,7 @@ func stations(intent *config.Intent, st plan.State) iter.Seq[config.Station] {
 					continue
 				}
 				s := config.Station{Name: fmt.Sprintf("%s (removed)", plan.BackendKey{Pool: pool.Name, Backend: m.Name}),
-					MAC: m.MAC, SwitchPort: m.Port}
+					MAC: m.MAC, SwitchPort: m.SwitchPort()}
 				if a, err := netip.ParseAddr(m.Address); err == nil {
 					s.Addresses = []netip.Addr{a}
 				}

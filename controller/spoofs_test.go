@@ -110,7 +110,7 @@ func TestSpoofsOfWhoLeaves(t *testing.T) {
 			l.in(func() {
 				of := stationOf(l.core.Intent(), l.core.Stored().Plan, packet.MAC{2, 0, 0, 0, 0, 0x11})
 				at := stationAt(l.core.Intent(), l.core.Stored().Plan, netip.MustParseAddr("10.0.0.11"))
-				got = []string{fmt.Sprintf("%q port %d", of.Name, of.SwitchPort), fmt.Sprintf("%q %s", at.Name, at.MAC)}
+				got = []string{fmt.Sprintf("%q port %d", of.Name, of.SwitchPort.On("leaf1")), fmt.Sprintf("%q %s", at.Name, at.MAC)}
 			})
 			return got
 		}

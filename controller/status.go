@@ -189,7 +189,7 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 		share, verdict := shares[b.Name], l.core.Stored().Verdicts[key]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(share.ID), Address: b.Address.String(), Mac: b.MAC.String(),
-			SwitchPort: uint32(b.SwitchPort), Weight: uint32(b.Weight), Enabled: b.Enabled,
+			SwitchPort: uint32(b.SwitchPort.All), SwitchPorts: portsMessage(b.SwitchPort), Weight: uint32(b.Weight), Enabled: b.Enabled,
 			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
@@ -212,6 +212,18 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 	return m
 }
 
+// portsMessage is the ports by switch, where these are given so.
+func portsMessage(ports config.SwitchPorts) map[string]uint32 {
+	if len(ports.By) == 0 {
+		return nil
+	}
+	m := make(map[string]uint32, len(ports.By))
+	for name, port := range ports.By {
+		m[name] = uint32(port)
+	}
+	return m
+}
+
 // authorship tells of a verdict who gave it, whether it is still repeated, and who finds otherwise.
 func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verdict, now time.Time) {
 	is := l.core.Authorship(key, now)
@@ -229,7 +241,7 @@ func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list [
 		share, verdict := shares[i], l.core.Stored().Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(b.ID), Address: b.Address, Mac: b.MAC.String(),
-			SwitchPort: uint32(b.Port), Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
+			SwitchPort: uint32(b.Port), SwitchPorts: portsMessage(b.SwitchPort()), Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
 			Health: healthMessage(verdict.Health), Reason: fmt.Sprintf("removed, %d slots left", share.Slots+share.MovingOut),
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}

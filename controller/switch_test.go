@@ -91,7 +91,7 @@ func TestForeignRows(t *testing.T) {
 		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_l2", "discard", []p4rt.Field{field("mac", web1)}, nil),
-		insert(t, "pinned_l2", "forward", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "pinned_l2", "at", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", other)}, []p4rt.Field{field("mac", station)}),
 		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", p4rt.AddrValue(netip.MustParseAddr("10.0.0.11")))}, []p4rt.Field{field("mac", station)}),
 		p4rt.Insert(p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),

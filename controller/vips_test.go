@@ -90,7 +90,7 @@ func (l *loop) switchLacks(t *testing.T, name string, s device.State, lacks map[
 // allHeld is what a switch says that holds what is wanted.
 func (l *loop) allHeld() map[rows.VIPKey]rows.Lack {
 	lacks := make(map[rows.VIPKey]rows.Lack)
-	for key := range plan.Build(l.core.Intent(), l.core.Stored().Plan).VIP {
+	for key := range wantedOf(l.core).VIP {
 		lacks[key] = rows.Lack{}
 	}
 	return lacks

@@ -10,8 +10,10 @@
 //   ARP        -> guard: a claim on a VIP, or on the address of a pinned station, stops here
 //   all        -> pins: a pinned station's MAC on another port stops here
 //   all        -> learning: where the source MAC lives
+//   all        -> destination: what the intent knows of the destination MAC
 //   ARP        -> responder: the VIP's MAC
-//   IPv4       -> VIP -> flow hash -> slot -> backend
+//   IPv4       -> VIP -> flow hash -> slot -> backend; not for a frame that is for a station of the intent: it is
+//                 its own way already, or another switch of the cluster has balanced it
 //   the rest   -> L2 forwarding
 //   what the controller should know of -> CPU, metered by the port that it came in by
 #include <core.p4>
@@ -34,6 +36,7 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
     Pins() pins;
     Learning() learning;
     Responder() responder;
+    Destination() destination;
     Balance() balance;
     L2() l2;
 
@@ -79,9 +82,10 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
             }
             if (meta.done == 0) {
                 learning.apply(hdr, meta, standard_metadata); // from the source MAC as it came
+                destination.apply(hdr, meta);
                 if (hdr.arp_ipv4.isValid()) {
                     responder.apply(hdr, meta, standard_metadata);
-                } else if (hdr.ipv4.isValid()) {
+                } else if (hdr.ipv4.isValid() && meta.destination != STATION) {
                     balance.apply(hdr, meta, standard_metadata);
                 }
             }

@@ -43,6 +43,18 @@ func InProcess(t Topology, o Options) (*Lab[*Stack, port.Port], error) {
 	return New(t, &inProcess{Options: o}, o.Switch)
 }
 
+// Join lays a cable between two nodes without an address, each at a port of a switch: what one switch sends there,
+// the other gets. Two segments become one network, which must have no loop.
+func Join(a, b *Stack) {
+	for _, from := range []struct{ end, to *Stack }{{a, b}, {b, a}} {
+		_, _ = from.end.Capture(func(f Frame) {
+			if !f.Sent {
+				from.to.card.Send(f.Data)
+			}
+		})
+	}
+}
+
 // inProcess is the medium.
 type inProcess struct {
 	Options

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -283,10 +285,22 @@ func backendTable(list []*api.BackendStatus, now time.Time) *textTable {
 		if b.Packets != nil {
 			packets = fmt.Sprint(b.Packets.Packets)
 		}
-		t.row(b.Pool, b.Name, b.Address, fmt.Sprint(b.SwitchPort), fmt.Sprint(b.Weight), adminWord(b), healthWord(b.Health),
+		t.row(b.Pool, b.Name, b.Address, portText(b), fmt.Sprint(b.Weight), adminWord(b), healthWord(b.Health),
 			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), packets, reasonText(b, now))
 	}
 	return t
+}
+
+// portText is "3", or "leaf1:3 leaf2:5" where ports are given by switch.
+func portText(b *api.BackendStatus) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(b.SwitchPorts)) {
+		parts = append(parts, fmt.Sprintf("%s:%d", name, b.SwitchPorts[name]))
+	}
+	if len(parts) > 0 {
+		return strings.ReplaceAll(text.List(parts, 4), ", ", " ")
+	}
+	return fmt.Sprint(b.SwitchPort)
 }
 
 func adminWord(b *api.BackendStatus) string {

@@ -5,9 +5,13 @@
 package config
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/sluicelb/sluice/internal/text"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -41,8 +45,37 @@ type Switch struct {
 type Station struct {
 	Name       string
 	MAC        packet.MAC
-	SwitchPort uint16
+	SwitchPort SwitchPorts
 	Addresses  []netip.Addr // that ARP gives to nobody else
+}
+
+// SwitchPorts says by which port of each switch a station is reached.
+type SwitchPorts struct {
+	All uint16            // of every switch, 1..509; 0: as By says
+	By  map[string]uint16 // by switch; one that is not named learns where the station is. Nobody changes it
+}
+
+// On is the port on a switch, 0: none is given.
+func (s SwitchPorts) On(name string) uint16 {
+	if s.All != 0 {
+		return s.All
+	}
+	return s.By[name]
+}
+
+// Equal says whether both are written alike.
+func (s SwitchPorts) Equal(o SwitchPorts) bool { return s.All == o.All && maps.Equal(s.By, o.By) }
+
+// String is as in a configuration: "3", or "{leaf1: 3, leaf2: 5}".
+func (s SwitchPorts) String() string {
+	if len(s.By) == 0 {
+		return fmt.Sprint(s.All)
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(s.By)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", name, s.By[name]))
+	}
+	return "{" + text.List(parts, 4) + "}"
 }
 
 // Protocol is an IP protocol number.
@@ -104,7 +137,7 @@ type Backend struct {
 	Name       string
 	Address    netip.Addr // its own, which checks use
 	MAC        packet.MAC
-	SwitchPort uint16
+	SwitchPort SwitchPorts
 	Weight     int // share of the pool's slots, relative to the others
 	Enabled    bool
 }

@@ -58,8 +58,8 @@ func TestParse(t *testing.T) {
 				Timeout: time.Second, Jitter: 200 * time.Millisecond, Rise: 2, Fall: 3,
 			}},
 			Backends: []Backend{
-				{Name: "web1", Address: netip.MustParseAddr("10.0.0.11"), MAC: mac(t, "02:00:00:00:00:11"), SwitchPort: 1, Weight: 100, Enabled: true},
-				{Name: "web2", Address: netip.MustParseAddr("10.0.0.12"), MAC: mac(t, "02:00:00:00:00:12"), SwitchPort: 2, Weight: 50, Enabled: true},
+				{Name: "web1", Address: netip.MustParseAddr("10.0.0.11"), MAC: mac(t, "02:00:00:00:00:11"), SwitchPort: SwitchPorts{All: 1}, Weight: 100, Enabled: true},
+				{Name: "web2", Address: netip.MustParseAddr("10.0.0.12"), MAC: mac(t, "02:00:00:00:00:12"), SwitchPort: SwitchPorts{All: 2}, Weight: 50, Enabled: true},
 			},
 		}},
 		VIPs: []VIP{{Name: "www", Address: netip.MustParseAddr("10.0.0.100"), Protocol: TCP, Port: 80, Pool: "web", MAC: vipMAC, Enabled: true}},
@@ -185,6 +185,19 @@ func TestParseProblems(t *testing.T) {
 		{"backend MAC is one VIP's own", "pool: web}", `pool: web, mac: "02:00:00:00:00:12"}`, []string{`f:10: pools[0].backends[1].mac: must be the server's own, 02:00:00:00:00:12 is vips[0].mac (line 12)`}},
 		{"backend port out of range", "switch_port: 2", "switch_port: 0", []string{`f:10: pools[0].backends[1].switch_port: must be 1..509, is 0`}},
 		{"backend on a port that is not there", "switch_port: 2", "switch_port: 7", []string{`f:10: pools[0].backends[1].switch_port: must be one of the ports of switch leaf1, 1, 2, 3, is 7`}},
+		{"one port by switch", "switch_port: 2", "switch_port: {leaf1: 2}", nil},
+		{"ports of switches", "switch_port: 2", "switch_port: {leaf1: 7, leaf9: 2, leaf1: 3, leaf2: x}", []string{
+			`f:10: pools[0].backends[1].switch_port.leaf1: is given twice: first on line 10`,
+			`f:10: pools[0].backends[1].switch_port.leaf2: must be a whole number, is "x"`,
+			`f:10: pools[0].backends[1].switch_port.leaf1: must be one of the ports of switch leaf1, 1, 2, 3, is 7`,
+			`f:10: pools[0].backends[1].switch_port.leaf9: is not the name of a switch: must be one of leaf1`,
+			`f:10: pools[0].backends[1].switch_port.leaf2: is not the name of a switch: must be one of leaf1`}},
+		{"a port of a switch out of range", "switch_port: 2", "switch_port: {leaf1: 510}",
+			[]string{`f:10: pools[0].backends[1].switch_port.leaf1: must be 1..509, is 510`}},
+		{"ports of no switch", "switch_port: 2", "switch_port: {}", []string{
+			`f:10: pools[0].backends[1].switch_port: must be a port, or a set of switches (leaf1) with a port each, is empty`}},
+		{"a list of ports", "switch_port: 2", "switch_port: [2]", []string{
+			`f:10: pools[0].backends[1].switch_port: must be one value, or a set of names with a value each, is a list`}},
 		{"IPv6 backend", "10.0.0.12", "\"2001:db8::12\"", []string{`f:10: pools[0].backends[1].address: must be an IPv4 address, is "2001:db8::12": IPv6 is not supported yet`}},
 		{"loopback backend", "10.0.0.12", "127.0.0.1", []string{`f:10: pools[0].backends[1].address: must be the address of a host, is 127.0.0.1`}},
 		{"not an address", "10.0.0.12", "10.0.0.012", []string{`f:10: pools[0].backends[1].address: must be an IPv4 address such as 10.0.0.100, is "10.0.0.012"`}},
@@ -199,6 +212,11 @@ func TestParseProblems(t *testing.T) {
 			[]string{`f:11: pools[1].backends[0].mac: must be 02:00:00:00:00:11, the MAC that pools[0].backends[0] (line 9) gives for 10.0.0.11, is 02:00:00:00:00:13`}},
 		{"one MAC, two ports", "\nvips:", fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:11", 2),
 			[]string{`f:11: pools[1].backends[0].switch_port: must be 1, the port that pools[0].backends[0] (line 9) gives for 02:00:00:00:00:11, is 2`}},
+		{"one MAC, another port of one switch", "\nvips:", strings.Replace(fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:11", 2), "switch_port: 2", "switch_port: {leaf1: 2}", 1),
+			[]string{`f:11: pools[1].backends[0].switch_port: must be 1, the port that pools[0].backends[0] (line 9) gives for 02:00:00:00:00:11, is {leaf1: 2}`}},
+		{"one MAC, the same port written otherwise", "\nvips:", strings.Replace(fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:11", 1), "switch_port: 1", "switch_port: {leaf1: 1}", 1), nil},
+		{"a station's ports of switches", "pools:", "stations:\n  - {name: r, mac: \"02:00:00:00:00:01\", switch_port: {leaf2: 1}}\npools:", []string{
+			`f:5: stations[0].switch_port.leaf2: is not the name of a switch: must be one of leaf1`}},
 		{"one machine in two pools", "\nvips:", fmt.Sprintf(secondPool, "10.0.0.11", "02:00:00:00:00:11", 1), nil},
 
 		{"check type", "type: http", "type: ping", []string{`f:7: pools[0].checks[0].type: must be tcp, http, https or icmp, is "ping"`}},
@@ -443,7 +461,7 @@ func TestReferenceParses(t *testing.T) {
 	if got := len(intent.VIPs); got != 1 {
 		t.Fatalf("the reference has %d VIPs, want 1", got)
 	}
-	want := []Station{{Name: "router1", MAC: mac(t, "02:00:00:00:00:01"), SwitchPort: 1, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}}
+	want := []Station{{Name: "router1", MAC: mac(t, "02:00:00:00:00:01"), SwitchPort: SwitchPorts{All: 1}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}}
 	if diff := cmp.Diff(want, intent.Stations, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("the reference's stations (-want +got):\n%s", diff)
 	}

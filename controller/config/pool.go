@@ -48,13 +48,14 @@ type rawFloor struct {
 }
 
 type rawBackend struct {
-	Name       string `yaml:"name,required"`
-	Address    string `yaml:"address,required"`
-	MAC        string `yaml:"mac,required"`
-	SwitchPort *int   `yaml:"switch_port,required"`
-	Port       *int   `yaml:"port"`
-	Weight     *int   `yaml:"weight"`
-	Enabled    *bool  `yaml:"enabled"`
+	Name    string `yaml:"name,required"`
+	Address string `yaml:"address,required"`
+	MAC     string `yaml:"mac,required"`
+	Port    *int   `yaml:"port"`
+	Weight  *int   `yaml:"weight"`
+	Enabled *bool  `yaml:"enabled"`
+
+	SwitchPort strict.Each[int] `yaml:"switch_port,required"`
 }
 
 func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
@@ -216,27 +217,64 @@ func (p *parser) agrees(path string, b Backend) {
 				first.backend.MAC, first.path, p.Line(first.path), b.Address, b.MAC)
 		}
 	}
-	if !b.MAC.IsZero() && b.SwitchPort != 0 && !p.Bad(path+".mac") {
+	if !b.MAC.IsZero() && !b.SwitchPort.Equal(SwitchPorts{}) && !p.Bad(path+".mac") {
 		if first, ok := p.byMAC[b.MAC]; !ok {
 			p.byMAC[b.MAC] = place{path, b}
-		} else if first.backend.SwitchPort != b.SwitchPort {
-			p.Add(path+".switch_port", "must be %d, the port that %s (line %d) gives for %s, is %d",
+		} else if !p.samePlace(first.backend.SwitchPort, b.SwitchPort) {
+			p.Add(path+".switch_port", "must be %v, the port that %s (line %d) gives for %s, is %v",
 				first.backend.SwitchPort, first.path, p.Line(first.path), b.MAC, b.SwitchPort)
 		}
 	}
 }
 
-func (p *parser) switchPort(path string, x *int) uint16 {
-	n := p.Number(path, x, 0, 1, maxPort)
-	if n == 0 {
-		return 0
+// samePlace says whether two stations have the same port on every switch.
+func (p *parser) samePlace(a, b SwitchPorts) bool {
+	return !slices.ContainsFunc(p.ports, func(s Switch) bool { return a.On(s.Name) != b.On(s.Name) })
+}
+
+// switchPort reads where a station is: one port of all switches, or one by switch.
+func (p *parser) switchPort(path string, raw strict.Each[int]) (ports SwitchPorts) {
+	if p.usable(path) && raw.All == nil && len(raw.By) == 0 {
+		p.Add(path, "must be a port, or a set of switches (%s) with a port each, is empty", cut(p.switchNames()))
 	}
-	for i, s := range p.ports {
-		if len(s.Ports) > 0 && !p.Bad(fmt.Sprintf("switches[%d].ports", i)) && !slices.Contains(s.Ports, uint16(n)) {
-			p.Add(path, "must be one of the ports of switch %s, %s, is %d", s.Name, list(s.Ports), n)
+	ports.All = uint16(p.Number(path, raw.All, 0, 1, maxPort))
+	for i := range p.ports {
+		p.hasPort(i, path, ports.All)
+	}
+	for _, one := range raw.By {
+		at := strict.Join(path, one.Name)
+		i := slices.IndexFunc(p.ports, func(s Switch) bool { return s.Name == one.Name })
+		if i < 0 {
+			p.Add(at, "is not the name of a switch: must be one of %s", cut(p.switchNames()))
+			continue
+		}
+		if p.Bad(at) {
+			continue // that was said
+		}
+		if port := uint16(p.Number(at, &one.Value, 0, 1, maxPort)); port != 0 {
+			p.hasPort(i, at, port)
+			if ports.By == nil {
+				ports.By = make(map[string]uint16)
+			}
+			ports.By[one.Name] = port
 		}
 	}
-	return uint16(n)
+	return ports
+}
+
+// hasPort sees to it that a port, if it is not 0, is one of a switch, by the index of that.
+func (p *parser) hasPort(i int, path string, port uint16) {
+	s := p.ports[i]
+	if port != 0 && len(s.Ports) > 0 && !p.Bad(fmt.Sprintf("switches[%d].ports", i)) && !slices.Contains(s.Ports, port) {
+		p.Add(path, "must be one of the ports of switch %s, %s, is %d", s.Name, list(s.Ports), port)
+	}
+}
+
+func (p *parser) switchNames() (names []string) {
+	for _, s := range p.ports {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 // samePort refuses port translation.

@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
 type rawStation struct {
-	Name       string   `yaml:"name,required"`
-	MAC        string   `yaml:"mac,required"`
-	SwitchPort *int     `yaml:"switch_port,required"`
-	Addresses  []string `yaml:"addresses"`
+	Name       string           `yaml:"name,required"`
+	MAC        string           `yaml:"mac,required"`
+	SwitchPort strict.Each[int] `yaml:"switch_port,required"`
+	Addresses  []string         `yaml:"addresses"`
 }
 
 func (p *parser) stations(raw []rawStation) []Station {

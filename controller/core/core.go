@@ -45,7 +45,8 @@ type Core struct {
 	authors  authors
 	doubts   map[plan.BackendKey]doubt // backends that cannot be asked
 	present  map[string]bool           // healthds that were told of, by name
-	served   time.Time                 // since when some switch keeps up, zero: none does
+	places   places
+	served   time.Time // since when some switch keeps up, zero: none does
 
 	frozen    error      // why the store does not have what is decided
 	saving    bool       // a Save is under way

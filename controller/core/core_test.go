@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 const testIntent = `switches:
@@ -124,6 +125,11 @@ func (w *world) verdict(backend string, h plan.Health) {
 	if a := w.put(Report{Healthd: Unnamed, Verdicts: []Said{{Backend: key, Health: h, Detected: w.now}}}); a.Err != nil {
 		w.t.Fatal(a.Err)
 	}
+}
+
+// tables are what the first switch must hold.
+func (c *Core) tables() rows.Tables {
+	return c.own(plan.Build(c.intent, c.stored.Plan), c.intent.Switches[0])
 }
 
 // connect makes a switch hold what is decided.

@@ -56,7 +56,7 @@ func (c *Core) meet(in Met) {
 		return
 	}
 	m.met[in.Switch] = v
-	next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, in.Have)
+	next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, in.Switch, in.Have)
 	switch {
 	case found.Slots == 0:
 		c.last = append(c.last, Release{in.ID})
@@ -78,7 +78,7 @@ func (c *Core) decideMeetings() {
 	}
 	for _, one := range m.astray {
 		if name := one.view.config.Name; !m.over && c.views[name] == one.view {
-			next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, one.have)
+			next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, name, one.have)
 			c.takeUp(name, next, found)
 		}
 		c.last = append(c.last, Release{one.id})

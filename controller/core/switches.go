@@ -128,21 +128,11 @@ func (c *Core) forgotten(v *view) {
 		"switch", v.config.Name, "slots", slots)
 }
 
-// tables are what the switches must hold, but for what each has of its own.
-func (c *Core) tables() rows.Tables {
-	t := plan.Build(c.intent, c.stored.Plan)
-	for m := range c.stored.Retired {
-		plan.Retire(&t, m)
-	}
-	return t
-}
-
 // tellSwitches tells the switches what is wanted of them, those that are to be taken on first of all.
 func (c *Core) tellSwitches() {
-	tables := c.tables()
+	alike := plan.Build(c.intent, c.stored.Plan)
 	for _, s := range c.intent.Switches {
-		tables.Flood = slices.Sorted(slices.Values(s.Ports))
-		tell := Tell{s.Name, c.sequence, tables, c.stored.VIPAge}
+		tell := Tell{s.Name, c.sequence, c.own(alike, s), c.stored.VIPAge}
 		if slices.Contains(c.take, s.Name) {
 			c.out = append(c.out, TakeOn{s, tell})
 		} else {
@@ -150,6 +140,13 @@ func (c *Core) tellSwitches() {
 		}
 	}
 	c.tell, c.take = false, nil
+}
+
+// own adds to what all switches must hold alike what is a switch's own.
+func (c *Core) own(alike rows.Tables, s config.Switch) rows.Tables {
+	c.places.on(s.Name, c.intent, c.stored).Put(&alike)
+	alike.Flood = slices.Sorted(slices.Values(s.Ports))
+	return alike
 }
 
 // syncSwitches takes on the switches of the intent, and lets go of others: their tables stay as they are.

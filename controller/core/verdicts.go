@@ -137,6 +137,6 @@ func (c *Core) Knows(key plan.BackendKey) bool {
 	}
 	p := c.stored.Plan.Pools[key.Pool]
 	return p != nil && slices.ContainsFunc(c.leavers, func(m plan.Member) bool {
-		return m.Name == key.Backend && slices.Contains(p.Members, m)
+		return m.Name == key.Backend && slices.ContainsFunc(p.Members, m.Equal)
 	})
 }

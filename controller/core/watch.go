@@ -14,7 +14,7 @@ func (c *Core) setChecks() {
 		members, _ := c.stored.Plan.Leavers(pool.Name)
 		leavers = append(leavers, members...)
 	}
-	if c.checked == c.stored.Intent.Revision && slices.Equal(leavers, c.leavers) {
+	if c.checked == c.stored.Intent.Revision && slices.EqualFunc(leavers, c.leavers, plan.Member.Equal) {
 		return
 	}
 	c.checked, c.leavers = c.stored.Intent.Revision, leavers

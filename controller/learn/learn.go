@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -132,7 +133,7 @@ func (l *Learner) Limit(size int, ports []uint16) {
 }
 
 // Ignore names the MACs whose port the plan gives, or that have none, the VIPs': nobody is learned by
-// these, and who was before they were named is forgotten.
+// these, and who was before they were named is forgotten. One whose port is limits.NoPort is learned as any other.
 func (l *Learner) Ignore(pinned map[packet.MAC]uint16) {
 	if maps.Equal(l.pinned, pinned) {
 		return
@@ -386,6 +387,6 @@ func (l *Learner) Full(now time.Time) string {
 
 // learnable: a group address is nobody's source, and a pinned station has its place from the plan.
 func (l *Learner) learnable(mac packet.MAC) bool {
-	_, pinned := l.pinned[mac]
-	return !mac.IsGroup() && !mac.IsZero() && !pinned
+	port, pinned := l.pinned[mac]
+	return !mac.IsGroup() && !mac.IsZero() && (!pinned || port == limits.NoPort)
 }

@@ -42,9 +42,9 @@ type Adoption struct {
 // have is settled on the backend of the new flows, as a move that ends by force: a move without the old path's row, and
 // one of two epochs in one bank, where the younger keeps it. Diff never leaves such rows behind.
 //
-// The state that is returned passes Check if st does.
-func Adopt(st, stored State, intent *config.Intent, have rows.Tables) (State, Adoption) {
-	a := adopter{st: st, stored: stored, have: have}
+// on is the name of the switch. The state that is returned passes Check if st does.
+func Adopt(st, stored State, intent *config.Intent, on string, have rows.Tables) (State, Adoption) {
+	a := adopter{st: st, stored: stored, on: on, have: have}
 	a.find(intent)
 	if a.report.Slots == 0 {
 		return st, a.report
@@ -60,7 +60,8 @@ func Adopt(st, stored State, intent *config.Intent, have rows.Tables) (State, Ad
 }
 
 type adopter struct {
-	st, stored State // st is changed: its numbers, and at last its pools
+	st, stored State  // st is changed: its numbers, and at last its pools
+	on         string // the switch
 	have       rows.Tables
 	pools      []*adopted    // by name
 	epochs     [banks]uint32 // who lives in a bank: the youngest epoch that the switch has there
@@ -152,7 +153,10 @@ func (a *adopter) meet(p *adopted) {
 		i := p.member(was.Name, to)
 		if i < 0 {
 			if !known {
-				was = Member{Name: to.MAC.String(), Forward: to, Weight: 1} // names of the intent have no colon in them
+				was = Member{Name: to.MAC.String(), MAC: to.MAC, Weight: 1} // names of the intent have no colon in them
+				if to.Port != rows.Anywhere {
+					was.Ports = map[string]uint16{a.on: to.Port}
+				}
 				a.report.Unknown++
 			}
 			was.ID, was.Removed = 0, true

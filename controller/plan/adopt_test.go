@@ -45,7 +45,7 @@ func ways(have rows.Tables) map[string]way {
 // adopts adopts have in a world whose state is older, and makes sure that no flow is elsewhere afterwards, nor on the way.
 func (w *world) adopts(stored State, have rows.Tables) Adoption {
 	w.t.Helper()
-	st, found := Adopt(w.st, stored, w.in.Intent, have)
+	st, found := Adopt(w.st, stored, w.in.Intent, "leaf1", have)
 	if err := st.Check(); err != nil {
 		w.t.Fatalf("Adopt made a state that cannot be: %v", err)
 	}
@@ -54,7 +54,7 @@ func (w *world) adopts(stored State, have rows.Tables) Adoption {
 		return found
 	}
 	before := ways(have)
-	for _, batch := range rows.Diff(have, Build(w.in.Intent, st)) {
+	for _, batch := range rows.Diff(have, build(w.in.Intent, st)) {
 		for _, c := range batch {
 			have = apply(have, c)
 			after := ways(have)
@@ -145,7 +145,7 @@ func TestAdopt(t *testing.T) {
 			tt.before(w)
 			stored := w.st
 			tt.since(w)
-			have := Build(w.in.Intent, w.st)
+			have := build(w.in.Intent, w.st)
 			w = w.restored(stored)
 			if tt.start != nil {
 				tt.start(w)
@@ -195,11 +195,11 @@ func TestAdoptWhatCannotBe(t *testing.T) {
 			p := *w.st.Pools["web"]
 			p.Slots = slices.Repeat([]rows.Slot{{Backend: 1}}, 4)
 			w.st.Pools = map[string]*Pool{"web": &p}
-			have := Build(w.in.Intent, w.st)
+			have := build(w.in.Intent, w.st)
 			slots := slices.Clone(p.Slots)
 			slots[1], slots[2] = tt.row, rows.Slot{Backend: 1, Old: 2, Epoch: 8, Bank: 2}
 			have.Slots[rows.SlotTable{Pool: 1, Generation: 0}] = rows.Slots{Rows: slots}
-			st, _ := Adopt(w.st, w.st, w.in.Intent, have)
+			st, _ := Adopt(w.st, w.st, w.in.Intent, "leaf1", have)
 			if err := st.Check(); err != nil {
 				t.Fatal(err)
 			}
@@ -214,9 +214,9 @@ func TestAdoptWhatCannotBe(t *testing.T) {
 func TestAdoptLeavesOthersAlone(t *testing.T) {
 	w := newWorld(t, graceful(16, equal(3)...))
 	w.step()
-	have := Build(w.in.Intent, w.st)
+	have := build(w.in.Intent, w.st)
 	t.Run("an empty switch", func(t *testing.T) {
-		st, found := Adopt(w.st, w.st, w.in.Intent, rows.Tables{})
+		st, found := Adopt(w.st, w.st, w.in.Intent, "leaf1", rows.Tables{})
 		if diff := cmp.Diff(w.st, st); diff != "" || found.Slots != 0 {
 			t.Errorf("%+v, state (-want +got):\n%s", found, diff)
 		}
@@ -224,7 +224,7 @@ func TestAdoptLeavesOthersAlone(t *testing.T) {
 	t.Run("no VIP leads there", func(t *testing.T) {
 		have := have
 		have.VIP = nil
-		if _, found := Adopt(w.st, w.st, w.in.Intent, have); found.Slots != 0 {
+		if _, found := Adopt(w.st, w.st, w.in.Intent, "leaf1", have); found.Slots != 0 {
 			t.Errorf("%+v", found)
 		}
 	})
@@ -238,7 +238,7 @@ func TestAdoptLeavesOthersAlone(t *testing.T) {
 		w.in.Intent.VIPs = w.in.Intent.VIPs[:1]
 		w.in.Intent.VIPs[0].Pool = "other"
 		w.step()
-		if _, found := Adopt(w.st, stored, w.in.Intent, have); found.Slots != 0 {
+		if _, found := Adopt(w.st, stored, w.in.Intent, "leaf1", have); found.Slots != 0 {
 			t.Errorf("%+v", found)
 		}
 	})
@@ -250,7 +250,7 @@ func TestAdoptLeavesOthersAlone(t *testing.T) {
 		p.Backends[0].MAC = packet.MAC{2, 9, 9, 9, 9, 9}
 		w.in.Intent = intent(p)
 		w.step()
-		st, found := Adopt(w.st, stored, w.in.Intent, have)
+		st, found := Adopt(w.st, stored, w.in.Intent, "leaf1", have)
 		if diff := cmp.Diff(w.st, st); diff != "" || found.Astray != 0 {
 			t.Errorf("%+v, state (-want +got):\n%s", found, diff)
 		}
@@ -272,7 +272,7 @@ func TestAdoptPoolsOfOtherIDs(t *testing.T) {
 	w.step()
 	w.in.Admin[BackendKey{"mail", "b5"}] = Drain
 	w.step()
-	have := Build(w.in.Intent, w.st)
+	have := build(w.in.Intent, w.st)
 	epoch := w.st.NextEpoch
 	// The same VIPs, but the pools are made in another order.
 	in := intent(web, api, mail)
@@ -329,7 +329,7 @@ func TestAdoptRandomLives(t *testing.T) {
 			live(r.IntN(12))
 			stored := w.st
 			live(r.IntN(12))
-			have := Build(w.in.Intent, w.st)
+			have := build(w.in.Intent, w.st)
 			if r.IntN(2) == 0 {
 				w.in.Intent = intent(graceful(32, equal(1+r.IntN(6))...))
 			}

@@ -29,7 +29,7 @@ func large(b *testing.B, pools int) (Input, State, rows.Tables) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return in, st, Build(in.Intent, st)
+	return in, st, build(in.Intent, st)
 }
 
 // From a verdict to the list of writes.
@@ -45,7 +45,7 @@ func BenchmarkDeath(b *testing.B) {
 					b.Fatal(err)
 				}
 				writes = 0
-				for _, batch := range rows.Diff(have, Build(in.Intent, next)) {
+				for _, batch := range rows.Diff(have, build(in.Intent, next)) {
 					writes += len(batch)
 				}
 			}
@@ -64,7 +64,7 @@ func BenchmarkEverything(b *testing.B) {
 			b.Fatal(err)
 		}
 		writes = 0
-		for _, batch := range rows.Diff(rows.Tables{}, Build(in.Intent, st)) {
+		for _, batch := range rows.Diff(rows.Tables{}, build(in.Intent, st)) {
 			writes += len(batch)
 		}
 	}
@@ -78,7 +78,7 @@ func BenchmarkNothing(b *testing.B) {
 		t.Rows = append([]rows.Slot(nil), t.Rows...)
 		have.Slots[key] = t
 	}
-	want := Build(in.Intent, st)
+	want := build(in.Intent, st)
 	for b.Loop() {
 		if batches := rows.Diff(have, want); len(batches) != 0 {
 			b.Fatalf("%d batches", len(batches))

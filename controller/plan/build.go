@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/sluicelb/sluice/controller/config"
@@ -8,16 +9,13 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Build returns what every switch must hold, but for the flood group, which is the switch's own
+// Build returns what all switches must hold alike. Place says the rest, which is a switch's own, but for the flood group
 // (config.Switch.Ports). st is what Step made of the same intent.
 func Build(intent *config.Intent, st State) rows.Tables {
 	t := rows.NewTables()
-	pins(&t, intent, st)
+	addresses(&t, intent, st)
 	for _, cfg := range intent.Pools {
 		p := st.Pools[cfg.Name]
-		for _, m := range p.Members {
-			t.Backend[m.ID] = m.Forward
-		}
 		t.Slots[rows.SlotTable{Pool: p.ID, Generation: p.Generation}] = rows.Slots{Rows: p.Slots, OldIdle: cfg.DrainIdle}
 	}
 	for _, v := range intent.VIPs {
@@ -35,26 +33,17 @@ func Build(intent *config.Intent, st State) rows.Tables {
 	return t
 }
 
-// pins gives every station its port that the intent gives one, and every address of one its MAC. A backend of
-// several pools is one station; one that left the intent stays where it was and keeps its address, while it serves old
+// addresses gives every address of a station its MAC. A backend that left the intent keeps its own while it serves old
 // flows and is checked, unless the intent says otherwise.
-func pins(t *rows.Tables, intent *config.Intent, st State) {
-	pin := func(m packet.MAC, port uint16) { t.PinnedStation[m], t.PinnedL2[m] = port, port }
-	for _, removed := range []bool{true, false} {
-		for _, cfg := range intent.Pools {
-			for _, m := range st.Pools[cfg.Name].Members {
-				if m.Removed != removed {
-					continue
-				}
-				pin(m.MAC, m.Port)
-				if a, err := netip.ParseAddr(m.Address); removed && err == nil {
-					t.PinnedARP[a] = m.MAC
-				}
+func addresses(t *rows.Tables, intent *config.Intent, st State) {
+	for _, cfg := range intent.Pools {
+		for _, m := range st.Pools[cfg.Name].Members {
+			if a, err := netip.ParseAddr(m.Address); m.Removed && err == nil {
+				t.PinnedARP[a] = m.MAC
 			}
 		}
 	}
 	for _, s := range intent.Stations {
-		pin(s.MAC, s.SwitchPort)
 		for _, a := range s.Addresses {
 			t.PinnedARP[a] = s.MAC
 		}
@@ -64,17 +53,81 @@ func pins(t *rows.Tables, intent *config.Intent, st State) {
 			t.PinnedARP[b.Address] = b.MAC
 		}
 	}
-	pin(intent.VIPMAC, rows.Nowhere)
 	for _, v := range intent.VIPs {
-		pin(v.MAC, rows.Nowhere)
 		delete(t.PinnedARP, v.Address) // that of one who left: arp_guard has it
 	}
 }
 
+// Places are the rows of a switch that follow from where stations are there.
+type Places struct {
+	Backend           map[rows.BackendID]rows.Forward
+	PinnedStation, L2 map[packet.MAC]uint16
+}
+
+// Put puts the rows into t. They are shared, and t must not be modified.
+func (p Places) Put(t *rows.Tables) {
+	t.Backend, t.PinnedStation, t.PinnedL2 = p.Backend, p.PinnedStation, p.L2
+}
+
+// Place gives every station its port on a switch that the intent gives one there. A backend of several pools is one
+// station; one that left the intent stays where it was while it serves old flows, unless the intent says otherwise. A
+// station without a port there is learned as any other, but a frame to it is its own and no VIP's.
+func Place(intent *config.Intent, st State, on string) Places {
+	p := Places{
+		Backend:       make(map[rows.BackendID]rows.Forward),
+		PinnedStation: make(map[packet.MAC]uint16), L2: make(map[packet.MAC]uint16),
+	}
+	pin := func(m packet.MAC, port uint16) {
+		p.L2[m] = port
+		if port == rows.Anywhere {
+			delete(p.PinnedStation, m)
+		} else {
+			p.PinnedStation[m] = port
+		}
+	}
+	port := func(ports config.SwitchPorts) uint16 { return cmp.Or(ports.On(on), rows.Anywhere) }
+	for _, removed := range []bool{true, false} {
+		for _, cfg := range intent.Pools {
+			for _, m := range st.Pools[cfg.Name].Members {
+				if m.Removed == removed {
+					at := port(m.SwitchPort())
+					pin(m.MAC, at)
+					p.Backend[m.ID] = rows.Forward{MAC: m.MAC, Port: at}
+				}
+			}
+		}
+	}
+	for _, s := range intent.Stations {
+		pin(s.MAC, port(s.SwitchPort))
+	}
+	pin(intent.VIPMAC, rows.Nowhere)
+	for _, v := range intent.VIPs {
+		pin(v.MAC, rows.Nowhere)
+	}
+	return p
+}
+
+// SamePlaces says whether stations have the same port on every switch: then Place says the same of all.
+func SamePlaces(intent *config.Intent, st State) bool {
+	for _, s := range intent.Stations {
+		if s.SwitchPort.All == 0 {
+			return false
+		}
+	}
+	for _, cfg := range intent.Pools {
+		for _, m := range st.Pools[cfg.Name].Members {
+			if m.Port == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Retire keeps frames from being flooded that are sent to the MAC of a VIP which the intent has no more,
 // unless it names a station by it.
-func Retire(t *rows.Tables, m packet.MAC) {
-	if _, ok := t.PinnedL2[m]; !ok {
-		t.PinnedL2[m] = rows.Nowhere
+func (p Places) Retire(m packet.MAC) {
+	if _, ok := p.L2[m]; !ok {
+		p.L2[m] = rows.Nowhere
 	}
 }

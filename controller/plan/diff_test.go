@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -45,8 +46,8 @@ insert backend 2: forward_to_backend(02:00:00:00:00:02, port 3)
 insert pinned_station 02:00:00:00:00:01: pinned(port 2)
 insert pinned_station 02:00:00:00:00:02: pinned(port 3)
 insert pinned_station 02:53:4c:00:00:01: pinned(no port)
-insert pinned_l2 02:00:00:00:00:01: forward(port 2)
-insert pinned_l2 02:00:00:00:00:02: forward(port 3)
+insert pinned_l2 02:00:00:00:00:01: at(port 2)
+insert pinned_l2 02:00:00:00:00:02: at(port 3)
 insert pinned_l2 02:53:4c:00:00:01: discard()
 insert pinned_arp 10.0.0.1: owned(02:00:00:00:00:01)
 insert pinned_arp 10.0.0.2: owned(02:00:00:00:00:02)
@@ -82,7 +83,7 @@ delete slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
 		}, `
 modify backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
 insert pinned_station 02:09:00:00:00:00: pinned(port 3)
-insert pinned_l2 02:09:00:00:00:00: forward(port 3)
+insert pinned_l2 02:09:00:00:00:00: at(port 3)
 modify pinned_arp 10.0.0.2: owned(02:09:00:00:00:00)
 --
 insert slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
@@ -90,7 +91,7 @@ insert slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
 modify slot pool 1 generation 0 slot 0: move(1, bank 0, epoch 2)
 --
 delete pinned_station 02:00:00:00:00:02: pinned(port 3)
-delete pinned_l2 02:00:00:00:00:02: forward(port 3)
+delete pinned_l2 02:00:00:00:00:02: at(port 3)
 `},
 		{"more slots", func() {
 			w.settle()
@@ -153,8 +154,8 @@ delete backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
 delete backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
 delete pinned_station 02:00:00:00:00:01: pinned(port 2)
 delete pinned_station 02:09:00:00:00:00: pinned(port 3)
-delete pinned_l2 02:00:00:00:00:01: forward(port 2)
-delete pinned_l2 02:09:00:00:00:00: forward(port 3)
+delete pinned_l2 02:00:00:00:00:01: at(port 2)
+delete pinned_l2 02:09:00:00:00:00: at(port 3)
 delete pinned_arp 10.0.0.1: owned(02:00:00:00:00:01)
 delete pinned_arp 10.0.0.2: owned(02:09:00:00:00:00)
 delete multicast_group: ports [1 2 3]
@@ -162,7 +163,7 @@ delete multicast_group: ports [1 2 3]
 	}
 	for _, s := range stages {
 		s.do()
-		want := Build(w.in.Intent, w.st)
+		want := build(w.in.Intent, w.st)
 		if len(w.in.Intent.Pools) > 0 {
 			want.Flood = []uint16{1, 2, 3}
 		}
@@ -178,9 +179,9 @@ func TestDiffFromForeignTables(t *testing.T) {
 	w := newWorld(t, pool(2, equal(2)...))
 	w.step()
 	w.admin("b1", Drain).step()
-	want := Build(w.in.Intent, w.st)
+	want := build(w.in.Intent, w.st)
 	key := rows.SlotTable{Pool: 1, Generation: 0}
-	have := Build(w.in.Intent, w.st)
+	have := build(w.in.Intent, w.st)
 	have.Slots = map[rows.SlotTable]rows.Slots{
 		key:                      {Rows: []rows.Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {}, {Backend: 7, Old: 8}}},
 		{Pool: 9, Generation: 4}: {Rows: []rows.Slot{{Old: 3}}},
@@ -301,7 +302,7 @@ func TestDiffPrefixes(t *testing.T) {
 				}
 				w.step()
 			}
-			want := Build(w.in.Intent, w.st)
+			want := build(w.in.Intent, w.st)
 			now, stop := have, r.IntN(8) == 0
 			for _, batch := range rows.Diff(have, want) {
 				for _, i := range r.Perm(len(batch)) {
@@ -334,12 +335,12 @@ func TestBuildOwnsAddressesWhateverTheVIPsState(t *testing.T) {
 	off.Port, off.Enabled = 443, false
 	w.in.Intent.VIPs = append(w.in.Intent.VIPs, off)
 	w.step()
-	tables := Build(w.in.Intent, w.st)
+	tables := build(w.in.Intent, w.st)
 	if _, ok := tables.ARPResponder[address]; !ok || len(tables.VIP) != 1 {
 		t.Errorf("one VIP of two on %s is enabled: answered %v, %d vip rows", address, ok, len(tables.VIP))
 	}
 	w.in.Intent.VIPs[0].Enabled = false
-	tables = Build(w.in.Intent, w.st)
+	tables = build(w.in.Intent, w.st)
 	got := []int{len(tables.ARPResponder), len(tables.VIP), len(tables.ARPGuard), len(tables.VIPAddress)}
 	if diff := cmp.Diff([]int{0, 0, 1, 1}, got); diff != "" {
 		t.Errorf("rows of arp_responder, vip, arp_guard, vip_address (-want +got):\n%s", diff)
@@ -352,7 +353,7 @@ func TestBuildPinsStations(t *testing.T) {
 	w.in.Intent.Pools[1].Name = "api"
 	shared := w.in.Intent.Pools[0].Backends[0] // of both pools
 	w.in.Intent.Pools[1].Backends[0].MAC, w.in.Intent.Pools[1].Backends[0].SwitchPort = shared.MAC, shared.SwitchPort
-	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: 9,
+	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: config.SwitchPorts{All: 9},
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("10.0.0.253")}}}
 	own := w.in.Intent.VIPs[0]
 	own.MAC, own.Address, own.Enabled = packet.MAC{2, 0x53, 0x4c, 0, 0, 2}, netip.MustParseAddr("192.0.2.9"), false
@@ -360,7 +361,7 @@ func TestBuildPinsStations(t *testing.T) {
 	w.step()
 	b2 := w.in.Intent.Pools[0].Backends[1]
 	want := map[packet.MAC]uint16{
-		shared.MAC: shared.SwitchPort, b2.MAC: b2.SwitchPort, {2, 1}: 9, w.in.Intent.VIPMAC: rows.Nowhere, own.MAC: rows.Nowhere,
+		shared.MAC: shared.SwitchPort.All, b2.MAC: b2.SwitchPort.All, {2, 1}: 9, w.in.Intent.VIPMAC: rows.Nowhere, own.MAC: rows.Nowhere,
 	}
 	owners := make(map[netip.Addr]packet.MAC)
 	for _, pool := range w.in.Intent.Pools {
@@ -371,7 +372,7 @@ func TestBuildPinsStations(t *testing.T) {
 	owners[netip.MustParseAddr("10.0.0.254")], owners[netip.MustParseAddr("10.0.0.253")] = packet.MAC{2, 1}, packet.MAC{2, 1}
 	check := func(when string) {
 		t.Helper()
-		tables := Build(w.in.Intent, w.st)
+		tables := build(w.in.Intent, w.st)
 		if diff := cmp.Diff(owners, tables.PinnedARP, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: pinned_arp (-want +got):\n%s", when, diff)
 		}
@@ -389,12 +390,12 @@ func TestBuildPinsStations(t *testing.T) {
 	w.step()
 	check("a backend that leaves") // and is checked while it has flows
 	// Its place is taken by what the intent says of the same MAC.
-	w.in.Intent.Stations = append(w.in.Intent.Stations, config.Station{Name: "other", MAC: b2.MAC, SwitchPort: 5})
+	w.in.Intent.Stations = append(w.in.Intent.Stations, config.Station{Name: "other", MAC: b2.MAC, SwitchPort: config.SwitchPorts{All: 5}})
 	want[b2.MAC] = 5
 	check("another station of the same MAC")
 	// And its address by who has it now, or by a VIP.
-	w.in.Intent.Stations[1] = config.Station{Name: "other", MAC: packet.MAC{2, 5}, SwitchPort: 5, Addresses: []netip.Addr{b2.Address}}
-	want[b2.MAC], want[packet.MAC{2, 5}] = b2.SwitchPort, 5
+	w.in.Intent.Stations[1] = config.Station{Name: "other", MAC: packet.MAC{2, 5}, SwitchPort: config.SwitchPorts{All: 5}, Addresses: []netip.Addr{b2.Address}}
+	want[b2.MAC], want[packet.MAC{2, 5}] = b2.SwitchPort.All, 5
 	owners[b2.Address] = packet.MAC{2, 5}
 	check("another station of the same address")
 	delete(want, packet.MAC{2, 5})
@@ -409,20 +410,68 @@ func TestBuildPinsStations(t *testing.T) {
 	check("old flows are over")
 }
 
+// A station has the port that is given for the switch, and where none is given it is learned; what all switches hold
+// alike is untouched by that.
+func TestPlace(t *testing.T) {
+	w := newWorld(t, pool(64, 100, 100))
+	b1, b2 := &w.in.Intent.Pools[0].Backends[0], &w.in.Intent.Pools[0].Backends[1]
+	router := config.Station{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: config.SwitchPorts{All: 9}}
+	w.in.Intent.Stations = []config.Station{router}
+	w.step()
+	if !SamePlaces(w.in.Intent, w.st) {
+		t.Error("one port for all switches is said to differ")
+	}
+	b1.SwitchPort = config.SwitchPorts{By: map[string]uint16{"leaf1": 3, "leaf2": 5}}
+	w.in.Intent.Pools[0].Backends = append(w.in.Intent.Pools[0].Backends, backend(3, 100))
+	w.step()
+	// Who leaves the intent keeps its ports by switch, too.
+	w.in.Intent.Pools[0].Backends = slices.Clone(w.in.Intent.Pools[0].Backends[1:])
+	w.step()
+	b2 = &w.in.Intent.Pools[0].Backends[0]
+	b2.SwitchPort = config.SwitchPorts{By: map[string]uint16{"leaf2": 4}}
+	w.step()
+	if SamePlaces(w.in.Intent, w.st) {
+		t.Error("ports by switch are said to be the same")
+	}
+	mac1, vips := backend(1, 100).MAC, w.in.Intent.VIPMAC
+	third := backend(3, 100)
+	forward := func(first, second uint16) map[rows.BackendID]rows.Forward {
+		return map[rows.BackendID]rows.Forward{1: {MAC: mac1, Port: first}, 2: {MAC: b2.MAC, Port: second}, 3: {MAC: third.MAC, Port: third.SwitchPort.All}}
+	}
+	pins := func(first, second uint16) map[packet.MAC]uint16 {
+		all := map[packet.MAC]uint16{mac1: first, b2.MAC: second, third.MAC: third.SwitchPort.All, {2, 1}: 9, vips: rows.Nowhere}
+		maps.DeleteFunc(all, func(_ packet.MAC, port uint16) bool { return port == 0xffff })
+		return all
+	}
+	const none = 0xffff
+	for _, tt := range []struct {
+		on   string
+		want Places
+	}{
+		{"leaf1", Places{forward(3, rows.Anywhere), pins(3, none), pins(3, rows.Anywhere)}},
+		{"leaf2", Places{forward(5, 4), pins(5, 4), pins(5, 4)}},
+		{"leaf3", Places{forward(rows.Anywhere, rows.Anywhere), pins(none, none), pins(rows.Anywhere, rows.Anywhere)}},
+	} {
+		if diff := cmp.Diff(tt.want, Place(w.in.Intent, w.st, tt.on)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.on, diff)
+		}
+	}
+}
+
 func TestRetire(t *testing.T) {
 	w := newWorld(t, pool(64, 100))
 	w.step()
-	tables := Build(w.in.Intent, w.st)
+	tables := Place(w.in.Intent, w.st, "leaf1")
 	old, backend := packet.MAC{2, 0x53, 0x4c, 0, 0, 9}, w.in.Intent.Pools[0].Backends[0]
-	Retire(&tables, old)
-	Retire(&tables, backend.MAC)
-	if port, ok := tables.PinnedL2[old]; !ok || port != rows.Nowhere {
+	tables.Retire(old)
+	tables.Retire(backend.MAC)
+	if port, ok := tables.L2[old]; !ok || port != rows.Nowhere {
 		t.Errorf("what is sent to the MAC of a VIP that is gone goes to port %d, %v", port, ok)
 	}
 	if _, ok := tables.PinnedStation[old]; ok {
 		t.Error("nobody may have the MAC of a VIP that is gone")
 	}
-	if port := tables.PinnedL2[backend.MAC]; port != backend.SwitchPort {
-		t.Errorf("a backend that has the MAC is at port %d, want %d", port, backend.SwitchPort)
+	if port := tables.L2[backend.MAC]; port != backend.SwitchPort.All {
+		t.Errorf("a backend that has the MAC is at port %d, want %d", port, backend.SwitchPort.All)
 	}
 }

@@ -114,7 +114,7 @@ func (m *model) input(n *node) Input {
 
 // want leaves out who may send from where: it makes no difference to where flows go.
 func (m *model) want(n *node) rows.Tables {
-	t := Build(m.intent(n), n.st)
+	t := build(m.intent(n), n.st)
 	t.PinnedStation, t.PinnedL2, t.PinnedARP = nil, nil, nil
 	return t
 }
@@ -280,7 +280,7 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			next.st = stored
 			m.step(&next, false) // no switch is connected yet
 			if !m.believe {
-				next.st, _ = Adopt(next.st, stored, m.intent(n), n.have)
+				next.st, _ = Adopt(next.st, stored, m.intent(n), "leaf1", n.have)
 			}
 			if err := next.st.Check(); err != nil {
 				panic(fmt.Sprintf("%s: %v", name, err))

@@ -31,7 +31,7 @@ func backend(n, weight int) config.Backend {
 		Name:       fmt.Sprintf("b%d", n),
 		Address:    netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}),
 		MAC:        packet.MAC{2, 0, 0, 0, byte(n >> 8), byte(n)},
-		SwitchPort: uint16(n%500 + 1),
+		SwitchPort: config.SwitchPorts{All: uint16(n%500 + 1)},
 		Weight:     weight,
 		Enabled:    true,
 	}
@@ -44,6 +44,13 @@ func hold(pools ...string) map[string]bool {
 		held[name] = true
 	}
 	return held
+}
+
+// build returns what switch leaf1 must hold.
+func build(in *config.Intent, st State) rows.Tables {
+	t := Build(in, st)
+	Place(in, st, "leaf1").Put(&t)
+	return t
 }
 
 // equal makes n equal weights.
@@ -262,13 +269,13 @@ func TestDisabledAndRemovedBackendsLeaveInPeace(t *testing.T) {
 	w.in.Intent.Pools[0].Backends = slices.Delete(w.in.Intent.Pools[0].Backends, 1, 2)
 	w.step()
 	w.want(map[string]int{"b1": 0, "-b1": 22, "b2": 0, "-b2": 21, "b3": 64})
-	if got := Build(w.in.Intent, w.st).Backend[2]; got != (rows.Forward{MAC: backend(2, 1).MAC, Port: 3}) {
+	if got := build(w.in.Intent, w.st).Backend[2]; got != (rows.Forward{MAC: backend(2, 1).MAC, Port: 3}) {
 		t.Errorf("the removed backend's row is %v while it has flows", got)
 	}
 	w.settle()
 	w.step()
 	w.want(map[string]int{"b1": 0, "b3": 64}) // b1 is of the intent still
-	if _, ok := Build(w.in.Intent, w.st).Backend[2]; ok {
+	if _, ok := build(w.in.Intent, w.st).Backend[2]; ok {
 		t.Error("the removed backend has a row and no slot")
 	}
 	// One of its name later is another.
@@ -499,7 +506,7 @@ func TestPoolsComeAndGo(t *testing.T) {
 	if diff := cmp.Diff(map[string]rows.PoolID{"web": 3, "other": 2}, got); diff != "" {
 		t.Errorf("pool ids (-want +got):\n%s", diff)
 	}
-	wantMembers := []Member{{ID: 3, Name: "b1", Forward: rows.Forward{MAC: backend(1, 1).MAC, Port: 2}, Address: "10.0.0.1", Weight: 1}}
+	wantMembers := []Member{{ID: 3, Name: "b1", MAC: backend(1, 1).MAC, Port: 2, Address: "10.0.0.1", Weight: 1}}
 	if diff := cmp.Diff(wantMembers, w.st.Pools["web"].Members); diff != "" {
 		t.Errorf("members (-want +got):\n%s", diff)
 	}

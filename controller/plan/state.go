@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/sluicelb/sluice/controller/rows"
+import (
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/p4/packet"
+)
 
 // State is what the plan remembers: who has which slot is a matter of history, not of the intent
 // alone. It is stored with the intent. The zero State is the one before the first Step. A State and
@@ -28,10 +32,21 @@ type Pool struct {
 
 // Member is a backend of the intent, or one that left it and still serves old flows.
 type Member struct {
-	ID   rows.BackendID
-	Name string
-	rows.Forward
-	Address string // where healthd finds it, be it removed or not; unknown to older stores
+	ID      rows.BackendID
+	Name    string
+	MAC     packet.MAC
+	Port    uint16            // of every switch; 0: as Ports says
+	Ports   map[string]uint16 `json:",omitempty"` // by switch. Nobody changes it
+	Address string            // where healthd finds it, be it removed or not; unknown to older stores
 	Weight  int
 	Removed bool // from the intent
+}
+
+// SwitchPort says where the member is.
+func (m Member) SwitchPort() config.SwitchPorts { return config.SwitchPorts{All: m.Port, By: m.Ports} }
+
+// Equal says whether two members are the same.
+func (m Member) Equal(o Member) bool {
+	return m.ID == o.ID && m.Name == o.Name && m.MAC == o.MAC && m.SwitchPort().Equal(o.SwitchPort()) &&
+		m.Address == o.Address && m.Weight == o.Weight && m.Removed == o.Removed
 }

@@ -186,7 +186,7 @@ func (s *stepper) begin(cfg *config.Pool, was *Pool) (*work, error) {
 	}
 	s.resize(w)
 	s.statuses(w)
-	if was == nil || was.Generation != w.pool.Generation || !slices.Equal(was.Members, w.pool.Members) {
+	if was == nil || was.Generation != w.pool.Generation || !slices.EqualFunc(was.Members, w.pool.Members, Member.Equal) {
 		w.goHome()
 	}
 	return w, nil
@@ -201,7 +201,9 @@ func (s *stepper) members(w *work) error {
 		known[members[i].Name] = i
 	}
 	for _, b := range w.cfg.Backends {
-		m := Member{Name: b.Name, Forward: rows.Forward{MAC: b.MAC, Port: b.SwitchPort}, Address: b.Address.String(), Weight: b.Weight}
+		m := Member{
+			Name: b.Name, MAC: b.MAC, Port: b.SwitchPort.All, Ports: b.SwitchPort.By, Address: b.Address.String(), Weight: b.Weight,
+		}
 		if i, ok := known[b.Name]; ok {
 			m.ID = members[i].ID
 			members[i] = m

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// BackendRow is forward_to_backend(MAC, Port).
+// BackendRow is forward_to_backend(MAC, Port). Where Port is Anywhere, the frame goes by l2.
 type BackendRow struct {
 	ID BackendID
 	Forward
@@ -29,6 +29,9 @@ func (r BackendRow) Entry() Entry {
 	return entry(forwardToBackend, keys(number(r.ID)), mac(r.MAC), number(r.Port))
 }
 func (r BackendRow) String() string {
+	if r.Forward.Port == Anywhere {
+		return fmt.Sprintf("backend %d: forward_to_backend(%s, no port: as l2 says)", r.ID, r.MAC)
+	}
 	return fmt.Sprintf("backend %d: forward_to_backend(%s, port %d)", r.ID, r.MAC, r.Forward.Port)
 }
 

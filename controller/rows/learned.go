@@ -5,6 +5,8 @@ import "github.com/sluicelb/sluice/p4/packet"
 // Station and L2 are the tables of the L2 switch: where a source MAC lives, and where frames to it go. What hosts send
 // decides what they hold, so their entries are Learned, and no rows of a plan.
 var (
+	forward = &Action{"forward", []string{"port"}}
+
 	Station = &Table{Name: "station", Keys: []string{"mac"}, Actions: []*Action{{"known", []string{"port"}}}}
 	L2      = &Table{Name: "l2", Keys: []string{"mac"}, Actions: []*Action{forward}}
 )

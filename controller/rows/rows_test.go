@@ -31,6 +31,7 @@ var samples = []Row{
 	VIPRow{VIPKey{testAddress, 6, 80}, ToPool{1, 2, 0xfff}},
 	VIPAddressRow{testAddress}, ARPGuardRow{testAddress}, ARPResponderRow{testAddress, testMAC},
 	PinnedStationRow{testMAC, 509}, PinnedStationRow{testMAC, Nowhere}, PinnedL2Row{testMAC, 1}, PinnedL2Row{testMAC, Nowhere},
+	PinnedL2Row{testMAC, Anywhere}, BackendRow{7, Forward{testMAC, Anywhere}},
 	PinnedARPRow{testAddress, testMAC}, FloodRow{Ports([]uint16{1, 63, 64, 509})},
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -29,7 +30,8 @@ type Tables struct {
 	ARPResponder map[netip.Addr]packet.MAC
 	// Ports of stations that never move, by MAC: frames from one on another port are dropped, and frames
 	// to it go there. They are Nowhere for the MAC of a VIP: nobody sends by it, and what is sent to it
-	// and no service takes is dropped.
+	// and no service takes is dropped. One whose port the intent does not give for this switch is learned as any other:
+	// it is not in PinnedStation, and Anywhere in PinnedL2.
 	PinnedStation map[packet.MAC]uint16
 	PinnedL2      map[packet.MAC]uint16
 	// PinnedARP has the one MAC by which ARP may answer for each address of a station that the intent gives.
@@ -48,13 +50,16 @@ func NewTables() Tables {
 	}
 }
 
-// Nowhere is the port of who has none.
-const Nowhere uint16 = 0
+// Ports that are none.
+const (
+	Nowhere  uint16 = 0             // of who has none
+	Anywhere uint16 = limits.NoPort // of who is where the switch learns it
+)
 
 // Forward is the action of a backend row.
 type Forward struct {
 	MAC  packet.MAC
-	Port uint16
+	Port uint16 // or Anywhere
 }
 
 // SlotTable names one generation of a pool's slots.

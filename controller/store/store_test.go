@@ -32,7 +32,7 @@ func sample() core.Stored {
 	p := &plan.Pool{
 		ID: 3, Generation: 200,
 		Members: []plan.Member{
-			{ID: 7, Name: "web1", Forward: rows.Forward{MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3}, Weight: 100},
+			{ID: 7, Name: "web1", MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3, Weight: 100},
 			{ID: 300, Name: "web2", Weight: 1, Removed: true},
 		},
 		Home:    []rows.BackendID{7, 300, 7, 0},

@@ -142,6 +142,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
     @name(".backend_packets")
     direct_counter(CounterType.packets_and_bytes) backend_packets;
 
+    // Where this switch has no port for the backend, NO_PORT, the frame goes where L2 has learned it.
     @name(".forward_to_backend")
     action forward_to_backend(@format(MAC_ADDRESS) mac_t mac, bit<9> port) {
         hdr.ethernet.dst = mac;
@@ -202,6 +203,10 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
                 if (!backend.apply().hit) {
                     mark_to_drop(standard_metadata);
                     meta.tally = DROP_NO_BACKEND;
+                } else if (standard_metadata.egress_spec == NO_PORT) {
+                    meta.destination = BALANCED;
+                    meta.destination_port = NO_PORT;
+                    meta.done = 0;
                 }
             } else {
                 mark_to_drop(standard_metadata);

@@ -58,6 +58,12 @@ const bit<16> REASON_ARP_SPOOF = 3;
 const bit<2> GREEN = 0; // what a meter says of a packet within its rate
 
 const bit<16> FLOOD_GROUP = 1;
+const bit<9>  NO_PORT = 511;
+
+// metadata_t.destination: who has the destination MAC.
+const bit<2> STATION = 1;  // a station of the intent
+const bit<2> VIP_MAC = 2;  // VIPs
+const bit<2> BALANCED = 3; // a backend that a VIP's frame has just got
 
 // IEEE 802.1Q table 8-1: 01:80:c2:00:00:00 to :0f concern one link (spanning tree, LACP, LLDP, 802.1X).
 const bit<44> RESERVED_GROUPS = 0x0180c200000;
@@ -191,6 +197,8 @@ struct metadata_t {
     mac_t   disowned_mac;   // whose request it was
     mac_t   owner;          // the MAC that the intent gives to the sender of ARP; 0: it gives none
     bit<9>  station_port;   // where the source MAC lives
+    bit<2>  destination;    // who has the destination MAC; 0: nobody that the intent knows
+    bit<9>  destination_port; // and where; NO_PORT: l2 knows
     bit<32> pool_id;
     bit<32> backend_id;
     bit<32> old_id;         // the backend of the old flows of a slot that leaves it; 0: slot_old knows

@@ -21,7 +21,7 @@ control Pins(inout headers_t hdr, inout metadata_t meta,
         pinned_packets.count();
     }
 
-    // The one port of each pinned source MAC; 511 is none.
+    // The one port of each pinned source MAC; NO_PORT for that of a VIP.
     @name(".pinned_station")
     table pinned_station {
         key = { hdr.ethernet.src: exact @name("mac") @format(MAC_ADDRESS); }
@@ -68,7 +68,7 @@ control Learning(inout headers_t hdr, inout metadata_t meta,
 
     apply {
         if (meta.claim == 0 && meta.pinned == 0) {
-            meta.station_port = 511;
+            meta.station_port = NO_PORT;
             station.apply();
             if (meta.station_port != standard_metadata.ingress_port) {
                 learn_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
@@ -80,6 +80,41 @@ control Learning(inout headers_t hdr, inout metadata_t meta,
                 }
             }
         }
+    }
+}
+
+// Who a frame is for, as it came in.
+control Destination(inout headers_t hdr, inout metadata_t meta) {
+    @name(".at")
+    action at(bit<9> port) {
+        meta.destination = STATION;
+        meta.destination_port = port;
+    }
+
+    @name(".anywhere")
+    action anywhere() {
+        meta.destination = STATION;
+    }
+
+    @name(".discard")
+    action discard() {
+        meta.destination = VIP_MAC;
+    }
+
+    // Where pinned stations live. `anywhere` is for a backend whose port on this switch the intent does not give: it is
+    // learned as any, but frames to it are known for what they are. Frames for the MAC of a VIP that no service takes end
+    // here: flooded, everybody would read what clients send.
+    @name(".pinned_l2")
+    table pinned_l2 {
+        key = { hdr.ethernet.dst: exact @name("mac") @format(MAC_ADDRESS); }
+        actions = { at; anywhere; discard; @defaultonly NoAction; }
+        const default_action = NoAction();
+        size = PINNED_SIZE;
+    }
+
+    apply {
+        meta.destination_port = NO_PORT;
+        pinned_l2.apply();
     }
 }
 
@@ -103,27 +138,16 @@ control L2(inout headers_t hdr, inout metadata_t meta,
         size = STATION_SIZE;
     }
 
-    @name(".discard")
-    action discard() {
-        mark_to_drop(standard_metadata);
-        meta.tally = DROP_VIP_MAC;
-    }
-
-    // Where pinned stations live. Frames for the MAC of a VIP that no service took end here: flooded,
-    // everybody would read what clients send.
-    @name(".pinned_l2")
-    table pinned_l2 {
-        key = { hdr.ethernet.dst: exact @name("mac") @format(MAC_ADDRESS); }
-        actions = { forward; discard; @defaultonly NoAction; }
-        const default_action = NoAction();
-        size = PINNED_SIZE;
-    }
-
     apply {
-        if (!pinned_l2.apply().hit) {
+        if (meta.destination == VIP_MAC) {
+            mark_to_drop(standard_metadata);
+            meta.tally = DROP_VIP_MAC;
+        } else if (meta.destination_port != NO_PORT) {
+            standard_metadata.egress_spec = meta.destination_port;
+        } else {
             l2.apply();
         }
-        if (standard_metadata.mcast_grp == 0
+        if (meta.destination != BALANCED && standard_metadata.mcast_grp == 0
             && standard_metadata.egress_spec == standard_metadata.ingress_port) {
             mark_to_drop(standard_metadata);
             meta.tally = DROP_HAIRPIN;

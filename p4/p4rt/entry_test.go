@@ -461,7 +461,7 @@ func TestUnknownNames(t *testing.T) {
 	}{
 		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, ` +
 			`pinned_station, slot, slot_old, station, vip, vip_address`},
-		{actionErr, `no action "to_pol"; there is: NoAction, answer, back, claim, discard, flood, forward, ` +
+		{actionErr, `no action "to_pol"; there is: NoAction, answer, anywhere, at, back, claim, discard, flood, forward, ` +
 			`forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
 		{counterErr, `no counter "x"; there is: learn_unsent, openings, report_unsent, tally`},
 		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},

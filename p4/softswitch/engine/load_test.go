@@ -18,7 +18,7 @@ func TestLoadSluice(t *testing.T) {
 			tables = append(tables, table.Name())
 		}
 	}
-	if got, want := strings.Join(tables, " "), "arp_guard pinned_arp pinned_station station arp_responder vip slot slot_old backend vip_address pinned_l2 l2"; got != want {
+	if got, want := strings.Join(tables, " "), "arp_guard pinned_arp pinned_station station pinned_l2 arp_responder vip slot slot_old backend vip_address l2"; got != want {
 		t.Errorf("tables = %s, want %s", got, want)
 	}
 	if p.bigs != 0 {

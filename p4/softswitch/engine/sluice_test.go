@@ -121,7 +121,7 @@ func newSluice(t testing.TB) *Program {
 		if m == vipMAC {
 			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("discard")})
 		} else {
-			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
+			insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(m)), Call: call("at", bytesOf(port, 2))})
 		}
 	}
 	insert(t, p, "pinned_arp", Entry{Match: exact(addr(web1)), Call: call("owned", macBytes(web1MAC))})
@@ -174,6 +174,42 @@ func from(m packet.MAC, frame []byte) []byte { return change(frame, 6, m[:]...) 
 
 func packetIn(port, reason uint16, frame []byte) []byte {
 	return append([]byte{byte(port >> 8), byte(port), byte(reason >> 8), byte(reason)}, frame...)
+}
+
+// Where a switch has no port for a backend, frames of VIPs for it go where it was learned, back by the port that they
+// came in by too; and frames that are for it already are not balanced again.
+func TestBackendWithoutPort(t *testing.T) {
+	p := newSluice(t)
+	insert(t, p, "pinned_l2", Entry{Match: exact(macBytes(web2MAC)), Call: call("anywhere")})
+	insert(t, p, "backend", Entry{Match: exact(bytesOf(3, 4)), Call: call("forward_to_backend", macBytes(web2MAC), bytesOf(limits.NoPort, 2))})
+	for i := range uint64(slots) {
+		if err := p.Table("slot").Modify(Entry{Match: slotMatch(i), Call: call("to_backend", bytesOf(3, 4))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	syn := toVIP(packet.SYN, 1000)
+	balanced := at6(web2MAC, syn)
+	for _, tt := range []struct {
+		name  string
+		port  uint16
+		frame []byte
+		want  []sent
+	}{
+		{"to a VIP", clientPort, syn, out(web2Port, balanced)},
+		{"to a VIP, from the backend's own port", web2Port, from(web2MAC, syn), out(web2Port, from(web2MAC, balanced))},
+		{"balanced by another switch", clientPort, balanced, out(web2Port, balanced)},
+		{"balanced by another switch, from the backend's own port", web2Port, from(web2MAC, balanced), nil},
+	} {
+		if diff := cmp.Diff(tt.want, run(p, tt.port, tt.frame).frames); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	if err := p.Table("l2").Delete(exact(macBytes(web2MAC)), 0); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(flood(clientPort, balanced), run(p, clientPort, syn).frames); diff != "" {
+		t.Errorf("to a VIP, before the backend was learned (-want +got):\n%s", diff)
+	}
 }
 
 func TestSluicePackets(t *testing.T) {
@@ -275,6 +311,13 @@ func TestSluicePackets(t *testing.T) {
 			want: out(clientPort, tagged(answer, 0x81, 0))},
 		{name: "tagged SYN to a VIP", port: clientPort, frame: tagged(syn, 0x81, 0), want: out(web1Port, at6(web1MAC, tagged(syn, 0x81, 0)))},
 		{name: "SYN to a VIP", port: clientPort, frame: syn, want: out(web1Port, at6(web1MAC, syn))},
+		{name: "SYN to a VIP that is for a station by its MAC: another switch has balanced it", port: clientPort,
+			frame: at6(routerMAC, syn), want: out(routerPort, at6(routerMAC, syn))},
+		{name: "fragment to a VIP that is for a station by its MAC", port: clientPort,
+			frame: at6(routerMAC, fragment), want: out(routerPort, at6(routerMAC, fragment))},
+		{name: "ARP request for a VIP that is for a station by its MAC is answered", port: clientPort,
+			frame: at6(web1MAC, question), want: out(clientPort, answer)},
+		{name: "SYN to a VIP by broadcast", port: clientPort, frame: at6(packet.Broadcast, syn), want: out(web1Port, at6(web1MAC, syn))},
 		{name: "ACK to a VIP", port: clientPort, frame: toVIP(packet.ACK, 1000),
 			want: out(web1Port, at6(web1MAC, toVIP(packet.ACK, 1000)))},
 		{name: "SYN to a VIP from the port of its backend", port: web1Port, frame: change(syn, 6, web1MAC[:]...),

@@ -396,6 +396,10 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		row("backend", "forward_to_backend", fields(number("backend_id", id)),
 			fields(is("mac", p4rt.MACValue(packet.MAC{2, 0, 0, 0, 1, byte(id)})), number("port", id+2)), 0)
 	}
+	// One more is where l2 says: host 3, which frames may be for already.
+	row("backend", "forward_to_backend", fields(number("backend_id", 4)),
+		fields(is("mac", p4rt.MACValue(hostMAC(3))), number("port", limits.NoPort)), 0)
+	row("pinned_l2", "anywhere", fields(is("mac", p4rt.MACValue(hostMAC(3)))), nil, 0)
 	key := func(pool, slot int) []p4rt.Field {
 		return fields(number("pool_id", pool), number("generation", 0), number("slot", slot))
 	}
@@ -422,7 +426,7 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		}
 	}
 	for slot := range 4 {
-		row("slot", "to_backend", key(2, slot), fields(number("backend_id", 1+slot%3)), 0)
+		row("slot", "to_backend", key(2, slot), fields(number("backend_id", 1+slot)), 0)
 	}
 	flush()
 	address := func(name string, a string) p4rt.Field { return is(name, p4rt.AddrValue(netip.MustParseAddr(a))) }

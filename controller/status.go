@@ -168,7 +168,8 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
 	for _, a := range l.core.Awaited(p, time.Now()) {
-		m.Awaited = append(m.Awaited, &api.AwaitedSwitch{Switch: a.Switch, Away: a.Away, Until: timestampOf(a.Until), Over: a.Over})
+		is := &api.AwaitedSwitch{Switch: a.Switch, Away: a.Away, Until: timestampOf(a.Until), Over: a.Over}
+		m.Awaited = append(m.Awaited, is)
 	}
 	m.Waiting, m.WaitingReason = l.waits(m.Awaited, func(w plan.Wait) bool { return w.Pool == p.Name })
 	m.Held = l.core.HeldReason(p, census)
@@ -189,7 +190,8 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 		share, verdict := shares[b.Name], l.core.Stored().Verdicts[key]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(share.ID), Address: b.Address.String(), Mac: b.MAC.String(),
-			SwitchPort: uint32(b.SwitchPort.All), SwitchPorts: portsMessage(b.SwitchPort), Weight: uint32(b.Weight), Enabled: b.Enabled,
+			SwitchPort: uint32(b.SwitchPort.All), SwitchPorts: portsMessage(b.SwitchPort),
+			Weight: uint32(b.Weight), Enabled: b.Enabled,
 			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
@@ -241,7 +243,8 @@ func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list [
 		share, verdict := shares[i], l.core.Stored().Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(b.ID), Address: b.Address, Mac: b.MAC.String(),
-			SwitchPort: uint32(b.Port), SwitchPorts: portsMessage(b.SwitchPort()), Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
+			SwitchPort: uint32(b.Port), SwitchPorts: portsMessage(b.SwitchPort()),
+			Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
 			Health: healthMessage(verdict.Health), Reason: fmt.Sprintf("removed, %d slots left", share.Slots+share.MovingOut),
 			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}

@@ -414,7 +414,7 @@ func TestBuildPinsStations(t *testing.T) {
 // alike is untouched by that.
 func TestPlace(t *testing.T) {
 	w := newWorld(t, pool(64, 100, 100))
-	b1, b2 := &w.in.Intent.Pools[0].Backends[0], &w.in.Intent.Pools[0].Backends[1]
+	b1 := &w.in.Intent.Pools[0].Backends[0]
 	router := config.Station{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: config.SwitchPorts{All: 9}}
 	w.in.Intent.Stations = []config.Station{router}
 	w.step()
@@ -427,7 +427,7 @@ func TestPlace(t *testing.T) {
 	// Who leaves the intent keeps its ports by switch, too.
 	w.in.Intent.Pools[0].Backends = slices.Clone(w.in.Intent.Pools[0].Backends[1:])
 	w.step()
-	b2 = &w.in.Intent.Pools[0].Backends[0]
+	b2 := &w.in.Intent.Pools[0].Backends[0]
 	b2.SwitchPort = config.SwitchPorts{By: map[string]uint16{"leaf2": 4}}
 	w.step()
 	if SamePlaces(w.in.Intent, w.st) {

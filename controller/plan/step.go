@@ -202,7 +202,8 @@ func (s *stepper) members(w *work) error {
 	}
 	for _, b := range w.cfg.Backends {
 		m := Member{
-			Name: b.Name, MAC: b.MAC, Port: b.SwitchPort.All, Ports: b.SwitchPort.By, Address: b.Address.String(), Weight: b.Weight,
+			Name: b.Name, MAC: b.MAC, Port: b.SwitchPort.All, Ports: b.SwitchPort.By,
+			Address: b.Address.String(), Weight: b.Weight,
 		}
 		if i, ok := known[b.Name]; ok {
 			m.ID = members[i].ID

@@ -297,7 +297,9 @@ func quoted(n *yaml.Node) bool {
 }
 
 // keys calls f for each key of a mapping once, and returns their lines. allowed is what a key must be.
-func (d *Document) keys(path string, n *yaml.Node, allowed string, f func(at string, key, value *yaml.Node)) map[string]int {
+func (d *Document) keys(
+	path string, n *yaml.Node, allowed string, f func(at string, key, value *yaml.Node),
+) map[string]int {
 	seen := make(map[string]int)
 	for i := 0; i < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
@@ -459,7 +461,8 @@ func keys(path string, t reflect.Type) []string {
 		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
-		if p := reflect.PointerTo(inner); inner.Kind() == reflect.Struct && !p.Implements(textType) && !p.Implements(eachType) {
+		p := reflect.PointerTo(inner)
+		if inner.Kind() == reflect.Struct && !p.Implements(textType) && !p.Implements(eachType) {
 			all = append(all, keys(at, inner)...)
 		}
 	}

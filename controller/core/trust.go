@@ -26,7 +26,6 @@ import (
 type suspicion struct {
 	since, until time.Time // until is zero while it has no end: no switch can be reached
 	text         string
-	met          time.Time // when a switch was connected first since it began; zero: none was
 }
 
 // covers says whether what came in at a time is not to be trusted yet.
@@ -264,18 +263,22 @@ func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait,
 func (c *Core) suspectSwitches() {
 	s := suspect(c.views, settlingTime(c.intent), c.now)
 	before := c.suspicion
-	if before != nil && s != nil && before.since.Before(s.since) {
-		s.since = before.since // it was lost again
-	}
-	if s != nil && before != nil {
-		s.met = before.met
-	}
-	if s != nil && c.connected() {
-		if s.met.IsZero() {
-			s.met = c.now
+	if s == nil {
+		c.patience = time.Time{}
+	} else {
+		c.wakeAt(s.until)
+		if before != nil && before.since.Before(s.since) {
+			s.since = before.since // it was lost again
 		}
-		if c.now.Sub(s.met) > longest {
-			s = nil
+		if c.connected() {
+			if c.patience.IsZero() {
+				c.patience = c.now.Add(longest)
+			}
+			if c.now.After(c.patience) {
+				s = nil // until the switches have been there for a while
+			} else {
+				c.wakeAt(c.patience.Add(1))
+			}
 		}
 	}
 	switch {
@@ -285,9 +288,7 @@ func (c *Core) suspectSwitches() {
 	case before != nil && s == nil:
 		c.log(slog.LevelInfo, "what the checks say of servers counts again")
 	}
-	if c.suspicion = s; s != nil {
-		c.wakeAt(s.until)
-	}
+	c.suspicion = s
 	if before != nil && s == nil {
 		c.replan(cause{text: "verdicts that had to wait"})
 	}

@@ -155,15 +155,16 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 	return l.fatal
 }
 
-// put gives the core an input, carries out what follows and returns the answer, zero where there is none. While a
-// decision waits for the store, so does put; the core bounds that.
+// put gives the core an input, carries out what follows and returns the answer, zero where there is none and the core
+// goes on. While a decision waits for the store, so does put; the core bounds that.
 func (l *loop) put(in core.Input) (answer core.Answer) {
 	defer l.signs.give()
 	var failed error
+	answered := false
 	for {
 		for _, e := range l.core.Step(time.Now(), in) {
 			if a, ok := e.(core.Answer); ok {
-				answer = a
+				answer, answered = a, true
 			} else if err := l.carryOut(e); err != nil {
 				failed = err
 			}
@@ -180,8 +181,12 @@ func (l *loop) put(in core.Input) (answer core.Answer) {
 		}
 		patience.Stop()
 	}
-	if answer.Err == nil {
+	switch {
+	case answer.Err != nil:
+	case failed != nil:
 		answer.Err = failed
+	case !answered:
+		answer.Err = l.fatal
 	}
 	return answer
 }

@@ -56,7 +56,8 @@ type Core struct {
 	over      bool       // another controller decides
 	facts     vipFacts   // what the VIPs follow from that were told last
 
-	out  []Effect  // of the Input under way
+	free []Effect  // of the Input under way: nothing holds them up
+	out  []Effect  // of what is being decided: with the store, or when that is known not to take it
 	last []Effect  // the same: what comes after the switches have been told
 	tell bool      // the switches have to be told
 	take []string  // switches to be taken on, if tell
@@ -174,9 +175,9 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 	if c.frozen != nil && !c.saving && !c.over && !now.Before(c.retry) {
 		c.begin()
 	}
-	out := c.out
-	c.out = nil
-	return out
+	free := c.free
+	c.free = nil
+	return free
 }
 
 // Waiting says whether a decision waits for the store.
@@ -271,7 +272,7 @@ func (c *Core) commit(must bool, before decided) {
 // begin saves what is decided.
 func (c *Core) begin() {
 	c.saving, c.newer = true, false
-	c.out = append(c.out, Save{c.stored})
+	c.free = append(c.free, Save{c.stored})
 }
 
 // outcome is what became of the candidate.
@@ -281,7 +282,9 @@ func (c *Core) outcome(o Outcome, err error) {
 	switch {
 	case o == TakenOver:
 		c.decided = one.before // as it is seen until the end
-		c.answer(Answer{Err: err})
+		if one.must {
+			c.answer(Answer{Err: err})
+		}
 		c.stop(err)
 		return
 	case o != Done && one.must:
@@ -316,8 +319,8 @@ func (c *Core) late(o Outcome, err error) {
 
 func (c *Core) stop(err error) {
 	c.over = true
-	c.out = append(append(c.out, c.last...), Stop{err})
-	c.last = nil
+	c.last = append(c.last, Stop{err})
+	c.release()
 }
 
 // freeze notes why the store does not have what is decided; nil: it has.
@@ -328,14 +331,14 @@ func (c *Core) freeze(err error) {
 	c.frozen, c.retry = err, c.now.Add(saveInterval)
 }
 
-// release lets out what follows from what is decided.
+// release lets out what follows from what is decided. What the time brings next does not hold it up.
 func (c *Core) release() {
 	if c.tell {
 		c.setChecks()
 		c.tellSwitches()
 	}
-	c.out = append(c.out, c.last...)
-	c.last = nil
+	c.free = append(append(c.free, c.out...), c.last...)
+	c.out, c.last = nil, nil
 }
 
 // advance does what is due.

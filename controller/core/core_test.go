@@ -2,8 +2,6 @@ package core
 
 import (
 	"errors"
-	"maps"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -192,84 +190,5 @@ func TestRefusedChangeLeavesNothing(t *testing.T) {
 				t.Errorf("a switch was told of it: %v", told)
 			}
 		})
-	}
-}
-
-// Whatever comes, and however saves end: nothing is told to a switch before the store has it or is known not to take it,
-// a refused change is not stored in the end, and a restart finds what was decided.
-func TestNothingIsToldBeforeItIsStored(t *testing.T) {
-	const steps = 400
-	backends := []string{"web1", "web2"}
-	other := testIntent + "  - {name: more, address: 10.0.0.101, port: 80, pool: web}\n"
-	for seed := range uint64(50) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		w := newWorld(t)
-		w.start()
-		w.apply(testIntent)
-		last := uint64(0)
-		w.told = func(e Effect) {
-			tell, is := e.(Tell)
-			if !is {
-				return
-			}
-			if w.core.Waiting() {
-				t.Fatalf("seed %d: told while a decision waits for the store", seed)
-			}
-			if tell.Sequence <= last {
-				t.Fatalf("seed %d: #%d is told after #%d", seed, tell.Sequence, last)
-			}
-			last = tell.Sequence
-			if w.core.Frozen() == nil && !samePools(w.stored.Plan, w.core.Stored().Plan) {
-				t.Fatalf("seed %d: what is told is not stored, and the store is said to answer", seed)
-			}
-		}
-		for range steps {
-			if w.core.Waiting() || w.core.saving && r.IntN(3) == 0 {
-				if r.IntN(2) == 0 {
-					w.put(w.outcome())
-				} else {
-					w.wait(time.Duration(r.IntN(4000)) * time.Millisecond)
-				}
-				continue
-			}
-			w.nobody = r.IntN(4) == 0
-			w.store = []Saved{{}, {}, {Refused, errors.New("no room")}, {Silent, errors.New("timeout")}}[r.IntN(4)]
-			key := plan.BackendKey{Pool: "web", Backend: backends[r.IntN(2)]}
-			before := w.core.Stored()
-			var a Answer
-			switch r.IntN(8) {
-			case 0:
-				a = w.put(SetAdmin{key, plan.Admin(r.IntN(2))})
-			case 1:
-				text := []string{testIntent, other}[r.IntN(2)]
-				a = w.put(Apply{File: "test.yaml", Text: text, Intent: w.parse("test.yaml", text)})
-			case 2, 3:
-				w.verdict(key.Backend, plan.Up+plan.Health(r.IntN(3)))
-			case 4, 5:
-				w.connect("leaf1")
-			case 6:
-				w.put(Switch{Name: "leaf1", Connects: 1})
-			default:
-				var silent []plan.SlotRef
-				web := w.core.Stored().Plan.Pools["web"]
-				for _, epoch := range web.Epochs() {
-					silent = append(silent, web.Moving(epoch)...)
-				}
-				w.put(Idle{"leaf1", silent})
-			}
-			if is := w.core.Stored(); a.Err != nil && (is.Intent != before.Intent || !maps.Equal(is.Admin, before.Admin)) {
-				t.Fatalf("seed %d: %v, and yet it has happened", seed, a.Err)
-			}
-			w.wait(time.Duration(r.IntN(3000)) * time.Millisecond)
-		}
-		w.nobody, w.store = false, Saved{}
-		for w.core.saving {
-			w.put(w.outcome())
-		}
-		w.wait(10 * time.Second)
-		is := w.core.Stored()
-		if w.core.Frozen() != nil || w.stored.Intent != is.Intent || !samePools(w.stored.Plan, is.Plan) || !maps.Equal(w.stored.Admin, is.Admin) {
-			t.Fatalf("seed %d: in the end a restart would find something else (%v)", seed, w.core.Frozen())
-		}
 	}
 }

@@ -261,6 +261,6 @@ func (c *Core) tellVIPs() {
 	}
 	if !facts.equal(c.facts) {
 		c.facts = facts
-		c.out = append(c.out, Serve{})
+		c.free = append(c.free, Serve{})
 	}
 }

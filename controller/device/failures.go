@@ -29,9 +29,9 @@ type failure struct {
 // would break something without them do.
 type failures struct {
 	rows map[rows.Ref]*failure
-	// refused counts the rows that were, by every name that others may need them by.
+	// refused counts the rows that were, by every name that others miss them by.
 	refused map[rows.Ref]int
-	// waits has the rows that are not tried, by every name that others may need them by, and stays what is needed by
+	// waits has the rows that are not tried, by every name that others miss them by, and stays what is needed by
 	// rows that the switch holds against the plan. Both are gathered in each pass.
 	waits, stays map[rows.Ref]bool
 }
@@ -47,8 +47,10 @@ func (f *failures) add(ch rows.Change, held *rows.Tables, code codes.Code, messa
 	if old == nil {
 		old = new(failure)
 		f.rows[ref] = old
-		f.count(ref, +1)
+	} else {
+		f.count(old.change, -1)
 	}
+	f.count(ch, +1)
 	*old = failure{ch, code, message, old.tries + 1, false}
 	f.stay(ch.Row, held)
 }
@@ -58,19 +60,28 @@ func (f *failures) done(row rows.Row) {
 	if len(f.rows) == 0 {
 		return
 	}
-	if ref := row.Ref(); f.rows[ref] != nil {
-		delete(f.rows, ref)
-		f.count(ref, -1)
+	if one := f.rows[row.Ref()]; one != nil {
+		delete(f.rows, row.Ref())
+		f.count(one.change, -1)
 	}
 }
 
-func (f *failures) count(ref rows.Ref, by int) {
-	if f.refused[ref] += by; f.refused[ref] == 0 {
-		delete(f.refused, ref)
+func (f *failures) count(ch rows.Change, by int) {
+	for _, ref := range missed(ch) {
+		if f.refused[ref] += by; f.refused[ref] == 0 {
+			delete(f.refused, ref)
+		}
 	}
-	if part, ok := ref.(rows.Part); ok {
-		f.count(part.Whole(), by)
+}
+
+// missed are the names by which others miss a row that is not as wanted. Who needs a whole can do with a part of it that
+// is otherwise, but not without.
+func missed(ch rows.Change) []rows.Ref {
+	ref := ch.Row.Ref()
+	if part, ok := ref.(rows.Part); ok && ch.Op == rows.Insert {
+		return []rows.Ref{ref, part.Whole()}
 	}
+	return []rows.Ref{ref}
 }
 
 // retry makes every refused change due.
@@ -118,15 +129,13 @@ func (f *failures) ready(batch rows.Batch, held *rows.Tables) rows.Batch {
 	return out
 }
 
-// wait remembers that ch is not tried. Who needs a whole can do with a part of it that is not as wanted, but not without.
+// wait remembers that ch is not tried.
 func (f *failures) wait(ch rows.Change) {
 	if ch.Op == rows.Delete {
 		return
 	}
-	ref := ch.Row.Ref()
-	f.waits[ref] = true
-	if part, ok := ref.(rows.Part); ok && ch.Op == rows.Insert {
-		f.waits[part.Whole()] = true
+	for _, ref := range missed(ch) {
+		f.waits[ref] = true
 	}
 }
 

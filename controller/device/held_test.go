@@ -127,6 +127,7 @@ func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 		{"old path gone before the slot has settled", []rows.Row{moving, old}, mod(slot), del(old), true},
 		{"old path gone that no slot looks at", []rows.Row{slot, old}, mod(moving), del(old), false},
 		{"vip before its slots", nil, ins(slot), ins(vip), true},
+		{"vip of slots that are there, one of them as it was", []rows.Row{slot}, mod(moving), ins(vip), false},
 		{"vip of another pool", nil, ins(slot), ins(other), false},
 		{"vip away", []rows.Row{slot}, del(slot), del(vip), false},
 		{"backend gone before a path to it", []rows.Row{slot}, mod(moving), del(backend), true},

@@ -12,7 +12,21 @@ import (
 const (
 	idleInterval = 100 * time.Millisecond // between scans; timeouts are that exact
 	idleEntries  = 1024                   // in one notification
+	// idleSlack is how late a scan may be. One that is later comes after a time in which this process did not run.
+	idleSlack = time.Second
 )
+
+// ran knows since when the process runs without a break. While it is stopped, as by a machine that is suspended, it sees
+// no packet, and so cannot tell who sent none: after that every entry has its whole timeout again.
+type ran struct{ since, last time.Duration }
+
+// look notes that the process runs.
+func (r *ran) look(now time.Duration) {
+	if now-r.last > idleSlack {
+		r.since = now
+	}
+	r.last = now
+}
 
 // idleScanner finds entries whose idle timeout has passed. An entry that was notified is notified again
 // after another timeout without a packet (section "Table Idle Timeout Notification").
@@ -30,6 +44,7 @@ type quiet struct {
 // runIdle scans until ctx ends.
 func (s *Server) runIdle(ctx context.Context) {
 	var scanner idleScanner
+	ran := ran{last: s.cfg.Plane.Now()}
 	ticker := time.NewTicker(idleInterval)
 	defer ticker.Stop()
 	for {
@@ -38,6 +53,7 @@ func (s *Server) runIdle(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		ran.look(s.cfg.Plane.Now())
 		p := s.running.Load()
 		if p == nil || len(s.arbiter.primary()) == 0 {
 			continue
@@ -45,7 +61,7 @@ func (s *Server) runIdle(ctx context.Context) {
 		if scanner.pipeline != p || s.idleAgain.Swap(false) {
 			scanner = idleScanner{pipeline: p}
 		}
-		for _, x := range scanner.scan(s, s.cfg.Plane.Now()) {
+		for _, x := range scanner.scan(s, ran) {
 			if !s.sendIdle(x) {
 				scanner.retract(x)
 			}
@@ -61,7 +77,8 @@ type expired struct {
 }
 
 // scan returns the entries to be notified now, and takes them for notified.
-func (i *idleScanner) scan(s *Server, now time.Duration) []expired {
+func (i *idleScanner) scan(s *Server, ran ran) []expired {
+	now := ran.last
 	s.state.RLock() // for the notes
 	defer s.state.RUnlock()
 	var out []expired
@@ -72,7 +89,7 @@ func (i *idleScanner) scan(s *Server, now time.Duration) []expired {
 		}
 		batch := expired{table: t}
 		for e := range t.engine.All() {
-			hit := e.LastHit()
+			hit := max(e.LastHit(), ran.since)
 			if now-hit < t.shortest {
 				continue
 			}

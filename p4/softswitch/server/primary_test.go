@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,13 +148,20 @@ func TestNewPrimaryGetsDigestsAgain(t *testing.T) {
 	}
 }
 
-// clockPlane has a clock.
+// clockPlane has a clock, which goes on while this process does not run.
 type clockPlane struct {
 	stillPlane
-	start time.Time
+	start   time.Time
+	stopped *atomic.Int64 // for how long it did not; nil: it always did
 }
 
-func (p clockPlane) Now() time.Duration { return time.Since(p.start) }
+func (p clockPlane) Now() time.Duration {
+	now := time.Since(p.start)
+	if p.stopped != nil {
+		now += time.Duration(p.stopped.Load())
+	}
+	return now
+}
 
 // nextData waits for what would be sent next.
 func (st *stream) nextData() *v1.StreamMessageResponse {
@@ -210,6 +218,37 @@ func TestIdleWaitsForRoom(t *testing.T) {
 			t.Errorf("the next one came after %v, want another timeout", took)
 		}
 	})
+}
+
+// Time in which the process did not run is nobody's silence: it saw no packet.
+func TestIdleAfterAStop(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		stopped, want time.Duration // the time until the notice, while the process runs
+	}{
+		{"not stopped", 0, time.Minute},
+		{"late", idleSlack - 2*idleInterval, time.Minute - idleSlack + 2*idleInterval},
+		{"stopped for a while", 10 * time.Second, time.Minute + 30*time.Second},
+		{"stopped for longer than the timeout", time.Hour, time.Minute + 30*time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, st := filledServer(t, 0)
+				plane := clockPlane{start: time.Now(), stopped: new(atomic.Int64)}
+				s.cfg.Plane = plane
+				began := time.Now()
+				writeIdle(t, s)
+				go s.runIdle(t.Context()) // ends with the test
+				time.Sleep(30*time.Second + idleInterval/2)
+				plane.stopped.Store(int64(tt.stopped))
+				m := st.nextData()
+				if took := time.Since(began); len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 ||
+					took < tt.want || took > tt.want+2*idleInterval {
+					t.Errorf("got %v after %v, want the idle entry after %v", m, took, tt.want)
+				}
+			})
+		})
+	}
 }
 
 // A new primary hears of idle entries at once, not when the timeout has passed another time.

@@ -14,11 +14,12 @@
 // others do not move up by themselves; a full table answers RESOURCE_EXHAUSTED; reads filter by action, priority and
 // metadata, and take all tables for direct counters and meters; registers are read and written; one write may set all
 // cells of a meter; a backup's packet-out is answered with an error; idle timeouts are exact to 100 ms and have no
-// minimum; default entries have counters and meters, and a miss counts; entries of the program are const only where
-// P4Info says so; wildcard reads of what a program lacks are empty; digests may hold more than bit<W>, and int<W> is
-// in two's complement; types may be translated; a table that only P4Info has is kept, and met by no packet (where
-// only the device configuration has another, they belong to two programs), and so is an action profile that no table
-// has. Of keys and parameters P4Info does not tell int<W> from bit<W>: they are bit<W>, -1 of int<12> is 0x0fff.
+// minimum, and count no time in which the process was stopped; default entries have counters and meters, and a miss
+// counts; entries of the program are const only where P4Info says so; wildcard reads of what a program lacks are
+// empty; digests may hold more than bit<W>, and int<W> is in two's complement; types may be translated; a table that
+// only P4Info has is kept, and met by no packet (where only the device configuration has another, they belong to two
+// programs), and so is an action profile that no table has. Of keys and parameters P4Info does not tell int<W> from
+// bit<W>: they are bit<W>, -1 of int<12> is 0x0fff.
 //
 // Nobody configures translations (section "PSA Metadata Translation"): a number stands for the same number of the
 // data plane, and for strings see names.

@@ -51,7 +51,7 @@ func (c *Core) pace() {
 // anyKeepsUp says whether a connected switch holds what was decided, or lacks it for no longer than it may take to write.
 func (c *Core) anyKeepsUp() bool {
 	for _, v := range c.views {
-		if v.connected() && (!v.lags(c.sequence) || v.lag.since.IsZero() || c.now.Sub(v.lag.since) < catchUp) {
+		if v.connected() && (!v.lags(c.sequence) || v.lag.since.IsZero() || c.now.Sub(v.lag.since) < upToDate) {
 			return true
 		}
 	}
@@ -60,7 +60,7 @@ func (c *Core) anyKeepsUp() bool {
 
 // awaitedUntil is when moves of a pool go on without a switch that lags: a drain_limit after it began to lag, and as long
 // after another one could be served. Zero: there is no end, for nobody could. What is written to a switch that is well
-// takes less than catchUp; one that is back has that time, too.
+// takes less than upToDate; one that is back has that time, too.
 func (c *Core) awaitedUntil(v *view, pool config.Pool) time.Time {
 	if c.served.IsZero() {
 		return time.Time{}
@@ -72,8 +72,8 @@ func (c *Core) awaitedUntil(v *view, pool config.Pool) time.Time {
 	if c.served.After(from) {
 		from = c.served
 	}
-	until := from.Add(max(pool.DrainLimit, catchUp))
-	if back := v.met.Add(catchUp); v.connected() && back.After(until) {
+	until := from.Add(max(pool.DrainLimit, upToDate))
+	if back := v.met.Add(upToDate); v.connected() && back.After(until) {
 		return back
 	}
 	return until
@@ -210,7 +210,7 @@ func (c *Core) Awaited(pool config.Pool, now time.Time) []Awaited {
 	var all []Awaited
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {
 		v := c.views[name]
-		if !v.lags(c.sequence) || v.connected() && now.Sub(v.lag.since) < catchUp {
+		if !v.lags(c.sequence) || v.connected() && now.Sub(v.lag.since) < upToDate {
 			continue
 		}
 		until := c.awaitedUntil(v, pool)

@@ -63,6 +63,7 @@ type Core struct {
 	take []string  // switches to be taken on, if tell
 	save bool      // what is decided is to be stored
 	wake time.Time // when Passed is due, zero: never
+	ran  time.Time // when the core was last free to do what is due
 }
 
 // decided is all that a change of the configuration may alter before the store has taken it: a change that is refused
@@ -162,6 +163,7 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 			panic(fmt.Sprintf("core: %T while a decision waits for the store", in))
 		}
 	} else {
+		c.catchUp()
 		c.input(in)
 	}
 	if c.candidate == nil && !c.over {
@@ -343,6 +345,7 @@ func (c *Core) release() {
 
 // advance does what is due.
 func (c *Core) advance() {
+	c.catchUp()
 	c.wake = time.Time{}
 	if c.intent == nil {
 		return // nothing was ever applied

@@ -42,6 +42,7 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	meet SWITCH stored|empty|BACKEND   it is read back for the first time: it holds what is stored, nothing, or all slots
 //	                          lead to one backend
 //	wait D                    time passes
+//	stop D                    the same, and the daemon does not run meanwhile
 //	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
 //	saved                     the save that is under way ends after all, as the store answers
 func TestScenarios(t *testing.T) {
@@ -193,6 +194,13 @@ func (s *scenario) command(words []string) error {
 			return err
 		}
 		s.wait(d)
+	case "stop":
+		d, err := time.ParseDuration(args[0])
+		if err != nil {
+			return err
+		}
+		s.now = s.now.Add(d)
+		s.put(Passed{})
 	case "store":
 		outcomes := map[string]Saved{
 			"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {}, "conflicts": {TakenOver, errors.New("taken over")},

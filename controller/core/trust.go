@@ -32,9 +32,9 @@ type suspicion struct {
 func (s *suspicion) covers(at time.Time) bool { return s != nil && !at.Before(s.since) }
 
 const (
-	// catchUp is how long a switch that is connected again may take to hold what was decided: twice what the largest
+	// upToDate is how long a switch that is connected again may take to hold what was decided: twice what the largest
 	// configuration takes.
-	catchUp = time.Minute
+	upToDate = time.Minute
 	// longest is how long verdicts are put off at most once a switch is connected again: one that is lost again and
 	// again must not keep the dead in service.
 	longest = 2 * time.Minute
@@ -58,7 +58,7 @@ func suspect(views map[string]*view, settling time.Duration, now time.Time) *sus
 		case !v.behind:
 			text, end, open = fmt.Sprintf("switch %s was away", name), v.back.Add(settling), false
 		case v.connected():
-			text, end = fmt.Sprintf("switch %s was away, and does not hold all rows yet", name), v.met.Add(catchUp+settling)
+			text, end = fmt.Sprintf("switch %s was away, and does not hold all rows yet", name), v.met.Add(upToDate+settling)
 		}
 		if !open && !end.After(now) {
 			continue
@@ -291,6 +291,28 @@ func (c *Core) suspectSwitches() {
 	c.suspicion = s
 	if before != nil && s == nil {
 		c.replan(cause{text: "verdicts that had to wait"})
+	}
+}
+
+// tooLate is by how much what is due may be late. When it is later the daemon was held up, by its store or because it
+// did not run, and with it whoever would have taken a verdict back.
+const tooLate = 500 * time.Millisecond
+
+// catchUp gives verdicts the time to be taken back in which nobody could.
+func (c *Core) catchUp() {
+	late, d := !c.wake.IsZero() && c.now.Sub(c.wake) > tooLate, c.now.Sub(c.ran)
+	c.ran = c.now
+	if !late {
+		return
+	}
+	c.wake = c.now
+	for key, end := range c.graces.ends {
+		if !end.IsZero() {
+			c.graces.ends[key] = end.Add(d)
+		}
+	}
+	for _, f := range c.falls {
+		f.since = f.since.Add(d)
 	}
 }
 

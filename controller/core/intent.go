@@ -134,9 +134,9 @@ func wanted(pool config.Pool, backend string) bool {
 }
 
 // giveUp takes note of the backends that the operator disabled or removed while they were down: he says that they are
-// dead, as the floor's message asks him to. One that fell afterwards was drained alive, and its checks are no surer
-// than those of the others. What is given up is not stored: after a restart of the controller the grace waits as for
-// all.
+// dead, as the floor's message asks him to. One that fell after it was disabled was drained alive, and its checks are
+// no surer than those of the others. What is given up is not stored: after a restart of the controller the grace waits
+// as for all.
 func (c *Core) giveUp(before *config.Intent) {
 	if before == nil {
 		return
@@ -149,10 +149,11 @@ func (c *Core) giveUp(before *config.Intent) {
 		pool := is[was.Name]
 		for _, b := range was.Backends {
 			key := plan.BackendKey{Pool: was.Name, Backend: b.Name}
+			removed := !slices.ContainsFunc(pool.Backends, func(is config.Backend) bool { return is.Name == b.Name })
 			switch {
 			case wanted(pool, b.Name):
 				delete(c.givenUp, key)
-			case wanted(was, b.Name) && isDown(pool, c.stored.Verdicts[key].Health):
+			case (wanted(was, b.Name) || removed) && isDown(pool, c.stored.Verdicts[key].Health):
 				c.givenUp[key] = true
 			}
 		}

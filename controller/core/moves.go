@@ -21,7 +21,7 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 		Admin:  next.Admin,
 		Hold:   c.holding(),
 		Over:   c.ended,
-		Stale:  c.fallenLong(floors(c.intent, health, next.Verdicts)),
+		Stale:  c.fallenLong(floors(c.intent, health, next.Verdicts, c.takenOut(next.Plan))),
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)

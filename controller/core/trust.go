@@ -95,29 +95,34 @@ func settlingTime(intent *config.Intent) time.Duration {
 	return d
 }
 
-// fallen are the enabled backends of a pool that are down, by when they fell.
+// fallen are those of some backends that are down, by when they fell.
 type fallen struct {
-	enabled int
-	at      []time.Time // ascending
+	of int
+	at []time.Time // ascending
 }
 
-func fallenOf(pool config.Pool, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]Verdict) fallen {
+func fallenOf(
+	pool config.Pool, names []string, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]Verdict,
+) fallen {
 	var f fallen
 	if len(pool.Checks) == 0 {
 		return f
 	}
-	for _, b := range pool.Backends {
-		if !b.Enabled {
-			continue
-		}
-		f.enabled++
-		key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
+	for _, name := range names {
+		f.of++
+		key := plan.BackendKey{Pool: pool.Name, Backend: name}
 		if isDown(pool, health[key]) {
 			f.at = append(f.at, verdicts[key].Fell)
 		}
 	}
 	slices.SortFunc(f.at, time.Time.Compare)
 	return f
+}
+
+func (f *fallen) add(o fallen) {
+	f.of += o.of
+	f.at = append(f.at, o.at...)
+	slices.SortFunc(f.at, time.Time.Compare)
 }
 
 // isDown says whether a pool takes a verdict for one on a backend that does not answer.
@@ -140,43 +145,77 @@ func (f fallen) most(within time.Duration) int {
 // below says whether more fell at once than the floor allows.
 func (f fallen) below(floor config.Floor) (n int, below bool) {
 	n = f.most(floor.Within)
-	return n, n*100 > floor.Percent*f.enabled
+	return n, n*100 > floor.Percent*f.of
 }
 
 const whatToDo = "open connections stay where they are, for it may be the checks that fail and not the servers; " +
 	"disable or remove those that are really dead"
 
 // floors says of pools why the grace of their backends does not end. One without a grace is held only when nobody is
-// left.
+// left. What counts is how many fell of those that are enabled, and how many with those that were taken out while they
+// lived and have open flows yet: either may show that it is the checks that fail.
 func floors(
 	intent *config.Intent, health map[plan.BackendKey]plan.Health, verdicts map[plan.BackendKey]Verdict,
+	takenOut map[string][]string,
 ) map[string]string {
 	held := make(map[string]string)
-	pools := make([]fallen, len(intent.Pools))
-	var all fallen
+	pools := make([][2]fallen, len(intent.Pools))
+	var all [2]fallen
 	for i, pool := range intent.Pools {
-		pools[i] = fallenOf(pool, health, verdicts)
-		all.enabled += pools[i].enabled
-		all.at = append(all.at, pools[i].at...)
+		var names []string
+		for _, b := range pool.Backends {
+			if b.Enabled {
+				names = append(names, b.Name)
+			}
+		}
+		pools[i][0] = fallenOf(pool, names, health, verdicts)
+		pools[i][1] = fallenOf(pool, append(names, takenOut[pool.Name]...), health, verdicts)
+		for k := range all {
+			all[k].add(pools[i][k])
+		}
 	}
-	slices.SortFunc(all.at, time.Time.Compare)
-	inAll, allBelow := all.below(intent.Floor)
 	for i, pool := range intent.Pools {
-		f := pools[i]
-		switch n, below := f.below(pool.Floor); {
-		case len(f.at) == 0:
-		case len(f.at) == f.enabled:
-			held[pool.Name] = fmt.Sprintf("none of the %d backends is up: %s", f.enabled, whatToDo)
-		case pool.Grace == 0: // the open connections broke at once
-		case below:
-			held[pool.Name] = fmt.Sprintf("%d of %d backends fell within %v, more than %d %%: %s",
-				n, f.enabled, pool.Floor.Within, pool.Floor.Percent, whatToDo)
-		case allBelow:
-			held[pool.Name] = fmt.Sprintf("%d of %d backends of all pools fell within %v, more than %d %%: %s",
-				inAll, all.enabled, intent.Floor.Within, intent.Floor.Percent, whatToDo)
+		if len(pools[i][1].at) == 0 {
+			continue
+		}
+		for k, f := range pools[i] {
+			n, below := f.below(pool.Floor)
+			inAll, allBelow := all[k].below(intent.Floor)
+			switch {
+			case held[pool.Name] != "":
+			case f.of > 0 && len(f.at) == f.of:
+				held[pool.Name] = fmt.Sprintf("none of the %d backends is up: %s", f.of, whatToDo)
+			case pool.Grace == 0: // the open connections broke at once
+			case below:
+				held[pool.Name] = fmt.Sprintf("%d of %d backends fell within %v, more than %d %%: %s",
+					n, f.of, pool.Floor.Within, pool.Floor.Percent, whatToDo)
+			case allBelow:
+				held[pool.Name] = fmt.Sprintf("%d of %d backends of all pools fell within %v, more than %d %%: %s",
+					inAll, all[k].of, intent.Floor.Within, intent.Floor.Percent, whatToDo)
+			}
 		}
 	}
 	return held
+}
+
+// takenOut are, by pool, the backends that have open flows yet and that the operator no longer wants, but for those
+// that he said were dead.
+func (c *Core) takenOut(st plan.State) map[string][]string {
+	out := make(map[string][]string)
+	for _, pool := range c.intent.Pools {
+		p := st.Pools[pool.Name]
+		if p == nil || !slices.ContainsFunc(p.Members, func(m plan.Member) bool { return !wanted(pool, m.Name) }) {
+			continue
+		}
+		census, _ := st.Census(pool.Name)
+		for _, s := range census.Backends {
+			key := plan.BackendKey{Pool: pool.Name, Backend: s.Name}
+			if s.Slots+s.MovingOut > 0 && !wanted(pool, s.Name) && !c.givenUp[key] {
+				out[pool.Name] = append(out[pool.Name], s.Name)
+			}
+		}
+	}
+	return out
 }
 
 // health is what the plan goes by: verdicts that came in while a switch is the suspect do not count yet,
@@ -388,7 +427,7 @@ func (c *Core) healthNow() map[plan.BackendKey]plan.Health {
 		return c.outlook.health
 	}
 	c.outlook = outlook{c.steps, c.suspicion, c.health(c.stored)}
-	held := floors(c.intent, c.outlook.health, c.stored.Verdicts)
+	held := floors(c.intent, c.outlook.health, c.stored.Verdicts, c.takenOut(c.stored.Plan))
 	for _, pool := range c.intent.Pools {
 		if was, is := c.floors[pool.Name], held[pool.Name]; (was == "") != (is == "") {
 			c.publish(PoolHeld{pool.Name, is})
@@ -442,12 +481,13 @@ func (c *Core) stale() {
 	}
 }
 
-// GraceUntil is when the open flows of a backend that is down lose it; zero while that has no end.
+// GraceUntil is when the open flows of a backend that is down lose it; zero while that is not known: they are held,
+// nobody else may take its slots, or a switch does not hold yet that it is down.
 func (c *Core) GraceUntil(key plan.BackendKey) time.Time {
-	if c.suspicion != nil {
-		return time.Time{}
+	if end := c.graces.ends[key]; c.suspicion == nil && end.After(c.now) {
+		return end
 	}
-	return c.graces.ends[key]
+	return time.Time{}
 }
 
 // HeldReason says why the grace of a pool's backends does not end, empty when it does.

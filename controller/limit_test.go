@@ -88,8 +88,9 @@ func TestDrainLimit(t *testing.T) {
 		l.admin("web1", plan.Drain) // epoch 1: 32 slots
 		l.keepUp()
 		time.Sleep(time.Minute)
-		l.admin("web1", plan.Active) // they go back, in the epoch in which they left
+		l.admin("web1", plan.Active) // they go back, in the epoch in which they left, and have all the time for it
 		l.keepUp()
+		time.Sleep(time.Minute)
 		l.admin("web2", plan.Drain) // epoch 2: the 32 slots that were web2's always
 		l.keepUp()
 
@@ -117,8 +118,13 @@ func TestDrainLimit(t *testing.T) {
 		if m := l.web(); m.Moving != 32 || m.Waiting != 0 || m.Backends[1].Slots != 0 {
 			t.Errorf("in the end: %v", m)
 		}
-		// Epoch 2 has a limit of its own, one minute later.
-		time.Sleep(time.Minute)
+		// A drain that begins again has all the time, too.
+		time.Sleep(10*time.Minute - time.Second)
+		synctest.Wait()
+		if got := l.forced(); len(got) != 1 {
+			t.Errorf("before the limit of the second: %q", got)
+		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		l.keepUp()
 		if m := l.web(); m.Moving != 0 || !m.Backends[1].Drained || len(l.forced()) != 2 {

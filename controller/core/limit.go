@@ -4,34 +4,47 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // limits knows since when moves last. The plan knows no time, and what is not stored counts anew after
 // a restart of the controller: a move may then last for up to another drain_limit.
 type limits struct {
-	since  map[moves]time.Time     // from when the connected switches held them
-	epochs map[*plan.Pool][]uint32 // that are alive there; pools are never modified
+	since map[move]time.Time                     // from when the connected switches held it
+	moves map[*plan.Pool]map[move][]plan.SlotRef // that are under way there; pools are never modified
 }
 
-// moves are those of a pool that have begun together.
-type moves struct {
-	pool  string
+// move is what slots have in common whose open flows have been with the same backend for the same time. One that turns
+// keeps its epoch, and the flows that were opened since it began are the open ones now: it has the whole time for them.
+type move struct {
 	epoch uint32
+	old   rows.BackendID
+	back  bool // it has turned an odd number of times
+}
+
+func movesOf(p *plan.Pool) map[move][]plan.SlotRef {
+	moves := make(map[move][]plan.SlotRef)
+	for _, epoch := range p.Epochs() {
+		for _, ref := range p.Moving(epoch) {
+			m := move{epoch, ref.Old, p.Slots[ref.Slot].Back}
+			moves[m] = append(moves[m], ref)
+		}
+	}
+	return moves
 }
 
 // look brings l in line with st. Moves that are new to it begin now, unless the switches lack them: held says of which
 // pools they do not.
 func (l *limits) look(st plan.State, held map[string]bool, now time.Time) {
-	epochs := make(map[*plan.Pool][]uint32, len(st.Pools))
-	since := make(map[moves]time.Time)
+	moves := make(map[*plan.Pool]map[move][]plan.SlotRef, len(st.Pools))
+	since := make(map[move]time.Time)
 	for name, p := range st.Pools {
-		alive, ok := l.epochs[p]
+		of, ok := l.moves[p]
 		if !ok {
-			alive = p.Epochs()
+			of = movesOf(p)
 		}
-		epochs[p] = alive
-		for _, e := range alive {
-			m := moves{name, e}
+		moves[p] = of
+		for m := range of {
 			if at, ok := l.since[m]; ok {
 				since[m] = at
 			} else if held[name] {
@@ -39,7 +52,7 @@ func (l *limits) look(st plan.State, held map[string]bool, now time.Time) {
 			}
 		}
 	}
-	l.since, l.epochs = since, epochs
+	l.since, l.moves = since, moves
 }
 
 // limit ends by force the moves that have lasted for their pool's drain_limit, and the graces that are over.
@@ -49,15 +62,15 @@ func (c *Core) limit() {
 	for _, pool := range c.intent.Pools {
 		p := c.stored.Plan.Pools[pool.Name]
 		gone := c.waits(pool, (*view).away) // what is due waits: its return ends up here, and so does the end of the wait
-		for _, epoch := range c.limits.epochs[p] {
-			since, ok := c.limits.since[moves{pool.Name, epoch}]
+		for m, refs := range c.limits.moves[p] {
+			since, ok := c.limits.since[m]
 			if !ok {
 				continue
 			}
 			if at := since.Add(pool.DrainLimit); at.After(c.now) {
 				c.wakeAt(at)
 			} else if !gone {
-				due = append(due, p.Moving(epoch)...)
+				due = append(due, refs...)
 			}
 		}
 	}

@@ -58,7 +58,7 @@ var stormChanges = []*strings.Replacer{
 	strings.NewReplacer(`  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [1, 2, 3]}`+"\n", ""),
 }
 
-var storms = flag.Uint64("storms", 40, "how many storms blow over the core in TestStorm")
+var storms = flag.Uint64("storms", 20, "how many storms blow over the core in TestStorm")
 
 // storm drives a Core by chance, as the daemon would, and holds what follows against what must be true of it.
 type storm struct {

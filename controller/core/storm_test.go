@@ -447,8 +447,8 @@ func (s *storm) again() {
 }
 
 // Whatever comes, and however saves end: nothing is told to a switch before the store has it or is known not to take
-// it; a change is answered once, and is there or has left nothing; who is met is released; nothing is due that Next does
-// not say; and the same inputs have the same effects. In the end a restart finds what was decided.
+// it; a change is answered once, and is there or has left nothing; who is met is released; nothing is due that Next
+// does not say; and the same inputs have the same effects. In the end a restart finds what was decided.
 func TestStorm(t *testing.T) {
 	intents := make(map[string]*config.Intent)
 	for seed := range uint64(*storms) {

@@ -74,8 +74,8 @@ func (f *failures) count(ch rows.Change, by int) {
 	}
 }
 
-// missed are the names by which others miss a row that is not as wanted. Who needs a whole can do with a part of it that
-// is otherwise, but not without.
+// missed are the names by which others miss a row that is not as wanted. Who needs a whole can do with a part of it
+// that is otherwise, but not without.
 func missed(ch rows.Change) []rows.Ref {
 	ref := ch.Row.Ref()
 	if part, ok := ref.(rows.Part); ok && ch.Op == rows.Insert {

@@ -16,8 +16,8 @@ const (
 	idleSlack = time.Second
 )
 
-// ran knows since when the process runs without a break. While it is stopped, as by a machine that is suspended, it sees
-// no packet, and so cannot tell who sent none: after that every entry has its whole timeout again.
+// ran knows since when the process runs without a break. While it is stopped, as by a machine that is suspended, it
+// sees no packet, and so cannot tell who sent none: after that every entry has its whole timeout again.
 type ran struct{ since, last time.Duration }
 
 // look notes that the process runs.

@@ -87,7 +87,7 @@ type decided struct {
 	falls   map[string]*fall         // since when, of the same pools
 	// suspicion is set while a switch is the suspect, and not the servers.
 	suspicion *suspicion
-	patience  time.Time // when a suspicion that goes on ends, zero: none does, or no switch was connected since it began
+	patience  patience
 	outlook   outlook
 	pending   []*change
 	drained   map[plan.BackendKey]bool // told to be

@@ -232,10 +232,12 @@ func (s *storm) told(e Tell) {
 	if s.core.Frozen() != nil {
 		return // it cannot have it
 	}
-	want := plan.Build(s.parsed(s.has.Intent.YAML), s.has.Plan)
+	intent := s.parsed(s.has.Intent.YAML)
+	want, places := plan.Build(intent, s.has.Plan), plan.Place(intent, s.has.Plan, e.Switch)
 	for m := range s.has.Retired {
-		plan.Retire(&want, m)
+		places.Retire(m)
 	}
+	places.Put(&want)
 	want.Flood = e.Tables.Flood
 	if !reflect.DeepEqual(want, e.Tables) {
 		s.fatalf("#%d is told to %s, and the store has something else", e.Sequence, e.Switch)

@@ -297,27 +297,44 @@ func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait,
 	g.former, g.ends = former, ends
 }
 
+// patience is how long a suspicion may still go on.
+type patience struct {
+	until time.Time // zero: no switch was connected since it began
+	lost  time.Time // since when no switch is connected; zero: one is
+}
+
+// count says whether it is over, as of now. It counts from when a switch was connected, and anew where none was for as
+// long as it lasts: that was an outage, and not one of many losses.
+func (p *patience) count(connected bool, now time.Time) (over bool) {
+	switch {
+	case !connected && p.lost.IsZero():
+		p.lost = now
+	case connected && (p.until.IsZero() || !p.lost.IsZero() && now.Sub(p.lost) >= longest):
+		p.until = now.Add(longest)
+	}
+	if connected {
+		p.lost = time.Time{}
+	}
+	return connected && now.After(p.until)
+}
+
 // suspectSwitches finds out anew whether a switch is the suspect. When that is over, the plan is asked what it was not
 // told.
 func (c *Core) suspectSwitches() {
 	s := suspect(c.views, settlingTime(c.intent), c.now)
 	before := c.suspicion
 	if s == nil {
-		c.patience = time.Time{}
+		c.patience = patience{}
 	} else {
 		c.wakeAt(s.until)
 		if before != nil && before.since.Before(s.since) {
 			s.since = before.since // it was lost again
 		}
-		if c.connected() {
-			if c.patience.IsZero() {
-				c.patience = c.now.Add(longest)
-			}
-			if c.now.After(c.patience) {
-				s = nil // until the switches have been there for a while
-			} else {
-				c.wakeAt(c.patience.Add(1))
-			}
+		switch {
+		case c.patience.count(c.connected(), c.now):
+			s = nil // until the switches have been there for a while
+		case c.connected():
+			c.wakeAt(c.patience.until.Add(1))
 		}
 	}
 	switch {

@@ -187,9 +187,15 @@ func (e *Engine) apply(ctx context.Context, w want) {
 			j.due = e.now().Add(rand.N(max(1, t.Schedule.Spread)))
 			e.queue.set(j)
 		}
-		changed := j.Schedule != t.Schedule
+		changed := j.Schedule != t.Schedule || j.Urgent != t.Urgent
 		j.Target = t
-		if changed && !j.started.IsZero() {
+		switch {
+		case j.started.IsZero():
+			if j.Urgent {
+				j.due = e.now()
+				e.queue.set(j)
+			}
+		case changed:
 			e.schedule(j)
 		}
 		jobs[t.Key] = j
@@ -211,7 +217,7 @@ func (e *Engine) apply(ctx context.Context, w want) {
 // schedule sets when j's next probe starts, counted from the start of its last.
 func (e *Engine) schedule(j *job) {
 	pace := j.Schedule.Interval
-	if !j.state.settled() {
+	if !j.state.settled() || j.Urgent {
 		pace = j.Schedule.Fast
 	}
 	e.scheduleAfter(j, pace)

@@ -735,3 +735,65 @@ func TestShortSpread(t *testing.T) {
 		}
 	})
 }
+
+// An urgent check is asked at once and at its fast interval, whatever its verdict, and its verdict is its own. Who says
+// so over and over has it asked no more often.
+func TestUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 100)
+		var s server
+		target := asks("web1", &s, usual)
+		w.want(target)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		since := func(from time.Time) (n int) {
+			for _, at := range s.probes() {
+				if at.After(from) {
+					n++
+				}
+			}
+			return n
+		}
+		time.Sleep(usual.Fast + time.Millisecond - time.Since(s.probes()[len(s.probes())-1]))
+		at := time.Now()
+		target.Urgent = true
+		w.want(target)
+		synctest.Wait()
+		if n := since(at.Add(-1)); n != 1 {
+			t.Errorf("asked %d times at once, want once", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := since(at); n < 19 || n > 23 {
+			t.Errorf("asked %d times in 10 s, want at the fast interval, 500ms less jitter", n)
+		}
+		if v := w.verdict("web1"); v.Health != Up {
+			t.Errorf("a server that answers is %v", v.Health)
+		}
+		at = time.Now()
+		for range 1000 {
+			target.Urgent = !target.Urgent
+			w.want(target)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := since(at); n > 23 {
+			t.Errorf("asked %d times in 10 s of coming and going, want at most at the fast interval", n)
+		}
+		target.Urgent = false
+		w.want(target)
+		at = time.Now()
+		time.Sleep(10 * time.Second)
+		if n := since(at); n > 7 {
+			t.Errorf("asked %d times in 10 s, want at the interval of 2s", n)
+		}
+		// A new one does not wait for its turn.
+		var other server
+		next := asks("web2", &other, usual)
+		next.Schedule.Spread = time.Hour
+		next.Urgent = true
+		w.want(target, next)
+		synctest.Wait()
+		if n := len(other.probes()); n != 1 {
+			t.Errorf("a new one was asked %d times, want at once", n)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/core"
+	"github.com/sluicelb/sluice/controller/plan"
 )
 
 // checks holds what healthd has to watch, and wakes those who wait for the next version.
@@ -58,17 +59,21 @@ func (c *checks) watched() bool {
 
 // checksOf lists the backends of the intent, and those that left it and own slots yet: their death must
 // be known too.
-func checksOf(intent *config.Intent, st core.Stored) *api.Checks {
+func checksOf(intent *config.Intent, st core.Stored, urgent urgency) *api.Checks {
 	m := &api.Checks{IntentRevision: st.Intent.Revision}
 	for _, pool := range intent.Pools {
 		p := &api.PoolChecks{Pool: pool.Name}
+		add := func(name, address string) {
+			_, soon := urgent[plan.BackendKey{Pool: pool.Name, Backend: name}]
+			p.Backends = append(p.Backends, &api.CheckedBackend{Name: name, Address: address, Urgent: soon})
+		}
 		for _, b := range pool.Backends {
-			p.Backends = append(p.Backends, &api.CheckedBackend{Name: b.Name, Address: b.Address.String()})
+			add(b.Name, b.Address.String())
 		}
 		leavers, _ := st.Plan.Leavers(pool.Name)
 		for _, b := range leavers {
 			if b.Address != "" {
-				p.Backends = append(p.Backends, &api.CheckedBackend{Name: b.Name, Address: b.Address})
+				add(b.Name, b.Address)
 			}
 		}
 		for _, c := range pool.Checks {

@@ -75,7 +75,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 			refusing = append(refusing, line)
 		}
 		connected++
-		ports = append(ports, portConcerns(s, in.ports[s.Name], m.Time.AsTime())...)
+		ports = append(ports, portConcerns(s, in.ports[s.Name], m.Pools, m.Time.AsTime())...)
 	}
 	severity := warning
 	if connected == 0 {
@@ -199,38 +199,6 @@ func because(reason string) string {
 		return ""
 	}
 	return ": " + reason
-}
-
-// portConcerns tells which of a switch's ports are not up, and which have dropped frames lately for a reason.
-func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, now time.Time) (list []string) {
-	there := make(map[uint32]bool)
-	for _, p := range s.Ports {
-		there[p.Id] = true
-		line := fmt.Sprintf("port %d of %s", p.Id, s.Name)
-		switch {
-		case !wanted[p.Id]:
-		case p.State != "up":
-			list = append(list, fmt.Sprintf("%s is %s%s", line, strings.ReplaceAll(p.State, "_", " "), because(p.Reason)))
-		case p.Reason != "" && p.ReasonAt != nil && now.Sub(p.ReasonAt.AsTime()) < fresh:
-			ago := now.Sub(p.ReasonAt.AsTime()).Truncate(time.Second)
-			list = append(list, fmt.Sprintf("%s has dropped frames, the last %v ago: %s", line, ago, p.Reason))
-		}
-	}
-	if len(s.Ports) == 0 {
-		return nil // it does not tell
-	}
-	var missing []string
-	for id := range wanted {
-		if !there[id] {
-			missing = append(missing, fmt.Sprint(id))
-		}
-	}
-	if len(missing) > 0 {
-		slices.SortFunc(missing, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
-		list = append(list,
-			fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name, text.List(missing, core.Few)))
-	}
-	return list
 }
 
 // spoofConcerns tells who passed lately for a station. Of the MACs of backends their contradictions tell.

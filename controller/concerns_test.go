@@ -127,6 +127,20 @@ func TestConcerns(t *testing.T) {
 			m.Switches[0].Ports = p[:3]
 		}, []string{"WARNING port 1 of leaf1 has dropped frames, the last 1m0s ago: frame is longer than the MTU", "WARNING port 2 of leaf1 is not present: the interface is gone",
 			"WARNING switch leaf1 does not have ports that the configuration names: 12"}},
+		{"a port with backends behind it", func(m *api.GetStatusResponse) {
+			m.Switches[0].Ports[1] = &api.PortStatus{Id: 2, Name: "eth2", State: "lower_layer_down"}
+			m.Switches[0].Ports[3].State = "" // of openconfig-interfaces nothing but the id
+			m.Pools[0].Backends[0].SwitchPort = 2
+			m.Pools[0].Backends[1].SwitchPorts = map[string]uint32{"leaf1": 2, "leaf2": 3}
+			m.Pools[0].Backends[2].SwitchPorts = map[string]uint32{"leaf1": 3, "leaf2": 2}
+		}, []string{"WARNING port 2 of leaf1 is lower layer down; behind it: web/web1, web/web2",
+			"WARNING port 12 of leaf1 has no state: its switch does not tell oper-status"}},
+		{"stale ports", func(m *api.GetStatusResponse) {
+			m.Switches[0].PortsUntold = "Unavailable: restarting"
+			for _, p := range m.Switches[0].Ports {
+				p.Stale, p.State = true, "down"
+			}
+		}, []string{"WARNING switch leaf1 has said nothing of some ports for a while, what is known of them may be wrong: 1, 2, 12: Unavailable: restarting"}},
 		{"spoofed stations", func(m *api.GetStatusResponse) {
 			m.Pools[0].Backends[0].Contradictions = []string{"frames from its MAC come in by port 3"}
 			of := func(station, mac string, port uint32, last time.Duration) *api.Spoof {

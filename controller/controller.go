@@ -29,6 +29,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/internal/loadreport"
@@ -263,14 +264,19 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	defer devices.Wait()
 	working, stop := context.WithCancel(ctx)
 	defer stop() // devices that run already, where the start fails
+	security := rpc.Security{
+		Identity: c.cfg.Identity, Plaintext: c.cfg.PlainSwitches,
+		Danger: "for a switch without TLS the controller's --insecure-plaintext allows it",
+	}
 	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
 		candidate := &candidate{switchName: cfg.Name, target: cfg.Target, high: c.cfg.ElectionHigh, store: db, log: c.log}
 		cfg.Elect, cfg.StationIdle, cfg.Log, cfg.Session = candidate.elect, c.cfg.StationIdle, c.log, c.cfg.Session
-		cfg.Security = rpc.Security{
-			Identity: c.cfg.Identity, Plaintext: c.cfg.PlainSwitches,
-			Danger: "for a switch without TLS the controller's --insecure-plaintext allows it",
-		}
+		cfg.Security = security
 		return c.startDevice(working, &devices, cfg, w)
+	}
+	l.gather = func(cfg ports.Config) *collecting {
+		cfg.Security = security
+		return startCollector(working, &devices, cfg)
 	}
 	// The devices' reports wait until the loop runs.
 	if err := l.begin(file, text); err != nil {

@@ -40,7 +40,7 @@ func (l *loop) sampler(interval time.Duration) *telemetry.Sampler {
 			sources := make(map[string]telemetry.Source)
 			return sources, l.do(ctx, func() {
 				for name, d := range l.devices {
-					sources[name] = d
+					sources[name] = source{d, l.collectors[name]}
 				}
 			})
 		},

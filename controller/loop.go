@@ -12,6 +12,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 )
@@ -36,8 +37,9 @@ type loop struct {
 	log     *slog.Logger
 	db      saver
 	start   func(device.Config, device.Wanted) (*running, error)
-	inbox   chan func() // calls and verdicts
-	news    chan func() // reports of switches: no call waits behind them
+	gather  func(ports.Config) *collecting // nil: no ports are looked at
+	inbox   chan func()                    // calls and verdicts
+	news    chan func()                    // reports of switches: no call waits behind them
 	events  events
 	checks  checks
 	vips    vips
@@ -50,10 +52,12 @@ type loop struct {
 	abandon context.CancelFunc // ends the latest save
 	fatal   error              // ends run
 
-	devices  map[string]*running
-	views    map[string]*view
-	meetings map[uint64]func() // of switches that wait for a word on what they hold: they may be written to
-	met      uint64            // counts the meetings
+	devices    map[string]*running
+	views      map[string]*view
+	collectors map[string]*collecting // by switch
+	urgent     urgency
+	meetings   map[uint64]func() // of switches that wait for a word on what they hold: they may be written to
+	met        uint64            // counts the meetings
 
 	done     []*api.Reprogrammed // the latest first
 	claims   *claims
@@ -72,21 +76,23 @@ func (v *view) connected() bool { return v.status.State != device.Disconnected }
 func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 	now := time.Now()
 	return &loop{
-		log:      log,
-		db:       db,
-		events:   events{log: log},
-		vips:     newVIPs(),
-		figures:  newFigures(),
-		inbox:    make(chan func(), 64),
-		news:     make(chan func(), 64),
-		started:  now,
-		core:     core.New(stored, now),
-		devices:  make(map[string]*running),
-		views:    make(map[string]*view),
-		meetings: make(map[uint64]func()),
-		claims:   newClaims(),
-		notices:  newNotices(),
-		spoofs:   newSpoofs(),
+		log:        log,
+		db:         db,
+		events:     events{log: log},
+		vips:       newVIPs(),
+		figures:    newFigures(),
+		inbox:      make(chan func(), 64),
+		news:       make(chan func(), 64),
+		started:    now,
+		core:       core.New(stored, now),
+		devices:    make(map[string]*running),
+		collectors: make(map[string]*collecting),
+		urgent:     make(urgency),
+		views:      make(map[string]*view),
+		meetings:   make(map[uint64]func()),
+		claims:     newClaims(),
+		notices:    newNotices(),
+		spoofs:     newSpoofs(),
 	}
 }
 
@@ -139,6 +145,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			l.reloaded(r)
 		case now := <-notices.C:
 			l.tellDue(now)
+			l.hasten(now)
 		case err := <-l.saving:
 			l.put(l.saved(err))
 		case <-due.C:
@@ -212,7 +219,9 @@ func (l *loop) carryOut(e core.Effect) error {
 		l.meetings[e.ID]()
 		delete(l.meetings, e.ID)
 	case core.Watch:
-		l.checks.set(checksOf(l.core.Intent(), l.core.Stored()))
+		l.collect()
+		l.urgent.take(time.Now(), l.cutOff())
+		l.tellChecks()
 	case core.Serve:
 		l.tellVIPs()
 	case core.Publish:

@@ -85,6 +85,8 @@ var (
 		"Of the flows that were open when the moves of a bank began, the share that is taken for new: (openings/65536)^2, by what was "+
 			"opened since the first scrape that saw the moves.", "switch", "bank")
 
+	toldFigure         = figure("switch_ports_told", "1 while the switch tells how its ports are, by gNMI.", "switch")
+	portStaleFigure    = figure("switch_port_stale", "1 while nothing was heard of the port for some seconds; then nothing else is told of it.", "switch", "port", "name")
 	portUpFigure       = figure("switch_port_up", "1 while the port is up.", "switch", "port", "name")
 	portReceivedFigure = figure("switch_port_received_packets_total", "Frames received.", "switch", "port", "name")
 	portLostFigure     = figure("switch_port_received_dropped_packets_total", "Frames lost before the pipeline.", "switch", "port", "name")
@@ -271,8 +273,13 @@ func (e exposition) device(sw *api.SwitchStatus) {
 	e.Gauge(stationsFigure, float64(sw.Stations), sw.Name)
 	e.Truth(fullFigure, sw.StationsFull != "", sw.Name)
 	e.Truth(unmeteredFigure, sw.Unmetered != "", sw.Name)
+	e.Truth(toldFigure, sw.PortsUntold == "", sw.Name)
 	for _, p := range sw.Ports {
 		of := []string{sw.Name, strconv.FormatUint(uint64(p.Id), 10), p.Name}
+		e.Truth(portStaleFigure, p.Stale, of...)
+		if p.Stale {
+			continue // the rest is of before
+		}
 		e.Truth(portUpFigure, p.State == "up", of...)
 		e.Counter(portReceivedFigure, p.Received, of...)
 		e.Counter(portLostFigure, p.ReceivedDropped, of...)

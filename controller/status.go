@@ -320,34 +320,6 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 	return nil
 }
 
-// addPorts adds how the ports of the switches are.
-func addPorts(m *api.GetStatusResponse, sampled map[string]telemetry.Sample) {
-	for _, sw := range m.Switches {
-		sample, ok := sampled[sw.Name]
-		if !ok || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
-			continue
-		}
-		if sample.PortsErr != nil {
-			sw.PortsUntold = text.Cut(sample.PortsErr.Error())
-			continue
-		}
-		for _, p := range sample.Ports {
-			sw.Ports = append(sw.Ports, portMessage(p))
-		}
-	}
-}
-
-func portMessage(p device.Port) *api.PortStatus {
-	m := &api.PortStatus{
-		Id: uint32(p.ID), Name: p.Name, State: p.State, Received: p.Received, ReceivedDropped: p.ReceiveDropped,
-		Sent: p.Sent, SentDropped: p.SendDropped, Reason: p.Reason,
-	}
-	if !p.ReasonAt.IsZero() {
-		m.ReasonAt = timestamppb.New(p.ReasonAt)
-	}
-	return m
-}
-
 // addCounters adds what switches have counted to m. keys are the VIPs' by name.
 func addCounters(m *api.GetStatusResponse, sampled map[string]telemetry.Sample, keys map[string]rows.VIPKey) {
 	if !slices.ContainsFunc(slices.Collect(maps.Values(sampled)), func(s telemetry.Sample) bool { return s.CountersErr == nil }) {

@@ -532,21 +532,58 @@ func TestWrongPortShows(t *testing.T) {
 // How the ports of a switch are shows in the status, and what is wrong with them among what is wrong.
 func TestPortsShowInTheStatus(t *testing.T) {
 	tg, d, _ := setup(t)
+	watched, err := d.WatchChecks(t.Context(), new(api.WatchChecksRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watched.Close()
 	tg.End(2).SetLink(false)
-	m := d.status()
+	var m *api.GetStatusResponse
+	d.until("the port is down", func(now *api.GetStatusResponse) bool {
+		m = now
+		return len(m.Switches[0].Ports) == 4 && m.Switches[0].Ports[1].State == "down"
+	})
 	want := []*api.PortStatus{
 		{Id: 1, Name: "port1", State: "up"}, {Id: 2, Name: "port2", State: "down", Reason: "the wire is pulled out"},
 		{Id: 3, Name: "port3", State: "up"}, {Id: 4, Name: "port4", State: "up"},
 	}
-	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform()); diff != "" || m.Switches[0].PortsUntold != "" {
+	since := protocmp.IgnoreFields(new(api.PortStatus), "heard")
+	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform(), since); diff != "" || m.Switches[0].PortsUntold != "" {
 		t.Errorf("ports: %s (-want +got):\n%s", m.Switches[0].PortsUntold, diff)
+	}
+	if got, want := m.Switches[0].PortsWay, "gNMI, streamed"; got != want {
+		t.Errorf("told by %q, want %q", got, want)
 	}
 	found := false
 	for _, c := range m.Concerns {
-		found = found || c.Text == "port 2 of leaf1 is down: the wire is pulled out" && c.Severity == api.Concern_SEVERITY_WARNING
+		found = found || c.Text == "port 2 of leaf1 is down: the wire is pulled out; behind it: web/web1" && c.Severity == api.Concern_SEVERITY_WARNING
 	}
 	if !found {
 		t.Errorf("concerns: %v", m.Concerns)
+	}
+	for _, b := range m.Pools[0].Backends {
+		var want []string
+		if b.Name == "web1" {
+			want = []string{"port 2 of leaf1 is down: the wire is pulled out"}
+		}
+		if diff := cmp.Diff(want, b.Ports); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", b.Name, diff)
+		}
+	}
+	// healthd is told to look at once, and decides.
+	var urgent []string
+	for len(urgent) == 0 && watched.Receive() {
+		for _, b := range watched.Msg().Pools[0].Backends {
+			if b.Urgent {
+				urgent = append(urgent, b.Name)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"web1"}, urgent); diff != "" {
+		t.Errorf("urgent (-want +got):\n%s", diff)
+	}
+	if h := m.Pools[0].Backends[0].Health; h != api.Health_HEALTH_UNSPECIFIED {
+		t.Errorf("web1 is %v by its port alone", h)
 	}
 }
 

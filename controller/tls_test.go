@@ -10,6 +10,7 @@ import (
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/rpctest"
 	"github.com/sluicelb/sluice/p4/softswitch"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
 // A switch on another host is owned over TLS, and why it cannot be is in the status.
@@ -21,9 +22,12 @@ func TestSwitchOverTLS(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)}).RunAndServe(ctx, l)
-	}()
+	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
+	link, _ := port.NewLink()
+	if err := sw.AddPort(1, link); err != nil {
+		t.Fatal(err)
+	}
+	go func() { done <- sw.RunAndServe(ctx, l) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -52,6 +56,9 @@ func TestSwitchOverTLS(t *testing.T) {
 			})
 			if test.want == "" {
 				d.synced()
+				d.until("its ports are told, by the same certificate", func(s *api.GetStatusResponse) bool {
+					return len(s.Switches[0].Ports) == 1 && s.Switches[0].PortsUntold == ""
+				})
 				return
 			}
 			d.until(test.want, func(s *api.GetStatusResponse) bool { return strings.Contains(s.Switches[0].Error, test.want) })

@@ -52,7 +52,7 @@ func (s *scheduler) replace(ctx context.Context, want set) error {
 		b, c := backends[t.question.backend], &checkStatus{host: t.question.kind == "icmp"}
 		b.checks = append(b.checks, c)
 		asked := s.figures.watch(t.question.kind, t.check)
-		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Check: asked, Report: func(now probe.Status) {
+		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Urgent: t.urgent, Check: asked, Report: func(now probe.Status) {
 			c.Status = now
 			if taken { // until then some checks have not told what they know
 				s.judge(b)

@@ -89,7 +89,7 @@ func newWorld(t *testing.T, maxProbes int) world {
 // asks is one check of backend web/NAME.
 func asks(name string, s check.Check, when probe.Schedule) target {
 	when.Spread = when.Fast
-	return target{question{backend: backendKey{"web", name}, kind: "fake"}, when, s}
+	return target{question: question{backend: backendKey{"web", name}, kind: "fake"}, schedule: when, check: s}
 }
 
 func (w world) want(targets ...target) {

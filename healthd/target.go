@@ -52,6 +52,7 @@ type target struct {
 	question
 	schedule probe.Schedule
 	check    check.Check
+	urgent   bool
 }
 
 // What healthd takes from a controller at most. An intent has fewer, and no longer names.
@@ -92,12 +93,15 @@ func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []ta
 			if tooMany {
 				asked := check.Impossible{Name: fmt.Sprint("checks of ", key),
 					Err: fmt.Errorf("must be at most %d, are %d", checkable.MaxChecks, len(checks))}
-				targets = append(targets, target{question{backend: key, kind: "too many"}, unhurried, asked})
+				q := question{backend: key, kind: "too many"}
+				targets = append(targets, target{question: q, schedule: unhurried, check: asked})
 				continue
 			}
 			for i, q := range questions {
 				q.backend, q.address = key, b.GetAddress()
-				targets = append(targets, newTarget(q, checks[i], n))
+				t := newTarget(q, checks[i], n)
+				t.urgent = b.GetUrgent()
+				targets = append(targets, t)
 			}
 		}
 	}
@@ -132,10 +136,10 @@ func newTarget(q question, c *api.Check, n check.Network) target {
 	asked, err := newCheck(c, q.address, n)
 	when, badTiming := newSchedule(c)
 	if err := cmp.Or(err, badTiming); err != nil {
-		return target{q, unhurried, check.Impossible{Name: fmt.Sprintf("%.16s check of %s", c.GetType(), q.backend),
-			Err: err}}
+		when = unhurried
+		asked = check.Impossible{Name: fmt.Sprintf("%.16s check of %s", c.GetType(), q.backend), Err: err}
 	}
-	return target{q, when, asked}
+	return target{question: q, schedule: when, check: asked}
 }
 
 func newCheck(c *api.Check, address string, n check.Network) (check.Check, error) {

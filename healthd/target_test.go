@@ -27,7 +27,7 @@ func TestExpand(t *testing.T) {
 	backends, targets, err := expand(&api.Checks{Pools: []*api.PoolChecks{
 		{
 			Pool:     "web",
-			Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"}, {Name: "web2", Address: "10.0.0.12"}},
+			Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"}, {Name: "web2", Address: "10.0.0.12", Urgent: true}},
 			Checks:   []*api.Check{{Type: "tcp", Port: 80}, {Type: "icmp"}, {Type: "tcp", Port: 80}},
 		},
 		{Pool: "idle", Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"}}},
@@ -44,16 +44,16 @@ func TestExpand(t *testing.T) {
 	}
 	var got []string
 	for _, target := range targets {
-		got = append(got, fmt.Sprintf("%s %s %s:%d %d %T", target.question.backend, target.kind, target.address, target.port,
-			target.nth, target.check))
+		got = append(got, fmt.Sprintf("%s %s %s:%d %d %T %v", target.question.backend, target.kind, target.address, target.port,
+			target.nth, target.check, target.urgent))
 	}
 	want := []string{
-		"web/web1 tcp 10.0.0.11:80 1 check.TCP",
-		"web/web1 icmp 10.0.0.11:0 1 check.ICMP",
-		"web/web1 tcp 10.0.0.11:80 2 check.TCP",
-		"web/web2 tcp 10.0.0.12:80 1 check.TCP",
-		"web/web2 icmp 10.0.0.12:0 1 check.ICMP",
-		"web/web2 tcp 10.0.0.12:80 2 check.TCP",
+		"web/web1 tcp 10.0.0.11:80 1 check.TCP false",
+		"web/web1 icmp 10.0.0.11:0 1 check.ICMP false",
+		"web/web1 tcp 10.0.0.11:80 2 check.TCP false",
+		"web/web2 tcp 10.0.0.12:80 1 check.TCP true",
+		"web/web2 icmp 10.0.0.12:0 1 check.ICMP true",
+		"web/web2 tcp 10.0.0.12:80 2 check.TCP true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)

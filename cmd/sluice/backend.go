@@ -241,6 +241,7 @@ func reasonText(b *api.BackendStatus, now time.Time) string {
 	if b.Reason != "" {
 		parts = append(parts, b.Reason)
 	}
+	parts = append(parts, b.Ports...)
 	if b.UncheckedReason != "" && b.UncheckedReason != b.Reason {
 		parts = append(parts, "not checked: "+b.UncheckedReason)
 	}

@@ -367,8 +367,9 @@ func TestStatusText(t *testing.T) {
 				Ports: []*api.PortStatus{
 					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4, Reason: "frame is longer than the MTU",
 						ReasonAt: ago(3 * time.Second)},
-					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone"},
-				}},
+					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone", Stale: true, Heard: ago(9 * time.Second)},
+				}, PortsWay: "gNMI, polled every 2s", PortsNote: "streamed every 10s is refused: InvalidArgument: no\nSTREAM",
+				PortsUntold: "Unavailable: restarting"},
 			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused",
 				Unmetered:   "report_meter: no\nmeters",
 				PortsUntold: "the target has no gNMI"},
@@ -382,7 +383,8 @@ func TestStatusText(t *testing.T) {
 				{Pool: "web", Name: "web1", Address: "10.0.0.11", SwitchPort: 3, Weight: 100, Enabled: true,
 					Health: api.Health_HEALTH_DOWN, Slots: 0, MovingOut: 10, Reason: "connect:\nrefused",
 					HealthStale: true, Healthd: "manager", Reported: ago(time.Minute), GraceSlots: 1365,
-					GraceUntil: ago(-6 * time.Second), Contradictions: []string{"its MAC is on port 2"}},
+					GraceUntil: ago(-6 * time.Second), Contradictions: []string{"its MAC is on port 2"},
+					Ports: []string{"port 3 of leaf1 is down"}},
 				{Pool: "web", Name: "web2", Address: "10.0.0.12", SwitchPort: 4, Weight: 100, Enabled: true,
 					Health: api.Health_HEALTH_UP, Slots: 4096, MovingIn: 10,
 					Reason: "all checks pass", Healthd: "spare", Reported: ago(2 * time.Second),
@@ -414,6 +416,8 @@ SWITCH  ADDRESS         STATE         SINCE     ROWS  STATIONS  WRITTEN  REFUSED
 leaf1   127.0.0.1:9559  degraded      1m0s ago  4104         4     4200       12  drop_arp_claim 2, drop_no_slot 9
 leaf2   127.0.0.1:9560  disconnected  -            0         0        0        0  -
 leaf1: arp_disowned 5: forwarded, but changed
+leaf1: nothing more is heard of its ports: Unavailable: restarting
+leaf1: its ports, by gNMI, polled every 2s: streamed every 10s is refused: InvalidArgument: no STREAM
 leaf2: connection refused
 leaf2: does not meter what it sends up, a host can flood the controller: report_meter: no meters
 leaf2: its ports are not known: the target has no gNMI
@@ -427,13 +431,13 @@ web: HELD: half of it fell at once
 web: 31 slots wait: all 4 epochs are in use
 
 POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PACKETS  REASON
-web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused; last said by manager 1m0s ago; grace 6s, 1365 slots
+web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused; port 3 of leaf1 is down; last said by manager 1m0s ago; grace 6s, 1365 slots
 web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  all checks pass; said by spare 2s ago; 31 slots wait: all 4 epochs are in use
 web/web1: its MAC is on port 2
 
-SWITCH  PORT  INTERFACE  STATE        RECEIVED  DROPPED  SENT  DROPPED  REASON
-leaf1      1  eth1       up                100        0    90        4  frame is longer than the MTU, 3s ago
-leaf1      2  eth2       not present         0        0     0        0  the interface is gone
+SWITCH  PORT  INTERFACE  STATE                      RECEIVED  DROPPED  SENT  DROPPED  REASON
+leaf1      1  eth1       up                              100        0    90        4  frame is longer than the MTU, 3s ago
+leaf1      2  eth2       not present, heard 9s ago         0        0     0        0  the interface is gone
 
 SWITCH  REFUSED UPDATE               CODE               ATTEMPTS  MESSAGE
 leaf1   insert vip{10.0.0.101 6 80}  ResourceExhausted         3  table vip is full

@@ -184,8 +184,14 @@ func switchErrors(list []*api.SwitchStatus) []string {
 		for _, name := range slices.Sorted(maps.Keys(s.Mended)) {
 			lines = append(lines, fmt.Sprintf("%s: %s %d: forwarded, but changed", s.Name, name, s.Mended[name].Packets))
 		}
-		if s.PortsUntold != "" {
+		switch {
+		case s.PortsUntold != "" && len(s.Ports) > 0:
+			lines = append(lines, fmt.Sprintf("%s: nothing more is heard of its ports: %s", s.Name, oneLine(s.PortsUntold)))
+		case s.PortsUntold != "":
 			lines = append(lines, fmt.Sprintf("%s: its ports are not known: %s", s.Name, oneLine(s.PortsUntold)))
+		}
+		if s.PortsNote != "" {
+			lines = append(lines, fmt.Sprintf("%s: its ports, by %s: %s", s.Name, cmp.Or(s.PortsWay, "gNMI"), oneLine(s.PortsNote)))
 		}
 	}
 	return lines
@@ -234,8 +240,11 @@ func portTable(list []*api.SwitchStatus, now time.Time) *textTable {
 			if p.ReasonAt != nil {
 				reason += ", " + ago(now, p.ReasonAt)
 			}
-			t.row(s.Name, fmt.Sprint(p.Id), p.Name, strings.ReplaceAll(p.State, "_", " "), fmt.Sprint(p.Received),
-				fmt.Sprint(p.ReceivedDropped),
+			state := strings.ReplaceAll(p.State, "_", " ")
+			if p.Stale {
+				state += ", heard " + ago(now, p.Heard)
+			}
+			t.row(s.Name, fmt.Sprint(p.Id), p.Name, state, fmt.Sprint(p.Received), fmt.Sprint(p.ReceivedDropped),
 				fmt.Sprint(p.Sent), fmt.Sprint(p.SentDropped), reason)
 		}
 	}

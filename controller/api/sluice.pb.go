@@ -561,7 +561,9 @@ type SwitchStatus struct {
 	// Why new stations are not learned, so that frames to them are flooded; empty while there is room.
 	StationsFull  string                  `protobuf:"bytes,20,opt,name=stations_full,json=stationsFull,proto3" json:"stations_full,omitempty"`
 	Ports         []*PortStatus           `protobuf:"bytes,40,rep,name=ports,proto3" json:"ports,omitempty"`                                                                             // by id; empty when the switch does not tell, see ports_untold
-	PortsUntold   string                  `protobuf:"bytes,41,opt,name=ports_untold,json=portsUntold,proto3" json:"ports_untold,omitempty"`                                              // why nothing is known of its ports
+	PortsUntold   string                  `protobuf:"bytes,41,opt,name=ports_untold,json=portsUntold,proto3" json:"ports_untold,omitempty"`                                              // why nothing is heard of its ports
+	PortsWay      string                  `protobuf:"bytes,80,opt,name=ports_way,json=portsWay,proto3" json:"ports_way,omitempty"`                                                       // how it tells of its ports; empty while it does not
+	PortsNote     string                  `protobuf:"bytes,81,opt,name=ports_note,json=portsNote,proto3" json:"ports_note,omitempty"`                                                    // what it refused of that, and what is left out
 	Mended        map[string]*PacketCount `protobuf:"bytes,42,rep,name=mended,proto3" json:"mended,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went on changed, from the same counter as tallies
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -730,6 +732,20 @@ func (x *SwitchStatus) GetPortsUntold() string {
 	return ""
 }
 
+func (x *SwitchStatus) GetPortsWay() string {
+	if x != nil {
+		return x.PortsWay
+	}
+	return ""
+}
+
+func (x *SwitchStatus) GetPortsNote() string {
+	if x != nil {
+		return x.PortsNote
+	}
+	return ""
+}
+
 func (x *SwitchStatus) GetMended() map[string]*PacketCount {
 	if x != nil {
 		return x.Mended
@@ -749,6 +765,8 @@ type PortStatus struct {
 	SentDropped     uint64                 `protobuf:"varint,7,opt,name=sent_dropped,json=sentDropped,proto3" json:"sent_dropped,omitempty"`
 	Reason          string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`                     // why it is not up, or why it dropped frames last; empty when there is nothing to say
 	ReasonAt        *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=reason_at,json=reasonAt,proto3" json:"reason_at,omitempty"` // of the last frame dropped for that reason
+	Heard           *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=heard,proto3" json:"heard,omitempty"`                      // when the switch has last said something of it
+	Stale           bool                   `protobuf:"varint,11,opt,name=stale,proto3" json:"stale,omitempty"`                     // for so long nothing was heard of it that what is said here may be wrong
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -844,6 +862,20 @@ func (x *PortStatus) GetReasonAt() *timestamppb.Timestamp {
 		return x.ReasonAt
 	}
 	return nil
+}
+
+func (x *PortStatus) GetHeard() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *PortStatus) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // FailedUpdate is a row that the switch does not take. It is retried.
@@ -1570,6 +1602,7 @@ type BackendStatus struct {
 	// Why what was decided on this backend is not in the switches yet: a line for each switch.
 	Unwritten   []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
 	DrainIdle   *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`        // of its pool: a connection that is silent for so long counts as gone
+	Ports       []string             `protobuf:"bytes,80,rep,name=ports,proto3" json:"ports,omitempty"`                                 // the ports that it is behind and that are not up: a line each
 	DrainForced uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"` // slots of its drain that drain_limit ended: connections that were open there broke
 	// Where switch_port is 0: its port by switch. A switch that is not named learns where it is.
 	SwitchPorts   map[string]uint32 `protobuf:"bytes,44,rep,name=switch_ports,json=switchPorts,proto3" json:"switch_ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
@@ -1799,6 +1832,13 @@ func (x *BackendStatus) GetUnwritten() []string {
 func (x *BackendStatus) GetDrainIdle() *durationpb.Duration {
 	if x != nil {
 		return x.DrainIdle
+	}
+	return nil
+}
+
+func (x *BackendStatus) GetPorts() []string {
+	if x != nil {
+		return x.Ports
 	}
 	return nil
 }
@@ -4239,9 +4279,12 @@ func (x *PoolChecks) GetChecks() []*Check {
 }
 
 type CheckedBackend struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Something else says that it may be gone: it is asked at once, and at the fast interval while this stands. What its
+	// checks say decides.
+	Urgent        bool `protobuf:"varint,3,opt,name=urgent,proto3" json:"urgent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4288,6 +4331,13 @@ func (x *CheckedBackend) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *CheckedBackend) GetUrgent() bool {
+	if x != nil {
+		return x.Urgent
+	}
+	return false
 }
 
 type Check struct {
@@ -4653,7 +4703,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x01\x12\x15\n" +
-	"\x11SEVERITY_CRITICAL\x10\x02\"\xb2\b\n" +
+	"\x11SEVERITY_CRITICAL\x10\x02\"\xee\b\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -4674,7 +4724,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\tunmetered\x18< \x01(\tR\tunmetered\x12#\n" +
 	"\rstations_full\x18\x14 \x01(\tR\fstationsFull\x12+\n" +
 	"\x05ports\x18( \x03(\v2\x15.sluice.v1.PortStatusR\x05ports\x12!\n" +
-	"\fports_untold\x18) \x01(\tR\vportsUntold\x12;\n" +
+	"\fports_untold\x18) \x01(\tR\vportsUntold\x12\x1b\n" +
+	"\tports_way\x18P \x01(\tR\bportsWay\x12\x1d\n" +
+	"\n" +
+	"ports_note\x18Q \x01(\tR\tportsNote\x12;\n" +
 	"\x06mended\x18* \x03(\v2#.sluice.v1.SwitchStatus.MendedEntryR\x06mended\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
@@ -4687,7 +4740,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x12STATE_DISCONNECTED\x10\x01\x12\x15\n" +
 	"\x11STATE_RECONCILING\x10\x02\x12\x10\n" +
 	"\fSTATE_SYNCED\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x04\"\x95\x02\n" +
+	"\x0eSTATE_DEGRADED\x10\x04\"\xdd\x02\n" +
 	"\n" +
 	"PortStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
@@ -4698,7 +4751,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\x04sent\x18\x06 \x01(\x04R\x04sent\x12!\n" +
 	"\fsent_dropped\x18\a \x01(\x04R\vsentDropped\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x127\n" +
-	"\treason_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breasonAt\"p\n" +
+	"\treason_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breasonAt\x120\n" +
+	"\x05heard\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x14\n" +
+	"\x05stale\x18\v \x01(\bR\x05stale\"p\n" +
 	"\fFailedUpdate\x12\x16\n" +
 	"\x06update\x18\x01 \x01(\tR\x06update\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -4768,7 +4824,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
 	"\x04away\x18\x02 \x01(\bR\x04away\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
-	"\x04over\x18\x04 \x01(\bR\x04over\"\xf1\b\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\"\x87\t\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -4803,7 +4859,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\x0econtradictions\x18( \x03(\tR\x0econtradictions\x12\x1c\n" +
 	"\tunwritten\x18) \x03(\tR\tunwritten\x128\n" +
 	"\n" +
-	"drain_idle\x18* \x01(\v2\x19.google.protobuf.DurationR\tdrainIdle\x12!\n" +
+	"drain_idle\x18* \x01(\v2\x19.google.protobuf.DurationR\tdrainIdle\x12\x14\n" +
+	"\x05ports\x18P \x03(\tR\x05ports\x12!\n" +
 	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\x12L\n" +
 	"\fswitch_ports\x18, \x03(\v2).sluice.v1.BackendStatus.SwitchPortsEntryR\vswitchPorts\x1a>\n" +
 	"\x10SwitchPortsEntry\x12\x10\n" +
@@ -4996,10 +5053,11 @@ const file_sluice_proto_rawDesc = "" +
 	"PoolChecks\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x125\n" +
 	"\bbackends\x18\x02 \x03(\v2\x19.sluice.v1.CheckedBackendR\bbackends\x12(\n" +
-	"\x06checks\x18\x03 \x03(\v2\x10.sluice.v1.CheckR\x06checks\">\n" +
+	"\x06checks\x18\x03 \x03(\v2\x10.sluice.v1.CheckR\x06checks\"V\n" +
 	"\x0eCheckedBackend\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xb2\x03\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06urgent\x18\x03 \x01(\bR\x06urgent\"\xb2\x03\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x12\n" +
@@ -5148,92 +5206,93 @@ var file_sluice_proto_depIdxs = []int32{
 	9,  // 16: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
 	57, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
 	59, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
-	4,  // 19: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	11, // 20: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	15, // 21: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	4,  // 22: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	18, // 23: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	17, // 24: sluice.v1.PoolStatus.awaited:type_name -> sluice.v1.AwaitedSwitch
-	59, // 25: sluice.v1.AwaitedSwitch.until:type_name -> google.protobuf.Timestamp
-	1,  // 26: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 27: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	59, // 28: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	11, // 29: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	59, // 30: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	59, // 31: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	60, // 32: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
-	58, // 33: sluice.v1.BackendStatus.switch_ports:type_name -> sluice.v1.BackendStatus.SwitchPortsEntry
-	59, // 34: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	59, // 35: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	59, // 36: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
-	59, // 37: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
-	59, // 38: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	59, // 39: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	59, // 40: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	21, // 41: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	59, // 42: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	18, // 43: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 44: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	18, // 45: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	59, // 46: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	34, // 47: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	35, // 48: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	22, // 49: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	19, // 50: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	38, // 51: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	39, // 52: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	40, // 53: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	41, // 54: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	36, // 55: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	44, // 56: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	46, // 57: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	37, // 58: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
-	20, // 59: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
-	47, // 60: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
-	43, // 61: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
-	45, // 62: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
-	42, // 63: sluice.v1.Event.switch_awaited:type_name -> sluice.v1.SwitchAwaited
-	0,  // 64: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	59, // 65: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	21, // 66: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	3,  // 67: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 68: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	50, // 69: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	51, // 70: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	52, // 71: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	60, // 72: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	60, // 73: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	60, // 74: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	60, // 75: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 76: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	59, // 77: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	59, // 78: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	53, // 79: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	11, // 80: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	11, // 81: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
-	5,  // 82: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	23, // 83: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	25, // 84: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	28, // 85: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	30, // 86: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	32, // 87: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	13, // 88: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	48, // 89: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	54, // 90: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	6,  // 91: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	24, // 92: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	26, // 93: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	29, // 94: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	31, // 95: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	33, // 96: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	14, // 97: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	49, // 98: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	55, // 99: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	91, // [91:100] is the sub-list for method output_type
-	82, // [82:91] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	59, // 19: sluice.v1.PortStatus.heard:type_name -> google.protobuf.Timestamp
+	4,  // 20: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	11, // 21: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	15, // 22: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	4,  // 23: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	18, // 24: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	17, // 25: sluice.v1.PoolStatus.awaited:type_name -> sluice.v1.AwaitedSwitch
+	59, // 26: sluice.v1.AwaitedSwitch.until:type_name -> google.protobuf.Timestamp
+	1,  // 27: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 28: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	59, // 29: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	11, // 30: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	59, // 31: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	59, // 32: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	60, // 33: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	58, // 34: sluice.v1.BackendStatus.switch_ports:type_name -> sluice.v1.BackendStatus.SwitchPortsEntry
+	59, // 35: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	59, // 36: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	59, // 37: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	59, // 38: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	59, // 39: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	59, // 40: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	59, // 41: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	21, // 42: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	59, // 43: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	18, // 44: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 45: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	18, // 46: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	59, // 47: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	34, // 48: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	35, // 49: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	22, // 50: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	19, // 51: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	38, // 52: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	39, // 53: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	40, // 54: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	41, // 55: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	36, // 56: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	44, // 57: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	46, // 58: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	37, // 59: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	20, // 60: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
+	47, // 61: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	43, // 62: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	45, // 63: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
+	42, // 64: sluice.v1.Event.switch_awaited:type_name -> sluice.v1.SwitchAwaited
+	0,  // 65: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	59, // 66: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	21, // 67: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 68: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 69: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	50, // 70: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	51, // 71: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	52, // 72: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	60, // 73: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	60, // 74: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	60, // 75: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	60, // 76: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 77: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	59, // 78: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	59, // 79: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	53, // 80: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	11, // 81: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	11, // 82: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 83: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	23, // 84: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	25, // 85: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	28, // 86: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	30, // 87: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	32, // 88: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	13, // 89: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	48, // 90: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	54, // 91: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 92: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	24, // 93: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	26, // 94: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	29, // 95: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	31, // 96: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	33, // 97: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	14, // 98: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	49, // 99: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	55, // 100: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	92, // [92:101] is the sub-list for method output_type
+	83, // [83:92] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }

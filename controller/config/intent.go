@@ -38,6 +38,13 @@ type Switch struct {
 	Address  string // of its P4Runtime server: host:port, or unix:/path
 	DeviceID uint64
 	Ports    []uint16 // the flood domain: every port with a host or a network behind it
+	GNMI     GNMI
+}
+
+// GNMI is where a switch tells of its ports, and who asks.
+type GNMI struct {
+	Address                string // that of P4Runtime, unless it is named
+	Username, PasswordFile string // empty: none
 }
 
 // Station is a host that is no backend and must keep its port in the switch, as backends do: a router,

@@ -47,7 +47,7 @@ func mac(t *testing.T, s string) packet.MAC {
 func TestParse(t *testing.T) {
 	vipMAC := mac(t, "02:53:4c:00:00:01")
 	want := &Intent{
-		Switches: []Switch{{Name: "leaf1", Address: "127.0.0.1:9559", DeviceID: 1, Ports: []uint16{1, 2, 3}}},
+		Switches: []Switch{{Name: "leaf1", Address: "127.0.0.1:9559", DeviceID: 1, Ports: []uint16{1, 2, 3}, GNMI: GNMI{Address: "127.0.0.1:9559"}}},
 		VIPMAC:   vipMAC,
 		Floor:    Floor{50, 30 * time.Second},
 		Pools: []Pool{{
@@ -119,6 +119,17 @@ func TestParseProblems(t *testing.T) {
 
 		{"no switches", `
   - {name: leaf1, address: "127.0.0.1:9559", device_id: 1, ports: [3, 1, 2]}`, " []", []string{`f:1: switches: must name at least one switch`}},
+		{"gNMI without a password", "ports: [3", `gnmi: {username: admin}, ports: [3`, []string{`f:2: switches[0].gnmi.password_file: is missing: username needs it`}},
+		{"gNMI without a user", "ports: [3", `gnmi: {password_file: /x}, ports: [3`, []string{`f:2: switches[0].gnmi.username: is missing: password_file needs it`}},
+		{"gNMI by a relative path", "ports: [3", `gnmi: {username: admin, password_file: x}, ports: [3`, []string{`f:2: switches[0].gnmi.password_file: must be an absolute path, is "x"`}},
+		{"gNMI by an odd user", "ports: [3", `gnmi: {username: "a b", password_file: /x}, ports: [3`, []string{
+			`f:2: switches[0].gnmi.username: must be 1..64 printable ASCII characters without spaces, is "a b"`}},
+		{"a password in plain text", "ports: [3", `gnmi: {address: "leaf1:9339", username: admin, password_file: /x}, ports: [3`, []string{
+			`f:2: switches[0].gnmi.username: must be left out, as leaf1:9339 is in plain text, and a password goes to https:// or stays on this machine`}},
+		{"a password in plain text, at P4Runtime's address", `"127.0.0.1:9559"`, `"leaf1:9559", gnmi: {username: admin, password_file: /x}`, []string{
+			`f:2: switches[0].gnmi.username: must be left out, as leaf1:9559 is in plain text, and a password goes to https:// or stays on this machine`}},
+		{"gNMI nowhere", "ports: [3", `gnmi: {address: nowhere}, ports: [3`, []string{
+			`f:2: switches[0].gnmi.address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "nowhere"`}},
 		{"switch address", "127.0.0.1:9559", "127.0.0.1", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "127.0.0.1"`}},
 		{"switch port out of range", "127.0.0.1:9559", "leaf1:99999", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "leaf1:99999"`}},
 		{"switch port with a sign", "127.0.0.1:9559", "127.0.0.1:+22559", []string{`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "127.0.0.1:+22559"`}},

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,13 @@ type rawSwitch struct {
 	Address  string  `yaml:"address,required"`
 	DeviceID *uint64 `yaml:"device_id,required"`
 	Ports    []int   `yaml:"ports,required"`
+	GNMI     rawGNMI `yaml:"gnmi"`
+}
+
+type rawGNMI struct {
+	Address      string `yaml:"address"`
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"password_file"`
 }
 
 func (p *parser) switches(raw []rawSwitch) []Switch {
@@ -44,12 +53,42 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address, s.DeviceID)
 		}
 		s.Ports = p.switchPorts(path+".ports", r.Ports)
+		s.GNMI = p.gnmi(path+".gnmi", r.GNMI, s.Address)
 		all[i] = s
 	}
 	return all
 }
 
-// endpoint checks the address of a P4Runtime server and returns its one spelling.
+var usernameForm = regexp.MustCompile(`^[!-~]{1,64}$`)
+
+// gnmi reads where a switch, whose P4Runtime has an address, has its gNMI, and as whom it is asked there.
+func (p *parser) gnmi(path string, r rawGNMI, address string) GNMI {
+	g := GNMI{Address: address, Username: r.Username, PasswordFile: r.PasswordFile}
+	where := path + ".address"
+	if p.Has(where) {
+		g.Address = p.endpoint(where, r.Address)
+	} else {
+		where = strings.TrimSuffix(path, ".gnmi") + ".address"
+	}
+	user, file := path+".username", path+".password_file"
+	switch {
+	case p.usable(user) && !usernameForm.MatchString(r.Username):
+		p.Add(user, "must be 1..64 printable ASCII characters without spaces, is %s", strict.Quote(r.Username))
+	case p.usable(file) && !filepath.IsAbs(r.PasswordFile):
+		p.Add(file, "must be an absolute path, is %s", strict.Quote(r.PasswordFile))
+	case p.Has(user) && !p.Has(file):
+		p.Add(file, "is missing: username needs it")
+	case p.Has(file) && !p.Has(user):
+		p.Add(user, "is missing: password_file needs it")
+	case p.Has(user) && p.usable(where):
+		if e, err := endpoint.Parse(g.Address); err == nil && !e.TLS && !e.Local() {
+			p.Add(user, "must be left out, as %s is in plain text, and a password goes to https:// or stays on this machine", g.Address)
+		}
+	}
+	return g
+}
+
+// endpoint checks the address of a P4Runtime or gNMI server and returns its one spelling.
 func (p *parser) endpoint(path, text string) string {
 	if !p.usable(path) {
 		return text

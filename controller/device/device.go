@@ -110,7 +110,6 @@ type Device struct {
 	session *p4rt.Session
 	changed chan struct{}               // capacity 1: wanted is new
 	client  atomic.Pointer[p4rt.Client] // of the session, for counters; nil while there is none
-	untold  atomic.Pointer[p4rt.Client] // of the session whose switch tells nothing of its ports
 
 	stations atomic.Pointer[Stations] // as of the last look at them; nil: there was none
 

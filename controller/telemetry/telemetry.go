@@ -1,10 +1,9 @@
-// Package telemetry asks the switches what they have counted and how their ports are, and keeps that in one immutable
-// Snapshot. Nobody else polls a switch; what follows from a Snapshot, and who shows it, is left to those who read it.
+// Package telemetry asks the switches what they have counted, and keeps that in one immutable Snapshot, with what is
+// known of their ports (package ports). Nobody else asks a switch for either; what follows from a Snapshot, and who shows it, is left to those who read it.
 package telemetry
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
@@ -24,10 +24,10 @@ const (
 	keeps = 3
 )
 
-// Source is a switch that can be asked; a *device.Device.
+// Source is a switch that can be asked.
 type Source interface {
 	Counters(context.Context) (device.Counters, error)
-	Ports(context.Context) ([]device.Port, error)
+	Ports() ports.View // what is known now
 }
 
 // Snapshot is what is known of all switches at a time. It is never changed.
@@ -40,9 +40,9 @@ type Snapshot struct {
 type Sample struct {
 	At       time.Time // when the counters came
 	Counters device.Counters
-	Ports    []device.Port
+	Ports    ports.View
 
-	CountersErr, PortsErr error // why there are none
+	CountersErr error // why there are no counters
 }
 
 // Config says whom a Sampler asks, and who hears of it.
@@ -131,22 +131,13 @@ func (s *Sampler) sample(ctx context.Context) (*Snapshot, error) {
 	next := &Snapshot{At: time.Now(), Switches: make(map[string]Sample)}
 	var mu sync.Mutex // guards next.Switches
 	var wait sync.WaitGroup
-	add := func(name string, change func(*Sample)) {
-		mu.Lock()
-		defer mu.Unlock()
-		one := next.Switches[name]
-		change(&one)
-		next.Switches[name] = one
-	}
-	for name, source := range maps.All(sources) {
+	for name, source := range sources {
 		wait.Go(func() {
 			c, err := source.Counters(ctx)
-			at := time.Now()
-			add(name, func(one *Sample) { one.At, one.Counters, one.CountersErr = at, c, err })
-		})
-		wait.Go(func() {
-			ports, err := source.Ports(ctx)
-			add(name, func(one *Sample) { one.Ports, one.PortsErr = ports, err })
+			one := Sample{At: time.Now(), Counters: c, CountersErr: err, Ports: source.Ports()}
+			mu.Lock()
+			defer mu.Unlock()
+			next.Switches[name] = one
 		})
 	}
 	wait.Wait()

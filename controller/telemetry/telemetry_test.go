@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicelb/sluice/controller/device"
+	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
@@ -87,7 +88,7 @@ func (s *source) Counters(ctx context.Context) (device.Counters, error) {
 	}
 }
 
-func (s *source) Ports(context.Context) ([]device.Port, error) { return nil, device.ErrUntold }
+func (s *source) Ports() ports.View { return ports.View{Err: ports.ErrUntold} }
 
 // However many ask, a switch is asked once at a time, and not again at once; one that leaves takes nothing from the
 // others; a switch that does not answer holds nobody up for longer than patience.
@@ -109,7 +110,7 @@ func TestNow(t *testing.T) {
 			wait.Go(func() {
 				got, err := s.Now(t.Context())
 				if err != nil || got.Switches["quick"].Counters.VIP[rows.VIPKey{Port: 80}].Packets != 1 ||
-					!errors.Is(got.Switches["quick"].PortsErr, device.ErrUntold) {
+					!errors.Is(got.Switches["quick"].Ports.Err, ports.ErrUntold) {
 					t.Errorf("got %+v, %v", got, err)
 				}
 			})

@@ -53,7 +53,7 @@ const (
 // target before its restart reaches it after.
 type Client struct {
 	deviceID uint64
-	conn     *grpc.ClientConn
+	conn     *Conn
 	rpc      v1.P4RuntimeClient
 	maxBatch int
 	election *v1.Uint128 // goes with writes; nil for clients that are not primary
@@ -94,8 +94,52 @@ func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (
 	for _, opt := range opts {
 		opt(&o)
 	}
+	conn, err := o.connect(target,
+		grpc.WithMaxHeaderListSize(maxHeaderBytes),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.ForceCodecV2(newCodec(maxMessageItems))))
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		deviceID: deviceID,
+		conn:     conn,
+		rpc:      v1.NewP4RuntimeClient(conn),
+		maxBatch: o.maxBatch,
+	}
+	if err := c.alive(ctx); err != nil {
+		conn.Close()
+		if r := conn.Refused(); r != nil {
+			return nil, fmt.Errorf("connecting to the target: %w", r)
+		}
+		return nil, fmt.Errorf("connecting to %s: %w", target, err)
+	}
+	return c, nil
+}
+
+// Conn is a connection to a target, for whatever services that has. It connects with the first call, and once it was
+// connected it never does so again: when it is lost, every call fails.
+type Conn struct {
+	*grpc.ClientConn
+	refused *atomic.Pointer[rpc.RefusedError]
+}
+
+// Refused says that the connection ended because one end does not believe the other; nil where it did not.
+func (c *Conn) Refused() *rpc.RefusedError { return c.refused.Load() }
+
+// Connect makes a Conn for services beside P4Runtime, with the same trust as Dial. A message that the target sends has
+// at most so many bytes, and items as package wire counts them.
+func Connect(target string, bytes, items int, opts ...Option) (*Conn, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o.connect(target, grpc.WithMaxHeaderListSize(1<<16),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(bytes), grpc.ForceCodecV2(newCodec(items))))
+}
+
+func (o options) connect(target string, more ...grpc.DialOption) (*Conn, error) {
 	authority := target
-	var refused atomic.Pointer[rpc.RefusedError]
+	refused := new(atomic.Pointer[rpc.RefusedError])
 	o.security.Refused = refused.Store
 	if o.dial == nil {
 		if err := o.security.CheckDial(target); err != nil {
@@ -110,32 +154,17 @@ func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (
 			authority = "localhost"
 		}
 	}
-	conn, err := grpc.NewClient("passthrough:///"+target,
+	conn, err := grpc.NewClient("passthrough:///"+target, append([]grpc.DialOption{
 		grpc.WithAuthority(authority),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // TLS, where there is any, is a layer below
 		grpc.WithContextDialer(once(o.dial)),
 		grpc.WithNoProxy(),
 		grpc.WithIdleTimeout(0), // an idle connection is still the connection
-		grpc.WithMaxHeaderListSize(maxHeaderBytes),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.ForceCodecV2(newCodec())),
-	)
+	}, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", target, err)
 	}
-	c := &Client{
-		deviceID: deviceID,
-		conn:     conn,
-		rpc:      v1.NewP4RuntimeClient(conn),
-		maxBatch: o.maxBatch,
-	}
-	if err := c.alive(ctx); err != nil {
-		conn.Close()
-		if r := refused.Load(); r != nil {
-			return nil, fmt.Errorf("connecting to the target: %w", r)
-		}
-		return nil, fmt.Errorf("connecting to %s: %w", target, err)
-	}
-	return c, nil
+	return &Conn{conn, refused}, nil
 }
 
 var errLost = errors.New("the connection is lost")
@@ -202,9 +231,6 @@ func (c *Client) setPipeline(ctx context.Context, config *v1.ForwardingPipelineC
 	}
 	return nil
 }
-
-// Conn is the connection, for other services of the same target.
-func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
 
 // Read asks for entities and returns what the device answers, as it arrives. The sequence ends after
 // the last entity, or after the first error; leaving it early ends the call.

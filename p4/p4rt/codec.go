@@ -15,14 +15,17 @@ import (
 )
 
 // codec is gRPC's for protobuf, and refuses messages of too many items before they are built.
-type codec struct{ encoding.CodecV2 }
+type codec struct {
+	encoding.CodecV2
+	items int // that a message may have
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2(protocodec.Name)} }
+func newCodec(items int) codec { return codec{encoding.GetCodecV2(protocodec.Name), items} }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if p, ok := v.(*page); ok {
 		p.data = data.Materialize()
-		return wire.Check(p.data, (*v1.ReadResponse)(nil).ProtoReflect().Descriptor(), maxMessageItems)
+		return wire.Check(p.data, (*v1.ReadResponse)(nil).ProtoReflect().Descriptor(), c.items)
 	}
 	m, ok := v.(proto.Message)
 	if !ok {
@@ -30,7 +33,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
-	if err := wire.Check(buffer.ReadOnlyData(), m.ProtoReflect().Descriptor(), maxMessageItems); err != nil {
+	if err := wire.Check(buffer.ReadOnlyData(), m.ProtoReflect().Descriptor(), c.items); err != nil {
 		return err
 	}
 	return proto.Unmarshal(buffer.ReadOnlyData(), m)

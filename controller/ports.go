@@ -1,0 +1,294 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
+	"github.com/sluicelb/sluice/controller/core"
+	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/ports"
+	"github.com/sluicelb/sluice/controller/telemetry"
+	"github.com/sluicelb/sluice/internal/text"
+)
+
+// collecting is a Collector at work.
+type collecting struct {
+	*ports.Collector
+	cfg    collected
+	view   ports.View // the last that it reported
+	cancel context.CancelFunc
+}
+
+// collected is what of a switch a Collector is for.
+type collected struct {
+	config.GNMI
+	device uint64
+}
+
+func startCollector(ctx context.Context, wait *sync.WaitGroup, cfg ports.Config) *collecting {
+	ctx, cancel := context.WithCancel(ctx)
+	c := ports.New(cfg)
+	wait.Go(func() { _ = c.Run(ctx) }) // with the error of ctx
+	return &collecting{Collector: c, cancel: cancel}
+}
+
+// collect has a Collector for each switch of the intent, and no other.
+func (l *loop) collect() {
+	wanted := make(map[string]collected)
+	for _, s := range l.core.Intent().Switches {
+		wanted[s.Name] = collected{s.GNMI, s.DeviceID}
+	}
+	for name, c := range l.collectors {
+		if cfg, ok := wanted[name]; !ok || cfg != c.cfg {
+			c.cancel()
+			delete(l.collectors, name)
+		}
+	}
+	for name, cfg := range wanted {
+		if l.collectors[name] != nil || l.gather == nil {
+			continue
+		}
+		var c *collecting
+		c = l.gather(ports.Config{
+			Target: cfg.Address, DeviceID: cfg.device, Username: cfg.Username, PasswordFile: cfg.PasswordFile,
+			Report: func(ctx context.Context, v ports.View) {
+				select {
+				case l.news <- func() { l.portsChanged(name, c, v) }:
+				case <-ctx.Done():
+				}
+			},
+		})
+		c.cfg = cfg
+		l.collectors[name] = c
+	}
+}
+
+// portsChanged takes another view of a switch's ports.
+func (l *loop) portsChanged(name string, c *collecting, v ports.View) {
+	if l.collectors[name] != c {
+		return
+	}
+	c.view = v
+	l.hasten(time.Now())
+	l.signs.give()
+}
+
+// hasten has healthd ask those backends at once that may be gone, as their port is down.
+func (l *loop) hasten(now time.Time) {
+	off := l.cutOff()
+	if !l.urgent.take(now, off) {
+		return
+	}
+	l.tellChecks()
+	if len(off) == 0 {
+		return
+	}
+	var names []string
+	for key := range off {
+		names = append(names, key.String())
+	}
+	slices.Sort(names)
+	l.log.Info("healthd asks those at once whose port is down", "backends", text.List(names, core.Few))
+}
+
+func (l *loop) tellChecks() {
+	l.checks.set(checksOf(l.core.Intent(), l.core.Stored(), l.urgent))
+}
+
+// cutOff lists the backends that are behind a port which is down, those too that are removed and own slots yet.
+func (l *loop) cutOff() map[plan.BackendKey]bool {
+	off := make(map[plan.BackendKey]bool)
+	for name, c := range l.collectors {
+		down := make(map[uint16]bool)
+		for _, p := range c.view.Ports {
+			if p.Down() && !p.Stale {
+				down[p.ID] = true
+			}
+		}
+		if len(down) == 0 {
+			continue
+		}
+		for _, pool := range l.core.Intent().Pools {
+			for _, b := range pool.Backends {
+				if down[b.SwitchPort.On(name)] {
+					off[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
+				}
+			}
+			leavers, _ := l.core.Stored().Plan.Leavers(pool.Name)
+			for _, b := range leavers {
+				if down[b.SwitchPort().On(name)] {
+					off[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
+				}
+			}
+		}
+	}
+	return off
+}
+
+// calm is for how long a backend is asked often after its port came up again. A port that goes up and down all the time
+// changes nothing meanwhile, and so causes no message.
+const calm = 10 * time.Second
+
+// urgency says which backends are urgent, and until when if nothing says so again.
+type urgency map[plan.BackendKey]time.Time
+
+// take takes which backends are cut off, and returns whether others are urgent than before.
+func (u urgency) take(now time.Time, off map[plan.BackendKey]bool) (changed bool) {
+	for key := range off {
+		_, before := u[key]
+		u[key] = now.Add(calm)
+		changed = changed || !before
+	}
+	for key, until := range u {
+		if !now.Before(until) {
+			delete(u, key)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// source is a switch for the sampler.
+type source struct {
+	*running
+	collector *collecting // nil: there is none yet
+}
+
+var _ telemetry.Source = source{}
+
+// Ports implements telemetry.Source.
+func (s source) Ports() ports.View {
+	if s.collector == nil {
+		return ports.View{Err: ports.ErrUntold}
+	}
+	return s.collector.View()
+}
+
+// addPorts adds how the ports of the switches are, to backends too.
+func addPorts(m *api.GetStatusResponse, sampled map[string]telemetry.Sample) {
+	for _, sw := range m.Switches {
+		sample, ok := sampled[sw.Name]
+		if !ok || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
+			continue
+		}
+		v := sample.Ports
+		sw.PortsWay, sw.PortsNote = v.Way, v.Note
+		if v.Err != nil {
+			sw.PortsUntold = text.Cut(v.Err.Error())
+		}
+		behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(m.Pools, sw.Name) })
+		for _, p := range v.Ports {
+			port := portMessage(p)
+			sw.Ports = append(sw.Ports, port)
+			if !p.Down() || p.Stale {
+				continue
+			}
+			for _, b := range behind()[port.Id] {
+				b.Ports = append(b.Ports, portLine(sw, port))
+			}
+		}
+	}
+}
+
+// portLine says how a port is that is not up.
+func portLine(sw *api.SwitchStatus, p *api.PortStatus) string {
+	if p.State == "" {
+		return portName(sw, p) + " has no state: its switch does not tell oper-status"
+	}
+	return fmt.Sprintf("%s is %s%s", portName(sw, p), strings.ReplaceAll(p.State, "_", " "), because(p.Reason))
+}
+
+func portName(sw *api.SwitchStatus, p *api.PortStatus) string {
+	return fmt.Sprintf("port %d of %s", p.Id, sw.Name)
+}
+
+func portMessage(p ports.Port) *api.PortStatus {
+	m := &api.PortStatus{
+		Id: uint32(p.ID), Name: p.Name, State: p.State, Received: p.Received, ReceivedDropped: p.ReceiveDropped,
+		Sent: p.Sent, SentDropped: p.SendDropped, Reason: p.Reason, Heard: timestampOf(p.Heard), Stale: p.Stale,
+	}
+	if !p.ReasonAt.IsZero() {
+		m.ReasonAt = timestamppb.New(p.ReasonAt)
+	}
+	return m
+}
+
+// behindPorts lists the backends behind each port of a switch, of those whose port the intent gives.
+func behindPorts(pools []*api.PoolStatus, name string) map[uint32][]*api.BackendStatus {
+	behind := make(map[uint32][]*api.BackendStatus)
+	for _, p := range pools {
+		for _, b := range p.Backends {
+			if port := cmp.Or(b.SwitchPort, b.SwitchPorts[name]); port != 0 {
+				behind[port] = append(behind[port], b)
+			}
+		}
+	}
+	return behind
+}
+
+// portConcerns tells which of a switch's ports are not up, with who is behind them, which have dropped frames lately
+// for a reason, and of which nothing is heard.
+func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.PoolStatus, now time.Time) (list []string) {
+	behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(pools, s.Name) })
+	there := make(map[uint32]bool)
+	var stale []uint32
+	for _, p := range s.Ports {
+		there[p.Id] = true
+		switch {
+		case !wanted[p.Id]:
+		case p.Stale:
+			stale = append(stale, p.Id)
+		case p.State != "up":
+			line := portLine(s, p)
+			var names []string
+			for _, b := range behind()[p.Id] {
+				names = append(names, b.Pool+"/"+b.Name)
+			}
+			if len(names) > 0 {
+				line += "; behind it: " + text.List(names, core.Few)
+			}
+			list = append(list, line)
+		case p.Reason != "" && p.ReasonAt != nil && now.Sub(p.ReasonAt.AsTime()) < fresh:
+			ago := now.Sub(p.ReasonAt.AsTime()).Truncate(time.Second)
+			list = append(list, fmt.Sprintf("%s has dropped frames, the last %v ago: %s", portName(s, p), ago,
+				p.Reason))
+		}
+	}
+	if len(stale) > 0 {
+		list = append(list,
+			fmt.Sprintf("switch %s has said nothing of some ports for a while, what is known of them may be wrong: %s%s",
+				s.Name, numbers(stale), because(s.PortsUntold)))
+	}
+	if len(s.Ports) == 0 {
+		return list // it does not tell
+	}
+	var missing []uint32
+	for id := range wanted {
+		if !there[id] {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) > 0 {
+		list = append(list, fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name,
+			numbers(missing)))
+	}
+	return list
+}
+
+// numbers lists the first few, in order.
+func numbers(ids []uint32) string {
+	var names []string
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		names = append(names, fmt.Sprint(id))
+	}
+	return text.List(names, core.Few)
+}

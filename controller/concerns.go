@@ -24,7 +24,9 @@ type concerned struct {
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
 	shared  []string                   // names of two healthds each
 	keys    map[string]rows.VIPKey     // of VIPs by name
-	forgot  []string                   // which switches have lost the marks of moving slots
+	// ports that the intent names and that nobody knows
+	unnumbered []string
+	forgot     []string // which switches have lost the marks of moving slots
 }
 
 func (l *loop) concerned() concerned {
@@ -32,6 +34,7 @@ func (l *loop) concerned() concerned {
 		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
 		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
 	}
+	c.unnumbered = l.unnumbered()
 	for _, v := range l.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}
@@ -146,6 +149,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "names", shared)
 	add(warning, "backends", unsure)
 	add(warning, "backends", wrong)
+	add(warning, "ports", in.unnumbered)
 	add(warning, "ports", ports)
 	add(warning, "spoofed stations", spoofConcerns(m))
 	add(warning, "claims", claimConcerns(m))

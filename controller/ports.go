@@ -78,6 +78,11 @@ func (l *loop) portsChanged(name string, c *collecting, v ports.View) {
 		return
 	}
 	c.view = v
+	ids := make(map[string]uint16)
+	for _, p := range v.Ports {
+		ids[p.Name] = p.ID
+	}
+	l.put(core.Ports{Switch: name, IDs: ids})
 	l.hasten(time.Now())
 	l.signs.give()
 }
@@ -280,6 +285,29 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.Pool
 	if len(missing) > 0 {
 		list = append(list, fmt.Sprintf("switch %s does not have ports that the configuration names: %s", s.Name,
 			numbers(missing)))
+	}
+	return list
+}
+
+// unnumbered tells which ports the intent names that their switch does not tell of.
+func (l *loop) unnumbered() (list []string) {
+	for _, p := range l.core.Unnumbered() {
+		line := fmt.Sprintf("switch %s does not tell of a port %s, which the configuration names: ", p.Switch, p.Port)
+		if p.Kept != 0 {
+			line += fmt.Sprintf("it counts as port %d, as before", p.Kept)
+		} else {
+			line += "nothing is flooded to it, and who is behind it is not pinned there"
+		}
+		var there []string
+		if c := l.collectors[p.Switch]; c != nil {
+			for _, port := range c.view.Ports {
+				there = append(there, port.Name)
+			}
+		}
+		if len(there) > 0 {
+			line += "; there are " + text.List(there, core.Few)
+		}
+		list = append(list, line)
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -585,6 +586,50 @@ func TestPortsShowInTheStatus(t *testing.T) {
 	if h := m.Pools[0].Backends[0].Health; h != api.Health_HEALTH_UNSPECIFIED {
 		t.Errorf("web1 is %v by its port alone", h)
 	}
+}
+
+// Ports may be named as the switch names them. Their rows are those of the numbers, and another spelling of the same
+// writes nothing.
+func TestPortsByName(t *testing.T) {
+	tg := newTarget(t)
+	tg.start()
+	numbers := intent(tg.Target())
+	names := strings.NewReplacer("ports: [1, 2, 3, 4]", "ports: [1, port2, 3, port4]", "switch_port: 2", "switch_port: port2",
+		"switch_port: 4", "switch_port: {leaf1: port4}").Replace(numbers)
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, names)})
+	d.until("the ports have numbers", func(m *api.GetStatusResponse) bool {
+		return synced(m) && m.Pools[0].Backends[2].SwitchPorts["leaf1"] == 4
+	})
+	rows := tg.dump(allTables...)
+	written := tg.updates.Load()
+
+	// A restart does not wait for the switch to tell.
+	d.kill()
+	d = startController(t, options{dir: dir})
+	d.quiet()
+	if n := tg.updates.Load() - written; n != 0 {
+		t.Errorf("%d updates after a restart, want none", n)
+	}
+	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: numbers}); err != nil {
+		t.Fatal(err)
+	}
+	d.quiet()
+	if diff := cmp.Diff(rows, tg.dump(allTables...)); diff != "" {
+		t.Errorf("by number (-names +numbers):\n%s", diff)
+	}
+	if n := tg.updates.Load() - written; n != 0 {
+		t.Errorf("%d updates for another spelling, want none", n)
+	}
+
+	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.NewReplacer("port4]", "eth4]", "port4}", "eth4}").Replace(names)}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "switch leaf1 does not tell of a port eth4, which the configuration names: nothing is flooded to it, " +
+		"and who is behind it is not pinned there; there are port1, port2, port3, port4"
+	d.until("it is said", func(m *api.GetStatusResponse) bool {
+		return slices.ContainsFunc(m.Concerns, func(c *api.Concern) bool { return c.Text == want })
+	})
 }
 
 // Counters of the switch show in the status, by VIP and backend.

@@ -5,6 +5,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -38,7 +39,9 @@ type Switch struct {
 	Address  string // of its P4Runtime server: host:port, or unix:/path
 	DeviceID uint64
 	Ports    []uint16 // the flood domain: every port with a host or a network behind it
-	GNMI     GNMI
+	// Named are further ports of it, by the names that the switch has for them. Resolve adds their numbers to Ports.
+	Named []string
+	GNMI  GNMI
 }
 
 // GNMI is where a switch tells of its ports, and who asks.
@@ -60,7 +63,13 @@ type Station struct {
 type SwitchPorts struct {
 	All uint16            // of every switch, 1..509; 0: as By says
 	By  map[string]uint16 // by switch; one that is not named learns where the station is. Nobody changes it
+	// Names have the names in place of numbers, of every switch or by switch; Resolve adds what they stand for to By.
+	Name  string
+	Names map[string]string
 }
+
+// name is that of the port on a switch; empty: a number, or nothing, is given.
+func (s SwitchPorts) name(on string) string { return cmp.Or(s.Name, s.Names[on]) }
 
 // On is the port on a switch, 0: none is given.
 func (s SwitchPorts) On(name string) uint16 {
@@ -71,14 +80,22 @@ func (s SwitchPorts) On(name string) uint16 {
 }
 
 // Equal says whether both are written alike.
-func (s SwitchPorts) Equal(o SwitchPorts) bool { return s.All == o.All && maps.Equal(s.By, o.By) }
+func (s SwitchPorts) Equal(o SwitchPorts) bool {
+	return s.All == o.All && maps.Equal(s.By, o.By) && s.Name == o.Name && maps.Equal(s.Names, o.Names)
+}
 
 // String is as in a configuration: "3", or "{leaf1: 3, leaf2: 5}".
 func (s SwitchPorts) String() string {
-	if len(s.By) == 0 {
+	if s.Name != "" {
+		return s.Name
+	}
+	if len(s.By)+len(s.Names) == 0 {
 		return fmt.Sprint(s.All)
 	}
 	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(s.Names)) {
+		parts = append(parts, fmt.Sprintf("%s: %s", name, s.Names[name]))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.By)) {
 		parts = append(parts, fmt.Sprintf("%s: %d", name, s.By[name]))
 	}

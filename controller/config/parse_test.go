@@ -196,10 +196,16 @@ func TestParseProblems(t *testing.T) {
 		{"backend MAC is one VIP's own", "pool: web}", `pool: web, mac: "02:00:00:00:00:12"}`, []string{`f:10: pools[0].backends[1].mac: must be the server's own, 02:00:00:00:00:12 is vips[0].mac (line 12)`}},
 		{"backend port out of range", "switch_port: 2", "switch_port: 0", []string{`f:10: pools[0].backends[1].switch_port: must be 1..509, is 0`}},
 		{"backend on a port that is not there", "switch_port: 2", "switch_port: 7", []string{`f:10: pools[0].backends[1].switch_port: must be one of the ports of switch leaf1, 1, 2, 3, is 7`}},
+		{"a port by a name that is not there", "switch_port: 2", "switch_port: eth9", []string{
+			`f:10: pools[0].backends[1].switch_port: must be one of the ports of switch leaf1, 1, 2, 3, is "eth9"`}},
+		{"a port by a name that is none", "switch_port: 2", "switch_port: \"eth 9\"", []string{
+			`f:10: pools[0].backends[1].switch_port: must be 1..509, or the name that the switch has for it: ` +
+				`1..63 letters, digits, ".", "_", ":", "/" or "-", is "eth 9"`}},
+		{"a port with a sign", "switch_port: 2", "switch_port: +2", []string{`f:10: pools[0].backends[1].switch_port: must be 1..509, is +2`}},
+		{"a named port twice", "ports: [3", "ports: [eth9, eth9, 3", []string{`f:2: switches[0].ports[1]: must be unique, eth9 is in the list before`}},
 		{"one port by switch", "switch_port: 2", "switch_port: {leaf1: 2}", nil},
 		{"ports of switches", "switch_port: 2", "switch_port: {leaf1: 7, leaf9: 2, leaf1: 3, leaf2: x}", []string{
 			`f:10: pools[0].backends[1].switch_port.leaf1: is given twice: first on line 10`,
-			`f:10: pools[0].backends[1].switch_port.leaf2: must be a whole number, is "x"`,
 			`f:10: pools[0].backends[1].switch_port.leaf1: must be one of the ports of switch leaf1, 1, 2, 3, is 7`,
 			`f:10: pools[0].backends[1].switch_port.leaf9: is not the name of a switch: must be one of leaf1`,
 			`f:10: pools[0].backends[1].switch_port.leaf2: is not the name of a switch: must be one of leaf1`}},
@@ -342,7 +348,7 @@ func TestParseProblems(t *testing.T) {
 // A bad value hides no other, be it before or after, deeper or higher.
 func TestParseReportsAllAtOnce(t *testing.T) {
 	const file = `switches:
-  - {name: leaf1, address: nowhere, device_id: one, ports: [1, x]}
+  - {name: leaf1, address: nowhere, device_id: one, ports: [1, x!]}
 vip_mac: 02:53
 pools:
   - name: web
@@ -356,8 +362,8 @@ vips:
 `
 	_, err := Parse("sluice.yaml", []byte(file))
 	want := `sluice.yaml:2: switches[0].device_id: must be a whole number, is "one"
-sluice.yaml:2: switches[0].ports[1]: must be a whole number, is "x"
 sluice.yaml:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is "nowhere"
+sluice.yaml:2: switches[0].ports[1]: must be 1..509, or the name that the switch has for it: 1..63 letters, digits, ".", "_", ":", "/" or "-", is "x!"
 sluice.yaml:3: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "02:53"
 sluice.yaml:6: pools[0].slots: must be a whole number, is "many"
 sluice.yaml:7: pools[0].colour: is not a known key: must be one of name, slots, drain_idle, drain_limit, all_down, grace, floor_percent, floor_within, failing, checks, backends

@@ -55,7 +55,7 @@ type rawBackend struct {
 	Weight  *int   `yaml:"weight"`
 	Enabled *bool  `yaml:"enabled"`
 
-	SwitchPort strict.Each[int] `yaml:"switch_port,required"`
+	SwitchPort strict.Each[string] `yaml:"switch_port,required"`
 }
 
 func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
@@ -229,17 +229,21 @@ func (p *parser) agrees(path string, b Backend) {
 
 // samePlace says whether two stations have the same port on every switch.
 func (p *parser) samePlace(a, b SwitchPorts) bool {
-	return !slices.ContainsFunc(p.ports, func(s Switch) bool { return a.On(s.Name) != b.On(s.Name) })
+	return !slices.ContainsFunc(p.ports, func(s Switch) bool {
+		return a.On(s.Name) != b.On(s.Name) || a.name(s.Name) != b.name(s.Name)
+	})
 }
 
 // switchPort reads where a station is: one port of all switches, or one by switch.
-func (p *parser) switchPort(path string, raw strict.Each[int]) (ports SwitchPorts) {
+func (p *parser) switchPort(path string, raw strict.Each[string]) (ports SwitchPorts) {
 	if p.usable(path) && raw.All == nil && len(raw.By) == 0 {
 		p.Add(path, "must be a port, or a set of switches (%s) with a port each, is empty", cut(p.switchNames()))
 	}
-	ports.All = uint16(p.Number(path, raw.All, 0, 1, maxPort))
-	for i := range p.ports {
-		p.hasPort(i, path, ports.All)
+	if raw.All != nil && p.usable(path) {
+		ports.All, ports.Name = p.port(path, *raw.All)
+		for i := range p.ports {
+			p.hasPort(i, path, ports.All, ports.Name)
+		}
 	}
 	for _, one := range raw.By {
 		at := strict.Join(path, one.Name)
@@ -251,22 +255,40 @@ func (p *parser) switchPort(path string, raw strict.Each[int]) (ports SwitchPort
 		if p.Bad(at) {
 			continue // that was said
 		}
-		if port := uint16(p.Number(at, &one.Value, 0, 1, maxPort)); port != 0 {
-			p.hasPort(i, at, port)
+		port, name := p.port(at, one.Value)
+		p.hasPort(i, at, port, name)
+		if port != 0 {
 			if ports.By == nil {
 				ports.By = make(map[string]uint16)
 			}
 			ports.By[one.Name] = port
 		}
+		if name != "" {
+			if ports.Names == nil {
+				ports.Names = make(map[string]string)
+			}
+			ports.Names[one.Name] = name
+		}
 	}
 	return ports
 }
 
-// hasPort sees to it that a port, if it is not 0, is one of a switch, by the index of that.
-func (p *parser) hasPort(i int, path string, port uint16) {
+// hasPort sees to it that a port, where there is one, is one of a switch, by the index of that, as it is written there.
+func (p *parser) hasPort(i int, path string, port uint16, name string) {
 	s := p.ports[i]
-	if port != 0 && len(s.Ports) > 0 && !p.Bad(fmt.Sprintf("switches[%d].ports", i)) && !slices.Contains(s.Ports, port) {
-		p.Add(path, "must be one of the ports of switch %s, %s, is %d", s.Name, list(s.Ports), port)
+	if p.Bad(path) || p.Bad(fmt.Sprintf("switches[%d].ports", i)) || len(s.Ports)+len(s.Named) == 0 {
+		return // that was said
+	}
+	var words []string
+	for _, n := range s.Ports {
+		words = append(words, fmt.Sprint(n))
+	}
+	all := cut(append(words, s.Named...))
+	switch {
+	case port != 0 && !slices.Contains(s.Ports, port):
+		p.Add(path, "must be one of the ports of switch %s, %s, is %d", s.Name, all, port)
+	case name != "" && !slices.Contains(s.Named, name):
+		p.Add(path, "must be one of the ports of switch %s, %s, is %s", s.Name, all, strict.Quote(name))
 	}
 }
 

@@ -9,10 +9,10 @@ import (
 )
 
 type rawStation struct {
-	Name       string           `yaml:"name,required"`
-	MAC        string           `yaml:"mac,required"`
-	SwitchPort strict.Each[int] `yaml:"switch_port,required"`
-	Addresses  []string         `yaml:"addresses"`
+	Name       string              `yaml:"name,required"`
+	MAC        string              `yaml:"mac,required"`
+	SwitchPort strict.Each[string] `yaml:"switch_port,required"`
+	Addresses  []string            `yaml:"addresses"`
 }
 
 func (p *parser) stations(raw []rawStation) []Station {

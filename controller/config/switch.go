@@ -14,11 +14,11 @@ import (
 )
 
 type rawSwitch struct {
-	Name     string  `yaml:"name,required"`
-	Address  string  `yaml:"address,required"`
-	DeviceID *uint64 `yaml:"device_id,required"`
-	Ports    []int   `yaml:"ports,required"`
-	GNMI     rawGNMI `yaml:"gnmi"`
+	Name     string   `yaml:"name,required"`
+	Address  string   `yaml:"address,required"`
+	DeviceID *uint64  `yaml:"device_id,required"`
+	Ports    []string `yaml:"ports,required"`
+	GNMI     rawGNMI  `yaml:"gnmi"`
 }
 
 type rawGNMI struct {
@@ -52,7 +52,7 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 			unique(p, path+".address", device{strings.TrimPrefix(s.Address, "https://"), s.DeviceID}, devices,
 				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address, s.DeviceID)
 		}
-		s.Ports = p.switchPorts(path+".ports", r.Ports)
+		s.Ports, s.Named = p.switchPorts(path+".ports", r.Ports)
 		s.GNMI = p.gnmi(path+".gnmi", r.GNMI, s.Address)
 		all[i] = s
 	}
@@ -116,26 +116,51 @@ func isPort(text string) bool {
 }
 
 // switchPorts reads the flood domain.
-func (p *parser) switchPorts(path string, raw []int) []uint16 {
+func (p *parser) switchPorts(path string, raw []string) (ports []uint16, names []string) {
 	if p.usable(path) && len(raw) == 0 {
 		p.Add(path, "must name at least one port")
 	}
 	if p.atMost(path, len(raw), maxPort) {
-		return nil
+		return nil, nil
 	}
-	var ports []uint16
-	for i, n := range raw {
+	for i, text := range raw {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		switch {
-		case !p.usable(at):
-		case n < 1 || n > maxPort:
-			p.Add(at, "must be 1..%d, is %d", maxPort, n)
-		case slices.Contains(ports, uint16(n)):
-			p.Add(at, "must be unique, %d is in the list before", n)
+		if !p.usable(at) {
+			continue
+		}
+		switch n, name := p.port(at, text); {
+		case n == 0 && name == "":
+		case slices.Contains(ports, n), slices.Contains(names, name):
+			p.Add(at, "must be unique, %s is in the list before", text)
+		case n != 0:
+			ports = append(ports, n)
 		default:
-			ports = append(ports, uint16(n))
+			names = append(names, name)
 		}
 	}
 	slices.Sort(ports)
-	return ports
+	return ports, names
+}
+
+var (
+	wholeForm    = regexp.MustCompile(`^[-+]?[0-9]+$`)
+	portNameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$`)
+)
+
+// port reads a port of a switch: its number, or the name that the switch has for it. The other one is empty; both are
+// where it is none.
+func (p *parser) port(path, text string) (number uint16, name string) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	switch {
+	case err == nil && n >= 1 && n <= maxPort && strconv.FormatUint(n, 10) == text:
+		return uint16(n), ""
+	case wholeForm.MatchString(text):
+		p.Add(path, "must be 1..%d, is %s", maxPort, text)
+	case !portNameForm.MatchString(text):
+		p.Add(path, `must be 1..%d, or the name that the switch has for it: 1..63 letters, digits, ".", "_", ":", "/" or "-", is %s`,
+			maxPort, strict.Quote(text))
+	default:
+		return 0, text
+	}
+	return 0, ""
 }

@@ -45,6 +45,7 @@ type Core struct {
 	authors  authors
 	doubts   map[plan.BackendKey]doubt // backends that cannot be asked
 	present  map[string]bool           // healthds that were told of, by name
+	portIDs  config.PortIDs            // as switches told them last
 	places   places
 	served   time.Time // since when some switch keeps up, zero: none does
 
@@ -70,7 +71,8 @@ type Core struct {
 // has not happened. A copy shares what is replaced and never modified.
 type decided struct {
 	stored   Stored
-	intent   *config.Intent
+	written  *config.Intent           // as it names ports
+	intent   *config.Intent           // the same, with the numbers of these
 	known    map[plan.BackendKey]bool // the intent's backends
 	leavers  []plan.Member            // that are checked too, though the intent has them no more
 	checked  int64                    // revision of the intent that the checks are of
@@ -134,6 +136,7 @@ func New(stored Stored, now time.Time) *Core {
 		authors:  make(authors),
 		doubts:   make(map[plan.BackendKey]doubt),
 		present:  make(map[string]bool),
+		portIDs:  make(config.PortIDs),
 	}
 }
 
@@ -213,6 +216,8 @@ func (c *Core) input(in Input) {
 		}
 	case Apply:
 		c.change(func() (Answer, error) { return c.apply(in) })
+	case Ports:
+		c.ports(in)
 	case SetAdmin:
 		c.change(func() (Answer, error) { return Answer{}, c.setAdmin(in.Backend, in.Admin) })
 	case Report:

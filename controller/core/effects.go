@@ -94,6 +94,13 @@ func (Idle) input()     {}
 func (Met) input()      {}
 func (Saved) input()    {}
 func (Passed) input()   {}
+func (Ports) input()    {}
+
+// Ports is what a switch says of the numbers of its ports, by its names for them.
+type Ports struct {
+	Switch string
+	IDs    map[string]uint16
+}
 
 // Outcome is how a Save ended.
 type Outcome uint8

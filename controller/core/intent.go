@@ -41,9 +41,15 @@ func (c *Core) apply(in Apply) (Answer, error) {
 
 // adopt makes intent, which goes with next, the running one.
 func (c *Core) adopt(intent *config.Intent, next Stored) error {
+	return c.adoptFor(fmt.Sprintf("intent revision %d", next.Intent.Revision), intent, next)
+}
+
+// adoptFor is adopt for a reason.
+func (c *Core) adoptFor(text string, intent *config.Intent, next Stored) error {
 	before := c.intent
-	c.intent, c.known = intent, backendsOf(intent)
-	why := cause{text: fmt.Sprintf("intent revision %d", next.Intent.Revision)}
+	next.PortIDs = c.numbered(intent, next.PortIDs)
+	c.written, c.intent, c.known = intent, intent.Resolve(next.PortIDs), backendsOf(intent)
+	why := cause{text: text}
 	if err := c.step(next, why, true); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -21,6 +22,8 @@ type Stored struct {
 	VIPAge map[rows.VIPKey]int64
 	// Retired are MACs that VIPs had, and until when they are kept from being flooded.
 	Retired map[packet.MAC]time.Time
+	// PortIDs are those that switches last gave the ports which the intent names.
+	PortIDs config.PortIDs
 }
 
 // Intent is the operator's configuration as committed.

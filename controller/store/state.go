@@ -34,6 +34,7 @@ type planDoc struct {
 	VIPAge      []ageDoc       `json:"vip_age"`
 
 	Retired map[packet.MAC]time.Time `json:"retired,omitempty"`
+	PortIDs config.PortIDs           `json:"port_ids,omitempty"`
 }
 
 type ageDoc struct {
@@ -59,6 +60,7 @@ type encodedVerdicts struct {
 func (s *Store) encode(st core.Stored) (map[string][]byte, error) {
 	doc := planDoc{
 		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch, Retired: st.Retired,
+		PortIDs: st.PortIDs,
 	}
 	for k, revision := range st.VIPAge {
 		doc.VIPAge = append(doc.VIPAge, ageDoc{k.Address, k.Protocol, k.Port, revision})
@@ -182,7 +184,7 @@ func decode(docs map[string][]byte) (core.Stored, error) {
 		}
 	}
 	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
-	st.Retired = doc.Retired
+	st.Retired, st.PortIDs = doc.Retired, doc.PortIDs
 	if _, ok := docs[docText]; !ok && st.Intent.Revision > 0 {
 		return core.Stored{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -48,6 +49,7 @@ func sample() core.Stored {
 			Author: "rack1", Session: "a1", Heard: when.Add(time.Second), Fell: when.Add(time.Minute),
 		}},
 		VIPAge:  map[rows.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
+		PortIDs: config.PortIDs{"leaf1": {"eth1": 3}},
 		Retired: map[packet.MAC]time.Time{{2, 0x53, 0x4c, 0, 0, 9}: when},
 	}
 }

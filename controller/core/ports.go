@@ -1,0 +1,67 @@
+package core
+
+import (
+	"log/slog"
+	"maps"
+
+	"github.com/sluicelb/sluice/controller/config"
+)
+
+// ports takes the numbers that a switch gives its ports. Where one that the intent names has another number than before,
+// what is pinned there moves with it. One that the switch does not tell of keeps the number that it had: to unpin who is
+// behind it would help nobody.
+func (c *Core) ports(in Ports) {
+	if c.views[in.Switch] == nil {
+		return
+	}
+	c.portIDs[in.Switch] = in.IDs
+	ids := c.numbered(c.written, c.stored.PortIDs)
+	if maps.EqualFunc(ids, c.stored.PortIDs, maps.Equal) {
+		return
+	}
+	if err := c.adoptFor("the numbers of ports of "+in.Switch, c.written, c.stored); err != nil {
+		c.log(slog.LevelError, "ports that have another number stay where they were", "switch", in.Switch, "err", err)
+	}
+}
+
+// numbered returns the numbers of the ports that an intent names: as their switch tells them, or else as they were.
+func (c *Core) numbered(intent *config.Intent, before config.PortIDs) config.PortIDs {
+	var ids config.PortIDs
+	for _, s := range intent.Switches {
+		for _, name := range s.Named {
+			id := c.portIDs[s.Name][name]
+			if id == 0 || id > config.MaxPort {
+				id = before[s.Name][name]
+			}
+			if id == 0 {
+				continue
+			}
+			if ids == nil {
+				ids = make(config.PortIDs)
+			}
+			if ids[s.Name] == nil {
+				ids[s.Name] = make(map[string]uint16)
+			}
+			ids[s.Name][name] = id
+		}
+	}
+	return ids
+}
+
+// Unnumbered is a port that the intent names and whose switch does not tell of it.
+type Unnumbered struct {
+	Switch, Port string
+	Kept         uint16 // the number that it had, 0: none was ever told
+}
+
+// Unnumbered lists those, in the intent's order.
+func (c *Core) Unnumbered() (list []Unnumbered) {
+	for _, s := range c.written.Switches {
+		for _, name := range s.Named {
+			if id := c.portIDs[s.Name][name]; id == 0 || id > config.MaxPort {
+				list = append(list, Unnumbered{s.Name, name, c.stored.PortIDs[s.Name][name]})
+			}
+		}
+	}
+	return list
+}

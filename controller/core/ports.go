@@ -19,7 +19,9 @@ func (c *Core) ports(in Ports) {
 	if maps.EqualFunc(ids, c.stored.PortIDs, maps.Equal) {
 		return
 	}
+	before := c.decided
 	if err := c.adoptFor("the numbers of ports of "+in.Switch, c.written, c.stored); err != nil {
+		c.decided = before
 		c.log(slog.LevelError, "ports that have another number stay where they were", "switch", in.Switch, "err", err)
 	}
 }

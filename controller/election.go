@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -67,7 +68,7 @@ func (c *candidate) elect(ctx context.Context, seen p4rt.Rivals) (p4rt.ElectionI
 		pause := outbidPause + rand.N(outbidPause)
 		c.log.Warn("another controller has left the switch: this one outbids it", "switch", c.switchName,
 			"outbids", cmp.Or(seen.Highest, rival), "in", pause)
-		if err := sleep(ctx, pause); err != nil {
+		if err := task.Sleep(ctx, pause); err != nil {
 			return p4rt.ElectionID{}, err
 		}
 	}
@@ -103,7 +104,7 @@ func (c *candidate) known(ctx context.Context, id *p4rt.ElectionID) (bool, error
 		if !errors.Is(err, store.ErrUnavailable) {
 			return false, err
 		}
-		if err := sleep(ctx, storeRetry); err != nil {
+		if err := task.Sleep(ctx, storeRetry); err != nil {
 			return false, err
 		}
 	}
@@ -133,7 +134,7 @@ func (c *candidate) bid(ctx context.Context, highest *p4rt.ElectionID) (p4rt.Ele
 			c.log.Warn("the store does not say whether it is this controller's: the switch waits for a while",
 				"switch", c.switchName, "at_most", unsurePause, "err", err)
 		}
-		if err := sleep(ctx, storeRetry); err != nil {
+		if err := task.Sleep(ctx, storeRetry); err != nil {
 			return id, err
 		}
 	}
@@ -154,13 +155,4 @@ func nextElection(high uint64, now time.Time, highest *p4rt.ElectionID) p4rt.Ele
 		id = p4rt.ElectionID{High: id.High + 1}
 	}
 	return id
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -177,7 +178,7 @@ func (a *asking) run(ctx context.Context) error {
 			if err := a.complete(began.Add(-a.way.every), true); err != nil {
 				return err
 			}
-			if err := sleep(ctx, a.way.every); err != nil {
+			if err := task.Sleep(ctx, a.way.every); err != nil {
 				return err
 			}
 		}
@@ -194,15 +195,6 @@ func (a *asking) round(ctx context.Context, ask func(context.Context) error) err
 		return errSilent
 	}
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 func (a *asking) get(ctx context.Context) error {

@@ -94,3 +94,13 @@ func serve(ctx context.Context, role Role, tell func(state string)) error {
 	defer end()
 	return role.Run(ctx)
 }
+
+// Sleep waits for d, or until ctx ends, whose error it then returns.
+func Sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -150,6 +150,23 @@ func TestMetrics(t *testing.T) {
 	d.admin("web3", api.Admin_ADMIN_ACTIVE)
 	d.quiet()
 
+	// Claims that come too fast are held back, and counted where they come in.
+	for range 1000 {
+		tg.End(2).Inject(packet.NewARPReply(
+			packet.MAC{2, 0, 0, 0, 0, 9}, netip.MustParseAddr("10.0.0.100"), packet.Broadcast, netip.MustParseAddr("10.0.0.100")))
+	}
+	for {
+		all := metricsOf(t, d.MetricsAddress())
+		if n, _ := strconv.Atoi(all[`switch_meter_drops_total{kind="report",port="2",switch="leaf1"}`]); n > 0 && n < 1000 {
+			shown(t, all, map[string]string{`switch_meter_drops_total{kind="report",port="3",switch="leaf1"}`: ""})
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no meter has held back anything: %v", all)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+
 	// What a switch that is lost has counted is not known, and what it holds neither.
 	tg.StopSwitch()
 	d.wait("the switch is lost", isState(api.SwitchStatus_STATE_DISCONNECTED))

@@ -78,7 +78,9 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 			return c, err
 		}
 		kinds[array.ID], c.Unsent[kind] = kind, make(map[uint16]uint64)
-		queries = append(queries, array.Query())
+		for _, port := range d.get().Tables.Flood { // nobody is at the others
+			queries = append(queries, array.QueryCell(int64(port)))
+		}
 	}
 	for _, row := range []rows.Row{rows.VIPRow{}, rows.BackendRow{}, rows.PinnedStationRow{}} {
 		q := d.codec.byTable[row.Kind().Table].query()

@@ -99,6 +99,13 @@ func (c *CounterArray) Query() *v1.Entity {
 	return &v1.Entity{Entity: &v1.Entity_CounterEntry{CounterEntry: &v1.CounterEntry{CounterId: c.ID}}}
 }
 
+// QueryCell asks for one cell of the counter.
+func (c *CounterArray) QueryCell(index int64) *v1.Entity {
+	e := c.Query()
+	e.GetCounterEntry().Index = &v1.Index{Index: index}
+	return e
+}
+
 // Query asks for all cells of the meter.
 func (m *MeterArray) Query() *v1.Entity { return meterEntity(&v1.MeterEntry{MeterId: m.ID}) }
 

@@ -83,7 +83,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	}),
 	"held": simple(1, held),
 	"forget": simple(2, func(s *stage, _ io.Writer, args []string) error {
-		s.held[args[0]] = slices.DeleteFunc(s.held[args[0]], func(h *heldConnection) bool { return h.server == args[1] })
+		s.held[args[0]] = slices.DeleteFunc(s.held[args[0]],
+			func(h *heldConnection) bool { return h.server == args[1] })
 		return nil
 	}),
 	"cut":  simple(1, func(s *stage, _ io.Writer, args []string) error { return s.Host(args[0]).SetLink(false) }),
@@ -111,8 +112,11 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"stop-switch":     simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.StopSwitch() }),
 	"pause-switch":    simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.PauseSwitch(true) }),
 	"continue-switch": simple(0, func(s *stage, _ io.Writer, _ []string) error { return s.PauseSwitch(false) }),
-	"ill":             simple(1, func(s *stage, _ io.Writer, args []string) error { s.ill.Store(args[0], true); return nil }),
-	"well":            simple(1, func(s *stage, _ io.Writer, args []string) error { s.ill.Delete(args[0]); return nil }),
+	"ill": simple(1, func(s *stage, _ io.Writer, args []string) error {
+		s.ill.Store(args[0], true)
+		return nil
+	}),
+	"well": simple(1, func(s *stage, _ io.Writer, args []string) error { s.ill.Delete(args[0]); return nil }),
 	"pause": simple(1, func(s *stage, _ io.Writer, args []string) error {
 		n, err := strconv.Atoi(args[0])
 		time.Sleep(time.Duration(n) * time.Second)
@@ -279,7 +283,8 @@ func claim(s *stage, _ io.Writer, args []string) error {
 	case "hidden": // hardware type 24, in SNAP, behind an 802.1ad tag
 		f := packet.NewARPReply(n.MAC, vip, router.MAC, router.Address.Addr())
 		f[15] = 24
-		return s.Host(n.Name).Inject(slices.Concat(f[:12], []byte{0x88, 0xa8, 0, 0, 0, 36, 0xaa, 0xaa, 3, 0, 0, 0}, f[12:]))
+		return s.Host(n.Name).Inject(slices.Concat(f[:12], []byte{0x88, 0xa8, 0, 0, 0, 36, 0xaa, 0xaa, 3, 0, 0, 0},
+			f[12:]))
 	}
 	return fmt.Errorf("claim %s: want reply, gratuitous or hidden", args[1])
 }
@@ -439,7 +444,8 @@ func arp(s *stage, out io.Writer, args []string) error {
 	seen := map[string]bool{}
 	err = poll(func() error {
 		for _, target := range []netip.Addr{address, fence.Address.Addr()} {
-			if err := s.Host(asker.Name).Inject(packet.NewARPRequest(asker.MAC, asker.Address.Addr(), target)); err != nil {
+			if err := s.Host(asker.Name).Inject(packet.NewARPRequest(asker.MAC, asker.Address.Addr(),
+				target)); err != nil {
 				return permanent{err}
 			}
 		}
@@ -541,7 +547,8 @@ func moved(s *stage, out io.Writer, args []string) error {
 			}
 		}
 		if slots < low || slots > high {
-			return fmt.Errorf("%d slots went from %s to %s, want %d to %d; all moves: %v", slots, args[0], args[1], low, high, r.GetMoves())
+			return fmt.Errorf("%d slots went from %s to %s, want %d to %d; all moves: %v", slots, args[0], args[1], low,
+				high, r.GetMoves())
 		}
 		return nil
 	}

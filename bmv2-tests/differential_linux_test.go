@@ -260,7 +260,8 @@ func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []str
 			if err != nil {
 				return append(got, err.Error())
 			}
-			got = append(got, fmt.Sprintf("port %v reason %v: %x", in.Field("ingress_port"), in.Field("reason"), in.Payload))
+			got = append(got, fmt.Sprintf("port %v reason %v: %x", in.Field("ingress_port"), in.Field("reason"),
+				in.Payload))
 			if bytes.Equal(in.Payload, last) {
 				return got
 			}
@@ -285,7 +286,8 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 			if entry.Counter == nil {
 				return nil, fmt.Errorf("%v has no counter", entry)
 			}
-			got = append(got, fmt.Sprintf("%s %v %d packets %d bytes", name, entry.Match, entry.Counter.Packets, entry.Counter.Bytes))
+			got = append(got, fmt.Sprintf("%s %v %d packets %d bytes", name, entry.Match, entry.Counter.Packets,
+				entry.Counter.Bytes))
 		}
 	}
 	for _, name := range []string{"tally", "openings", "learn_unsent", "report_unsent"} {
@@ -353,7 +355,8 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	var batches [][]*v1.Update
 	flush := func() { batches = append(batches, batch); batch = nil }
 	row := func(table, action string, match, params []p4rt.Field, idle time.Duration) {
-		e, err := info.EncodeEntry(p4rt.Entry{Table: table, Match: match, Action: action, Params: params, IdleTimeout: idle})
+		e, err := info.EncodeEntry(p4rt.Entry{Table: table, Match: match, Action: action, Params: params,
+			IdleTimeout: idle})
 		if err != nil {
 			panic(err)
 		}
@@ -374,7 +377,8 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	batch = append(batch, p4rt.Insert(flood.Entity()))
 	// Pinned: host 4 to its port, host 5 to another than it is learned at, and two MACs of VIPs. The rates of
 	// what goes up let the first few through and no more, whenever they come.
-	for mac, port := range map[packet.MAC]int{hostMAC(4): 4, hostMAC(5): 1, vipMAC(0): limits.NoPort, vipMAC(1): limits.NoPort} {
+	for mac, port := range map[packet.MAC]int{hostMAC(4): 4, hostMAC(5): 1, vipMAC(0): limits.NoPort,
+		vipMAC(1): limits.NoPort} {
 		row("pinned_station", "pinned", fields(is("mac", p4rt.MACValue(mac))), fields(number("port", port)), 0)
 		if port == limits.NoPort {
 			row("pinned_l2", "discard", fields(is("mac", p4rt.MACValue(mac))), nil, 0)
@@ -416,11 +420,14 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		case slot == 8: // somebody who is not there
 			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 99)), 0)
 		case slot == 11: // its backend is down, and another takes new flows
-			row("slot", "leave", key(1, slot), fields(number("backend_id", 2), number("old_id", 1), number("bank", 1), number("epoch", 70000+slot)), 0)
+			row("slot", "leave", key(1, slot), fields(number("backend_id", 2), number("old_id", 1), number("bank", 1),
+				number("epoch", 70000+slot)), 0)
 		case slot == 12: // its backend is down, and nobody does
-			row("slot", "leave", key(1, slot), fields(number("backend_id", 0), number("old_id", 3), number("bank", 1), number("epoch", 70000+slot)), 0)
+			row("slot", "leave", key(1, slot), fields(number("backend_id", 0), number("old_id", 3), number("bank", 1),
+				number("epoch", 70000+slot)), 0)
 		case slot%4 == 3 || slot == 10: // moving; 10 has no old path
-			row("slot", "move", key(1, slot), fields(number("backend_id", 1+(slot+1)%3), number("bank", slot%4), number("epoch", 70000+slot)), 0)
+			row("slot", "move", key(1, slot), fields(number("backend_id", 1+(slot+1)%3), number("bank", slot%4),
+				number("epoch", 70000+slot)), 0)
 		default:
 			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 1+slot%3)), 0)
 		}
@@ -507,7 +514,8 @@ func (g *frames) frame() []byte {
 	if g.IntN(8) == 0 { // LLC and SNAP, of those that the pipeline looks into and of others
 		length := len(frame) - 14 + 8
 		oui := []byte{0, 0, []byte{0, 0, 0xf8, 1}[g.IntN(4)]}
-		frame = slices.Concat(frame[:12], []byte{byte(length >> 8), byte(length), 0xaa, 0xaa, byte(3 * g.IntN(2))}, oui, frame[12:])
+		frame = slices.Concat(frame[:12], []byte{byte(length >> 8), byte(length), 0xaa, 0xaa, byte(3 * g.IntN(2))}, oui,
+			frame[12:])
 	}
 	switch g.IntN(12) {
 	case 0: // cut short; a packet socket sends no less than an Ethernet header

@@ -104,12 +104,15 @@ func floodTarget(t *testing.T, sw lab.Switch[string], rate int) {
 			noticed()
 			got, all := median(repeat, f.failover)
 			gotDrain, allDrains := median(repeat, f.drain)
-			t.Logf("in the flood of %s: a dead server gets new flows for %v, a drain takes %v", flood.name, all, allDrains)
+			t.Logf("in the flood of %s: a dead server gets new flows for %v, a drain takes %v", flood.name, all,
+				allDrains)
 			if limit := 2 * max(failover, floor); got > limit && !raceDetector {
-				t.Errorf("failover takes %v in the flood of %s and %v in peace, want %v at most", got, flood.name, failover, limit)
+				t.Errorf("failover takes %v in the flood of %s and %v in peace, want %v at most", got, flood.name,
+					failover, limit)
 			}
 			if limit := 2 * max(drain, floor); gotDrain > limit && !raceDetector {
-				t.Errorf("a drain takes %v in the flood of %s and %v in peace, want %v at most", gotDrain, flood.name, drain, limit)
+				t.Errorf("a drain takes %v in the flood of %s and %v in peace, want %v at most", gotDrain, flood.name,
+					drain, limit)
 			}
 		}()
 	}
@@ -140,8 +143,9 @@ func newFlooded(t *testing.T, sw lab.Switch[string]) *flooded {
 		t.Fatal(err)
 	}
 	c := controller.New(controller.Config{
-		File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{"unix:" + filepath.Join(dir, "api.sock")},
-		Log: slog.New(slog.DiscardHandler),
+		File: file, Store: store.Config{Dir: filepath.Join(dir, "data")},
+		Listen: []string{"unix:" + filepath.Join(dir, "api.sock")},
+		Log:    slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -197,7 +197,8 @@ func (h *hosts) until(what, want string, as string, args ...string) {
 				fmt.Fprintf(&logs, "--- %s\n%s", name, h.outputs[name])
 			}
 			h.mu.Unlock()
-			h.t.Fatalf("%s: sluice %s never says %q:\n%s%s\n%s", what, strings.Join(args, " "), want, out, errs, logs.String())
+			h.t.Fatalf("%s: sluice %s never says %q:\n%s%s\n%s", what, strings.Join(args, " "), want, out, errs,
+				logs.String())
 		}
 		out, errs = h.call(as, args...)
 	}
@@ -262,7 +263,8 @@ zones:
 
 	controller, target := "https://"+h.address("controller")+":9680", "https://"+h.address("switch")+":9559"
 	control := "https://" + h.address("gslb") + ":9683"
-	h.start("controller", "controller", "controller", "--config", "sluice.yaml", "--data-dir", "data", "--listen", controller)
+	h.start("controller", "controller", "controller", "--config", "sluice.yaml", "--data-dir", "data", "--listen",
+		controller)
 	h.start("healthd", "healthd", "healthd", "--controller", controller)
 	h.start("gslb", "gslb", "gslb", "--config", "gslb.yaml")
 
@@ -294,9 +296,11 @@ zones:
 		{"healthd", status, "sluice: the certificate of \"healthd\" has the role healthd and this needs viewer\n"},
 		{"switch", status, "sluice: the controller: " + controller + " refuses the certificate " + h.dir +
 			"/switch.crt, of \"switch\": it is none for clients, as those with a role are\n"},
-		{"switch", []string{"table", "list", "--target", target}, "sluice: the switch: " + target + " refuses the certificate " + h.dir +
-			"/switch.crt, of \"switch\": it is none for clients, as those with a role are\n"},
-		{"lost", []string{"table", "list", "--target", target}, "the certificate of \"lost\" has the role gslb and this needs viewer"},
+		{"switch", []string{"table", "list", "--target", target},
+			"sluice: the switch: " + target + " refuses the certificate " + h.dir +
+				"/switch.crt, of \"switch\": it is none for clients, as those with a role are\n"},
+		{"lost", []string{"table", "list", "--target", target},
+			"the certificate of \"lost\" has the role gslb and this needs viewer"},
 		{"guest", []string{"gslb", "suspend", "--answer", "www-berlin", "--socket", control},
 			"sluice: the certificate of \"guest\" has the role viewer and this needs operator\n"},
 		{"boss", []string{"backend", "drain", "web1", "--controller", controller}, ""},
@@ -304,7 +308,8 @@ zones:
 		{"boss", []string{"gslb", "suspend", "--answer", "www-berlin", "--socket", control}, ""},
 		{"boss", []string{"gslb", "activate", "--answer", "www-berlin", "--socket", control}, ""},
 	} {
-		if _, stderr := h.call(test.as, test.args...); stderr != test.want && (test.want == "" || !strings.Contains(stderr, test.want)) {
+		if _, stderr := h.call(test.as, test.args...); stderr != test.want &&
+			(test.want == "" || !strings.Contains(stderr, test.want)) {
 			t.Errorf("%v as %s: %q, want %q", test.args, test.as, stderr, test.want)
 		}
 	}
@@ -331,7 +336,8 @@ zones:
 		t.Errorf("the switch was connected since %s, and is since %s", connected, after)
 	}
 	for _, role := range []string{"healthd as healthd", "gslb as gslb"} {
-		if out := h.output(role); strings.Contains(out, "no controller") && strings.Count(out, "controller connected") > 1 {
+		if out := h.output(role); strings.Contains(out, "no controller") &&
+			strings.Count(out, "controller connected") > 1 {
 			t.Errorf("%s lost the controller:\n%s", role, out)
 		}
 	}

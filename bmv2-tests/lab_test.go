@@ -223,7 +223,8 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			"a request for a server's MAC",
-			append([]captured{request(router.Port, port.In, web1.MAC), request(web1.Port, port.Out, web1.MAC)}, fine...),
+			append([]captured{request(router.Port, port.In, web1.MAC), request(web1.Port, port.Out, web1.MAC)},
+				fine...),
 			"a frame for the VIP entered with destination MAC 02:00:00:00:00:11, want 02:53:4c:00:00:01",
 		},
 		{

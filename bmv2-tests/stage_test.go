@@ -37,7 +37,8 @@ const patience = 30 * time.Second
 //	            manager ─2└────────┘
 //	            10.0.0.2, where healthd lives
 var topology = lab.Topology{
-	Client:  lab.Node{Name: "client", MAC: packet.MAC{2, 0, 0, 0, 1, 2}, Address: netip.MustParsePrefix("192.0.2.10/24")},
+	Client: lab.Node{Name: "client", MAC: packet.MAC{2, 0, 0, 0, 1, 2},
+		Address: netip.MustParsePrefix("192.0.2.10/24")},
 	Outside: lab.Node{MAC: packet.MAC{2, 0, 0, 0, 1, 1}, Address: netip.MustParsePrefix("192.0.2.1/24")},
 	Segments: []lab.Segment{{Nodes: []lab.Node{
 		{Name: "router", Port: 1, MAC: hostMAC(0x01), Address: netip.MustParsePrefix("10.0.0.1/24"), Router: true},
@@ -307,7 +308,8 @@ func (s *stage) hold(name string, n int, url string) error {
 		used := false
 		h := &heldConnection{conn: conn, client: &http.Client{
 			Timeout: 5 * time.Second,
-			Transport: &http.Transport{MaxConnsPerHost: 1, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			Transport: &http.Transport{MaxConnsPerHost: 1, DialContext: func(context.Context, string, string) (net.Conn,
+				error) {
 				if used {
 					return nil, errors.New("the connection was lost")
 				}

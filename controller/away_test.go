@@ -26,7 +26,8 @@ func (l limited) connect(name string) {
 func (l limited) lose(name string) {
 	l.t.Helper()
 	l.in(func() {
-		l.status(l.views[name], name, &device.Status{State: device.Disconnected, Connects: 1, Applied: l.views[name].status.Applied})
+		l.status(l.views[name], name, &device.Status{State: device.Disconnected, Connects: 1,
+			Applied: l.views[name].status.Applied})
 	})
 }
 
@@ -126,7 +127,8 @@ func TestNoMoveEndsWhileTheSwitchIsAway(t *testing.T) {
 // What begins gradually waits for a switch that is away, and says so.
 func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		two := strings.Replace(limitIntent, "vip_mac:", "  - {name: leaf2, address: \"127.0.0.1:9560\", device_id: 2, ports: [1, 2, 3]}\nvip_mac:", 1)
+		two := strings.Replace(limitIntent, "vip_mac:",
+			"  - {name: leaf2, address: \"127.0.0.1:9560\", device_id: 2, ports: [1, 2, 3]}\nvip_mac:", 1)
 		l := newLimited(t, strings.Replace(two, "drain_idle", "grace: 0s\n    drain_idle", 1), core.Stored{})
 		l.connect("leaf1")
 		l.admin("web2", plan.Drain) // leaf2, which was never there, holds up nothing
@@ -152,11 +154,13 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 		l.verdict("web2", api.Health_HEALTH_UP)
 		l.connect("leaf2")
 		m := l.web()
-		if m.Moving != 0 || m.Backends[1].Slots != 0 || m.Waiting != 32 || m.WaitingReason != "switch leaf1 is disconnected: it is waited for until 2000-01-01 00:21:00 UTC at most" {
+		if m.Moving != 0 || m.Backends[1].Slots != 0 || m.Waiting != 32 ||
+			m.WaitingReason != "switch leaf1 is disconnected: it is waited for until 2000-01-01 00:21:00 UTC at most" {
 			t.Errorf("web2 returns, leaf1 is away: %v", m)
 		}
 		l.lose("leaf2")
-		if m := l.web(); m.WaitingReason != "switch leaf1 is disconnected, switch leaf2 is disconnected" || m.Backends[1].Slots != 0 {
+		if m := l.web(); m.WaitingReason != "switch leaf1 is disconnected, switch leaf2 is disconnected" ||
+			m.Backends[1].Slots != 0 {
 			t.Errorf("both are away: %v", m)
 		}
 		l.connect("leaf2")
@@ -172,11 +176,13 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 		l.connect("leaf1")
 		l.lose("leaf2")
 		l.admin("web2", plan.Drain)
-		if m := l.web(); m.WaitingReason != "switch leaf2 is disconnected: it is waited for until 2000-01-01 00:32:20 UTC at most" || m.Moving != 0 {
+		if m := l.web(); m.WaitingReason != "switch leaf2 is disconnected: it is waited for until 2000-01-01 "+
+			"00:32:20 UTC at most" || m.Moving != 0 {
 			t.Errorf("leaf2 is away: %v", m)
 		}
 		l.in(func() {
-			if _, err := l.applyFile(parse("test.yaml", strings.Replace(limitIntent, "drain_idle", "grace: 0s\n    drain_idle", 1))); err != nil {
+			if _, err := l.applyFile(parse("test.yaml",
+				strings.Replace(limitIntent, "drain_idle", "grace: 0s\n    drain_idle", 1))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -187,8 +193,8 @@ func TestMovesWaitForASwitchThatIsAway(t *testing.T) {
 	})
 }
 
-// A switch that was started anew while slots moved knows no more which of their flows are new. Nobody can mend that, and
-// the operator is told.
+// A switch that was started anew while slots moved knows no more which of their flows are new. Nobody can mend that,
+// and the operator is told.
 func TestMarksAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -216,7 +222,8 @@ func TestMarksAreLost(t *testing.T) {
 		time.Sleep(settled)
 		l.verdict("web2", api.Health_HEALTH_DOWN)
 		empty(3)
-		line := "switch leaf1 came back empty while 21 slots moved: connections that were opened on them since their move began break"
+		line := "switch leaf1 came back empty while 21 slots moved: connections that were opened on them since their " +
+			"move began break"
 		told("web2's open flows have their grace", []string{line})
 		l.in(func() { // the loop's goroutine writes it
 			if !strings.Contains(log.String(), "a switch came back empty while slots moved") {

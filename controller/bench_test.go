@@ -18,11 +18,14 @@ import (
 func large(address string) string {
 	const pools, vips = 100, 4000
 	var b strings.Builder
-	fmt.Fprintf(&b, "switches:\n  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\nvip_mac: 02:53:4c:00:00:01\npools:\n", address)
+	fmt.Fprintf(&b, "switches:\n  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\n"+
+		"vip_mac: 02:53:4c:00:00:01\npools:\n", address)
 	for p := range pools {
 		fmt.Fprintf(&b, "  - name: pool%d\n    checks: [{type: tcp, port: 80}]\n    backends:\n", p)
 		for s := range 10 {
-			fmt.Fprintf(&b, "      - {name: s%d, address: 10.1.%d.%d, mac: \"02:00:00:00:%02x:%02x\", switch_port: %d}\n", s, p, 10+s, p, s, 2+s%3)
+			fmt.Fprintf(&b,
+				"      - {name: s%d, address: 10.1.%d.%d, mac: \"02:00:00:00:%02x:%02x\", switch_port: %d}\n", s, p,
+				10+s, p, s, 2+s%3)
 		}
 	}
 	b.WriteString("vips:\n")
@@ -94,9 +97,11 @@ func rawWrites(b *testing.B, from *target) (time.Duration, int) {
 	}
 	to := newTarget(b)
 	var took time.Duration
-	s := p4rt.NewSession(p4rt.Config{Target: to.Target(), DeviceID: 1, Election: &p4rt.ElectionID{Low: 1}, Pipeline: &v1.ForwardingPipelineConfig{
-		P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(), Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
-	}})
+	s := p4rt.NewSession(p4rt.Config{Target: to.Target(), DeviceID: 1, Election: &p4rt.ElectionID{Low: 1},
+		Pipeline: &v1.ForwardingPipelineConfig{
+			P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(),
+			Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
+		}})
 	err = s.Run(b.Context(), func(ctx context.Context, p *p4rt.Primary) error {
 		began := time.Now()
 		err := p.Write(ctx, updates)

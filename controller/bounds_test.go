@@ -28,7 +28,8 @@ pools:
     backends:
 `)
 	for i := range n {
-		fmt.Fprintf(&b, "      - {name: server-with-a-name-%d, address: 10.1.%d.%d, mac: \"02:00:00:00:%02x:%02x\", switch_port: 1}\n", i, i/250, i%250+1, i/250, i%250+1)
+		fmt.Fprintf(&b, "      - {name: server-with-a-name-%d, address: 10.1.%d.%d, mac: \"02:00:00:00:%02x:%02x\", "+
+			"switch_port: 1}\n", i, i/250, i%250+1, i/250, i%250+1)
 	}
 	b.WriteString("vips:\n  - {name: www, address: 10.0.0.100, port: 80, pool: web}\n")
 	var logged bytes.Buffer
@@ -39,7 +40,8 @@ pools:
 	}
 	var list []*api.Verdict
 	for i := range n / 2 {
-		list = append(list, &api.Verdict{Pool: "web", Backend: fmt.Sprintf("server-with-a-name-%d", i), Health: api.Health_HEALTH_DOWN})
+		list = append(list, &api.Verdict{Pool: "web", Backend: fmt.Sprintf("server-with-a-name-%d", i),
+			Health: api.Health_HEALTH_DOWN})
 	}
 	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: list}); err != nil {
 		t.Fatal(err)
@@ -49,7 +51,8 @@ pools:
 		if len(line) > 1200 {
 			t.Errorf("a line of %d bytes: %.300s", len(line), line)
 		}
-		if strings.Contains(line, `cause="verdicts on web/server-with-a-name-0, `) && strings.Contains(line, ` and 992 more" slots=`) &&
+		if strings.Contains(line, `cause="verdicts on web/server-with-a-name-0, `) &&
+			strings.Contains(line, ` and 992 more" slots=`) &&
 			strings.Contains(line, " more moves, ") {
 			causes++
 		}

@@ -119,7 +119,8 @@ func TestCallerLeaves(t *testing.T) {
 					if !test.is(l) {
 						t.Error("what was stored did not come into effect")
 					}
-					if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
+					if diff := cmp.Diff(l.core.Stored(), db.last(),
+						cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 						t.Errorf("stored (-decided +stored):\n%s", diff)
 					}
 				})
@@ -136,7 +137,8 @@ func TestCallerLeavesBefore(t *testing.T) {
 		ctx, leave := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer leave()
 		_, err := s.ApplyIntent(ctx, &api.ApplyIntentRequest{Yaml: drained})
-		if want := "unavailable: nothing was done: the caller has left, or the controller is stopping: context deadline exceeded"; err == nil || err.Error() != want {
+		if want := "unavailable: nothing was done: the caller has left, or the controller is stopping: context " +
+			"deadline exceeded"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		time.Sleep(time.Second)
@@ -154,7 +156,8 @@ func TestRefusedChangeIsTakenBack(t *testing.T) {
 	saving(t, func(t *testing.T, db *slowStore, s *service, look func(func(*loop)), _ func()) {
 		db.set(4*time.Second, nil)
 		_, err := s.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: drained})
-		if want := "unavailable: the configuration is frozen: writing the store: the store does not answer for 3s"; err == nil || err.Error() != want {
+		want := "unavailable: the configuration is frozen: writing the store: the store does not answer for 3s"
+		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		// A verdict does not wait for it.
@@ -168,7 +171,8 @@ func TestRefusedChangeIsTakenBack(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		look(func(l *loop) {
 			if l.core.Frozen() != nil || l.core.Stored().Intent.Revision != 1 || l.slotsOf("web2") != 0 {
-				t.Errorf("frozen %v, revision %d, web2 has %d slots", l.core.Frozen(), l.core.Stored().Intent.Revision, l.slotsOf("web2"))
+				t.Errorf("frozen %v, revision %d, web2 has %d slots", l.core.Frozen(), l.core.Stored().Intent.Revision,
+					l.slotsOf("web2"))
 			}
 			if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" {
 				t.Errorf("stored (-decided +stored):\n%s", diff)
@@ -198,12 +202,14 @@ func TestForgottenWhileSaving(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		look(func(l *loop) {
 			if l.core.Frozen() == nil || len(l.core.Stored().Retired) != 0 {
-				t.Errorf("frozen %v, retired %v, want frozen and the MAC forgotten", l.core.Frozen(), l.core.Stored().Retired)
+				t.Errorf("frozen %v, retired %v, want frozen and the MAC forgotten", l.core.Frozen(),
+					l.core.Stored().Retired)
 			}
 		})
 		time.Sleep(10 * time.Second)
 		look(func(l *loop) {
-			if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" || l.core.Frozen() != nil {
+			if diff := cmp.Diff(l.core.Stored(), db.last(), cmpopts.EquateComparable(rows.VIPKey{})); diff != "" ||
+				l.core.Frozen() != nil {
 				t.Errorf("frozen %v, stored (-decided +stored):\n%s", l.core.Frozen(), diff)
 			}
 		})
@@ -222,7 +228,8 @@ func TestStoreRefuses(t *testing.T) {
 		}
 		look(func(l *loop) {
 			if l.core.Frozen() != nil || l.core.Stored().Intent.Revision != 1 {
-				t.Errorf("frozen %v, revision %d, want neither frozen nor changed", l.core.Frozen(), l.core.Stored().Intent.Revision)
+				t.Errorf("frozen %v, revision %d, want neither frozen nor changed", l.core.Frozen(),
+					l.core.Stored().Intent.Revision)
 			}
 		})
 	})
@@ -245,7 +252,8 @@ func TestLastSave(t *testing.T) {
 
 // A start that fails after a switch was begun with ends, and so does the work on that switch.
 func TestStartFailsInTheMiddle(t *testing.T) {
-	text := strings.Replace(testIntent, "vip_mac", `  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [3, 1, 2]}
+	text := strings.Replace(testIntent, "vip_mac",
+		`  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [3, 1, 2]}
 vip_mac`, 1)
 	file := t.TempDir() + "/sluice.yaml"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -253,7 +261,8 @@ vip_mac`, 1)
 	}
 	c := New(Config{File: file, Store: store.Config{Dir: t.TempDir()}, Listen: []string{"127.0.0.1:0"}})
 	started := 0
-	c.startDevice = func(ctx context.Context, wait *sync.WaitGroup, cfg device.Config, w device.Wanted) (*running, error) {
+	c.startDevice = func(ctx context.Context, wait *sync.WaitGroup, cfg device.Config, w device.Wanted) (*running,
+		error) {
 		if started++; started == 2 {
 			return nil, errors.New("out of order")
 		}

@@ -69,22 +69,29 @@ func TestCandidate(t *testing.T) {
 		{name: "nobody ever came", seen: p4rt.Rivals{}},
 		{name: "somebody was there before this controller came", seen: p4rt.Rivals{Highest: foreign}},
 		{name: "another controller has the switch", seen: p4rt.Rivals{Primary: true, Highest: foreign},
-			want: "switch leaf1 is controlled by another controller, election id 0:77; this one waits until that has left"},
+			want: "switch leaf1 is controlled by another controller, election id 0:77; this one waits until that " +
+				"has left"},
 		{name: "another has it with a higher id", seen: p4rt.Rivals{Primary: true, Highest: ahead},
-			want: "switch leaf1 is controlled by another controller, election id 9:0; this one waits until that has left"},
-		{name: "it had it and has left", before: []p4rt.Rivals{{Primary: true, Highest: foreign}}, seen: p4rt.Rivals{Highest: foreign},
-			min: outbidPause, max: 2 * outbidPause},
+			want: "switch leaf1 is controlled by another controller, election id 9:0; this one waits until that " +
+				"has left"},
+		{name: "it had it and has left", before: []p4rt.Rivals{{Primary: true, Highest: foreign}},
+			seen: p4rt.Rivals{Highest: foreign},
+			min:  outbidPause, max: 2 * outbidPause},
 		{name: "its clock was ahead", seen: p4rt.Rivals{Highest: ahead}, min: outbidPause, max: 2 * outbidPause},
-		{name: "the leader before has it", box: ballotBox{bidders: []string{"0:5", "0:77"}}, seen: p4rt.Rivals{Primary: true, Highest: foreign}},
-		{name: "the leader before had it, its clock ahead", box: ballotBox{bidders: []string{"9:0"}}, seen: p4rt.Rivals{Highest: ahead}},
+		{name: "the leader before has it", box: ballotBox{bidders: []string{"0:5", "0:77"}},
+			seen: p4rt.Rivals{Primary: true, Highest: foreign}},
+		{name: "the leader before had it, its clock ahead", box: ballotBox{bidders: []string{"9:0"}},
+			seen: p4rt.Rivals{Highest: ahead}},
 		{name: "the store is another's", box: ballotBox{err: store.ErrConflict}, seen: p4rt.Rivals{},
 			want: "another controller has taken over the store"},
-		{name: "the store does not answer", box: ballotBox{err: unavailable}, seen: p4rt.Rivals{}, min: unsurePause, max: unsurePause + storeRetry},
+		{name: "the store does not answer", box: ballotBox{err: unavailable}, seen: p4rt.Rivals{}, min: unsurePause,
+			max: unsurePause + storeRetry},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				box := test.box
-				c := &candidate{switchName: "leaf1", target: "leaf1:9559", store: &box, log: slog.New(slog.DiscardHandler)}
+				c := &candidate{switchName: "leaf1", target: "leaf1:9559", store: &box,
+					log: slog.New(slog.DiscardHandler)}
 				for _, seen := range test.before {
 					if id, err := c.elect(t.Context(), seen); err == nil {
 						t.Errorf("before: id %v", id)
@@ -109,7 +116,8 @@ func TestCandidate(t *testing.T) {
 					test.seen.Highest != nil && id.Compare(*test.seen.Highest) <= 0 {
 					t.Errorf("id %v, want one above %v and not below the clock", id, test.seen.Highest)
 				}
-				if want := "leaf1:9559 " + id.String(); test.box.err == nil && (len(box.bids) != 1 || box.bids[0] != want) {
+				if want := "leaf1:9559 " + id.String(); test.box.err == nil &&
+					(len(box.bids) != 1 || box.bids[0] != want) {
 					t.Errorf("the store was asked about %v, want %s", box.bids, want)
 				}
 			})
@@ -140,7 +148,8 @@ func TestPauseEnds(t *testing.T) {
 		c := &candidate{switchName: "leaf1", store: box, log: slog.New(slog.DiscardHandler)}
 		ctx, cancel := context.WithTimeout(t.Context(), outbidPause/2)
 		defer cancel()
-		if id, err := c.elect(ctx, p4rt.Rivals{Highest: &p4rt.ElectionID{High: 9}}); !errors.Is(err, context.DeadlineExceeded) || len(box.bids) > 0 {
+		if id, err := c.elect(ctx, p4rt.Rivals{Highest: &p4rt.ElectionID{High: 9}}); !errors.Is(err,
+			context.DeadlineExceeded) || len(box.bids) > 0 {
 			t.Errorf("got %v, %v, bids %v", id, err, box.bids)
 		}
 	})

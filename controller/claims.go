@@ -73,7 +73,8 @@ func (l *loop) claimMessages() []*api.ARPClaim {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *api.ARPClaim) int {
-		return cmp.Or(cmp.Compare(a.Switch, b.Switch), cmp.Compare(a.VipAddress, b.VipAddress), cmp.Compare(a.Port, b.Port))
+		return cmp.Or(cmp.Compare(a.Switch, b.Switch), cmp.Compare(a.VipAddress, b.VipAddress),
+			cmp.Compare(a.Port, b.Port))
 	})
 	return list
 }

@@ -73,7 +73,8 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 		case api.SwitchStatus_STATE_DEGRADED:
 			line := fmt.Sprintf("switch %s refuses %d updates", s.Name, s.FailedTotal)
 			if len(s.Failed) > 0 {
-				line += fmt.Sprintf(", the first: %s: %s: %s", s.Failed[0].Update, s.Failed[0].Code, s.Failed[0].Message)
+				line += fmt.Sprintf(", the first: %s: %s: %s", s.Failed[0].Update, s.Failed[0].Code,
+					s.Failed[0].Message)
 			}
 			refusing = append(refusing, line)
 		}
@@ -144,7 +145,8 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	}
 	var shared []string
 	for _, name := range in.shared {
-		shared = append(shared, fmt.Sprintf("two healthds report by the name %s, and each voids what the other says: give one of them another with --name", name))
+		shared = append(shared, fmt.Sprintf("two healthds report by the name %s, and each voids what the other says: "+
+			"give one of them another with --name", name))
 	}
 	add(warning, "names", shared)
 	add(warning, "backends", unsure)
@@ -191,7 +193,8 @@ func lastResorts(p *api.PoolStatus) (list []string) {
 		case wanted && lives:
 			return nil
 		case !wanted && lives && b.Slots > 0:
-			list = append(list, fmt.Sprintf("backend %s/%s takes new connections though it is drained, disabled or removed: "+
+			list = append(list, fmt.Sprintf("backend %s/%s takes new connections though it is drained, disabled or "+
+				"removed: "+
 				"nobody else of the pool is up", b.Pool, b.Name))
 		}
 	}
@@ -218,13 +221,15 @@ func spoofConcerns(m *api.GetStatusResponse) (list []string) {
 			continue
 		}
 		if s.Address != "" {
-			list = append(list, fmt.Sprintf("%s: dropped; mac says %s, or a host there pretends", pretence(s), s.StationMac))
+			list = append(list, fmt.Sprintf("%s: dropped; mac says %s, or a host there pretends", pretence(s),
+				s.StationMac))
 			continue
 		}
 		if contradicted[s.Station] {
 			continue
 		}
-		line := fmt.Sprintf("frames from %s, the MAC of %s, come in by port %d of %s and are dropped: ", s.Mac, s.Station, s.Port, s.Switch)
+		line := fmt.Sprintf("frames from %s, the MAC of %s, come in by port %d of %s and are dropped: ", s.Mac,
+			s.Station, s.Port, s.Switch)
 		if s.StationPort == 0 {
 			line += "no host may send under it"
 		} else {

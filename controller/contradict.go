@@ -40,7 +40,9 @@ func contradict(m *api.GetStatusResponse, seen map[string]device.Sightings, samp
 
 // contradiction tells what is wrong; sent is what came under the MACs of pinned stations, and changed when the
 // configuration did last.
-func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sent map[packet.MAC]device.Count, changed, now time.Time) string {
+func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sent map[packet.MAC]device.Count, changed,
+	now time.Time,
+) string {
 	mac, err := packet.ParseMAC(b.Mac)
 	if err != nil || seen.Since.IsZero() {
 		return ""

@@ -21,7 +21,8 @@ func TestContradictions(t *testing.T) {
 	}
 	sent := func(n uint64) map[packet.MAC]device.Count { return map[packet.MAC]device.Count{mac: {Packets: n}} }
 	old := now.Add(-time.Hour)
-	const silent = "12 packets went to its MAC 02:00:00:00:00:11, and nothing has come from there on leaf1 though it is up: is mac right?"
+	const silent = "12 packets went to its MAC 02:00:00:00:00:11, and nothing has come from there on leaf1 though it " +
+		"is up: is mac right?"
 	for _, tt := range []struct {
 		name    string
 		health  api.Health
@@ -32,23 +33,29 @@ func TestContradictions(t *testing.T) {
 	}{
 		{"where it should be", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, sent(1), ""},
 		{"dropped elsewhere", api.Health_HEALTH_UP, 0, device.Sightings{Since: old, Last: at(3, time.Minute)}, sent(1),
-			"frames from its MAC 02:00:00:00:00:11 come in by port 3 of leaf1 and are dropped: switch_port says 2, or a host there pretends"},
-		{"dropped elsewhere, long ago", api.Health_HEALTH_UP, 0, device.Sightings{Since: old, Last: at(3, time.Hour)}, sent(1), ""},
+			"frames from its MAC 02:00:00:00:00:11 come in by port 3 of leaf1 and are dropped: switch_port says 2, " +
+				"or a host there pretends"},
+		{"dropped elsewhere, long ago", api.Health_HEALTH_UP, 0, device.Sightings{Since: old, Last: at(3, time.Hour)},
+			sent(1), ""},
 		{"never seen", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, sent(0), silent},
 		{"never seen, and nothing was sent there", api.Health_HEALTH_UP, 0, device.Sightings{Since: old}, sent(0), ""},
 		{"never seen, but it is down", api.Health_HEALTH_DOWN, 12, device.Sightings{Since: old}, sent(0), ""},
-		{"never seen, but nobody knows that it lives", api.Health_HEALTH_UNSPECIFIED, 12, device.Sightings{Since: old}, sent(0), ""},
+		{"never seen, but nobody knows that it lives", api.Health_HEALTH_UNSPECIFIED, 12, device.Sightings{Since: old},
+			sent(0), ""},
 		{"not seen yet", api.Health_HEALTH_UP, 12, device.Sightings{Since: now.Add(-hearTime)}, sent(0), ""},
 		{"the configuration has just changed", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, sent(0), ""},
 		{"the switch does not tell who is silent", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, nil, ""},
 		{"the switch was not read", api.Health_HEALTH_UP, 12, device.Sightings{}, sent(0), ""},
 	} {
-		b := &api.BackendStatus{Pool: "web", Name: "web1", Mac: mac.String(), SwitchPort: 2, Health: tt.health, Packets: &api.PacketCount{Packets: tt.packets}}
-		m := &api.GetStatusResponse{Time: timestamppb.New(now), Pools: []*api.PoolStatus{{Backends: []*api.BackendStatus{b}}}}
+		b := &api.BackendStatus{Pool: "web", Name: "web1", Mac: mac.String(), SwitchPort: 2, Health: tt.health,
+			Packets: &api.PacketCount{Packets: tt.packets}}
+		m := &api.GetStatusResponse{Time: timestamppb.New(now),
+			Pools: []*api.PoolStatus{{Backends: []*api.BackendStatus{b}}}}
 		if tt.name == "the configuration has just changed" {
 			m.IntentAppliedAt = timestamppb.New(now.Add(-hearTime))
 		}
-		contradict(m, map[string]device.Sightings{"leaf1": tt.seen}, map[string]telemetry.Sample{"leaf1": {Counters: device.Counters{Pinned: tt.sent}}})
+		contradict(m, map[string]device.Sightings{"leaf1": tt.seen},
+			map[string]telemetry.Sample{"leaf1": {Counters: device.Counters{Pinned: tt.sent}}})
 		got := ""
 		for _, line := range b.Contradictions {
 			got += line

@@ -1,7 +1,7 @@
-// Package controller is the daemon that owns the switches: intent, healthd's verdicts and the operator's drains come in over
-// the API, package core decides what follows, package store keeps what must survive, and one device.Device for each
-// switch brings it there. One goroutine, the loop, gives the core one thing at a time and carries out what it wants;
-// everything else sends the loop work. It leaves checking servers to healthd.
+// Package controller is the daemon that owns the switches: intent, healthd's verdicts and the operator's drains come in
+// over the API, package core decides what follows, package store keeps what must survive, and one device.Device for
+// each switch brings it there. One goroutine, the loop, gives the core one thing at a time and carries out what it
+// wants; everything else sends the loop work. It leaves checking servers to healthd.
 //
 //	API, file ---> loop: core.Step -> effects: store.Save, device.Set, events ---> device (one per switch) <--> switch
 //	                ^                                                              |
@@ -252,7 +252,8 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	file := c.cfg.File
 	if unread != nil {
 		// The service matters more than the file. A reload tries it again.
-		c.log.Error("the intent's file cannot be read, the stored intent stays", "revision", state.Intent.Revision, "err", unread)
+		c.log.Error("the intent's file cannot be read, the stored intent stays", "revision", state.Intent.Revision,
+			"err", unread)
 		file = ""
 	}
 	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
@@ -269,7 +270,8 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		Danger: "for a switch without TLS the controller's --insecure-plaintext allows it",
 	}
 	l.start = func(cfg device.Config, w device.Wanted) (*running, error) {
-		candidate := &candidate{switchName: cfg.Name, target: cfg.Target, high: c.cfg.ElectionHigh, store: db, log: c.log}
+		candidate := &candidate{switchName: cfg.Name, target: cfg.Target, high: c.cfg.ElectionHigh, store: db,
+			log: c.log}
 		cfg.Elect, cfg.StationIdle, cfg.Log, cfg.Session = candidate.elect, c.cfg.StationIdle, c.log, c.cfg.Session
 		cfg.Security = security
 		return c.startDevice(working, &devices, cfg, w)
@@ -309,14 +311,17 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		}})
 	}
 	if reports != nil {
-		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error { return reports.Run(ctx, l.loadReport) }})
+		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error {
+			return reports.Run(ctx, l.loadReport)
+		}})
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
 	stored := "never"
 	if !saved.IsZero() {
 		stored = saved.Format(time.RFC3339)
 	}
-	c.log.Info("controller started", "listen", strings.Join(c.Addresses(), " "), "revision", revision, "stored_at", stored)
+	c.log.Info("controller started", "listen", strings.Join(c.Addresses(), " "), "revision", revision, "stored_at",
+		stored)
 	close(c.ready)
 	err = task.Run(ctx, tasks...)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

@@ -75,7 +75,8 @@ func TestRestartWritesNothing(t *testing.T) {
 		}
 		d.kill()
 	}
-	if diff := cmp.Diff(before, tg.dump("vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old")); diff != "" {
+	if diff := cmp.Diff(before, tg.dump("vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot",
+		"slot_old")); diff != "" {
 		t.Errorf("tables (-before +after):\n%s", diff)
 	}
 }

@@ -211,7 +211,8 @@ func TestTakenByForce(t *testing.T) {
 			eachSwitch(t, func(t *testing.T, address string) {
 				var log buffer
 				dir := t.TempDir()
-				d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(address)), log: slog.New(slog.NewTextHandler(&log, nil))})
+				d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(address)),
+					log: slog.New(slog.NewTextHandler(&log, nil))})
 				d.synced()
 				ctx, leave := context.WithCancel(t.Context())
 				intruder := p4rt.NewSession(p4rt.Config{Target: address, DeviceID: 1, Election: &id})
@@ -227,7 +228,8 @@ func TestTakenByForce(t *testing.T) {
 				if strings.HasSuffix(t.Name(), "/bmv2") {
 					return // it remembers no id of those that have left, and takes the highest that is there
 				}
-				want := `level=WARN msg="another controller has left the switch: this one outbids it" switch=leaf1 outbids=` + id.String()
+				want := `level=WARN msg="another controller has left the switch: this one outbids it" switch=leaf1 ` +
+					`outbids=` + id.String()
 				if !strings.Contains(log.String(), want) {
 					t.Errorf("got log\n%s\nwant %s", log.String(), want)
 				}

@@ -24,7 +24,8 @@ const lowestInterval = time.Second
 func (l *loop) gnmiServer(sampler *telemetry.Sampler) *gnmi.Server {
 	return gnmi.New(gnmi.Config{
 		Schema: tree.Schema, Source: watched{l, sampler}, Lowest: lowestInterval,
-		ReadOnly: "the configuration is applied by `sluice config apply`, and backends are drained by `sluice backend drain`",
+		ReadOnly: "the configuration is applied by `sluice config apply`, and backends are drained by `sluice " +
+			"backend drain`",
 	})
 }
 

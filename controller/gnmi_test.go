@@ -130,8 +130,10 @@ func TestControllerTree(t *testing.T) {
 	tg.start()
 	until("the switch is back", func() bool { return now["leaf1 state"] == "SYNCED" && now["www state"] == "ACTIVE" })
 	m, err := client.Get(t.Context(), &pb.GetRequest{Encoding: pb.Encoding_PROTO, Path: []*pb.Path{
-		sluicePath("switches", "switch=leaf1", "ports", "port", "state"), sluicePath("switches", "switch=leaf1", "vips", "vip=www", "packets"),
-		sluicePath("switches", "switch=leaf1", "backends", "backend=web1", "packets"), sluicePath("controller", "leader"),
+		sluicePath("switches", "switch=leaf1", "ports", "port", "state"),
+		sluicePath("switches", "switch=leaf1", "vips", "vip=www", "packets"),
+		sluicePath("switches", "switch=leaf1", "backends", "backend=web1", "packets"),
+		sluicePath("controller", "leader"),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -142,11 +144,13 @@ func TestControllerTree(t *testing.T) {
 			got = append(got, strings.ReplaceAll(u.Val.String(), "  ", " "))
 		}
 	}
-	if diff := cmp.Diff([]string{`string_val:"up"`, `string_val:"up"`, `string_val:"up"`, `string_val:"up"`, "uint_val:0", "uint_val:0", "bool_val:true"}, got); diff != "" {
+	if diff := cmp.Diff([]string{`string_val:"up"`, `string_val:"up"`, `string_val:"up"`, `string_val:"up"`,
+		"uint_val:0", "uint_val:0", "bool_val:true"}, got); diff != "" {
 		t.Errorf("sampled (-want +got):\n%s", diff)
 	}
 	_, err = client.Set(t.Context(), new(pb.SetRequest))
-	const readOnly = "gNMI is read-only here: the configuration is applied by `sluice config apply`, and backends are drained by `sluice backend drain`"
+	const readOnly = "gNMI is read-only here: the configuration is applied by `sluice config apply`, and backends " +
+		"are drained by `sluice backend drain`"
 	if status.Code(err) != codes.Unimplemented || status.Convert(err).Message() != readOnly {
 		t.Errorf("Set: %v, want %s", err, readOnly)
 	}
@@ -158,7 +162,8 @@ func TestControllerTreeByRoles(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
 	d := startController(t, options{
-		dir: dir, file: writeFile(t, dir, intent(tg.Target())), identity: lab.Server(t, "ctl"), also: "https://127.0.0.1:0",
+		dir: dir, file: writeFile(t, dir, intent(tg.Target())), identity: lab.Server(t, "ctl"),
+		also: "https://127.0.0.1:0",
 	})
 	address := d.Addresses()[1]
 	got := make(map[string]string)
@@ -170,13 +175,15 @@ func TestControllerTreeByRoles(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
-			Mode: pb.SubscriptionList_ONCE, Subscription: []*pb.Subscription{{Path: sluicePath("controller", "leader")}},
+			Mode:         pb.SubscriptionList_ONCE,
+			Subscription: []*pb.Subscription{{Path: sluicePath("controller", "leader")}},
 		}}})
 		_, subscribed := stream.Recv()
 		_, gets := client.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{sluicePath("controller", "leader")}})
 		for what, err := range map[string]error{"Subscribe": subscribed, "Get": gets} {
 			got[string(role)+" "+what] = status.Code(err).String()
-			if refusal := "the certificate of \"as-" + string(role) + "\" has the role " + string(role) + " and this needs viewer"; err != nil &&
+			if refusal := "the certificate of \"as-" + string(role) + "\" has the role " + string(role) +
+				" and this needs viewer"; err != nil &&
 				status.Convert(err).Message() != refusal {
 				t.Errorf("%s, %s: %v, want %s", role, what, err, refusal)
 			}

@@ -98,7 +98,8 @@ func (tg *target) hear(port uint16, f func(frame []byte)) {
 	})
 }
 
-func (tg *target) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (tg *target) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
+	error) {
 	w, ok := req.(*v1.WriteRequest)
 	if !ok {
 		return handler(ctx, req)
@@ -320,7 +321,8 @@ func (d *daemon) wait(what string, match func(*api.Event) bool) *api.Event {
 		}
 		seen = append(seen, stream.Msg().Text)
 	}
-	d.t.Fatalf("waiting until %s: %v; events:\n%s\nstatus: %v", what, stream.Err(), strings.Join(seen, "\n"), d.status())
+	d.t.Fatalf("waiting until %s: %v; events:\n%s\nstatus: %v", what, stream.Err(), strings.Join(seen, "\n"),
+		d.status())
 	return nil
 }
 

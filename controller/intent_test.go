@@ -130,7 +130,8 @@ func TestSwitchesComeAndGo(t *testing.T) {
 	tg, d, _ := setup(t)
 	second := newTarget(t)
 	rows := tg.dump(allTables...)
-	two := strings.Replace(intent(tg.Target()), "vip_mac", fmt.Sprintf("  - {name: leaf2, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\nvip_mac", second.Target()), 1)
+	two := strings.Replace(intent(tg.Target()), "vip_mac",
+		fmt.Sprintf("  - {name: leaf2, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\nvip_mac", second.Target()), 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: two}); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,8 @@ func TestSwitchesComeAndGo(t *testing.T) {
 	}
 
 	rows = tg.dump(allTables...)
-	one := strings.Replace(two, fmt.Sprintf("  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\n", tg.Target()), "", 1)
+	one := strings.Replace(two, fmt.Sprintf("  - {name: leaf1, address: %q, device_id: 1, ports: [1, 2, 3, 4]}\n",
+		tg.Target()), "", 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: one}); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +172,8 @@ func TestNewBackendWaitsForItsVerdict(t *testing.T) {
 	for _, b := range []string{"web1", "web2", "web3"} {
 		d.verdict(b, api.Health_HEALTH_UP)
 	}
-	more := strings.Replace(intent(tg.Target()), "vips:", `      - {name: web4, address: 10.0.0.14, mac: "02:00:00:00:00:14", switch_port: 4}`+"\nvips:", 1)
+	more := strings.Replace(intent(tg.Target()), "vips:",
+		`      - {name: web4, address: 10.0.0.14, mac: "02:00:00:00:00:14", switch_port: 4}`+"\nvips:", 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: more}); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +186,8 @@ func TestNewBackendWaitsForItsVerdict(t *testing.T) {
 	}
 	d.verdict("web4", api.Health_HEALTH_UP)
 	d.wait("web4 has its share", reprogrammed("verdict on web/web4"))
-	if got, want := d.shares(), "web1 64 in 0 out 22, web2 64 in 0 out 21, web3 64 in 0 out 21, web4 64 in 64 out 0"; got != want {
+	if got, want := d.shares(),
+		"web1 64 in 0 out 22, web2 64 in 0 out 21, web3 64 in 0 out 21, web4 64 in 64 out 0"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -201,8 +205,9 @@ func TestWatchChecks(t *testing.T) {
 		Pool:     "web",
 		Backends: []*api.CheckedBackend{backend(1), backend(2), backend(3)},
 		Checks: []*api.Check{{
-			Type: "tcp", Port: 80, Rise: 2, Fall: 3, Interval: durationpb.New(2 * time.Second), FastInterval: durationpb.New(500 * time.Millisecond),
-			Timeout: durationpb.New(time.Second), Jitter: durationpb.New(200 * time.Millisecond),
+			Type: "tcp", Port: 80, Rise: 2, Fall: 3, Interval: durationpb.New(2 * time.Second),
+			FastInterval: durationpb.New(500 * time.Millisecond),
+			Timeout:      durationpb.New(time.Second), Jitter: durationpb.New(200 * time.Millisecond),
 		}},
 	}}}
 	if diff := cmp.Diff(want, stream.Msg(), protocmp.Transform()); diff != "" {
@@ -211,7 +216,8 @@ func TestWatchChecks(t *testing.T) {
 	if !d.status().HealthConnected {
 		t.Error("the status says that healthd is not connected")
 	}
-	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.Target()), "type: tcp", "type: http", 1)}); err != nil {
+	if _, err := d.ApplyIntent(t.Context(),
+		&api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.Target()), "type: tcp", "type: http", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	if !stream.Receive() || stream.Msg().IntentRevision != 2 || stream.Msg().Pools[0].Checks[0].Type != "http" {
@@ -253,7 +259,8 @@ func TestHealthdComesAndLeaves(t *testing.T) {
 func TestVerdictsOfStrangers(t *testing.T) {
 	_, d, _ := setup(t)
 	r, err := d.ReportVerdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: []*api.Verdict{
-		{Pool: "web", Backend: "web9", Health: api.Health_HEALTH_DOWN}, {Pool: "web", Backend: "web1", Health: api.Health_HEALTH_UP},
+		{Pool: "web", Backend: "web9", Health: api.Health_HEALTH_DOWN},
+		{Pool: "web", Backend: "web1", Health: api.Health_HEALTH_UP},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -261,26 +268,35 @@ func TestVerdictsOfStrangers(t *testing.T) {
 	if diff := cmp.Diff([]string{"web/web9"}, r.Unknown); diff != "" {
 		t.Errorf("unknown (-want +got):\n%s", diff)
 	}
-	_, err = d.ReportVerdicts(t.Context(), &api.ReportVerdictsRequest{Verdicts: []*api.Verdict{{Pool: "web", Backend: "web1"}}})
-	if want := "invalid_argument: verdicts[0].health: must be HEALTH_UP, HEALTH_DOWN, HEALTH_FAILING or HEALTH_UNCHECKED, is HEALTH_UNSPECIFIED"; err == nil || err.Error() != want {
+	_, err = d.ReportVerdicts(t.Context(),
+		&api.ReportVerdictsRequest{Verdicts: []*api.Verdict{{Pool: "web", Backend: "web1"}}})
+	if want := "invalid_argument: verdicts[0].health: must be HEALTH_UP, HEALTH_DOWN, HEALTH_FAILING or " +
+		"HEALTH_UNCHECKED, is HEALTH_UNSPECIFIED"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	for _, test := range []struct {
 		r    *api.SetBackendAdminRequest
 		want string
 	}{
-		{&api.SetBackendAdminRequest{Backend: "web9", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "web9" in any pool; did you mean web1?`},
-		{&api.SetBackendAdminRequest{Pool: "web", Backend: "wbe2", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "wbe2" in pool "web"; did you mean web2?`},
-		{&api.SetBackendAdminRequest{Backend: "other", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no backend "other" in any pool`},
-		{&api.SetBackendAdminRequest{Pool: "wbe", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no pool "wbe"; did you mean web?`},
-		{&api.SetBackendAdminRequest{Pool: "db", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN}, `not_found: no pool "db"`},
-		{&api.SetBackendAdminRequest{Backend: "web1"}, `invalid_argument: admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is ADMIN_UNSPECIFIED`},
+		{&api.SetBackendAdminRequest{Backend: "web9", Admin: api.Admin_ADMIN_DRAIN},
+			`not_found: no backend "web9" in any pool; did you mean web1?`},
+		{&api.SetBackendAdminRequest{Pool: "web", Backend: "wbe2", Admin: api.Admin_ADMIN_DRAIN},
+			`not_found: no backend "wbe2" in pool "web"; did you mean web2?`},
+		{&api.SetBackendAdminRequest{Backend: "other", Admin: api.Admin_ADMIN_DRAIN},
+			`not_found: no backend "other" in any pool`},
+		{&api.SetBackendAdminRequest{Pool: "wbe", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN},
+			`not_found: no pool "wbe"; did you mean web?`},
+		{&api.SetBackendAdminRequest{Pool: "db", Backend: "web1", Admin: api.Admin_ADMIN_DRAIN},
+			`not_found: no pool "db"`},
+		{&api.SetBackendAdminRequest{Backend: "web1"},
+			`invalid_argument: admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is ADMIN_UNSPECIFIED`},
 	} {
 		if _, err := d.SetBackendAdmin(t.Context(), test.r); err == nil || err.Error() != test.want {
 			t.Errorf("got %v, want %s", err, test.want)
 		}
 	}
-	if _, err := d.ListBackends(t.Context(), &api.ListBackendsRequest{Pool: "db"}); err == nil || err.Error() != `not_found: no pool "db"` {
+	if _, err := d.ListBackends(t.Context(), &api.ListBackendsRequest{Pool: "db"}); err == nil ||
+		err.Error() != `not_found: no pool "db"` {
 		t.Errorf("got %v", err)
 	}
 }
@@ -306,13 +322,17 @@ func TestStartErrors(t *testing.T) {
 		want               string
 	}{
 		{"no intent at all", "", "127.0.0.1:0", "no intent: the store is new and no --config file was given"},
-		{"a file that is not there", "/does/not/exist", "127.0.0.1:0", "reading the intent: open /does/not/exist: no such file or directory"},
-		{"a faulty file and nothing stored", faulty, "127.0.0.1:0", faulty + `:1: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "x"`},
+		{"a file that is not there", "/does/not/exist", "127.0.0.1:0",
+			"reading the intent: open /does/not/exist: no such file or directory"},
+		{"a faulty file and nothing stored", faulty, "127.0.0.1:0",
+			faulty + `:1: vip_mac: must be a MAC address such as 02:53:4c:00:00:01, is "x"`},
 		{"a network to listen on", faulty, "0.0.0.0:9680",
-			`address "0.0.0.0:9680": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`},
+			`address "0.0.0.0:9680": plain text stays on this machine: must be https://host:port, a unix socket or a ` +
+				`loopback address`},
 	} {
 		for _, data := range []string{filepath.Join(dir, "absent"), empty, stored} {
-			err := controller.New(controller.Config{File: test.file, Store: store.Config{Dir: data}, Listen: []string{test.listen}}).Run(t.Context())
+			err := controller.New(controller.Config{File: test.file, Store: store.Config{Dir: data},
+				Listen: []string{test.listen}}).Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%s, %s: got %v, want %s", test.name, filepath.Base(data), err, test.want)
 			}

@@ -19,7 +19,8 @@ func TestRemovedBackendDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var more strings.Builder
 		for n := 3; n <= 6; n++ {
-			fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", n, n, n)
+			fmt.Fprintf(&more,
+				"      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", n, n, n)
 		}
 		text := strings.Replace(limitIntent, "vips:", more.String()+"vips:", 1)
 		l := newLimited(t, text, core.Stored{})
@@ -36,7 +37,8 @@ func TestRemovedBackendDies(t *testing.T) {
 			return names
 		}
 		lines := strings.SplitAfter(text, "\n")
-		without := strings.Join(slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, "web6") }), "")
+		without := strings.Join(slices.DeleteFunc(lines, func(s string) bool { return strings.Contains(s, "web6") }),
+			"")
 		l.in(func() {
 			if _, err := l.applyFile(parse("test.yaml", without)); err != nil {
 				t.Error(err)
@@ -44,7 +46,8 @@ func TestRemovedBackendDies(t *testing.T) {
 		})
 		l.connect("leaf1")
 		b := l.web().Backends
-		if len(b) != 6 || b[5].Name != "web6" || b[5].Slots == 0 || b[5].Reason != fmt.Sprintf("removed, %d slots left", b[5].Slots) || b[5].Waiting != b[5].Slots {
+		if len(b) != 6 || b[5].Name != "web6" || b[5].Slots == 0 || b[5].Reason != fmt.Sprintf("removed, %d slots left",
+			b[5].Slots) || b[5].Waiting != b[5].Slots {
 			t.Fatalf("backends: %v", b)
 		}
 		if !slices.Contains(watched(), "web6 10.0.0.16") {
@@ -76,7 +79,8 @@ func TestRemovedBackendDies(t *testing.T) {
 		}
 		l.in(func() {
 			unknown, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: down("web6")})
-			if err != nil || len(unknown) != 1 || l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web6"}].Health != plan.Unknown {
+			if err != nil || len(unknown) != 1 ||
+				l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web6"}].Health != plan.Unknown {
 				t.Errorf("a verdict on web6: %v, %v, %v", unknown, err, l.core.Stored().Verdicts)
 			}
 		})

@@ -40,8 +40,9 @@ vips:
 // leaf2Base is added to the ports of leaf2, for a proof that takes both switches for one.
 const leaf2Base = 100
 
-// Two switches that are one network, and each balances what reaches it first: a backend has another port on each, or none
-// that is given. Direct Server Return holds for both as for one switch: what enters for a VIP leaves once, at its server.
+// Two switches that are one network, and each balances what reaches it first: a backend has another port on each, or
+// none that is given. Direct Server Return holds for both as for one switch: what enters for a VIP leaves once, at its
+// server.
 //
 //	client ── router ──1┌───────┐8────9┌───────┐2── neighbour, a client too
 //	                    │ leaf1 │      │ leaf2 │3── web2
@@ -49,43 +50,50 @@ const leaf2Base = 100
 func TestPortsBySwitch(t *testing.T) {
 	www, alt := netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("10.0.0.101")
 	node := func(name string, id uint16, mac byte, address string, vips ...netip.Addr) lab.Node {
-		return lab.Node{Name: name, Port: id, MAC: packet.MAC{2, 0, 0, 0, 0, mac}, Address: netip.MustParsePrefix(address + "/24"),
+		return lab.Node{Name: name, Port: id, MAC: packet.MAC{2, 0, 0, 0, 0, mac},
+			Address: netip.MustParsePrefix(address + "/24"),
 			Gateway: netip.MustParseAddr("10.0.0.1"), VIPs: vips}
 	}
 	router := node("router", 1, 0x01, "10.0.0.1")
 	router.Router, router.Gateway = true, netip.Addr{}
 	topology := lab.Topology{
-		Client:  lab.Node{Name: "client", MAC: packet.MAC{2, 0, 0, 0, 1, 2}, Address: netip.MustParsePrefix("192.0.2.10/24")},
+		Client: lab.Node{Name: "client", MAC: packet.MAC{2, 0, 0, 0, 1, 2},
+			Address: netip.MustParsePrefix("192.0.2.10/24")},
 		Outside: lab.Node{MAC: packet.MAC{2, 0, 0, 0, 1, 1}, Address: netip.MustParsePrefix("192.0.2.1/24")},
 		Segments: []lab.Segment{
-			{Name: "leaf1", Nodes: []lab.Node{router, node("web1", 2, 0x11, "10.0.0.11", www, alt), {Name: "trunk", Port: 8}}},
+			{Name: "leaf1", Nodes: []lab.Node{router, node("web1", 2, 0x11, "10.0.0.11", www, alt),
+				{Name: "trunk", Port: 8}}},
 			{Name: "leaf2", Nodes: []lab.Node{
 				node("neighbour", 2, 0x02, "10.0.0.2"), node("web2", 3, 0x12, "10.0.0.12", www, alt),
 				node("web3", 4, 0x13, "10.0.0.13", www, alt), {Name: "trunk", Port: 9},
 			}},
 		},
 	}
-	servers := map[uint16]packet.MAC{2: {2, 0, 0, 0, 0, 0x11}, leaf2Base + 3: {2, 0, 0, 0, 0, 0x12}, leaf2Base + 4: {2, 0, 0, 0, 0, 0x13}}
+	servers := map[uint16]packet.MAC{2: {2, 0, 0, 0, 0, 0x11}, leaf2Base + 3: {2, 0, 0, 0, 0, 0x12},
+		leaf2Base + 4: {2, 0, 0, 0, 0, 0x13}}
 	vipMAC := packet.MAC{2, 0x53, 0x4c, 0, 0, 1}
 	// The router's client uses one VIP, by leaf1, and the neighbour the other, by leaf2.
 	proofs := map[netip.Addr]*proof.Proof{
-		www: proof.New(proof.Config{VIP: www, VIPMAC: vipMAC, Router: 1, Servers: servers, Others: []uint16{leaf2Base + 2}}),
-		alt: proof.New(proof.Config{VIP: alt, VIPMAC: vipMAC, Router: leaf2Base + 2, Servers: servers, Others: []uint16{1}}),
+		www: proof.New(proof.Config{VIP: www, VIPMAC: vipMAC, Router: 1, Servers: servers,
+			Others: []uint16{leaf2Base + 2}}),
+		alt: proof.New(proof.Config{VIP: alt, VIPMAC: vipMAC, Router: leaf2Base + 2, Servers: servers,
+			Others: []uint16{1}}),
 	}
-	l, err := lab.InProcess(topology, lab.Options{Switch: lab.Embedded{}, Before: func(s lab.Segment, n lab.Node, p port.Port) port.Port {
-		id := n.Port
-		if s.Name == "leaf2" {
-			id += leaf2Base
-		}
-		if n.Name == "trunk" {
-			return p
-		}
-		return port.Tap(p, func(d port.Direction, at time.Time, frame []byte) {
-			for _, one := range proofs {
-				one.See(id, d, at, frame)
+	l, err := lab.InProcess(topology,
+		lab.Options{Switch: lab.Embedded{}, Before: func(s lab.Segment, n lab.Node, p port.Port) port.Port {
+			id := n.Port
+			if s.Name == "leaf2" {
+				id += leaf2Base
 			}
-		})
-	}})
+			if n.Name == "trunk" {
+				return p
+			}
+			return port.Tap(p, func(d port.Direction, at time.Time, frame []byte) {
+				for _, one := range proofs {
+					one.See(id, d, at, frame)
+				}
+			})
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +115,8 @@ func TestPortsBySwitch(t *testing.T) {
 	// web3 asks for somebody: leaf1 learns where it is.
 	web3 := &target{Site: leaf1, t: t}
 	_, _ = leaf2.End(4).DialContext(t.Context(), "tcp", "10.0.0.11:81")
-	d.until("web3 is learned", func(*api.GetStatusResponse) bool { return strings.Contains(web3.dump("l2"), "02:00:00:00:00:13") })
+	d.until("web3 is learned",
+		func(*api.GetStatusResponse) bool { return strings.Contains(web3.dump("l2"), "02:00:00:00:00:13") })
 
 	var flows []net.Conn
 	answers := func(from lab.Host, vip netip.Addr) map[string]bool {
@@ -154,9 +163,11 @@ func TestPortsBySwitch(t *testing.T) {
 	}
 	var got []string
 	for _, b := range d.status().Pools[0].Backends {
-		got = append(got, fmt.Sprintf("%s %d leaf1 %d leaf2 %d", b.Name, b.SwitchPort, b.SwitchPorts["leaf1"], b.SwitchPorts["leaf2"]))
+		got = append(got, fmt.Sprintf("%s %d leaf1 %d leaf2 %d", b.Name, b.SwitchPort, b.SwitchPorts["leaf1"],
+			b.SwitchPorts["leaf2"]))
 	}
-	if diff := cmp.Diff([]string{"web1 0 leaf1 2 leaf2 9", "web2 0 leaf1 8 leaf2 3", "web3 0 leaf1 8 leaf2 4"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"web1 0 leaf1 2 leaf2 9", "web2 0 leaf1 8 leaf2 3", "web3 0 leaf1 8 leaf2 4"},
+		got); diff != "" {
 		t.Errorf("ports in the status (-want +got):\n%s", diff)
 	}
 

@@ -103,7 +103,8 @@ func TestDrainLimit(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		want := []string{"web: 32 slots are settled by force, they moved for longer than drain_limit, 10m0s: connections that were still open " +
+		want := []string{"web: 32 slots are settled by force, they moved for longer than drain_limit, 10m0s: " +
+			"connections that were still open " +
 			"there go to the new backend and break; 32 slots still have old connections"}
 		if diff := cmp.Diff(want, l.forced()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
@@ -171,7 +172,8 @@ func TestWaitingForAnEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var more strings.Builder
 		for n := 3; n <= 6; n++ {
-			fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", n, n, n)
+			fmt.Fprintf(&more,
+				"      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", n, n, n)
 		}
 		l := newLimited(t, strings.Replace(limitIntent, "vips:", more.String()+"vips:", 1), core.Stored{})
 		l.keepUp()
@@ -183,7 +185,8 @@ func TestWaitingForAnEpoch(t *testing.T) {
 		l.keepUp()
 		m := l.web()
 		b := m.Backends[5]
-		const why = "their old connections are still open (8), all 4 epochs are in use or kept for backends that go down (10)"
+		const why = "their old connections are still open (8), all 4 epochs are in use or kept for backends that go " +
+			"down (10)"
 		if m.Epochs != 3 || b.Slots == 0 || b.Waiting != b.Slots || b.WaitingReason != why {
 			t.Errorf("%d epochs, web6: %v", m.Epochs, b)
 		}

@@ -31,7 +31,8 @@ func setupReports(t *testing.T, interval time.Duration, log *slog.Logger) (*targ
 	dir := t.TempDir()
 	text := strings.Replace(intent(tg.Target()), "pool: web}", "pool: web, tags: [shop], capacity: 1}", 1) +
 		"  - {name: alt, address: 10.0.0.101, port: 443, pool: web, tags: [shop]}\n"
-	o := options{dir: dir, file: writeFile(t, dir, text), reports: "127.0.0.1:0", keys: filepath.Join(dir, "keys"), interval: interval, log: log}
+	o := options{dir: dir, file: writeFile(t, dir, text), reports: "127.0.0.1:0", keys: filepath.Join(dir, "keys"),
+		interval: interval, log: log}
 	writeKeys(t, o.keys, someSecret)
 	d := startController(t, o)
 	d.synced()
@@ -89,12 +90,14 @@ func is(want loadreport.Report) func(loadreport.Report) bool {
 // What the controller decides shows in its load reports, by VIP and by tag.
 func TestLoadReports(t *testing.T) {
 	_, d, _ := setupReports(t, time.Hour, nil)
-	www, alt := loadreport.VIP(netip.MustParseAddrPort("10.0.0.100:80"), 6), loadreport.VIP(netip.MustParseAddrPort("10.0.0.101:443"), 6)
+	www, alt := loadreport.VIP(netip.MustParseAddrPort("10.0.0.100:80"), 6),
+		loadreport.VIP(netip.MustParseAddrPort("10.0.0.101:443"), 6)
 	idle := loadreport.Report{Known: true, Load: 0, Live: 3, Total: 3}
 	unknown := loadreport.Report{Load: loadreport.Offline}
 	// The switch is synced; that its VIPs are active is told with the same turn of the loop.
 	d.askUntil("the switch is there", alt, is(idle))
-	got := d.ask(someSecret, www, alt, loadreport.Tag("shop"), loadreport.Tag("none"), loadreport.VIP(netip.MustParseAddrPort("[2001:db8::1]:80"), 6))
+	got := d.ask(someSecret, www, alt, loadreport.Tag("shop"), loadreport.Tag("none"),
+		loadreport.VIP(netip.MustParseAddrPort("[2001:db8::1]:80"), 6))
 	if diff := cmp.Diff([]loadreport.Report{idle, idle, idle, unknown, unknown}, got); diff != "" {
 		t.Errorf("idle (-want +got):\n%s", diff)
 	}
@@ -102,14 +105,16 @@ func TestLoadReports(t *testing.T) {
 	d.askUntil("web2's death shows", alt, is(loadreport.Report{Known: true, Load: 85, Live: 2, Total: 3}))
 	d.verdict("web1", api.Health_HEALTH_DOWN)
 	d.verdict("web3", api.Health_HEALTH_DOWN)
-	d.askUntil("everybody's death shows", loadreport.Tag("shop"), is(loadreport.Report{Known: true, Load: loadreport.Offline, Live: 0, Total: 3}))
+	d.askUntil("everybody's death shows", loadreport.Tag("shop"),
+		is(loadreport.Report{Known: true, Load: loadreport.Offline, Live: 0, Total: 3}))
 }
 
 // With a capacity the load is the packets' that the switch counts.
 func TestLoadFollowsTheRate(t *testing.T) {
 	tg, d, _ := setupReports(t, 20*time.Millisecond, nil)
 	www := loadreport.VIP(netip.MustParseAddrPort("10.0.0.100:80"), 6)
-	full, idle := loadreport.Report{Known: true, Load: 254, Live: 3, Total: 3}, loadreport.Report{Known: true, Load: 0, Live: 3, Total: 3}
+	full, idle := loadreport.Report{Known: true, Load: 254, Live: 3, Total: 3},
+		loadreport.Report{Known: true, Load: 0, Live: 3, Total: 3}
 	n := 0
 	// Packets come far faster than one a second.
 	d.askUntil("the VIP is busy", www, func(r loadreport.Report) bool {
@@ -135,7 +140,8 @@ func TestKeysOfLoadReportsChange(t *testing.T) {
 		switch text := string(p); {
 		case strings.Contains(text, "the load report keys were read"):
 			read <- struct{}{}
-		case strings.Contains(text, "the load report keys are refused, those before stay") && strings.Contains(text, "has 5"):
+		case strings.Contains(text, "the load report keys are refused, those before stay") &&
+			strings.Contains(text, "has 5"):
 			refused <- struct{}{}
 		}
 		return len(p), nil
@@ -168,7 +174,8 @@ func TestKeysOfLoadReportsChange(t *testing.T) {
 
 func TestLoadReportsCannotStart(t *testing.T) {
 	tg, dir := newTarget(t), t.TempDir()
-	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target())), reports: "127.0.0.1:0", keys: filepath.Join(dir, "keys")}
+	o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target())), reports: "127.0.0.1:0",
+		keys: filepath.Join(dir, "keys")}
 	_, err := tryController(t, o)
 	if want := fmt.Sprintf("reading the keys: stat %s: no such file or directory", o.keys); fmt.Sprint(err) != want {
 		t.Errorf("without keys: got %v, want %s", err, want)
@@ -176,7 +183,8 @@ func TestLoadReportsCannotStart(t *testing.T) {
 	writeKeys(t, o.keys, someSecret)
 	o.reports = "192.0.2.1:0"
 	_, err = tryController(t, o)
-	if want := "opening the load report socket: listen udp 192.0.2.1:0: bind: "; !strings.HasPrefix(fmt.Sprint(err), want) {
+	if want := "opening the load report socket: listen udp 192.0.2.1:0: bind: "; !strings.HasPrefix(fmt.Sprint(err),
+		want) {
 		t.Errorf("at another's address: got %v, want %s..", err, want)
 	}
 	o.reports = ""
@@ -205,10 +213,12 @@ func TestWatchVIPs(t *testing.T) {
 				return
 			}
 		}
-		t.Fatalf("waiting until %s: %v (-want +got):\n%s", what, stream.Err(), cmp.Diff(want, last, protocmp.Transform()))
+		t.Fatalf("waiting until %s: %v (-want +got):\n%s", what, stream.Err(),
+			cmp.Diff(want, last, protocmp.Transform()))
 	}
 	www := func() *api.VIP {
-		return &api.VIP{Name: "www", Address: "10.0.0.100", Protocol: "tcp", Port: 80, Tags: []string{"shop"}, State: api.VIPStatus_STATE_ACTIVE,
+		return &api.VIP{Name: "www", Address: "10.0.0.100", Protocol: "tcp", Port: 80, Tags: []string{"shop"},
+			State:        api.VIPStatus_STATE_ACTIVE,
 			LiveBackends: 3, TotalBackends: 3, LiveWeight: 300, TotalWeight: 300}
 	}
 	alt := www()
@@ -230,7 +240,9 @@ func TestWatchVIPs(t *testing.T) {
 	}
 	until("a death shows", first)
 
-	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.Target()), "pool: web}", "pool: web, enabled: false}", 1)}); err != nil {
+	if _, err := d.ApplyIntent(t.Context(),
+		&api.ApplyIntentRequest{Yaml: strings.Replace(intent(tg.Target()), "pool: web}", "pool: web, enabled: false}",
+			1)}); err != nil {
 		t.Fatal(err)
 	}
 	off := www()
@@ -246,7 +258,8 @@ func TestWatchVIPs(t *testing.T) {
 	gone.Tags, gone.State, gone.Reason = nil, api.VIPStatus_STATE_UNPROGRAMMED, "no switch is connected"
 	gone.LiveBackends, gone.LiveWeight, gone.Load, gone.Unseen = 2, 200, loadreport.Offline, true
 	until("the switch is gone", &api.VIPs{IntentRevision: 3, Vips: []*api.VIP{gone}})
-	d.askUntil("load reports say so, too", loadreport.VIP(netip.MustParseAddrPort("10.0.0.100:80"), 6), is(loadreport.Report{Known: true, Load: loadreport.Offline, Unseen: true, Live: 2, Total: 3}))
+	d.askUntil("load reports say so, too", loadreport.VIP(netip.MustParseAddrPort("10.0.0.100:80"), 6),
+		is(loadreport.Report{Known: true, Load: loadreport.Offline, Unseen: true, Live: 2, Total: 3}))
 	tg.start()
 	back := www()
 	back.Tags, back.LiveBackends, back.LiveWeight, back.Load = nil, 2, 200, 85
@@ -281,7 +294,8 @@ func TestSlowWatcherOfVIPs(t *testing.T) {
 			}
 			tags[j] = `"` + string(tag) + `"`
 		}
-		fmt.Fprintf(&text, "  - {name: v%d, address: 10.1.%d.%d, port: 80, pool: web, enabled: false, tags: [%s]}\n", i, i/250, i%250+1, strings.Join(tags, ", "))
+		fmt.Fprintf(&text, "  - {name: v%d, address: 10.1.%d.%d, port: 80, pool: web, enabled: false, tags: [%s]}\n", i,
+			i/250, i%250+1, strings.Join(tags, ", "))
 	}
 	const changes = 18
 	for i := range changes {

@@ -440,6 +440,7 @@ func (l *loop) status(v *view, name string, s *device.Status) {
 	}
 	l.put(core.Switch{
 		Name: name, Connected: v.connected(), Connects: s.Connects, ReadBack: s.ReadBack,
-		Applied: s.Applied, AppliedAt: s.AppliedAt, Writes: s.Writes, Refuses: s.State == device.Degraded, Lacks: s.Lacks,
+		Applied: s.Applied, AppliedAt: s.AppliedAt, Writes: s.Writes, Refuses: s.State == device.Degraded,
+		Lacks: s.Lacks,
 	})
 }

@@ -121,7 +121,8 @@ func TestStoreStopsAnswering(t *testing.T) {
 			}
 		})
 		_, err := s.SetBackendAdmin(ctx, &api.SetBackendAdminRequest{Backend: "web1", Admin: api.Admin_ADMIN_DRAIN})
-		if want := "unavailable: the configuration is frozen: writing the store: the store does not answer"; err == nil || err.Error() != want {
+		want := "unavailable: the configuration is frozen: writing the store: the store does not answer"
+		if err == nil || err.Error() != want {
 			t.Errorf("a drain: got %v, want %s", err, want)
 		}
 		_, err = s.ApplyIntent(ctx, &api.ApplyIntentRequest{Yaml: testIntent + "# more\n"})
@@ -263,7 +264,8 @@ func TestSlowWatcher(t *testing.T) {
 		}
 	}
 	if verdicts != n || len(got) != n+noiseKept {
-		t.Errorf("got %d events, %d of them verdicts; want %d verdicts and the last %d claims", len(got), verdicts, n, noiseKept)
+		t.Errorf("got %d events, %d of them verdicts; want %d verdicts and the last %d claims", len(got), verdicts, n,
+			noiseKept)
 	}
 	if !slices.IsSorted(got) {
 		t.Error("events are out of order")

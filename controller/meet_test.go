@@ -76,8 +76,11 @@ func TestFirstSwitchWithRows(t *testing.T) {
 		{"none has rows", func(l limited) { l.meets("leaf1", rows.Tables{}); l.meets("leaf2", rows.Tables{}) }, 0},
 		{"the first has", func(l limited) { l.meets("leaf1", l.have(2)); l.meets("leaf2", l.have(1)) }, 2},
 		{"the second has", func(l limited) { l.meets("leaf1", rows.Tables{}); l.meets("leaf2", l.have(1)) }, 1},
-		{"the second has, later", func(l limited) { l.meets("leaf1", rows.Tables{}); time.Sleep(later); l.meets("leaf2", l.have(1)) }, 0},
-		{"the first comes late", func(l limited) { time.Sleep(time.Hour); l.meets("leaf1", l.have(1)); time.Sleep(others + time.Second) }, 1},
+		{"the second has, later",
+			func(l limited) { l.meets("leaf1", rows.Tables{}); time.Sleep(later); l.meets("leaf2", l.have(1)) }, 0},
+		{"the first comes late",
+			func(l limited) { time.Sleep(time.Hour); l.meets("leaf1", l.have(1)); time.Sleep(others + time.Second) },
+			1},
 		{"the first is as stored", func(l limited) { l.meets("leaf1", l.stored()); l.meets("leaf2", l.have(1)) }, 0},
 		{"the second is as stored", func(l limited) { l.meets("leaf1", l.have(2)); l.meets("leaf2", l.stored()) }, 0},
 		{"the second is as stored, and was read for long", func(l limited) {
@@ -188,8 +191,10 @@ func TestVerdictsOlderThanTheSwitch(t *testing.T) {
 				}
 				l.meets("leaf1", l.have(tt.on))
 				l.in(func() {
-					if got := l.core.Stored().Verdicts[web2].Health; got != tt.want || l.slotsOf("web2") != tt.wantSlots {
-						t.Errorf("web2 is %s with %d slots, want %s with %d", got.String(), l.slotsOf("web2"), tt.want.String(), tt.wantSlots)
+					if got := l.core.Stored().Verdicts[web2].Health; got != tt.want ||
+						l.slotsOf("web2") != tt.wantSlots {
+						t.Errorf("web2 is %s with %d slots, want %s with %d", got.String(), l.slotsOf("web2"),
+							tt.want.String(), tt.wantSlots)
 					}
 				})
 			})
@@ -209,7 +214,8 @@ func TestOlderStoreIsTold(t *testing.T) {
 			t.Errorf("before: %s", got)
 		}
 		l.meets("leaf1", l.have(1))
-		const want = "the store is older than switch leaf1, or was not written to it: 32 of 64 slots are otherwise there. " +
+		const want = "the store is older than switch leaf1, or was not written to it: 32 of 64 slots are otherwise " +
+			"there. " +
 			"Open connections stay where the switch has them, and what has to change moves gradually"
 		if got := told(); got != want {
 			t.Errorf("got %q, want %q", got, want)

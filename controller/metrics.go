@@ -40,7 +40,8 @@ type epochOpenings struct {
 
 func newFigures() *figures {
 	return &figures{
-		saves: metrics.Times("sluice_controller_store_save_seconds", "How long writes to the store took, those that failed too.", nil),
+		saves: metrics.Times("sluice_controller_store_save_seconds",
+			"How long writes to the store took, those that failed too.", nil),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_controller_store_save_failures_total", Help: "Writes to the store that failed.",
 		}),
@@ -64,37 +65,51 @@ var (
 	leaderFigure   = figure("leader", "1 while this controller leads, 0 while it stands by.")
 	revisionFigure = figure("intent_revision", "Revision of the running configuration.")
 	appliedFigure  = figure("intent_applied_timestamp_seconds", "When the running configuration was applied.")
-	frozenFigure   = figure("store_frozen", "1 while the store does not answer, so that the configuration cannot be changed.")
+	frozenFigure   = figure("store_frozen", "1 while the store does not answer, so that the configuration cannot be "+
+		"changed.")
 	reportedFigure = figure("health_reported_timestamp_seconds", "When a healthd reported last.")
 	healthdFigure  = figure("healthd_connected", "1 while a healthd watches the checks.")
 	concernsFigure = figure("concerns", "Things that are not as they should be; sluice status lists them.", "severity")
 
-	stateFigure     = figure("switch_state", "1 for the state that the switch is in.", "switch", "state")
-	connectsFigure  = figure("switch_connects_total", "Times that the switch was connected and read back.", "switch")
-	writtenFigure   = figure("switch_entries_written_total", "Table entries written, those of learned stations not counted.", "switch")
-	heldFigure      = figure("switch_rows", "Rows of the plan that the switch holds.", "switch")
-	refusedFigure   = figure("switch_refused_updates", "Updates that the switch refuses now, which are tried again.", "switch")
-	stationsFigure  = figure("switch_stations", "Stations learned.", "switch")
-	fullFigure      = figure("switch_stations_full", "1 while new stations are not learned, so that frames to them are flooded.", "switch")
+	stateFigure    = figure("switch_state", "1 for the state that the switch is in.", "switch", "state")
+	connectsFigure = figure("switch_connects_total", "Times that the switch was connected and read back.", "switch")
+	writtenFigure  = figure("switch_entries_written_total",
+		"Table entries written, those of learned stations not counted.", "switch")
+	heldFigure    = figure("switch_rows", "Rows of the plan that the switch holds.", "switch")
+	refusedFigure = figure("switch_refused_updates", "Updates that the switch refuses now, which are tried again.",
+		"switch")
+	stationsFigure = figure("switch_stations", "Stations learned.", "switch")
+	fullFigure     = figure("switch_stations_full",
+		"1 while new stations are not learned, so that frames to them are flooded.", "switch")
 	unmeteredFigure = figure("switch_unmetered", "1 while the switch does not meter what it sends up.", "switch")
-	droppedFigure   = figure("switch_dropped_packets_total", "Packets that the pipeline dropped, by reason.", "switch", "reason")
-	mendedFigure    = figure("switch_mended_packets_total", "Packets that went on changed, by reason.", "switch", "reason")
-	unsentFigure    = figure("switch_meter_drops_total", "Reports to the controller that a meter held back, by kind and port.", "switch", "kind", "port")
-	openingsFigure  = figure("switch_openings_total", "Packets that opened a flow on a moving slot and were marked, by bank of cells.", "switch", "bank")
-	falseFigure     = figure("predicted_false_positive_ratio",
-		"Of the flows that were open when the moves of a bank began, the share that is taken for new: (openings/65536)^2, by what was "+
+	droppedFigure   = figure("switch_dropped_packets_total", "Packets that the pipeline dropped, by reason.", "switch",
+		"reason")
+	mendedFigure = figure("switch_mended_packets_total", "Packets that went on changed, by reason.", "switch",
+		"reason")
+	unsentFigure = figure("switch_meter_drops_total",
+		"Reports to the controller that a meter held back, by kind and port.", "switch", "kind", "port")
+	openingsFigure = figure("switch_openings_total",
+		"Packets that opened a flow on a moving slot and were marked, by bank of cells.", "switch", "bank")
+	falseFigure = figure("predicted_false_positive_ratio",
+		"Of the flows that were open when the moves of a bank began, the share that is taken for new: "+
+			"(openings/65536)^2, by what was "+
 			"opened since the first scrape that saw the moves.", "switch", "bank")
 
-	toldFigure         = figure("switch_ports_told", "1 while the switch tells how its ports are, by gNMI.", "switch")
-	portStaleFigure    = figure("switch_port_stale", "1 while nothing was heard of the port for some seconds; then nothing else is told of it.", "switch", "port", "name")
+	toldFigure      = figure("switch_ports_told", "1 while the switch tells how its ports are, by gNMI.", "switch")
+	portStaleFigure = figure("switch_port_stale",
+		"1 while nothing was heard of the port for some seconds; then nothing else is told of it.", "switch", "port",
+		"name")
 	portUpFigure       = figure("switch_port_up", "1 while the port is up.", "switch", "port", "name")
 	portReceivedFigure = figure("switch_port_received_packets_total", "Frames received.", "switch", "port", "name")
-	portLostFigure     = figure("switch_port_received_dropped_packets_total", "Frames lost before the pipeline.", "switch", "port", "name")
-	portSentFigure     = figure("switch_port_sent_packets_total", "Frames sent.", "switch", "port", "name")
-	portUnsentFigure   = figure("switch_port_sent_dropped_packets_total", "Frames that could not be sent.", "switch", "port", "name")
+	portLostFigure     = figure("switch_port_received_dropped_packets_total", "Frames lost before the pipeline.",
+		"switch", "port", "name")
+	portSentFigure   = figure("switch_port_sent_packets_total", "Frames sent.", "switch", "port", "name")
+	portUnsentFigure = figure("switch_port_sent_dropped_packets_total", "Frames that could not be sent.", "switch",
+		"port", "name")
 
-	vipStateFigure   = figure("vip_state", "1 for the state that the VIP is in.", "vip", "state")
-	vipLoadFigure    = figure("vip_load", "Load of the VIP as told to gslb: 0 idle to 254 full, 255 no traffic may come.", "vip")
+	vipStateFigure = figure("vip_state", "1 for the state that the VIP is in.", "vip", "state")
+	vipLoadFigure  = figure("vip_load",
+		"Load of the VIP as told to gslb: 0 idle to 254 full, 255 no traffic may come.", "vip")
 	vipPacketsFigure = figure("vip_packets_total", "Packets for the VIP.", "switch", "vip")
 	vipBytesFigure   = figure("vip_bytes_total", "Bytes of frames for the VIP.", "switch", "vip")
 
@@ -103,21 +118,30 @@ var (
 	waitingFigure = figure("pool_waiting_slots", "Slots that should move and cannot yet.", "pool")
 	unownedFigure = figure("pool_unowned_slots", "Slots without a backend.", "pool")
 	epochsFigure  = figure("pool_epochs", "Sets of moves under way.", "pool")
-	floorFigure   = figure("pool_grace_held", "1 while the grace of backends that are down does not end, as so much fell at once.", "pool")
+	floorFigure   = figure("pool_grace_held", "1 while the grace of backends that are down does not end, as so much "+
+		"fell at once.", "pool")
 
-	healthFigure         = figure("backend_health", "1 for the verdict on the backend.", "pool", "backend", "health")
-	uncheckedFigure      = figure("backend_unchecked", "1 while the backend cannot be asked, so that its verdict is an old one.", "pool", "backend")
-	weightFigure         = figure("backend_weight", "Weight of the backend, 0 where it is disabled.", "pool", "backend")
-	backendSlotsFigure   = figure("backend_slots", "Slots whose new flows go to the backend.", "pool", "backend")
-	backendShareFigure   = figure("backend_slot_share", "Share of the pool's slots whose new flows go to the backend.", "pool", "backend")
-	wantedShareFigure    = figure("backend_weight_share", "Share that the weights of those that may get new flows give the backend.", "pool", "backend")
-	movingOutFigure      = figure("backend_moving_out_slots", "Slots that have moved away and whose old flows the backend serves yet.", "pool", "backend")
-	drainFigure          = figure("backend_draining", "1 while the backend is drained by an operator.", "pool", "backend")
+	healthFigure    = figure("backend_health", "1 for the verdict on the backend.", "pool", "backend", "health")
+	uncheckedFigure = figure("backend_unchecked",
+		"1 while the backend cannot be asked, so that its verdict is an old one.", "pool", "backend")
+	weightFigure       = figure("backend_weight", "Weight of the backend, 0 where it is disabled.", "pool", "backend")
+	backendSlotsFigure = figure("backend_slots", "Slots whose new flows go to the backend.", "pool", "backend")
+	backendShareFigure = figure("backend_slot_share", "Share of the pool's slots whose new flows go to the backend.",
+		"pool", "backend")
+	wantedShareFigure = figure("backend_weight_share",
+		"Share that the weights of those that may get new flows give the backend.", "pool", "backend")
+	movingOutFigure = figure("backend_moving_out_slots",
+		"Slots that have moved away and whose old flows the backend serves yet.", "pool", "backend")
+	drainFigure = figure("backend_draining", "1 while the backend is drained by an operator.", "pool",
+		"backend")
 	backendPacketsFigure = figure("backend_packets_total", "Packets sent to the backend.", "switch", "pool", "backend")
-	backendBytesFigure   = figure("backend_bytes_total", "Bytes of frames sent to the backend.", "switch", "pool", "backend")
+	backendBytesFigure   = figure("backend_bytes_total", "Bytes of frames sent to the backend.", "switch", "pool",
+		"backend")
 
-	claimsFigure = figure("arp_claims_total", "ARP messages by which somebody else claimed a VIP, of those that the switch reported.", "switch", "port", "vip")
-	spoofsFigure = figure("spoofed_frames_total", "Frames of somebody who passed for a station, of those that the switch reported.", "switch", "port", "station")
+	claimsFigure = figure("arp_claims_total", "ARP messages by which somebody else claimed a VIP, of those that the "+
+		"switch reported.", "switch", "port", "vip")
+	spoofsFigure = figure("spoofed_frames_total", "Frames of somebody who passed for a station, of those that the "+
+		"switch reported.", "switch", "port", "station")
 )
 
 // Describe implements prometheus.Collector: what there is depends on the configuration.
@@ -224,7 +248,8 @@ func (e exposition) pool(p *api.PoolStatus) {
 	e.Truth(floorFigure, p.Held != "", p.Name)
 	var sum float64
 	gets := func(b *api.BackendStatus) bool {
-		return b.Enabled && b.Admin != api.Admin_ADMIN_DRAIN && b.Health != api.Health_HEALTH_DOWN && b.Health != api.Health_HEALTH_FAILING
+		return b.Enabled && b.Admin != api.Admin_ADMIN_DRAIN && b.Health != api.Health_HEALTH_DOWN &&
+			b.Health != api.Health_HEALTH_FAILING
 	}
 	for _, b := range p.Backends {
 		if gets(b) {
@@ -289,7 +314,9 @@ func (e exposition) device(sw *api.SwitchStatus) {
 }
 
 // counted tells what a switch has counted. Only what the configuration names is told by name.
-func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, sample telemetry.Sample, keys map[string]rows.VIPKey) {
+func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, sample telemetry.Sample,
+	keys map[string]rows.VIPKey,
+) {
 	c, name := sample.Counters, sw.Name
 	for _, v := range m.Vips {
 		if n, ok := c.VIP[keys[v.Name]]; ok {

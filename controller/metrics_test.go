@@ -47,7 +47,8 @@ func metricsOf(t *testing.T, at net.Addr) map[string]string {
 	}
 	all := make(map[string]string)
 	for line := range strings.Lines(string(text)) {
-		if series, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(series, "sluice_controller_") {
+		if series, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok &&
+			strings.HasPrefix(series, "sluice_controller_") {
 			all[strings.TrimPrefix(series, "sluice_controller_")] = value
 		}
 	}
@@ -132,7 +133,8 @@ func TestMetrics(t *testing.T) {
 			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
 		}))
 	}
-	d.until("all SYNs are counted", func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == 1000 })
+	d.until("all SYNs are counted",
+		func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == 1000 })
 	deadline := time.Now().Add(patience)
 	for { // the page may be of up to 100ms ago
 		n, share := opened()
@@ -153,11 +155,13 @@ func TestMetrics(t *testing.T) {
 	// Claims that come too fast are held back, and counted where they come in.
 	for range 1000 {
 		tg.End(2).Inject(packet.NewARPReply(
-			packet.MAC{2, 0, 0, 0, 0, 9}, netip.MustParseAddr("10.0.0.100"), packet.Broadcast, netip.MustParseAddr("10.0.0.100")))
+			packet.MAC{2, 0, 0, 0, 0, 9}, netip.MustParseAddr("10.0.0.100"), packet.Broadcast,
+			netip.MustParseAddr("10.0.0.100")))
 	}
 	for {
 		all := metricsOf(t, d.MetricsAddress())
-		if n, _ := strconv.Atoi(all[`switch_meter_drops_total{kind="report",port="2",switch="leaf1"}`]); n > 0 && n < 1000 {
+		if n, _ := strconv.Atoi(all[`switch_meter_drops_total{kind="report",port="2",switch="leaf1"}`]); n > 0 &&
+			n < 1000 {
 			shown(t, all, map[string]string{`switch_meter_drops_total{kind="report",port="3",switch="leaf1"}`: ""})
 			break
 		}
@@ -182,7 +186,8 @@ func TestMetrics(t *testing.T) {
 
 	// A backend and a VIP that leave the configuration leave the page.
 	text := intent(tg.Target())
-	text = strings.Replace(text, "      - {name: web2, address: 10.0.0.12, mac: \"02:00:00:00:00:12\", switch_port: 3}\n", "", 1)
+	text = strings.Replace(text,
+		"      - {name: web2, address: 10.0.0.12, mac: \"02:00:00:00:00:12\", switch_port: 3}\n", "", 1)
 	text = strings.Replace(text, "name: www", "name: shop", 1)
 	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: text}); err != nil {
 		t.Fatal(err)
@@ -196,7 +201,8 @@ func TestMetrics(t *testing.T) {
 		`vip_state{state="active",vip="shop"}`:                            "1",
 		`switch_connects_total{switch="leaf1"}`:                           "2",
 	})
-	for _, name := range []string{`reconcile_seconds_count{switch="leaf1"}`, `write_seconds_count{switch="leaf1"}`, "store_save_seconds_count"} {
+	for _, name := range []string{`reconcile_seconds_count{switch="leaf1"}`, `write_seconds_count{switch="leaf1"}`,
+		"store_save_seconds_count"} {
 		if n := metricsOf(t, d.MetricsAddress())[name]; n == "" || n == "0" {
 			t.Errorf("%s is %q", name, n)
 		}
@@ -243,8 +249,10 @@ func TestMetricsAddressIsTaken(t *testing.T) {
 	}
 	defer l.Close()
 	dir := t.TempDir() + "/store"
-	_, err = tryController(t, options{dir: dir, file: writeFile(t, t.TempDir(), intent("127.0.0.1:1")), metrics: l.Addr().String()})
-	if err == nil || !strings.Contains(err.Error(), "opening the socket for Prometheus: ") || !strings.Contains(err.Error(), "address already in use") {
+	_, err = tryController(t, options{dir: dir, file: writeFile(t, t.TempDir(), intent("127.0.0.1:1")),
+		metrics: l.Addr().String()})
+	if err == nil || !strings.Contains(err.Error(), "opening the socket for Prometheus: ") ||
+		!strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(dir); err == nil {

@@ -20,7 +20,8 @@ func message(e core.Event) *api.Event {
 	switch e := e.(type) {
 	case core.VerdictChanged:
 		m.Detail = &api.Event_Verdict{Verdict: &api.VerdictChanged{
-			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Health: healthMessage(e.Verdict.Health), Reason: e.Verdict.Reason,
+			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Health: healthMessage(e.Verdict.Health),
+			Reason:     e.Verdict.Reason,
 			DetectedAt: timestamppb.New(e.Verdict.DetectedAt),
 		}}
 	case core.SlotsMoved:
@@ -54,7 +55,8 @@ func message(e core.Event) *api.Event {
 		m.Detail = &api.Event_Store{Store: changed}
 	case core.SlotsAdopted:
 		m.Detail = &api.Event_SlotsAdopted{SlotsAdopted: &api.SlotsAdopted{
-			Switch: e.Switch, Slots: uint32(e.Found.Astray), SlotsTotal: uint32(e.Found.Slots), Unknown: uint32(e.Found.Unknown),
+			Switch: e.Switch, Slots: uint32(e.Found.Astray), SlotsTotal: uint32(e.Found.Slots),
+			Unknown: uint32(e.Found.Unknown),
 		}}
 	case core.SwitchOverdue:
 		is := &api.SwitchAwaited{Switch: e.Switch, Away: e.Away}
@@ -90,7 +92,8 @@ func reprogrammed(e core.Reprogrammed) *api.Reprogrammed {
 func moves(r plan.Report) []*api.SlotMoves {
 	var out []*api.SlotMoves
 	for _, m := range core.Foremost(r, core.MovesTold) {
-		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots), Gradual: m.Gradual, Grace: m.Grace})
+		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots),
+			Gradual: m.Gradual, Grace: m.Grace})
 	}
 	return out
 }
@@ -141,10 +144,12 @@ func stationMoved(m *api.StationMoved) happening {
 	}
 	return happening{
 		&api.Event{
-			Text:   fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, m.FromPort, m.ToPort, m.Switch, alsoText(m.Also)),
+			Text: fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, m.FromPort, m.ToPort, m.Switch,
+				alsoText(m.Also)),
 			Detail: &api.Event_Station{Station: m},
 		},
-		info("station moved", "mac", m.Mac, "backend", m.Backend, "switch", m.Switch, "from", m.FromPort, "to", m.ToPort,
+		info("station moved", "mac", m.Mac, "backend", m.Backend, "switch", m.Switch, "from", m.FromPort, "to",
+			m.ToPort,
 			"times", m.Times, "also", m.Also),
 	}
 }
@@ -171,7 +176,8 @@ func alsoText(also string) string {
 
 func switchChanged(name string, s *device.Status) happening {
 	m := &api.SwitchChanged{
-		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack), EntriesWritten: uint64(s.WrittenConnect),
+		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack),
+		EntriesWritten: uint64(s.WrittenConnect),
 	}
 	var is string
 	switch s.State {
@@ -184,7 +190,8 @@ func switchChanged(name string, s *device.Status) happening {
 	case device.Reconciling:
 		is = "connected"
 	case device.Synced:
-		is = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack, s.WrittenConnect)
+		is = fmt.Sprintf("in line with the plan; the last connect found %d rows and wrote %d", s.ReadBack,
+			s.WrittenConnect)
 	case device.Degraded:
 		is = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
 		if len(s.Failed) > 0 {
@@ -197,7 +204,8 @@ func switchChanged(name string, s *device.Status) happening {
 	}
 	return happening{
 		&api.Event{Text: fmt.Sprintf("switch %s: %s", name, is), Detail: &api.Event_Switch{Switch: m}},
-		info("switch", "name", name, "state", s.State.String(), "read_back", m.RowsReadBack, "written", m.EntriesWritten, "err", m.Error),
+		info("switch", "name", name, "state", s.State.String(), "read_back", m.RowsReadBack, "written",
+			m.EntriesWritten, "err", m.Error),
 	}
 }
 

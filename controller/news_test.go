@@ -44,7 +44,8 @@ func TestLog(t *testing.T) {
 	say("web1", "", api.Health_HEALTH_UP)
 	web := l.core.Stored().Plan.Pools["web"]
 	keepUp := func() {
-		l.status(l.views["leaf1"], "leaf1", &device.Status{State: device.Synced, Connects: 1, ReadBack: 9, Applied: l.core.Sequence()})
+		l.status(l.views["leaf1"], "leaf1", &device.Status{State: device.Synced, Connects: 1, ReadBack: 9,
+			Applied: l.core.Sequence()})
 	}
 	keepUp()
 	for _, epoch := range web.Epochs() {
@@ -59,7 +60,8 @@ func TestLog(t *testing.T) {
 		keepUp()
 	}
 	for _, e := range []core.Event{
-		core.StoreChanged{Err: errors.New("no space left on device")}, core.StoreChanged{}, core.DrainDone{Backend: key},
+		core.StoreChanged{Err: errors.New("no space left on device")}, core.StoreChanged{},
+		core.DrainDone{Backend: key},
 	} {
 		if err := l.carryOut(core.Publish{Event: e}); err != nil {
 			t.Fatal(err)

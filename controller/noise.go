@@ -126,7 +126,8 @@ func split[K comparable](entries []tally.Entry[K]) (known, strange []tally.Entry
 
 // first returns what a notice is about before all, and says what else there was: a core.Few of it by name, and
 // how often it happened in all.
-func first[K comparable](list []tally.Entry[K], name func(K, tally.Sender) string) (top tally.Entry[K], by tally.Sender, also string) {
+func first[K comparable](list []tally.Entry[K], name func(K, tally.Sender) string) (top tally.Entry[K], by tally.Sender,
+	also string) {
 	top = list[0]
 	var names []string
 	times, alone := uint64(0), true

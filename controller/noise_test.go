@@ -80,7 +80,8 @@ func TestFloodOfClaims(t *testing.T) {
 		case c == nil:
 		case c.Backend != "":
 			backends++
-			if want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 3 of leaf1: dropped, 1 so far"; e.Text != want {
+			if want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on " +
+				"port 3 of leaf1: dropped, 1 so far"; e.Text != want {
 				t.Errorf("got %q, want %q", e.Text, want)
 			}
 			if got := e.Time.AsTime(); !got.Equal(someTime.Add(1001 * time.Second)) {
@@ -111,7 +112,8 @@ func TestFloodOfClaims(t *testing.T) {
 		}
 	}
 	if sum != 1800*500+1 || named != 1 {
-		t.Errorf("%d claims in the status, %d rows of web2; want all %d, and one row:\n%v", sum, named, 1800*500+1, list)
+		t.Errorf("%d claims in the status, %d rows of web2; want all %d, and one row:\n%v", sum, named, 1800*500+1,
+			list)
 	}
 }
 
@@ -137,7 +139,8 @@ func TestNoticeNamesOthers(t *testing.T) {
 	if got := told(someTime.Add(9 * time.Second)); got != "" {
 		t.Errorf("told within the interval: %s", got)
 	}
-	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 2 of leaf1: dropped, 3 so far; " +
+	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 2 of " +
+		"leaf1: dropped, 3 so far; " +
 		"also 02:00:00:00:00:11 (web/web1) claims 10.0.0.100 on port 1; 4 times in all since the last such notice"
 	if diff := cmp.Diff(want, told(someTime.Add(10*time.Second))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -164,9 +167,11 @@ func TestFloodOfMoves(t *testing.T) {
 		}
 	}
 	if len(texts) != 20 {
-		t.Errorf("%d events in 100 s, want 10 of the backend and 10 of others:\n%s", len(texts), strings.Join(texts, "\n"))
+		t.Errorf("%d events in 100 s, want 10 of the backend and 10 of others:\n%s", len(texts),
+			strings.Join(texts, "\n"))
 	}
-	if want := "02:00:00:00:00:12 (web/web2) moved from port 2 to port 1 of leaf1"; !strings.Contains(strings.Join(texts, "\n"), want) {
+	if want := "02:00:00:00:00:12 (web/web2) moved from port 2 to port 1 of leaf1"; !strings.Contains(
+		strings.Join(texts, "\n"), want) {
 		t.Errorf("no %q in\n%s", want, strings.Join(texts, "\n"))
 	}
 	if got := strings.Count(log.String(), "station moved"); got != 20 {
@@ -187,7 +192,8 @@ func TestNoRoomIsTold(t *testing.T) {
 			texts = append(texts, e.Text)
 		}
 	}
-	want := []string{fmt.Sprintf("leaf1 does not learn %v on port 2: frames to it are flooded; also %v on port 2; 2 times in all since the last such notice",
+	want := []string{fmt.Sprintf("leaf1 does not learn %v on port 2: frames to it are flooded; also %v on port 2; 2 "+
+		"times in all since the last such notice",
 		invented(0), invented(1))}
 	if diff := cmp.Diff(want, texts); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

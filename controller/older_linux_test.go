@@ -85,7 +85,8 @@ func (w *slotWrites) gradual(rows string) int {
 	return len(moved)
 }
 
-const olderThan = "the store is older than switch leaf1, or was not written to it: 86 of 256 slots are otherwise there. " +
+const olderThan = "the store is older than switch leaf1, or was not written to it: 86 of 256 slots are otherwise " +
+	"there. " +
 	"Open connections stay where the switch has them, and what has to change moves gradually"
 
 // toldOlder makes sure that status, event and log tell of a store that is older than the switch.
@@ -99,7 +100,8 @@ func (d *daemon) toldOlder(log *buffer) {
 	if !told {
 		d.t.Errorf("the status does not tell: %v", d.status().Concerns)
 	}
-	const want = `level=WARN msg="the store is older than a switch, or was not written to it: open connections stay where the switch has them" ` +
+	const want = `level=WARN msg="the store is older than a switch, or was not written to it: open connections stay ` +
+		`where the switch has them" ` +
 		`switch=leaf1 slots=86 of=256 unknown_backends=0`
 	if !strings.Contains(log.String(), want) {
 		d.t.Errorf("got log\n%s\nwant %s", log.String(), want)

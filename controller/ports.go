@@ -270,7 +270,8 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.Pool
 	}
 	if len(stale) > 0 {
 		list = append(list,
-			fmt.Sprintf("switch %s has said nothing of some ports for a while, what is known of them may be wrong: %s%s",
+			fmt.Sprintf(
+				"switch %s has said nothing of some ports for a while, what is known of them may be wrong: %s%s",
 				s.Name, numbers(stale), because(s.PortsUntold)))
 	}
 	if len(s.Ports) == 0 {

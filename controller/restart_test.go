@@ -116,8 +116,8 @@ func someChange(t *testing.T, d *daemon, random *rand.Rand) {
 	_, _ = d.SetBackendAdmin(t.Context(), &api.SetBackendAdminRequest{Backend: backend, Admin: admin})
 }
 
-// Slots that moved from a draining backend to one that then died, with nobody else alive, stay as they are while old flows
-// live. When those are gone, its new flows are dropped; nobody has to tell anything for that.
+// Slots that moved from a draining backend to one that then died, with nobody else alive, stay as they are while old
+// flows live. When those are gone, its new flows are dropped; nobody has to tell anything for that.
 func TestSettledOntoTheDead(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()

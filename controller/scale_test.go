@@ -19,7 +19,8 @@ func BenchmarkStatus(b *testing.B) {
 		fmt.Fprintf(&y, "  - name: pool%d\n    checks: [{type: tcp, port: 80}]\n    backends:\n", p)
 		for i := range 100 {
 			n := p*100 + i
-			fmt.Fprintf(&y, "      - {name: b%d, address: 10.1.%d.%d, mac: \"02:00:00:01:%02x:%02x\", switch_port: 1}\n",
+			fmt.Fprintf(&y,
+				"      - {name: b%d, address: 10.1.%d.%d, mac: \"02:00:00:01:%02x:%02x\", switch_port: 1}\n",
 				n, n/250, n%250+1, n/256, n%256)
 		}
 	}

@@ -64,7 +64,8 @@ func (s *service) ApplyIntent(ctx context.Context, r *api.ApplyIntentRequest) (*
 	m := new(api.ApplyIntentResponse)
 	return m, s.call(ctx, func() error {
 		if running := s.loop.core.Stored().Intent.Revision; r.IfRevision != 0 && r.IfRevision != running {
-			return connect.NewError(connect.CodeAborted, fmt.Errorf("revision %d is running, not %d", running, r.IfRevision))
+			return connect.NewError(connect.CodeAborted, fmt.Errorf("revision %d is running, not %d", running,
+				r.IfRevision))
 		}
 		done, err := s.loop.apply(p)
 		m.Revision, m.Changed = done.Revision, done.Changed
@@ -97,7 +98,8 @@ func refusal(err error) error {
 	}
 	refused := connect.NewError(connect.CodeInvalidArgument, err)
 	for _, p := range problems {
-		d, detailErr := connect.NewErrorDetail(&api.Problem{File: p.File, Line: uint32(p.Line), Path: p.Path, Message: p.Message})
+		d, detailErr := connect.NewErrorDetail(&api.Problem{File: p.File, Line: uint32(p.Line), Path: p.Path,
+			Message: p.Message})
 		if detailErr == nil {
 			refused.AddDetail(d)
 		}
@@ -121,7 +123,8 @@ func problemsOf(err error) []*strict.Problem {
 	return nil
 }
 
-func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminRequest) (*api.SetBackendAdminResponse, error) {
+func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminRequest) (*api.SetBackendAdminResponse,
+	error) {
 	var admin plan.Admin
 	switch r.Admin {
 	case api.Admin_ADMIN_ACTIVE:
@@ -129,7 +132,8 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 	case api.Admin_ADMIN_DRAIN:
 		admin = plan.Drain
 	default:
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is %v", r.Admin))
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("admin: must be ADMIN_ACTIVE or ADMIN_DRAIN, is %v", r.Admin))
 	}
 	var key plan.BackendKey
 	err := s.call(ctx, func() (err error) {
@@ -197,7 +201,9 @@ func (l *loop) setAdmin(key plan.BackendKey, admin plan.Admin) error {
 	return l.put(core.SetAdmin{Backend: key, Admin: admin}).Err
 }
 
-func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, stream *connect.ServerStream[api.Event]) error {
+func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest,
+	stream *connect.ServerStream[api.Event],
+) error {
 	read := s.loop.events.before(int(r.Recent))
 	// The headers go out at once: the watcher knows that it misses nothing from now on.
 	if err := stream.Send(nil); err != nil {
@@ -225,7 +231,9 @@ func (s *service) WatchEvents(ctx context.Context, r *api.WatchEventsRequest, st
 	}
 }
 
-func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, stream *connect.ServerStream[api.Checks]) error {
+func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest,
+	stream *connect.ServerStream[api.Checks],
+) error {
 	defer s.loop.checks.watch(func(watched bool) {
 		s.loop.signs.give()
 		select {
@@ -247,14 +255,17 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest, st
 	}
 }
 
-func (s *service) ReportVerdicts(ctx context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse, error) {
+func (s *service) ReportVerdicts(ctx context.Context, r *api.ReportVerdictsRequest) (*api.ReportVerdictsResponse,
+	error) {
 	if n := len(r.Verdicts); n > api.MaxVerdicts {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts: must be at most %d, are %d", api.MaxVerdicts, n))
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts: must be at most %d, are %d",
+			api.MaxVerdicts, n))
 	}
 	for i, v := range r.Verdicts {
 		if v.Health < api.Health_HEALTH_UP || v.Health > api.Health_HEALTH_UNCHECKED {
-			return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("verdicts[%d].health: must be HEALTH_UP, "+
-				"HEALTH_DOWN, HEALTH_FAILING or HEALTH_UNCHECKED, is %v", i, v.Health))
+			return nil, connect.NewError(connect.CodeInvalidArgument,
+				fmt.Errorf("verdicts[%d].health: must be HEALTH_UP, "+
+					"HEALTH_DOWN, HEALTH_FAILING or HEALTH_UNCHECKED, is %v", i, v.Health))
 		}
 	}
 	m := new(api.ReportVerdictsResponse)
@@ -276,7 +287,8 @@ func (l *loop) verdicts(r *api.ReportVerdictsRequest) (unknown []string, err err
 			continue
 		}
 		in.Verdicts = append(in.Verdicts, core.Said{
-			Backend: key, Health: healthOf(m.Health), Reason: text.Cut(m.Reason), Since: timeOf(m.Since), Detected: timeOf(m.DetectedAt),
+			Backend: key, Health: healthOf(m.Health), Reason: text.Cut(m.Reason), Since: timeOf(m.Since),
+			Detected: timeOf(m.DetectedAt),
 		})
 	}
 	return unknown, l.put(in).Err

@@ -27,7 +27,8 @@ func runAt(t *testing.T, dir, socket string, access *rpc.Access) *api.Client {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{"unix:" + socket}, Access: access})
+	c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")},
+		Listen: []string{"unix:" + socket}, Access: access})
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
 	select {
@@ -70,9 +71,11 @@ func TestSecondControllerTakesNoSocket(t *testing.T) {
 		name, data, socket, want string
 	}{
 		{"the same store", filepath.Join(dir, "data"), other, "in use by another process"},
-		{"the same socket", filepath.Join(dir, "data2"), socket, fmt.Sprintf("opening a socket: another process listens on %s (process %d)", socket, os.Getpid())},
+		{"the same socket", filepath.Join(dir, "data2"), socket,
+			fmt.Sprintf("opening a socket: another process listens on %s (process %d)", socket, os.Getpid())},
 	} {
-		err := controller.New(controller.Config{File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: test.data}, Listen: []string{"unix:" + test.socket}}).Run(t.Context())
+		err := controller.New(controller.Config{File: filepath.Join(dir, "sluice.yaml"),
+			Store: store.Config{Dir: test.data}, Listen: []string{"unix:" + test.socket}}).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
 		}
@@ -124,10 +127,12 @@ func TestStrangersAreRefused(t *testing.T) {
 	for _, c := range held {
 		defer c.Close()
 	}
-	const call = "POST /sluice.v1.%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+	const call = "POST /sluice.v1.%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" +
+		"Connection: close\r\n\r\n%s"
 	for i, test := range []struct{ method, body, needs string }{
 		{"ControllerService/SetBackendAdmin", `{"backend":"web1","admin":"ADMIN_DRAIN"}`, "operator"},
-		{"HealthService/ReportVerdicts", `{"verdicts":[{"pool":"web","backend":"web1","health":"HEALTH_DOWN"}]}`, "healthd"},
+		{"HealthService/ReportVerdicts", `{"verdicts":[{"pool":"web","backend":"web1","health":"HEALTH_DOWN"}]}`,
+			"healthd"},
 		{"ControllerService/GetStatus", `{}`, "viewer"},
 	} {
 		fmt.Fprintf(held[i], call, test.method, len(test.body), test.body)

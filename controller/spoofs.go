@@ -134,7 +134,8 @@ func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
 	return m
 }
 
-// stationOf says whose MAC is pinned, and to which port; no name for one that is no more, and no port for a MAC of VIPs.
+// stationOf says whose MAC is pinned, and to which port; no name for one that is no more, and no port for a MAC of
+// VIPs.
 func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Station {
 	for s := range stations(intent, st) {
 		if s.MAC == mac {
@@ -184,7 +185,8 @@ func stations(intent *config.Intent, st plan.State) iter.Seq[config.Station] {
 				if !m.Removed {
 					continue
 				}
-				s := config.Station{Name: fmt.Sprintf("%s (removed)", plan.BackendKey{Pool: pool.Name, Backend: m.Name}),
+				s := config.Station{Name: fmt.Sprintf("%s (removed)",
+					plan.BackendKey{Pool: pool.Name, Backend: m.Name}),
 					MAC: m.MAC, SwitchPort: m.SwitchPort()}
 				if a, err := netip.ParseAddr(m.Address); err == nil {
 					s.Addresses = []netip.Addr{a}

@@ -21,14 +21,16 @@ import (
 // it sent.
 func TestSpoofsAreNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		text := strings.Replace(testIntent, "pools:", "stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}]\npools:", 1)
+		text := strings.Replace(testIntent, "pools:",
+			"stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}]\npools:", 1)
 		l := newLimited(t, text, core.Stored{})
 		l.connect("leaf1")
 		spoof := func(what device.Spoofed, frames uint64, mac ...byte) {
 			l.in(func() {
 				l.report(l.views["leaf1"], device.Report{
 					Switch: "leaf1", Noise: &device.Noise{Spoofs: []tally.Entry[device.Spoofed]{{
-						Key: what, Senders: []tally.Sender{{MAC: packet.MAC(mac), Known: mac[1] == 0, Count: tally.Count{Times: frames}}},
+						Key: what, Senders: []tally.Sender{{MAC: packet.MAC(mac), Known: mac[1] == 0,
+							Count: tally.Count{Times: frames}}},
 					}}},
 				})
 			})
@@ -58,7 +60,8 @@ func TestSpoofsAreNamed(t *testing.T) {
 			"its switch_port is 1, and if it has moved the configuration must say so"
 		if diff := cmp.Diff([]string{
 			sent, sent, "somebody on port 1 of leaf1 sends as 02:53:4c:00:00:01, the MAC of the VIPs: dropped",
-			"web/web2 (02:00:00:00:00:12) on port 4 of leaf1 says by ARP that it has 10.0.0.11, the address of web/web1: dropped; " +
+			"web/web2 (02:00:00:00:00:12) on port 4 of leaf1 says by ARP that it has 10.0.0.11, the address of " +
+				"web/web1: dropped; " +
 				"its mac is 02:00:00:00:00:11, and if that has changed the configuration must say so",
 			"02:09:09:09:09:09 on port 3 of leaf1 says by ARP that it has 10.0.0.1: dropped",
 		}, events); diff != "" {
@@ -110,11 +113,13 @@ func TestSpoofsOfWhoLeaves(t *testing.T) {
 			l.in(func() {
 				of := stationOf(l.core.Intent(), l.core.Stored().Plan, packet.MAC{2, 0, 0, 0, 0, 0x11})
 				at := stationAt(l.core.Intent(), l.core.Stored().Plan, netip.MustParseAddr("10.0.0.11"))
-				got = []string{fmt.Sprintf("%q port %d", of.Name, of.SwitchPort.On("leaf1")), fmt.Sprintf("%q %s", at.Name, at.MAC)}
+				got = []string{fmt.Sprintf("%q port %d", of.Name, of.SwitchPort.On("leaf1")),
+					fmt.Sprintf("%q %s", at.Name, at.MAC)}
 			})
 			return got
 		}
-		if diff := cmp.Diff([]string{`"web/web1 (removed)" port 1`, `"web/web1 (removed)" 02:00:00:00:00:11`}, names()); diff != "" {
+		if diff := cmp.Diff([]string{`"web/web1 (removed)" port 1`, `"web/web1 (removed)" 02:00:00:00:00:11`},
+			names()); diff != "" {
 			t.Errorf("while it serves old flows (-want +got):\n%s", diff)
 		}
 		l.verdict("web1", api.Health_HEALTH_DOWN)
@@ -134,7 +139,8 @@ func TestSpoofsAreBounded(t *testing.T) {
 	told := 0
 	for i := range 10 * spoofsKept {
 		now = now.Add(10 * time.Millisecond)
-		if s.add(spoofKey{spoofPort: spoofPort{"leaf1", 4}, MAC: packet.MAC{2, 1, byte(i >> 8), byte(i)}}, tally.Sender{Count: tally.Once(now)}, now) {
+		if s.add(spoofKey{spoofPort: spoofPort{"leaf1", 4}, MAC: packet.MAC{2, 1, byte(i >> 8), byte(i)}},
+			tally.Sender{Count: tally.Once(now)}, now) {
 			told++
 		}
 	}

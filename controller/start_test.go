@@ -39,8 +39,8 @@ func TestDataDirectoryLost(t *testing.T) {
 	}
 }
 
-// Epochs are never below the clock, for a switch may keep those of a store that was lost, or those that were given since
-// a backup was made.
+// Epochs are never below the clock, for a switch may keep those of a store that was lost, or those that were given
+// since a backup was made.
 func TestEpochsAreAboveTheClock(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
@@ -130,7 +130,8 @@ func TestConfigFileMissing(t *testing.T) {
 	if n := d.status().IntentRevision; n != 1 {
 		t.Errorf("revision %d runs, want 1", n)
 	}
-	want := `level=ERROR msg="the intent's file cannot be read, the stored intent stays" revision=1 err="open ` + o.file + `: no such file or directory"`
+	want := `level=ERROR msg="the intent's file cannot be read, the stored intent stays" revision=1 err="open ` +
+		o.file + `: no such file or directory"`
 	if !strings.Contains(log.String(), want) {
 		t.Errorf("got log\n%s\nwant %s", log.String(), want)
 	}
@@ -139,8 +140,10 @@ func TestConfigFileMissing(t *testing.T) {
 	d.wait("the file is applied", func(e *api.Event) bool { return e.GetIntentApplied().GetRevision() == 2 })
 	d.kill()
 
-	err := controller.New(controller.Config{File: "/does/not/exist", Store: store.Config{Dir: t.TempDir()}, Listen: []string{"127.0.0.1:0"}}).Run(t.Context())
-	if want := "reading the intent: open /does/not/exist: no such file or directory"; err == nil || err.Error() != want {
+	err := controller.New(controller.Config{File: "/does/not/exist", Store: store.Config{Dir: t.TempDir()},
+		Listen: []string{"127.0.0.1:0"}}).Run(t.Context())
+	if want := "reading the intent: open /does/not/exist: no such file or directory"; err == nil ||
+		err.Error() != want {
 		t.Errorf("nothing stored: got %v, want %s", err, want)
 	}
 }

@@ -37,7 +37,8 @@ func sentBy(src, dst packet.MAC) []byte {
 func TestRealServerTakesNoTrafficOfOthers(t *testing.T) {
 	tg := newTarget(t)
 	dir := t.TempDir()
-	text := strings.Replace(intent(tg.Target()), "pools:", "stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 1}]\npools:", 1)
+	text := strings.Replace(intent(tg.Target()), "pools:",
+		"stations: [{name: router1, mac: \"02:00:00:00:00:01\", switch_port: 1}]\npools:", 1)
 	d := startController(t, options{dir: dir, file: writeFile(t, dir, text)})
 	d.synced()
 	at := map[uint16]<-chan []byte{1: tg.receive(1), 2: tg.receive(2), 3: tg.receive(3)}
@@ -52,15 +53,18 @@ func TestRealServerTakesNoTrafficOfOthers(t *testing.T) {
 		"its switch_port is 2, and if it has moved the configuration must say so"
 	const or = "somebody on port 3 of leaf1 sends as 02:00:00:00:00:01, the MAC of router1: dropped; " +
 		"its switch_port is 1, and if it has moved the configuration must say so"
-	if e := d.wait("the spoof is told", func(e *api.Event) bool { return e.GetSpoof() != nil }); e.Text != want && e.Text != or {
+	if e := d.wait("the spoof is told", func(e *api.Event) bool { return e.GetSpoof() != nil }); e.Text != want &&
+		e.Text != or {
 		t.Errorf("got event %q, want %q or %q", e.Text, want, or)
 	}
 	// All are counted, and none was learned: what is for the two goes to them alone.
 	d.until("all are counted", func(m *api.GetStatusResponse) bool {
 		return m.Switches[0].Tallies["drop_spoof"].GetPackets() == 2*spoofed && len(m.Spoofs) == 2
 	})
-	for i, want := range []struct{ mac, station string }{{"02:00:00:00:00:01", "router1"}, {"02:00:00:00:00:11", "web/web1"}} {
-		if s := d.status().Spoofs[i]; s.Switch != "leaf1" || s.Port != 3 || s.Mac != want.mac || s.Station != want.station {
+	for i, want := range []struct{ mac, station string }{{"02:00:00:00:00:01", "router1"},
+		{"02:00:00:00:00:11", "web/web1"}} {
+		if s := d.status().Spoofs[i]; s.Switch != "leaf1" || s.Port != 3 || s.Mac != want.mac ||
+			s.Station != want.station {
 			t.Errorf("spoof %d: %v", i, s)
 		}
 	}

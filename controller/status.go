@@ -122,7 +122,8 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 }
 
 func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
-	m := &api.SwitchStatus{Name: s.Name, Address: s.Address, DeviceId: s.DeviceID, State: api.SwitchStatus_STATE_DISCONNECTED}
+	m := &api.SwitchStatus{Name: s.Name, Address: s.Address, DeviceId: s.DeviceID,
+		State: api.SwitchStatus_STATE_DISCONNECTED}
 	v, d := l.views[s.Name], l.devices[s.Name]
 	if v == nil || d == nil {
 		return m
@@ -149,15 +150,18 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	m.StationsFull = d.Stations().Full
 	m.FailedTotal, m.Unmetered = uint64(st.FailedTotal), st.Unmetered
 	for _, f := range st.Failed {
-		m.Failed = append(m.Failed, &api.FailedUpdate{Update: f.Change, Code: f.Code.String(), Message: f.Message, Attempts: uint32(f.Attempts)})
+		m.Failed = append(m.Failed, &api.FailedUpdate{Update: f.Change, Code: f.Code.String(), Message: f.Message,
+			Attempts: uint32(f.Attempts)})
 	}
 	return m
 }
 
 func (l *loop) vipStatus(v core.VIP) *api.VIPStatus {
 	return &api.VIPStatus{
-		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(), Port: uint32(v.Config.Port),
-		Pool: v.Config.Pool, Mac: v.Config.MAC.String(), State: vipStateMessage(v.State), Reason: v.Reason, Load: l.vipLoad(v), Unseen: v.Unseen,
+		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(),
+		Port: uint32(v.Config.Port),
+		Pool: v.Config.Pool, Mac: v.Config.MAC.String(), State: vipStateMessage(v.State), Reason: v.Reason,
+		Load: l.vipLoad(v), Unseen: v.Unseen,
 	}
 }
 
@@ -192,10 +196,12 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 			Pool: p.Name, Name: b.Name, Id: uint32(share.ID), Address: b.Address.String(), Mac: b.MAC.String(),
 			SwitchPort: uint32(b.SwitchPort.All), SwitchPorts: portsMessage(b.SwitchPort),
 			Weight: uint32(b.Weight), Enabled: b.Enabled,
-			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health), Reason: verdict.Reason,
-			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health),
+			Reason: verdict.Reason,
+			Slots:  uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
-		bm.Waiting, bm.WaitingReason = l.waits(m.Awaited, func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		bm.Waiting, bm.WaitingReason = l.waits(m.Awaited,
+			func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
 		if verdict.Health != plan.Unknown {
 			bm.Since = timestamppb.New(verdict.Since)
 		} else if health[key] == plan.Down {
@@ -207,7 +213,8 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 		}
 		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), timestampOf(l.core.GraceUntil(key))
 		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.core.Held(p)
-		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.core.Unwritten(p, b.Name, share.ID), durationpb.New(p.DrainIdle), uint32(l.core.Forced(key))
+		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.core.Unwritten(p, b.Name, share.ID), durationpb.New(p.DrainIdle),
+			uint32(l.core.Forced(key))
 		m.Backends = append(m.Backends, bm)
 	}
 	m.Backends = append(m.Backends, l.leaverStatus(p, m.Awaited)...)
@@ -232,7 +239,8 @@ func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verd
 	m.Healthd, m.Reported, m.HealthStale = v.Author, timestampOf(is.Heard), is.Stale
 	if is.Differ != "" {
 		m.Contradictions = append(m.Contradictions, fmt.Sprintf("healthd %s calls it %v and healthd %s up: "+
-			"new connections go elsewhere and open ones stay; is there a way to it from both hosts?", v.Author, v.Health, is.Differ))
+			"new connections go elsewhere and open ones stay; is there a way to it from both hosts?", v.Author,
+			v.Health, is.Differ))
 	}
 }
 
@@ -245,8 +253,9 @@ func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list [
 			Pool: p.Name, Name: b.Name, Id: uint32(b.ID), Address: b.Address, Mac: b.MAC.String(),
 			SwitchPort: uint32(b.Port), SwitchPorts: portsMessage(b.SwitchPort()),
 			Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
-			Health: healthMessage(verdict.Health), Reason: fmt.Sprintf("removed, %d slots left", share.Slots+share.MovingOut),
-			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+			Health: healthMessage(verdict.Health),
+			Reason: fmt.Sprintf("removed, %d slots left", share.Slots+share.MovingOut),
+			Slots:  uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
 		if verdict.Health != plan.Unknown {
 			bm.Since = timestamppb.New(verdict.Since)
@@ -254,7 +263,8 @@ func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list [
 		if verdict.Reason != "" {
 			bm.Reason += "; " + verdict.Reason
 		}
-		bm.Waiting, bm.WaitingReason = l.waits(awaited, func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		bm.Waiting, bm.WaitingReason = l.waits(awaited,
+			func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
 		list = append(list, bm)
 	}
 	return list
@@ -322,7 +332,8 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 
 // addCounters adds what switches have counted to m. keys are the VIPs' by name.
 func addCounters(m *api.GetStatusResponse, sampled map[string]telemetry.Sample, keys map[string]rows.VIPKey) {
-	if !slices.ContainsFunc(slices.Collect(maps.Values(sampled)), func(s telemetry.Sample) bool { return s.CountersErr == nil }) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(sampled)),
+		func(s telemetry.Sample) bool { return s.CountersErr == nil }) {
 		return
 	}
 	vips, backends := make(map[rows.VIPKey]device.Count), make(map[uint32]device.Count)

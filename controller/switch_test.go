@@ -24,7 +24,8 @@ import (
 )
 
 // allTables are those that the plan owns.
-var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old", "pinned_station", "pinned_l2", "pinned_arp"}
+var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old",
+	"pinned_station", "pinned_l2", "pinned_arp"}
 
 // write makes another primary write entries, and leave.
 func (tg *target) write(election uint64, updates ...*v1.Update) {
@@ -32,7 +33,8 @@ func (tg *target) write(election uint64, updates ...*v1.Update) {
 	s := p4rt.NewSession(p4rt.Config{
 		Target: tg.Target(), DeviceID: 1, Election: &p4rt.ElectionID{Low: election},
 		Pipeline: &v1.ForwardingPipelineConfig{
-			P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(), Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
+			P4Info: p4.P4Info(), P4DeviceConfig: p4.DeviceConfig(),
+			Cookie: &v1.ForwardingPipelineConfig_Cookie{Cookie: p4.Cookie()},
 		},
 	})
 	err := s.Run(tg.t.Context(), func(ctx context.Context, p *p4rt.Primary) error {
@@ -69,7 +71,8 @@ func TestForeignRows(t *testing.T) {
 	number := p4rt.UintValue
 	slot := func(pool, generation, slot, backend uint64) *v1.Update {
 		return insert(t, "slot", "to_backend",
-			[]p4rt.Field{field("pool_id", number(pool)), field("generation", number(generation)), field("slot", number(slot))},
+			[]p4rt.Field{field("pool_id", number(pool)), field("generation", number(generation)),
+				field("slot", number(slot))},
 			[]p4rt.Field{field("backend_id", number(backend))})
 	}
 	tg.write(1,
@@ -80,8 +83,10 @@ func TestForeignRows(t *testing.T) {
 		slot(500, 0, 65535, 1), // another pool
 		insert(t, "vip", "to_pool",
 			[]p4rt.Field{field("address", other), field("protocol", number(6)), field("port", number(80))},
-			[]p4rt.Field{field("pool_id", number(500)), field("generation", number(0)), field("slot_mask", number(0xffff))}),
-		insert(t, "arp_responder", "answer", []p4rt.Field{field("target_address", vip)}, []p4rt.Field{field("mac", station)}),
+			[]p4rt.Field{field("pool_id", number(500)), field("generation", number(0)),
+				field("slot_mask", number(0xffff))}),
+		insert(t, "arp_responder", "answer", []p4rt.Field{field("target_address", vip)},
+			[]p4rt.Field{field("mac", station)}),
 		insert(t, "arp_guard", "claim", []p4rt.Field{field("sender_address", other)}, nil),
 		insert(t, "backend", "forward_to_backend", []p4rt.Field{field("backend_id", number(0))},
 			[]p4rt.Field{field("mac", station), field("port", number(1))}),
@@ -90,12 +95,17 @@ func TestForeignRows(t *testing.T) {
 		insert(t, "station", "known", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "l2", "forward", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", web1)}, []p4rt.Field{field("port", number(4))}),
-		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
+		insert(t, "pinned_station", "pinned", []p4rt.Field{field("mac", station)},
+			[]p4rt.Field{field("port", number(4))}),
 		insert(t, "pinned_l2", "discard", []p4rt.Field{field("mac", web1)}, nil),
 		insert(t, "pinned_l2", "at", []p4rt.Field{field("mac", station)}, []p4rt.Field{field("port", number(4))}),
-		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", other)}, []p4rt.Field{field("mac", station)}),
-		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", p4rt.AddrValue(netip.MustParseAddr("10.0.0.11")))}, []p4rt.Field{field("mac", station)}),
-		p4rt.Insert(p4rt.MulticastGroup{ID: limits.FloodGroup, Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
+		insert(t, "pinned_arp", "owned", []p4rt.Field{field("sender_address", other)},
+			[]p4rt.Field{field("mac", station)}),
+		insert(t, "pinned_arp", "owned",
+			[]p4rt.Field{field("sender_address", p4rt.AddrValue(netip.MustParseAddr("10.0.0.11")))},
+			[]p4rt.Field{field("mac", station)}),
+		p4rt.Insert(p4rt.MulticastGroup{ID: limits.FloodGroup,
+			Replicas: []p4rt.Replica{{Port: 1, Instance: 7}}}.Entity()),
 		p4rt.Insert(p4rt.MulticastGroup{ID: 9, Replicas: []p4rt.Replica{{Port: 2, Instance: 1}}}.Entity()),
 	)
 	dir := t.TempDir()
@@ -204,12 +214,14 @@ func TestFullTable(t *testing.T) {
 				got = append(got, v.Name+" "+strings.TrimPrefix(v.State.String(), "STATE_")+" "+v.Reason)
 			}
 			const why = "switch leaf1 does not take its rows"
-			want := []string{"www ACTIVE ", "v150 ACTIVE ", "v160 ACTIVE ", "v110 DEGRADED " + why, "v120 DEGRADED " + why}
+			want := []string{"www ACTIVE ", "v150 ACTIVE ", "v160 ACTIVE ", "v110 DEGRADED " + why,
+				"v120 DEGRADED " + why}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("VIPs (-want +got):\n%s", diff)
 			}
 			s := m.Switches[0]
-			if s.State != api.SwitchStatus_STATE_DEGRADED || s.FailedTotal != 2 || s.Failed[0].Code != code.String() || s.Failed[0].Message != "table vip is full" {
+			if s.State != api.SwitchStatus_STATE_DEGRADED || s.FailedTotal != 2 || s.Failed[0].Code != code.String() ||
+				s.Failed[0].Message != "table vip is full" {
 				t.Errorf("switch: %v", s)
 			}
 			degraded := d.wait("the switch is degraded", isState(api.SwitchStatus_STATE_DEGRADED))
@@ -218,7 +230,8 @@ func TestFullTable(t *testing.T) {
 			}
 			// What is wanted meanwhile is not held up.
 			d.verdict("web2", api.Health_HEALTH_DOWN)
-			if r := d.wait("web2's slots have moved", reprogrammed("verdict on web/web2")).GetReprogrammed(); r.Writes != 85 {
+			if r := d.wait("web2's slots have moved",
+				reprogrammed("verdict on web/web2")).GetReprogrammed(); r.Writes != 85 {
 				t.Errorf("%d writes for web2's death, want 85", r.Writes)
 			}
 			tg.refuseNothing()
@@ -350,7 +363,8 @@ func TestDrainIsAnsweredWhenItIsWritten(t *testing.T) {
 		return m.Backend
 	}
 	b := set(api.Admin_ADMIN_DRAIN)
-	if diff := cmp.Diff([]string{"being written to switch leaf1"}, b.Unwritten); diff != "" || b.Drained || b.Slots != 0 {
+	if diff := cmp.Diff([]string{"being written to switch leaf1"}, b.Unwritten); diff != "" || b.Drained ||
+		b.Slots != 0 {
 		t.Errorf("while nothing is written: %v (-want +got):\n%s", b, diff)
 	}
 	close(release)
@@ -359,10 +373,12 @@ func TestDrainIsAnsweredWhenItIsWritten(t *testing.T) {
 		t.Errorf("answered before it was written: %v\n%s", b, tg.dump("slot"))
 	}
 	d.wait("web2 is drained", func(e *api.Event) bool {
-		return e.GetDrainDone() != nil && e.Text == "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for drain_idle"
+		return e.GetDrainDone() != nil && e.Text == "web/web2 is drained: no slot leads there any more, and no open "+
+			"connection sent a packet for drain_idle"
 	})
 	d.quiet()
-	if b := set(api.Admin_ADMIN_DRAIN); !b.Drained || b.DrainIdle.AsDuration() != 500*time.Millisecond || b.DrainForced != 0 {
+	if b := set(api.Admin_ADMIN_DRAIN); !b.Drained || b.DrainIdle.AsDuration() != 500*time.Millisecond ||
+		b.DrainForced != 0 {
 		t.Errorf("drained: %v", b)
 	}
 	// A switch that refuses it says so too.
@@ -428,8 +444,10 @@ func TestLearning(t *testing.T) {
 	tg.End(1).Inject(from(a))
 	tg.End(2).Inject(from(packet.MAC{2, 0x53, 0x4c, 0, 0, 1})) // nobody is learned as the VIP
 	tg.End(2).Inject(from(b))
-	tg.until("both are learned", "station", "station{mac=02:00:00:00:00:0a} -> known(port=1)\nstation{mac=02:00:00:00:00:0b} -> known(port=2)\n")
-	tg.until("both are reachable", "l2", "l2{mac=02:00:00:00:00:0a} -> forward(port=1)\nl2{mac=02:00:00:00:00:0b} -> forward(port=2)\n")
+	tg.until("both are learned", "station",
+		"station{mac=02:00:00:00:00:0a} -> known(port=1)\nstation{mac=02:00:00:00:00:0b} -> known(port=2)\n")
+	tg.until("both are reachable", "l2",
+		"l2{mac=02:00:00:00:00:0a} -> forward(port=1)\nl2{mac=02:00:00:00:00:0b} -> forward(port=2)\n")
 	d.until("the status has both", func(m *api.GetStatusResponse) bool {
 		tg.End(1).Inject(from(a)) // they go on speaking, however slow the machine is
 		tg.End(2).Inject(from(b))
@@ -470,7 +488,8 @@ func TestARPClaims(t *testing.T) {
 	claim := func() { tg.End(3).Inject(packet.NewARPReply(server, vip, client, netip.MustParseAddr("10.0.0.1"))) }
 	claim()
 	e := d.wait("the claim is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
-	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 3 of leaf1: dropped, 1 so far"
+	want := "02:00:00:00:00:12 (web/web2: it must not answer ARP for the VIP) claims VIP 10.0.0.100 on port 3 of " +
+		"leaf1: dropped, 1 so far"
 	if e.Text != want {
 		t.Errorf("got event %q, want %q", e.Text, want)
 	}
@@ -481,7 +500,8 @@ func TestARPClaims(t *testing.T) {
 		m := d.status()
 		if len(m.ArpClaims) == 1 && m.ArpClaims[0].Count == 3 {
 			c := m.ArpClaims[0]
-			if c.Switch != "leaf1" || c.VipAddress != "10.0.0.100" || c.Port != 3 || c.Mac != server.String() || c.Backend != "web/web2" {
+			if c.Switch != "leaf1" || c.VipAddress != "10.0.0.100" || c.Port != 3 || c.Mac != server.String() ||
+				c.Backend != "web/web2" {
 				t.Errorf("claim: %v", c)
 			}
 			if n := m.Switches[0].Tallies["drop_arp_claim"].GetPackets(); n != 3 {
@@ -502,7 +522,8 @@ func TestDisownedRequests(t *testing.T) {
 	vip, server := netip.MustParseAddr("10.0.0.100"), packet.MAC{2, 0, 0, 0, 0, 0x12}
 	tg.End(3).Inject(packet.NewARPRequest(server, vip, netip.MustParseAddr("10.0.0.1")))
 	e := d.wait("it is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
-	want := "02:00:00:00:00:12 (web/web2: arp_announce=2 is missing there) asks for its neighbours as VIP 10.0.0.100 on port 3 of leaf1: asked without it, 1 so far"
+	want := "02:00:00:00:00:12 (web/web2: arp_announce=2 is missing there) asks for its neighbours as VIP 10.0.0.100 " +
+		"on port 3 of leaf1: asked without it, 1 so far"
 	if e.Text != want {
 		t.Errorf("got event %q, want %q", e.Text, want)
 	}
@@ -511,7 +532,8 @@ func TestDisownedRequests(t *testing.T) {
 	if s.Mended["arp_disowned"].GetPackets() != 1 || len(s.Tallies) != 0 {
 		t.Errorf("mended %v, tallies %v", s.Mended, s.Tallies)
 	}
-	if len(m.ArpClaims) != 1 || !m.ArpClaims[0].Disowned || m.ArpClaims[0].Port != 3 || m.ArpClaims[0].Backend != "web/web2" {
+	if len(m.ArpClaims) != 1 || !m.ArpClaims[0].Disowned || m.ArpClaims[0].Port != 3 ||
+		m.ArpClaims[0].Backend != "web/web2" {
 		t.Errorf("claims: %v", m.ArpClaims)
 	}
 }
@@ -521,11 +543,13 @@ func TestWrongPortShows(t *testing.T) {
 	tg, d, _ := setup(t)
 	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11} // at port 2, says the intent
 	tg.End(1).Inject(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
-	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says 2, or a host there pretends"
+	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says " +
+		"2, or a host there pretends"
 	d.until("the contradiction shows", func(m *api.GetStatusResponse) bool {
 		for _, c := range m.Concerns {
 			if c.Text == "backend web/web1: "+want {
-				return len(m.Pools[0].Backends[0].Contradictions) == 1 && len(m.Pools[0].Backends[1].Contradictions) == 0
+				return len(m.Pools[0].Backends[0].Contradictions) == 1 &&
+					len(m.Pools[0].Backends[1].Contradictions) == 0
 			}
 		}
 		return false
@@ -551,7 +575,8 @@ func TestPortsShowInTheStatus(t *testing.T) {
 		{Id: 3, Name: "port3", State: "up"}, {Id: 4, Name: "port4", State: "up"},
 	}
 	since := protocmp.IgnoreFields(new(api.PortStatus), "heard")
-	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform(), since); diff != "" || m.Switches[0].PortsUntold != "" {
+	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform(), since); diff != "" ||
+		m.Switches[0].PortsUntold != "" {
 		t.Errorf("ports: %s (-want +got):\n%s", m.Switches[0].PortsUntold, diff)
 	}
 	if got, want := m.Switches[0].PortsWay, "gNMI, streamed"; got != want {
@@ -559,7 +584,8 @@ func TestPortsShowInTheStatus(t *testing.T) {
 	}
 	found := false
 	for _, c := range m.Concerns {
-		found = found || c.Text == "port 2 of leaf1 is down: the wire is pulled out; behind it: web/web1" && c.Severity == api.Concern_SEVERITY_WARNING
+		found = found || c.Text == "port 2 of leaf1 is down: the wire is pulled out; behind it: web/web1" &&
+			c.Severity == api.Concern_SEVERITY_WARNING
 	}
 	if !found {
 		t.Errorf("concerns: %v", m.Concerns)
@@ -596,7 +622,8 @@ func TestPortsByName(t *testing.T) {
 	tg := newTarget(t)
 	tg.start()
 	numbers := intent(tg.Target())
-	names := strings.NewReplacer("ports: [1, 2, 3, 4]", "ports: [1, port2, 3, port4]", "switch_port: 2", "switch_port: port2",
+	names := strings.NewReplacer("ports: [1, 2, 3, 4]", "ports: [1, port2, 3, port4]", "switch_port: 2",
+		"switch_port: port2",
 		"switch_port: 4", "switch_port: {leaf1: port4}").Replace(numbers)
 	dir := t.TempDir()
 	d := startController(t, options{dir: dir, file: writeFile(t, dir, names)})
@@ -624,11 +651,13 @@ func TestPortsByName(t *testing.T) {
 		t.Errorf("%d updates for another spelling, want none", n)
 	}
 
-	if _, err := d.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: strings.NewReplacer("port4]", "eth4]", "port4}", "eth4}").Replace(names)}); err != nil {
+	if _, err := d.ApplyIntent(t.Context(),
+		&api.ApplyIntentRequest{Yaml: strings.NewReplacer("port4]", "eth4]", "port4}",
+			"eth4}").Replace(names)}); err != nil {
 		t.Fatal(err)
 	}
-	const want = "switch leaf1 does not tell of a port eth4, which the configuration names: nothing is flooded to it, " +
-		"and who is behind it is not pinned there; there are port1, port2, port3, port4"
+	const want = "switch leaf1 does not tell of a port eth4, which the configuration names: nothing is flooded to " +
+		"it, and who is behind it is not pinned there; there are port1, port2, port3, port4"
 	d.until("it is said", func(m *api.GetStatusResponse) bool {
 		return slices.ContainsFunc(m.Concerns, func(c *api.Concern) bool { return c.Text == want })
 	})

@@ -42,11 +42,15 @@ func TestSwitchOverTLS(t *testing.T) {
 		want          string // in the switch's error; "": it is synced
 	}{
 		{"a controller", l.Address(), lab.Caller(t, "ctl", rpc.Controller), false, ""},
-		{"a viewer", l.Address(), lab.Caller(t, "guest", rpc.Viewer), false, `the certificate of "guest" has the role viewer and this needs controller`},
-		{"another authority", l.Address(), other.Caller(t, "ctl", rpc.Controller), false, ` is not trusted: its certificate is of the authority "lab"`},
+		{"a viewer", l.Address(), lab.Caller(t, "guest", rpc.Viewer), false,
+			`the certificate of "guest" has the role viewer and this needs controller`},
+		{"another authority", l.Address(), other.Caller(t, "ctl", rpc.Controller), false,
+			` is not trusted: its certificate is of the authority "lab"`},
 		{"no files", l.Address(), nil, false, needs},
-		{"plain text beyond this machine", "192.0.2.1:9559", nil, false, `address "192.0.2.1:9559": plain text stays on this machine: ` +
-			"must be https://host:port, a unix socket or a loopback address; for a switch without TLS the controller's --insecure-plaintext allows it"},
+		{"plain text beyond this machine", "192.0.2.1:9559", nil, false,
+			`address "192.0.2.1:9559": plain text stays on this machine: ` +
+				"must be https://host:port, a unix socket or a loopback address; for a switch without TLS the " +
+				"controller's --insecure-plaintext allows it"},
 		{"plain text that is allowed, where nobody is", "0.0.0.0:1", nil, true, "connection refused"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -61,7 +65,9 @@ func TestSwitchOverTLS(t *testing.T) {
 				})
 				return
 			}
-			d.until(test.want, func(s *api.GetStatusResponse) bool { return strings.Contains(s.Switches[0].Error, test.want) })
+			d.until(test.want, func(s *api.GetStatusResponse) bool {
+				return strings.Contains(s.Switches[0].Error, test.want)
+			})
 		})
 	}
 }

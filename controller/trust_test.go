@@ -22,7 +22,8 @@ import (
 func wide(n int) string {
 	var more strings.Builder
 	for i := 3; i <= n; i++ {
-		fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n", i, i, i)
+		fmt.Fprintf(&more, "      - {name: web%d, address: 10.0.0.1%d, mac: \"02:00:00:00:00:1%d\", switch_port: 3}\n",
+			i, i, i)
 	}
 	return strings.Replace(testIntent, "vips:", more.String()+"vips:", 1)
 }
@@ -64,7 +65,8 @@ func TestGraceEnds(t *testing.T) {
 		}
 		past := l.events.past()
 		past = past[len(past)-1:]
-		const text = "web: the grace of 16 slots is over, 6s: connections that were still open to backends that are down go to others " +
+		const text = "web: the grace of 16 slots is over, 6s: connections that were still open to backends that are " +
+			"down go to others " +
 			"and break; 0 slots still have old connections"
 		if len(past) != 1 || past[0].Text != text {
 			t.Errorf("got %v, want %q", past, text)
@@ -156,8 +158,8 @@ func TestFloorIsOver(t *testing.T) {
 	})
 }
 
-// Who was drained by the configuration is called down with all others when healthd loses its network: no sign that it is
-// dead. One that the operator took out because it was down is given up, though the others are held.
+// Who was drained by the configuration is called down with all others when healthd loses its network: no sign that it
+// is dead. One that the operator took out because it was down is given up, though the others are held.
 func TestFloorOfWhoWasTakenOut(t *testing.T) {
 	disabled := func(text string) string {
 		return strings.Replace(text, "switch_port: 2}", "switch_port: 2, enabled: false}", 1)
@@ -233,7 +235,8 @@ func TestFailingDrains(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
 		b := l.web().Backends[1]
-		if b.Health != api.Health_HEALTH_FAILING || b.Slots != 0 || b.MovingOut != 21 || b.GraceSlots != 0 || oldPaths(l.slots()) != 21 {
+		if b.Health != api.Health_HEALTH_FAILING || b.Slots != 0 || b.MovingOut != 21 || b.GraceSlots != 0 ||
+			oldPaths(l.slots()) != 21 {
 			t.Errorf("web2 fails: %v", b)
 		}
 	})
@@ -250,14 +253,16 @@ func TestHealthdsThatDiffer(t *testing.T) {
 			t.Helper()
 			var list []*api.Verdict
 			for _, b := range []string{"web1", "web2", "web3"} {
-				v := api.Verdict{Pool: "web", Backend: b, Health: api.Health_HEALTH_UP, DetectedAt: timestamppb.New(detected)}
+				v := api.Verdict{Pool: "web", Backend: b, Health: api.Health_HEALTH_UP,
+					DetectedAt: timestamppb.New(detected)}
 				if b == "web2" {
 					v.Health = h
 				}
 				list = append(list, &v)
 			}
 			l.in(func() {
-				_, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true, Verdicts: list})
+				_, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true,
+					Verdicts: list})
 				if err != nil {
 					t.Error(err)
 				}
@@ -275,8 +280,10 @@ func TestHealthdsThatDiffer(t *testing.T) {
 		}
 		synctest.Wait()
 		b := l.web().Backends[1]
-		want := "healthd h2 calls it down and healthd h1 up: new connections go elsewhere and open ones stay; is there a way to it from both hosts?"
-		if b.Slots != 0 || b.GraceSlots != 21 || b.GraceUntil != nil || !slices.Equal(b.Contradictions, []string{want}) {
+		want := "healthd h2 calls it down and healthd h1 up: new connections go elsewhere and open ones stay; is " +
+			"there a way to it from both hosts?"
+		if b.Slots != 0 || b.GraceSlots != 21 || b.GraceUntil != nil ||
+			!slices.Equal(b.Contradictions, []string{want}) {
 			t.Errorf("h1 finds web2 up: %v", b)
 		}
 		for range 14 { // h1 is gone: 30 s, and what is left of a fall 30 s more
@@ -319,7 +326,8 @@ func TestAuthors(t *testing.T) {
 		}
 		want := func(what, backend, who string, h api.Health, stale bool, doubt string) {
 			t.Helper()
-			if b := of(backend); b.Health != h || b.Healthd != who || b.HealthStale != stale || b.UncheckedReason != doubt {
+			if b := of(backend); b.Health != h || b.Healthd != who || b.HealthStale != stale ||
+				b.UncheckedReason != doubt {
 				t.Errorf("%s: %v", what, b)
 			}
 		}
@@ -422,7 +430,8 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 				time.Sleep(30 * time.Second)
 			}},
 		{"a switch is the suspect", func(l limited) { time.Sleep(time.Second); l.lose("leaf1") },
-			"switch leaf1 is away, and the checks may go through it: what they say does not count yet", false, func(l limited) {
+			"switch leaf1 is away, and the checks may go through it: what they say does not count yet", false,
+			func(l limited) {
 				l.connect("leaf1")
 				time.Sleep(settled)
 			}},
@@ -438,7 +447,8 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 					l.verdict("web1", api.Health_HEALTH_UP)
 					l.connect("leaf1")
 					l.in(func() {
-						l.put(core.Idle{Switch: "leaf1", Slots: l.core.Stored().Plan.Pools["web"].Moving(l.core.Stored().Plan.NextEpoch - 1)[1:]})
+						l.put(core.Idle{Switch: "leaf1",
+							Slots: l.core.Stored().Plan.Pools["web"].Moving(l.core.Stored().Plan.NextEpoch - 1)[1:]})
 					})
 					l.connect("leaf1")
 				}
@@ -454,7 +464,8 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 				}
 				b := l.web().Backends[0]
 				end := time.Now().Add(6 * time.Second)
-				if n := waiting(); n != 9 || b.Waiting != 9 || b.WaitingReason != why || !b.GraceUntil.AsTime().Equal(end) {
+				if n := waiting(); n != 9 || b.Waiting != 9 || b.WaitingReason != why ||
+					!b.GraceUntil.AsTime().Equal(end) {
 					t.Errorf("%d slots wait, web1: %v", n, b)
 				}
 				tt.happens(l)
@@ -511,7 +522,8 @@ func TestSuspicionIsBounded(t *testing.T) {
 func TestTwoOfOneNameAreTold(t *testing.T) {
 	in := concerned{shared: []string{"h1"}}
 	got := concerns(&api.GetStatusResponse{}, in)
-	want := "two healthds report by the name h1, and each voids what the other says: give one of them another with --name"
+	want := "two healthds report by the name h1, and each voids what the other says: give one of them another with " +
+		"--name"
 	if len(got) != 1 || got[0].Text != want {
 		t.Errorf("concerns are %v, want %s", got, want)
 	}
@@ -523,17 +535,19 @@ func TestHealthdsAreLogged(t *testing.T) {
 		var log strings.Builder
 		l := newLimited(t, wide(3), core.Stored{})
 		l.in(func() {
-			l.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-				if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-					return slog.Attr{}
-				}
-				return a
-			}}))
+			l.log = slog.New(slog.NewTextHandler(&log,
+				&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+					if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+						return slog.Attr{}
+					}
+					return a
+				}}))
 		})
 		report := func(names ...string) {
 			l.in(func() {
 				for _, name := range names {
-					if _, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true}); err != nil {
+					if _, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: name, Session: "1",
+						Full: true}); err != nil {
 						t.Error(err)
 					}
 				}

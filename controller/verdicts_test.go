@@ -16,7 +16,8 @@ import (
 )
 
 func detected(backend string, h api.Health, at time.Time) []*api.Verdict {
-	return []*api.Verdict{{Pool: "web", Backend: backend, Health: h, Since: timestamppb.New(at), DetectedAt: timestamppb.New(at)}}
+	return []*api.Verdict{{Pool: "web", Backend: backend, Health: h, Since: timestamppb.New(at),
+		DetectedAt: timestamppb.New(at)}}
 }
 
 // The verdict that was detected last stands, in whatever order they come.
@@ -50,17 +51,20 @@ func TestOutdatedVerdicts(t *testing.T) {
 		}
 		for _, s := range steps {
 			log.Reset()
-			if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", s.health, s.at)}); err != nil {
+			if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", s.health,
+				s.at)}); err != nil {
 				t.Fatal(err)
 			}
 			v := l.core.Stored().Verdicts[key]
 			if v.Health != s.want || !v.DetectedAt.Equal(s.wantAt) {
-				t.Errorf("%s: %s at %v, want %s at %v", s.name, v.Health.String(), v.DetectedAt, s.want.String(), s.wantAt)
+				t.Errorf("%s: %s at %v, want %s at %v", s.name, v.Health.String(), v.DetectedAt, s.want.String(),
+					s.wantAt)
 			}
 			if v.Since.After(time.Now()) {
 				t.Errorf("%s: since %v, which is to come", s.name, v.Since)
 			}
-			if told := strings.Contains(log.String(), "a verdict is older than the one that stands"); told != s.ignored {
+			if told := strings.Contains(log.String(),
+				"a verdict is older than the one that stands"); told != s.ignored {
 				t.Errorf("%s: log %q", s.name, log.String())
 			}
 		}
@@ -68,7 +72,8 @@ func TestOutdatedVerdicts(t *testing.T) {
 		v := l.core.Stored().Verdicts[key]
 		v.DetectedAt = at(3600)
 		l.core.Stored().Verdicts[key] = v
-		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", up, at(60))}); err != nil || l.core.Stored().Verdicts[key].Health != plan.Up {
+		if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web2", up, at(60))}); err != nil ||
+			l.core.Stored().Verdicts[key].Health != plan.Up {
 			t.Errorf("after the clock was set back: %v, %+v", err, l.core.Stored().Verdicts[key])
 		}
 	})
@@ -105,8 +110,10 @@ func TestWithdrawnVerdict(t *testing.T) {
 		l.connect("leaf1")
 		say := func(by string, h api.Health, at time.Time) {
 			l.in(func() {
-				m := &api.Verdict{Pool: "web", Backend: "web2", Health: h, Since: timestamppb.New(at), DetectedAt: timestamppb.New(at)}
-				if _, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: by, Session: "1", Full: true, Verdicts: []*api.Verdict{m}}); err != nil {
+				m := &api.Verdict{Pool: "web", Backend: "web2", Health: h, Since: timestamppb.New(at),
+					DetectedAt: timestamppb.New(at)}
+				if _, err := l.verdicts(&api.ReportVerdictsRequest{Healthd: by, Session: "1", Full: true,
+					Verdicts: []*api.Verdict{m}}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -121,7 +128,8 @@ func TestWithdrawnVerdict(t *testing.T) {
 			say("b", api.Health_HEALTH_UNCHECKED, time.Now())
 			say("a", api.Health_HEALTH_UP, start)
 		}
-		if v := l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Up || v.Author != "a" {
+		if v := l.core.Stored().Verdicts[plan.BackendKey{Pool: "web", Backend: "web2"}]; v.Health != plan.Up ||
+			v.Author != "a" {
 			t.Errorf("%s by %q, want up by a", v.Health.String(), v.Author)
 		}
 		if b := l.web().Backends[1]; b.UncheckedReason != "" {

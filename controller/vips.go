@@ -113,9 +113,11 @@ func (l *loop) tellVIPs() {
 
 func (l *loop) vipMessage(v core.VIP) *api.VIP {
 	return &api.VIP{
-		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(), Port: uint32(v.Config.Port),
+		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(),
+		Port: uint32(v.Config.Port),
 		Tags: v.Config.Tags, State: vipStateMessage(v.State), Reason: v.Reason, Load: l.vipLoad(v), Unseen: v.Unseen,
-		LiveBackends: v.Live.Backends, TotalBackends: v.Live.Total, LiveWeight: v.Live.Weight, TotalWeight: v.Live.Weights,
+		LiveBackends: v.Live.Backends, TotalBackends: v.Live.Total, LiveWeight: v.Live.Weight,
+		TotalWeight: v.Live.Weights,
 	}
 }
 
@@ -141,7 +143,9 @@ func (l *loop) measured() bool {
 }
 
 // WatchVIPs sends the latest states. A slow reader holds up nobody and misses states in between.
-func (s *service) WatchVIPs(ctx context.Context, _ *api.WatchVIPsRequest, stream *connect.ServerStream[api.VIPs]) error {
+func (s *service) WatchVIPs(ctx context.Context, _ *api.WatchVIPsRequest,
+	stream *connect.ServerStream[api.VIPs],
+) error {
 	beat := time.NewTimer(vipsBeat)
 	defer beat.Stop()
 	for {

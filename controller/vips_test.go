@@ -51,7 +51,8 @@ func told(l *loop) string {
 	var b strings.Builder
 	for _, v := range states.message.Vips {
 		state := strings.ToLower(strings.TrimPrefix(v.State.String(), "STATE_"))
-		fmt.Fprintf(&b, "%s %s %d/%d %d/%d load %d", v.Name, state, v.LiveBackends, v.TotalBackends, v.LiveWeight, v.TotalWeight, v.Load)
+		fmt.Fprintf(&b, "%s %s %d/%d %d/%d load %d", v.Name, state, v.LiveBackends, v.TotalBackends, v.LiveWeight,
+			v.TotalWeight, v.Load)
 		if v.Unseen {
 			b.WriteString(" unseen")
 		}
@@ -131,7 +132,8 @@ tls active 3/3 400/400 load 0
 db active 1/1 100/100 load 0
 off disabled 3/3 400/400 load 255
 `},
-		{"half the weight dies", func() { judge("web", "web1", api.Health_HEALTH_DOWN) }, `www active 2/3 200/400 load 127
+		{"half the weight dies", func() { judge("web", "web1", api.Health_HEALTH_DOWN) },
+			`www active 2/3 200/400 load 127
 tls active 2/3 200/400 load 127
 db active 1/1 100/100 load 0
 off disabled 2/3 200/400 load 255
@@ -156,22 +158,26 @@ tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
 `},
-		{"the only one in sight does not take one", func() { l.switchIs(t, "leaf1", device.Degraded, www) }, `www degraded 3/3 400/400 load 255 unseen: switch leaf1 does not take its rows
+		{"the only one in sight does not take one", func() { l.switchIs(t, "leaf1", device.Degraded, www) },
+			`www degraded 3/3 400/400 load 255 unseen: switch leaf1 does not take its rows
 tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
 `},
-		{"another one does", func() { l.switchIs(t, "leaf2", device.Synced) }, `www degraded 3/3 400/400 load 0: switch leaf1 does not take its rows
+		{"another one does", func() { l.switchIs(t, "leaf2", device.Synced) },
+			`www degraded 3/3 400/400 load 0: switch leaf1 does not take its rows
 tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
 `},
-		{"and goes out of sight", func() { l.switchIs(t, "leaf2", device.Disconnected) }, `www degraded 3/3 400/400 load 255 unseen: switch leaf1 does not take its rows
+		{"and goes out of sight", func() { l.switchIs(t, "leaf2", device.Disconnected) },
+			`www degraded 3/3 400/400 load 255 unseen: switch leaf1 does not take its rows
 tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
 `},
-		{"and comes back without its rows", func() { l.switchIs(t, "leaf2", device.Reconciling, www) }, `www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows; and 1 more
+		{"and comes back without its rows", func() { l.switchIs(t, "leaf2", device.Reconciling, www) },
+			`www degraded 3/3 400/400 load 255: switch leaf1 does not take its rows; and 1 more
 tls active 3/3 400/400 load 64
 db no_backend 0/1 0/100 load 255: no backend of the pool may receive traffic
 off disabled 3/3 400/400 load 255
@@ -205,7 +211,8 @@ off disabled 2/3 300/400 load 255
 		for i, v := range l.statusMessage().Vips {
 			states, _ := l.vips.get()
 			if got := states.message.Vips[i]; got.State != v.State || got.Reason != v.Reason {
-				t.Errorf("%s: %s is %v (%s), the status says %v (%s)", step.name, v.Name, got.State, got.Reason, v.State, v.Reason)
+				t.Errorf("%s: %s is %v (%s), the status says %v (%s)", step.name, v.Name, got.State, got.Reason,
+					v.State, v.Reason)
 			}
 		}
 	}
@@ -240,25 +247,35 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 		www   string
 		tls   string // the same unless given
 	}{
-		{"connected, and not read back", device.Reconciling, nil, "unprogrammed 2/3 300/400 load 255 unseen: switch leaf1 is being read back", ""},
-		{"read back: it is empty", device.Reconciling, map[rows.VIPKey]rows.Lack{www: {Row: "vip", Dead: true}, tls: {Row: "vip", Dead: true}},
+		{"connected, and not read back", device.Reconciling, nil,
+			"unprogrammed 2/3 300/400 load 255 unseen: switch leaf1 is being read back", ""},
+		{"read back: it is empty", device.Reconciling, map[rows.VIPKey]rows.Lack{www: {Row: "vip", Dead: true},
+			tls: {Row: "vip", Dead: true}},
 			"degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet", ""},
 		{"read back: it holds the vip row alone", device.Reconciling, pool(rows.Astray{Slots: 64, New: to{0: 64}}),
 			"degraded 2/3 300/400 load 255 unseen: its rows are not on switch leaf1 yet", ""},
-		{"read back: it holds what was decided before", device.Reconciling, pool(rows.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
+		{"read back: it holds what was decided before", device.Reconciling,
+			pool(rows.Astray{Slots: 64, New: to{2: 16}}), ok, ""},
 		{"all is written", device.Synced, l.allHeld(), ok, ""},
 		{"slots of the dead one are refused", device.Degraded, pool(rows.Astray{Slots: 64, New: to{2: 16}}),
-			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to web/web2, which is not up", ""},
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots " +
+				"go to web/web2, which is not up", ""},
 		{"slots of another are", device.Degraded, pool(rows.Astray{Slots: 64, New: to{3: 5}}),
-			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to web/web3", ""},
+			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: new flows of 5 of 64 slots go to " +
+				"web/web3", ""},
 		{"a backend's row is", device.Degraded, pool(rows.Astray{Slots: 64, New: to{0: 16}, Old: 3}),
-			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go nowhere, open flows of 3 of 64 slots may break", ""},
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots " +
+				"go nowhere, open flows of 3 of 64 slots may break", ""},
 		{"slots of one that was removed are", device.Degraded, pool(rows.Astray{Slots: 64, New: to{99: 16}}),
-			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots go to a backend that was removed", ""},
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows: new flows of 16 of 64 slots " +
+				"go to a backend that was removed", ""},
 		{"old paths are", device.Degraded, pool(rows.Astray{Slots: 64, New: to{}, Old: 3}),
-			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: open flows of 3 of 64 slots may break", ""},
-		{"its ARP guard is", device.Degraded, row(rows.Lack{Row: "arp_guard"}), "degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},
-		{"its ARP responder is", device.Degraded, row(rows.Lack{Row: "arp_responder", Dead: true}), "degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows", ok},
+			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: open flows of 3 of 64 slots may break",
+			""},
+		{"its ARP guard is", device.Degraded, row(rows.Lack{Row: "arp_guard"}),
+			"degraded 2/3 300/400 load 64: switch leaf1 does not take its rows: arp_guard", ok},
+		{"its ARP responder is", device.Degraded, row(rows.Lack{Row: "arp_responder", Dead: true}),
+			"degraded 2/3 300/400 load 255 unseen: switch leaf1 does not take its rows", ok},
 		{"somebody else's rows are", device.Degraded, l.allHeld(), ok, ""},
 	} {
 		l.switchLacks(t, "leaf1", step.state, step.lacks)
@@ -290,10 +307,12 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 	// What a refused row leads to may die later.
 	l.switchLacks(t, "leaf1", device.Degraded, pool(rows.Astray{Slots: 64, New: to{3: 5}}))
 	told(l)
-	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web3", api.Health_HEALTH_DOWN, time.Now())}); err != nil {
+	if _, err := l.verdicts(&api.ReportVerdictsRequest{Verdicts: detected("web3", api.Health_HEALTH_DOWN,
+		time.Now())}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Split(told(l), "\n")[0], "which is not up"; !strings.Contains(got, want) || !strings.Contains(got, "load 255") {
+	if got, want := strings.Split(told(l), "\n")[0], "which is not up"; !strings.Contains(got, want) ||
+		!strings.Contains(got, "load 255") {
 		t.Errorf("got %s, want load 255 and %s", got, want)
 	}
 }

@@ -28,8 +28,10 @@ func TestImports(t *testing.T) {
 		{"internal", "healthd", "the ground floor knows no role"},
 		{"internal", "gslb", "the ground floor knows no role"},
 		{"internal", "p4", "the ground floor knows no role"},
-		{"internal/rpc", "google.golang.org/grpc", "who speaks gRPC brings it; the ground floor speaks Connect, but for gNMI"},
-		{"internal/task", "google.golang.org/grpc", "who speaks gRPC brings it; the ground floor speaks Connect, but for gNMI"},
+		{"internal/rpc", "google.golang.org/grpc", "who speaks gRPC brings it; the ground floor speaks Connect, but " +
+			"for gNMI"},
+		{"internal/task", "google.golang.org/grpc", "who speaks gRPC brings it; the ground floor speaks Connect, but " +
+			"for gNMI"},
 		{"internal/loadreport", "google.golang.org/grpc", "load reports are datagrams"},
 		{"internal/strict", "google.golang.org/grpc", "configurations are values"},
 		{"internal/rpc/endpoint", "net/http", "configurations read addresses, and are pure"},
@@ -56,7 +58,8 @@ func TestImports(t *testing.T) {
 		{"controller/plan", "net/http", "the plan is a pure function"},
 		{"controller/core", "net/http", "the core decides; the daemon speaks"},
 		{"controller/core", "google.golang.org/grpc", "the core decides; the daemon speaks"},
-		{"controller/core", "google.golang.org/protobuf", "what the core tells are values; the daemon makes messages of them"},
+		{"controller/core", "google.golang.org/protobuf",
+			"what the core tells are values; the daemon makes messages of them"},
 		{"controller/core", "go.etcd.io/etcd", "a save is an effect"},
 		{"controller/core", "controller/store", "a save is an effect"},
 		{"controller/core", "controller/device", "what a switch is told is an effect"},
@@ -82,11 +85,13 @@ func TestImports(t *testing.T) {
 		{"cmd", "github.com/openconfig/gnmi/client", "it is a client of others, for tests"},
 		{"cmd", "github.com/openconfig/goyang", "who serves a tree has a schema; only tests read YANG"},
 		{"cmd", "bmv2-tests/lab/namespaces", "the binary makes no namespaces: only tests do"},
-		{"p4/softswitch/engine", "google.golang.org/grpc", "the engine runs packets; the server in front of it speaks P4Runtime"},
+		{"p4/softswitch/engine", "google.golang.org/grpc",
+			"the engine runs packets; the server in front of it speaks P4Runtime"},
 		{"p4/softswitch/server", "gvisor.dev/gvisor", "hosts are the business of who attaches them"},
 	}
 	// Tests may reach further: they bring real neighbours.
-	out, err := exec.Command("go", "list", "-deps", "-f", `{{if .Module}}{{.ImportPath}} {{join .Deps " "}}{{end}}`, "../...").Output()
+	out, err := exec.Command("go", "list", "-deps", "-f", `{{if .Module}}{{.ImportPath}} {{join .Deps " "}}{{end}}`,
+		"../...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +122,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestCoreIsPure holds that the core gets the time and waits for nobody: it imports nothing that could, starts nothing and
-// asks no clock.
+// TestCoreIsPure holds that the core gets the time and waits for nobody: it imports nothing that could, starts nothing
+// and asks no clock.
 func TestCoreIsPure(t *testing.T) {
 	const dir = "../controller/core"
 	files := token.NewFileSet()
@@ -185,7 +190,8 @@ func TestFeatures(t *testing.T) {
 		rows++
 		proof := strings.TrimSpace(cells[1])
 		proofs := quoted.FindAllStringSubmatch(proof, -1)
-		if len(proofs) == 0 && !strings.HasPrefix(proof, "open") && !strings.HasPrefix(proof, "n/a") && proof != "the same limit, said in the README" {
+		if len(proofs) == 0 && !strings.HasPrefix(proof, "open") && !strings.HasPrefix(proof, "n/a") &&
+			proof != "the same limit, said in the README" {
 			t.Errorf("%s: %q names no proof and is neither open nor n/a", strings.TrimSpace(cells[0]), proof)
 		}
 		for _, p := range proofs {
@@ -198,7 +204,8 @@ func TestFeatures(t *testing.T) {
 				if _, err := os.Stat(file); err != nil {
 					t.Errorf("%s: %v", strings.TrimSpace(cells[0]), err)
 				}
-			case strings.HasPrefix(name, "Test") || strings.HasPrefix(name, "Fuzz") || strings.HasPrefix(name, "Benchmark"):
+			case strings.HasPrefix(name, "Test") || strings.HasPrefix(name, "Fuzz") ||
+				strings.HasPrefix(name, "Benchmark"):
 				if !names[name] {
 					t.Errorf("%s: there is no %s", strings.TrimSpace(cells[0]), name)
 				}
@@ -215,7 +222,8 @@ func TestFeatures(t *testing.T) {
 					t.Errorf("%s: %s: %v", strings.TrimSpace(cells[0]), name, err)
 				}
 			default:
-				t.Errorf("%s: %q is no scenario, test, make target, go test or sluice command", strings.TrimSpace(cells[0]), name)
+				t.Errorf("%s: %q is no scenario, test, make target, go test or sluice command",
+					strings.TrimSpace(cells[0]), name)
 			}
 		}
 	}
@@ -246,7 +254,8 @@ func checkGoTest(args []string, names map[string]bool) error {
 	return nil
 }
 
-// checkCommand checks that sluice has the command, which ends with the first word that is none of a group's, and its flags.
+// checkCommand checks that sluice has the command, which ends with the first word that is none of a group's, and its
+// flags.
 func checkCommand(help func(...string) (string, error), args []string) error {
 	text, err := help()
 	command := 0
@@ -293,12 +302,14 @@ func TestFindsMissingProofs(t *testing.T) {
 		}
 	}
 	help := buildHelp(t)
-	for _, args := range [][]string{{"config", "check", "FILE"}, {"status", "--json"}, {"table", "dump", "vip"}, {"backend", "drain", "--wait", "web1"}} {
+	for _, args := range [][]string{{"config", "check", "FILE"}, {"status", "--json"}, {"table", "dump", "vip"},
+		{"backend", "drain", "--wait", "web1"}} {
 		if err := checkCommand(help, args); err != nil {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
-	for _, args := range [][]string{{"config", "check", "--none"}, {"state"}, {"backend", "stop", "web1"}, {"status", "--js"}} {
+	for _, args := range [][]string{{"config", "check", "--none"}, {"state"}, {"backend", "stop", "web1"},
+		{"status", "--js"}} {
 		if checkCommand(help, args) == nil {
 			t.Errorf("%v is not refused", args)
 		}

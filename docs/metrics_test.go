@@ -183,7 +183,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(strings.Split(b.String(), "\n"), strings.Split(table, "\n")); diff != "" {
-		t.Errorf("%s differs from the code; run go test ./docs -run TestMetricsAreDocumented -update (-code +page):\n%s", file, diff)
+		t.Errorf(
+			"%s differs from the code; run go test ./docs -run TestMetricsAreDocumented -update (-code +page):\n%s",
+			file, diff)
 	}
 }
 
@@ -206,7 +208,8 @@ func TestAlertsAndDashboards(t *testing.T) {
 	if err != nil || len(dashboards) == 0 {
 		t.Fatalf("%d dashboards, %v", len(dashboards), err)
 	}
-	for _, file := range append(dashboards, "../deploy/prometheus/sluice.rules.yml", "../deploy/prometheus/sluice.test.yml") {
+	for _, file := range append(dashboards, "../deploy/prometheus/sluice.rules.yml",
+		"../deploy/prometheus/sluice.test.yml") {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +260,8 @@ func TestPromtool(t *testing.T) {
 		t.Skip("promtool is not on PATH (Debian's package prometheus has it): the rules are not checked")
 	}
 	for _, args := range [][]string{
-		{"check", "rules", "sluice.rules.yml"}, {"test", "rules", "sluice.test.yml"}, {"check", "config", "prometheus.yml"},
+		{"check", "rules", "sluice.rules.yml"}, {"test", "rules", "sluice.test.yml"},
+		{"check", "config", "prometheus.yml"},
 	} {
 		c := exec.Command(tool, args...)
 		c.Dir = "../deploy/prometheus"

@@ -66,8 +66,9 @@ type observed struct {
 	controller func(dataCenter int, vip string) verdict
 }
 
-// compose decides the state of every answer. It is pure: before is what it returned last, by answer name. It tells since
-// when a state has been so, and stands for an answer that other things are asked about now, until those have a verdict.
+// compose decides the state of every answer. It is pure: before is what it returned last, by answer name. It tells
+// since when a state has been so, and stands for an answer that other things are asked about now, until those have a
+// verdict.
 func compose(c *config.Config, o observed, s suspended, before map[string]answerState, now time.Time) []answerState {
 	all := make([]answerState, len(c.Answers))
 	for i := range c.Answers {
@@ -117,7 +118,8 @@ func probes(c *config.Config, a *config.Answer, o observed) []probeState {
 	var list []probeState
 	for _, k := range a.Keepalives {
 		asks := c.Keepalives[k].Kind != config.Always
-		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Name, asks, asks, o.keepalive(k)})
+		list = append(list, probeState{keepaliveText(&c.Keepalives[k]), c.Keepalives[k].Name, asks, asks,
+			o.keepalive(k)})
 	}
 	if a.ControllerVIP != "" && a.DataCenter != config.None {
 		text := fmt.Sprintf("VIP %s at the controller of %s", a.ControllerVIP, c.DataCenters[a.DataCenter].Name)

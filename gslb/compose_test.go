@@ -48,33 +48,66 @@ func TestComposeAnAnswer(t *testing.T) {
 		reason     string
 		since      time.Time
 	}{
-		{"nothing asked is up", nil, "", false, []verdict{down, down, down}, down, selection.State{Health: selection.Up}, "", t2},
-		{"all pass", keepalives{0, 1}, "", false, []verdict{up, loaded(7), down}, down, selection.State{Health: selection.Up, HasLoad: true, Load: 7}, "", t0},
-		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
-		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
-		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
-		{"one cannot be asked", keepalives{0}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
-		{"one cannot be asked, and another vouches", keepalives{0, 1}, "", false, []verdict{unasked, up, up}, up, selection.State{Health: selection.Up}, "without a say: icmp 192.0.2.1: not asked: operation not permitted", t0},
-		{"one cannot be asked, and another fails", keepalives{0, 1}, "", false, []verdict{unasked, down, up}, up, selection.State{Health: selection.Down}, "web: no answer", t1},
-		{"one cannot be asked, and another is not known yet", keepalives{0, 1}, "", false, []verdict{unasked, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
-		{"that it is always up vouches for nothing that cannot be asked", keepalives{0, 2}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true}, "icmp 192.0.2.1: not asked: operation not permitted", t2},
-		{"one cannot be asked, and the controller vouches", keepalives{0}, "www", false, []verdict{unasked, up, up}, loaded(9), selection.State{Health: selection.Up, HasLoad: true, Load: 9}, "without a say: icmp 192.0.2.1: not asked: operation not permitted", t0},
-		{"one cannot be asked, and the controller does not see it either", keepalives{0}, "www", false, []verdict{unasked, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
-		{"one cannot be asked, and the controller's verdict is to come", keepalives{0}, "www", false, []verdict{unasked, up, up}, unknown, selection.State{}, "VIP www at the controller of fra: no verdict yet", t2},
-		{"one cannot be asked, and the controller says down", keepalives{0}, "www", false, []verdict{unasked, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
-		{"the controller's first word is waited for", keepalives{0}, "www", false, []verdict{up, up, up}, unknown, selection.State{}, "VIP www at the controller of fra: no verdict yet", t2},
-		{"a controller that refuses is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, awaited, selection.State{Health: selection.Up}, "without a say: VIP www at the controller of fra: connection refused", t0},
-		{"a controller that refuses is waited for where nothing else asks", nil, "www", false, []verdict{up, up, up}, awaited, selection.State{}, "VIP www at the controller of fra: connection refused", t2},
-		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
-		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254), selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},
-		{"a lost controller is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Up}, "without a say: VIP www at the controller of fra: no word for 30s", t0},
-		{"a lost controller is down where nothing else asks", nil, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
-		{"that it is always up vouches for nothing", keepalives{2}, "www", false, []verdict{up, up, up}, lost, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
-		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up}, verdict{health: selection.Down, load: 200, unseen: true}, selection.State{Health: selection.Up}, "", t0},
-		{"suspended", keepalives{0}, "", true, []verdict{up, up, up}, up, selection.State{Health: selection.Up, Suspended: true}, "suspended by an operator", t2},
+		{"nothing asked is up", nil, "", false, []verdict{down, down, down}, down,
+			selection.State{Health: selection.Up}, "", t2},
+		{"all pass", keepalives{0, 1}, "", false, []verdict{up, loaded(7), down}, down,
+			selection.State{Health: selection.Up, HasLoad: true, Load: 7}, "", t0},
+		{"one fails", keepalives{0, 1}, "", false, []verdict{up, down, up}, up, selection.State{Health: selection.Down},
+			"web: no answer", t1},
+		{"a failure counts before the others are known", keepalives{0, 1}, "", false, []verdict{unknown, down, up}, up,
+			selection.State{Health: selection.Down}, "web: no answer", t1},
+		{"one is not known yet", keepalives{0, 1}, "", false, []verdict{up, unknown, up}, up, selection.State{},
+			"web (http head 192.0.2.1:80 /ok): no verdict yet", t2},
+		{"one cannot be asked", keepalives{0}, "", false, []verdict{unasked, up, up}, up, selection.State{Unseen: true},
+			"icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and another vouches", keepalives{0, 1}, "", false, []verdict{unasked, up, up}, up,
+			selection.State{Health: selection.Up}, "without a say: icmp 192.0.2.1: not asked: operation not permitted",
+			t0},
+		{"one cannot be asked, and another fails", keepalives{0, 1}, "", false, []verdict{unasked, down, up}, up,
+			selection.State{Health: selection.Down}, "web: no answer", t1},
+		{"one cannot be asked, and another is not known yet", keepalives{0, 1}, "", false,
+			[]verdict{unasked, unknown, up}, up, selection.State{}, "web (http head 192.0.2.1:80 /ok): no verdict yet",
+			t2},
+		{"that it is always up vouches for nothing that cannot be asked", keepalives{0, 2}, "", false,
+			[]verdict{unasked, up, up}, up, selection.State{Unseen: true},
+			"icmp 192.0.2.1: not asked: operation not permitted", t2},
+		{"one cannot be asked, and the controller vouches", keepalives{0}, "www", false, []verdict{unasked, up, up},
+			loaded(9), selection.State{Health: selection.Up, HasLoad: true, Load: 9},
+			"without a say: icmp 192.0.2.1: not asked: operation not permitted", t0},
+		{"one cannot be asked, and the controller does not see it either", keepalives{0}, "www", false,
+			[]verdict{unasked, up, up}, lost, selection.State{Health: selection.Down},
+			"VIP www at the controller of fra: no word for 30s", t1},
+		{"one cannot be asked, and the controller's verdict is to come", keepalives{0}, "www", false,
+			[]verdict{unasked, up, up}, unknown, selection.State{}, "VIP www at the controller of fra: no verdict yet",
+			t2},
+		{"one cannot be asked, and the controller says down", keepalives{0}, "www", false, []verdict{unasked, up, up},
+			down, selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
+		{"the controller's first word is waited for", keepalives{0}, "www", false, []verdict{up, up, up}, unknown,
+			selection.State{}, "VIP www at the controller of fra: no verdict yet", t2},
+		{"a controller that refuses is left out where a keepalive asks", keepalives{0}, "www", false,
+			[]verdict{up, up, up}, awaited, selection.State{Health: selection.Up},
+			"without a say: VIP www at the controller of fra: connection refused", t0},
+		{"a controller that refuses is waited for where nothing else asks", nil, "www", false, []verdict{up, up, up},
+			awaited, selection.State{}, "VIP www at the controller of fra: connection refused", t2},
+		{"the controller too must say so", keepalives{0}, "www", false, []verdict{up, up, up}, down,
+			selection.State{Health: selection.Down}, "VIP www at the controller of fra: no answer", t1},
+		{"the highest load counts", keepalives{0, 1}, "www", false, []verdict{loaded(20), loaded(3), up}, loaded(254),
+			selection.State{Health: selection.Up, HasLoad: true, Load: 254}, "", t0},
+		{"a lost controller is left out where a keepalive asks", keepalives{0}, "www", false, []verdict{up, up, up},
+			lost, selection.State{Health: selection.Up},
+			"without a say: VIP www at the controller of fra: no word for 30s", t0},
+		{"a lost controller is down where nothing else asks", nil, "www", false, []verdict{up, up, up}, lost,
+			selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
+		{"that it is always up vouches for nothing", keepalives{2}, "www", false, []verdict{up, up, up}, lost,
+			selection.State{Health: selection.Down}, "VIP www at the controller of fra: no word for 30s", t1},
+		{"the load of a lost controller does not count", keepalives{0}, "www", false, []verdict{up, up, up},
+			verdict{health: selection.Down, load: 200, unseen: true}, selection.State{Health: selection.Up}, "", t0},
+		{"suspended", keepalives{0}, "", true, []verdict{up, up, up}, up,
+			selection.State{Health: selection.Up, Suspended: true}, "suspended by an operator", t2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c.Answers = []config.Answer{{Name: "a", Kind: config.VIP, DataCenter: 0, Keepalives: tt.keepalives, ControllerVIP: tt.vip}}
+			c.Answers = []config.Answer{{Name: "a", Kind: config.VIP, DataCenter: 0, Keepalives: tt.keepalives,
+				ControllerVIP: tt.vip}}
 			s := suspended{}
 			if tt.suspend {
 				s = s.with([]string{"a"}, nil, true)
@@ -85,7 +118,8 @@ func TestComposeAnAnswer(t *testing.T) {
 			}
 			got := compose(c, o, s, nil, t2)[0]
 			if got.State != tt.want || got.reason != tt.reason || !got.since.Equal(tt.since) {
-				t.Errorf("got %+v %q since %v\nwant %+v %q since %v", got.State, got.reason, got.since, tt.want, tt.reason, tt.since)
+				t.Errorf("got %+v %q since %v\nwant %+v %q since %v", got.State, got.reason, got.since, tt.want,
+					tt.reason, tt.since)
 			}
 		})
 	}
@@ -107,7 +141,8 @@ func TestComposeKeepsSince(t *testing.T) {
 func TestComposeAfterAChange(t *testing.T) {
 	c := &config.Config{
 		Keepalives: []config.Keepalive{{Kind: config.TCP, Address: netip.MustParseAddrPort("192.0.2.1:80")}},
-		Answers:    []config.Answer{{Name: "a", Kind: config.VIP, IPv4: netip.MustParseAddr("192.0.2.1"), DataCenter: config.None, Keepalives: []int{0}}},
+		Answers: []config.Answer{{Name: "a", Kind: config.VIP, IPv4: netip.MustParseAddr("192.0.2.1"),
+			DataCenter: config.None, Keepalives: []int{0}}},
 	}
 	same, other := identityOf(&c.Answers[0]), identity{kind: config.VIP, ipv4: netip.MustParseAddr("192.0.2.2")}
 	up, down := selection.State{Health: selection.Up, HasLoad: true, Load: 7}, selection.State{Health: selection.Down}
@@ -122,29 +157,39 @@ func TestComposeAfterAChange(t *testing.T) {
 		{"it was up", answerState{State: up, of: same}, unknown, up, ""},
 		{"it was down", answerState{State: down, of: same, reason: "no answer"}, unknown, down, "no answer"},
 		{"it was not known", answerState{of: same}, unknown, selection.State{}, "tcp 192.0.2.1:80: no verdict yet"},
-		{"it was suspended", answerState{State: selection.State{Health: selection.Up, Suspended: true}, of: same, reason: "suspended by an operator"}, unknown, selection.State{Health: selection.Up}, ""},
-		{"it is another server", answerState{State: up, of: other}, unknown, selection.State{}, "tcp 192.0.2.1:80: no verdict yet"},
-		{"there is a verdict", answerState{State: up, of: same}, verdict{health: selection.Down, load: -1, reason: "refused"}, down, "refused"},
-		{"there is another load", answerState{State: up, of: same}, verdict{health: selection.Unknown, load: 9}, selection.State{Health: selection.Up, HasLoad: true, Load: 9}, ""},
-		{"no verdict is to come", answerState{State: up, of: same}, unasked, selection.State{Unseen: true}, "tcp 192.0.2.1:80: no verdict yet"},
+		{"it was suspended", answerState{State: selection.State{Health: selection.Up, Suspended: true}, of: same,
+			reason: "suspended by an operator"}, unknown, selection.State{Health: selection.Up}, ""},
+		{"it is another server", answerState{State: up, of: other}, unknown, selection.State{},
+			"tcp 192.0.2.1:80: no verdict yet"},
+		{"there is a verdict", answerState{State: up, of: same},
+			verdict{health: selection.Down, load: -1, reason: "refused"}, down, "refused"},
+		{"there is another load", answerState{State: up, of: same}, verdict{health: selection.Unknown, load: 9},
+			selection.State{Health: selection.Up, HasLoad: true, Load: 9}, ""},
+		{"no verdict is to come", answerState{State: up, of: same}, unasked, selection.State{Unseen: true},
+			"tcp 192.0.2.1:80: no verdict yet"},
 	} {
 		o := observed{keepalive: func(int) verdict { return tt.now }}
-		if got := compose(c, o, suspended{}, map[string]answerState{"a": tt.before}, t1)[0]; got.State != tt.want || got.reason != tt.reason {
+		if got := compose(c, o, suspended{}, map[string]answerState{"a": tt.before}, t1)[0]; got.State != tt.want ||
+			got.reason != tt.reason {
 			t.Errorf("%s: got %+v %q, want %+v %q", tt.name, got.State, got.reason, tt.want, tt.reason)
 		}
 	}
 }
 
 func TestTransitions(t *testing.T) {
-	up, down, unknown := selection.State{Health: selection.Up}, selection.State{Health: selection.Down}, selection.State{}
-	before := map[string]answerState{"dies": {State: up}, "stays": {State: up}, "leaves": {State: up}, "returns": {State: down}, "stops": {State: up}}
+	up, down, unknown := selection.State{Health: selection.Up}, selection.State{Health: selection.Down},
+		selection.State{}
+	before := map[string]answerState{"dies": {State: up}, "stays": {State: up}, "leaves": {State: up},
+		"returns": {State: down}, "stops": {State: up}}
 	after := map[string]answerState{
-		"dies": {State: down, reason: "no answer"}, "stays": {State: up}, "returns": {State: up}, "new": {State: up}, "newer": {State: unknown},
+		"dies": {State: down, reason: "no answer"}, "stays": {State: up}, "returns": {State: up}, "new": {State: up},
+		"newer": {State: unknown},
 		"stops": {State: selection.State{Health: selection.Up, Suspended: true}, reason: "suspended by an operator"},
 	}
 	got := transitions(before, after)
 	want := []transition{
-		{"dies", "up", "down", "no answer"}, {"new", "unknown", "up", ""}, {"returns", "down", "up", ""}, {"stops", "up", "suspended", "suspended by an operator"},
+		{"dies", "up", "down", "no answer"}, {"new", "unknown", "up", ""}, {"returns", "down", "up", ""},
+		{"stops", "up", "suspended", "suspended by an operator"},
 	}
 	if diff := diffTransitions(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -154,12 +199,13 @@ func TestTransitions(t *testing.T) {
 // Few transitions are told each, of many the number, and first verdicts that say up are no news.
 func TestTeller(t *testing.T) {
 	var b strings.Builder
-	tell := teller{log: slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))}
+	tell := teller{log: slog.New(slog.NewTextHandler(&b,
+		&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))}
 	var starts, falls []transition
 	for i := range 3 {
 		starts = append(starts, transition{fmt.Sprint("a", i), "unknown", "up", ""})

@@ -113,7 +113,8 @@ func unreadText(read reading, alone time.Duration) string {
 			names = append(names, f.Path)
 		}
 	}
-	return fmt.Sprintf("waits to be left alone for %v (server.reload.settle) since %s, and is written again before: %s; write "+
+	return fmt.Sprintf("waits to be left alone for %v (server.reload.settle) since %s, and is written again before: "+
+		"%s; write "+
 		"another file and move it into its place, or have it read as it is by SIGHUP or `sluice gslb reload`",
 		alone, read.since.UTC().Format(time.RFC3339), few(names))
 }

@@ -34,7 +34,8 @@ func TestWatchFiles(t *testing.T) {
 	moved := func(name string) func() error {
 		return func() error {
 			old := time.Now().Add(-time.Minute)
-			return errors.Join(os.WriteFile(in("next"), []byte("moved"), 0o600), os.Chtimes(in("next"), old, old), os.Rename(in("next"), in(name)))
+			return errors.Join(os.WriteFile(in("next"), []byte("moved"), 0o600), os.Chtimes(in("next"), old, old),
+				os.Rename(in("next"), in(name)))
 		}
 	}
 	type step struct {
@@ -49,16 +50,23 @@ func TestWatchFiles(t *testing.T) {
 	}{
 		{"nothing changes", false, nil, never},
 		{"written in place", false, []step{{0, write("file", "all of it")}}, 10 * time.Second},
-		{"written in place with pauses", false, []step{{0, write("file", "a")}, {4 * time.Second, write("file", "all")}, {9 * time.Second, write("file", "all of it")}}, 10 * time.Second},
+		{"written in place with pauses", false, []step{{0, write("file", "a")}, {4 * time.Second, write("file", "all")},
+			{9 * time.Second, write("file", "all of it")}}, 10 * time.Second},
 		{"written, and back", false, []step{{0, write("file", "a")}, {4 * time.Second, func() error {
 			return errors.Join(write("file", "before")(), os.Chtimes(in("file"), time.Unix(1, 0), time.Unix(1, 0)))
 		}}}, never},
 		{"moved into place", false, []step{{0, moved("file")}}, settle},
-		{"moved into place, and then written", false, []step{{0, moved("file")}, {1100 * time.Millisecond, write("file", "more")}}, 10 * time.Second},
-		{"removed, and written anew", false, []step{{0, func() error { return os.Remove(in("file")) }}, {5 * time.Second, write("file", "anew")}}, 10 * time.Second},
+		{"moved into place, and then written", false,
+			[]step{{0, moved("file")}, {1100 * time.Millisecond, write("file", "more")}}, 10 * time.Second},
+		{"removed, and written anew", false, []step{{0, func() error { return os.Remove(in("file")) }},
+			{5 * time.Second, write("file", "anew")}}, 10 * time.Second},
 		{"removed", false, []step{{0, func() error { return os.Remove(in("file")) }}}, 10 * time.Second},
-		{"linked elsewhere", false, []step{{0, func() error { return errors.Join(os.Symlink("two", in("next")), os.Rename(in("next"), in("link"))) }}}, settle},
-		{"one moved, another written", false, []step{{0, moved("file")}, {0, write("one", "written")}}, 10 * time.Second},
+		{"linked elsewhere", false,
+			[]step{{0, func() error {
+				return errors.Join(os.Symlink("two", in("next")), os.Rename(in("next"), in("link")))
+			}}}, settle},
+		{"one moved, another written", false, []step{{0, moved("file")}, {0, write("one", "written")}},
+			10 * time.Second},
 		{"not watched", true, []step{{0, moved("file")}, {0, write("one", "written")}}, never},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,8 +158,10 @@ func TestRestlessFiles(t *testing.T) {
 		again(28 * time.Second)
 		wantTold("after 28 s")
 		again(14 * time.Second)
-		wantTold("after 42 s", "waits to be left alone for 10s (server.reload.settle) since "+began+", and is written again before: "+file+
-			"; write another file and move it into its place, or have it read as it is by SIGHUP or `sluice gslb reload`")
+		wantTold("after 42 s", "waits to be left alone for 10s (server.reload.settle) since "+began+
+			", and is written again before: "+file+
+			"; write another file and move it into its place, or have it read as it is by SIGHUP or `sluice gslb "+
+			"reload`")
 		again(time.Minute)
 		wantTold("still so")
 
@@ -231,7 +241,8 @@ func TestUnreadShows(t *testing.T) {
 	}
 	r.unreads <- "waits"
 	r.eventually("it shows", func() bool { return shown() == "waits" })
-	if want := `msg="configuration goes unread" file=` + r.file + " why=waits"; strings.Count(r.log.String(), want) != 1 {
+	if want := `msg="configuration goes unread" file=` + r.file + " why=waits"; strings.Count(r.log.String(),
+		want) != 1 {
 		t.Errorf("the log does not have once: %s\n%s", want, r.log)
 	}
 	if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); err != nil {
@@ -251,9 +262,12 @@ func TestMuchLossWaits(t *testing.T) {
 		for i := range 2 {
 			text += fmt.Sprintf("  - {name: z%d.test, soa_from: [127.0.0.1], records: []}\n", i)
 		}
-		text = strings.Replace(text, "rules:\n", "rules:\n  - {name: near, sources: near, domains: www, clauses: [{group: web}]}\n", 1)
+		text = strings.Replace(text, "rules:\n", "rules:\n  - {name: near, sources: near, domains: www, clauses: "+
+			"[{group: web}]}\n", 1)
 		text = strings.Replace(text, "rules:\n", "source_lists: [{name: near, prefixes: [192.0.2.0/24]}]\nrules:\n", 1)
-		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: ['^a[0-9]\.example\.com$', '^b[0-9]\.example\.com$', '^c[0-9]\.example\.com$', '^d[0-9]\.example\.com$']`, 1)
+		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: `+
+			`['^a[0-9]\.example\.com$', '^b[0-9]\.example\.com$', '^c[0-9]\.example\.com$', '^d[0-9]\.example\.com$']`,
+			1)
 	})
 	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
 	all, err := os.ReadFile(r.file)
@@ -270,14 +284,20 @@ func TestMuchLossWaits(t *testing.T) {
 	}
 	const why = "waits for SIGHUP or `sluice gslb reload`: it drops "
 	for _, tt := range []struct{ name, text, want string }{
-		{"names", half, why + "7 of 19 names (n5.example.com., n6.example.com., n7.example.com., ...), and server.reload.max_loss lets 20 % go by a change of the file alone"},
-		{"expressions", regexp.MustCompile(`, expressions: \[[^]]*\][^]]*\][^]]*\][^]]*\][^]]*\]`).ReplaceAllString(string(all), ""),
-			why + `4 of 19 names (^a[0-9]\.example\.com$, ^b[0-9]\.example\.com$, ^c[0-9]\.example\.com$, ...), and server.reload.max_loss lets 20 % go by a change of the file alone`},
-		{"answers", strings.Replace(strings.Replace(string(all), ", {answer: nyc-www}", "", 1), "  - {name: nyc-www, ", "  - {name: other, ", 1),
+		{"names", half, why + "7 of 19 names (n5.example.com., n6.example.com., n7.example.com., ...), and " +
+			"server.reload.max_loss lets 20 % go by a change of the file alone"},
+		{"expressions", regexp.MustCompile(`, expressions: \[[^]]*\][^]]*\][^]]*\][^]]*\][^]]*\]`).ReplaceAllString(
+			string(all), ""),
+			why + `4 of 19 names (^a[0-9]\.example\.com$, ^b[0-9]\.example\.com$, ^c[0-9]\.example\.com$, ...), and ` +
+				`server.reload.max_loss lets 20 % go by a change of the file alone`},
+		{"answers", strings.Replace(strings.Replace(string(all), ", {answer: nyc-www}", "", 1), "  - {name: nyc-www, ",
+			"  - {name: other, ", 1),
 			why + "1 of 3 answers (nyc-www), and server.reload.max_loss lets 20 % go by a change of the file alone"},
 		{"zones", string(all)[:strings.Index(string(all), "  - {name: z0.test,")],
-			why + "2 of 3 zones (z0.test., z1.test.), and server.reload.max_loss lets 20 % go by a change of the file alone"},
-		{"rules", strings.Replace(string(all), "  - {name: near, sources: near, domains: www, clauses: [{group: web}]}\n", "", 1),
+			why + "2 of 3 zones (z0.test., z1.test.), and server.reload.max_loss lets 20 % go by a change of the " +
+				"file alone"},
+		{"rules", strings.Replace(string(all), "  - {name: near, sources: near, domains: www, clauses: [{group: "+
+			"web}]}\n", "", 1),
 			why + "1 of 2 rules (near), and server.reload.max_loss lets 20 % go by a change of the file alone"},
 	} {
 		r.write(tt.text)
@@ -306,7 +326,8 @@ func TestMuchLossWaits(t *testing.T) {
 	}
 	// And hears what is wrong with it.
 	r.write("rules: 7\n")
-	if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), r.file+":1: rules: ") {
+	if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); connect.CodeOf(
+		err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), r.file+":1: rules: ") {
 		t.Errorf("a bad file: %v", err)
 	}
 	if got := r.address("n1.example.com."); got != "192.0.2.100" {

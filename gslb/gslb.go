@@ -144,7 +144,8 @@ func New(c Config) (_ *Daemon, err error) {
 		return nil, err
 	}
 	if err := d.suspended.save(d.stateFile); err != nil {
-		c.Log.Warn("suspend and activate will be refused", "error", err) // better heard of now than when they are wanted
+		// better heard of now than when they are wanted
+		c.Log.Warn("suspend and activate will be refused", "error", err)
 	}
 	d.relay = relay.New(relayConfig(first.config))
 	d.negatives = relay.NewNegatives(d.relay, c.Log)
@@ -298,7 +299,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		sockets = append(sockets, l.Address())
 	}
 	d.log.Info("gslb started", "file", d.cfg.File, "listen", d.Addrs(), "control", strings.Join(sockets, " "),
-		"rules", len(now.view.Config.Rules), "answers", len(now.view.Config.Answers), "zones", len(now.view.Config.Zones))
+		"rules", len(now.view.Config.Rules), "answers", len(now.view.Config.Answers), "zones",
+		len(now.view.Config.Zones))
 	close(d.ready) // the sockets are open since New
 	return task.Run(ctx, tasks...)
 }
@@ -389,7 +391,8 @@ func (d *Daemon) reload(l loaded) {
 		d.log.Warn("configuration change takes a restart", "file", d.cfg.File, "key", what)
 	}
 	d.adopt(next, "")
-	d.log.Info("configuration loaded", "file", d.cfg.File, "rules", len(next.config.Rules), "answers", len(next.config.Answers), "zones", len(next.config.Zones))
+	d.log.Info("configuration loaded", "file", d.cfg.File, "rules", len(next.config.Rules), "answers",
+		len(next.config.Answers), "zones", len(next.config.Zones))
 }
 
 // needRestart names what sockets and files were opened by, and changed.
@@ -469,7 +472,8 @@ func (d *Daemon) publish(c *compiled, configError string) {
 			return controllerVerdict(d.watches.VIP(name, vip), now, d.clock.Since(d.watched[name]), d.cfg.Hold)
 		},
 	}, d.suspended, d.before, now)
-	states := &selection.States{Answers: make([]selection.State, len(answers)), RulesSuspended: make([]bool, len(c.config.Rules))}
+	states := &selection.States{Answers: make([]selection.State, len(answers)),
+		RulesSuspended: make([]bool, len(c.config.Rules))}
 	after := make(map[string]answerState, len(answers))
 	for i, a := range answers {
 		states.Answers[i] = a.State

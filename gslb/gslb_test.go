@@ -101,7 +101,8 @@ func startWith(t *testing.T, change func(string) string, settings ...func(*Confi
 	go accept(r.web)
 	r.write(change(r.config()))
 	c := Config{
-		File: r.file, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Socket: filepath.Join(dir, "socket"), Cores: 1,
+		File: r.file, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")},
+		Socket: filepath.Join(dir, "socket"), Cores: 1,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)),
 	}
 	for _, set := range settings {
@@ -197,10 +198,12 @@ func TestAnswersFollowHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Answers) != 1 || m.Answers[0].State != control.State_STATE_DOWN || !strings.Contains(m.Answers[0].Reason, "connection refused") {
+	if len(m.Answers) != 1 || m.Answers[0].State != control.State_STATE_DOWN ||
+		!strings.Contains(m.Answers[0].Reason, "connection refused") {
 		t.Errorf("status %v", m.Answers)
 	}
-	if reply := r.ask("www.example.com.", dns.TypeAAAA); reply.Rcode != dns.RcodeSuccess || len(reply.Answer) != 0 || len(reply.Ns) != 1 {
+	if reply := r.ask("www.example.com.", dns.TypeAAAA); reply.Rcode != dns.RcodeSuccess || len(reply.Answer) != 0 ||
+		len(reply.Ns) != 1 {
 		t.Errorf("AAAA: %v", reply)
 	}
 	if reply := r.ask("nowhere.example.com.", dns.TypeA); reply.Rcode != dns.RcodeNameError {
@@ -263,11 +266,13 @@ func TestReload(t *testing.T) {
 
 	loaded := strings.Count(r.log.String(), "configuration loaded")
 	r.Reload() // SIGHUP
-	r.eventually("a reload that was asked for", func() bool { return strings.Count(r.log.String(), "configuration loaded") > loaded })
+	r.eventually("a reload that was asked for",
+		func() bool { return strings.Count(r.log.String(), "configuration loaded") > loaded })
 
 	// Files are replaced by renaming, too.
 	next := r.file + ".new"
-	if err := os.WriteFile(next, []byte(strings.Replace(r.config(), "192.0.2.1,", "198.51.100.7,", 1)), 0o600); err != nil {
+	if err := os.WriteFile(next, []byte(strings.Replace(r.config(), "192.0.2.1,", "198.51.100.7,", 1)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(next, r.file); err != nil {
@@ -287,7 +292,8 @@ func TestReloadIsNotWaitedFor(t *testing.T) {
 	<-reading
 	r.web.Close()
 	r.eventually("ams answers once fra is down", func() bool { return r.address("www.example.com.") == "192.0.2.2" })
-	if _, err := r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "ams-www"}, Suspended: true}); err != nil {
+	if _, err := r.api.SetSuspended(t.Context(),
+		&control.SetSuspendedRequest{Selector: &control.Selector{Answer: "ams-www"}, Suspended: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.address("www.example.com."); got != "192.0.2.3" {
@@ -301,13 +307,15 @@ func TestFewLines(t *testing.T) {
 	r := startWith(t, func(text string) string {
 		var answers strings.Builder
 		for i := range n {
-			fmt.Fprintf(&answers, "  - {name: a%d, kind: vip, ipv4: 198.51.100.1, data_center: fra, keepalives: [{kind: tcp, address: %s, port: %d}]}\n",
+			fmt.Fprintf(&answers, "  - {name: a%d, kind: vip, ipv4: 198.51.100.1, data_center: fra, keepalives: "+
+				"[{kind: tcp, address: %s, port: %d}]}\n",
 				i, "127.0.0.1", 1+i%3)
 		}
 		return strings.Replace(text, "groups:\n", answers.String()+"groups:\n", 1)
 	})
 	r.eventually("all are down", func() bool {
-		m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{Selector: &control.Selector{DataCenter: "fra"}})
+		m, err := r.api.GetStatus(t.Context(),
+			&control.GetStatusRequest{Selector: &control.Selector{DataCenter: "fra"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,7 +338,8 @@ func TestFileIsFollowed(t *testing.T) {
 	text := r.config()
 	version := func(address string) string { return strings.Replace(text, "192.0.2.2,", address+",", 1) }
 	dir := filepath.Dir(r.file)
-	r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"}, Suspended: true})
+	r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"},
+		Suspended: true})
 	answers := func(address string) {
 		t.Helper()
 		r.eventually(address, func() bool { return r.address("www.example.com.") == address })
@@ -344,7 +353,8 @@ func TestFileIsFollowed(t *testing.T) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	answers("192.0.2.2")
 	do(os.MkdirAll(in("v1/conf"), 0o700), os.MkdirAll(in("v2/conf"), 0o700), os.Symlink("v1", in("current")),
-		os.WriteFile(in("v1/conf/gslb.yaml"), []byte(version("198.51.100.1")), 0o600), os.WriteFile(in("v2/conf/gslb.yaml"), []byte(version("198.51.100.2")), 0o600),
+		os.WriteFile(in("v1/conf/gslb.yaml"), []byte(version("198.51.100.1")), 0o600),
+		os.WriteFile(in("v2/conf/gslb.yaml"), []byte(version("198.51.100.2")), 0o600),
 		os.Symlink("current/conf/gslb.yaml", in("link")), os.Rename(in("link"), r.file))
 	answers("198.51.100.1")
 	do(os.Symlink("v2", in("next")), os.Rename(in("next"), in("current")))
@@ -376,10 +386,12 @@ func TestSuspendAndActivate(t *testing.T) {
 		answer  string // at once
 	}{
 		{"an answer", true, &control.Selector{Answer: "fra-www"}, []string{"fra-www"}, "192.0.2.2"},
-		{"a region, of which one is suspended already", true, &control.Selector{Region: "europe"}, []string{"ams-www"}, "192.0.2.3"},
+		{"a region, of which one is suspended already", true, &control.Selector{Region: "europe"}, []string{"ams-www"},
+			"192.0.2.3"},
 		{"a data center of it", false, &control.Selector{DataCenter: "ams"}, []string{"ams-www"}, "192.0.2.2"},
 		{"an owner", false, &control.Selector{Owner: "shop"}, []string{"fra-www"}, "192.0.2.1"},
-		{"an owner's answers in one data center", true, &control.Selector{Owner: "shop", DataCenter: "fra"}, []string{"fra-www"}, "192.0.2.2"},
+		{"an owner's answers in one data center", true, &control.Selector{Owner: "shop", DataCenter: "fra"},
+			[]string{"fra-www"}, "192.0.2.2"},
 		{"the same again", true, &control.Selector{Owner: "shop", DataCenter: "fra"}, nil, "192.0.2.2"},
 		{"a rule", true, &control.Selector{Rule: "www"}, []string{"www"}, "NOERROR"},
 		{"the rule back", false, &control.Selector{Rule: "www"}, []string{"www"}, "192.0.2.2"},
@@ -400,13 +412,20 @@ func TestSuspendAndActivate(t *testing.T) {
 		code connect.Code
 		want string
 	}{
-		{"nothing", &control.Selector{}, connect.CodeInvalidArgument, "the selector must name an answer, a data center, a region, an owner or a rule"},
-		{"a data center that is not there", &control.Selector{DataCenter: "par"}, connect.CodeNotFound, `no data center "par": there are ams, fra, nyc`},
-		{"a data center, nearly", &control.Selector{DataCenter: "FAR"}, connect.CodeNotFound, `no data center "FAR": there are ams, fra, nyc; did you mean fra?`},
-		{"an answer, nearly", &control.Selector{Answer: "fra_www"}, connect.CodeNotFound, `no answer "fra_www": there are ams-www, fra-www, nyc-www; did you mean fra-www?`},
-		{"a rule, nearly", &control.Selector{Rule: "wwww"}, connect.CodeNotFound, `no rule "wwww": there are www; did you mean www?`},
-		{"a data center and an owner without an answer in common", &control.Selector{DataCenter: "nyc", Owner: "shop"}, connect.CodeNotFound, `no answer has all of data center "nyc", owner "shop"`},
-		{"a rule and more", &control.Selector{Rule: "www", Owner: "shop"}, connect.CodeInvalidArgument, "a rule is chosen alone, without answer, data center, region and owner"},
+		{"nothing", &control.Selector{}, connect.CodeInvalidArgument,
+			"the selector must name an answer, a data center, a region, an owner or a rule"},
+		{"a data center that is not there", &control.Selector{DataCenter: "par"}, connect.CodeNotFound,
+			`no data center "par": there are ams, fra, nyc`},
+		{"a data center, nearly", &control.Selector{DataCenter: "FAR"}, connect.CodeNotFound,
+			`no data center "FAR": there are ams, fra, nyc; did you mean fra?`},
+		{"an answer, nearly", &control.Selector{Answer: "fra_www"}, connect.CodeNotFound,
+			`no answer "fra_www": there are ams-www, fra-www, nyc-www; did you mean fra-www?`},
+		{"a rule, nearly", &control.Selector{Rule: "wwww"}, connect.CodeNotFound,
+			`no rule "wwww": there are www; did you mean www?`},
+		{"a data center and an owner without an answer in common", &control.Selector{DataCenter: "nyc", Owner: "shop"},
+			connect.CodeNotFound, `no answer has all of data center "nyc", owner "shop"`},
+		{"a rule and more", &control.Selector{Rule: "www", Owner: "shop"}, connect.CodeInvalidArgument,
+			"a rule is chosen alone, without answer, data center, region and owner"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: tt.of, Suspended: true})
@@ -422,10 +441,13 @@ func TestStateThatCannotBeKept(t *testing.T) {
 	r := startWith(t, func(text string) string {
 		return strings.Replace(text, "server: {", "server: {state: missing/state, ", 1)
 	})
-	if log := r.log.String(); !strings.Contains(log, "suspend and activate will be refused") || !strings.Contains(log, "missing/") {
+	if log := r.log.String(); !strings.Contains(log, "suspend and activate will be refused") ||
+		!strings.Contains(log, "missing/") {
 		t.Errorf("log:\n%s", log)
 	}
-	if _, err := r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"}, Suspended: true}); connect.CodeOf(err) != connect.CodeInternal {
+	if _, err := r.api.SetSuspended(t.Context(),
+		&control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"}, Suspended: true}); connect.CodeOf(
+		err) != connect.CodeInternal {
 		t.Errorf("suspended all the same: %v", err)
 	}
 }
@@ -456,12 +478,16 @@ func TestExplainAndQuery(t *testing.T) {
 		want string
 	}{
 		{"no name", &control.QueryRequest{}, `name: must be a domain name, as www.example.com, is ""`},
-		{"a type that is not one", &control.QueryRequest{Name: "x.example.com", Type: "AAAAA"}, `type: must be a record type, as A, AAAA or HTTPS, is "AAAAA"`},
-		{"no address", &control.QueryRequest{Name: "x.example.com", From: "here"}, `from: must be an IPv4 or IPv6 address, is "here"`},
-		{"no prefix", &control.QueryRequest{Name: "x.example.com", ClientSubnet: "10.0.0.1/8"}, `client subnet: must be a prefix without bits set behind its length, as 192.0.2.0/24, is "10.0.0.1/8"`},
+		{"a type that is not one", &control.QueryRequest{Name: "x.example.com", Type: "AAAAA"},
+			`type: must be a record type, as A, AAAA or HTTPS, is "AAAAA"`},
+		{"no address", &control.QueryRequest{Name: "x.example.com", From: "here"},
+			`from: must be an IPv4 or IPv6 address, is "here"`},
+		{"no prefix", &control.QueryRequest{Name: "x.example.com", ClientSubnet: "10.0.0.1/8"},
+			`client subnet: must be a prefix without bits set behind its length, as 192.0.2.0/24, is "10.0.0.1/8"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := r.api.Query(t.Context(), tt.of); connect.CodeOf(err) != connect.CodeInvalidArgument || !strings.Contains(err.Error(), tt.want) {
+			if _, err := r.api.Query(t.Context(), tt.of); connect.CodeOf(err) != connect.CodeInvalidArgument ||
+				!strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
@@ -494,13 +520,16 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("there is no %s in\n%s", want, text)
 		}
 	}
-	for _, name := range []string{"queries_total", "responses_total", "clause_responses_total", "rule_responses_total", "answer_responses_total"} {
+	for _, name := range []string{"queries_total", "responses_total", "clause_responses_total", "rule_responses_total",
+		"answer_responses_total"} {
 		if !strings.Contains(text, "\nsluice_gslb_"+name+"{") {
 			t.Errorf("there is no %s", name)
 		}
 	}
-	r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"}, Suspended: true})
-	if text := scrape(); !strings.Contains(text, `sluice_gslb_answer_state{answer="fra-www",data_center="fra",state="suspended"} 1`) {
+	r.api.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra-www"},
+		Suspended: true})
+	if text := scrape(); !strings.Contains(text,
+		`sluice_gslb_answer_state{answer="fra-www",data_center="fra",state="suspended"} 1`) {
 		t.Errorf("the suspended answer is not:\n%s", text)
 	}
 }

@@ -17,27 +17,34 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	queriesDesc    = desc("queries_total", "DNS messages received.", "transport")
-	responsesDesc  = desc("responses_total", "DNS responses sent.", "transport", "rcode")
-	eventsDesc     = desc("events_total", "What happened to queries and connections, by event.", "event")
-	clauseDesc     = desc("clause_responses_total", "Responses that a clause of a rule chose; clauses count from 1.", "rule", "clause", "group")
-	ruleDesc       = desc("rule_responses_total", "Responses that a rule chose.", "rule")
-	answerDesc     = desc("answer_responses_total", "Responses that gave an answer first.", "answer")
-	stateDesc      = desc("answer_state", "1 for the state that the answer is in: up, down, unknown or suspended.", "answer", "data_center", "state")
-	loadDesc       = desc("answer_load", "Load of the answer, 0-255.", "answer", "data_center")
-	liveDesc       = desc("clause_live_answers", "Answers of the clause that may be given now.", "rule", "clause", "group")
+	queriesDesc   = desc("queries_total", "DNS messages received.", "transport")
+	responsesDesc = desc("responses_total", "DNS responses sent.", "transport", "rcode")
+	eventsDesc    = desc("events_total", "What happened to queries and connections, by event.", "event")
+	clauseDesc    = desc("clause_responses_total", "Responses that a clause of a rule chose; clauses count from 1.",
+		"rule", "clause", "group")
+	ruleDesc   = desc("rule_responses_total", "Responses that a rule chose.", "rule")
+	answerDesc = desc("answer_responses_total", "Responses that gave an answer first.", "answer")
+	stateDesc  = desc("answer_state", "1 for the state that the answer is in: up, down, unknown or suspended.",
+		"answer", "data_center", "state")
+	loadDesc = desc("answer_load", "Load of the answer, 0-255.", "answer", "data_center")
+	liveDesc = desc("clause_live_answers", "Answers of the clause that may be given now.", "rule", "clause",
+		"group")
 	controllerDesc = desc("controller_connected", "1 while the data center's controller is watched.", "data_center")
 	loadedDesc     = desc("config_loaded_timestamp_seconds", "When the running configuration was loaded.")
-	refusedDesc    = desc("config_refused", "1 while the configuration file as it is does not run: it was refused, or waits.")
-	tookDesc       = desc("query_seconds", "How long queries took that nobody else was asked for, from reading to sending.", "transport")
-	tookLaterDesc  = desc("query_later_seconds", "How long queries took that were forwarded, or waited for a first verdict.")
-	tcpDesc        = desc("tcp_connections", "Open TCP connections.")
+	refusedDesc    = desc("config_refused", "1 while the configuration file as it is does not run: it was refused, "+
+		"or waits.")
+	tookDesc = desc("query_seconds", "How long queries took that nobody else was asked for, from reading to "+
+		"sending.", "transport")
+	tookLaterDesc = desc("query_later_seconds", "How long queries took that were forwarded, or waited for a first "+
+		"verdict.")
+	tcpDesc = desc("tcp_connections", "Open TCP connections.")
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		queriesDesc, responsesDesc, eventsDesc, clauseDesc, ruleDesc, answerDesc, stateDesc, loadDesc, liveDesc, controllerDesc,
+		queriesDesc, responsesDesc, eventsDesc, clauseDesc, ruleDesc, answerDesc, stateDesc, loadDesc, liveDesc,
+		controllerDesc,
 		loadedDesc, refusedDesc, tookDesc, tookLaterDesc, tcpDesc,
 	} {
 		ch <- d

@@ -12,10 +12,12 @@ import (
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
-// keepaliveVerdict is what a keepalive says, as compose takes it. Of an answer that a load reporter has lost from sight,
-// what it said before stands for hold; then it counts as what a controller says that has lost a VIP from sight. age is
-// how long ago, of the time in which this process ran, something was.
-func keepaliveVerdict(r keepalive.Result, now time.Time, age func(time.Time) time.Duration, hold time.Duration) verdict {
+// keepaliveVerdict is what a keepalive says, as compose takes it. Of an answer that a load reporter has lost from
+// sight, what it said before stands for hold; then it counts as what a controller says that has lost a VIP from sight.
+// age is how long ago, of the time in which this process ran, something was.
+func keepaliveVerdict(r keepalive.Result, now time.Time, age func(time.Time) time.Duration,
+	hold time.Duration,
+) verdict {
 	if r.Health != probe.Unknown && !r.Blind.IsZero() {
 		if over := age(r.Blind) - hold; over >= 0 {
 			return verdict{health: selection.Down, load: -1, reason: r.Reason, since: now.Add(-over), unseen: true}
@@ -38,7 +40,9 @@ func healthOf(h probe.Health) selection.Health {
 type loadReports struct{ client *loadreport.Client }
 
 // Ask asks one reporter once, by tag if there is one.
-func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string, vip netip.AddrPort) (loadreport.Report, error) {
+func (l loadReports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string,
+	vip netip.AddrPort,
+) (loadreport.Report, error) {
 	key, err := loadreport.NewKey(secret)
 	if err != nil {
 		return loadreport.Report{}, err

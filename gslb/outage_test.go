@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
 		c := controller.New(controller.Config{
-			File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{"unix:" + filepath.Join(dir, "api")},
+			File: filepath.Join(dir, "sluice.yaml"), Store: store.Config{Dir: filepath.Join(dir, "data")},
+			Listen:     []string{"unix:" + filepath.Join(dir, "api")},
 			LoadReport: os.Getenv(reportsEnv), LoadReportKeys: filepath.Join(dir, "keys"),
 			Session: func(c *p4rt.Config) { c.MaxBackoff = time.Second },
 		})
@@ -141,7 +142,8 @@ vips:
 	reports.Close()
 	t.Setenv(reportsEnv, reportsAt.String())
 
-	// The switch has what it serves by, from a controller that is gone: an empty one serves nobody, and is rightly called down.
+	// The switch has what it serves by, from a controller that is gone: an empty one serves nobody, and is rightly
+	// called down.
 	process := startController(t, dir)
 	waitLive(t, "unix:"+filepath.Join(dir, "api"))
 	process.kill()
@@ -150,7 +152,8 @@ vips:
 	zones := func(n int) string {
 		var b strings.Builder
 		for i := range n {
-			fmt.Fprintf(&b, "  - {name: z%d.test, records: [{name: '@', type: SOA, data: ns h 1 7200 900 1209600 5}, {name: '@', type: NS, data: ns}, {name: ns, type: A, data: 192.0.2.53}]}\n", i)
+			fmt.Fprintf(&b, "  - {name: z%d.test, records: [{name: '@', type: SOA, data: ns h 1 7200 900 1209600 5}, "+
+				"{name: '@', type: NS, data: ns}, {name: ns, type: A, data: 192.0.2.53}]}\n", i)
 		}
 		return b.String()
 	}
@@ -160,10 +163,12 @@ vips:
 		_, web, _ := strings.Cut(base, "port: ")
 		web, _, _ = strings.Cut(web, ",")
 		// fra needs its controller, too, and there are names whose first answers nothing is known of.
-		base = strings.Replace(base, "{name: fra, region: europe}", "{name: fra, region: europe, controller: 'unix:"+filepath.Join(dir, "api")+"'}", 1)
+		base = strings.Replace(base, "{name: fra, region: europe}",
+			"{name: fra, region: europe, controller: 'unix:"+filepath.Join(dir, "api")+"'}", 1)
 		base = strings.Replace(base, "owner: shop, keepalives:", "owner: shop, controller_vip: www, keepalives:", 1)
 		base = strings.Replace(base, "unknown: down, ", "", 1)
-		base = strings.Replace(base, "groups:\n", `  - {name: dark, kind: vip, ipv4: 192.0.2.8, keepalives: [{kind: tcp, address: 127.0.9.9, port: 9}]}
+		base = strings.Replace(base, "groups:\n",
+			`  - {name: dark, kind: vip, ipv4: 192.0.2.8, keepalives: [{kind: tcp, address: 127.0.9.9, port: 9}]}
   - {name: unasked, kind: vip, ipv4: 192.0.2.7, keepalives: [{kind: icmp}]}
   - name: loaded
     kind: vip
@@ -178,7 +183,9 @@ groups:
   - {name: fra, members: [{answer: fra-www}]}
   - {name: ams, members: [{answer: ams-www}]}
 `, 1)
-		base = strings.Replace(base, "domain_lists: [", "domain_lists: [{name: dark, domains: [dark.example.com]}, {name: loaded, domains: [loaded.example.com]}, {name: unasked, domains: [unasked.example.com]}, {name: fra, domains: [fra.example.com]}, ", 1)
+		base = strings.Replace(base, "domain_lists: [", "domain_lists: [{name: dark, domains: [dark.example.com]}, "+
+			"{name: loaded, domains: [loaded.example.com]}, {name: unasked, domains: [unasked.example.com]}, {name: "+
+			"fra, domains: [fra.example.com]}, ", 1)
 		base = strings.Replace(base, "rules:\n", `rules:
   - {name: dark, domains: dark, all_down: no_data, clauses: [{group: dark}, {group: ams}]}
   - {name: unasked, domains: unasked, clauses: [{group: unasked}]}
@@ -191,7 +198,10 @@ groups:
 
 	var fraIsUp atomic.Bool
 	clients := newClients(t, r.Addrs()[0].String())
-	clients.ask("www.example.com.", func(a string) bool { return a == "192.0.2.1" || a == "192.0.2.2" && !fraIsUp.Load() })
+	clients.ask("www.example.com.", func(a string) bool {
+		return a == "192.0.2.1" ||
+			a == "192.0.2.2" && !fraIsUp.Load()
+	})
 	clients.ask("fra.example.com.", func(a string) bool { return a == "192.0.2.1" })
 	clients.ask("dark.example.com.", func(a string) bool { return a == "192.0.2.2" })
 	clients.ask("loaded.example.com.", func(a string) bool { return a == "192.0.2.6" })
@@ -204,7 +214,8 @@ groups:
 		t.Helper()
 		r.eventually(what, func() bool {
 			for answer, ok := range map[string]func(p *control.ProbeStatus) bool{"fra-www": ok, "loaded": report} {
-				m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{Selector: &control.Selector{Answer: answer}})
+				m, err := r.api.GetStatus(t.Context(),
+					&control.GetStatusRequest{Selector: &control.Selector{Answer: answer}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -221,7 +232,8 @@ groups:
 	is := func(state control.State, reason string) func(p *control.ProbeStatus) bool {
 		return func(p *control.ProbeStatus) bool { return p.State == state && strings.Contains(p.Reason, reason) }
 	}
-	live, silent, blind := is(control.State_STATE_UP, ""), is(control.State_STATE_DOWN, "load of VIP"), is(control.State_STATE_DOWN, "it sees nothing of it")
+	live, silent, blind := is(control.State_STATE_UP, ""), is(control.State_STATE_DOWN, "load of VIP"),
+		is(control.State_STATE_DOWN, "it sees nothing of it")
 
 	r.eventually("fra is up", func() bool { return r.address("www.example.com.") == "192.0.2.1" })
 	fraIsUp.Store(true)
@@ -249,7 +261,8 @@ groups:
 
 	// A writer that pauses: half of the zones are there, for longer than a file must be left alone.
 	refused := func() string {
-		m, err := r.api.GetStatus(t.Context(), &control.GetStatusRequest{Selector: &control.Selector{Answer: "fra-www"}})
+		m, err := r.api.GetStatus(t.Context(),
+			&control.GetStatusRequest{Selector: &control.Selector{Answer: "fra-www"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +278,8 @@ groups:
 			t.Fatal(err)
 		}
 		waits := len(part) == half
-		r.eventually("the file is looked at", func() bool { return strings.HasPrefix(refused(), "waits for SIGHUP") == waits })
+		r.eventually("the file is looked at",
+			func() bool { return strings.HasPrefix(refused(), "waits for SIGHUP") == waits })
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
@@ -277,7 +291,8 @@ groups:
 	began := time.Now()
 	for i := range 20 {
 		hangUp := []string{"rst", "fin"}[i%2]
-		r.write(strings.Replace(text, "{kind: tcp, ", "{kind: tcp, close: "+hangUp+", ", 1) + strings.ReplaceAll(zones(i), "name: z", "name: more"))
+		r.write(strings.Replace(text, "{kind: tcp, ", "{kind: tcp, close: "+hangUp+", ",
+			1) + strings.ReplaceAll(zones(i), "name: z", "name: more"))
 		if _, err := r.api.Reload(t.Context(), &control.ReloadRequest{}); err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +408,8 @@ func (c *testClients) complaints() string {
 	if c.wrong+c.lost == 0 {
 		return ""
 	}
-	return fmt.Sprintf("of %d queries %d were answered wrongly and %d not at all, as %s", c.asked.Load(), c.wrong, c.lost, strings.Join(c.samples, "; "))
+	return fmt.Sprintf("of %d queries %d were answered wrongly and %d not at all, as %s", c.asked.Load(), c.wrong,
+		c.lost, strings.Join(c.samples, "; "))
 }
 
 // cable is the way from the controller to an embedded switch.

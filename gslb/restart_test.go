@@ -20,12 +20,16 @@ func TestNeedRestart(t *testing.T) {
 	}{
 		{"nothing", func(*config.Server) {}, Config{}, nil},
 		{"addresses", func(s *config.Server) { s.Listen = []netip.AddrPort{address} }, Config{}, []string{"listen"}},
-		{"addresses in place of the file's", func(s *config.Server) { s.Listen = []netip.AddrPort{address} }, Config{Listen: []netip.AddrPort{address}}, nil},
+		{"addresses in place of the file's", func(s *config.Server) { s.Listen = []netip.AddrPort{address} },
+			Config{Listen: []netip.AddrPort{address}}, nil},
 		{"the control socket", func(s *config.Server) { s.Control.Socket = "/a" }, Config{}, []string{"control"}},
-		{"the control socket in place of the file's", func(s *config.Server) { s.Control.Socket = "/a" }, Config{Socket: "/b"}, nil},
-		{"control for other hosts", func(s *config.Server) { s.Control.Listen = "https://:1" }, Config{Socket: "/b"}, []string{"control"}},
+		{"the control socket in place of the file's", func(s *config.Server) { s.Control.Socket = "/a" },
+			Config{Socket: "/b"}, nil},
+		{"control for other hosts", func(s *config.Server) { s.Control.Listen = "https://:1" }, Config{Socket: "/b"},
+			[]string{"control"}},
 		{"roles", func(s *config.Server) { s.Control.Viewers = []string{"alice"} }, Config{}, []string{"control"}},
-		{"metrics and state", func(s *config.Server) { s.Metrics, s.State = address.String(), "/s" }, Config{}, []string{"metrics", "state"}},
+		{"metrics and state", func(s *config.Server) { s.Metrics, s.State = address.String(), "/s" }, Config{},
+			[]string{"metrics", "state"}},
 	} {
 		want := &config.Config{}
 		test.change(&want.Server)

@@ -36,7 +36,8 @@ type obeyed struct {
 	err      error
 }
 
-func (s service) SetSuspended(ctx context.Context, r *control.SetSuspendedRequest) (*control.SetSuspendedResponse, error) {
+func (s service) SetSuspended(ctx context.Context, r *control.SetSuspendedRequest) (*control.SetSuspendedResponse,
+	error) {
 	o := &order{r.GetSelector(), r.GetSuspended(), make(chan obeyed, 1)}
 	select {
 	case s.d.orders <- o:
@@ -56,7 +57,8 @@ func (d *Daemon) obey(o *order) obeyed {
 	running := d.now.Load()
 	c := running.view.Config
 	if o.selector.GetRule() == "" && empty(o.selector) {
-		return obeyed{err: connect.NewError(connect.CodeInvalidArgument, errors.New("the selector must name an answer, a data center, a region, an owner or a rule"))}
+		return obeyed{err: connect.NewError(connect.CodeInvalidArgument,
+			errors.New("the selector must name an answer, a data center, a region, an owner or a rule"))}
 	}
 	chosen, err := choose(c, o.selector)
 	if err != nil {
@@ -67,7 +69,9 @@ func (d *Daemon) obey(o *order) obeyed {
 		return obeyed{err: connect.NewError(connect.CodeNotFound, err)}
 	}
 	m := &control.SetSuspendedResponse{Selected: uint32(len(chosen.answers) + len(chosen.rules))}
-	pick := func(list []string, marked map[string]bool, configured func(i int) bool, index func(string) int) (change []string) {
+	pick := func(list []string, marked map[string]bool, configured func(i int) bool,
+		index func(string) int,
+	) (change []string) {
 		for _, name := range list {
 			if marked[name] != o.suspend {
 				change = append(change, name)
@@ -125,7 +129,8 @@ func (s service) Reload(ctx context.Context, _ *control.ReloadRequest) (*control
 	}
 	c := s.d.view().Config
 	return &control.ReloadResponse{
-		ConfigFile: s.d.cfg.File, Rules: uint32(len(c.Rules)), Answers: uint32(len(c.Answers)), Zones: uint32(len(c.Zones)),
+		ConfigFile: s.d.cfg.File, Rules: uint32(len(c.Rules)), Answers: uint32(len(c.Answers)),
+		Zones: uint32(len(c.Zones)),
 	}, nil
 }
 
@@ -154,13 +159,15 @@ func selectorText(s *control.Selector) string {
 func choose(c *config.Config, s *control.Selector) (chosen, error) {
 	if s.GetRule() != "" {
 		if !empty(s) {
-			return chosen{}, connect.NewError(connect.CodeInvalidArgument, errors.New("a rule is chosen alone, without answer, data center, region and owner"))
+			return chosen{}, connect.NewError(connect.CodeInvalidArgument,
+				errors.New("a rule is chosen alone, without answer, data center, region and owner"))
 		}
 		_, err := find("rule", s.GetRule(), c.Rules, func(r config.Rule) string { return r.Name })
 		return chosen{rules: []string{s.GetRule()}}, err
 	}
 	answer, err1 := find("answer", s.GetAnswer(), c.Answers, func(a config.Answer) string { return a.Name })
-	center, err2 := find("data center", s.GetDataCenter(), c.DataCenters, func(d config.DataCenter) string { return d.Name })
+	center, err2 := find("data center", s.GetDataCenter(), c.DataCenters,
+		func(d config.DataCenter) string { return d.Name })
 	region, err3 := find("region", s.GetRegion(), c.Regions, func(r config.Region) string { return r.Name })
 	owner, err4 := find("owner", s.GetOwner(), c.Owners, func(o config.Owner) string { return o.Name })
 	for _, err := range []error{err1, err2, err3, err4} {
@@ -245,7 +252,8 @@ func asked(name, qtype, from, subnet string) (question, error) {
 	if subnet != "" {
 		p, err := netip.ParsePrefix(subnet)
 		if err != nil || p != p.Masked() {
-			return fail("client subnet: must be a prefix without bits set behind its length, as 192.0.2.0/24, is %q", subnet)
+			return fail("client subnet: must be a prefix without bits set behind its length, as 192.0.2.0/24, is %q",
+				subnet)
 		}
 		q.subnet = p
 	}
@@ -291,7 +299,8 @@ func (s service) Query(ctx context.Context, r *control.QueryRequest) (*control.Q
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	client := &responder.Client{Addr: netip.AddrPortFrom(q.client, 0), TCP: true, Core: new(responder.Core), Now: time.Now().UnixNano()}
+	client := &responder.Client{Addr: netip.AddrPortFrom(q.client, 0), TCP: true, Core: new(responder.Core),
+		Now: time.Now().UnixNano()}
 	response := responder.Respond(&alone, client, request)
 	switch response.Disposition {
 	case responder.Reply:
@@ -307,7 +316,8 @@ func (s service) Query(ctx context.Context, r *control.QueryRequest) (*control.Q
 		}
 		return dnsText(wire)
 	case responder.Wait:
-		return nil, connect.NewError(connect.CodeAborted, fmt.Errorf("the query waits up to %v for a first verdict: see `sluice gslb status`", response.MaxWait))
+		return nil, connect.NewError(connect.CodeAborted,
+			fmt.Errorf("the query waits up to %v for a first verdict: see `sluice gslb status`", response.MaxWait))
 	}
 	return nil, connect.NewError(connect.CodeAborted, errors.New("the query gets no response"))
 }
@@ -323,7 +333,8 @@ func (q question) message() *dns.Msg {
 			family = 2
 		}
 		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{
-			Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(q.subnet.Bits()), Address: q.subnet.Addr().AsSlice(),
+			Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(q.subnet.Bits()),
+			Address: q.subnet.Addr().AsSlice(),
 		})
 	}
 	return m

@@ -85,7 +85,8 @@ func answerStatus(c *config.Config, i int, st answerState, picked uint64) *contr
 	m := &control.AnswerStatus{
 		Name: a.Name, Kind: a.Kind.String(), Owner: ownerName(c, a.Owner),
 		DataCenter: dataCenterName(c, a.DataCenter), Region: regionName(c, regionOf(c, a)),
-		State: stateOf(st.State), Reason: st.reason, Since: stamp(st.since), HasLoad: st.HasLoad, Load: uint32(st.Load), Picked: picked,
+		State: stateOf(st.State), Reason: st.reason, Since: stamp(st.since), HasLoad: st.HasLoad, Load: uint32(st.Load),
+		Picked: picked,
 	}
 	for _, ip := range []string{a.IPv4.String(), a.IPv6.String(), a.Target} {
 		if ip != "" && ip != "invalid IP" {
@@ -100,7 +101,8 @@ func answerStatus(c *config.Config, i int, st answerState, picked uint64) *contr
 		if p.unseen && reason == "" {
 			reason = "no word from the controller"
 		}
-		m.Probes = append(m.Probes, &control.ProbeStatus{Probe: p.text, State: healthState(p.health), Reason: reason, Since: stamp(p.since)})
+		m.Probes = append(m.Probes, &control.ProbeStatus{Probe: p.text, State: healthState(p.health), Reason: reason,
+			Since: stamp(p.since)})
 	}
 	return m
 }
@@ -176,7 +178,8 @@ func ruleStatus(now *published, i int, counted server.Counts) *control.RuleStatu
 
 // live reports whether a member of a group may be given now, as far as its state goes.
 func live(st selection.State, m config.Member) bool {
-	return st.Health == selection.Up && !st.Suspended && (m.LoadThreshold == 0 || !st.HasLoad || int(st.Load) <= m.LoadThreshold)
+	return st.Health == selection.Up && !st.Suspended && (m.LoadThreshold == 0 || !st.HasLoad ||
+		int(st.Load) <= m.LoadThreshold)
 }
 
 func domainText(d config.Domain) string {
@@ -210,7 +213,8 @@ func responses(c server.Counts) []*control.Count {
 	for t := range c.Responses {
 		for rcode, n := range c.Responses[t] {
 			if n > 0 {
-				list = append(list, &control.Count{Name: server.Transport(t).String() + " " + rcodeName(rcode), Count: n})
+				list = append(list, &control.Count{Name: server.Transport(t).String() + " " + rcodeName(rcode),
+					Count: n})
 			}
 		}
 	}
@@ -232,7 +236,8 @@ func rcodeName(rcode int) string {
 func dropped(c server.Counts) []*control.Count {
 	var list []*control.Count
 	for _, e := range []server.Event{
-		server.DroppedResponses, server.DroppedPorts, server.DroppedMalformed, server.LimitedDropped, server.LimitedSlipped,
+		server.DroppedResponses, server.DroppedPorts, server.DroppedMalformed, server.LimitedDropped,
+		server.LimitedSlipped,
 		server.ForwardFailed, server.WaitFailed, server.TCPRefused,
 	} {
 		if n := c.Events[e]; n > 0 {

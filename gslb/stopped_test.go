@@ -38,11 +38,14 @@ func TestStopped(t *testing.T) {
 	const hold = 30 * time.Second
 	file := filepath.Join(t.TempDir(), "gslb.yaml")
 	text := strings.Replace(fmt.Sprintf(twoSites, "127.0.0.1", 80),
-		"keepalives: [{kind: tcp, address: 127.0.0.1, port: 80, timing: {preset: custom, interval: 100ms, timeout: 1s}}]",
-		"keepalives: [{kind: load_report, address: 127.0.0.1, tag: web, key_file: key, timing: {preset: custom, interval: 1s, timeout: 500ms}}]", 1)
+		"keepalives: [{kind: tcp, address: 127.0.0.1, port: 80, timing: {preset: custom, interval: 100ms, "+
+			"timeout: 1s}}]",
+		"keepalives: [{kind: load_report, address: 127.0.0.1, tag: web, key_file: key, timing: {preset: custom, "+
+			"interval: 1s, timeout: 500ms}}]", 1)
 	text = strings.Replace(text, "- {name: nyc}", "- {name: nyc, controller: unix:/nowhere}", 1)
 	text = strings.Replace(text, "data_center: nyc}", "data_center: nyc, controller_vip: www}", 1)
-	for name, content := range map[string]string{file: text, filepath.Join(filepath.Dir(file), "key"): "the secret of this test"} {
+	for name, content := range map[string]string{file: text,
+		filepath.Join(filepath.Dir(file), "key"): "the secret of this test"} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -56,10 +59,13 @@ func TestStopped(t *testing.T) {
 		loads := new(reporter)
 		log := slog.New(slog.DiscardHandler)
 		d := &Daemon{
-			cfg: Config{Hold: hold}, log: log, teller: teller{log: log}, server: server.New(server.Config{}), changed: make(chan struct{}, 1),
-			clock: awake.New(func() time.Time { return time.Now().Add(time.Duration(stopped.Load())) }),
+			cfg: Config{Hold: hold}, log: log, teller: teller{log: log}, server: server.New(server.Config{}),
+			changed: make(chan struct{}, 1),
+			clock:   awake.New(func() time.Time { return time.Now().Add(time.Duration(stopped.Load())) }),
 		}
-		d.keepalives = keepalive.New(keepalive.Deps{Loads: loads, OnChange: func(int, bool, int, string, time.Time) { d.poke() }})
+		d.keepalives = keepalive.New(keepalive.Deps{Loads: loads, OnChange: func(int, bool, int, string, time.Time) {
+			d.poke()
+		}})
 		d.watches = watch.New(watch.Deps{Clock: d.clock, OnChange: d.poke, Hold: hold}) // it hears nobody
 		d.keepalives.Set(first.config.Keepalives)
 		d.watched = map[string]time.Time{"nyc": d.clock.Now()}

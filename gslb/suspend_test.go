@@ -55,7 +55,8 @@ func TestSuspendedIsKept(t *testing.T) {
 func TestSuspendedRefusesWhatItCannotRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.json")
 	for _, tt := range []struct{ name, text, want string }{
-		{"half a file", `{"version": 1, "susp`, "reading what is suspended: " + file + ": unexpected end of JSON input: mend it or remove it"},
+		{"half a file", `{"version": 1, "susp`, "reading what is suspended: " + file + ": unexpected end of JSON " +
+			"input: mend it or remove it"},
 		{"another version", `{"version": 7}`, "reading what is suspended: " + file + ": version must be 1, is 7"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -42,30 +42,45 @@ func TestTools(t *testing.T) {
 		want []string
 		not  []string
 	}{
-		{"an address", dig, []string{"www.example.com"}, []string{"status: NOERROR", "flags: qr aa", "www.example.com.\t5\tIN\tA\t192.0.2.1", "COOKIE: ", "(good)"}, []string{"WARNING: Message"}},
-		{"no such type", dig, []string{"www.example.com", "AAAA"}, []string{"status: NOERROR", "ANSWER: 0, AUTHORITY: 1", "\t5\tIN\tSOA"}, nil},
+		{"an address", dig, []string{"www.example.com"},
+			[]string{"status: NOERROR", "flags: qr aa", "www.example.com.\t5\tIN\tA\t192.0.2.1", "COOKIE: ", "(good)"},
+			[]string{"WARNING: Message"}},
+		{"no such type", dig, []string{"www.example.com", "AAAA"},
+			[]string{"status: NOERROR", "ANSWER: 0, AUTHORITY: 1", "\t5\tIN\tSOA"}, nil},
 		{"no such name", dig, []string{"no.example.com"}, []string{"status: NXDOMAIN", "60\tIN\tSOA"}, nil},
-		{"a foreign name", dig, []string{"www.example.net"}, []string{"status: REFUSED", "ANSWER: 0, AUTHORITY: 0"}, []string{"flags: qr aa"}},
-		{"without EDNS", dig, []string{"+noedns", "www.example.com"}, []string{"status: NOERROR", "ADDITIONAL: 0"}, []string{"OPT PSEUDOSECTION"}},
-		{"EDNS version 1", dig, []string{"+edns=1", "+noednsnegotiation", "www.example.com"}, []string{"status: BADVERS", "ANSWER: 0"}, nil},
-		{"an unknown option", dig, []string{"+ednsopt=100:0102", "www.example.com"}, []string{"status: NOERROR", "192.0.2.1"}, nil},
-		{"an unknown flag", dig, []string{"+ednsflags=0x40", "www.example.com"}, []string{"status: NOERROR"}, []string{"MBZ"}},
+		{"a foreign name", dig, []string{"www.example.net"}, []string{"status: REFUSED", "ANSWER: 0, AUTHORITY: 0"},
+			[]string{"flags: qr aa"}},
+		{"without EDNS", dig, []string{"+noedns", "www.example.com"}, []string{"status: NOERROR", "ADDITIONAL: 0"},
+			[]string{"OPT PSEUDOSECTION"}},
+		{"EDNS version 1", dig, []string{"+edns=1", "+noednsnegotiation", "www.example.com"},
+			[]string{"status: BADVERS", "ANSWER: 0"}, nil},
+		{"an unknown option", dig, []string{"+ednsopt=100:0102", "www.example.com"},
+			[]string{"status: NOERROR", "192.0.2.1"}, nil},
+		{"an unknown flag", dig, []string{"+ednsflags=0x40", "www.example.com"}, []string{"status: NOERROR"},
+			[]string{"MBZ"}},
 		{"another opcode", dig, []string{"+opcode=15", "www.example.com"}, []string{"status: NOTIMP"}, nil},
-		{"a client subnet", dig, []string{"+subnet=198.51.100.0/24", "www.example.com"}, []string{"CLIENT-SUBNET: 198.51.100.0/24/0"}, nil},
+		{"a client subnet", dig, []string{"+subnet=198.51.100.0/24", "www.example.com"},
+			[]string{"CLIENT-SUBNET: 198.51.100.0/24/0"}, nil},
 		{"a transfer", dig, []string{"example.com", "AXFR"}, []string{"Transfer failed"}, nil},
 		{"the case of the question", dig, []string{"wWw.eXaMpLe.CoM"}, []string{"wWw.eXaMpLe.CoM.\t\tIN\tA"}, nil},
 		{"over TCP", dig, []string{"+tcp", "www.example.com"}, []string{"status: NOERROR", "(TCP)"}, nil},
-		{"several on one connection", dig, []string{"+tcp", "+keepopen", "www.example.com", "@127.0.0.1", "-p", port, "+tcp", "+keepopen", "ns1.example.com"}, []string{"192.0.2.1", "192.0.2.53"}, nil},
+		{"several on one connection", dig, []string{"+tcp", "+keepopen", "www.example.com", "@127.0.0.1", "-p", port,
+			"+tcp", "+keepopen", "ns1.example.com"}, []string{"192.0.2.1", "192.0.2.53"}, nil},
 		{"kdig", kdig, []string{"www.example.com"}, []string{"status: NOERROR", "192.0.2.1"}, []string{"WARNING"}},
-		{"kdig over TCP", kdig, []string{"+tcp", "+keepopen", "www.example.com", "ns1.example.com"}, []string{"192.0.2.1", "192.0.2.53", "(TCP)"}, nil},
-		{"kdig with a cookie and padding", kdig, []string{"+cookie", "+padding=64", "www.example.com"}, []string{"status: NOERROR", "COOKIE"}, nil},
+		{"kdig over TCP", kdig, []string{"+tcp", "+keepopen", "www.example.com", "ns1.example.com"},
+			[]string{"192.0.2.1", "192.0.2.53", "(TCP)"}, nil},
+		{"kdig with a cookie and padding", kdig, []string{"+cookie", "+padding=64", "www.example.com"},
+			[]string{"status: NOERROR", "COOKIE"}, nil},
 		{"drill", drill, []string{"www.example.com", "@127.0.0.1", "A"}, []string{"rcode: NOERROR", "192.0.2.1"}, nil},
-		{"drill over TCP", drill, []string{"-t", "ns1.example.com", "@127.0.0.1", "A"}, []string{"rcode: NOERROR", "192.0.2.53"}, nil},
-		{"drill with DO", drill, []string{"-D", "www.example.com", "@127.0.0.1", "A"}, []string{"rcode: NOERROR", "flags: do"}, nil},
+		{"drill over TCP", drill, []string{"-t", "ns1.example.com", "@127.0.0.1", "A"},
+			[]string{"rcode: NOERROR", "192.0.2.53"}, nil},
+		{"drill with DO", drill, []string{"-D", "www.example.com", "@127.0.0.1", "A"},
+			[]string{"rcode: NOERROR", "flags: do"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			need(t, tt.tool[0])
-			cmd := exec.CommandContext(t.Context(), tt.tool[0], append(tt.tool[1:len(tt.tool):len(tt.tool)], tt.args...)...)
+			cmd := exec.CommandContext(t.Context(), tt.tool[0],
+				append(tt.tool[1:len(tt.tool):len(tt.tool)], tt.args...)...)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v: %v\n%s", cmd, err, out)
@@ -124,13 +139,15 @@ func TestFailoverBehindAResolver(t *testing.T) {
 			stale = sent2
 			return false
 		case "192.0.2.2":
-			t.Logf("gslb answers anew %v after the death, the resolver %v after it", switched.Sub(died).Round(time.Millisecond), sent.Sub(died).Round(time.Millisecond))
+			t.Logf("gslb answers anew %v after the death, the resolver %v after it",
+				switched.Sub(died).Round(time.Millisecond), sent.Sub(died).Round(time.Millisecond))
 			return true
 		}
 		return false
 	})
 	if late := stale.Sub(switched); late > ttl+time.Second { // the resolver counts whole seconds
-		t.Errorf("the old answer was seen %v after gslb gave the new one, want at most the TTL of %v; unbound: %s", late, ttl, said)
+		t.Errorf("the old answer was seen %v after gslb gave the new one, want at most the TTL of %v; unbound: %s",
+			late, ttl, said)
 	}
 }
 
@@ -194,7 +211,8 @@ func TestDNAMETwiceBehindAResolver(t *testing.T) {
 		if err != nil {
 			return false
 		}
-		if reply.Rcode != dns.RcodeSuccess || len(reply.Answer) == 0 || !strings.HasSuffix(reply.Answer[len(reply.Answer)-1].String(), "192.0.2.90") {
+		if reply.Rcode != dns.RcodeSuccess || len(reply.Answer) == 0 ||
+			!strings.HasSuffix(reply.Answer[len(reply.Answer)-1].String(), "192.0.2.90") {
 			t.Fatalf("the resolver says\n%v\n%s", reply, said)
 		}
 		return true
@@ -206,7 +224,8 @@ func TestDNAMETwiceBehindAResolver(t *testing.T) {
 func TestStrictMinimisationFindsExpressions(t *testing.T) {
 	unbound := need(t, "unbound")
 	r := startWith(t, func(text string) string {
-		return strings.Replace(text, "domains: [www.example.com]", `domains: [www.example.com], expressions: ['^img[0-9]+\.eu\.cdn\.example\.com$']`, 1)
+		return strings.Replace(text, "domains: [www.example.com]",
+			`domains: [www.example.com], expressions: ['^img[0-9]+\.eu\.cdn\.example\.com$']`, 1)
 	})
 	resolver, said := resolve(t, unbound, r, "example.com")
 	c := dns.Client{Timeout: 5 * time.Second}

@@ -185,7 +185,8 @@ func (d *Daemon) keepTalking(ctx context.Context) error {
 		_, distrust := errors.AsType[*rpc.RefusedError](err)
 		refused = distrust || errors.Is(err, fs.ErrPermission) || connect.CodeOf(err) == connect.CodePermissionDenied
 		if connected || !lost || refused && !before {
-			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address, "error",
+			d.log.Warn("no controller: the checks go on and the verdicts stand", "controller", d.client.Address,
+				"error",
 				probe.Line(err.Error()))
 			pause = firstPause
 		}

@@ -226,7 +226,8 @@ func TestVerdictsReachTheController(t *testing.T) {
 	}
 	want := map[string]string{
 		"web1": "HEALTH_UP all checks pass",
-		"web2": fmt.Sprintf("HEALTH_FAILING HTTP GET http://127.0.0.1:%d/healthz: status 503, want 200-299", two.port()),
+		"web2": fmt.Sprintf("HEALTH_FAILING HTTP GET http://127.0.0.1:%d/healthz: status 503, want 200-299",
+			two.port()),
 	}
 	for name, w := range want {
 		if seen[name] != w {
@@ -236,7 +237,8 @@ func TestVerdictsReachTheController(t *testing.T) {
 
 	one.ill.Store(true)
 	r := c.await(t, "the change", says("web1 FAILING"))
-	if v := r.Verdicts[0]; v.Since.AsTime().After(v.DetectedAt.AsTime()) || time.Since(v.DetectedAt.AsTime()) > patience {
+	if v := r.Verdicts[0]; v.Since.AsTime().After(v.DetectedAt.AsTime()) ||
+		time.Since(v.DetectedAt.AsTime()) > patience {
 		t.Errorf("since %v, detected at %v", v.Since.AsTime(), v.DetectedAt.AsTime())
 	}
 

@@ -21,10 +21,12 @@ type figures struct {
 func newFigures() figures {
 	return figures{
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "sluice_healthd_probe_seconds", Help: "How long probes took, timeouts too.", Buckets: metrics.Buckets(),
+			Name: "sluice_healthd_probe_seconds", Help: "How long probes took, timeouts too.",
+			Buckets: metrics.Buckets(),
 		}, []string{"kind"}),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_healthd_probes_total", Help: "Probes, by kind of check and result: pass, no_answer, wrong_answer, " +
+			Name: "sluice_healthd_probes_total",
+			Help: "Probes, by kind of check and result: pass, no_answer, wrong_answer, " +
 				"or not_asked where the fault is on this side.",
 		}, []string{"kind", "result"}),
 	}

@@ -34,7 +34,8 @@ type cable struct {
 
 func newCable(t *testing.T, healthd *os.Process) *cable {
 	t.Helper()
-	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "there"}, PeerName: "here"}); err != nil {
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "there"},
+		PeerName: "here"}); err != nil {
 		t.Skipf("needs virtual Ethernet: %v", err)
 	}
 	must := func(err error) {

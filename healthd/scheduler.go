@@ -52,12 +52,13 @@ func (s *scheduler) replace(ctx context.Context, want set) error {
 		b, c := backends[t.question.backend], &checkStatus{host: t.question.kind == "icmp"}
 		b.checks = append(b.checks, c)
 		asked := s.figures.watch(t.question.kind, t.check)
-		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Urgent: t.urgent, Check: asked, Report: func(now probe.Status) {
-			c.Status = now
-			if taken { // until then some checks have not told what they know
-				s.judge(b)
-			}
-		}}
+		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Urgent: t.urgent, Check: asked,
+			Report: func(now probe.Status) {
+				c.Status = now
+				if taken { // until then some checks have not told what they know
+					s.judge(b)
+				}
+			}}
 	}
 	return s.Engine.Replace(ctx, targets, func() {
 		taken = true
@@ -103,7 +104,8 @@ func (b *backend) verdict(now time.Time, fallen bool) (verdict, bool) {
 		return b.failed(probe.Failing), true
 	case say[probe.Unchecked] > 0:
 		v := b.unchecked()
-		if fallen && say[probe.Up] > 0 && say[probe.Unknown] == 0 && !slices.ContainsFunc(b.checks, (*checkStatus).fell) {
+		if fallen && say[probe.Up] > 0 && say[probe.Unknown] == 0 && !slices.ContainsFunc(b.checks,
+			(*checkStatus).fell) {
 			v.health, v.reason = probe.Up, probe.Line("the other checks pass; "+v.reason)
 			v.since, v.detectedAt = b.passed()
 		}

@@ -136,7 +136,8 @@ func TestVerdictTellsWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 100)
 		s := &server{}
-		w.want(asks("web1", s, probe.Schedule{Interval: 2 * time.Second, Fast: time.Second, Timeout: time.Second, Rise: 2,
+		w.want(asks("web1", s, probe.Schedule{Interval: 2 * time.Second, Fast: time.Second, Timeout: time.Second,
+			Rise: 2,
 			Fall: 3}))
 		w.passes("web1", probe.Up, time.Minute)
 		before := len(s.probes())
@@ -243,21 +244,25 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 		want   string // health: reason since detected; empty: none
 	}{
 		{"one up", false, []*checkStatus{is(up, "", 1)}, "up: all checks pass 1 2"},
-		{"all up, the last counts", false, []*checkStatus{is(up, "", 3), icmp(is(up, "", 1))}, "up: all checks pass 3 4"},
+		{"all up, the last counts", false, []*checkStatus{is(up, "", 3), icmp(is(up, "", 1))},
+			"up: all checks pass 3 4"},
 		{"up, and an accident", false, []*checkStatus{once(up)}, "up: all checks pass 5 6"},
 		{"not decided", false, []*checkStatus{is(up, "", 1), is(unknown, "503", 2)}, ""},
 		{"one down, the first counts", false, []*checkStatus{is(up, "", 9), is(down, "a", 5), is(down, "b", 3),
 			is(unknown, "c", 1)}, "down: a; b 3 4"},
 		{"dead beats failing", false, []*checkStatus{is(failing, "503", 1), is(down, "refused", 2)},
 			"down: 503; refused 2 3"},
-		{"one failing", false, []*checkStatus{is(up, "", 9), is(failing, "503", 1), is(unknown, "", 2)}, "failing: 503 1 2"},
+		{"one failing", false, []*checkStatus{is(up, "", 9), is(failing, "503", 1), is(unknown, "", 2)},
+			"failing: 503 1 2"},
 		{"silent to pings, and that is all there is", false, []*checkStatus{icmp(is(down, "no echo", 1))},
 			"down: no echo 1 2"},
 		{"silent to pings, and answers", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(up, "", 2)},
 			"failing: no echo 1 2"},
-		{"silent to pings, and answers wrongly", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(failing, "503", 2)},
+		{"silent to pings, and answers wrongly", false,
+			[]*checkStatus{icmp(is(down, "no echo", 1)), is(failing, "503", 2)},
 			"failing: no echo; 503 1 2"},
-		{"silent to pings, and not decided", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(unknown, "", 2)}, ""},
+		{"silent to pings, and not decided", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(unknown, "", 2)},
+			""},
 		{"silent to pings, and cannot be asked", false, []*checkStatus{icmp(is(down, "no echo", 1)), unasked(down, 2)},
 			"failing: no echo 1 2"},
 		{"silent to pings, and dead", false, []*checkStatus{icmp(is(down, "no echo", 1)), is(down, "refused", 2)},
@@ -269,7 +274,8 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 		{"was dead and cannot be asked any more", true, []*checkStatus{unasked(down, 4)}, "unchecked: not asked 4 4 5"},
 		{"one of them cannot be asked", false, []*checkStatus{is(up, "", 9), unasked(unknown, 6), unasked(up, 4)},
 			"unchecked: not asked 6; not asked 4 4 5"},
-		{"one of them cannot be asked, one is not decided", false, []*checkStatus{is(unknown, "", 9), unasked(unknown, 4)},
+		{"one of them cannot be asked, one is not decided", false,
+			[]*checkStatus{is(unknown, "", 9), unasked(unknown, 4)},
 			"unchecked: not asked 4 4 5"},
 		{"one of them cannot be asked, one fails", false, []*checkStatus{is(failing, "503", 9), unasked(down, 4)},
 			"failing: 503 9 10"},
@@ -278,7 +284,8 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 
 		{"has fallen and passes all but what cannot be asked", true, []*checkStatus{is(up, "", 9), unasked(unknown, 4)},
 			"up: the other checks pass; not asked 4 9 10"},
-		{"has fallen, and one is not decided", true, []*checkStatus{is(up, "", 9), is(unknown, "", 1), unasked(unknown, 4)},
+		{"has fallen, and one is not decided", true, []*checkStatus{is(up, "", 9), is(unknown, "", 1),
+			unasked(unknown, 4)},
 			"unchecked: not asked 4 4 5"},
 		{"has fallen by what cannot be asked any more", true, []*checkStatus{is(up, "", 9), unasked(failing, 4)},
 			"unchecked: not asked 4 4 5"},
@@ -291,7 +298,8 @@ func TestVerdictOfSeveralChecks(t *testing.T) {
 			v, ok := b.verdict(at(100), tt.fallen)
 			got := ""
 			if ok {
-				got = fmt.Sprintf("%v: %s %v %v", v.health, v.reason, v.since.Unix()-epoch.Unix(), v.detectedAt.Unix()-epoch.Unix())
+				got = fmt.Sprintf("%v: %s %v %v", v.health, v.reason, v.since.Unix()-epoch.Unix(),
+					v.detectedAt.Unix()-epoch.Unix())
 			}
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)

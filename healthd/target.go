@@ -82,7 +82,8 @@ func expand(m *api.Checks, n check.Network) (backends []backendKey, targets []ta
 		for _, b := range pool.GetBackends() {
 			key := backendKey{pool.GetPool(), b.GetName()}
 			if len(key.pool) > maxName || len(key.name) > maxName {
-				return nil, nil, fmt.Errorf("a name of more than %d bytes: %s of pool %s", maxName, strict.Quote(key.name),
+				return nil, nil, fmt.Errorf("a name of more than %d bytes: %s of pool %s", maxName,
+					strict.Quote(key.name),
 					strict.Quote(key.pool))
 			}
 			if known[key] {
@@ -181,7 +182,8 @@ func statusesOf(c *api.Check) ([]int, error) {
 	all := make([]int, len(c.GetExpectStatus()))
 	for i, code := range c.GetExpectStatus() {
 		if code < checkable.MinStatus || code > checkable.MaxStatus {
-			return nil, fmt.Errorf("expect_status[%d]: must be %d..%d, is %d", i, checkable.MinStatus, checkable.MaxStatus, code)
+			return nil, fmt.Errorf("expect_status[%d]: must be %d..%d, is %d", i, checkable.MinStatus,
+				checkable.MaxStatus, code)
 		}
 		all[i] = int(code)
 	}

@@ -26,9 +26,10 @@ func onePool(address string, checks ...*api.Check) *api.Checks {
 func TestExpand(t *testing.T) {
 	backends, targets, err := expand(&api.Checks{Pools: []*api.PoolChecks{
 		{
-			Pool:     "web",
-			Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"}, {Name: "web2", Address: "10.0.0.12", Urgent: true}},
-			Checks:   []*api.Check{{Type: "tcp", Port: 80}, {Type: "icmp"}, {Type: "tcp", Port: 80}},
+			Pool: "web",
+			Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"},
+				{Name: "web2", Address: "10.0.0.12", Urgent: true}},
+			Checks: []*api.Check{{Type: "tcp", Port: 80}, {Type: "icmp"}, {Type: "tcp", Port: 80}},
 		},
 		{Pool: "idle", Backends: []*api.CheckedBackend{{Name: "web1", Address: "10.0.0.11"}}},
 		{Pool: "empty", Checks: []*api.Check{{Type: "tcp", Port: 80}}},
@@ -44,7 +45,8 @@ func TestExpand(t *testing.T) {
 	}
 	var got []string
 	for _, target := range targets {
-		got = append(got, fmt.Sprintf("%s %s %s:%d %d %T %v", target.question.backend, target.kind, target.address, target.port,
+		got = append(got, fmt.Sprintf("%s %s %s:%d %d %T %v", target.question.backend, target.kind, target.address,
+			target.port,
 			target.nth, target.check, target.urgent))
 	}
 	want := []string{
@@ -75,13 +77,15 @@ func TestImpossibleChecks(t *testing.T) {
 		{"10.0.0.11", []*api.Check{{Type: "snmp", Port: 161}},
 			`snmp check of web/web1: not asked: type: must be tcp, http, https or icmp, is "snmp"`},
 		{"web1.example.org", []*api.Check{{Type: "tcp", Port: 80}},
-			`tcp check of web/web1: not asked: address of the backend: must be the address of a host, is "web1.example.org"`},
+			`tcp check of web/web1: not asked: address of the backend: must be the address of a host, is ` +
+				`"web1.example.org"`},
 		{"0.0.0.0", []*api.Check{{Type: "tcp", Port: 80}},
 			`tcp check of web/web1: not asked: address of the backend: must be the address of a host, is "0.0.0.0"`},
 		{"224.0.0.1", []*api.Check{{Type: "icmp"}},
 			`icmp check of web/web1: not asked: address of the backend: must be the address of a host, is "224.0.0.1"`},
 		{"255.255.255.255", []*api.Check{{Type: "icmp"}},
-			`icmp check of web/web1: not asked: address of the backend: must be the address of a host, is "255.255.255.255"`},
+			`icmp check of web/web1: not asked: address of the backend: must be the address of a host, is ` +
+				`"255.255.255.255"`},
 		{"10.0.0.11", []*api.Check{{Type: "tcp", Port: 65536}},
 			"tcp check of web/web1: not asked: port: must be 1..65535, is 65536"},
 		{"10.0.0.11", []*api.Check{{Type: "tcp"}}, "tcp check of web/web1: not asked: port: must be 1..65535, is 0"},
@@ -99,9 +103,11 @@ func TestImpossibleChecks(t *testing.T) {
 			`http check of web/web1: not asked: expect_status: must have at most 400 statuses, has 501`},
 		{"10.0.0.11", []*api.Check{{Type: "icmp", Interval: durationpb.New(1)}},
 			`icmp check of web/web1: not asked: interval: must be 10ms..1h0m0s, is 1ns`},
-		{"10.0.0.11", []*api.Check{{Type: "icmp", FastInterval: durationpb.New(1), Timeout: durationpb.New(-1), Rise: 101,
-			Fall: 1 << 31}}, `icmp check of web/web1: not asked: rise: must be 1..100, is 101; fall: must be 1..100, is ` +
-			`2147483648; fast_interval: must be 10ms..1h0m0s, is 1ns; timeout: must be 10ms..1h0m0s, is -1ns`},
+		{"10.0.0.11", []*api.Check{{Type: "icmp", FastInterval: durationpb.New(1), Timeout: durationpb.New(-1),
+			Rise: 101,
+			Fall: 1 << 31}},
+			`icmp check of web/web1: not asked: rise: must be 1..100, is 101; fall: must be 1..100, is ` +
+				`2147483648; fast_interval: must be 10ms..1h0m0s, is 1ns; timeout: must be 10ms..1h0m0s, is -1ns`},
 		{"10.0.0.11", []*api.Check{{Type: "icmp", Interval: &durationpb.Duration{Seconds: 1 << 62}}},
 			`icmp check of web/web1: not asked: interval: must be 10ms..1h0m0s, is 2562047h47m16.854775807s`},
 		{"10.0.0.11", many, "checks of web/web1: not asked: must be at most 32, are 33"},
@@ -158,7 +164,8 @@ func TestTooMuchToCheck(t *testing.T) {
 			got = err.Error()
 		}
 		if len(backends) != tt.backends || len(targets) != tt.targets || got != tt.want {
-			t.Errorf("%s: %d backends, %d checks, %q; want %d, %d, %q", tt.name, len(backends), len(targets), got, tt.backends,
+			t.Errorf("%s: %d backends, %d checks, %q; want %d, %d, %q", tt.name, len(backends), len(targets), got,
+				tt.backends,
 				tt.targets, tt.want)
 		}
 	}
@@ -177,13 +184,16 @@ func TestTiming(t *testing.T) {
 			Interval: durationpb.New(4 * s), FastInterval: durationpb.New(s), Timeout: durationpb.New(2 * s),
 			Jitter: durationpb.New(s / 2), Rise: 2, Fall: 3,
 		}, probe.Schedule{Interval: 4 * s, Fast: s, Timeout: 2 * s, Jitter: s / 2, Spread: s, Rise: 2, Fall: 3}},
-		{"no jitter", &api.Check{Jitter: durationpb.New(0)}, probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s,
-			Jitter: 0, Spread: 2 * s, Rise: 1, Fall: 1}},
+		{"no jitter", &api.Check{Jitter: durationpb.New(0)},
+			probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s,
+				Jitter: 0, Spread: 2 * s, Rise: 1, Fall: 1}},
 		{"longer than the interval", &api.Check{FastInterval: durationpb.New(9 * s), Jitter: durationpb.New(9 * s)},
-			probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 2 * s, Spread: 2 * s, Rise: 1, Fall: 1}},
+			probe.Schedule{Interval: 2 * s, Fast: 2 * s, Timeout: 2 * s, Jitter: 2 * s, Spread: 2 * s, Rise: 1,
+				Fall: 1}},
 		{"the shortest", &api.Check{Interval: durationpb.New(s / 100), FastInterval: durationpb.New(s / 100),
 			Timeout: durationpb.New(s / 100), Rise: 100, Fall: 100},
-			probe.Schedule{Interval: s / 100, Fast: s / 100, Timeout: s / 100, Jitter: s / 1000, Spread: s / 100, Rise: 100,
+			probe.Schedule{Interval: s / 100, Fast: s / 100, Timeout: s / 100, Jitter: s / 1000, Spread: s / 100,
+				Rise: 100,
 				Fall: 100}},
 	} {
 		if got, err := newSchedule(tt.c); got != tt.want || err != nil {
@@ -193,7 +203,8 @@ func TestTiming(t *testing.T) {
 }
 
 func TestPathIsEscaped(t *testing.T) {
-	_, targets, err := expand(onePool("127.0.0.1", &api.Check{Type: "http", Port: 1, Path: "/is it/ä?q=1"}), blackhole{})
+	_, targets, err := expand(onePool("127.0.0.1", &api.Check{Type: "http", Port: 1, Path: "/is it/ä?q=1"}),
+		blackhole{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,8 +134,9 @@ func TestConstants(t *testing.T) {
 // TestTableSizes holds them against what was compiled.
 func TestTableSizes(t *testing.T) {
 	want := map[string]int64{
-		"vip": limits.VIPSize, "vip_address": limits.VIPSize, "arp_guard": limits.VIPSize, "arp_responder": limits.VIPSize,
-		"slot": limits.SlotSize, "slot_old": limits.MovingSize, "backend": limits.BackendSize,
+		"vip": limits.VIPSize, "vip_address": limits.VIPSize, "arp_guard": limits.VIPSize,
+		"arp_responder": limits.VIPSize,
+		"slot":          limits.SlotSize, "slot_old": limits.MovingSize, "backend": limits.BackendSize,
 		"station": limits.StationSize, "l2": limits.StationSize,
 		"pinned_station": limits.PinnedSize, "pinned_l2": limits.PinnedSize, "pinned_arp": limits.PinnedSize,
 	}

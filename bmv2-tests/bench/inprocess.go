@@ -86,10 +86,13 @@ func inProcess(_ context.Context, _ time.Duration, rounds int) error {
 				return fmt.Errorf("%s: %d frames in, %d out", path.name, sent, out.frames)
 			}
 		}
-		slices.SortFunc(results, func(a, b testing.BenchmarkResult) int { return cmp.Compare(a.NsPerOp(), b.NsPerOp()) })
+		slices.SortFunc(results, func(a, b testing.BenchmarkResult) int {
+			return cmp.Compare(a.NsPerOp(), b.NsPerOp())
+		})
 		median := results[rounds/2]
 		ns := float64(median.T.Nanoseconds()) / float64(median.N)
-		rows = append(rows, []string{path.name, fmt.Sprintf("%.0f", 1e9/ns), fmt.Sprintf("%.0f", ns), fmt.Sprintf("%.3f", float64(median.MemAllocs)/float64(median.N))})
+		rows = append(rows, []string{path.name, fmt.Sprintf("%.0f", 1e9/ns), fmt.Sprintf("%.0f", ns),
+			fmt.Sprintf("%.3f", float64(median.MemAllocs)/float64(median.N))})
 	}
 	table("softswitch engine on sluice.p4, one goroutine", rows...)
 	return nil
@@ -110,7 +113,8 @@ func fillEngine(program *engine.Program) error {
 		return program.Table(table).Insert(e)
 	}
 	for id := 1; id <= backends; id++ {
-		if err := insert("backend", [][]byte{be(32, uint64(id))}, "forward_to_backend", mac(backendMAC(id)), be(9, uint64(id+1))); err != nil {
+		if err := insert("backend", [][]byte{be(32, uint64(id))}, "forward_to_backend", mac(backendMAC(id)),
+			be(9, uint64(id+1))); err != nil {
 			return err
 		}
 		if err := insert("l2", [][]byte{mac(backendMAC(id))}, "forward", be(9, uint64(id+1))); err != nil {
@@ -118,7 +122,8 @@ func fillEngine(program *engine.Program) error {
 		}
 	}
 	for slot := range slots {
-		if err := insert("slot", [][]byte{be(32, 1), be(8, 0), be(16, uint64(slot))}, "to_backend", be(32, uint64(1+slot%backends))); err != nil {
+		if err := insert("slot", [][]byte{be(32, 1), be(8, 0), be(16, uint64(slot))}, "to_backend",
+			be(32, uint64(1+slot%backends))); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,8 @@ func main() {
 }
 
 func run(ctx context.Context, duration time.Duration, rounds int) error {
-	fmt.Printf("%s, %d cores, %s/%s; 60-byte frames; medians of %d\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, rounds)
+	fmt.Printf("%s, %d cores, %s/%s; 60-byte frames; medians of %d\n", runtime.Version(), runtime.NumCPU(),
+		runtime.GOOS, runtime.GOARCH, rounds)
 	for _, part := range []func(context.Context, time.Duration, int) error{inProcess, overVeth, slotUpdates} {
 		fmt.Println()
 		if err := part(ctx, duration, rounds); err != nil {

@@ -26,7 +26,8 @@ func peers() (all []peer, clean func(), err error) {
 	}
 	clean = func() { os.RemoveAll(dir) }
 	binary := filepath.Join(dir, "sluice")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/sluicelb/sluice/cmd/sluice").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", binary,
+		"github.com/sluicelb/sluice/cmd/sluice").CombinedOutput(); err != nil {
 		clean()
 		return nil, nil, fmt.Errorf("building sluice: %w\n%s", err, out)
 	}

@@ -31,7 +31,8 @@ func slotUpdates(ctx context.Context, _ time.Duration, rounds int) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		rows = append(rows, []string{p.name, fmt.Sprintf("%.1f", took.Seconds()*1e3), fmt.Sprintf("%.0f", slots/took.Seconds())})
+		rows = append(rows, []string{p.name, fmt.Sprintf("%.1f", took.Seconds()*1e3),
+			fmt.Sprintf("%.0f", slots/took.Seconds())})
 	}
 	table(title, rows...)
 	return nil

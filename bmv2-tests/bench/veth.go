@@ -14,7 +14,8 @@ import (
 
 // overVeth overloads port 1 with frames for the VIP and counts what comes out at the backends.
 func overVeth(ctx context.Context, duration time.Duration, rounds int) error {
-	title := "over veth pairs: frames delivered at the backends while port 1 gets more than the switch can take; the sender shares the cores"
+	title := "over veth pairs: frames delivered at the backends while port 1 gets more than the switch can take; the " +
+		"sender shares the cores"
 	if err := namespaces.Unavailable(); err != nil {
 		table(title, []string{"skipped: " + err.Error()})
 		return nil

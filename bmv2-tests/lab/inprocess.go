@@ -22,8 +22,8 @@ type Options struct {
 	// Captures is a directory, made if need be, for one capture of each port: SEGMENT-portN-NODE.pcap. Where it cannot
 	// be used the error is a CaptureError.
 	Captures string
-	// Beyond and Before may replace a port, so that frames are seen or falsified there: beyond where captures are taken,
-	// as if the hosts had done it, or before, as if the switch had.
+	// Beyond and Before may replace a port, so that frames are seen or falsified there: beyond where captures are
+	// taken, as if the hosts had done it, or before, as if the switch had.
 	Beyond, Before func(Segment, Node, port.Port) port.Port
 }
 
@@ -108,7 +108,8 @@ func (m *inProcess) Route(legs []*Stack, outside, client Node) (*Stack, error) {
 	m.Later(func() error { cut(); return nil })
 	interfaces := []netstack.Interface{{Link: far, MAC: outside.MAC, Address: outside.Address}}
 	for _, leg := range legs {
-		interfaces = append(interfaces, netstack.Interface{Link: leg.card, MAC: leg.config.MAC, Address: leg.config.Address})
+		interfaces = append(interfaces, netstack.Interface{Link: leg.card, MAC: leg.config.MAC,
+			Address: leg.config.Address})
 	}
 	router, err := netstack.NewRouter("router", interfaces...)
 	if err != nil {

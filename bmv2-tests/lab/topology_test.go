@@ -21,7 +21,8 @@ func TestProofOfSegment(t *testing.T) {
 		{Name: "manager", Port: 5, MAC: mac(5)},
 	}}
 	want := proof.Config{
-		VIP: vip, VIPMAC: mac(0x53), Router: 7, Servers: map[uint16]packet.MAC{2: mac(2), 3: mac(3)}, Others: []uint16{4, 5},
+		VIP: vip, VIPMAC: mac(0x53), Router: 7, Servers: map[uint16]packet.MAC{2: mac(2), 3: mac(3)},
+		Others: []uint16{4, 5},
 	}
 	sameAddr := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if diff := cmp.Diff(want, s.Proof(vip, mac(0x53)), sameAddr); diff != "" {

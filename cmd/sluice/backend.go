@@ -17,7 +17,8 @@ import (
 )
 
 func poolFlag() cli.Flag {
-	return &cli.StringFlag{Name: "pool", Usage: "`POOL` of the backend; needed when several pools have one of that name"}
+	return &cli.StringFlag{Name: "pool",
+		Usage: "`POOL` of the backend; needed when several pools have one of that name"}
 }
 
 var backendCommand = &cli.Command{
@@ -29,15 +30,17 @@ var backendCommand = &cli.Command{
 			Name:        "list",
 			Usage:       "list backends with their health and their slots",
 			Description: "With --json prints one array of sluice.v1.BackendStatus.",
-			Flags:       append(controllerFlags(), &cli.StringFlag{Name: "pool", Usage: "only those of `POOL`"}, jsonFlag()),
-			Action:      action(backendList),
+			Flags: append(controllerFlags(), &cli.StringFlag{Name: "pool", Usage: "only those of `POOL`"},
+				jsonFlag()),
+			Action: action(backendList),
 		},
 		{
 			Name:      "drain",
 			Usage:     "send new connections elsewhere; open ones stay until they end",
 			ArgsUsage: "BACKEND",
 			Flags: append(controllerFlags(), poolFlag(), jsonFlag(),
-				&cli.BoolFlag{Name: "wait", Usage: "return when no slot leads there and open connections have ended or were " +
+				&cli.BoolFlag{Name: "wait", Usage: "return when no slot leads there and open connections have ended " +
+					"or were " +
 					"silent for drain_idle; tell the progress on standard error"}),
 			Action: action(backendDrain, "BACKEND"),
 		},
@@ -135,7 +138,8 @@ func drainAndWait(
 			return nil, waitEnded(ctx, b, events.Err())
 		}
 		e := events.Msg()
-		if a := e.GetAdmin(); a.GetPool() == b.Pool && a.GetBackend() == b.Name && a.GetAdmin() == api.Admin_ADMIN_ACTIVE {
+		if a := e.GetAdmin(); a.GetPool() == b.Pool && a.GetBackend() == b.Name &&
+			a.GetAdmin() == api.Admin_ADMIN_ACTIVE {
 			return nil, fmt.Errorf("%s/%s was taken back before it was drained", b.Pool, b.Name)
 		}
 		if done := e.GetDrainDone(); done.GetPool() == b.Pool && done.GetBackend() == b.Name {
@@ -190,7 +194,8 @@ func findBackend(ctx context.Context, client *api.Client, b *api.BackendStatus) 
 			return now, nil
 		}
 	}
-	return nil, fmt.Errorf("%s/%s is no longer in the configuration; its connections stay until they end", b.Pool, b.Name)
+	return nil, fmt.Errorf("%s/%s is no longer in the configuration; its connections stay until they end", b.Pool,
+		b.Name)
 }
 
 func adminText(b *api.BackendStatus) string {
@@ -279,7 +284,8 @@ func contradictions(list []*api.BackendStatus) (lines []string) {
 }
 
 func backendTable(list []*api.BackendStatus, now time.Time) *textTable {
-	t := newTextTable("POOL", "BACKEND", "ADDRESS", "PORT", "WEIGHT", "ADMIN", "HEALTH", "SLOTS", "IN", "OUT", "PACKETS",
+	t := newTextTable("POOL", "BACKEND", "ADDRESS", "PORT", "WEIGHT", "ADMIN", "HEALTH", "SLOTS", "IN", "OUT",
+		"PACKETS",
 		"REASON")
 	for _, b := range list {
 		packets := "-"

@@ -44,14 +44,17 @@ github.com/sluicelb/sluice/cmd/sluice
 			"  package 1 of 3 or less\n  compiling and linking sluice\n",
 		},
 		{
-			"an error", "github.com/sluicelb/sluice/p4\n# github.com/sluicelb/sluice/p4\np4/p4.go:3:1: syntax error\n", 7,
-			"  package 1 of 3 or less\n# github.com/sluicelb/sluice/p4\np4/p4.go:3:1: syntax error\n  the build failed\n",
+			"an error", "github.com/sluicelb/sluice/p4\n# github.com/sluicelb/sluice/p4\np4/p4.go:3:1: syntax error\n",
+			7,
+			"  package 1 of 3 or less\n# github.com/sluicelb/sluice/p4\np4/p4.go:3:1: syntax error\n" +
+				"  the build failed\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fake := filepath.Join(t.TempDir(), "go")
 			script := "#!/bin/sh\ncase $1 in\nlist) printf 'a\\nb\\nc\\n'; exit 0 ;;\nesac\n" +
-				"[ \"$*\" = 'build -v -o bin/sluice ./cmd/sluice' ] || exit 99\ncat >&2 <<'END'\n" + test.says + "END\nexit " +
+				"[ \"$*\" = 'build -v -o bin/sluice ./cmd/sluice' ] || exit 99\ncat >&2 <<'END'\n" + test.says +
+				"END\nexit " +
 				string(rune('0'+test.exit)) + "\n"
 			if err := os.WriteFile(fake, []byte(script), 0o700); err != nil {
 				t.Fatal(err)
@@ -106,7 +109,8 @@ func TestBuildWithoutGo(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "build.sh")
 	cmd.Env = append(os.Environ(), "GO=/nowhere/go")
 	out, err := cmd.CombinedOutput()
-	const want = "  needs /nowhere/go, which is not on PATH: get it from https://go.dev/dl, or say where it is: make GO=/usr/local/go/bin/go ...\n"
+	const want = "  needs /nowhere/go, which is not on PATH: get it from https://go.dev/dl, or say where it is: make " +
+		"GO=/usr/local/go/bin/go ...\n"
 	if diff := cmp.Diff(want, string(out)); diff != "" || err == nil {
 		t.Errorf("error %v, output (-want +got):\n%s", err, diff)
 	}

@@ -46,7 +46,8 @@ var certCommand = &cli.Command{
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "name", Usage: "`NAME` of the process, by which others will call it"},
 				&cli.StringSliceFlag{Name: "role", Usage: "what it may call as, `ROLE`; may be repeated"},
-				&cli.StringSliceFlag{Name: "host", Usage: "a name or address, `HOST`, where others call it; may be repeated"},
+				&cli.StringSliceFlag{Name: "host", Usage: "a name or address, `HOST`, where others call it; may be " +
+					"repeated"},
 				daysFlag(cert.CertificateDays),
 			},
 			Action: action(certIssue, "DIR"),

@@ -33,15 +33,19 @@ func TestCert(t *testing.T) {
 			"sluice: DIR/ca.key exists, and is never overwritten: move it away, or choose another name\n"},
 		{[]string{"cert", "issue", dir, "--role", "healthd", "--name", "healthd1"}, 0,
 			"DIR/healthd1.crt and DIR/healthd1.key are made, valid until DATE. It calls as healthd.\n" +
-				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n", ""},
-		{[]string{"cert", "issue", dir, "--name", "ctl1", "--role", "controller", "--host", "ctl1", "--host", "192.0.2.1",
+				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n",
+			""},
+		{[]string{"cert", "issue", dir, "--name", "ctl1", "--role", "controller", "--host", "ctl1", "--host",
+			"192.0.2.1",
 			"--days", "7"}, 0,
 			"DIR/ctl1.crt and DIR/ctl1.key are made, valid until DATE. It calls as controller, and serves at ctl1, " +
 				"192.0.2.1.\n" +
-				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n", ""},
+				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n",
+			""},
 		{[]string{"cert", "issue", dir, "--name", "sw1", "--host", "sw1"}, 0,
 			"DIR/sw1.crt and DIR/sw1.key are made, valid until DATE. It serves at sw1, and calls nobody.\n" +
-				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n", ""},
+				"Next: copy them and DIR/ca.crt to its host, and start it with --tls-cert, --tls-key and --tls-ca\n",
+			""},
 		{[]string{"cert", "issue", dir, "--name", "sw1", "--host", "sw1"}, exitFailure, "",
 			"sluice: DIR/sw1.key exists, and is never overwritten: move it away, or choose another name\n"},
 		{[]string{"cert", "issue", dir, "--name", "x", "--role", "boss"}, exitUsage, "",
@@ -55,7 +59,8 @@ func TestCert(t *testing.T) {
 		{[]string{"cert", "issue", dir, "--name", "x", "--role", "viewer", "--days", "0"}, exitUsage, "",
 			"sluice: --days: must be 1..36500, is 0\n"},
 		{[]string{"cert", "issue", "/nowhere", "--name", "x", "--role", "viewer"}, exitUsage, "",
-			"sluice: /nowhere has no authority (open /nowhere/ca.crt: no such file or directory): `sluice cert ca /nowhere` " +
+			"sluice: /nowhere has no authority (open /nowhere/ca.crt: no such file or directory): `sluice cert ca " +
+				"/nowhere` " +
 				"makes one\n"},
 		{[]string{"cert", "issue", dir, "--name", "x", "--role", "viewer", "--days", "36500"}, exitUsage, "",
 			"sluice: --days: the authority in DIR ends on DATE: nothing that it issues may be valid for longer, " +
@@ -70,7 +75,8 @@ func TestCert(t *testing.T) {
 	} {
 		code, stdout, stderr := sluice(t, test.args...)
 		plain := func(s string) string { return day.ReplaceAllString(strings.ReplaceAll(s, dir, "DIR"), "DATE") }
-		if diff := cmp.Diff(test.out, plain(stdout)) + cmp.Diff(test.err, plain(stderr)); code != test.code || diff != "" {
+		if diff := cmp.Diff(test.out, plain(stdout)) + cmp.Diff(test.err, plain(stderr)); code != test.code ||
+			diff != "" {
 			t.Errorf("%v: exit code %d, want %d (-want +got):\n%s", test.args, code, test.code, diff)
 		}
 	}

@@ -110,7 +110,8 @@ func access(c *cli.Context, roles ...rpc.Role) (*rpc.Access, error) {
 	for _, text := range c.StringSlice("allow") {
 		role, who, _ := strings.Cut(text, "=")
 		if !slices.Contains(roles, rpc.Role(role)) || strings.TrimPrefix(who, "%") == "" {
-			return nil, fmt.Errorf("--allow: must be ROLE=USER or ROLE=%%GROUP with one of the roles %v, is %q", roles, text)
+			return nil, fmt.Errorf("--allow: must be ROLE=USER or ROLE=%%GROUP with one of the roles %v, is %q", roles,
+				text)
 		}
 		members[rpc.Role(role)] = append(members[rpc.Role(role)], who)
 	}

@@ -33,7 +33,8 @@ func TestControllerFails(t *testing.T) {
 	}{
 		{"none", nil, 0, "<nil>"},
 		{"not of the client", plain, exitFailure, "the controller stopped"},
-		{"refused", connect.NewWireError(connect.CodeNotFound, errors.New("no pool \"db\"")), exitUsage, "no pool \"db\""},
+		{"refused", connect.NewWireError(connect.CodeNotFound, errors.New("no pool \"db\"")), exitUsage,
+			"no pool \"db\""},
 		{"frozen", connect.NewWireError(connect.CodeUnavailable, errors.New("the store does not answer")), exitFailure,
 			"the store does not answer"},
 		{"nobody", connect.NewError(connect.CodeUnavailable, errors.New("connection refused")), exitUnreachable,
@@ -44,8 +45,10 @@ func TestControllerFails(t *testing.T) {
 			"no controller answers at a:1 (unexpected EOF)" + advice},
 		{"hung up in mid-stream", connect.NewError(connect.CodeInvalidArgument,
 			fmt.Errorf("protocol error: incomplete envelope: %w", io.ErrUnexpectedEOF)),
-			exitUnreachable, "no controller answers at a:1 (protocol error: incomplete envelope: unexpected EOF)" + advice},
-		{"another service", connect.NewError(connect.CodeUnknown, errors.New("415 Unsupported Media Type")), exitUnreachable,
+			exitUnreachable, "no controller answers at a:1 (protocol error: incomplete envelope: unexpected EOF)" +
+				advice},
+		{"another service", connect.NewError(connect.CodeUnknown, errors.New("415 Unsupported Media Type")),
+			exitUnreachable,
 			"what answers at a:1 is not a controller (415 Unsupported Media Type)" + advice},
 		{"interrupted", connect.NewError(connect.CodeCanceled, context.Canceled), exitFailure, "context canceled"},
 		{"not UTF-8", connect.NewError(connect.CodeInternal, errors.New("marshal message: invalid UTF-8")), exitFailure,
@@ -87,7 +90,8 @@ func TestGSLBFails(t *testing.T) {
 	} {
 		exit, ok := errors.AsType[*exitError](gslbDaemon.failure("a:1", test.err))
 		if !ok || exit.code != test.code || exit.Error() != test.want {
-			t.Errorf("%s: exit code %d, want %d; error is\n%v\nwant\n%s", test.name, exit.code, test.code, exit, test.want)
+			t.Errorf("%s: exit code %d, want %d; error is\n%v\nwant\n%s", test.name, exit.code, test.code, exit,
+				test.want)
 		}
 	}
 }
@@ -122,7 +126,8 @@ func TestControllerAddress(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			code, stdout, stderr := sluice(t, tt.args...)
 			if code != tt.code || stdout != "" || !strings.HasPrefix(stderr, tt.want) {
-				t.Errorf("exit code %d, want %d; stdout %q; stderr is\n%s\nwant\n%s", code, tt.code, stdout, stderr, tt.want)
+				t.Errorf("exit code %d, want %d; stdout %q; stderr is\n%s\nwant\n%s", code, tt.code, stdout, stderr,
+					tt.want)
 			}
 			if tt.code == exitUnreachable && !strings.HasSuffix(stderr, advice+"\n") {
 				t.Errorf("no advice in %s", stderr)
@@ -186,7 +191,8 @@ func TestJSONMessage(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(b, &got)
 	}
-	if err != nil || got.State != 99 || got.Tallies["a"].Packets != 1 || len(got.Tallies) != 2 || len(got.Failed) != 2 ||
+	if err != nil || got.State != 99 || got.Tallies["a"].Packets != 1 || len(got.Tallies) != 2 ||
+		len(got.Failed) != 2 ||
 		got.Since != nil {
 		t.Errorf("%v: %s", err, b)
 	}
@@ -234,7 +240,8 @@ func TestManyProblems(t *testing.T) {
 		code, _, stderr := sluice(t, args...)
 		if n := strings.Count(stderr, name+":"); code != exitUsage || n < 100 || n > 101 ||
 			!strings.Contains(stderr, "\nand 52 more\n") {
-			t.Errorf("%v: exit code %d, %d problems, stderr ends in %q", args, code, n, stderr[max(0, len(stderr)-200):])
+			t.Errorf("%v: exit code %d, %d problems, stderr ends in %q", args, code, n,
+				stderr[max(0, len(stderr)-200):])
 		}
 	}
 }

@@ -307,6 +307,7 @@ func tableNames(c *cli.Context) (all []string, err error) {
 	}
 	defer t.Close()
 	each(t.Info.Tables(), func(t *p4rt.Table) string { return t.Name }, func(s string) { all = append(all, s) })
-	each(t.Info.Counters(), func(c *p4rt.CounterArray) string { return c.Name }, func(s string) { all = append(all, s) })
+	each(t.Info.Counters(), func(c *p4rt.CounterArray) string { return c.Name },
+		func(s string) { all = append(all, s) })
 	return all, nil
 }

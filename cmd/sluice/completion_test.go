@@ -118,7 +118,8 @@ func TestComplete(t *testing.T) {
 		{"nosuch ", ""},
 	} {
 		code, stdout, stderr := sluice(t, append(strings.Split(tt.line, " "), completeFlag)...)
-		if diff := cmp.Diff(tt.want, strings.Join(strings.Fields(stdout), " ")); code != 0 || stderr != "" || diff != "" {
+		if diff := cmp.Diff(tt.want, strings.Join(strings.Fields(stdout), " ")); code != 0 || stderr != "" ||
+			diff != "" {
 			t.Errorf("%q: exit code %d, stderr %q, stdout (-want +got):\n%s", tt.line, code, stderr, diff)
 		}
 	}
@@ -157,10 +158,12 @@ func TestCompletion(t *testing.T) {
 	} {
 		// The words are what bash makes of the line: COMP_WORDBREAKS has ":" and "=" (bash(1)). Some users have an IFS
 		// of their own.
-		const press = `COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); IFS=/ _sluice; echo "${COMPREPLY[*]}"`
+		const press = `COMP_LINE=$1 COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); IFS=/ _sluice; ` +
+			`echo "${COMPREPLY[*]}"`
 		line := binary + " " + tt.line
 		words := regexp.MustCompile(`[:=]|[^:= ]+|$`).FindAllString(line, -1)
-		out, err := exec.Command(bash, append([]string{"-c", script + press, "bash", line}, words...)...).CombinedOutput()
+		out, err := exec.Command(bash, append([]string{"-c", script + press, "bash", line},
+			words...)...).CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != tt.want {
 			t.Errorf("%q: %v, %q, want %q", tt.line, err, got, tt.want)
 		}

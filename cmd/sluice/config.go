@@ -21,7 +21,8 @@ var configCommand = &cli.Command{
 			Name:      "check",
 			Usage:     "say everything that is wrong with a configuration file",
 			ArgsUsage: "FILE",
-			Description: "FILE is YAML; - reads standard input. Nothing but the file is looked at: no controller has to run.\n" +
+			Description: "FILE is YAML; - reads standard input. Nothing but the file is looked at: no controller has " +
+				"to run.\n" +
 				"Problems are printed to standard error, one on a line, the first hundred, and the exit code is 2.\n" +
 				"With --json prints one object: file, ok, switches, vips, pools and backends (how many), and\n" +
 				"problems, a list of the same with file, line, path and message.",

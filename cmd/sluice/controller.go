@@ -29,16 +29,20 @@ var controllerCommand = &cli.Command{
 	Flags: slices.Concat([]cli.Flag{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with the configuration; may be left out once the store has one"},
 		&cli.PathFlag{Name: "data-dir", Usage: "`DIR` of the built-in store"},
-		&cli.StringSliceFlag{Name: "etcd", Usage: "`ADDRESS` of an external etcd to use as the store, as 127.0.0.1:2379 " +
-			"or https://etcd1.example.net:2379; may be repeated. " +
-			"Of several controllers on it one works, the others stand by"},
+		&cli.StringSliceFlag{Name: "etcd",
+			Usage: "`ADDRESS` of an external etcd to use as the store, as 127.0.0.1:2379 " +
+				"or https://etcd1.example.net:2379; may be repeated. " +
+				"Of several controllers on it one works, the others stand by"},
 		insecureFlag("whoever is on the way to a switch owns it, and on the way to etcd reads and changes the " +
 			"configuration. For those that have no TLS"),
-		&cli.StringSliceFlag{Name: "listen", DefaultText: rpc.Socket(api.RoleName), Usage: "`ADDRESS` of the API and of gNMI: " +
-			"unix:/path, https://host:port, or loopback host:port, where every local user may do everything; may be repeated"},
+		&cli.StringSliceFlag{Name: "listen", DefaultText: rpc.Socket(api.RoleName),
+			Usage: "`ADDRESS` of the API and of gNMI: " +
+				"unix:/path, https://host:port, or loopback host:port, where every local user may do everything; may " +
+				"be repeated"},
 		allowFlag(controllerRoles...),
-		&cli.StringFlag{Name: "load-report", Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; "+
-			"without it, nowhere", loadreport.DefaultPort)},
+		&cli.StringFlag{Name: "load-report",
+			Usage: fmt.Sprintf("answer load reports at the UDP `ADDRESS`, such as :%d; "+
+				"without it, nowhere", loadreport.DefaultPort)},
 		&cli.PathFlag{Name: "load-report-key-file",
 			Usage: "`FILE` with the keys of who may ask for load reports, one on a line; read again on SIGHUP"},
 		metricsFlag(),
@@ -122,7 +126,8 @@ func checkEtcd(addresses []string, sec rpc.Security) error {
 	for _, text := range addresses {
 		e, err := endpoint.Parse(text)
 		if err != nil || e.Unix() || e.Port() == 0 {
-			return fmt.Errorf("address %q: must be host:port, http://host:port or https://host:port, the port 1..65535", text)
+			return fmt.Errorf("address %q: must be host:port, http://host:port or https://host:port, the port 1..65535",
+				text)
 		}
 		if err := sec.CheckDial(text); err != nil {
 			return err

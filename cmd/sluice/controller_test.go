@@ -108,7 +108,8 @@ web   web1     10.0.0.11     2     100  active  unknown     32   0    0        0
 web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0  -
 `, "", "backend", "list")
 	code, stdout, stderr := sluice(t, "backend", "drain", "--wait", "web2", "--controller", socket)
-	const drained = "web/web2 is drained: no slot leads there any more, and no open connection sent a packet for 500ms " +
+	const drained = "web/web2 is drained: no slot leads there any more, and no open connection sent a packet " +
+		"for 500ms " +
 		"(drain_idle)\n"
 	if want := drained; code != 0 || stdout != want {
 		t.Errorf("drain --wait: exit code %d, stdout %q", code, stdout)
@@ -184,7 +185,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 		var code int
 		var stdout string
 		for range 2000 {
-			if code, stdout, _ = sluice(t, "status", "--controller", socket); code == want && strings.HasPrefix(stdout, line) {
+			if code, stdout, _ = sluice(t, "status", "--controller", socket); code == want &&
+				strings.HasPrefix(stdout, line) {
 				return
 			}
 			time.Sleep(5 * time.Millisecond)
@@ -244,7 +246,8 @@ func TestControllerRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"controller"}, exitUsage, "sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
+		{[]string{"controller"}, exitUsage,
+			"sluice: one of --data-dir and --etcd is needed, to say where the store is\n"},
 		{[]string{"controller", "--data-dir", dir, "--etcd", "127.0.0.1:2379"}, exitUsage,
 			"sluice: --data-dir and --etcd: must be one of the two, the store is in one place\n"},
 		{[]string{"controller", "--data-dir", dir, "--listen", "0.0.0.0:1"}, exitUsage,
@@ -271,10 +274,12 @@ func TestControllerRefuses(t *testing.T) {
 		{[]string{"gslb", "status", "--socket", "https://127.0.0.1:1"}, exitUsage,
 			`sluice: --socket: address "https://127.0.0.1:1": ` + noFiles + "\n"},
 		{[]string{"controller", "--data-dir", dir, "--allow", "boss=alice"}, exitUsage,
-			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is " +
+			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd " +
+				"gslb], is " +
 				"\"boss=alice\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--allow", "viewer=%"}, exitUsage,
-			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd gslb], is " +
+			"sluice: --allow: must be ROLE=USER or ROLE=%GROUP with one of the roles [operator viewer healthd " +
+				"gslb], is " +
 				"\"viewer=%\"\n"},
 		{[]string{"controller", "--data-dir", dir, "--log-level", "loud"}, exitUsage,
 			"sluice: --log-level: must be debug, info, warn or error, is \"loud\"\n"},
@@ -295,19 +300,22 @@ func TestControllerRefuses(t *testing.T) {
 			"sluice: the configuration is refused, what runs stays:\n" +
 				faulty + ":2: switches: must name at least one switch\n" + faulty +
 				":3: ports: is not a known key: did you mean pools?\n"},
-		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml", "--listen", none},
+		{[]string{"controller", "--data-dir", filepath.Join(dir, "new"), "--config", dir + "/no.yaml", "--listen",
+			none},
 			exitUsage,
 			"sluice: --config: reading the intent: open " + dir + "/no.yaml: no such file or directory\n"},
 		{[]string{"config", "apply", dir + "/no.yaml"}, exitUsage,
 			"sluice: open " + dir + "/no.yaml: no such file or directory\n"},
-		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage, `sluice: --controller: address "192.0.2.1:9680": ` +
-			noTLS + "\n"},
+		{[]string{"status", "--controller", "192.0.2.1:9680"}, exitUsage,
+			`sluice: --controller: address "192.0.2.1:9680": ` +
+				noTLS + "\n"},
 		{[]string{"status", "extra"}, exitUsage,
 			"sluice: unexpected argument \"extra\"; `sluice status --help` tells the usage\n"},
 	} {
 		code, stdout, stderr := sluice(t, test.args...)
 		if code != test.code || stderr != test.want || stdout != "" {
-			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code, stdout,
+			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code,
+				stdout,
 				stderr, test.want)
 		}
 	}
@@ -354,23 +362,29 @@ func TestStatusText(t *testing.T) {
 		HealthReportedAt: ago(5 * time.Second),
 		Frozen:           "writing the store: the store does not answer",
 		Concerns: []*api.Concern{
-			{Severity: api.Concern_SEVERITY_CRITICAL, Text: "VIP www takes no traffic: no backend\nof the pool \x1b[2J"},
+			{Severity: api.Concern_SEVERITY_CRITICAL,
+				Text: "VIP www takes no traffic: no backend\nof the pool \x1b[2J"},
 			{Severity: api.Concern_SEVERITY_WARNING, Text: "switch leaf2 is disconnected: connection refused"},
 		},
 		Switches: []*api.SwitchStatus{
 			{Name: "leaf1", Address: "127.0.0.1:9559", State: api.SwitchStatus_STATE_DEGRADED, Since: ago(time.Minute),
 				RowsHeld: 4104, Stations: 4, EntriesWritten: 4200,
-				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}", Code: "ResourceExhausted",
+				FailedTotal: 12, Failed: []*api.FailedUpdate{{Update: "insert vip{10.0.0.101 6 80}",
+					Code:    "ResourceExhausted",
 					Message: "table vip is\nfull", Attempts: 3}},
 				Tallies: map[string]*api.PacketCount{"drop_no_slot": {Packets: 9}, "drop_arp_claim": {Packets: 2}},
 				Mended:  map[string]*api.PacketCount{"arp_disowned": {Packets: 5}},
 				Ports: []*api.PortStatus{
-					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4, Reason: "frame is longer than the MTU",
+					{Id: 1, Name: "eth1", State: "up", Received: 100, Sent: 90, SentDropped: 4,
+						Reason:   "frame is longer than the MTU",
 						ReasonAt: ago(3 * time.Second)},
-					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone", Stale: true, Heard: ago(9 * time.Second)},
-				}, PortsWay: "gNMI, polled every 2s", PortsNote: "streamed every 10s is refused: InvalidArgument: no\nSTREAM",
+					{Id: 2, Name: "eth2", State: "not_present", Reason: "the interface is gone", Stale: true,
+						Heard: ago(9 * time.Second)},
+				}, PortsWay: "gNMI, polled every 2s",
+				PortsNote:   "streamed every 10s is refused: InvalidArgument: no\nSTREAM",
 				PortsUntold: "Unavailable: restarting"},
-			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED, Error: "connection refused",
+			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED,
+				Error:       "connection refused",
 				Unmetered:   "report_meter: no\nmeters",
 				PortsUntold: "the target has no gNMI"},
 		},
@@ -391,16 +405,20 @@ func TestStatusText(t *testing.T) {
 					Admin: api.Admin_ADMIN_DRAIN, Waiting: 31, WaitingReason: "all 4 epochs are in use",
 					Packets: &api.PacketCount{Packets: 77}},
 			}}},
-		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1",
-			Port: 4, Count: 8, Last: ago(time.Hour)}},
+		ArpClaims: []*api.ARPClaim{{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2",
+			Switch: "leaf1",
+			Port:   4, Count: 8, Last: ago(time.Hour)}},
 		Spoofs: []*api.Spoof{
 			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:11", Station: "web/web1", StationPort: 3, Frames: 64,
 				Last: ago(time.Second)},
-			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1, Last: ago(time.Minute)},
-			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11", Station: "web/web1",
+			{Switch: "leaf1", Port: 4, Mac: "02:53:4c:00:00:01", Station: "the VIPs", Frames: 1,
+				Last: ago(time.Minute)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11",
+				Station:     "web/web1",
 				StationPort: 3, Frames: 2, Last: ago(time.Minute)},
-			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1", StationPort: 1,
-				Frames: 3, Last: ago(time.Minute)},
+			{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1",
+				StationPort: 1,
+				Frames:      3, Last: ago(time.Minute)},
 		},
 		Reprogrammed: []*api.Reprogrammed{{Time: ago(2 * time.Second), Cause: "verdict on web/web1",
 			Moves: []*api.SlotMoves{{Slots: 9}, {Slots: 1}}, SlotsTotal: 10, Writes: 10, ReprogramMs: 3.25,

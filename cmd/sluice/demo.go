@@ -31,7 +31,8 @@ var demoCommand = &cli.Command{
 	Flags: []cli.Flag{
 		jsonFlag(),
 		&cli.BoolFlag{Name: "hold", Usage: "keep everything running afterwards, for other commands to look at"},
-		&cli.StringFlag{Name: "pcap", Usage: "write a capture of each port of both switches into `DIR`, for tcpdump -r"},
+		&cli.StringFlag{Name: "pcap",
+			Usage: "write a capture of each port of both switches into `DIR`, for tcpdump -r"},
 		&cli.StringFlag{Name: "log", Usage: "write the log of switches, controllers, healthd and gslb to `FILE`"},
 	},
 	Action: action(runDemo),

@@ -116,7 +116,8 @@ func TestDemoUsage(t *testing.T) {
 				t.Skip("needs /proc")
 			}
 			var stdout, stderr bytes.Buffer
-			if code := run(t.Context(), append([]string{"sluice", "demo"}, test.args...), &stdout, &stderr); code != exitUsage {
+			if code := run(t.Context(), append([]string{"sluice", "demo"}, test.args...), &stdout,
+				&stderr); code != exitUsage {
 				t.Errorf("exit code %d, want %d", code, exitUsage)
 			}
 			if diff := cmp.Diff("sluice: "+test.want+"\n", stderr.String()); diff != "" {

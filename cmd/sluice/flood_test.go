@@ -19,8 +19,9 @@ func TestStatusOfFloods(t *testing.T) {
 		Switches: []*api.SwitchStatus{{Name: "leaf1", Stations: 10240,
 			StationsFull: "port 4 has 10240 stations and may have no more, 6144 of 16384 are kept for other ports"}},
 		ArpClaims: []*api.ARPClaim{
-			{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4, Count: 8,
-				Last: now},
+			{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 4,
+				Count: 8,
+				Last:  now},
 			{VipAddress: "10.0.0.100", Switch: "leaf1", Port: 4, Count: 91234, Last: now},
 		},
 	}
@@ -29,7 +30,8 @@ func TestStatusOfFloods(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"\nleaf1: new stations are not learned, frames to them are flooded: port 4 has 10240 stations and may have no " +
+		"\nleaf1: new stations are not learned, frames to them are flooded: port 4 has 10240 stations and may " +
+			"have no " +
 			"more, 6144 of 16384 are kept for other ports\n",
 		"\n10.0.0.100   02:00:00:00:00:12  reply  web/web2  leaf1      4      8  now\n",
 		"\n10.0.0.100   others             reply  -         leaf1      4  91234  now\n",

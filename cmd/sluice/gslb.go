@@ -30,8 +30,9 @@ var gslbCommand = &cli.Command{
 		&cli.PathFlag{Name: "config", Usage: "`FILE` with data centers, answers, rules and zones"},
 		&cli.StringSliceFlag{Name: "listen",
 			Usage: "`ADDRESS:PORT` for UDP and TCP, in place of the file's; may be repeated"},
-		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"}, Usage: "`PATH` of the control socket, in " +
-			"place of the file's (default: " + socketDefault(rpc.Socket(control.RoleName)) + ")"},
+		&cli.PathFlag{Name: "socket", EnvVars: []string{"SLUICE_GSLB_SOCKET"},
+			Usage: "`PATH` of the control socket, in " +
+				"place of the file's (default: " + socketDefault(rpc.Socket(control.RoleName)) + ")"},
 		&cli.IntFlag{Name: "cores", Usage: "serve UDP on `N` cores (default: all)"},
 		logLevelFlag(),
 	}, tlsFlags()...),
@@ -76,7 +77,8 @@ func gslbConfig(c *cli.Context) (gslb.Config, error) {
 	for _, text := range c.StringSlice("listen") {
 		a, err := netip.ParseAddrPort(text)
 		if err != nil {
-			return cfg, usageError(fmt.Errorf("--listen: must be an address and a port, as 127.0.0.1:5300 or [::1]:5300, is %q",
+			return cfg, usageError(fmt.Errorf("--listen: must be an address and a port, as 127.0.0.1:5300 or "+
+				"[::1]:5300, is %q",
 				text))
 		}
 		cfg.Listen = append(cfg.Listen, a)

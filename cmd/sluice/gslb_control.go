@@ -59,7 +59,8 @@ var gslbActivateCommand = &cli.Command{
 var gslbReloadCommand = &cli.Command{
 	Name:  "reload",
 	Usage: "read the configuration again, also where it drops much",
-	Description: "Returns once it runs. A faulty one changes nothing: everything that is wrong is printed to standard\n" +
+	Description: "Returns once it runs. A faulty one changes nothing: everything that is wrong is printed to " +
+		"standard\n" +
 		"error, and the exit code is 2. Role: operator. With --json prints one sluice.gslb.v1.ReloadResponse.",
 	Flags:  append(socketFlags(), jsonFlag()),
 	Action: action(gslbReload),
@@ -74,7 +75,8 @@ func gslbReload(c *cli.Context, _ []string) error {
 		if c.Bool("json") {
 			return writeJSON(c.App.Writer, jsonMessage{m})
 		}
-		_, err = fmt.Fprintf(c.App.Writer, "%s is loaded: %s, %s, %s\n", m.ConfigFile, count(int(m.Rules), "rule", "rules"),
+		_, err = fmt.Fprintf(c.App.Writer, "%s is loaded: %s, %s, %s\n", m.ConfigFile,
+			count(int(m.Rules), "rule", "rules"),
 			count(int(m.Answers), "answer", "answers"), count(int(m.Zones), "zone", "zones"))
 		return err
 	})
@@ -145,8 +147,9 @@ func (c *chosen) Set(name string) error {
 // selector is what the flags choose; nil when they choose nothing in particular.
 func selector(c *cli.Context) *control.Selector {
 	s := &control.Selector{
-		Answer: c.String("answer"), DataCenter: c.String("data-center"), Region: c.String("region"), Owner: c.String("owner"),
-		Rule: c.String("rule"),
+		Answer: c.String("answer"), DataCenter: c.String("data-center"), Region: c.String("region"),
+		Owner: c.String("owner"),
+		Rule:  c.String("rule"),
 	}
 	if s.Answer+s.DataCenter+s.Region+s.Owner+s.Rule == "" {
 		return nil
@@ -213,8 +216,9 @@ func gslbQuery(c *cli.Context, args []string) error {
 		return gslbNames(c, selected)
 	}
 	if selected != nil {
-		return usageError(errors.New("--answer, --data-center, --region and --owner list what leads to answers: give them " +
-			"or a NAME, not both"))
+		return usageError(errors.New(
+			"--answer, --data-center, --region and --owner list what leads to answers: give them " +
+				"or a NAME, not both"))
 	}
 	return withGSLB(c, func(ctx context.Context, client *control.Client) error {
 		m, err := client.Query(ctx, &control.QueryRequest{Name: args[0], Type: second(args), From: c.String("from"),
@@ -277,7 +281,8 @@ func setSuspended(c *cli.Context, on bool) error {
 		case selected.Rule != "":
 			fmt.Fprintf(c.App.Writer, "nothing to do: the rule is already %s\n", verb)
 		default:
-			fmt.Fprintf(c.App.Writer, "nothing to do: %s already %s\n", count(int(m.Selected), "answer is", "answers are"), verb)
+			fmt.Fprintf(c.App.Writer, "nothing to do: %s already %s\n",
+				count(int(m.Selected), "answer is", "answers are"), verb)
 		}
 		return nil
 	})

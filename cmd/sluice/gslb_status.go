@@ -41,7 +41,8 @@ func writeGSLBStatus(w io.Writer, m *control.GetStatusResponse) error {
 	fmt.Fprintf(w, "configuration  %s, loaded %s\n", oneLine(m.ConfigFile), ago(now, m.ConfigLoadedAt))
 	fmt.Fprintf(w, "listens        %s\n", oneLine(strings.Join(m.Listeners, ", ")))
 	if m.ConfigError != "" {
-		fmt.Fprintf(w, "NOT RUNNING    the file as it is now; what ran before runs on:\n%s\n", firstLines(m.ConfigError))
+		fmt.Fprintf(w, "NOT RUNNING    the file as it is now; what ran before runs on:\n%s\n",
+			firstLines(m.ConfigError))
 	}
 	for _, list := range []struct {
 		title  string
@@ -97,14 +98,16 @@ func gslbAnswerTable(m *control.GetStatusResponse, now time.Time) *textTable {
 		if a.HasLoad {
 			load = fmt.Sprint(a.Load)
 		}
-		t.row(a.Name, a.Kind, strings.Join(a.Values, " "), a.DataCenter, a.Owner, stateWord(a.State), ago(now, a.Since), load,
+		t.row(a.Name, a.Kind, strings.Join(a.Values, " "), a.DataCenter, a.Owner, stateWord(a.State), ago(now, a.Since),
+			load,
 			fmt.Sprint(a.Picked), oneLine(a.Reason))
 	}
 	return t
 }
 
 func gslbRuleTable(m *control.GetStatusResponse) *textTable {
-	t := newTextTable("RULE", "OWNER", "SOURCES", "DOMAINS", "TTL", "QUERIES", "CLAUSES (GROUP METHOD LIVE/ALL ANSWERED)")
+	t := newTextTable("RULE", "OWNER", "SOURCES", "DOMAINS", "TTL", "QUERIES",
+		"CLAUSES (GROUP METHOD LIVE/ALL ANSWERED)")
 	for _, r := range m.Rules {
 		var clauses []string
 		for _, c := range r.Clauses {
@@ -114,7 +117,8 @@ func gslbRuleTable(m *control.GetStatusResponse) *textTable {
 		if r.Suspended {
 			name += " (suspended)"
 		}
-		t.row(name, r.Owner, r.Sources, r.DomainList, fmt.Sprint(r.Ttl), fmt.Sprint(r.Queries), strings.Join(clauses, "; "))
+		t.row(name, r.Owner, r.Sources, r.DomainList, fmt.Sprint(r.Ttl), fmt.Sprint(r.Queries),
+			strings.Join(clauses, "; "))
 	}
 	return t
 }

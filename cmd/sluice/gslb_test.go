@@ -35,7 +35,8 @@ func TestGSLBCommands(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"sluice", "gslb", "--config", "../../docs/examples/gslb.yaml", "--listen", "127.0.0.1:0",
+		done <- run(ctx, []string{"sluice", "gslb", "--config", "../../docs/examples/gslb.yaml", "--listen",
+			"127.0.0.1:0",
 			"--socket", socket}, logs, logs)
 	}()
 	defer func() {
@@ -80,12 +81,14 @@ func TestGSLBCommands(t *testing.T) {
 	check(0, []string{"NAME", "www.example.com", "legacy.example.com"}, nil, "gslb", "query")
 	check(0, []string{"shop-boston"}, nil, "gslb", "query", "--answer", "shop-boston")
 	check(0, []string{"www-boston is suspended\n"}, nil, "gslb", "suspend", "--answer", "www-boston")
-	check(0, []string{"nothing to do: 1 answer is already suspended\n"}, nil, "gslb", "suspend", "--answer", "www-boston")
+	check(0, []string{"nothing to do: 1 answer is already suspended\n"}, nil, "gslb", "suspend", "--answer",
+		"www-boston")
 	check(0, []string{"suspended by an operator"}, nil, "gslb", "status", "--answer", "www-boston")
 	check(0, []string{`"changed": [`, `"www-boston"`}, nil, "gslb", "activate", "--region", "america", "--json")
 	check(2, nil, []string{`sluice: no owner "nobody": there are mail-team, web-team` + "\n"}, "gslb", "suspend",
 		"--owner", "nobody")
-	check(2, nil, []string{"sluice: which answers? --answer, --data-center, --region, --owner or --rule choose"}, "gslb",
+	check(2, nil, []string{"sluice: which answers? --answer, --data-center, --region, --owner or --rule choose"},
+		"gslb",
 		"activate")
 	check(2, nil, []string{"sluice: which NAME? `sluice gslb explain --help` tells the usage\n"}, "gslb", "explain")
 	check(2, nil, []string{`sluice: type: must be a record type, as A, AAAA or HTTPS, is "BLA"`}, "gslb", "query",
@@ -94,7 +97,8 @@ func TestGSLBCommands(t *testing.T) {
 		"query", "www.example.com", "--owner", "web-team")
 	for flag, want := range map[string]string{"data-center": "berlin\nboston\n", "region": "america\neurope\n",
 		"owner": "web-team\n"} {
-		if code, stdout, stderr := sluice(t, "gslb", "suspend", "--socket", socket, "--"+flag, "", completeFlag); code != 0 ||
+		if code, stdout, stderr := sluice(t, "gslb", "suspend", "--socket", socket, "--"+flag, "",
+			completeFlag); code != 0 ||
 			stdout != want || stderr != "" {
 			t.Errorf("--%s is completed by %q, exit code %d, stderr %q, want %q", flag, stdout, code, stderr, want)
 		}
@@ -104,13 +108,16 @@ func TestGSLBCommands(t *testing.T) {
 		t.Errorf("--rule is completed by %q", stdout)
 	}
 	for _, verb := range []string{"suspend", "activate"} {
-		check(2, nil, []string{`sluice: no answer has all of data center "berlin", region "america"` + "\n"}, "gslb", verb,
+		check(2, nil, []string{`sluice: no answer has all of data center "berlin", region "america"` + "\n"}, "gslb",
+			verb,
 			"--region", "america", "--data-center", "berlin")
-		check(2, nil, []string{`sluice: no answer has all of owner "mail-team"` + "\n"}, "gslb", verb, "--owner", "mail-team")
+		check(2, nil, []string{`sluice: no answer has all of owner "mail-team"` + "\n"}, "gslb", verb, "--owner",
+			"mail-team")
 	}
 	check(2, nil, []string{`sluice: --answer: must be one name, given once, is "www-boston"` + "\n"}, "gslb", "suspend",
 		"--answer", "www-berlin", "--answer", "www-boston")
-	check(2, nil, []string{`sluice: --answer: must be one name, given once, is ""` + "\n"}, "gslb", "suspend", "--answer",
+	check(2, nil, []string{`sluice: --answer: must be one name, given once, is ""` + "\n"}, "gslb", "suspend",
+		"--answer",
 		"", "--data-center", "berlin")
 	check(0, []string{"www is suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
 	check(0, []string{"nothing to do: the rule is already suspended\n"}, nil, "gslb", "suspend", "--rule", "www")
@@ -148,9 +155,12 @@ func TestGSLBRefuses(t *testing.T) {
 		code int
 		want string // in stderr
 	}{
-		{[]string{"gslb"}, exitUsage, "sluice: --config is needed: a FILE with data centers, answers, rules and zones\n"},
-		{[]string{"gslb", "--config", none}, exitUsage, "sluice: " + none + ": cannot be read: no such file or directory\n"},
-		{[]string{"gslb", "--config", faulty}, exitUsage, faulty + ":2: zoness: is not a known key: did you mean zones?"},
+		{[]string{"gslb"}, exitUsage,
+			"sluice: --config is needed: a FILE with data centers, answers, rules and zones\n"},
+		{[]string{"gslb", "--config", none}, exitUsage,
+			"sluice: " + none + ": cannot be read: no such file or directory\n"},
+		{[]string{"gslb", "--config", faulty}, exitUsage,
+			faulty + ":2: zoness: is not a known key: did you mean zones?"},
 		{[]string{"gslb", "--config", example, "--listen", "here"}, exitUsage,
 			`sluice: --listen: must be an address and a port, as 127.0.0.1:5300 or [::1]:5300, is "here"`},
 		{[]string{"gslb", "--config", example, "--cores", "0"}, exitUsage, "sluice: --cores: must be 1..1024, is 0"},
@@ -161,18 +171,21 @@ func TestGSLBRefuses(t *testing.T) {
 		{[]string{"gslb", "check", faulty}, exitUsage, "sluice: " + faulty + ": "},
 		{[]string{"gslb", "status", "--socket", none}, exitUnreachable,
 			"sluice: no gslb answers at " + none + " (dial unix " + none +
-				": connect: no such file or directory); --socket names another, `sluice gslb --config FILE` starts one\n"},
+				": connect: no such file or directory); --socket names another, `sluice gslb --config FILE` " +
+				"starts one\n"},
 		{[]string{"gslb", "status", "--socket", "http://gslb1:9683"}, exitUsage,
 			"sluice: --socket: must be the path of a socket or https://host:port, is \"http://gslb1:9683\"\n"},
 		{[]string{"gslb", "--config", abroad, "--socket", none}, exitUsage,
-			"sluice: server.control.listen: address \"https://:9683\": needs --tls-ca, and --tls-cert with --tls-key: "},
+			"sluice: server.control.listen: address \"https://:9683\": needs --tls-ca, and --tls-cert with " +
+				"--tls-key: "},
 		{[]string{"gslb", "--config", example, "--socket", "https://:9683"}, exitUsage,
 			"sluice: --socket: must be the path of a socket, is \"https://:9683\"; for other hosts the file has " +
 				"server.control.listen\n"},
 	} {
 		code, stdout, stderr := sluice(t, test.args...)
 		if code != test.code || !strings.Contains(stderr, test.want) || stdout != "" {
-			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code, stdout,
+			t.Errorf("%v: exit code %d, want %d; stdout %q; stderr:\n got %q\nwant %q", test.args, code, test.code,
+				stdout,
 				stderr, test.want)
 		}
 	}
@@ -182,7 +195,8 @@ func TestGSLBRefuses(t *testing.T) {
 		len(result.Problems) < 2 {
 		t.Errorf("check --json: exit code %d, %v, %s\n%s", code, err, stdout, stderr)
 	}
-	if code, stdout, _ := sluice(t, "gslb", "check", example); code != 0 || !strings.HasPrefix(stdout, example+": ok: ") {
+	if code, stdout, _ := sluice(t, "gslb", "check", example); code != 0 ||
+		!strings.HasPrefix(stdout, example+": ok: ") {
 		t.Errorf("check of the example: exit code %d, %s", code, stdout)
 	}
 }
@@ -207,7 +221,8 @@ func TestGSLBCheck(t *testing.T) {
 	}{
 		{"good", zone, "-", 0, "stdin: ok: 0 rules, 0 answers, 1 zone, 3 records\n", ""},
 		{"odd", zone + odd, "-", 0, "stdin: ok: 0 rules, 0 answers, 1 zone, 4 records\n", "warning: " + warning + "\n"},
-		{"bad", "zones: 7\n", "-", exitUsage, "", "stdin:1: zones: must be a list, is \"7\"\nsluice: stdin: 1 problem\n"},
+		{"bad", "zones: 7\n", "-", exitUsage, "",
+			"stdin:1: zones: must be a list, is \"7\"\nsluice: stdin: 1 problem\n"},
 		{"JSON", zone + odd, "--json -", 0, `{
   "file": "stdin",
   "ok": true,
@@ -249,9 +264,11 @@ func TestGSLBStatusText(t *testing.T) {
 		DataCenters: []*control.DataCenterStatus{{Name: "fra", Region: "europe", Controller: "127.0.0.1:9680",
 			Since: ago(time.Second), Error: "connection\nrefused", Answers: 2, AnswersUp: 1}},
 		Answers: []*control.AnswerStatus{
-			{Name: "fra-www", Kind: "vip", Values: []string{"192.0.2.1", "2001:db8::1"}, DataCenter: "fra", Owner: "shop",
+			{Name: "fra-www", Kind: "vip", Values: []string{"192.0.2.1", "2001:db8::1"}, DataCenter: "fra",
+				Owner: "shop",
 				State: control.State_STATE_UP, Since: ago(time.Hour), HasLoad: true, Load: 20, Picked: 7},
-			{Name: "fra-api", Kind: "vip", Values: []string{"192.0.2.2"}, DataCenter: "fra", State: control.State_STATE_DOWN,
+			{Name: "fra-api", Kind: "vip", Values: []string{"192.0.2.2"}, DataCenter: "fra",
+				State: control.State_STATE_DOWN,
 				Since: ago(time.Minute), Reason: "icmp 192.0.2.2: no answer"},
 		},
 		Rules: []*control.RuleStatus{{Name: "www", Sources: "anywhere", DomainList: "www",

@@ -11,7 +11,8 @@ import (
 )
 
 func logLevelFlag() cli.Flag {
-	return &cli.StringFlag{Name: "log-level", Value: "info", Usage: "log at `LEVEL` and above: debug, info, warn or error"}
+	return &cli.StringFlag{Name: "log-level", Value: "info",
+		Usage: "log at `LEVEL` and above: debug, info, warn or error"}
 }
 
 // newLogger is the log of a role that runs by itself: lines of text on stderr, at --log-level.
@@ -20,7 +21,8 @@ func newLogger(c *cli.Context, stderr io.Writer) (*slog.Logger, error) {
 		"error": slog.LevelError}
 	level, ok := levels[c.String("log-level")]
 	if !ok {
-		return nil, usageError(fmt.Errorf("--log-level: must be debug, info, warn or error, is %q", c.String("log-level")))
+		return nil, usageError(fmt.Errorf("--log-level: must be debug, info, warn or error, is %q",
+			c.String("log-level")))
 	}
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: shorten})), nil
 }

@@ -18,7 +18,8 @@ func TestLogLinesAreBoundedAndEscaped(t *testing.T) {
 			return err
 		}
 		long := strings.Repeat("32 slots of web: web1 -> web2, ", 80_000)
-		log.Info("slots moved", "moves", long, "err", errors.New(long), "reason", "\x1b]0;owned\x07\u009b31m", "short", 7)
+		log.Info("slots moved", "moves", long, "err", errors.New(long), "reason", "\x1b]0;owned\x07\u009b31m", "short",
+			7)
 		return nil
 	}}
 	if err := app.Run([]string{"app"}); err != nil {

@@ -24,7 +24,8 @@ func checkMetrics(c *cli.Context, shown *rpc.Identity) error {
 		return nil
 	}
 	if e, err := endpoint.Parse(address); err == nil && e.Unix() {
-		return usageError(fmt.Errorf("--metrics: address %q: must be loopback host:port or https://host:port, Prometheus "+
+		return usageError(fmt.Errorf("--metrics: address %q: must be loopback host:port or https://host:port, "+
+			"Prometheus "+
 			"reads no unix socket", address))
 	}
 	if err := metrics.Check(address, shown); err != nil {

@@ -133,7 +133,8 @@ func TestMetricsRefuse(t *testing.T) {
 		} {
 			code, _, stderr := sluice(t, append(role, "--metrics", address)...)
 			if code != exitUsage || stderr != "sluice: --metrics: "+want+"\n" {
-				t.Errorf("%v --metrics %q: exit code %d, want %d, stderr:\n got %q\nwant %q", role, address, code, exitUsage,
+				t.Errorf("%v --metrics %q: exit code %d, want %d, stderr:\n got %q\nwant %q", role, address, code,
+					exitUsage,
 					stderr, "sluice: --metrics: "+want+"\n")
 			}
 		}

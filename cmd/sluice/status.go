@@ -179,19 +179,23 @@ func switchErrors(list []*api.SwitchStatus) []string {
 				s.Name+": does not meter what it sends up, a host can flood the controller: "+oneLine(s.Unmetered))
 		}
 		if s.StationsFull != "" {
-			lines = append(lines, s.Name+": new stations are not learned, frames to them are flooded: "+oneLine(s.StationsFull))
+			lines = append(lines, s.Name+": new stations are not learned, frames to them are flooded: "+
+				oneLine(s.StationsFull))
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Mended)) {
-			lines = append(lines, fmt.Sprintf("%s: %s %d: forwarded, but changed", s.Name, name, s.Mended[name].Packets))
+			lines = append(lines, fmt.Sprintf("%s: %s %d: forwarded, but changed", s.Name, name,
+				s.Mended[name].Packets))
 		}
 		switch {
 		case s.PortsUntold != "" && len(s.Ports) > 0:
-			lines = append(lines, fmt.Sprintf("%s: nothing more is heard of its ports: %s", s.Name, oneLine(s.PortsUntold)))
+			lines = append(lines, fmt.Sprintf("%s: nothing more is heard of its ports: %s", s.Name,
+				oneLine(s.PortsUntold)))
 		case s.PortsUntold != "":
 			lines = append(lines, fmt.Sprintf("%s: its ports are not known: %s", s.Name, oneLine(s.PortsUntold)))
 		}
 		if s.PortsNote != "" {
-			lines = append(lines, fmt.Sprintf("%s: its ports, by %s: %s", s.Name, cmp.Or(s.PortsWay, "gNMI"), oneLine(s.PortsNote)))
+			lines = append(lines, fmt.Sprintf("%s: its ports, by %s: %s", s.Name, cmp.Or(s.PortsWay, "gNMI"),
+				oneLine(s.PortsNote)))
 		}
 	}
 	return lines
@@ -217,7 +221,8 @@ func vipTable(list []*api.VIPStatus) *textTable {
 		if v.Packets != nil {
 			packets = fmt.Sprint(v.Packets.Packets)
 		}
-		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State), fmt.Sprint(v.Load),
+		t.row(v.Name, v.Address, fmt.Sprintf("%d/%s", v.Port, v.Protocol), v.Pool, stateWord(v.State),
+			fmt.Sprint(v.Load),
 			packets, v.Reason)
 	}
 	return t

@@ -29,7 +29,8 @@ var switchCommand = &cli.Command{
 		"transmit offloads (ethtool -K IF tx off gro off). Ports need Linux and CAP_NET_RAW.",
 	Flags: append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "grpc", DefaultText: rpc.Socket(softswitch.RoleName),
-			Usage: "`ADDRESS` of the P4Runtime and gNMI server: unix:/path, https://host:port, or loopback host:port, where " +
+			Usage: "`ADDRESS` of the P4Runtime and gNMI server: unix:/path, https://host:port, or loopback " +
+				"host:port, where " +
 				"every local user may do everything; may be repeated"},
 		allowFlag(switchRoles...),
 		insecureFlag("whoever reaches the P4Runtime server owns the switch"),
@@ -37,8 +38,9 @@ var switchCommand = &cli.Command{
 		&cli.UintFlag{Name: "cpu-port", Value: softswitch.DefaultCPUPort,
 			Usage: "`ID` of the port for packet-ins and packet-outs"},
 		&cli.StringSliceFlag{Name: "port", Usage: "`ID=INTERFACE`, a port of the switch; as often as there are ports"},
-		&cli.StringFlag{Name: "pcap", Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on " +
-			"where that is there, for tcpdump"},
+		&cli.StringFlag{Name: "pcap",
+			Usage: "record every port's frames to `DIR`/portID.pcap, or portID-2.pcap and so on " +
+				"where that is there, for tcpdump"},
 		metricsFlag(),
 		logLevelFlag(),
 	}, tlsFlags()...),

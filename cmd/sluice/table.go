@@ -102,7 +102,8 @@ func namesOf(ctx context.Context, client *p4rt.Client, address string, device ui
 	pipeline, err := client.Pipeline(ctx)
 	switch {
 	case status.Code(err) == codes.NotFound:
-		return nil, usageError(fmt.Errorf("the switch at %s has no device %d; --device-id names another", address, device))
+		return nil, usageError(fmt.Errorf("the switch at %s has no device %d; --device-id names another", address,
+			device))
 	case status.Code(err) == codes.Unimplemented:
 		return nil, unreachableError(fmt.Errorf("what answers at %s is not a P4Runtime server; --target names another "+
 			"address", address))

@@ -103,13 +103,15 @@ func TestTableDumpOfAnEndlessSwitch(t *testing.T) {
 			"given up\n", vip.Size), 64},
 		{[]string{"tally"}, fmt.Sprintf("sluice: counter tally: the target tells of more than %d, and should have no "+
 			"more: given up\n", tally.Size), 64},
-		{nil, "sluice: list of multicast groups: the target tells of more than 524288, and should have no more: given up\n",
+		{nil, "sluice: list of multicast groups: the target tells of more than 524288, and should have no more: " +
+			"given up\n",
 			128},
 	} {
 		var code int
 		var stderr string
 		used := alloctest.AtMost(test.most, func() {
-			code, _, stderr = sluice(t, append([]string{"table", "dump", "--target", l.Addr().String()}, test.args...)...)
+			code, _, stderr = sluice(t, append([]string{"table", "dump", "--target", l.Addr().String()},
+				test.args...)...)
 		})
 		if code != exitFailure || stderr != test.want {
 			t.Errorf("dump %v: exit code %d, stderr %q, want %q", test.args, code, stderr, test.want)

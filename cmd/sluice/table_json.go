@@ -146,7 +146,8 @@ func entriesJSON(h p4rt.Holding) []any {
 func rawsJSON(table, counter string, rest p4rt.Raws) []any {
 	var objects []any
 	for _, r := range rest.All() {
-		objects = append(objects, rawJSON{Kind: "raw", Table: table, Counter: counter, Error: r.Why.Error(), Text: r.Text})
+		objects = append(objects, rawJSON{Kind: "raw", Table: table, Counter: counter, Error: r.Why.Error(),
+			Text: r.Text})
 	}
 	return objects
 }
@@ -183,7 +184,8 @@ func fieldsJSON(fields []p4rt.Field) map[string]any {
 	out := make(map[string]any, len(fields))
 	for _, f := range fields {
 		// JavaScript and jq hold integers up to 53 bits.
-		if v := f.Value; (f.Kind == p4rt.Exact || f.Kind == p4rt.Optional) && v.Format() == p4rt.Decimal && v.Bits() <= 53 {
+		if v := f.Value; (f.Kind == p4rt.Exact || f.Kind == p4rt.Optional) && v.Format() == p4rt.Decimal &&
+			v.Bits() <= 53 {
 			out[f.Name] = v.Uint()
 			continue
 		}

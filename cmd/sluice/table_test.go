@@ -100,7 +100,8 @@ func filledSwitch(t *testing.T) (address string) {
 			vip("10.0.0.100", 443, 2), vip("10.0.0.100", 80, 1), vip("9.255.255.255", 80, 1),
 			{Table: "backend", Match: []p4rt.Field{u("backend_id", 7)}, Action: "forward_to_backend",
 				Params: []p4rt.Field{field("mac", p4rt.MACValue(packet.MAC{2, 0, 0, 0, 0, 0x11})), u("port", 3)}},
-			{Table: "l2", Match: []p4rt.Field{field("mac", p4rt.MACValue(packet.MAC{0, 0, 0, 0, 0, 9}))}, Action: "forward",
+			{Table: "l2", Match: []p4rt.Field{field("mac", p4rt.MACValue(packet.MAC{0, 0, 0, 0, 0, 9}))},
+				Action: "forward",
 				Params: []p4rt.Field{u("port", 3)}},
 		} {
 			m, err := p.Info().EncodeEntry(e)
@@ -224,8 +225,10 @@ func TestTableErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
-			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, backend, l2, ` +
-				`pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, learn_unsent (counter), ` +
+			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, ` +
+				`backend, l2, ` +
+				`pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, learn_unsent ` +
+				`(counter), ` +
 				`openings (counter), report_unsent (counter), tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
@@ -247,11 +250,13 @@ func TestTableErrors(t *testing.T) {
 		{"port too large", []string{"list", "--target", "127.0.0.1:99999"}, exitUsage,
 			`--target: address "127.0.0.1:99999": the port must be 1..65535, is "99999"`},
 		{"unix socket", []string{"list", "--target", "unix:/no/socket"}, exitUnreachable,
-			"cannot reach a switch at unix:/no/socket: there is no such socket. Is it running? --target names another address"},
+			"cannot reach a switch at unix:/no/socket: there is no such socket. Is it running? --target names " +
+				"another address"},
 		{"a socket that anybody could have put there", []string{"list", "--target", "unix:" + open + "/switch"},
 			exitUnreachable,
 			"cannot reach a switch at unix:" + open + "/switch: " + open +
-				"/switch is not trusted: everybody may write to its directory. Is it running? --target names another address"},
+				"/switch is not trusted: everybody may write to its directory. Is it running? --target names another " +
+				"address"},
 		{"no path", []string{"list", "--target", "unix:"}, exitUsage,
 			`--target: address "unix:": must name a socket, as unix:/path`},
 		{"not gRPC", []string{"list", "--target", talker.Addr().String()}, exitUnreachable,

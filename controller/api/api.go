@@ -65,8 +65,8 @@ type Client struct {
 	*rpc.Client
 }
 
-// Dial returns a client for an address as rpc.Dial takes it. It does not connect: an unreachable controller shows on the
-// first call, see Unreachable.
+// Dial returns a client for an address as rpc.Dial takes it. It does not connect: an unreachable controller shows on
+// the first call, see Unreachable.
 func Dial(address string, sec rpc.Security) (*Client, error) {
 	c, err := rpc.Dial(address, sec)
 	if err != nil {

@@ -115,7 +115,8 @@ func TestOnePortServesEveryProtocol(t *testing.T) {
 	}
 
 	address := serve(t, "127.0.0.1:0")
-	resp, err := http.Post("http://"+address+"/sluice.v1.ControllerService/GetStatus", "application/json", strings.NewReader("{}"))
+	resp, err := http.Post("http://"+address+"/sluice.v1.ControllerService/GetStatus", "application/json",
+		strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,8 @@ func TestOnePortServesEveryProtocol(t *testing.T) {
 	}
 	defer conn.Close()
 	var status api.GetStatusResponse
-	if err := conn.Invoke(t.Context(), api.ControllerServiceGetStatusProcedure, &api.GetStatusRequest{}, &status); err != nil || status.IntentRevision != 7 {
+	if err := conn.Invoke(t.Context(), api.ControllerServiceGetStatusProcedure, &api.GetStatusRequest{},
+		&status); err != nil || status.IntentRevision != 7 {
 		t.Errorf("gRPC: %v, %v", &status, err)
 	}
 }

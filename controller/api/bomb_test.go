@@ -35,7 +35,8 @@ func TestLongestReportFits(t *testing.T) {
 	r := &api.ReportVerdictsRequest{Full: true, Healthd: name, Session: name}
 	for range api.MaxVerdicts {
 		r.Verdicts = append(r.Verdicts, &api.Verdict{
-			Pool: name, Backend: name, Health: api.Health_HEALTH_UNCHECKED, Reason: strings.Repeat("r", probe.MaxLine), Since: now, DetectedAt: now,
+			Pool: name, Backend: name, Health: api.Health_HEALTH_UNCHECKED, Reason: strings.Repeat("r", probe.MaxLine),
+			Since: now, DetectedAt: now,
 		})
 	}
 	m, err := c.ReportVerdicts(t.Context(), r)
@@ -59,20 +60,28 @@ func TestBombs(t *testing.T) {
 		_ = z.Close()
 		return b.String()
 	}
-	const apply, report, drain = api.ControllerServiceApplyIntentProcedure, api.HealthServiceReportVerdictsProcedure, api.ControllerServiceSetBackendAdminProcedure
+	const apply, report, drain = api.ControllerServiceApplyIntentProcedure, api.HealthServiceReportVerdictsProcedure,
+		api.ControllerServiceSetBackendAdminProcedure
 	for _, test := range []struct{ name, procedure, kind, encoding, body, want string }{
-		{"a compressed intent", apply, "application/json", "gzip", zipped(`{"yaml":"` + strings.Repeat("- ", 8<<20) + `"}`),
+		{"a compressed intent", apply, "application/json", "gzip",
+			zipped(`{"yaml":"` + strings.Repeat("- ", 8<<20) + `"}`),
 			`{"code":"unimplemented","message":"unknown compression \"gzip\": supported encodings are "}`},
-		{"an intent that is too long", apply, "application/json", "", `{"yaml":"` + strings.Repeat("- ", 8<<20) + `"}`, `{"code":"resource_exhausted","message":"`},
+		{"an intent that is too long", apply, "application/json", "", `{"yaml":"` + strings.Repeat("- ", 8<<20) + `"}`,
+			`{"code":"resource_exhausted","message":"`},
 		{"empty verdicts", report, "application/proto", "", strings.Repeat("\x0a\x00", 4<<20),
-			`{"code":"invalid_argument","message":"unmarshal message: too many items in a sluice.v1.ReportVerdictsRequest: must be at most 131072"}`},
-		{"empty verdicts in JSON", report, "application/json", "", `{"verdicts":[{}` + strings.Repeat(",{}", 2<<20) + "]}",
-			`{"code":"invalid_argument","message":"unmarshal message: 4194307 items in the message: must be at most 131072"}`},
-		{"a long name", drain, "application/json", "", `{"backend":"` + strings.Repeat("x", 100<<10) + `"}`, `{"code":"resource_exhausted","message":"`},
+			`{"code":"invalid_argument","message":"unmarshal message: too many items in a ` +
+				`sluice.v1.ReportVerdictsRequest: must be at most 131072"}`},
+		{"empty verdicts in JSON", report, "application/json", "",
+			`{"verdicts":[{}` + strings.Repeat(",{}", 2<<20) + "]}",
+			`{"code":"invalid_argument","message":"unmarshal message: 4194307 items in the message: must be at most ` +
+				`131072"}`},
+		{"a long name", drain, "application/json", "", `{"backend":"` + strings.Repeat("x", 100<<10) + `"}`,
+			`{"code":"resource_exhausted","message":"`},
 	} {
 		var got string
 		used := alloctest.MiB(func() {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.URL+test.procedure, strings.NewReader(test.body))
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.URL+test.procedure,
+				strings.NewReader(test.body))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -64,13 +64,16 @@ func TestRolesOverTLS(t *testing.T) {
 		t.Errorf("healthd watches: %v, %v", stream.Msg(), stream.Err())
 	}
 	_, err = healthd.GetStatus(t.Context(), &api.GetStatusRequest{})
-	if got := fmt.Sprint(err); got != `permission_denied: the certificate of "healthd1" has the role healthd and this needs viewer` {
+	if got := fmt.Sprint(err); got != `permission_denied: the certificate of "healthd1" has the role healthd and `+
+		`this needs viewer` {
 		t.Errorf("healthd asks for the status: %s", got)
 	}
 	other := rpctest.NewLab(t, "other")
 	_, err = dial(other.Caller(t, "x", rpc.Operator)).GetStatus(t.Context(), &api.GetStatusRequest{})
-	want1 := l.Address() + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` + other.Dir + "/ca.crt"
-	if refused, ok := errors.AsType[*rpc.RefusedError](err); !ok || refused.Error() != want1 || connect.CodeOf(err) != connect.CodeUnavailable {
+	want1 := l.Address() + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
+		other.Dir + "/ca.crt"
+	if refused, ok := errors.AsType[*rpc.RefusedError](err); !ok || refused.Error() != want1 ||
+		connect.CodeOf(err) != connect.CodeUnavailable {
 		t.Errorf("a caller of another lab: %v, want %s", err, want1)
 	}
 }

@@ -65,7 +65,8 @@ func (p *parser) check(path string, r rawCheck, ports []uint16) Check {
 // timing reads the durations; those that are left out follow from those that are there.
 func (p *parser) timing(path string, r rawCheck, c *Check) {
 	c.Interval = p.Duration(path+".interval", r.Interval, defaultInterval, checkable.MinInterval, checkable.MaxInterval)
-	c.FastInterval = p.within(path, "fast_interval", r.FastInterval, min(defaultFastInterval, c.Interval), checkable.MinInterval, c.Interval)
+	c.FastInterval = p.within(path, "fast_interval", r.FastInterval, min(defaultFastInterval, c.Interval),
+		checkable.MinInterval, c.Interval)
 	c.Timeout = p.within(path, "timeout", r.Timeout, min(defaultTimeout, c.Interval), checkable.MinInterval, c.Interval)
 	c.Jitter = p.within(path, "jitter", r.Jitter, c.Interval/10, 0, c.Interval)
 }

@@ -49,7 +49,8 @@ func Parse(file string, data []byte) (*Intent, error) {
 		return nil, &strict.Problem{File: file, Message: fmt.Sprintf("must have at most %d bytes, has more", MaxBytes)}
 	}
 	if n := strict.Values(data); n > maxValues {
-		return nil, &strict.Problem{File: file, Message: fmt.Sprintf("must have at most %d keys and values, has up to %d", maxValues, n)}
+		return nil, &strict.Problem{File: file,
+			Message: fmt.Sprintf("must have at most %d keys and values, has up to %d", maxValues, n)}
 	}
 	var raw rawIntent
 	p := &parser{

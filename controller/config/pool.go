@@ -87,8 +87,9 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 		asked += len(pool.Checks) * len(pool.Backends)
 	}
 	if slots+largest > maxSlots {
-		p.Add("pools", "must have at most %d slots together, counting the largest pool twice (to change its slots takes "+
-			"room for both tables), have %d: a switch holds no more", maxSlots, slots+largest)
+		p.Add("pools",
+			"must have at most %d slots together, counting the largest pool twice (to change its slots takes "+
+				"room for both tables), have %d: a switch holds no more", maxSlots, slots+largest)
 	}
 	if backends > maxBackends {
 		p.Add("pools", "must have at most %d backends together, have %d: a switch holds no more", maxBackends, backends)
@@ -97,7 +98,8 @@ func (p *parser) pools(raw []rawPool, vips []VIP) []Pool {
 		p.Add("pools", "must have at most %d checks together, have %d", checkable.MaxAllChecks, checks)
 	}
 	if asked > checkable.MaxTargets {
-		p.Add("pools", "must have at most %d checks of backends together, each check of a pool times each of its backends, have %d: "+
+		p.Add("pools", "must have at most %d checks of backends together, each check of a pool times each of its "+
+			"backends, have %d: "+
 			"healthd takes no more", checkable.MaxTargets, asked)
 	}
 	return all
@@ -195,10 +197,12 @@ func (p *parser) backends(pool string, raw []rawBackend, ports []uint16) []Backe
 		}
 		p.samePort(path+".port", r.Port, ports)
 		if b.Address.IsValid() {
-			unique(p, path+".address", b.Address, addresses, "must be unique in its pool, %s is the address of %s too", b.Address)
+			unique(p, path+".address", b.Address, addresses, "must be unique in its pool, %s is the address of %s too",
+				b.Address)
 		}
 		if !b.MAC.IsZero() {
-			unique(p, path+".mac", b.MAC, macs, "must be unique in its pool, %s is the MAC of %s too: to send one server "+
+			unique(p, path+".mac", b.MAC, macs, "must be unique in its pool, %s is the MAC of %s too: to send one "+
+				"server "+
 				"more, give it a greater weight", b.MAC)
 		}
 		p.agrees(path, b)
@@ -346,7 +350,8 @@ func (p *parser) references(intent *Intent) {
 			p.Add(path+".pool", "must be the name of a pool (%s), is %s", cut(pools), strict.Quote(v.Pool))
 		}
 		if at, ok := p.byAddress[v.Address]; ok {
-			p.Add(path+".address", "must not be a backend's own address, %s is that of %s (line %d)", v.Address, at.path, p.Line(at.path))
+			p.Add(path+".address", "must not be a backend's own address, %s is that of %s (line %d)", v.Address,
+				at.path, p.Line(at.path))
 		}
 	}
 	macs := map[packet.MAC]string{intent.VIPMAC: "vip_mac"}
@@ -365,7 +370,8 @@ func (p *parser) references(intent *Intent) {
 	for i, pool := range intent.Pools {
 		for j, b := range pool.Backends {
 			if at, ok := macs[b.MAC]; ok && !b.MAC.IsZero() {
-				p.Add(fmt.Sprintf("pools[%d].backends[%d].mac", i, j), "must be the server's own, %s is %s (line %d)", b.MAC, at, p.Line(at))
+				p.Add(fmt.Sprintf("pools[%d].backends[%d].mac", i, j), "must be the server's own, %s is %s (line %d)",
+					b.MAC, at, p.Line(at))
 			}
 		}
 	}

@@ -11,7 +11,8 @@ import (
 // A port that is named stands where its switch has it, and nowhere while nobody knows.
 func TestResolve(t *testing.T) {
 	text := strings.NewReplacer("ports: [3, 1, 2]}", "ports: [3, eth1, Ethernet1/2/0]}\n"+
-		"  - {name: leaf2, address: \"127.0.0.1:9560\", device_id: 1, ports: [3, eth1, 7]}", "switch_port: 1", "switch_port: eth1",
+		"  - {name: leaf2, address: \"127.0.0.1:9560\", device_id: 1, ports: [3, eth1, 7]}", "switch_port: 1",
+		"switch_port: eth1",
 		"switch_port: 2", "switch_port: {leaf1: Ethernet1/2/0, leaf2: 7}", "vip_mac", "stations:\n"+
 			"  - {name: router1, mac: \"02:00:00:00:00:01\", switch_port: 3}\nvip_mac").Replace(valid)
 	intent, err := Parse("f", []byte(text))
@@ -27,7 +28,8 @@ func TestResolve(t *testing.T) {
 		{"one is", PortIDs{"leaf1": {"eth1": 9}}, "leaf1 [3 9], leaf2 [3 7]; web1 9 0, web2 0 7; router1 3 3"},
 		{"all are", PortIDs{"leaf1": {"eth1": 9, "Ethernet1/2/0": 4}, "leaf2": {"eth1": 8}},
 			"leaf1 [3 4 9], leaf2 [3 7 8]; web1 9 8, web2 4 7; router1 3 3"},
-		{"one has a number that another is written by", PortIDs{"leaf1": {"eth1": 3}}, "leaf1 [3], leaf2 [3 7]; web1 3 0, web2 0 7; router1 3 3"},
+		{"one has a number that another is written by", PortIDs{"leaf1": {"eth1": 3}},
+			"leaf1 [3], leaf2 [3 7]; web1 3 0, web2 0 7; router1 3 3"},
 	} {
 		if diff := cmp.Diff(tt.want, placesOf(intent.Resolve(tt.ids))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
@@ -61,5 +63,6 @@ func placesOf(i *Intent) string {
 	for _, b := range i.Pools[0].Backends {
 		places = append(places, b.Name+" "+on(b.SwitchPort))
 	}
-	return strings.Join(parts, ", ") + "; " + strings.Join(places, ", ") + "; " + i.Stations[0].Name + " " + on(i.Stations[0].SwitchPort)
+	return strings.Join(parts, ", ") + "; " + strings.Join(places, ", ") + "; " + i.Stations[0].Name + " " +
+		on(i.Stations[0].SwitchPort)
 }

@@ -24,7 +24,8 @@ func (p *parser) stations(raw []rawStation) []Station {
 		given += len(r.Addresses)
 	}
 	if given > maxStations {
-		p.Add("stations", "must have at most %d addresses together, have %d: a switch holds no more", maxStations, given)
+		p.Add("stations", "must have at most %d addresses together, have %d: a switch holds no more", maxStations,
+			given)
 		return nil
 	}
 	names, macs := make(map[string]string), make(map[packet.MAC]string)
@@ -69,7 +70,8 @@ func (p *parser) strangers(stations []Station, vipMACs map[packet.MAC]string, vi
 			p.Add(path, "must be the station's own, %s is %s (line %d)", s.MAC, at, p.Line(at))
 		}
 		if at, ok := p.byMAC[s.MAC]; ok {
-			p.Add(path, "must not be a backend's, %s is that of %s (line %d): backends keep their port without being named here",
+			p.Add(path, "must not be a backend's, %s is that of %s (line %d): backends keep their port without being "+
+				"named here",
 				s.MAC, at.path, p.Line(at.path))
 		}
 	}

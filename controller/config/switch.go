@@ -50,7 +50,8 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 		if p.usable(path+".address") && p.usable(path+".device_id") {
 			// With TLS or without, it is the same device.
 			unique(p, path+".address", device{strings.TrimPrefix(s.Address, "https://"), s.DeviceID}, devices,
-				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address, s.DeviceID)
+				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address,
+				s.DeviceID)
 		}
 		s.Ports, s.Named = p.switchPorts(path+".ports", r.Ports)
 		s.GNMI = p.gnmi(path+".gnmi", r.GNMI, s.Address)
@@ -82,7 +83,8 @@ func (p *parser) gnmi(path string, r rawGNMI, address string) GNMI {
 		p.Add(user, "is missing: password_file needs it")
 	case p.Has(user) && p.usable(where):
 		if e, err := endpoint.Parse(g.Address); err == nil && !e.TLS && !e.Local() {
-			p.Add(user, "must be left out, as %s is in plain text, and a password goes to https:// or stays on this machine", g.Address)
+			p.Add(user, "must be left out, as %s is in plain text, and a password goes to https:// or stays on this "+
+				"machine", g.Address)
 		}
 	}
 	return g
@@ -100,11 +102,14 @@ func (p *parser) endpoint(path, text string) string {
 			err = errors.New("must be an absolute path")
 		}
 		if err != nil {
-			p.Add(path, "must be a unix socket such as unix:/run/sluice/switch.sock, is %s: %v", strict.Quote(text), err)
+			p.Add(path, "must be a unix socket such as unix:/run/sluice/switch.sock, is %s: %v", strict.Quote(text),
+				err)
 		}
 		return e.String()
 	case err != nil || e.String() != text || e.Port() == 0 || e.Host() == "":
-		p.Add(path, "must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is %s", strict.Quote(text))
+		p.Add(path,
+			"must be https://host:port, host:port such as 127.0.0.1:9559, the port 1..65535, or unix:/path, is %s",
+			strict.Quote(text))
 	}
 	return text
 }
@@ -157,7 +162,8 @@ func (p *parser) port(path, text string) (number uint16, name string) {
 	case wholeForm.MatchString(text):
 		p.Add(path, "must be 1..%d, is %s", maxPort, text)
 	case !portNameForm.MatchString(text):
-		p.Add(path, `must be 1..%d, or the name that the switch has for it: 1..63 letters, digits, ".", "_", ":", "/" or "-", is %s`,
+		p.Add(path, `must be 1..%d, or the name that the switch has for it: 1..63 letters, digits, ".", "_", ":", `+
+			`"/" or "-", is %s`,
 			maxPort, strict.Quote(text))
 	default:
 		return 0, text

@@ -149,5 +149,6 @@ func (p *parser) persistence(path string, text *string) {
 		return
 	}
 	p.Add(path, "must be none, is %s: under Direct Server Return the balancer never sees a reply and reads no "+
-		"request beyond addresses and ports, so it cannot know cookies, URLs, headers or TLS sessions", strict.Quote(*text))
+		"request beyond addresses and ports, so it cannot know cookies, URLs, headers or TLS sessions",
+		strict.Quote(*text))
 }

@@ -58,7 +58,8 @@ func (a authors) hear(name, session string, now time.Time) *author {
 	return one
 }
 
-// changed returns who has come since it was asked last, and who has been silent for so long that it is taken to have left.
+// changed returns who has come since it was asked last, and who has been silent for so long that it is taken to have
+// left.
 func (a authors) changed(before map[string]bool, now time.Time) (came, left []string) {
 	for name, one := range a {
 		switch is := now.Sub(one.last) <= lapse; {
@@ -131,7 +132,8 @@ func (a authors) standing(key plan.BackendKey, before Verdict, since, started, n
 		if !ok || v.Health == plan.Unknown || now.Sub(one.last) > lapse {
 			continue
 		}
-		if c := v.DetectedAt.Compare(best.DetectedAt); best.Health == plan.Unknown || c > 0 || c == 0 && cmp.Less(name, n) {
+		if c := v.DetectedAt.Compare(best.DetectedAt); best.Health == plan.Unknown || c > 0 ||
+			c == 0 && cmp.Less(name, n) {
 			best, name = v, n
 		}
 	}

@@ -8,8 +8,9 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 )
 
-// Moves wait for a switch that lacks what was decided: one that is away goes on by what it was told before, and one that
-// is connected may be slow, or hang. The wait has a bound, so that no switch holds up the drains of others for ever:
+// Moves wait for a switch that lacks what was decided: one that is away goes on by what it was told before, and one
+// that is connected may be slow, or hang. The wait has a bound, so that no switch holds up the drains of others for
+// ever:
 //
 //	holds all ---> lags ---> a pool's drain_limit passes, while another switch keeps up ---> overdue for that pool
 //	    ^           |                                                                            |
@@ -24,13 +25,14 @@ type lag struct {
 	target uint64 // the sequence with which it has come nearer
 }
 
-// lags says whether the switch lacks what was decided by sequence, or may lack it: of one that is away nothing is known.
+// lags says whether the switch lacks what was decided by sequence, or may lack it: of one that is away nothing is
+// known.
 func (v *view) lags(sequence uint64) bool {
 	return v.away() || v.connected() && v.status.Applied < sequence
 }
 
-// pace finds out anew since when switches lag, and whether some switch keeps up. A connected switch that holds more than
-// when its lag began has come nearer, and lags from then on: it is slow, and does not hang.
+// pace finds out anew since when switches lag, and whether some switch keeps up. A connected switch that holds more
+// than when its lag began has come nearer, and lags from then on: it is slow, and does not hang.
 func (c *Core) pace() {
 	for _, v := range c.views {
 		switch {
@@ -48,7 +50,8 @@ func (c *Core) pace() {
 	}
 }
 
-// anyKeepsUp says whether a connected switch holds what was decided, or lacks it for no longer than it may take to write.
+// anyKeepsUp says whether a connected switch holds what was decided, or lacks it for no longer than it may take to
+// write.
 func (c *Core) anyKeepsUp() bool {
 	for _, v := range c.views {
 		if v.connected() && (!v.lags(c.sequence) || v.lag.since.IsZero() || c.now.Sub(v.lag.since) < upToDate) {
@@ -58,9 +61,9 @@ func (c *Core) anyKeepsUp() bool {
 	return false
 }
 
-// awaitedUntil is when moves of a pool go on without a switch that lags: a drain_limit after it began to lag, and as long
-// after another one could be served. Zero: there is no end, for nobody could. What is written to a switch that is well
-// takes less than upToDate; one that is back has that time, too.
+// awaitedUntil is when moves of a pool go on without a switch that lags: a drain_limit after it began to lag, and as
+// long after another one could be served. Zero: there is no end, for nobody could. What is written to a switch that is
+// well takes less than upToDate; one that is back has that time, too.
 func (c *Core) awaitedUntil(v *view, pool config.Pool) time.Time {
 	if c.served.IsZero() {
 		return time.Time{}
@@ -204,8 +207,8 @@ type Awaited struct {
 	Over  bool // they do
 }
 
-// Awaited are the switches that lag, as they are to a pool of the intent, by name. One that is connected is told of when
-// it has lagged for longer than it should take.
+// Awaited are the switches that lag, as they are to a pool of the intent, by name. One that is connected is told of
+// when it has lagged for longer than it should take.
 func (c *Core) Awaited(pool config.Pool, now time.Time) []Awaited {
 	var all []Awaited
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {

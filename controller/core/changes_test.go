@@ -21,8 +21,10 @@ func TestReportOfAChange(t *testing.T) {
 		views[name] = &view{status: Switch{Connected: true, Applied: 6}}
 	}
 	views["gone"] = &view{}
-	why := cause{text: "verdict on web/web1", detected: at(-10), backends: []plan.BackendKey{{Pool: "web", Backend: "web1"}}}
-	c := newChange(7, why, at(0), plan.Report{Moves: []plan.Move{{Pool: "web", From: "web1", To: "web2", Slots: 5}}}, views)
+	why := cause{text: "verdict on web/web1", detected: at(-10),
+		backends: []plan.BackendKey{{Pool: "web", Backend: "web1"}}}
+	c := newChange(7, why, at(0), plan.Report{Moves: []plan.Move{{Pool: "web", From: "web1", To: "web2", Slots: 5}}},
+		views)
 	steps := []struct {
 		s    Switch
 		over bool
@@ -43,7 +45,8 @@ func TestReportOfAChange(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	e := c.done()
-	if _, took := e.Took(); took != 17*time.Millisecond || e.Wrote() != 7*time.Millisecond || e.Report.Moves[0].Slots != 5 {
+	if _, took := e.Took(); took != 17*time.Millisecond || e.Wrote() != 7*time.Millisecond ||
+		e.Report.Moves[0].Slots != 5 {
 		t.Errorf("event: %+v", e)
 	}
 }
@@ -68,8 +71,10 @@ func TestTimesOfAChange(t *testing.T) {
 		c := newChange(1, cause{detected: tt.detected}, now, plan.Report{}, views)
 		c.take(Switch{Name: "a", Connected: true, Applied: 1, AppliedAt: tt.applied})
 		_, took := c.done().Took()
-		if reprogram, written := Milliseconds(took), Milliseconds(c.done().Wrote()); reprogram != tt.reprogram || written != tt.written {
-			t.Errorf("%s: %v ms since detection, %v since the decision; want %v, %v", tt.name, reprogram, written, tt.reprogram, tt.written)
+		if reprogram, written := Milliseconds(took), Milliseconds(c.done().Wrote()); reprogram != tt.reprogram ||
+			written != tt.written {
+			t.Errorf("%s: %v ms since detection, %v since the decision; want %v, %v", tt.name, reprogram, written,
+				tt.reprogram, tt.written)
 		}
 	}
 }

@@ -112,7 +112,8 @@ func (w *world) wait(d time.Duration) {
 
 func (w *world) apply(text string) {
 	w.t.Helper()
-	if a := w.put(Apply{File: "test.yaml", Text: text, Intent: w.parse("test.yaml", text), Loaded: true}); a.Err != nil {
+	if a := w.put(Apply{File: "test.yaml", Text: text, Intent: w.parse("test.yaml", text),
+		Loaded: true}); a.Err != nil {
 		w.t.Fatal(a.Err)
 	}
 }
@@ -120,7 +121,8 @@ func (w *world) apply(text string) {
 func (w *world) verdict(backend string, h plan.Health) {
 	w.t.Helper()
 	key := plan.BackendKey{Pool: "web", Backend: backend}
-	if a := w.put(Report{Healthd: Unnamed, Verdicts: []Said{{Backend: key, Health: h, Detected: w.now}}}); a.Err != nil {
+	if a := w.put(Report{Healthd: Unnamed,
+		Verdicts: []Said{{Backend: key, Health: h, Detected: w.now}}}); a.Err != nil {
 		w.t.Fatal(a.Err)
 	}
 }
@@ -182,8 +184,10 @@ func TestRefusedChangeLeavesNothing(t *testing.T) {
 				t.Errorf("answer: got %v, want %s", a.Err, tt.want)
 			}
 			after := w.core.decided
-			if after.intent != before.intent || after.sequence != before.sequence || after.stored.Intent != before.stored.Intent ||
-				!samePools(after.stored.Plan, before.stored.Plan) || len(after.pending) != len(before.pending) || len(after.views) != len(before.views) {
+			if after.intent != before.intent || after.sequence != before.sequence ||
+				after.stored.Intent != before.stored.Intent ||
+				!samePools(after.stored.Plan, before.stored.Plan) || len(after.pending) != len(before.pending) ||
+				len(after.views) != len(before.views) {
 				t.Errorf("something of the change is left:\n got %+v\nwant %+v", after, before)
 			}
 			if slices.ContainsFunc(told, func(e Effect) bool { _, is := e.(Tell); return is }) {

@@ -50,7 +50,8 @@ func (e VerdictChanged) Text() string {
 }
 
 func (e VerdictChanged) Lines() []Log {
-	return info("verdict", "backend", e.Backend.String(), "health", e.Verdict.Health.String(), "reason", e.Verdict.Reason)
+	return info("verdict", "backend", e.Backend.String(), "health", e.Verdict.Health.String(), "reason",
+		e.Verdict.Reason)
 }
 
 // SlotsMoved: the plan has given slots to others.
@@ -160,11 +161,14 @@ type SlotsSettled struct {
 func (e SlotsSettled) Text() string {
 	switch e.Why {
 	case AfterGrace:
-		return fmt.Sprintf("%s: the grace of %d slots is over, %v: connections that were still open to backends that are "+
-			"down go to others and break; %d slots still have old connections", e.Pool.Name, e.Slots, e.Pool.Grace, e.Moving)
+		return fmt.Sprintf(
+			"%s: the grace of %d slots is over, %v: connections that were still open to backends that are "+
+				"down go to others and break; %d slots still have old connections", e.Pool.Name, e.Slots, e.Pool.Grace,
+			e.Moving)
 	case AfterLimit:
-		return fmt.Sprintf("%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections "+
-			"that were still open there go to the new backend and break; %d slots still have old connections",
+		return fmt.Sprintf(
+			"%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections "+
+				"that were still open there go to the new backend and break; %d slots still have old connections",
 			e.Pool.Name, e.Slots, e.Pool.DrainLimit, e.Moving)
 	}
 	return fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some",

@@ -61,7 +61,8 @@ func (c *Core) limit() {
 	var due []plan.SlotRef
 	for _, pool := range c.intent.Pools {
 		p := c.stored.Plan.Pools[pool.Name]
-		gone := c.waits(pool, (*view).away) // what is due waits: its return ends up here, and so does the end of the wait
+		// what is due waits: its return ends up here, and so does the end of the wait
+		gone := c.waits(pool, (*view).away)
 		for m, refs := range c.limits.moves[p] {
 			since, ok := c.limits.since[m]
 			if !ok {

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// places remembers the rows that follow from where stations are: slots change with each verdict, and these do not. Where
-// stations have the same port on all switches, these share one set.
+// places remembers the rows that follow from where stations are: slots change with each verdict, and these do not.
+// Where stations have the same port on all switches, these share one set.
 type places struct {
 	intent  *config.Intent
 	members [][]plan.Member // by the intent's pools
@@ -37,7 +37,8 @@ func (p *places) fit(intent *config.Intent, st Stored) bool {
 func (p *places) on(name string, intent *config.Intent, st Stored) plan.Places {
 	if !p.fit(intent, st) {
 		*p = places{
-			intent: intent, retired: st.Retired, same: plan.SamePlaces(intent, st.Plan), of: make(map[string]plan.Places),
+			intent: intent, retired: st.Retired, same: plan.SamePlaces(intent, st.Plan),
+			of: make(map[string]plan.Places),
 		}
 		for _, pool := range intent.Pools {
 			p.members = append(p.members, st.Plan.Pools[pool.Name].Members)

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Switches share the rows that follow from places unless they differ, and a verdict does not make these anew. A change of
-// the ports on one switch changes the rows of that switch alone.
+// Switches share the rows that follow from places unless they differ, and a verdict does not make these anew. A change
+// of the ports on one switch changes the rows of that switch alone.
 func TestPlaces(t *testing.T) {
 	told := make(map[string]rows.Tables)
 	w := newWorld(t)
@@ -27,7 +27,8 @@ func TestPlaces(t *testing.T) {
 	same := func(a, b map[packet.MAC]uint16) bool {
 		return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 	}
-	two := strings.Replace(testIntent, "vip_mac:", `  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [1, 2, 3]}
+	two := strings.Replace(testIntent, "vip_mac:",
+		`  - {name: leaf2, address: "127.0.0.1:9560", device_id: 1, ports: [1, 2, 3]}
 vip_mac:`, 1)
 	w.start()
 	w.apply(two)

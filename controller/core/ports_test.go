@@ -64,7 +64,8 @@ vips:
 		want []string // the ports that are flooded to, as the switch is told
 		kept string
 	}{
-		{"at first nobody knows", Apply{File: "test.yaml", Text: text, Intent: intent}, []string{"[1]"}, "{leaf1 eth2 0}"},
+		{"at first nobody knows", Apply{File: "test.yaml", Text: text, Intent: intent}, []string{"[1]"},
+			"{leaf1 eth2 0}"},
 		{"the switch tells", Ports{"leaf1", map[string]uint16{"eth2": 7, "eth3": 3}}, []string{"[1 7]"}, ""},
 		{"the same again", Ports{"leaf1", map[string]uint16{"eth2": 7}}, nil, ""},
 		{"another number", Ports{"leaf1", map[string]uint16{"eth2": 8}}, []string{"[1 8]"}, ""},
@@ -77,7 +78,8 @@ vips:
 		if diff := cmp.Diff(tt.want, got); diff != "" || kept() != tt.kept {
 			t.Errorf("%s: kept %q, want %q (-want +got):\n%s", tt.name, kept(), tt.kept, diff)
 		}
-		if on := c.Intent().Pools[0].Backends[0].SwitchPort.On("leaf1"); len(got) > 0 && on != c.stored.PortIDs["leaf1"]["eth2"] {
+		if on := c.Intent().Pools[0].Backends[0].SwitchPort.On("leaf1"); len(got) > 0 &&
+			on != c.stored.PortIDs["leaf1"]["eth2"] {
 			t.Errorf("%s: web1 is at port %d", tt.name, on)
 		}
 	}

@@ -32,9 +32,11 @@ func TestRetired(t *testing.T) {
 	}{
 		{"the first intent", nil, nil, intent(a, b), nil},
 		{"nothing goes", nil, intent(a, b), intent(a, b), nil},
-		{"a VIP with a MAC of its own goes", nil, intent(a, b, c), intent(a, b), map[packet.MAC]time.Time{c: until(retiredFor)}},
+		{"a VIP with a MAC of its own goes", nil, intent(a, b, c), intent(a, b),
+			map[packet.MAC]time.Time{c: until(retiredFor)}},
 		{"vip_mac changes", nil, intent(a, b), intent(d, b), map[packet.MAC]time.Time{a: until(retiredFor)}},
-		{"earlier ones stay", map[packet.MAC]time.Time{c: until(time.Hour), d: until(-time.Second)}, intent(a, b), intent(a),
+		{"earlier ones stay", map[packet.MAC]time.Time{c: until(time.Hour), d: until(-time.Second)}, intent(a, b),
+			intent(a),
 			map[packet.MAC]time.Time{b: until(retiredFor), c: until(time.Hour)}},
 		{"one comes back", map[packet.MAC]time.Time{b: until(time.Hour)}, intent(a), intent(a, b), nil},
 		{"time is up", map[packet.MAC]time.Time{b: now}, intent(a), intent(a), nil},

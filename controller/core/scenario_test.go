@@ -21,12 +21,13 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-var update = flag.Bool("update", false, "write what the core does into the scenarios of testdata; commit only what you understand")
+var update = flag.Bool("update", false, "write what the core does into the scenarios of testdata; commit only what "+
+	"you understand")
 
-// TestScenarios runs the scenarios of testdata. One is a txtar archive: what it shows, then configurations (*.yaml), and
-// the file `scenario`. There each line is a command; the lines below it that begin with a tab are what follows: what is to
-// be done, and then what of the state has changed. The output is written by `go test ./controller/core -run TestScenarios
-// -update`. A line that begins with # is a remark. Commands:
+// TestScenarios runs the scenarios of testdata. One is a txtar archive: what it shows, then configurations (*.yaml),
+// and the file `scenario`. There each line is a command; the lines below it that begin with a tab are what follows:
+// what is to be done, and then what of the state has changed. The output is written by `go test ./controller/core -run
+// TestScenarios -update`. A line that begins with # is a remark. Commands:
 //
 //	start                     a controller starts, with what is stored
 //	apply NAME                the operator applies NAME.yaml
@@ -39,8 +40,8 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	refuse SWITCH [vip]       it refuses what is new to it, or the rows of table vip
 //	lose SWITCH ...           the connection is lost
 //	idle SWITCH ... [n=N]     the old paths of all slots that move, or of the first N, are silent there
-//	meet SWITCH stored|empty|BACKEND   it is read back for the first time: it holds what is stored, nothing, or all slots
-//	                          lead to one backend
+//	meet SWITCH stored|empty|BACKEND   it is read back for the first time: it holds what is stored, nothing,
+//	                          or all slots lead to one backend
 //	wait D                    time passes
 //	stop D                    the same, and the daemon does not run meanwhile
 //	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
@@ -203,7 +204,8 @@ func (s *scenario) command(words []string) error {
 		s.put(Passed{})
 	case "store":
 		outcomes := map[string]Saved{
-			"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {}, "conflicts": {TakenOver, errors.New("taken over")},
+			"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {},
+			"conflicts": {TakenOver, errors.New("taken over")},
 		}
 		saved, ok := outcomes[args[0]]
 		if !ok {
@@ -253,7 +255,8 @@ func (s *scenario) report(args []string) error {
 			if !ok {
 				return fmt.Errorf("%s: no such verdict", arg)
 			}
-			in.Verdicts = append(in.Verdicts, Said{Backend: s.backend(key), Health: health, Since: detected, Detected: detected, Reason: reason})
+			in.Verdicts = append(in.Verdicts, Said{Backend: s.backend(key), Health: health, Since: detected,
+				Detected: detected, Reason: reason})
 		}
 	}
 	s.put(in)

@@ -436,14 +436,16 @@ func (s *storm) again() {
 			if between := was.now.Sub(last); between > 0 && i > 0 {
 				at := last.Add(time.Duration(s.r.Int64N(int64(between))))
 				if out := c.Step(at, Passed{}); len(out) > 0 {
-					s.fatalf("the wake at %v came too late: %T was due at %v", was.now.Sub(stormBegan), out[0], at.Sub(stormBegan))
+					s.fatalf("the wake at %v came too late: %T was due at %v", was.now.Sub(stormBegan), out[0],
+						at.Sub(stormBegan))
 				}
 				last = at
 			}
 		}
 		last = was.now
 		if out := c.Step(was.now, was.in); !reflect.DeepEqual(was.out, out) {
-			s.fatalf("the same inputs have other effects at %v:\n got %+v\nwant %+v", was.now.Sub(stormBegan), out, was.out)
+			s.fatalf("the same inputs have other effects at %v:\n got %+v\nwant %+v", was.now.Sub(stormBegan), out,
+				was.out)
 		}
 	}
 }

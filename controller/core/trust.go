@@ -58,7 +58,8 @@ func suspect(views map[string]*view, settling time.Duration, now time.Time) *sus
 		case !v.behind:
 			text, end, open = fmt.Sprintf("switch %s was away", name), v.back.Add(settling), false
 		case v.connected():
-			text, end = fmt.Sprintf("switch %s was away, and does not hold all rows yet", name), v.met.Add(upToDate+settling)
+			text, end = fmt.Sprintf("switch %s was away, and does not hold all rows yet", name),
+				v.met.Add(upToDate+settling)
 		}
 		if !open && !end.After(now) {
 			continue
@@ -250,8 +251,9 @@ type graces struct {
 	ends map[plan.BackendKey]time.Time
 }
 
-// look brings g in line with st and the slots that wait. held says of which pools the connected switches hold it, floors which
-// pools are below theirs, disputed which backends another healthd finds up, and givenUp those for which neither counts.
+// look brings g in line with st and the slots that wait. held says of which pools the connected switches hold it,
+// floors which pools are below theirs, disputed which backends another healthd finds up, and givenUp those for which
+// neither counts.
 func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait, health map[plan.BackendKey]plan.Health,
 	floors map[string]string, disputed func(plan.BackendKey) bool, givenUp map[plan.BackendKey]bool,
 	held map[string]bool, now time.Time,
@@ -522,7 +524,8 @@ func (c *Core) HeldReason(pool config.Pool, census plan.Census) string {
 		return h == plan.Down || h == plan.Failing
 	}
 	if c.suspicion != nil && len(pool.Checks) > 0 && slices.ContainsFunc(pool.Backends, fell) {
-		reasons = append(reasons, c.suspicion.text+", and the checks may go through it: what they say does not count yet")
+		reasons = append(reasons, c.suspicion.text+", and the checks may go through it: what they say does not "+
+			"count yet")
 	}
 	return strings.Join(reasons, "; ")
 }

@@ -16,7 +16,8 @@ import (
 func TestFloors(t *testing.T) {
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	pool := func(name string, backends int) config.Pool {
-		p := config.Pool{Name: name, Checks: []config.Check{{}}, Grace: time.Second, Floor: config.Floor{Percent: 50, Within: 30 * time.Second}}
+		p := config.Pool{Name: name, Checks: []config.Check{{}}, Grace: time.Second,
+			Floor: config.Floor{Percent: 50, Within: 30 * time.Second}}
 		for i := range backends {
 			p.Backends = append(p.Backends, config.Backend{Name: fmt.Sprint(i), Enabled: true})
 		}
@@ -32,16 +33,22 @@ func TestFloors(t *testing.T) {
 	}{
 		{"nobody", 4, nil, nil, nil, ""},
 		{"half is not more than half", 4, map[int]int{0: 0, 1: 10}, nil, nil, ""},
-		{"more than half at once", 4, map[int]int{0: 0, 1: 10, 2: 30}, nil, nil, "3 of 4 backends fell within 30s, more than 50 %: "},
+		{"more than half at once", 4, map[int]int{0: 0, 1: 10, 2: 30}, nil, nil,
+			"3 of 4 backends fell within 30s, more than 50 %: "},
 		{"more than half, one after the other", 5, map[int]int{0: 0, 1: 20, 2: 40}, nil, nil, ""},
-		{"the first of them long ago", 5, map[int]int{0: -3600, 1: 0, 2: 20, 3: 25}, nil, nil, "3 of 5 backends fell within 30s, more than 50 %: "},
-		{"the last one, however slowly", 3, map[int]int{0: -7200, 1: -3600, 2: 0}, nil, nil, "none of the 3 backends is up: "},
+		{"the first of them long ago", 5, map[int]int{0: -3600, 1: 0, 2: 20, 3: 25}, nil, nil,
+			"3 of 5 backends fell within 30s, more than 50 %: "},
+		{"the last one, however slowly", 3, map[int]int{0: -7200, 1: -3600, 2: 0}, nil, nil,
+			"none of the 3 backends is up: "},
 		{"the only one", 1, map[int]int{0: 0}, nil, nil, "none of the 1 backends is up: "},
 		{"who is disabled does not count", 4, map[int]int{0: 0, 1: 10, 2: 20}, []int{0, 1}, nil, ""},
-		{"but for those who have open flows yet", 5, map[int]int{0: 0, 1: 10, 2: 20}, []int{0, 1, 2}, []string{"0", "1", "2"},
+		{"but for those who have open flows yet", 5, map[int]int{0: 0, 1: 10, 2: 20}, []int{0, 1, 2},
+			[]string{"0", "1", "2"},
 			"3 of 5 backends fell within 30s, more than 50 %: "},
-		{"whoever was taken out", 2, map[int]int{0: 0, 1: 10}, nil, []string{"5", "6", "7"}, "none of the 2 backends is up: "},
-		{"all were taken out", 2, map[int]int{0: 0, 1: 10}, []int{0, 1}, []string{"0", "1"}, "none of the 2 backends is up: "},
+		{"whoever was taken out", 2, map[int]int{0: 0, 1: 10}, nil, []string{"5", "6", "7"},
+			"none of the 2 backends is up: "},
+		{"all were taken out", 2, map[int]int{0: 0, 1: 10}, []int{0, 1}, []string{"0", "1"},
+			"none of the 2 backends is up: "},
 	}
 	for _, tt := range tests {
 		p := pool("web", tt.backends)
@@ -56,13 +63,15 @@ func TestFloors(t *testing.T) {
 			health[key] = plan.Down
 			verdicts[key] = Verdict{Health: plan.Down, Fell: base.Add(time.Duration(second) * time.Second)}
 		}
-		intent := &config.Intent{Floor: config.Floor{Percent: 50, Within: 30 * time.Second}, Pools: []config.Pool{p, other}}
+		intent := &config.Intent{Floor: config.Floor{Percent: 50, Within: 30 * time.Second},
+			Pools: []config.Pool{p, other}}
 		got := floors(intent, health, verdicts, map[string][]string{"web": tt.takenOut})
 		if !strings.HasPrefix(got["web"], tt.want) || (got["web"] == "") != (tt.want == "") || got["other"] != "" {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 		intent.Pools[0].Grace = 0 // what broke at once is not said to stay
-		if got := floors(intent, health, verdicts, map[string][]string{"web": tt.takenOut})["web"]; got != "" && !strings.HasPrefix(got, "none of") {
+		if got := floors(intent, health, verdicts, map[string][]string{"web": tt.takenOut})["web"]; got != "" &&
+			!strings.HasPrefix(got, "none of") {
 			t.Errorf("%s, without a grace: got %q", tt.name, got)
 		}
 	}
@@ -79,7 +88,8 @@ func TestFloors(t *testing.T) {
 			}
 		}
 		const why = "3 of 8 backends of all pools fell within 1s, more than 30 %: " + whatToDo
-		if diff := cmp.Diff(map[string]string{"0": why, "1": why, "2": why}, floors(intent, health, verdicts, nil)); diff != "" {
+		if diff := cmp.Diff(map[string]string{"0": why, "1": why, "2": why},
+			floors(intent, health, verdicts, nil)); diff != "" {
 			t.Errorf("floors (-want +got):\n%s", diff)
 		}
 	})
@@ -105,13 +115,15 @@ func TestSuspect(t *testing.T) {
 		{"never lost", map[string]*view{"a": fine}, ""},
 		{"never there", map[string]*view{"a": {}}, ""},
 		{"away for long, the only one", map[string]*view{"a": is(false, 3600, -1)}, "-3600, no end: switch a is away"},
-		{"back, and empty yet", map[string]*view{"a": met(is(true, 60, -1), 2)}, "-60, 68: switch a was away, and does not hold all rows yet"},
+		{"back, and empty yet", map[string]*view{"a": met(is(true, 60, -1), 2)},
+			"-60, 68: switch a was away, and does not hold all rows yet"},
 		{"back, and stuck", map[string]*view{"a": met(is(true, 600, -1), 70)}, ""},
 		{"back for a moment", map[string]*view{"a": is(true, 60, 2)}, "-60, 8: switch a was away"},
 		{"back for a while", map[string]*view{"a": is(true, 60, 10)}, ""},
 		{"one of two, just now", map[string]*view{"a": is(false, 3, -1), "b": fine}, "-3, 7: switch a is away"},
 		{"one of two, for long", map[string]*view{"a": is(false, 3600, -1), "b": fine}, ""},
-		{"both, one after the other", map[string]*view{"a": is(false, 3600, -1), "b": is(false, 3, -1)}, "-3600, no end: switch b is away"},
+		{"both, one after the other", map[string]*view{"a": is(false, 3600, -1), "b": is(false, 3, -1)},
+			"-3600, no end: switch b is away"},
 	}
 	for _, tt := range tests {
 		got := ""

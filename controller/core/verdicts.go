@@ -39,10 +39,12 @@ func (c *Core) report(in Report) error {
 			delete(c.doubts, key)
 		}
 		v := Verdict{
-			Health: said.Health, Reason: said.Reason, Since: c.notToCome(said.Since), DetectedAt: c.notToCome(said.Detected),
-			Author: name, Session: in.Session,
+			Health: said.Health, Reason: said.Reason, Since: c.notToCome(said.Since),
+			DetectedAt: c.notToCome(said.Detected),
+			Author:     name, Session: in.Session,
 		}
-		if old, ok := by.verdicts[key]; !ok || !outdated(v, old, c.now) || old.DetectedAt.Before(c.rechecked[key.Pool]) {
+		if old, ok := by.verdicts[key]; !ok || !outdated(v, old, c.now) ||
+			old.DetectedAt.Before(c.rechecked[key.Pool]) {
 			by.verdicts[key] = v
 		}
 		judged[key] = true

@@ -205,7 +205,8 @@ func (c *Core) Unwritten(pool config.Pool, backend string, id rows.BackendID) (l
 		switch {
 		case !v.connected(): // what waits for it says so
 			if c.overdue(v, pool) && c.stored.Admin[plan.BackendKey{Pool: pool.Name, Backend: backend}] == plan.Drain {
-				lines = append(lines, fmt.Sprintf("switch %s is disconnected and may still send connections there", name))
+				lines = append(lines, fmt.Sprintf("switch %s is disconnected and may still send connections there",
+					name))
 			}
 		case v.status.Applied < c.sequence:
 			lines = append(lines, fmt.Sprintf("being written to switch %s", name))
@@ -241,7 +242,8 @@ type vipFacts struct {
 }
 
 func (f vipFacts) equal(g vipFacts) bool {
-	return f.intent == g.intent && f.steps == g.steps && maps.Equal(f.pools, g.pools) && maps.Equal(f.served, g.served) &&
+	return f.intent == g.intent && f.steps == g.steps && maps.Equal(f.pools, g.pools) &&
+		maps.Equal(f.served, g.served) &&
 		maps.Equal(f.dead, g.dead)
 }
 

@@ -102,7 +102,8 @@ func resolve(info *p4rt.Info, t *rows.Table) (*table, []error) {
 			a.params = append(a.params, id)
 		}
 		if len(is.Params) != len(do.Params) {
-			errs = append(errs, fmt.Errorf("action %s has %d parameters, must have %d", do.Name, len(is.Params), len(do.Params)))
+			errs = append(errs, fmt.Errorf("action %s has %d parameters, must have %d", do.Name, len(is.Params),
+				len(do.Params)))
 		}
 		to.actions = append(to.actions, a)
 	}

@@ -39,11 +39,14 @@ var (
 // oneOfEach has rows of each kind, with zeros and highest values.
 var oneOfEach = []rows.Row{
 	rows.BackendRow{ID: 1, Forward: rows.Forward{MAC: mac1, Port: 3}},
-	rows.BackendRow{ID: 1<<32 - 1, Forward: rows.Forward{MAC: packet.MAC{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff}, Port: 509}},
+	rows.BackendRow{ID: 1<<32 - 1, Forward: rows.Forward{MAC: packet.MAC{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff},
+		Port: 509}},
 	rows.SlotRow{SlotTable: slots1, Slot: 0, Backend: 1},
-	rows.SlotRow{SlotTable: rows.SlotTable{Pool: 256, Generation: 255}, Slot: 65535, Backend: 1 << 31, Bank: 3, Epoch: 1<<32 - 1},
+	rows.SlotRow{SlotTable: rows.SlotTable{Pool: 256, Generation: 255}, Slot: 65535, Backend: 1 << 31, Bank: 3,
+		Epoch: 1<<32 - 1},
 	rows.SlotOldRow{SlotTable: slots1, Slot: 7, Backend: 2, Idle: time.Minute},
-	rows.VIPRow{VIPKey: rows.VIPKey{Address: vip1, Protocol: 6, Port: 80}, ToPool: rows.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff}},
+	rows.VIPRow{VIPKey: rows.VIPKey{Address: vip1, Protocol: 6, Port: 80},
+		ToPool: rows.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff}},
 	rows.VIPAddressRow{Address: vip1},
 	rows.ARPGuardRow{Address: netip.MustParseAddr("0.0.0.1")},
 	rows.ARPResponderRow{Address: vip1, MAC: mac1},
@@ -77,7 +80,8 @@ func TestRowsRoundTrip(t *testing.T) {
 			t.Errorf("%v is written as\n%v, should be\n%v", row, e.GetTableEntry(), again)
 		}
 	}
-	for _, ch := range []learn.Change{{Table: learn.Station, MAC: mac1, Port: 4}, {Table: learn.L2, MAC: mac1, Port: 509}} {
+	for _, ch := range []learn.Change{{Table: learn.Station, MAC: mac1, Port: 4},
+		{Table: learn.L2, MAC: mac1, Port: 509}} {
 		e := c.learned(ch, time.Minute).GetEntity().GetTableEntry()
 		table, is, ok := c.parseStation(e)
 		if !ok || table != ch.Table || is != (rows.Learned{MAC: ch.MAC, Port: ch.Port}) {
@@ -106,11 +110,12 @@ func TestForeignEntries(t *testing.T) {
 		"station pinned to port 0":            entry(rows.PinnedStationRow{MAC: mac1, Port: 1}, param(0, 0)),
 		"a pinned station's frames to port 0": entry(rows.PinnedL2Row{MAC: mac1, Port: 1}, param(0, 0)),
 		"slot to backend 0":                   entry(slot, param(0, 0)),
-		"move of epoch 0":                     entry(rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1, Epoch: 1}, param(2, 0)),
-		"an action of another":                entry(slot, func(e *v1.TableEntry) { e.Action = another }),
-		"no action":                           entry(slot, func(e *v1.TableEntry) { e.Action = nil }),
-		"stay at backend 0":                   c.row(rows.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
-		"a table of no concern":               {TableId: 1},
+		"move of epoch 0": entry(rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1, Epoch: 1},
+			param(2, 0)),
+		"an action of another":  entry(slot, func(e *v1.TableEntry) { e.Action = another }),
+		"no action":             entry(slot, func(e *v1.TableEntry) { e.Action = nil }),
+		"stay at backend 0":     c.row(rows.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
+		"a table of no concern": {TableId: 1},
 	} {
 		h, l := newHeld(), learn.New(100)
 		h.add(c, l, e, time.Now())
@@ -119,7 +124,8 @@ func TestForeignEntries(t *testing.T) {
 		}
 	}
 	h := newHeld()
-	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.byTable[slot.Kind().Table].id, IsDefaultAction: true}, time.Now())
+	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.byTable[slot.Kind().Table].id, IsDefaultAction: true},
+		time.Now())
 	if len(h.foreign) != 0 {
 		t.Error("a default entry is foreign")
 	}
@@ -140,7 +146,8 @@ func TestCodecNeedsEveryName(t *testing.T) {
 	}
 	_, err = newCodec(info)
 	want := "action move has 4 parameters, must have 3\n" +
-		"no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address"
+		"no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_arp, pinned_l2, pinned_station, slot, " +
+		"slot_old, station, vip, vip_address"
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %q, want %q", err, want)
 	}

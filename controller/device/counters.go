@@ -92,7 +92,8 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 			return c, fmt.Errorf("reading the counters: %w", err)
 		}
 		if cell := e.GetCounterEntry(); cell != nil {
-			c.add(cell.GetIndex().GetIndex(), count(cell.GetData()), cell.GetCounterId() == openings.ID, kinds[cell.GetCounterId()])
+			c.add(cell.GetIndex().GetIndex(), count(cell.GetData()), cell.GetCounterId() == openings.ID,
+				kinds[cell.GetCounterId()])
 			continue
 		}
 		row, ok := d.codec.parseRow(e.GetTableEntry())

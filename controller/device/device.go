@@ -96,8 +96,8 @@ type Config struct {
 	Security rpc.Security // for a target that is not on this machine
 
 	// Meet gets what the switch held when it was connected first, before anything is written to it, and may change what
-	// is wanted (Set) before it returns. The Tables are the Device's again then. It returns when the context ends. May be
-	// nil.
+	// is wanted (Set) before it returns. The Tables are the Device's again then. It returns when the context ends. May
+	// be nil.
 	Meet func(context.Context, rows.Tables)
 
 	Elect func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids

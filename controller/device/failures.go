@@ -110,8 +110,8 @@ func (f *failures) begin(batches []rows.Batch) {
 	}
 }
 
-// ready returns the changes of a batch that can be written now, to a switch that holds held. The others were refused not
-// long ago, or need a row that was or is left out here, or take away what rows need that stay for such a reason.
+// ready returns the changes of a batch that can be written now, to a switch that holds held. The others were refused
+// not long ago, or need a row that was or is left out here, or take away what rows need that stay for such a reason.
 func (f *failures) ready(batch rows.Batch, held *rows.Tables) rows.Batch {
 	if len(f.rows) == 0 {
 		return batch

@@ -192,7 +192,8 @@ func (h *held) idleRow(key oldKey, now time.Time) (plan.SlotRef, bool) {
 		}
 	}
 	s := h.Slots[key.SlotTable].Rows[key.slot]
-	return plan.SlotRef{Pool: key.Pool, Generation: key.Generation, Slot: key.slot, Old: s.Old}, s.Epoch != 0 && s.Grace == 0
+	return plan.SlotRef{Pool: key.Pool, Generation: key.Generation, Slot: key.slot, Old: s.Old},
+		s.Epoch != 0 && s.Grace == 0
 }
 
 // addGroup takes a multicast group that was read back.

@@ -26,7 +26,8 @@ func TestHeldTakesEveryChange(t *testing.T) {
 	if s := h.Slots[slots1]; s.OldIdle != time.Minute || s.Rows[7].Old != 2 || s.Rows[0].Backend != 1 {
 		t.Errorf("slots of pool 1: %+v", s)
 	}
-	if s := h.Slots[rows.SlotTable{Pool: 256, Generation: 255}]; s.Rows[65535] != (rows.Slot{Backend: 1 << 31, Bank: 3, Epoch: 1<<32 - 1}) {
+	if s := h.Slots[rows.SlotTable{Pool: 256, Generation: 255}]; s.Rows[65535] != (rows.Slot{Backend: 1 << 31, Bank: 3,
+		Epoch: 1<<32 - 1}) {
 		t.Errorf("the last slot: %+v", s.Rows[65535])
 	}
 	for _, row := range append(oneOfEach, rows.FloodRow{}) {
@@ -69,11 +70,13 @@ func TestIdleRow(t *testing.T) {
 	if at(0) {
 		t.Error("a row that is not there is idle")
 	}
-	h.apply(rows.Change{Op: rows.Insert, Row: rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 9, Idle: time.Second}}, start)
+	h.apply(rows.Change{Op: rows.Insert, Row: rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 9,
+		Idle: time.Second}}, start)
 	if at(time.Hour) {
 		t.Error("idle before the slot row is there")
 	}
-	h.apply(rows.Change{Op: rows.Modify, Row: rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1, Epoch: 5}}, start.Add(time.Second))
+	h.apply(rows.Change{Op: rows.Modify, Row: rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1, Epoch: 5}},
+		start.Add(time.Second))
 	if at(1900 * time.Millisecond) {
 		t.Error("idle 900 ms after the slot row came")
 	}
@@ -85,7 +88,8 @@ func TestIdleRow(t *testing.T) {
 	// A VIP that comes to the slots late, or that still leads to another generation, sends its old
 	// flows elsewhere meanwhile.
 	vip := func(op rows.Op, port uint16, generation uint8) rows.Change {
-		return rows.Change{Op: op, Row: rows.VIPRow{VIPKey: rows.VIPKey{Port: port}, ToPool: rows.ToPool{Pool: slots1.Pool, Generation: generation}}}
+		return rows.Change{Op: op, Row: rows.VIPRow{VIPKey: rows.VIPKey{Port: port},
+			ToPool: rows.ToPool{Pool: slots1.Pool, Generation: generation}}}
 	}
 	h.apply(vip(rows.Insert, 80, slots1.Generation), start.Add(3*time.Second))
 	if at(3900*time.Millisecond) || !at(4*time.Second) {
@@ -173,10 +177,14 @@ func TestFailuresBlockWhatDependsOnWhatWaits(t *testing.T) {
 		waits, then rows.Change
 		blocked     bool
 	}{
-		{"vip before a slot to a backend that is not there", rows.Change{Op: rows.Insert, Row: slot}, rows.Change{Op: rows.Modify, Row: vip}, true},
-		{"vip of slots that are there, one of them as it was", rows.Change{Op: rows.Modify, Row: slot}, rows.Change{Op: rows.Insert, Row: vip}, false},
-		{"move without its old path", rows.Change{Op: rows.Insert, Row: old}, rows.Change{Op: rows.Modify, Row: moving}, true},
-		{"move with another old path", rows.Change{Op: rows.Modify, Row: old}, rows.Change{Op: rows.Modify, Row: moving}, true},
+		{"vip before a slot to a backend that is not there", rows.Change{Op: rows.Insert, Row: slot},
+			rows.Change{Op: rows.Modify, Row: vip}, true},
+		{"vip of slots that are there, one of them as it was", rows.Change{Op: rows.Modify, Row: slot},
+			rows.Change{Op: rows.Insert, Row: vip}, false},
+		{"move without its old path", rows.Change{Op: rows.Insert, Row: old}, rows.Change{Op: rows.Modify, Row: moving},
+			true},
+		{"move with another old path", rows.Change{Op: rows.Modify, Row: old},
+			rows.Change{Op: rows.Modify, Row: moving}, true},
 	} {
 		f, held := newFailures(), rows.NewTables()
 		refused := rows.Change{Op: rows.Insert, Row: backend}
@@ -202,11 +210,13 @@ func TestFailuresBlockWhatDependsOnWhatWaits(t *testing.T) {
 func TestFailuresKeepAllThatIsInUse(t *testing.T) {
 	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
 	next := rows.VIPRow{ToPool: rows.ToPool{Pool: 1, Generation: 1}}
-	slot, moving := rows.SlotRow{SlotTable: slots1, Backend: 1}, rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 2, Epoch: 9}
+	slot, moving := rows.SlotRow{SlotTable: slots1, Backend: 1}, rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 2,
+		Epoch: 9}
 	old := rows.SlotOldRow{SlotTable: slots1, Slot: 1, Backend: 3}
 	held := rows.NewTables()
 	gone := make(map[string]rows.Batch)
-	for _, row := range []rows.Row{vip, slot, moving, old, rows.BackendRow{ID: 1}, rows.BackendRow{ID: 2}, rows.BackendRow{ID: 3}, rows.BackendRow{ID: 4}} {
+	for _, row := range []rows.Row{vip, slot, moving, old, rows.BackendRow{ID: 1}, rows.BackendRow{ID: 2},
+		rows.BackendRow{ID: 3}, rows.BackendRow{ID: 4}} {
 		held.Put(row)
 		gone[row.Kind().Table.Name] = append(gone[row.Kind().Table.Name], rows.Change{Op: rows.Delete, Row: row})
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // Nothing of the plan is written to a switch before whoever decides knows what it holds, and what is wanted by then is
-// what is written. A session that ends meanwhile ends in time, and the next one asks again; who has been answered does not.
+// what is written. A session that ends meanwhile ends in time, and the next one asks again; who has been answered does
+// not.
 func TestMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inserted := 0

@@ -52,7 +52,8 @@ func (r *reconciler) configureDigest(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	query := &v1.Entity{Entity: &v1.Entity_DigestEntry{DigestEntry: &v1.DigestEntry{DigestId: want.GetDigestEntry().GetDigestId()}}}
+	query := &v1.Entity{Entity: &v1.Entity_DigestEntry{
+		DigestEntry: &v1.DigestEntry{DigestId: want.GetDigestEntry().GetDigestId()}}}
 	update := p4rt.Insert(want)
 	for have, err := range r.target.Read(ctx, query) {
 		switch {
@@ -189,7 +190,8 @@ func (r *reconciler) packetIn(p *v1.PacketIn) error {
 	case limits.ReasonSpoof:
 		if frame := packet.Ethernet(in.Payload); frame.IsValid() {
 			r.sighted(frame.Src(), port, time.Now())
-			r.noise.spoofs.Add(Spoofed{Port: port}, tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
+			r.noise.spoofs.Add(Spoofed{Port: port},
+				tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}
 	case limits.ReasonARPSpoof:

@@ -91,7 +91,8 @@ func TestConfigureMeters(t *testing.T) {
 		}
 		for i := range int64(limits.MeterSize) {
 			c := m.cells[cellName(meter.Cell(i, nil).GetMeterEntry())]
-			if c.GetCir() != want.rate || c.GetPir() != want.rate || c.GetCburst() != want.burst || c.GetPburst() != want.burst {
+			if c.GetCir() != want.rate || c.GetPir() != want.rate || c.GetCburst() != want.burst ||
+				c.GetPburst() != want.burst {
 				t.Fatalf("%s[%d] is %v", want.meter, i, c)
 			}
 		}
@@ -112,16 +113,19 @@ func TestConfigureMeters(t *testing.T) {
 
 // A target without meters is named, and used; a session that broke is not blamed on them.
 func TestConfigureMetersFails(t *testing.T) {
-	refused := &p4rt.BatchError{Updates: 512, Failed: []p4rt.UpdateError{{Code: codes.Unimplemented, Message: "meters", Update: p4rt.Modify(&v1.Entity{})}}}
+	refused := &p4rt.BatchError{Updates: 512,
+		Failed: []p4rt.UpdateError{{Code: codes.Unimplemented, Message: "meters", Update: p4rt.Modify(&v1.Entity{})}}}
 	for _, tt := range []struct {
 		name        string
 		read, write error
 		unmetered   string
 		err         string
 	}{
-		{"no meters", status.Error(codes.Unimplemented, "meters"), nil, "learn_meter: reading the meter: rpc error: code = Unimplemented desc = meters", ""},
+		{"no meters", status.Error(codes.Unimplemented, "meters"), nil,
+			"learn_meter: reading the meter: rpc error: code = Unimplemented desc = meters", ""},
 		{"cells refused", nil, refused, "learn_meter: writing the meter: " + refused.Error(), ""},
-		{"connection lost", nil, status.Error(codes.Unavailable, "gone"), "", "configuring learn_meter: writing the meter: rpc error: code = Unavailable desc = gone"},
+		{"connection lost", nil, status.Error(codes.Unavailable, "gone"), "",
+			"configuring learn_meter: writing the meter: rpc error: code = Unavailable desc = gone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var log strings.Builder
@@ -134,7 +138,8 @@ func TestConfigureMetersFails(t *testing.T) {
 			if text != tt.err || r.status.Unmetered != tt.unmetered {
 				t.Errorf("error %q, unmetered %q; want %q, %q", text, r.status.Unmetered, tt.err, tt.unmetered)
 			}
-			if said := strings.Contains(log.String(), "the switch does not meter what it sends up"); said != (tt.unmetered != "") {
+			if said := strings.Contains(log.String(),
+				"the switch does not meter what it sends up"); said != (tt.unmetered != "") {
 				t.Errorf("log %q", log.String())
 			}
 			m.readError, m.writeErr = nil, nil

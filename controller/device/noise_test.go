@@ -216,7 +216,8 @@ func TestStationsAreWrittenInParts(t *testing.T) {
 				t.Errorf("two parts within %v", at.at.Sub(w.writes[i-1].at))
 			}
 			if at.planned > 0 && at.at.Sub(asked) > w.took {
-				t.Errorf("what is planned was written %v after it was wanted, want %v at most", at.at.Sub(asked), w.took)
+				t.Errorf("what is planned was written %v after it was wanted, want %v at most", at.at.Sub(asked),
+					w.took)
 			}
 		}
 		if sum != 2*20*256 {
@@ -340,9 +341,10 @@ func TestIdleSlotsAreReportedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := &fakeTarget{Backlog: backlog.New(backlog.DefaultRooms, nil)}
 		var reports []Report
-		d, err := New(Config{Name: "leaf1", Log: slog.New(slog.DiscardHandler), Report: func(_ context.Context, r Report) {
-			reports = append(reports, r)
-		}}, Wanted{})
+		d, err := New(Config{Name: "leaf1", Log: slog.New(slog.DiscardHandler),
+			Report: func(_ context.Context, r Report) {
+				reports = append(reports, r)
+			}}, Wanted{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,10 +359,12 @@ func TestIdleSlotsAreReportedTogether(t *testing.T) {
 		for slot := range uint16(5) {
 			old := rows.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 2, Idle: time.Second}
 			r.held.apply(rows.Change{Op: rows.Insert, Row: old}, time.Now())
-			r.held.apply(rows.Change{Op: rows.Insert, Row: rows.SlotRow{SlotTable: slots1, Slot: slot, Backend: 1, Epoch: 9}}, time.Now())
+			r.held.apply(rows.Change{Op: rows.Insert, Row: rows.SlotRow{SlotTable: slots1, Slot: slot, Backend: 1,
+				Epoch: 9}}, time.Now())
 			want = append(want, plan.SlotRef{Pool: 1, Slot: slot, Old: 2})
 			target.say(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
-				IdleTimeoutNotification: &v1.IdleTimeoutNotification{TableEntry: []*v1.TableEntry{r.codec.row(old).GetTableEntry()}},
+				IdleTimeoutNotification: &v1.IdleTimeoutNotification{
+					TableEntry: []*v1.TableEntry{r.codec.row(old).GetTableEntry()}},
 			}})
 		}
 		pause(2 * time.Second)

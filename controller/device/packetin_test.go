@@ -37,7 +37,8 @@ func TestPacketInsAreNamed(t *testing.T) {
 		{"no ARP at all", limits.ReasonARPClaim, claim[:20], ""},
 		{"spoof", limits.ReasonSpoof, insert(0x81, 0, 0, 5), "spoof on port 4 by 02:00:00:00:00:11"},
 		{"spoof that is cut", limits.ReasonSpoof, claim[:13], ""},
-		{"ARP spoof", limits.ReasonARPSpoof, insert(0x81, 0, 0, 5), "spoof of 10.0.0.100 on port 4 by 02:00:00:00:00:11"},
+		{"ARP spoof", limits.ReasonARPSpoof, insert(0x81, 0, 0, 5),
+			"spoof of 10.0.0.100 on port 4 by 02:00:00:00:00:11"},
 		{"ARP spoof that is cut", limits.ReasonARPSpoof, claim[:20], ""},
 		{"another reason", 9, claim, ""},
 	}

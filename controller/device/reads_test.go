@@ -113,18 +113,21 @@ func TestDisownedRequestsAreNamed(t *testing.T) {
 	}
 	value := func(b ...byte) *v1.P4Data { return &v1.P4Data{Data: &v1.P4Data_Bitstring{Bitstring: b}} }
 	r := newReconciler(d, new(reads), &Status{Since: time.Now()})
-	err = r.digest(&v1.DigestList{DigestId: e.GetDigestEntry().GetDigestId(), Data: []*v1.P4Data{{Data: &v1.P4Data_Struct{Struct: &v1.P4StructLike{
-		Members: []*v1.P4Data{value(2, 0, 0, 0, 0, 0x12), value(3), value(10, 0, 0, 100)},
-	}}}}})
+	err = r.digest(&v1.DigestList{DigestId: e.GetDigestEntry().GetDigestId(),
+		Data: []*v1.P4Data{{Data: &v1.P4Data_Struct{Struct: &v1.P4StructLike{
+			Members: []*v1.P4Data{value(2, 0, 0, 0, 0, 0x12), value(3), value(10, 0, 0, 100)},
+		}}}}})
 	got := r.noise.take(time.Now()).Claims
 	want := Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3, Disowned: true}
-	if err != nil || len(got) != 1 || got[0].Key != want || got[0].Times != 1 || got[0].Senders[0].MAC != (packet.MAC{2, 0, 0, 0, 0, 0x12}) {
+	if err != nil || len(got) != 1 || got[0].Key != want || got[0].Times != 1 ||
+		got[0].Senders[0].MAC != (packet.MAC{2, 0, 0, 0, 0, 0x12}) {
 		t.Errorf("%v, claims %+v, want one of %+v by 02:00:00:00:00:12", err, got, want)
 	}
 
 	// One that does not tell is taken as it is.
 	source := p4.P4Info()
-	source.Digests = slices.DeleteFunc(source.Digests, func(x *configv1.Digest) bool { return x.Preamble.Name == disowned })
+	source.Digests = slices.DeleteFunc(source.Digests,
+		func(x *configv1.Digest) bool { return x.Preamble.Name == disowned })
 	info, err := p4rt.NewInfo(source)
 	if err != nil {
 		t.Fatal(err)

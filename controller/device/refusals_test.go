@@ -131,8 +131,9 @@ func randomTables(rnd *rand.Rand) rows.Tables {
 		if rnd.IntN(4) > 0 {
 			address := netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + pool)})
 			t.VIPAddress[address], t.ARPGuard[address] = struct{}{}, struct{}{}
-			t.VIP[rows.VIPKey{Address: address, Protocol: 6, Port: 80}] = rows.ToPool{Pool: table.Pool, Generation: table.Generation,
-				SlotMask: uint16(len(slots.Rows) - 1)}
+			t.VIP[rows.VIPKey{Address: address, Protocol: 6, Port: 80}] = rows.ToPool{Pool: table.Pool,
+				Generation: table.Generation,
+				SlotMask:   uint16(len(slots.Rows) - 1)}
 		}
 	}
 	return t

@@ -17,7 +17,8 @@ func newTimes(name string) times {
 	of := prometheus.Labels{"switch": name}
 	return times{
 		metrics.Times("sluice_controller_reconcile_seconds",
-			"How long passes took that wrote something, until the switch held all that was wanted, failures apart.", of),
+			"How long passes took that wrote something, until the switch held all that was wanted, failures apart.",
+			of),
 		metrics.Times("sluice_controller_write_seconds", "How long P4Runtime Write requests took.", of),
 	}
 }

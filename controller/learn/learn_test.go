@@ -39,15 +39,19 @@ func TestLearner(t *testing.T) {
 	}{
 		{"a new station gets both rows", func(l *learn.Learner) { l.Seen(a, 1, start) },
 			"insert station 02:00:00:00:00:0a port 1\ninsert l2 02:00:00:00:00:0a port 1"},
-		{"a report twice writes once", func(l *learn.Learner) { l.Seen(a, 1, start); flush(l); l.Seen(a, 1, start) }, ""},
+		{"a report twice writes once", func(l *learn.Learner) { l.Seen(a, 1, start); flush(l); l.Seen(a, 1, start) },
+			""},
 		{"a move modifies both rows", func(l *learn.Learner) { l.Seen(a, 1, start); flush(l); l.Seen(a, 2, start) },
 			"modify station 02:00:00:00:00:0a port 2\nmodify l2 02:00:00:00:00:0a port 2"},
 		{"a station that aged loses both rows", func(l *learn.Learner) { l.Seen(a, 1, start); flush(l); l.Aged(a) },
 			"delete station 02:00:00:00:00:0a\ndelete l2 02:00:00:00:00:0a"},
 		{"aged before it was written: nothing", func(l *learn.Learner) { l.Seen(a, 1, start); l.Aged(a) }, ""},
-		{"aged and back before it was deleted: nothing", func(l *learn.Learner) { l.Seen(a, 1, start); flush(l); l.Aged(a); l.Seen(a, 1, start) }, ""},
-		{"group and zero addresses are nobody's", func(l *learn.Learner) { l.Seen(group, 1, start); l.Seen(packet.MAC{}, 1, start) }, ""},
-		{"a VIP's MAC is not learned", func(l *learn.Learner) { l.Ignore(map[packet.MAC]uint16{vip: 0}); l.Seen(vip, 3, start) }, ""},
+		{"aged and back before it was deleted: nothing",
+			func(l *learn.Learner) { l.Seen(a, 1, start); flush(l); l.Aged(a); l.Seen(a, 1, start) }, ""},
+		{"group and zero addresses are nobody's",
+			func(l *learn.Learner) { l.Seen(group, 1, start); l.Seen(packet.MAC{}, 1, start) }, ""},
+		{"a VIP's MAC is not learned",
+			func(l *learn.Learner) { l.Ignore(map[packet.MAC]uint16{vip: 0}); l.Seen(vip, 3, start) }, ""},
 		{"a station whose MAC becomes a VIP's goes", func(l *learn.Learner) {
 			l.Seen(vip, 3, start)
 			flush(l)
@@ -61,7 +65,8 @@ func TestLearner(t *testing.T) {
 		}, ""},
 		{"read back: half a station is mended", func(l *learn.Learner) { l.Adopt(learn.Station, a, 1) },
 			"insert l2 02:00:00:00:00:0a port 1"},
-		{"read back: the halves disagree", func(l *learn.Learner) { l.Adopt(learn.L2, a, 2); l.Adopt(learn.Station, a, 1) },
+		{"read back: the halves disagree",
+			func(l *learn.Learner) { l.Adopt(learn.L2, a, 2); l.Adopt(learn.Station, a, 1) },
 			"modify l2 02:00:00:00:00:0a port 1"},
 		{"read back: l2 alone would never age", func(l *learn.Learner) { l.Adopt(learn.L2, a, 2) },
 			"delete l2 02:00:00:00:00:0a"},
@@ -69,7 +74,8 @@ func TestLearner(t *testing.T) {
 			l.Ignore(map[packet.MAC]uint16{vip: 0})
 			l.Adopt(learn.Station, vip, 1)
 		}, "delete station 02:53:4c:00:00:01"},
-		{"a failed write comes again", func(l *learn.Learner) { l.Seen(a, 1, start); l.Done(l.Changes(1000, start)[0]) },
+		{"a failed write comes again",
+			func(l *learn.Learner) { l.Seen(a, 1, start); l.Done(l.Changes(1000, start)[0]) },
 			"insert l2 02:00:00:00:00:0a port 1"},
 		{"refused: what was written goes, and it may come back", func(l *learn.Learner) {
 			l.Seen(a, 1, start)
@@ -131,7 +137,8 @@ func TestPortsHaveShares(t *testing.T) {
 	if n := learned(1, 0, 100_000); n != 625 {
 		t.Errorf("%d stations on port 1, want the shared half and its own eighth, 625", n)
 	}
-	if got, want := l.Full(start), "port 1 has 625 stations and may have no more, 375 of 1000 are kept for other ports"; got != want {
+	if got, want := l.Full(start),
+		"port 1 has 625 stations and may have no more, 375 of 1000 are kept for other ports"; got != want {
 		t.Errorf("full: %q, want %q", got, want)
 	}
 	if n := learned(9, 200_000, 200_010); n != 0 {
@@ -269,7 +276,8 @@ func TestTableThatTurnsOutFull(t *testing.T) {
 		l.Refused(c, start)
 	}
 	if left := l.Changes(1000, start); len(left) != 0 || l.Len() != 1 {
-		t.Errorf("%v is to be written though the table is full, and %d stations are known; want nothing, and 1", left, l.Len())
+		t.Errorf("%v is to be written though the table is full, and %d stations are known; want nothing, and 1", left,
+			l.Len())
 	}
 	if got, want := l.Full(start), "the switch takes no more than 1 stations"; got != want {
 		t.Errorf("full: %q, want %q", got, want)
@@ -303,7 +311,8 @@ func TestRefusedDeletion(t *testing.T) {
 	if due := l.Due(start); !due.Equal(start.Add(learn.Retry)) {
 		t.Errorf("due at %v, want after %v", due, learn.Retry)
 	}
-	want := []learn.Change{{Op: learn.Delete, Table: learn.Station, MAC: a}, {Op: learn.Delete, Table: learn.L2, MAC: a}}
+	want := []learn.Change{{Op: learn.Delete, Table: learn.Station, MAC: a},
+		{Op: learn.Delete, Table: learn.L2, MAC: a}}
 	if diff := cmp.Diff(want, l.Changes(1000, start.Add(learn.Retry))); diff != "" {
 		t.Errorf("then (-want +got):\n%s", diff)
 	}

@@ -114,7 +114,8 @@ func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(rows.SlotTa
 		held, there := a.have.VIP[rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}]
 		t := held.Table()
 		n := int(held.SlotMask) + 1
-		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(t) || bits.OnesCount(uint(n)) != 1 || n > maxMoving {
+		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(t) || bits.OnesCount(uint(n)) != 1 ||
+			n > maxMoving {
 			continue
 		}
 		if !ok || stored != nil && t == (rows.SlotTable{Pool: stored.ID, Generation: stored.Generation}) {
@@ -170,15 +171,16 @@ func (a *adopter) meet(p *adopted) {
 	}
 }
 
-// member returns the index of the member that a row of `backend` forwards to, below 0: there is none. stored is the name
-// of the one that was stored with that id and MAC: the intent may have given it another MAC meanwhile.
+// member returns the index of the member that a row of `backend` forwards to, below 0: there is none. stored is the
+// name of the one that was stored with that id and MAC: the intent may have given it another MAC meanwhile.
 func (p *adopted) member(stored string, to rows.Forward) int {
 	members := p.pool.Members
 	if i := slices.IndexFunc(members, func(m Member) bool { return m.Name == stored }); i >= 0 {
 		return i
 	}
 	for _, removed := range []bool{false, true} {
-		if i := slices.IndexFunc(members, func(m Member) bool { return m.MAC == to.MAC && m.Removed == removed }); i >= 0 {
+		if i := slices.IndexFunc(members,
+			func(m Member) bool { return m.MAC == to.MAC && m.Removed == removed }); i >= 0 {
 			return i
 		}
 	}

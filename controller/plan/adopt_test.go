@@ -42,7 +42,8 @@ func ways(have rows.Tables) map[string]way {
 	return m
 }
 
-// adopts adopts have in a world whose state is older, and makes sure that no flow is elsewhere afterwards, nor on the way.
+// adopts adopts have in a world whose state is older, and makes sure that no flow is elsewhere afterwards, nor on the
+// way.
 func (w *world) adopts(stored State, have rows.Tables) Adoption {
 	w.t.Helper()
 	st, found := Adopt(w.st, stored, w.in.Intent, "leaf1", have)
@@ -72,7 +73,8 @@ func (w *world) adopts(stored State, have rows.Tables) Adoption {
 // restored is a world with the state of before and the intent of now.
 func (w *world) restored(stored State) *world {
 	w.t.Helper()
-	return &world{t: w.t, in: Input{Intent: w.in.Intent, Health: w.in.Health, Admin: maps.Clone(w.in.Admin)}, st: stored}
+	return &world{t: w.t, in: Input{Intent: w.in.Intent, Health: w.in.Health, Admin: maps.Clone(w.in.Admin)},
+		st: stored}
 }
 
 func TestAdopt(t *testing.T) {
@@ -109,34 +111,52 @@ func TestAdopt(t *testing.T) {
 		want   Adoption
 		slots  map[string]int // right after
 	}{
-		{"nothing was missed", drained, func(*world) {}, nil, Adoption{Slots: 16}, map[string]int{"b1": 0, "b2": 8, "b3": 8}},
+		{"nothing was missed", drained, func(*world) {}, nil, Adoption{Slots: 16},
+			map[string]int{"b1": 0, "b2": 8, "b3": 8}},
 		{"a drain that was taken back", drained, undrained, func(w *world) { w.admin("b1", Drain) },
 			Adoption{Slots: 16, Astray: 6, Alive: key("b1")}, map[string]int{"b1": 6, "b2": 5, "b3": 5}},
 		{"a drain that was not written to the switch", undrained, func(*world) {},
 			nil, Adoption{Slots: 16}, map[string]int{"b1": 6, "b2": 5, "b3": 5}},
 		{"a move under way", func(*world) {}, func(w *world) { w.admin("b1", Drain).step() }, nil,
-			Adoption{Slots: 16, Astray: 6, Alive: key("b1", "b2", "b3")}, map[string]int{"b1": 0, "-b1": 6, "b2": 8, "b3": 8}},
-		{"a move that was over", func(w *world) { w.admin("b1", Drain).step() }, func(w *world) { w.settle(); w.step() }, nil,
+			Adoption{Slots: 16, Astray: 6, Alive: key("b1", "b2", "b3")},
+			map[string]int{"b1": 0, "-b1": 6, "b2": 8, "b3": 8}},
+		{"a move that was over", func(w *world) { w.admin("b1", Drain).step() },
+			func(w *world) { w.settle(); w.step() }, nil,
 			Adoption{Slots: 16, Astray: 6}, map[string]int{"b1": 0, "b2": 8, "b3": 8}},
 		{"a dead one in its grace", func(*world) {}, func(w *world) { w.health("b1", Down).step() }, nil,
-			Adoption{Slots: 16, Astray: 6, Alive: key("b2", "b3")}, map[string]int{"b1": 0, "-b1": 6, "b2": 8, "b3": 8}},
-		{"all dead in their grace", func(*world) {}, func(w *world) { w.health("b1", Down).health("b2", Down).health("b3", Down).step() },
+			Adoption{Slots: 16, Astray: 6, Alive: key("b2", "b3")},
+			map[string]int{"b1": 0, "-b1": 6, "b2": 8, "b3": 8}},
+		{"all dead in their grace", func(*world) {},
+			func(w *world) { w.health("b1", Down).health("b2", Down).health("b3", Down).step() },
 			func(w *world) { w.in.Health = nil },
-			Adoption{Slots: 16, Astray: 16}, map[string]int{"": 16, "b1": 0, "-b1": 6, "b2": 0, "-b2": 5, "b3": 0, "-b3": 5}},
-		{"one that lives after all", func(*world) {}, func(w *world) { w.health("b1", Down).step(); w.health("b1", Up).step() }, nil,
-			Adoption{Slots: 16, Astray: 6, Alive: key("b2", "b3")}, map[string]int{"b1": 6, "b2": 5, "-b2": 3, "b3": 5, "-b3": 3}},
-		{"a backend that was added, and whom the intent has", func(*world) {}, both(pools(named(1, 2, 3, 4)), func(w *world) { w.settle(); w.step() }),
+			Adoption{Slots: 16, Astray: 16}, map[string]int{"": 16, "b1": 0, "-b1": 6, "b2": 0, "-b2": 5, "b3": 0,
+				"-b3": 5}},
+		{"one that lives after all", func(*world) {},
+			func(w *world) { w.health("b1", Down).step(); w.health("b1", Up).step() }, nil,
+			Adoption{Slots: 16, Astray: 6, Alive: key("b2", "b3")}, map[string]int{"b1": 6, "b2": 5, "-b2": 3, "b3": 5,
+				"-b3": 3}},
+		{"a backend that was added, and whom the intent has", func(*world) {},
+			both(pools(named(1, 2, 3, 4)), func(w *world) { w.settle(); w.step() }),
 			nil, Adoption{Slots: 16, Astray: 4, Alive: key("b4")}, map[string]int{"b1": 4, "b2": 4, "b3": 4, "b4": 4}},
-		{"its id was given to another one", func(*world) {}, both(pools(named(1, 2, 3, 4)), func(w *world) { w.settle(); w.step() }),
+		{"its id was given to another one", func(*world) {}, both(pools(named(1, 2, 3, 4)), func(w *world) {
+			w.settle()
+			w.step()
+		}),
 			pools(named(1, 2, 3, 5, 4)), Adoption{Slots: 16, Astray: 4, Alive: key("b4")},
 			map[string]int{"b1": 4, "b2": 4, "b3": 4, "b4": 4, "b5": 0}},
-		{"a backend that was added, and whom the intent has not", func(*world) {}, both(pools(named(1, 2, 3, 4)), func(w *world) { w.settle(); w.step() }),
+		{"a backend that was added, and whom the intent has not", func(*world) {},
+			both(pools(named(1, 2, 3, 4)), func(w *world) { w.settle(); w.step() }),
 			pools(named(1, 2, 3)), Adoption{Slots: 16, Astray: 4, Unknown: 1, Alive: key("02:00:00:00:00:04")},
 			map[string]int{"b1": 4, "b2": 4, "b3": 4, "02:00:00:00:00:04": 4}},
-		{"a backend that was removed", func(*world) {}, both(pools(named(2, 3)), func(w *world) { w.settle(); w.step() }),
-			pools(named(1, 2, 3)), Adoption{Slots: 16, Astray: 6, Alive: key("b2", "b3")}, map[string]int{"b1": 0, "b2": 8, "b3": 8}},
+		{"a backend that was removed", func(*world) {}, both(pools(named(2, 3)), func(w *world) {
+			w.settle()
+			w.step()
+		}),
+			pools(named(1, 2, 3)), Adoption{Slots: 16, Astray: 6, Alive: key("b2", "b3")},
+			map[string]int{"b1": 0, "b2": 8, "b3": 8}},
 		{"another number of slots", func(*world) {}, pools(pool(32, equal(3)...)), nil,
-			Adoption{Slots: 32, Astray: 32, Alive: key("b1", "b2", "b3")}, map[string]int{"b1": 11, "-b1": 1, "b2": 11, "b3": 10}},
+			Adoption{Slots: 32, Astray: 32, Alive: key("b1", "b2", "b3")},
+			map[string]int{"b1": 11, "-b1": 1, "b2": 11, "b3": 10}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,14 +199,18 @@ func TestAdoptWhatCannotBe(t *testing.T) {
 		{"a move from a backend without a row", rows.Slot{Backend: 2, Old: 99, Epoch: 7}, rows.Slot{Backend: 2}},
 		{"a move to a backend without a row", rows.Slot{Backend: 99, Old: 2, Epoch: 7}, rows.Slot{Backend: 2}},
 		{"a move to itself", rows.Slot{Backend: 2, Old: 2, Epoch: 7}, rows.Slot{Backend: 2}},
-		{"leave, with a row in slot_old", rows.Slot{Backend: 2, Old: 1, Grace: 3, Epoch: 7, Bank: 1}, rows.Slot{Backend: 2, Grace: 3, Epoch: 7, Bank: 1}},
+		{"leave, with a row in slot_old", rows.Slot{Backend: 2, Old: 1, Grace: 3, Epoch: 7, Bank: 1},
+			rows.Slot{Backend: 2, Grace: 3, Epoch: 7, Bank: 1}},
 		{"leave to nobody", rows.Slot{Grace: 3, Epoch: 7, Bank: 1}, rows.Slot{Grace: 3, Epoch: 7, Bank: 1}},
-		{"back, by slot_old", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}, rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}},
+		{"back, by slot_old", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true},
+			rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}},
 		{"all backends without a row", rows.Slot{Backend: 98, Grace: 99, Epoch: 7}, rows.Slot{Backend: 1}},
 		{"an epoch that leaves none", rows.Slot{Backend: 2, Old: 3, Epoch: math.MaxUint32}, rows.Slot{Backend: 2}},
 		{"a bank that does not exist", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: banks}, rows.Slot{Backend: 2}},
-		{"an older epoch in the bank of another", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 2}, rows.Slot{Backend: 2}},
-		{"a younger one", rows.Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}, rows.Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}},
+		{"an older epoch in the bank of another", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 2},
+			rows.Slot{Backend: 2}},
+		{"a younger one", rows.Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2},
+			rows.Slot{Backend: 2, Old: 3, Epoch: 9, Bank: 2}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -284,8 +308,10 @@ func TestAdoptPoolsOfOtherIDs(t *testing.T) {
 		t.Errorf("%+v, next epoch %d, want %d at least", found, n.st.NextEpoch, epoch)
 	}
 	for _, name := range []string{"web", "api", "mail"} {
-		if diff := cmp.Diff(w.st.Pools[name].Slots, n.st.Pools[name].Slots); diff != "" || w.st.Pools[name].ID != n.st.Pools[name].ID {
-			t.Errorf("%s: id %d, want %d, slots (-want +got):\n%s", name, n.st.Pools[name].ID, w.st.Pools[name].ID, diff)
+		if diff := cmp.Diff(w.st.Pools[name].Slots, n.st.Pools[name].Slots); diff != "" ||
+			w.st.Pools[name].ID != n.st.Pools[name].ID {
+			t.Errorf("%s: id %d, want %d, slots (-want +got):\n%s", name, n.st.Pools[name].ID, w.st.Pools[name].ID,
+				diff)
 		}
 	}
 }
@@ -337,7 +363,8 @@ func TestAdoptRandomLives(t *testing.T) {
 			w.step()
 			w.adopts(stored, have)
 			w.in.Health, w.in.Hold = nil, hold("web")
-			if moves := w.step().Moves; slices.ContainsFunc(moves, func(m Move) bool { return !m.Gradual && m.From != "" && !m.Grace }) {
+			if moves := w.step().Moves; slices.ContainsFunc(moves,
+				func(m Move) bool { return !m.Gradual && m.From != "" && !m.Grace }) {
 				t.Errorf("flows are moved: %+v", moves)
 			}
 		})

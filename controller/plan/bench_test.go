@@ -22,7 +22,8 @@ func large(b *testing.B, pools int) (Input, State, rows.Tables) {
 	in.Intent.VIPs = nil
 	for i := range 40 * pools {
 		in.Intent.VIPs = append(in.Intent.VIPs, config.VIP{
-			Address: netip.AddrFrom4([4]byte{192, 1, byte(i >> 8), byte(i)}), Protocol: config.TCP, Port: 80, Pool: all[i%pools].Name, Enabled: true,
+			Address: netip.AddrFrom4([4]byte{192, 1, byte(i >> 8), byte(i)}), Protocol: config.TCP, Port: 80,
+			Pool: all[i%pools].Name, Enabled: true,
 		})
 	}
 	st, _, err := Step(State{}, in)

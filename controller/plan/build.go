@@ -9,14 +9,15 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Build returns what all switches must hold alike. Place says the rest, which is a switch's own, but for the flood group
-// (config.Switch.Ports). st is what Step made of the same intent.
+// Build returns what all switches must hold alike. Place says the rest, which is a switch's own, but for the flood
+// group (config.Switch.Ports). st is what Step made of the same intent.
 func Build(intent *config.Intent, st State) rows.Tables {
 	t := rows.NewTables()
 	addresses(&t, intent, st)
 	for _, cfg := range intent.Pools {
 		p := st.Pools[cfg.Name]
-		t.Slots[rows.SlotTable{Pool: p.ID, Generation: p.Generation}] = rows.Slots{Rows: p.Slots, OldIdle: cfg.DrainIdle}
+		t.Slots[rows.SlotTable{Pool: p.ID, Generation: p.Generation}] = rows.Slots{Rows: p.Slots,
+			OldIdle: cfg.DrainIdle}
 	}
 	for _, v := range intent.VIPs {
 		// The address is nobody else's, be the VIP enabled or not.

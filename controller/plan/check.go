@@ -35,7 +35,8 @@ func (st State) Check() error {
 		last := rows.BackendID(0)
 		for _, m := range p.Members {
 			if other, ok := backends[m.ID]; ok || m.ID <= last || m.ID >= st.NextBackend {
-				bad("backend %s: id %d: must be %d..%d and nobody else's, is that of %q", m.Name, m.ID, last+1, st.NextBackend-1, other)
+				bad("backend %s: id %d: must be %d..%d and nobody else's, is that of %q", m.Name, m.ID, last+1,
+					st.NextBackend-1, other)
 			}
 			if m.Weight < 1 {
 				bad("backend %s: weight: must be 1 or more, is %d", m.Name, m.Weight)
@@ -63,7 +64,8 @@ func (p *Pool) check(members map[rows.BackendID]Member, nextEpoch uint32, epochs
 		switch {
 		case !known(slot.Backend) || !known(slot.Old) || !known(slot.Grace) || !known(p.Home[i]):
 			return fmt.Errorf("slot %d names a backend that is not the pool's: %+v, home %d", i, slot, p.Home[i])
-		case (slot.Former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0), slot.Back && slot.Backend == 0,
+		case (slot.Former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0),
+			slot.Back && slot.Backend == 0,
 			slot.Former() != 0 && slot.Backend == slot.Former():
 			return fmt.Errorf("slot %d is neither settled nor moving: %+v", i, slot)
 		case slot.Epoch == 0:
@@ -73,7 +75,8 @@ func (p *Pool) check(members map[rows.BackendID]Member, nextEpoch uint32, epochs
 		case slot.Epoch >= nextEpoch || slot.Bank >= banks:
 			return fmt.Errorf("slot %d moves in an epoch or a bank that does not exist: %+v", i, slot)
 		case epochs[slot.Bank] != 0 && epochs[slot.Bank] != slot.Epoch:
-			return fmt.Errorf("slot %d: bank %d is that of epoch %d, not %d", i, slot.Bank, epochs[slot.Bank], slot.Epoch)
+			return fmt.Errorf("slot %d: bank %d is that of epoch %d, not %d", i, slot.Bank, epochs[slot.Bank],
+				slot.Epoch)
 		default:
 			epochs[slot.Bank] = slot.Epoch
 		}

@@ -138,7 +138,8 @@ insert slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
 modify slot pool 1 generation 1 slot 1: move(1, bank 0, epoch 3)
 modify slot pool 1 generation 1 slot 3: move(1, bank 0, epoch 3)
 `},
-		{"nothing left but a MAC for VIPs", func() { w.in.Intent = &config.Intent{VIPMAC: w.in.Intent.VIPMAC}; w.step() }, `
+		{"nothing left but a MAC for VIPs",
+			func() { w.in.Intent = &config.Intent{VIPMAC: w.in.Intent.VIPMAC}; w.step() }, `
 delete vip_address 192.0.2.1: refuse()
 delete arp_guard 192.0.2.1: claim()
 --
@@ -183,7 +184,8 @@ func TestDiffFromForeignTables(t *testing.T) {
 	key := rows.SlotTable{Pool: 1, Generation: 0}
 	have := build(w.in.Intent, w.st)
 	have.Slots = map[rows.SlotTable]rows.Slots{
-		key:                      {Rows: []rows.Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {}, {Backend: 7, Old: 8}}},
+		key: {Rows: []rows.Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {},
+			{Backend: 7, Old: 8}}},
 		{Pool: 9, Generation: 4}: {Rows: []rows.Slot{{Old: 3}}},
 	}
 	have.Flood = []uint16{4}
@@ -236,7 +238,8 @@ func dangling(now, have, want rows.Tables) string {
 					return fmt.Sprintf("%v slot %d names backend %d", key, i, id)
 				}
 			}
-			if w := want.Slots[key].Rows; row.Epoch != 0 && row.Old == 0 && row.Grace == 0 && i < len(w) && w[i].Old != 0 {
+			if w := want.Slots[key].Rows; row.Epoch != 0 && row.Old == 0 && row.Grace == 0 && i < len(w) &&
+				w[i].Old != 0 {
 				return fmt.Sprintf("%v slot %d moves and has no old backend", key, i)
 			}
 		}
@@ -353,15 +356,17 @@ func TestBuildPinsStations(t *testing.T) {
 	w.in.Intent.Pools[1].Name = "api"
 	shared := w.in.Intent.Pools[0].Backends[0] // of both pools
 	w.in.Intent.Pools[1].Backends[0].MAC, w.in.Intent.Pools[1].Backends[0].SwitchPort = shared.MAC, shared.SwitchPort
-	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1}, SwitchPort: config.SwitchPorts{All: 9},
-		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("10.0.0.253")}}}
+	w.in.Intent.Stations = []config.Station{{Name: "router", MAC: packet.MAC{2, 1},
+		SwitchPort: config.SwitchPorts{All: 9},
+		Addresses:  []netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("10.0.0.253")}}}
 	own := w.in.Intent.VIPs[0]
 	own.MAC, own.Address, own.Enabled = packet.MAC{2, 0x53, 0x4c, 0, 0, 2}, netip.MustParseAddr("192.0.2.9"), false
 	w.in.Intent.VIPs = append(w.in.Intent.VIPs, own)
 	w.step()
 	b2 := w.in.Intent.Pools[0].Backends[1]
 	want := map[packet.MAC]uint16{
-		shared.MAC: shared.SwitchPort.All, b2.MAC: b2.SwitchPort.All, {2, 1}: 9, w.in.Intent.VIPMAC: rows.Nowhere, own.MAC: rows.Nowhere,
+		shared.MAC: shared.SwitchPort.All, b2.MAC: b2.SwitchPort.All, {2, 1}: 9, w.in.Intent.VIPMAC: rows.Nowhere,
+		own.MAC: rows.Nowhere,
 	}
 	owners := make(map[netip.Addr]packet.MAC)
 	for _, pool := range w.in.Intent.Pools {
@@ -369,11 +374,14 @@ func TestBuildPinsStations(t *testing.T) {
 			owners[b.Address] = b.MAC
 		}
 	}
-	owners[netip.MustParseAddr("10.0.0.254")], owners[netip.MustParseAddr("10.0.0.253")] = packet.MAC{2, 1}, packet.MAC{2, 1}
+	owners[netip.MustParseAddr("10.0.0.254")], owners[netip.MustParseAddr("10.0.0.253")] = packet.MAC{2, 1},
+		packet.MAC{2, 1}
 	check := func(when string) {
 		t.Helper()
 		tables := build(w.in.Intent, w.st)
-		if diff := cmp.Diff(owners, tables.PinnedARP, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(owners, tables.PinnedARP, cmp.Comparer(func(a, b netip.Addr) bool {
+			return a == b
+		})); diff != "" {
 			t.Errorf("%s: pinned_arp (-want +got):\n%s", when, diff)
 		}
 		if diff := cmp.Diff(want, tables.PinnedStation); diff != "" {
@@ -390,11 +398,13 @@ func TestBuildPinsStations(t *testing.T) {
 	w.step()
 	check("a backend that leaves") // and is checked while it has flows
 	// Its place is taken by what the intent says of the same MAC.
-	w.in.Intent.Stations = append(w.in.Intent.Stations, config.Station{Name: "other", MAC: b2.MAC, SwitchPort: config.SwitchPorts{All: 5}})
+	w.in.Intent.Stations = append(w.in.Intent.Stations,
+		config.Station{Name: "other", MAC: b2.MAC, SwitchPort: config.SwitchPorts{All: 5}})
 	want[b2.MAC] = 5
 	check("another station of the same MAC")
 	// And its address by who has it now, or by a VIP.
-	w.in.Intent.Stations[1] = config.Station{Name: "other", MAC: packet.MAC{2, 5}, SwitchPort: config.SwitchPorts{All: 5}, Addresses: []netip.Addr{b2.Address}}
+	w.in.Intent.Stations[1] = config.Station{Name: "other", MAC: packet.MAC{2, 5},
+		SwitchPort: config.SwitchPorts{All: 5}, Addresses: []netip.Addr{b2.Address}}
 	want[b2.MAC], want[packet.MAC{2, 5}] = b2.SwitchPort.All, 5
 	owners[b2.Address] = packet.MAC{2, 5}
 	check("another station of the same address")
@@ -436,10 +446,12 @@ func TestPlace(t *testing.T) {
 	mac1, vips := backend(1, 100).MAC, w.in.Intent.VIPMAC
 	third := backend(3, 100)
 	forward := func(first, second uint16) map[rows.BackendID]rows.Forward {
-		return map[rows.BackendID]rows.Forward{1: {MAC: mac1, Port: first}, 2: {MAC: b2.MAC, Port: second}, 3: {MAC: third.MAC, Port: third.SwitchPort.All}}
+		return map[rows.BackendID]rows.Forward{1: {MAC: mac1, Port: first}, 2: {MAC: b2.MAC, Port: second},
+			3: {MAC: third.MAC, Port: third.SwitchPort.All}}
 	}
 	pins := func(first, second uint16) map[packet.MAC]uint16 {
-		all := map[packet.MAC]uint16{mac1: first, b2.MAC: second, third.MAC: third.SwitchPort.All, {2, 1}: 9, vips: rows.Nowhere}
+		all := map[packet.MAC]uint16{mac1: first, b2.MAC: second, third.MAC: third.SwitchPort.All, {2, 1}: 9,
+			vips: rows.Nowhere}
 		maps.DeleteFunc(all, func(_ packet.MAC, port uint16) bool { return port == 0xffff })
 		return all
 	}

@@ -244,7 +244,8 @@ func TestFailing(t *testing.T) {
 	t.Run("drains", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.health("b2", Failing).step())
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
+			w.health("b2", Failing).step())
 		w.want(map[string]int{"b1": 64, "b2": 0, "-b2": 32})
 	})
 	t.Run("counts as down where the pool says so", func(t *testing.T) {
@@ -252,7 +253,8 @@ func TestFailing(t *testing.T) {
 		p.Failing = config.FailingDown
 		w := newWorld(t, p)
 		w.step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}}, w.health("b2", Failing).step())
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
+			w.health("b2", Failing).step())
 	})
 	t.Run("all of them", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
@@ -280,7 +282,8 @@ func TestCascadeInADrain(t *testing.T) {
 			was := before[i]
 			for _, id := range []rows.BackendID{was.Backend, was.Former()} {
 				if id != 0 && slot.Backend != id && slot.Former() != id {
-					t.Fatalf("after the fall of %s: slot %d is %+v, was %+v: the flows of %d break", name, i, slot, was, id)
+					t.Fatalf("after the fall of %s: slot %d is %+v, was %+v: the flows of %d break", name, i, slot, was,
+						id)
 				}
 			}
 		}

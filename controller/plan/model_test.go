@@ -50,7 +50,8 @@ type model struct {
 
 	fail, drain, remove bool // what happens: fail and recover, drain and undrain, remove and add
 	lose                bool // the controller loses the switch and finds it again
-	restart             bool // the controller starts anew, from what it has stored last or from what it had stored first
+	// the controller starts anew, from what it has stored last or from what it had stored first
+	restart bool
 
 	first State // of the world, stored
 
@@ -228,7 +229,9 @@ func with[K comparable, V any](m map[K]V, k K, v V, gone bool) map[K]V {
 	return m
 }
 
-func withSlot(tables map[rows.SlotTable]rows.Slots, key rows.SlotTable, slot int, change func(*rows.Slots, *rows.Slot)) map[rows.SlotTable]rows.Slots {
+func withSlot(tables map[rows.SlotTable]rows.Slots, key rows.SlotTable, slot int,
+	change func(*rows.Slots, *rows.Slot),
+) map[rows.SlotTable]rows.Slots {
 	t := tables[key]
 	slots := slices.Clone(t.Rows)
 	if slot >= len(slots) {
@@ -316,7 +319,8 @@ func (m *model) successors(n *node, yield func(event string, next *node)) {
 			}
 			next := *n
 			next.st, _ = Settle(n.st, []SlotRef{{key.Pool, key.Generation, uint16(i), row.Old}})
-			if vip := n.have.VIP[modelVIP]; n.flow == row.Old && vip.Generation == key.Generation && m.hash&int(vip.SlotMask) == i && !m.settleAlive {
+			if vip := n.have.VIP[modelVIP]; n.flow == row.Old && vip.Generation == key.Generation &&
+				m.hash&int(vip.SlotMask) == i && !m.settleAlive {
 				if to, _ := m.forward(n.have, n.marks, false); to == row.Old {
 					next.flow = 0 // silent for the drain time
 				}
@@ -522,7 +526,8 @@ func (m *model) search(most int) result {
 					path = append(path, steps[at].event)
 				}
 				slices.Reverse(path)
-				r.broken = fmt.Sprintf("the flow of backend %d goes to %d after\n  %s", next.flow, to, strings.Join(path, "\n  "))
+				r.broken = fmt.Sprintf("the flow of backend %d goes to %d after\n  %s", next.flow, to,
+					strings.Join(path, "\n  "))
 			}
 		})
 	}
@@ -532,7 +537,8 @@ func (m *model) search(most int) result {
 
 func (m model) String() string {
 	var events []string
-	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0, "lose": m.lose, "restart": m.restart} {
+	for event, on := range map[string]bool{"fail": m.fail, "drain": m.drain, "remove": m.remove, "grow": m.grown > 0,
+		"lose": m.lose, "restart": m.restart} {
 		if on {
 			events = append(events, event)
 		}
@@ -616,10 +622,11 @@ func TestNoFlowOfALiveBackendIsBroken(t *testing.T) {
 // The model sees what it is there for.
 func TestModelNoticesFaults(t *testing.T) {
 	for name, m := range map[string]model{
-		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true, noHold: true},
-		"slots settle while their old flows live":        {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
-		"a store is believed that is older":              {backends: 2, slots: 1, drain: true, restart: true, believe: true},
-		"a grace ends though the backend lives":          {backends: 2, slots: 1, fail: true, grace: true, endAlive: true},
+		"gradual moves begin while the switch is behind": {backends: 2, slots: 1, fail: true, drain: true,
+			noHold: true},
+		"slots settle while their old flows live": {backends: 2, slots: 1, fail: true, drain: true, settleAlive: true},
+		"a store is believed that is older":       {backends: 2, slots: 1, drain: true, restart: true, believe: true},
+		"a grace ends though the backend lives":   {backends: 2, slots: 1, fail: true, grace: true, endAlive: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := m.search(20000)

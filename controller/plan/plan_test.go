@@ -61,7 +61,8 @@ func intent(pools ...config.Pool) *config.Intent {
 	in := &config.Intent{VIPMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1}, Pools: pools}
 	for i, p := range pools {
 		in.VIPs = append(in.VIPs, config.VIP{
-			Name: "vip-" + p.Name, Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), Protocol: config.TCP, Port: 80,
+			Name: "vip-" + p.Name, Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), Protocol: config.TCP,
+			Port: 80,
 			Pool: p.Name, MAC: in.VIPMAC, Enabled: true,
 		})
 	}
@@ -76,7 +77,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T, pools ...config.Pool) *world {
-	w := &world{t: t, in: Input{Intent: intent(pools...), Health: make(map[BackendKey]Health), Admin: make(map[BackendKey]Admin)}}
+	w := &world{t: t, in: Input{Intent: intent(pools...), Health: make(map[BackendKey]Health),
+		Admin: make(map[BackendKey]Admin)}}
 	return w
 }
 
@@ -185,7 +187,8 @@ func wantReport(t *testing.T, want, got Report) {
 func TestFirstTable(t *testing.T) {
 	w := newWorld(t, pool(4096, 100, 100, 200))
 	wantReport(t, Report{Moves: []Move{
-		{Pool: "web", To: "b1", Slots: 1024}, {Pool: "web", To: "b2", Slots: 1024}, {Pool: "web", To: "b3", Slots: 2048},
+		{Pool: "web", To: "b1", Slots: 1024}, {Pool: "web", To: "b2", Slots: 1024},
+		{Pool: "web", To: "b3", Slots: 2048},
 	}}, w.step())
 	w.want(map[string]int{"b1": 1024, "b2": 1024, "b3": 2048})
 	p := w.st.Pools["web"]
@@ -195,7 +198,8 @@ func TestFirstTable(t *testing.T) {
 		}
 	}
 	// A pool set up by the same names has the same table, whatever ids it got.
-	other := newWorld(t, config.Pool{Name: "first", Slots: 64, Backends: pool(64, 1).Backends}, pool(4096, 100, 100, 200))
+	other := newWorld(t, config.Pool{Name: "first", Slots: 64, Backends: pool(64, 1).Backends},
+		pool(4096, 100, 100, 200))
 	other.step()
 	q := other.st.Pools["web"]
 	for i := range p.Home {
@@ -233,7 +237,8 @@ func TestDeathMovesExactlyItsOwnSlotsAndReturnTakesExactlyThemBack(t *testing.T)
 	}
 
 	wantReport(t, Report{Moves: []Move{
-		{Pool: "web", From: "b1", To: "b2", Slots: 682, Gradual: true}, {Pool: "web", From: "b3", To: "b2", Slots: 683, Gradual: true},
+		{Pool: "web", From: "b1", To: "b2", Slots: 682, Gradual: true},
+		{Pool: "web", From: "b3", To: "b2", Slots: 683, Gradual: true},
 	}}, w.health("b2", Up).step())
 	w.want(map[string]int{"b1": 1366, "-b1": 682, "b2": 1365, "b3": 1365, "-b3": 683})
 	w.settle()
@@ -246,17 +251,20 @@ func TestDeathMovesExactlyItsOwnSlotsAndReturnTakesExactlyThemBack(t *testing.T)
 func TestDrainAndUndrain(t *testing.T) {
 	w := newWorld(t, pool(64, equal(2)...))
 	w.step()
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 32, Gradual: true}}}, w.admin("b1", Drain).step())
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 32, Gradual: true}}},
+		w.admin("b1", Drain).step())
 	w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 64})
 	// The slots that it had go back at once, in the epoch in which they left.
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.admin("b1", Active).step())
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
+		w.admin("b1", Active).step())
 	w.want(map[string]int{"b1": 32, "b2": 32, "-b2": 32})
 	for i, slot := range w.st.Pools["web"].Slots {
 		if slot.Old != 0 && slot != (rows.Slot{Backend: 1, Old: 2, Epoch: 1, Back: true}) {
 			t.Fatalf("slot %d is %+v", i, slot)
 		}
 	}
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}}, w.admin("b2", Drain).step())
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
+		w.admin("b2", Drain).step())
 	w.want(map[string]int{"b1": 64, "b2": 0, "-b2": 64})
 	w.settle()
 	wantReport(t, Report{}, w.step())
@@ -316,7 +324,8 @@ func TestHardFailureDuringAMove(t *testing.T) {
 	t.Run("of the new backend", func(t *testing.T) {
 		w := start()
 		before := w.st.Pools["web"].Slots
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}}, w.health("b2", Down).step())
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
+			w.health("b2", Down).step())
 		w.want(map[string]int{"b1": 64, "b2": 0, "b3": 0, "-b3": 32})
 		for i, slot := range w.st.Pools["web"].Slots {
 			want := before[i]
@@ -337,7 +346,8 @@ func TestHardFailureDuringAMove(t *testing.T) {
 		w.in.Intent.Pools[0].Backends = append(w.in.Intent.Pools[0].Backends, backend(2, 100))
 		w.step()
 		w.want(map[string]int{"b1": 32, "-b1": 32, "b2": 32})
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}}, w.health("b2", Down).step())
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
+			w.health("b2", Down).step())
 		w.want(map[string]int{"b1": 64, "b2": 0})
 	})
 }
@@ -347,7 +357,8 @@ func TestAllDown(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
 		before := slices.Clone(w.st.Pools["web"].Slots)
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", Slots: 32, Grace: true}, {Pool: "web", From: "b2", Slots: 32, Grace: true}}},
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", Slots: 32, Grace: true},
+			{Pool: "web", From: "b2", Slots: 32, Grace: true}}},
 			w.health("b1", Down).health("b2", Down).step())
 		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 0, "-b2": 32, "": 64}) // open flows stay where they are
 		w.health("b1", Up).health("b2", Up).step()
@@ -369,7 +380,8 @@ func TestAllDown(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
 		w.admin("b1", Drain).step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", Slots: 32, Grace: true}}}, w.health("b2", Down).step())
+		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", Slots: 32, Grace: true}}},
+			w.health("b2", Down).step())
 		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 32, "-b2": 32, "": 32}) // old flows go on
 		w.health("b2", Up).step()
 		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 64})
@@ -377,7 +389,8 @@ func TestAllDown(t *testing.T) {
 	t.Run("all drain", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
-		wantReport(t, Report{Waiting: []Wait{{"web", "b1", 32, NobodyUp}, {"web", "b2", 32, NobodyUp}}}, w.admin("b1", Drain).admin("b2", Drain).step())
+		wantReport(t, Report{Waiting: []Wait{{"web", "b1", 32, NobodyUp}, {"web", "b2", 32, NobodyUp}}},
+			w.admin("b1", Drain).admin("b2", Drain).step())
 		w.want(map[string]int{"b1": 32, "b2": 32})
 	})
 	t.Run("from the start", func(t *testing.T) {
@@ -391,7 +404,8 @@ func TestHoldLetsOnlyTheDeadGo(t *testing.T) {
 	w := newWorld(t, pool(64, 100, 100, 200))
 	w.step()
 	w.in.Hold = hold("web")
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}}, Waiting: []Wait{{"web", "b1", 16, Behind}}},
+	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}},
+		Waiting: []Wait{{"web", "b1", 16, Behind}}},
 		w.admin("b1", Drain).health("b2", Down).step())
 }
 
@@ -424,7 +438,8 @@ func TestBanks(t *testing.T) {
 		return p.Moving(p.Epochs()[bank]) // banks were taken in turn
 	}
 	r := w.admin("b5", Drain).step()
-	if len(r.Moves) != 0 || !slices.ContainsFunc(r.Waiting, func(w Wait) bool { return w.Backend == "b5" && w.Why == EpochsUsed }) {
+	if len(r.Moves) != 0 || !slices.ContainsFunc(r.Waiting,
+		func(w Wait) bool { return w.Backend == "b5" && w.Why == EpochsUsed }) {
 		t.Errorf("with no bank left: %+v, want no moves, and slots waiting", r)
 	}
 	// One bank is free again when the last of its slots has settled.
@@ -453,7 +468,8 @@ func TestSettleIgnoresWhatIsNoMove(t *testing.T) {
 	slot := uint16(slices.IndexFunc(p.Slots, func(s rows.Slot) bool { return s.Old == 1 }))
 	settled := uint16(slices.IndexFunc(p.Slots, func(s rows.Slot) bool { return s.Old == 0 }))
 	st, n := Settle(w.st, []SlotRef{
-		{9, 0, slot, 1}, {p.ID, 1, slot, 1}, {p.ID, 0, 64, 1}, {p.ID, 0, slot, 2}, {p.ID, 0, slot, 0}, {p.ID, 0, settled, 0},
+		{9, 0, slot, 1}, {p.ID, 1, slot, 1}, {p.ID, 0, 64, 1}, {p.ID, 0, slot, 2}, {p.ID, 0, slot, 0},
+		{p.ID, 0, settled, 0},
 	})
 	if n != 0 || st.Pools["web"] != p {
 		t.Errorf("Settle ended %d moves that are none", n)
@@ -643,10 +659,12 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				lastEpoch[i] = slot.Epoch
 				continue
 			}
-			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.Former() && slot.Former() == before.Backend {
+			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.Former() &&
+				slot.Former() == before.Backend {
 				continue // it turns, and everybody keeps the flows that he has
 			}
-			if before.Grace != 0 && (slot == rows.Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch, Bank: before.Bank, Back: before.Back} ||
+			if before.Grace != 0 && (slot == rows.Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch,
+				Bank: before.Bank, Back: before.Back} ||
 				slot == rows.Slot{Backend: before.Grace} && before.Backend == 0) {
 				continue // it lives after all
 			}

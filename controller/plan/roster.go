@@ -40,7 +40,8 @@ func (r *roster) at(id rows.BackendID) int {
 	if d := id - r.members[0].ID; int(d) < len(r.near) {
 		return int(r.near[d])
 	}
-	if i, ok := slices.BinarySearchFunc(r.members, id, func(m Member, id rows.BackendID) int { return cmp.Compare(m.ID, id) }); ok {
+	if i, ok := slices.BinarySearchFunc(r.members, id,
+		func(m Member, id rows.BackendID) int { return cmp.Compare(m.ID, id) }); ok {
 		return i
 	}
 	return -1

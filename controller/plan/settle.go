@@ -26,7 +26,8 @@ func Settle(st State, ended []SlotRef) (State, int) {
 		if !ours {
 			p = st.Pools[name]
 		}
-		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 || p.Slots[ref.Slot].Former() != ref.Old {
+		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 ||
+			p.Slots[ref.Slot].Former() != ref.Old {
 			continue
 		}
 		if !ours {

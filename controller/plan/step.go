@@ -186,7 +186,8 @@ func (s *stepper) begin(cfg *config.Pool, was *Pool) (*work, error) {
 	}
 	s.resize(w)
 	s.statuses(w)
-	if was == nil || was.Generation != w.pool.Generation || !slices.EqualFunc(was.Members, w.pool.Members, Member.Equal) {
+	if was == nil || was.Generation != w.pool.Generation ||
+		!slices.EqualFunc(was.Members, w.pool.Members, Member.Equal) {
 		w.goHome()
 	}
 	return w, nil
@@ -399,5 +400,6 @@ func compareMoves(a, b Move) int {
 		}
 		return 2
 	}
-	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(kind(a), kind(b)))
+	return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To),
+		cmp.Compare(kind(a), kind(b)))
 }

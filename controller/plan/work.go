@@ -178,7 +178,8 @@ func (s *stepper) rescue(w *work) {
 			slot = rows.Slot{Backend: slot.Backend}
 			w.set(i, slot)
 		}
-		if own := w.roster.at(slot.Grace); slot.Backend == 0 && own >= 0 && (w.status[own] == active || w.forward || !w.anybody && w.status[own] == leaving) {
+		if own := w.roster.at(slot.Grace); slot.Backend == 0 && own >= 0 && (w.status[own] == active || w.forward ||
+			!w.anybody && w.status[own] == leaving) {
 			slot = rows.Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
 			w.back(i, slot)
 		}
@@ -371,7 +372,8 @@ func (w *work) move(room int, bank uint8, epoch uint32) int {
 		if room <= 0 || lacks[member] <= 0 || w.pool.Slots[slot].Epoch != 0 || lacks[from] >= 0 {
 			return false
 		}
-		w.set(slot, rows.Slot{Backend: w.pool.Members[member].ID, Old: w.pool.Members[from].ID, Bank: bank, Epoch: epoch})
+		w.set(slot, rows.Slot{Backend: w.pool.Members[member].ID, Old: w.pool.Members[from].ID, Bank: bank,
+			Epoch: epoch})
 		w.enter(slot, epoch)
 		w.held[from]--
 		lacks[from]++
@@ -404,7 +406,8 @@ func (w *work) forget() {
 	for _, slot := range w.pool.Slots {
 		named[slot.Backend], named[slot.Former()] = true, true
 	}
-	w.pool.Members = slices.DeleteFunc(slices.Clone(w.pool.Members), func(m Member) bool { return m.Removed && !named[m.ID] })
+	w.pool.Members = slices.DeleteFunc(slices.Clone(w.pool.Members),
+		func(m Member) bool { return m.Removed && !named[m.ID] })
 }
 
 // distance is the least number of slot moves that lead from these numbers of slots to the shares.

@@ -105,7 +105,8 @@ func rig(t *testing.T, f *fake, cfg Config) *Collector {
 }
 
 func tell(s gnmi.GNMI_SubscribeServer, updates ...*gnmi.Update) error {
-	return s.Send(&gnmi.SubscribeResponse{Response: &gnmi.SubscribeResponse_Update{Update: &gnmi.Notification{Update: updates}}})
+	return s.Send(&gnmi.SubscribeResponse{
+		Response: &gnmi.SubscribeResponse_Update{Update: &gnmi.Notification{Update: updates}}})
 }
 
 func sync1(s gnmi.GNMI_SubscribeServer) error {
@@ -182,7 +183,8 @@ func TestWays(t *testing.T) {
 			}
 			return honest(l, s)
 		}}, time.Second,
-			"1 eth1 up 7 | gNMI, streamed every 10s | streamed is refused: InvalidArgument: sample_interval: must be at least 10s | <nil>", "STREAM STREAM"},
+			"1 eth1 up 7 | gNMI, streamed every 10s | streamed is refused: InvalidArgument: sample_interval: must be " +
+				"at least 10s | <nil>", "STREAM STREAM"},
 		{"no config/id", &fake{subscribe: func(l *gnmi.SubscriptionList, s gnmi.GNMI_SubscribeServer) error {
 			if len(l.Subscription) > 3 {
 				return status.Errorf(codes.NotFound, "no such path")
@@ -195,23 +197,28 @@ func TestWays(t *testing.T) {
 			"1 eth1 up 7 | gNMI, polled every 2s | streamed every 10s is refused: InvalidArgument: no STREAM | <nil>",
 			"STREAM STREAM POLL"},
 		{"ONCE alone", &fake{subscribe: refuse(codes.Unimplemented, stream, poll)}, time.Second,
-			"1 eth1 up 7 | gNMI, subscribed once, again and again every 2s | polled every 2s is refused: Unimplemented: no POLL | <nil>", "STREAM STREAM POLL POLL ONCE"},
+			"1 eth1 up 7 | gNMI, subscribed once, again and again every 2s | polled every 2s is refused: " +
+				"Unimplemented: no POLL | <nil>", "STREAM STREAM POLL POLL ONCE"},
 		{"ONCE, again", &fake{subscribe: refuse(codes.Unimplemented, stream, poll)}, 5 * time.Second,
-			"1 eth1 up 7 | gNMI, subscribed once, again and again every 2s | polled every 2s is refused: Unimplemented: no POLL | <nil>", "STREAM STREAM POLL POLL ONCE ONCE ONCE"},
+			"1 eth1 up 7 | gNMI, subscribed once, again and again every 2s | polled every 2s is refused: " +
+				"Unimplemented: no POLL | <nil>", "STREAM STREAM POLL POLL ONCE ONCE ONCE"},
 		{"Get alone", &fake{get: state}, 3 * time.Second,
-			"1 eth1 up 7 | gNMI, asked by Get every 2s | subscribed once, again and again every 2s is refused: Unimplemented: no Subscribe | <nil>", "STREAM STREAM POLL POLL ONCE GET GET"},
+			"1 eth1 up 7 | gNMI, asked by Get every 2s | subscribed once, again and again every 2s is refused: " +
+				"Unimplemented: no Subscribe | <nil>", "STREAM STREAM POLL POLL ONCE GET GET"},
 		{"no gNMI, as bmv2's", &fake{caps: func() (*gnmi.CapabilityResponse, error) {
 			return nil,
 				status.Error(codes.Unimplemented, "")
 		}}, 30 * time.Second,
 			" |  |  | " + ErrUntold.Error(), "STREAM STREAM POLL POLL ONCE GET"},
 		{"one that is silent", &fake{subscribe: wait, get: state}, time.Minute,
-			"1 eth1 up 7 | gNMI, asked by Get every 2s | subscribed once, again and again every 2s is not answered | <nil>", ""},
+			"1 eth1 up 7 | gNMI, asked by Get every 2s | subscribed once, again and again every 2s is not " +
+				"answered | <nil>", ""},
 		{"no interface", &fake{subscribe: func(l *gnmi.SubscriptionList,
 			s gnmi.GNMI_SubscribeServer) error {
 			return sync1(s)
 		}, get: state}, time.Second,
-			"1 eth1 up 7 | gNMI, asked by Get every 2s | subscribed once, again and again every 2s tells of no interface | <nil>", ""},
+			"1 eth1 up 7 | gNMI, asked by Get every 2s | subscribed once, again and again every 2s tells of no " +
+				"interface | <nil>", ""},
 		{"no sync_response", &fake{subscribe: func(_ *gnmi.SubscriptionList, s gnmi.GNMI_SubscribeServer) error {
 			err := tell(s, eth1()...)
 			<-s.Context().Done()
@@ -243,7 +250,8 @@ func TestWays(t *testing.T) {
 		{"the device among others", &fake{subscribe: honest, get: func(*gnmi.GetRequest) (*gnmi.GetResponse, error) {
 			return &gnmi.GetResponse{Notification: []*gnmi.Notification{{Prefix: at("components"),
 				Update: []*gnmi.Update{
-					update("", ietf(`{"component":[{"name":"a","integrated-circuit":{"config":{"openconfig-p4rt:node-id":"7"}}},
+					update("",
+						ietf(`{"component":[{"name":"a","integrated-circuit":{"config":{"openconfig-p4rt:node-id":"7"}}},
 					{"name":"b","integrated-circuit":{"config":{"openconfig-p4rt:node-id":"1"}}}]}`))}}}}, nil
 		}}, time.Second, "1 eth1 up 7 | gNMI, streamed |  | <nil>", "STREAM"},
 		{"not for everybody", &fake{caps: func() (*gnmi.CapabilityResponse, error) {
@@ -254,12 +262,14 @@ func TestWays(t *testing.T) {
 			return tell(s, update("interfaces/interface[name=eth1]/state/oper-status", str(strings.Repeat("x",
 				maxBytes))))
 		}, get: state}, time.Minute, "1 eth1 up 7 | gNMI, asked by Get every 2s | " +
-			"subscribed once, again and again every 2s fails: ResourceExhausted: grpc: received message larger than max (4194391 vs. 4194304) | <nil>", ""},
+			"subscribed once, again and again every 2s fails: ResourceExhausted: grpc: received message larger than " +
+			"max (4194391 vs. 4194304) | <nil>", ""},
 		{"a message of too many items", &fake{subscribe: func(l *gnmi.SubscriptionList,
 			s gnmi.GNMI_SubscribeServer) error {
 			return tell(s, make([]*gnmi.Update, maxItems)...)
 		}, get: state}, time.Minute, "1 eth1 up 7 | gNMI, asked by Get every 2s | " +
-			"subscribed once, again and again every 2s fails: Internal: grpc: failed to unmarshal the received message: " +
+			"subscribed once, again and again every 2s fails: Internal: grpc: failed to unmarshal the received " +
+			"message: " +
 			"too many items in a gnmi.SubscribeResponse: must be at most 65536 | <nil>", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -293,7 +303,8 @@ func TestOffers(t *testing.T) {
 			"PROTO: oper-status ON_CHANGE, id ON_CHANGE, counters SAMPLE 2s, config/id ON_CHANGE"},
 		{"JSON, of Sluice", &gnmi.CapabilityResponse{SupportedEncodings: []gnmi.Encoding{gnmi.Encoding_JSON},
 			SupportedModels: []*gnmi.ModelData{{Name: "openconfig-interfaces"}, {Name: "sluice-interfaces"}}},
-			"JSON: oper-status ON_CHANGE, id ON_CHANGE, counters SAMPLE 2s, config/id ON_CHANGE, oper-status-reason ON_CHANGE, last-discard SAMPLE 2s, last-discard-reason SAMPLE 2s"},
+			"JSON: oper-status ON_CHANGE, id ON_CHANGE, counters SAMPLE 2s, config/id ON_CHANGE, oper-status-reason " +
+				"ON_CHANGE, last-discard SAMPLE 2s, last-discard-reason SAMPLE 2s"},
 	} {
 		a := &asking{way: ways[0], offers: offered(tt.caps)}
 		l := a.subscription().GetSubscribe()
@@ -507,7 +518,8 @@ func TestPasswordStaysSecret(t *testing.T) {
 	c := New(Config{Target: "192.0.2.1:9339", Security: rpc.Security{Plaintext: true}, Username: "admin",
 		PasswordFile: file})
 	c.session(t.Context())
-	want := `address "192.0.2.1:9339": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address; ` +
+	want := `address "192.0.2.1:9339": plain text stays on this machine: must be https://host:port, a unix socket or ` +
+		`a loopback address; ` +
 		"a password goes nowhere else in plain text"
 	if got := fmt.Sprint(c.View().Err); got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -167,7 +167,9 @@ func TestMerge(t *testing.T) {
 func TestMergeIsBounded(t *testing.T) {
 	tab := newTable()
 	for i := range 2 * maxInterfaces {
-		tab.apply(&gnmi.Notification{Update: []*gnmi.Update{update(fmt.Sprintf("interfaces/interface[name=e%d]/state/id", i), uint(uint64(i)))}}, time.Now())
+		tab.apply(&gnmi.Notification{
+			Update: []*gnmi.Update{update(fmt.Sprintf("interfaces/interface[name=e%d]/state/id", i), uint(uint64(i)))}},
+			time.Now())
 	}
 	if len(tab.entries) != maxInterfaces || tab.left != maxInterfaces {
 		t.Errorf("%d are kept and %d left out, want %d each", len(tab.entries), tab.left, maxInterfaces)

@@ -69,7 +69,9 @@ func (d differ) grow(row Row, n int) {
 }
 
 // keyed returns the difference of a table whose rows are in a map.
-func keyed[K, V comparable](of func(*Tables) map[K]V, compare func(K, K) int, row func(K, V) Row) func(have, want *Tables, d differ) {
+func keyed[K, V comparable](of func(*Tables) map[K]V, compare func(K, K) int, row func(K, V) Row) func(have,
+	want *Tables, d differ,
+) {
 	return func(have, want *Tables, d differ) {
 		h, w := of(have), of(want)
 		var keys []K

@@ -19,7 +19,8 @@ func servedTables() Tables {
 		Slots: map[SlotTable]Slots{{Pool: 1, Generation: 3}: {
 			Rows: []Slot{{Backend: 1}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}},
 		}},
-		VIP:          map[VIPKey]ToPool{{Address: a, Protocol: 6, Port: 80}: to, {Address: a, Protocol: 6, Port: 443}: to},
+		VIP: map[VIPKey]ToPool{{Address: a, Protocol: 6, Port: 80}: to,
+			{Address: a, Protocol: 6, Port: 443}: to},
 		VIPAddress:   map[netip.Addr]struct{}{a: {}},
 		ARPGuard:     map[netip.Addr]struct{}{a: {}},
 		ARPResponder: map[netip.Addr]packet.MAC{a: {2, 9}},
@@ -53,18 +54,24 @@ func TestLacks(t *testing.T) {
 		{"vip, to slots that are no more", func(h *Tables) { h.VIP[tls] = ToPool{Pool: 1, Generation: 2, SlotMask: 1} },
 			map[VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
 		{"arp_responder", func(h *Tables) { delete(h.ARPResponder, a) }, both(Lack{Row: "arp_responder", Dead: true})},
-		{"arp_responder of another MAC", func(h *Tables) { h.ARPResponder[a] = packet.MAC{2, 8} }, both(Lack{Row: "arp_responder"})},
+		{"arp_responder of another MAC", func(h *Tables) { h.ARPResponder[a] = packet.MAC{2, 8} },
+			both(Lack{Row: "arp_responder"})},
 		{"vip_address", func(h *Tables) { delete(h.VIPAddress, a) }, both(Lack{Row: "vip_address"})},
 		{"arp_guard", func(h *Tables) { delete(h.ARPGuard, a) }, both(Lack{Row: "arp_guard"})},
 		{"the flood group", func(h *Tables) { h.Flood = nil }, both(Lack{Row: "multicast_group"})},
 		{"a port of it", func(h *Tables) { h.Flood = []uint16{1} }, both(Lack{Row: "multicast_group"})},
 		{"all slots", func(h *Tables) { delete(h.Slots, slots) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 4}}})},
 		{"a slot", func(h *Tables) { set(h, 2, Slot{}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}}})},
-		{"a slot of another backend", func(h *Tables) { set(h, 2, Slot{Backend: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{2: 1}}})},
-		{"slot_old", func(h *Tables) { set(h, 1, Slot{Backend: 1, Epoch: 7}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
-		{"the epoch of a move", func(h *Tables) { set(h, 1, Slot{Backend: 1, Old: 2}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
-		{"backend", func(h *Tables) { delete(h.Backend, 2) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}, Old: 1}})},
-		{"a backend's MAC", func(h *Tables) { h.Backend[1] = Forward{MAC: packet.MAC{2, 3}, Port: 1} }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 3}}})},
+		{"a slot of another backend", func(h *Tables) { set(h, 2, Slot{Backend: 2}) },
+			both(Lack{Slots: &Astray{Slots: 4, New: to{2: 1}}})},
+		{"slot_old", func(h *Tables) { set(h, 1, Slot{Backend: 1, Epoch: 7}) },
+			both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
+		{"the epoch of a move", func(h *Tables) { set(h, 1, Slot{Backend: 1, Old: 2}) },
+			both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
+		{"backend", func(h *Tables) { delete(h.Backend, 2) },
+			both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}, Old: 1}})},
+		{"a backend's MAC", func(h *Tables) { h.Backend[1] = Forward{MAC: packet.MAC{2, 3}, Port: 1} },
+			both(Lack{Slots: &Astray{Slots: 4, New: to{0: 3}}})},
 	} {
 		have := servedTables()
 		tt.lose(&have)
@@ -79,8 +86,10 @@ func TestLacks(t *testing.T) {
 		t.Errorf("a slot that nobody may have (-want +got):\n%s", diff)
 	}
 	// But for the open flows of one that is down.
-	want.Slots[slots] = Slots{Rows: []Slot{{Grace: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
-	if diff := cmp.Diff(both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}}), Lacks(servedTables(), want)); diff != "" {
+	want.Slots[slots] = Slots{Rows: []Slot{{Grace: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1},
+		{Backend: 2}}}
+	if diff := cmp.Diff(both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}}),
+		Lacks(servedTables(), want)); diff != "" {
 		t.Errorf("a slot in its grace (-want +got):\n%s", diff)
 	}
 }

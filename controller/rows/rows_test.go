@@ -30,7 +30,8 @@ var samples = []Row{
 	SlotOldRow{SlotTable: testSlots, Slot: 7, Backend: 2, Idle: time.Minute},
 	VIPRow{VIPKey{testAddress, 6, 80}, ToPool{1, 2, 0xfff}},
 	VIPAddressRow{testAddress}, ARPGuardRow{testAddress}, ARPResponderRow{testAddress, testMAC},
-	PinnedStationRow{testMAC, 509}, PinnedStationRow{testMAC, Nowhere}, PinnedL2Row{testMAC, 1}, PinnedL2Row{testMAC, Nowhere},
+	PinnedStationRow{testMAC, 509}, PinnedStationRow{testMAC, Nowhere}, PinnedL2Row{testMAC, 1},
+	PinnedL2Row{testMAC, Nowhere},
 	PinnedL2Row{testMAC, Anywhere}, BackendRow{7, Forward{testMAC, Anywhere}},
 	PinnedARPRow{testAddress, testMAC}, FloodRow{Ports([]uint16{1, 63, 64, 509})},
 }
@@ -136,11 +137,14 @@ func TestNeedsFollowTheGraph(t *testing.T) {
 		for _, need := range row.Needs() {
 			for _, other := range samples {
 				part, isPart := other.Ref().(Part)
-				if other.Ref() != need && (!isPart || part.Whole() != need) && fmt.Sprintf("%T", other.Ref()) != fmt.Sprintf("%T", need) {
+				if other.Ref() != need && (!isPart || part.Whole() != need) &&
+					fmt.Sprintf("%T", other.Ref()) != fmt.Sprintf("%T", need) {
 					continue
 				}
-				if before, after := other.Kind(), row.Kind(); before.stage >= after.stage || before.Table.last >= after.Table.last {
-					t.Errorf("%v needs %v, which is written at stage %d, not before %d", row, other, before.stage, after.stage)
+				if before, after := other.Kind(), row.Kind(); before.stage >= after.stage ||
+					before.Table.last >= after.Table.last {
+					t.Errorf("%v needs %v, which is written at stage %d, not before %d", row, other, before.stage,
+						after.stage)
 				}
 			}
 		}

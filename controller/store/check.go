@@ -19,7 +19,8 @@ import (
 )
 
 // remedy is what can be done about a data directory that is damaged.
-const remedy = "restore the directory from a backup, or move it away and start with --config, which goes on from the slots of the first switch"
+const remedy = "restore the directory from a backup, or move it away and start with --config, which goes on from the " +
+	"slots of the first switch"
 
 // checkFiles looks at the files in the way that etcd is going to. etcd reads them in goroutines of its own, whose
 // panics nobody could catch; and it takes a log that was cut short for one that ends there, and then waits

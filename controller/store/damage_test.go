@@ -54,7 +54,8 @@ func TestLogCutShort(t *testing.T) {
 		}
 		for _, part := range []string{
 			"opening the store: the log in " + filepath.Join(dir, "etcd/member/wal") + " is corrupt or unreadable: ",
-			"; restore the directory from a backup, or move it away and start with --config, which goes on from the slots of the first switch",
+			"; restore the directory from a backup, or move it away and start with --config, which goes on from the " +
+				"slots of the first switch",
 		} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("cut to %d bytes: got %v, want %s", size, err, part)

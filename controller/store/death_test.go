@@ -33,7 +33,8 @@ func TestDeath(t *testing.T) {
 				t.Fatal("the store lives on")
 			}
 			err := s.Save(t.Context(), sample())
-			want := "the embedded store has stopped until a restart: the store does not answer: failed to commit tx: no space left on device"
+			want := "the embedded store has stopped until a restart: the store does not answer: failed to commit tx: " +
+				"no space left on device"
 			if !errors.Is(err, ErrUnavailable) || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
@@ -73,7 +74,8 @@ func TestFullDisk(t *testing.T) {
 	for range 300 {
 		st.Intent.Revision++
 		err := s.Save(t.Context(), st)
-		want := "writing the store: the store refuses the change: no space left on device: " + dir + " has 0 MiB left, the store needs 32 MiB"
+		want := "writing the store: the store refuses the change: no space left on device: " + dir +
+			" has 0 MiB left, the store needs 32 MiB"
 		if !errors.Is(err, ErrRefused) || !errors.Is(err, unix.ENOSPC) || err.Error() != want {
 			t.Fatalf("on a full disk: %v, want %s", err, want)
 		}

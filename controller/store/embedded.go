@@ -60,12 +60,14 @@ func checkRoom(dir string) error {
 		return nil // then a write tells
 	}
 	if left := fs.Bavail * uint64(fs.Bsize); left < room {
-		return fmt.Errorf("%w: %w: %s has %d MiB left, the store needs %d MiB", ErrRefused, unix.ENOSPC, dir, left>>20, room>>20)
+		return fmt.Errorf("%w: %w: %s has %d MiB left, the store needs %d MiB", ErrRefused, unix.ENOSPC, dir, left>>20,
+			room>>20)
 	}
 	return nil
 }
 
-func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logger) (*embedded, *clientv3.Client, error) {
+func startEmbedded(ctx context.Context, dir string, quota int64, log *slog.Logger) (*embedded, *clientv3.Client,
+	error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("creating data directory: %w", err)
 	}
@@ -162,7 +164,8 @@ func (e *embedded) start(ctx context.Context, dir string, quota int64, log *slog
 		return fmt.Errorf("data directory %s cannot be read: %w; %s", dir, context.Cause(e.alive), remedy)
 	case <-time.After(startTimeout):
 		e.die(errors.New("it did not start")) // nobody can wait for it
-		return fmt.Errorf("the embedded store is not ready after %v: the files in %s may be damaged: %s", startTimeout, data, remedy)
+		return fmt.Errorf("the embedded store is not ready after %v: the files in %s may be damaged: %s", startTimeout,
+			data, remedy)
 	}
 }
 

@@ -37,7 +37,8 @@ func TestServerConfig(t *testing.T) {
 		cmpopts.IgnoreFields(config.ServerConfig{}, "Logger"),
 		cmpopts.IgnoreFields(config.ServerConfig{}, "ServerFeatureGate"), // compared below
 		// Of sockets, which nobody opens, and of searching other members.
-		cmpopts.IgnoreFields(config.ServerConfig{}, "PeerTLSInfo", "CORS", "HostWhitelist", "EnableGRPCGateway", "DiscoveryCfg"),
+		cmpopts.IgnoreFields(config.ServerConfig{}, "PeerTLSInfo", "CORS", "HostWhitelist", "EnableGRPCGateway",
+			"DiscoveryCfg"),
 		cmpopts.EquateEmpty(),
 	}
 	if diff := cmp.Diff(want, got, ignored); diff != "" {

@@ -119,7 +119,8 @@ func TestStandbyOfAFullStore(t *testing.T) {
 	first.Close()
 	second.log.wait(t, `level=WARN msg="the store cannot be taken, and is tried again" `+
 		`err="taking the store: the store refuses the change: etcdserver: mvcc: database space exceeded"`)
-	if _, err := client.AlarmDisarm(t.Context(), &clientv3.AlarmMember{MemberID: 1, Alarm: pb.AlarmType_NOSPACE}); err != nil {
+	if _, err := client.AlarmDisarm(t.Context(),
+		&clientv3.AlarmMember{MemberID: 1, Alarm: pb.AlarmType_NOSPACE}); err != nil {
 		t.Fatal(err)
 	}
 	second.log.wait(t, "the store is free: this controller takes it")
@@ -141,7 +142,8 @@ func TestExternal(t *testing.T) {
 	}
 	second := standBy(t, at)
 	host, _ := os.Hostname()
-	second.log.wait(t, fmt.Sprintf(`msg="another controller has the store: this one stands by until it has left" holder="process %d on %s, since `, os.Getpid(), host))
+	second.log.wait(t, fmt.Sprintf(`msg="another controller has the store: this one stands by until it has left" `+
+		`holder="process %d on %s, since `, os.Getpid(), host))
 	next := sample()
 	next.Intent.Revision++
 	time.Sleep(2 * at.lapse) // a lease that is kept alive does not lapse

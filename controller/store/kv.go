@@ -108,7 +108,8 @@ func (k *kv) take(ctx context.Context, writer func(last head) (uint64, error)) e
 		}
 		next.Taken++
 		then := []clientv3.Op{
-			clientv3.OpDelete(prefixDocs+number(next.Changes+1), clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefixDocs))),
+			clientv3.OpDelete(prefixDocs+number(next.Changes+1),
+				clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefixDocs))),
 		}
 		if found.version == "" {
 			then = append(then, clientv3.OpPut(keyVersion, layout))
@@ -187,7 +188,8 @@ func (k *kv) read(ctx context.Context) (content, error) {
 	case c.version == oldLayout || c.version == "" && c.revision == 0 && len(versions)+len(c.old) == 0:
 		return c, nil
 	default:
-		return c, fmt.Errorf("%w: layout version %q, this program knows %q; start with an empty data directory and --config",
+		return c, fmt.Errorf("%w: layout version %q, this program knows %q; start with an empty data directory and "+
+			"--config",
 			ErrVersion, c.version, layout)
 	}
 	if c.revision == 0 {
@@ -344,7 +346,8 @@ func (k *kv) write(ctx context.Context, ops []clientv3.Op, next *head) error {
 		}
 		ops = append(ops[:len(ops):len(ops)], clientv3.OpPut(keyHead, string(b)))
 	}
-	resp, err := k.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(keyHead), "=", k.revision)).Then(ops...).Commit()
+	resp, err := k.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(keyHead), "=", k.revision)).Then(
+		ops...).Commit()
 	if err != nil {
 		k.sure = false // perhaps it was done, and only the answer is lost
 		return failed("writing the store", err)

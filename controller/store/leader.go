@@ -91,7 +91,8 @@ func campaign(ctx context.Context, client *clientv3.Client, via *external, cfg C
 			return l, nil
 		case *other != told:
 			told, complaint = *other, ""
-			l.log.Warn("another controller has the store: this one stands by until it has left", "holder", told, "lapse", l.lapse)
+			l.log.Warn("another controller has the store: this one stands by until it has left", "holder", told,
+				"lapse", l.lapse)
 		}
 		l.wait(ctx, err == nil)
 	}

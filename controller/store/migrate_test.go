@@ -22,7 +22,8 @@ func oldStore(t *testing.T, cfg Config, st core.Stored, loaded string) {
 		t.Fatal(err)
 	}
 	delete(docs, docText)
-	docs[docIntent], err = json.Marshal(oldIntent{st.Intent.YAML, st.Intent.File, st.Intent.Revision, st.Intent.AppliedAt, loaded})
+	docs[docIntent], err = json.Marshal(oldIntent{st.Intent.YAML, st.Intent.File, st.Intent.Revision,
+		st.Intent.AppliedAt, loaded})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,8 @@ func TestOldLayoutDamaged(t *testing.T) {
 	s.close()
 	for range 2 {
 		_, _, err = Open(t.Context(), cfg)
-		want := "opening the store: bringing the store from layout 2 to 3: store is corrupt: admin: unexpected end of JSON input"
+		want := "opening the store: bringing the store from layout 2 to 3: store is corrupt: admin: unexpected end " +
+			"of JSON input"
 		if !errors.Is(err, ErrCorrupt) || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

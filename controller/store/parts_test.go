@@ -29,7 +29,8 @@ func wide(pools, text int) core.Stored {
 		pool := *sample().Plan.Pools["web"]
 		pool.ID = rows.PoolID(i + 1)
 		st.Plan.Pools[name] = &pool
-		st.Verdicts[plan.BackendKey{Pool: name, Backend: "web1"}] = core.Verdict{Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when}
+		st.Verdicts[plan.BackendKey{Pool: name, Backend: "web1"}] = core.Verdict{Health: plan.Down, Reason: "refused",
+			Since: when, DetectedAt: when}
 	}
 	return st
 }
@@ -211,10 +212,14 @@ func TestRefusedIsNotUnavailable(t *testing.T) {
 		is   error
 		want string
 	}{
-		{rpctypes.ErrTooManyOps, ErrRefused, "writing: the store refuses the change: etcdserver: too many operations in txn request"},
-		{rpctypes.ErrRequestTooLarge, ErrRefused, "writing: the store refuses the change: etcdserver: request is too large"},
-		{rpctypes.ErrNoSpace, ErrRefused, "writing: the store refuses the change: etcdserver: mvcc: database space exceeded"},
-		{rpctypes.ErrPermissionDenied, ErrRefused, "writing: the store refuses the change: etcdserver: permission denied"},
+		{rpctypes.ErrTooManyOps, ErrRefused, "writing: the store refuses the change: etcdserver: too many operations " +
+			"in txn request"},
+		{rpctypes.ErrRequestTooLarge, ErrRefused,
+			"writing: the store refuses the change: etcdserver: request is too large"},
+		{rpctypes.ErrNoSpace, ErrRefused, "writing: the store refuses the change: etcdserver: mvcc: database space " +
+			"exceeded"},
+		{rpctypes.ErrPermissionDenied, ErrRefused,
+			"writing: the store refuses the change: etcdserver: permission denied"},
 		{rpctypes.ErrNoLeader, ErrUnavailable, "writing: the store does not answer: etcdserver: no leader"},
 		{rpctypes.ErrTimeout, ErrUnavailable, "writing: the store does not answer: etcdserver: request timed out"},
 		{context.DeadlineExceeded, ErrUnavailable, "writing: the store does not answer: context deadline exceeded"},

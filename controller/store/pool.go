@@ -75,7 +75,8 @@ type slotColumn struct {
 }
 
 var slotColumns = []slotColumn{
-	{func(s *rows.Slot) uint64 { return uint64(s.Backend) }, func(s *rows.Slot, x uint64) { s.Backend = rows.BackendID(x) }},
+	{func(s *rows.Slot) uint64 { return uint64(s.Backend) },
+		func(s *rows.Slot, x uint64) { s.Backend = rows.BackendID(x) }},
 	{func(s *rows.Slot) uint64 { return uint64(s.Old) }, func(s *rows.Slot, x uint64) { s.Old = rows.BackendID(x) }},
 	{func(s *rows.Slot) uint64 { return uint64(s.Epoch) }, func(s *rows.Slot, x uint64) { s.Epoch = uint32(x) }},
 	{func(s *rows.Slot) uint64 { return uint64(s.Bank) }, func(s *rows.Slot, x uint64) { s.Bank = uint8(x) }},
@@ -83,7 +84,8 @@ var slotColumns = []slotColumn{
 
 // laterColumns are absent from what programs wrote that knew no graces.
 var laterColumns = []slotColumn{
-	{func(s *rows.Slot) uint64 { return uint64(s.Grace) }, func(s *rows.Slot, x uint64) { s.Grace = rows.BackendID(x) }},
+	{func(s *rows.Slot) uint64 { return uint64(s.Grace) },
+		func(s *rows.Slot, x uint64) { s.Grace = rows.BackendID(x) }},
 	{func(s *rows.Slot) uint64 {
 		if s.Back {
 			return 1

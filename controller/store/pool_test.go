@@ -14,7 +14,8 @@ import (
 // A pool that a program wrote which knew no graces is read as one without any.
 func TestPoolWithoutLaterColumns(t *testing.T) {
 	want := *sample().Plan.Pools["web"]
-	want.Entered, want.Slots = nil, []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7}, {}}
+	want.Entered, want.Slots = nil, []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3},
+		{Backend: 7}, {}}
 	doc, err := encodePool(&want)
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +25,8 @@ func TestPoolWithoutLaterColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := 3 * len(want.Slots) // columns of zeros: grace, back, entered
-	for cut, problem := range map[int]string{later: "", 1: "the slots are cut short: EOF", later - 1: "the slots are cut short: EOF"} {
+	for cut, problem := range map[int]string{later: "", 1: "the slots are cut short: EOF",
+		later - 1: "the slots are cut short: EOF"} {
 		var old bytes.Buffer
 		w, err := flate.NewWriter(&old, flate.BestSpeed)
 		if err != nil {

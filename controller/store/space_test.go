@@ -36,7 +36,8 @@ func TestHistoryIsForgotten(t *testing.T) {
 	const quota = 8 << 20
 	dir := t.TempDir()
 	var log strings.Builder
-	cfg := Config{Dir: dir, quota: quota, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	cfg := Config{Dir: dir, quota: quota,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	s, _ := open(t, cfg)
 	st := sample()
 	st.Verdicts = make(map[plan.BackendKey]core.Verdict)
@@ -46,7 +47,8 @@ func TestHistoryIsForgotten(t *testing.T) {
 		for pool := range 2 { // documents of as many bytes as 100 backends give, and quicker to encode
 			key := plan.BackendKey{Pool: fmt.Sprintf("pool%d", pool), Backend: fmt.Sprintf("backend%d", i%10)}
 			st.Verdicts[key] = core.Verdict{
-				Health: plan.Down, Reason: fmt.Sprintf("change %d %s", i, strings.Repeat("x", 1500)), Since: when, DetectedAt: when,
+				Health: plan.Down, Reason: fmt.Sprintf("change %d %s", i, strings.Repeat("x", 1500)), Since: when,
+				DetectedAt: when,
 			}
 		}
 		if err := s.Save(t.Context(), st); err != nil {
@@ -82,7 +84,8 @@ func TestFullDatabase(t *testing.T) {
 		t.Helper()
 		var err error
 		for range 100 {
-			if _, err = s.client.Put(t.Context(), partKey(docPart{docText, 0, 1, 1}), strings.Repeat("x", 1<<20)); err != nil {
+			if _, err = s.client.Put(t.Context(), partKey(docPart{docText, 0, 1, 1}),
+				strings.Repeat("x", 1<<20)); err != nil {
 				break
 			}
 		}

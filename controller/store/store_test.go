@@ -36,14 +36,16 @@ func sample() core.Stored {
 			{ID: 7, Name: "web1", MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3, Weight: 100},
 			{ID: 300, Name: "web2", Weight: 1, Removed: true},
 		},
-		Home:    []rows.BackendID{7, 300, 7, 0},
-		Slots:   []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3}, {Backend: 7, Grace: 300, Back: true}, {}},
+		Home: []rows.BackendID{7, 300, 7, 0},
+		Slots: []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3},
+			{Backend: 7, Grace: 300, Back: true}, {}},
 		Entered: []uint32{0, 1 << 31, 5, 0},
 	}
 	return core.Stored{
 		Intent: core.Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
-		Plan:   plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1, Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
-		Admin:  map[plan.BackendKey]plan.Admin{web2: plan.Drain},
+		Plan: plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1,
+			Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
+		Admin: map[plan.BackendKey]plan.Admin{web2: plan.Drain},
 		Verdicts: map[plan.BackendKey]core.Verdict{web1: {
 			Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when,
 			Author: "rack1", Session: "a1", Heard: when.Add(time.Second), Fell: when.Add(time.Minute),
@@ -68,7 +70,8 @@ func open(t *testing.T, cfg Config) (*Store, core.Stored) {
 func TestSurvivesReopening(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	s, st := open(t, cfg)
-	empty := core.Stored{Admin: map[plan.BackendKey]plan.Admin{}, Verdicts: map[plan.BackendKey]core.Verdict{}, VIPAge: map[rows.VIPKey]int64{}}
+	empty := core.Stored{Admin: map[plan.BackendKey]plan.Admin{}, Verdicts: map[plan.BackendKey]core.Verdict{},
+		VIPAge: map[rows.VIPKey]int64{}}
 	if diff := cmp.Diff(empty, st); diff != "" {
 		t.Errorf("new store (-want +got):\n%s", diff)
 	}
@@ -273,7 +276,8 @@ func TestOpenErrors(t *testing.T) {
 		is      error
 	}{
 		{"a layout of the future", put(keyVersion, "9"),
-			`opening the store: store of an unknown version: layout version "9", this program knows "3"; start with an empty data directory and --config`, ErrVersion},
+			`opening the store: store of an unknown version: layout version "9", this program knows "3"; start with ` +
+				`an empty data directory and --config`, ErrVersion},
 		{"a foreign key", put(prefix+"what", ""),
 			"opening the store: store is corrupt: key /sluice/what is not of this program", ErrCorrupt},
 		{"a key of no change", put(prefixDocs+"7/"+docAdmin, ""),
@@ -287,7 +291,8 @@ func TestOpenErrors(t *testing.T) {
 		{"a broken pool", document(docPool+"web", "nonsense"),
 			"opening the store: store is corrupt: pool/web: flate: corrupt input before offset 1", ErrCorrupt},
 		{"a broken head", put(keyHead, "x"),
-			"opening the store: store is corrupt: /sluice/head: invalid character 'x' looking for beginning of value", ErrCorrupt},
+			"opening the store: store is corrupt: /sluice/head: invalid character 'x' looking for beginning of value",
+			ErrCorrupt},
 		{"the database is garbage", func(t *testing.T, dir string) {
 			s, _ := open(t, Config{Dir: dir})
 			s.Close()
@@ -300,7 +305,8 @@ func TestOpenErrors(t *testing.T) {
 			for _, f := range logs {
 				overwrite(t, f)
 			}
-		}, "etcd/member/wal is corrupt or unreadable: it is cut short: it ends at change 0, the database has change ", nil},
+		}, "etcd/member/wal is corrupt or unreadable: it is cut short: it ends at change 0, the database has change ",
+			nil},
 		{"another process has it", func(t *testing.T, dir string) {
 			s, _ := open(t, Config{Dir: dir})
 			t.Cleanup(s.Close)

@@ -67,7 +67,8 @@ func TestExternalOverTLS(t *testing.T) {
 			s.Close()
 		}
 		if (err == nil) != (test.want == "") ||
-			err != nil && (!strings.HasSuffix(err.Error(), c.Endpoints[0]+test.want) || !errors.Is(err, ErrUnavailable)) {
+			err != nil && (!strings.HasSuffix(err.Error(), c.Endpoints[0]+test.want) ||
+				!errors.Is(err, ErrUnavailable)) {
 			t.Errorf("%s: %v, want %s", test.name, err, test.want)
 		}
 	}

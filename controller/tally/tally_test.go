@@ -163,7 +163,8 @@ func TestManyPlaces(t *testing.T) {
 		got[e.Key.port] = true
 	}
 	if len(got) != 1024 || !got[-1] || !got[4999] || got[3000] {
-		t.Errorf("%d places are kept; the one of somebody known: %v, the latest: %v, an old one: %v", len(got), got[-1], got[4999], got[3000])
+		t.Errorf("%d places are kept; the one of somebody known: %v, the latest: %v, an old one: %v", len(got), got[-1],
+			got[4999], got[3000])
 	}
 	for port := range 1024 {
 		tl.Add(key{-2 - port, "x"}, by(7, true, 0))

@@ -1,5 +1,6 @@
 // Package telemetry asks the switches what they have counted, and keeps that in one immutable Snapshot, with what is
-// known of their ports (package ports). Nobody else asks a switch for either; what follows from a Snapshot, and who shows it, is left to those who read it.
+// known of their ports (package ports). Nobody else asks a switch for either; what follows from a Snapshot, and who
+// shows it, is left to those who read it.
 package telemetry
 
 import (
@@ -97,7 +98,8 @@ func (s *Sampler) Run(ctx context.Context) error {
 	}
 }
 
-// Now returns a Snapshot that is not old. Those who ask at the same time share one, and it does not end with any of them.
+// Now returns a Snapshot that is not old. Those who ask at the same time share one, and it does not end with any of
+// them.
 func (s *Sampler) Now(ctx context.Context) (*Snapshot, error) {
 	if latest := s.latest.Load(); time.Since(latest.At) <= fresh {
 		return latest, nil

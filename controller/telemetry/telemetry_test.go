@@ -32,16 +32,24 @@ func TestRates(t *testing.T) {
 		want    map[rows.VIPKey]float64
 	}{
 		{"one count is no rate", 0, both, map[string]packets{"leaf1": {a: 1000}}, nil},
-		{"the difference, a second", 5, both, map[string]packets{"leaf1": {a: 1500}, "leaf2": {a: 70}}, map[rows.VIPKey]float64{a: 100}},
-		{"switches add up; a new row begins at 0", 10, both, map[string]packets{"leaf1": {a: 1500, b: 50}, "leaf2": {a: 120}}, map[rows.VIPKey]float64{a: 10, b: 10}},
-		{"a row began anew", 15, both, map[string]packets{"leaf1": {a: 20, b: 50}, "leaf2": {a: 120}}, map[rows.VIPKey]float64{a: 4, b: 0}},
-		{"a row is gone", 20, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 170}}, map[rows.VIPKey]float64{a: 14}},
-		{"one does not answer: its rate stands", 30, both, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 10}},
+		{"the difference, a second", 5, both, map[string]packets{"leaf1": {a: 1500}, "leaf2": {a: 70}},
+			map[rows.VIPKey]float64{a: 100}},
+		{"switches add up; a new row begins at 0", 10, both,
+			map[string]packets{"leaf1": {a: 1500, b: 50}, "leaf2": {a: 120}}, map[rows.VIPKey]float64{a: 10, b: 10}},
+		{"a row began anew", 15, both, map[string]packets{"leaf1": {a: 20, b: 50}, "leaf2": {a: 120}},
+			map[rows.VIPKey]float64{a: 4, b: 0}},
+		{"a row is gone", 20, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 170}},
+			map[rows.VIPKey]float64{a: 14}},
+		{"one does not answer: its rate stands", 30, both, map[string]packets{"leaf1": {a: 40}},
+			map[rows.VIPKey]float64{a: 10}},
 		{"for a while", 35, both, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 10}},
 		{"and no longer", 36, both, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 0}},
-		{"back, it has a count and no rate", 40, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 99}}, map[rows.VIPKey]float64{a: 0}},
-		{"and a rate again", 50, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 199}}, map[rows.VIPKey]float64{a: 10}},
-		{"one that is let go counts no more", 51, []string{"leaf1"}, map[string]packets{"leaf1": {a: 40}}, map[rows.VIPKey]float64{a: 0}},
+		{"back, it has a count and no rate", 40, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 99}},
+			map[rows.VIPKey]float64{a: 0}},
+		{"and a rate again", 50, both, map[string]packets{"leaf1": {a: 40}, "leaf2": {a: 199}},
+			map[rows.VIPKey]float64{a: 10}},
+		{"one that is let go counts no more", 51, []string{"leaf1"}, map[string]packets{"leaf1": {a: 40}},
+			map[rows.VIPKey]float64{a: 0}},
 		{"nobody is asked", 60, nil, nil, nil},
 	} {
 		at := start.Add(time.Duration(step.at) * time.Second)
@@ -125,7 +133,8 @@ func TestNow(t *testing.T) {
 		sources = map[string]Source{"quick": quick, "silent": silent}
 		began := time.Now()
 		got, err := s.Now(t.Context())
-		if err != nil || got.Switches["quick"].CountersErr != nil || !errors.Is(got.Switches["silent"].CountersErr, context.DeadlineExceeded) {
+		if err != nil || got.Switches["quick"].CountersErr != nil ||
+			!errors.Is(got.Switches["silent"].CountersErr, context.DeadlineExceeded) {
 			t.Errorf("with one that is silent: %+v, %v", got, err)
 		}
 		if took := time.Since(began); took != patience {

@@ -11,7 +11,8 @@ import (
 	"github.com/sluicelb/sluice/internal/gnmi"
 )
 
-// BenchmarkRead is how long it takes to read all of a tree at the limits of a configuration: 4,000 VIPs, 10,000 backends.
+// BenchmarkRead is how long it takes to read all of a tree at the limits of a configuration: 4,000 VIPs, 10,000
+// backends.
 func BenchmarkRead(b *testing.B) {
 	m := new(api.GetStatusResponse)
 	for v := range 4000 {
@@ -27,7 +28,8 @@ func BenchmarkRead(b *testing.B) {
 	s := gnmi.New(gnmi.Config{Schema: Schema, Source: source{m, nil}, Lowest: time.Nanosecond})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Get(context.Background(), &pb.GetRequest{Path: []*pb.Path{{Elem: []*pb.PathElem{{Name: "sluice"}, {Name: "controller"}}}}}); err != nil {
+		request := &pb.GetRequest{Path: []*pb.Path{{Elem: []*pb.PathElem{{Name: "sluice"}, {Name: "controller"}}}}}
+		if _, err := s.Get(context.Background(), request); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -18,8 +18,8 @@ var Schema = gnmi.NewSchema(gnmi.Model{Name: "sluice", Organization: "Sluice", V
 // Events fills in what changes by decisions and by what others say: all that a status has without the counters.
 func Events(m *api.GetStatusResponse, t *gnmi.Tree) { fill(m, t, false) }
 
-// Counted is what one switch has counted of VIPs and backends. They are told by switch, so that one that is lost does not
-// make a sum fall.
+// Counted is what one switch has counted of VIPs and backends. They are told by switch, so that one that is lost does
+// not make a sum fall.
 type Counted struct {
 	VIPs     map[string]*api.PacketCount // by name
 	Backends map[Backend]*api.PacketCount

@@ -102,10 +102,12 @@ func TestEveryLeaf(t *testing.T) {
 	sw.Tallies = map[string]*api.PacketCount{"text": {Packets: 1}}
 	pool := whole(new(api.PoolStatus))
 	pool.Backends = []*api.BackendStatus{whole(new(api.BackendStatus))}
-	m.Switches, m.Vips, m.Pools = []*api.SwitchStatus{sw}, []*api.VIPStatus{whole(new(api.VIPStatus))}, []*api.PoolStatus{pool}
+	m.Switches, m.Vips, m.Pools = []*api.SwitchStatus{sw}, []*api.VIPStatus{whole(new(api.VIPStatus))},
+		[]*api.PoolStatus{pool}
 	var want []string
 	counted := map[string]Counted{"text": {
-		VIPs: map[string]*api.PacketCount{"text": {Packets: 1}}, Backends: map[Backend]*api.PacketCount{{"text", "text"}: {Packets: 1}},
+		VIPs:     map[string]*api.PacketCount{"text": {Packets: 1}},
+		Backends: map[Backend]*api.PacketCount{{"text", "text"}: {Packets: 1}},
 	}}
 	keys := strings.NewReplacer("[pool][name]", "[name=text][pool=text]", "[name]", "[name=text]", "[id]", "[id=1]")
 	for _, l := range Schema.Leaves() {

@@ -24,7 +24,8 @@ func TestSince(t *testing.T) {
 		{"stopped, and asked at once", []step{{sleeps: 10 * time.Second}, {stops: true}}, 11 * time.Second},
 		{"stopped, and asked later", []step{{sleeps: 10 * time.Second}, {5 * time.Second, true}}, 15 * time.Second},
 		{"stopped at once", []step{{stops: true}}, time.Second},
-		{"stopped again and again", []step{{time.Second, true}, {time.Second, true}, {time.Second, true}}, 3 * time.Second},
+		{"stopped again and again", []step{{time.Second, true}, {time.Second, true}, {time.Second, true}},
+			3 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -84,7 +84,8 @@ func TestParseDnsperf(t *testing.T) {
 	}{
 		{"loaded", loaded, asked{sent: 401721, completed: 401286, lost: 435, qps: 133297.104133}, ""},
 		{"no answers", silent, asked{sent: 2, lost: 2}, ""},
-		{"cut", loaded[:strings.Index(loaded, "  Queries per")], asked{sent: 401721, completed: 401286, lost: 435}, `dnsperf does not say "Queries per second"`},
+		{"cut", loaded[:strings.Index(loaded, "  Queries per")], asked{sent: 401721, completed: 401286, lost: 435},
+			`dnsperf does not say "Queries per second"`},
 		{"nothing", "", asked{}, `dnsperf does not say "Queries sent"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,19 +110,28 @@ func message(err error) string {
 func TestParseStat(t *testing.T) {
 	// A gdnsd that has answered for a while, and a program that is called "a) R 1 (b".
 	const (
-		gdnsd = "2401 (gdnsd) S 1 2395 4247 0 -1 4194560 341 0 4 0 49 1196 0 0 10 -10 3 0 1613278 155959296 828 18446744073709551615 94323189092352 94323189319533 140723741181952 0 0 0 0 69636 18946 0 0 0 17 1 0 0 0 0 0 94323189445328 94323189450424 94323515097088 140723741190636 140723741190665 140723741190665 140723741192168 0\n"
-		nasty = "7895 (a) R 1 (b) S 7854 7816 29016 0 -1 4194304 77 0 0 0 0 0 0 0 20 0 1 0 1652778 2990080 415 18446744073709551615 94380601593856 94380601611785 140737263830096 0 0 0 0 0 0 1 0 0 17 0 0 0 0 0 0 94380601625872 94380601627136 94381224857600 140737263835185 140737263835211 140737263835211 140737263837152 0\n"
+		gdnsd = "2401 (gdnsd) S 1 2395 4247 0 -1 4194560 341 0 4 0 49 1196 0 0 10 -10 3 0 1613278 155959296 828 " +
+			"18446744073709551615 94323189092352 94323189319533 140723741181952 0 0 0 0 69636 18946 0 0 0 17 1 0 0 0 " +
+			"0 0 94323189445328 94323189450424 94323515097088 140723741190636 140723741190665 140723741190665 " +
+			"140723741192168 0\n"
+		nasty = "7895 (a) R 1 (b) S 7854 7816 29016 0 -1 4194304 77 0 0 0 0 0 0 0 20 0 1 0 1652778 2990080 415 " +
+			"18446744073709551615 94380601593856 94380601611785 140737263830096 0 0 0 0 0 0 1 0 0 17 0 0 0 0 0 0 " +
+			"94380601625872 94380601627136 94381224857600 140737263835185 140737263835211 140737263835211 " +
+			"140737263837152 0\n"
 	)
 	for _, tt := range []struct {
 		name, line string
 		want       stat
 		err        string
 	}{
-		{"a server", gdnsd, stat{group: 2395, cpu: cpu{user: 490 * time.Millisecond, system: 11960 * time.Millisecond}}, ""},
+		{"a server", gdnsd, stat{group: 2395, cpu: cpu{user: 490 * time.Millisecond, system: 11960 * time.Millisecond}},
+			""},
 		{"parentheses in the name", nasty, stat{group: 7816}, ""},
 		{"cut", gdnsd[:30], stat{}, `no line of /proc/PID/stat: "2401 (gdnsd) S 1 2395 4247 0 -"`},
 		{"no name", "1 2 3", stat{}, `no line of /proc/PID/stat: "1 2 3"`},
-		{"no number", strings.Replace(gdnsd, " 49 1196 ", " x 1196 ", 1), stat{group: 2395, cpu: cpu{system: 11960 * time.Millisecond}}, `field 14 of /proc/PID/stat: strconv.Atoi: parsing "x": invalid syntax`},
+		{"no number", strings.Replace(gdnsd, " 49 1196 ", " x 1196 ", 1),
+			stat{group: 2395, cpu: cpu{system: 11960 * time.Millisecond}},
+			`field 14 of /proc/PID/stat: strconv.Atoi: parsing "x": invalid syntax`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parseStat([]byte(tt.line))
@@ -249,7 +259,8 @@ func TestRules(t *testing.T) {
 			names += len(d.Domains)
 		}
 		if len(c.Rules) != tt.rules || len(c.Answers) != tt.vips || len(c.Keepalives) != tt.vips || names != tt.names {
-			t.Errorf("%+v: %d rules, %d answers, %d keepalives, %d names", tt, len(c.Rules), len(c.Answers), len(c.Keepalives), names)
+			t.Errorf("%+v: %d rules, %d answers, %d keepalives, %d names", tt, len(c.Rules), len(c.Answers),
+				len(c.Keepalives), names)
 		}
 		if k := c.Keepalives[tt.vips-1]; k.Address != netip.AddrPortFrom(address(tt.vips-1), 4711) {
 			t.Errorf("%+v: the last keepalive asks %v", tt, k.Address)
@@ -294,7 +305,8 @@ func TestCheck(t *testing.T) {
 		err  string
 	}{
 		{"right", address, ""},
-		{"another address", func(i int) netip.Addr { return address(i + 1) }, "wrong answer for " + w.queries[0] + ": "},
+		{"another address", func(i int) netip.Addr { return address(i + 1) },
+			"wrong answer for " + w.queries[0] + ": "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			patience := time.Minute
@@ -329,13 +341,19 @@ func TestRight(t *testing.T) {
 	}{
 		{"an address", 2, func(*dns.Msg) {}, ""},
 		{"no such name", -1, denial, ""},
-		{"not authoritative", 2, func(m *dns.Msg) { m.Authoritative = false }, "authoritative false, truncated false, EDNS true"},
+		{"not authoritative", 2, func(m *dns.Msg) { m.Authoritative = false },
+			"authoritative false, truncated false, EDNS true"},
 		{"no EDNS", 2, func(m *dns.Msg) { m.Extra = nil }, "authoritative true, truncated false, EDNS false"},
-		{"another address", 1, func(*dns.Msg) {}, "address 127.53.0.3 with a TTL of 20, want 127.53.0.2 with one of 20"},
-		{"another TTL", 2, func(m *dns.Msg) { m.Answer[0].Header().Ttl = 1 }, "address 127.53.0.3 with a TTL of 1, want 127.53.0.3 with one of 20"},
-		{"nothing for a name", 2, func(m *dns.Msg) { m.Answer = nil }, "NOERROR, 0 answers, want NOERROR and an A record"},
-		{"something for no name", -1, func(*dns.Msg) {}, "NOERROR, 1 answers, 0 authorities, want NXDOMAIN with the SOA"},
-		{"no SOA", -1, func(m *dns.Msg) { denial(m); m.Ns = nil }, "NXDOMAIN, 0 answers, 0 authorities, want NXDOMAIN with the SOA"},
+		{"another address", 1, func(*dns.Msg) {},
+			"address 127.53.0.3 with a TTL of 20, want 127.53.0.2 with one of 20"},
+		{"another TTL", 2, func(m *dns.Msg) { m.Answer[0].Header().Ttl = 1 },
+			"address 127.53.0.3 with a TTL of 1, want 127.53.0.3 with one of 20"},
+		{"nothing for a name", 2, func(m *dns.Msg) { m.Answer = nil },
+			"NOERROR, 0 answers, want NOERROR and an A record"},
+		{"something for no name", -1, func(*dns.Msg) {},
+			"NOERROR, 1 answers, 0 authorities, want NXDOMAIN with the SOA"},
+		{"no SOA", -1, func(m *dns.Msg) { denial(m); m.Ns = nil },
+			"NXDOMAIN, 0 answers, 0 authorities, want NXDOMAIN with the SOA"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := message(right(answer(tt.change), tt.of, address)); got != tt.want {
@@ -362,16 +380,21 @@ func TestProbe(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	gdnsd := &entrant{name: "gdnsd", version: "3.8.1", threads: 1, full: true, samples: []sample{{CPU: 5, QPS: 100_000, P99: 50, Sent: 10}, {CPU: 4}, {CPU: 6}}}
-	ours := &entrant{name: "sluice gslb", threads: 1, full: true, samples: []sample{{CPU: 5.5, User: 1, QPS: 90_000, P50: 20, P99: 60, Sent: 1000}, {CPU: 5.5, Sent: 1000, Lost: 6}}}
-	stock := &entrant{name: "miekg/dns", version: "1.1.73", setup: stockSetup, threads: 1, full: true, samples: []sample{{CPU: 11}}}
+	gdnsd := &entrant{name: "gdnsd", version: "3.8.1", threads: 1, full: true,
+		samples: []sample{{CPU: 5, QPS: 100_000, P99: 50, Sent: 10}, {CPU: 4}, {CPU: 6}}}
+	ours := &entrant{name: "sluice gslb", threads: 1, full: true,
+		samples: []sample{{CPU: 5.5, User: 1, QPS: 90_000, P50: 20, P99: 60, Sent: 1000},
+			{CPU: 5.5, Sent: 1000, Lost: 6}}}
+	stock := &entrant{name: "miekg/dns", version: "1.1.73", setup: stockSetup, threads: 1, full: true,
+		samples: []sample{{CPU: 11}}}
 	nsd := &entrant{name: "NSD", threads: 1, full: true, skipped: "nsd is not installed (Debian package nsd)"}
 	one := &entrant{name: "sluice gslb", setup: oneRule, threads: 1, samples: []sample{{CPU: 5}}}
 	many := &entrant{name: "sluice gslb", setup: manyRules, threads: 1, samples: []sample{{CPU: 7.5}}}
 	gdnsd2 := &entrant{name: "gdnsd", version: "3.8.1", threads: 2, samples: []sample{{CPU: 6}}}
 	ours2 := &entrant{name: "sluice gslb", threads: 2, samples: []sample{{CPU: 6.6}}}
 	knot2 := &entrant{name: "Knot", threads: 3, samples: []sample{{CPU: 7}}}
-	r := newReport(plan{runs: 3, seconds: 5, rate: 20_000}, []*entrant{gdnsd, ours, stock, nsd, one, many, gdnsd2, ours2, knot2})
+	r := newReport(plan{runs: 3, seconds: 5, rate: 20_000}, []*entrant{gdnsd, ours, stock, nsd, one, many, gdnsd2,
+		ours2, knot2})
 	text := new(strings.Builder)
 	if err := r.write(text); err != nil {
 		t.Fatal(err)

@@ -25,8 +25,8 @@ var statistics = map[string]*regexp.Regexp{
 	"Queries per second": regexp.MustCompile(`(?m)^ *Queries per second: +([0-9.]+)`),
 }
 
-// parseDnsperf reads dnsperf's output. Queries that were cut off by the end of the run are sent, and neither completed nor
-// lost.
+// parseDnsperf reads dnsperf's output. Queries that were cut off by the end of the run are sent, and neither completed
+// nor lost.
 func parseDnsperf(out string) (a asked, err error) {
 	number := func(key string) float64 {
 		found := statistics[key].FindStringSubmatch(out)
@@ -42,7 +42,8 @@ func parseDnsperf(out string) (a asked, err error) {
 		}
 		return n
 	}
-	a.sent, a.completed, a.lost = int(number("Queries sent")), int(number("Queries completed")), int(number("Queries lost"))
+	a.sent, a.completed, a.lost = int(number("Queries sent")), int(number("Queries completed")),
+		int(number("Queries lost"))
 	a.qps = number("Queries per second")
 	return a, err
 }

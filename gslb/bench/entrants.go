@@ -79,7 +79,9 @@ func (s sources) entrants(ctx context.Context, only []string) ([]*entrant, error
 		}
 		all = append(all, e)
 	}
-	packaged := func(name, program, pkg string, full bool, threads int, command func(program, dir string, at netip.AddrPort, threads int) (*exec.Cmd, error)) {
+	packaged := func(name, program, pkg string, full bool, threads int,
+		command func(program, dir string, at netip.AddrPort, threads int) (*exec.Cmd, error),
+	) {
 		e := &entrant{name: name, threads: threads, full: full}
 		path, err := lookPath(program)
 		if err != nil {
@@ -106,14 +108,16 @@ func (s sources) entrants(ctx context.Context, only []string) ([]*entrant, error
 	if err != nil {
 		return nil, err
 	}
-	add(&entrant{name: "miekg/dns", version: miekgVersion(), setup: stockSetup, threads: 1, full: true, command: func(_ string, at netip.AddrPort) (*exec.Cmd, error) {
-		cmd := exec.Command(self, stockCommand, at.String(), s.workload.zone)
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-		return cmd, nil
-	}})
+	add(&entrant{name: "miekg/dns", version: miekgVersion(), setup: stockSetup, threads: 1, full: true,
+		command: func(_ string, at netip.AddrPort) (*exec.Cmd, error) {
+			cmd := exec.Command(self, stockCommand, at.String(), s.workload.zone)
+			cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+			return cmd, nil
+		}})
 
 	sluice := filepath.Join(s.dir, "sluice")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", sluice, "github.com/sluicelb/sluice/cmd/sluice").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", sluice,
+		"github.com/sluicelb/sluice/cmd/sluice").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building sluice: %w\n%s", err, out)
 	}
 	gslb := func(setup string, vips, rules, threads int, full bool) {
@@ -195,8 +199,11 @@ func (s sources) findCoreDNS(ctx context.Context, only []string) (string, error)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	if !s.build || len(only) > 0 && !slices.ContainsFunc(only, func(w string) bool { return strings.Contains("CoreDNS", w) }) {
-		return "", fmt.Errorf("coredns is neither on PATH nor built yet (-coredns FILE, or a whole run, which builds %s)", coreDNS)
+	if !s.build || len(only) > 0 &&
+		!slices.ContainsFunc(only, func(w string) bool { return strings.Contains("CoreDNS", w) }) {
+		return "",
+			fmt.Errorf("coredns is neither on PATH nor built yet (-coredns FILE, or a whole run, which builds %s)",
+				coreDNS)
 	}
 	fmt.Fprintf(s.progress, "building %s into %s, this once: some minutes more\n", coreDNS, dir)
 	cmd := exec.CommandContext(ctx, "go", "install", coreDNS)

@@ -30,12 +30,16 @@ func main() {
 	}
 	p := plan{runs: 5, rate: 20_000}
 	flag.IntVar(&p.runs, "runs", 5, "how often each server is measured; medians are printed")
-	flag.Float64Var(&p.seconds, "seconds", 5, "how long each run at saturation takes; those for loss and latency take half of it")
+	flag.Float64Var(&p.seconds, "seconds", 5, "how long each run at saturation takes; those for loss and latency "+
+		"take half of it")
 	flag.IntVar(&p.rate, "rate", 20_000, "queries per second for the latency")
-	flag.BoolVar(&p.pin, "pin", false, "bind the server to a processor for each of its threads, and who asks to the others, where some are left")
+	flag.BoolVar(&p.pin, "pin", false, "bind the server to a processor for each of its threads, and who asks to the "+
+		"others, where some are left")
 	quick := flag.Bool("quick", false, "one run of a second: a look, not a measurement")
-	only := flag.String("only", "", "measure only the servers whose names contain one of these words, separated by commas")
-	coredns := flag.String("coredns", "", "`FILE`: CoreDNS; default: from PATH, else built from the Go proxy and kept in the user's cache")
+	only := flag.String("only", "",
+		"measure only the servers whose names contain one of these words, separated by commas")
+	coredns := flag.String("coredns", "", "`FILE`: CoreDNS; default: from PATH, else built from the Go proxy and "+
+		"kept in the user's cache")
 	asJSON := flag.Bool("json", false, "print JSON in place of tables")
 	flag.Parse()
 	if flag.NArg() > 0 || p.runs < 1 || p.seconds < 0.1 || p.rate < 100 || p.rate > 50_000 {
@@ -99,7 +103,8 @@ func run(ctx context.Context, p plan, only []string, from sources, progress io.W
 		return nil, fmt.Errorf("no server has a name with %s in it", strings.Join(only, " or "))
 	}
 	b := &bench{plan: p, dir: dir, workload: w, dnsperf: dnsperf}
-	fmt.Fprintf(progress, "%d runs of each of %d servers, about %v in all\n", p.runs, ready(entrants), p.estimate(entrants).Round(time.Second))
+	fmt.Fprintf(progress, "%d runs of each of %d servers, about %v in all\n", p.runs, ready(entrants),
+		p.estimate(entrants).Round(time.Second))
 	for n := range p.runs {
 		for _, e := range entrants {
 			if e.skipped != "" {

@@ -156,8 +156,8 @@ func on(set *unix.CPUSet, f func() error) error {
 	return err
 }
 
-// processors parts those that this process may use: the last ones for the threads of the server, the others for who asks. Where
-// none would be left for them, nobody is bound to any, and both are nil.
+// processors parts those that this process may use: the last ones for the threads of the server, the others for who
+// asks. Where none would be left for them, nobody is bound to any, and both are nil.
 func (b *bench) processors(threads int) (clients, servers *unix.CPUSet, err error) {
 	all := new(unix.CPUSet)
 	if err := unix.SchedGetaffinity(0, all); err != nil {

@@ -8,6 +8,7 @@ import (
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "bench: needs Linux: it reads the CPU time of processes from /proc, and timestamps of the kernel")
+	fmt.Fprintln(os.Stderr, "bench: needs Linux: it reads the CPU time of processes from /proc, and timestamps of "+
+		"the kernel")
 	os.Exit(1)
 }

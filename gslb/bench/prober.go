@@ -33,9 +33,11 @@ type latency struct {
 	lost     int
 }
 
-// probe asks for a time, and waits for the last answers until they are late. The calling goroutine's thread should have a
-// processor of its own.
-func (w *workload) probe(ctx context.Context, server netip.AddrPort, rate int, seconds float64, late time.Duration) (l latency, err error) {
+// probe asks for a time, and waits for the last answers until they are late. The calling goroutine's thread should have
+// a processor of its own.
+func (w *workload) probe(ctx context.Context, server netip.AddrPort, rate int, seconds float64,
+	late time.Duration,
+) (l latency, err error) {
 	// A collection would run on the server's processor.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	p := &prober{sent: make([]int64, 1<<16), data: make([]byte, 4096), control: make([]byte, 128)}

@@ -183,8 +183,8 @@ func (p *process) level() error {
 	return nil
 }
 
-// niceness of a thread, the own one's for 0: -20, which goes before all others, to 19 (getpriority(2), whose system call
-// gives 20 less that).
+// niceness of a thread, the own one's for 0: -20, which goes before all others, to 19 (getpriority(2), whose system
+// call gives 20 less that).
 func niceness(tid int) (int, error) {
 	n, err := syscall.Getpriority(syscall.PRIO_PROCESS, tid)
 	return 20 - n, err

@@ -150,10 +150,12 @@ func (r *report) writeJSON(w io.Writer) error {
 
 func (r *report) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %s, %d x %s\n", r.Go, r.Kernel, r.Processors, r.Model)
-	fmt.Fprintf(w, "1,000 names, 9 %% NXDOMAIN, EDNS, UDP on the loopback; medians of %d runs of %g s\n", r.Runs, r.Seconds)
+	fmt.Fprintf(w, "1,000 names, 9 %% NXDOMAIN, EDNS, UDP on the loopback; medians of %d runs of %g s\n", r.Runs,
+		r.Seconds)
 	fmt.Fprintf(w, "p50, p99 at %d queries/s; lost with 400 outstanding at once\n", r.Rate)
 	if r.Pinned {
-		fmt.Fprintf(w, "One processor for the server, the others for dnsperf; with more threads than that leaves, all share all.\n")
+		fmt.Fprintf(w, "One processor for the server, the others for dnsperf; with more threads than that leaves, "+
+			"all share all.\n")
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
@@ -167,7 +169,8 @@ func (r *report) write(w io.Writer) error {
 			ratio = fmt.Sprintf("%.2f", s.Ratio)
 		}
 		if s.full {
-			p50, p99, lost = fmt.Sprintf("%.0f", s.P50), fmt.Sprintf("%.0f", s.P99), fmt.Sprintf("%.0f", float64(s.Lost)/float64(len(s.Samples)))
+			p50, p99, lost = fmt.Sprintf("%.0f", s.P50), fmt.Sprintf("%.0f", s.P99),
+				fmt.Sprintf("%.0f", float64(s.Lost)/float64(len(s.Samples)))
 		}
 		fmt.Fprintf(t, "%.2f\t%.2f\t%s\t%.0f\t%s\t%s\t%s\t %s\n", s.CPU, s.User, ratio, s.QPS, p50, p99, lost, s.title)
 	}

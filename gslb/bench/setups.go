@@ -104,14 +104,15 @@ func (s sources) coreDNS(program, dir string, at netip.AddrPort) (*exec.Cmd, err
 `, dir, at, 1)
 }
 
-// sluice serves the addresses by rules: one for each VIP, or a single one that gives the first VIP for the names of all queries.
-// An address is given only once a keepalive has found it alive.
+// sluice serves the addresses by rules: one for each VIP, or a single one that gives the first VIP for the names of all
+// queries. An address is given only once a keepalive has found it alive.
 func (s sources) sluice(program, dir string, at netip.AddrPort, vips, rules, threads int) (*exec.Cmd, error) {
 	file := filepath.Join(dir, "gslb.yaml")
 	if err := os.WriteFile(file, []byte(s.rules(vips, rules)), 0o644); err != nil {
 		return nil, err
 	}
-	return exec.Command(program, "gslb", "--config", file, "--listen", at.String(), "--socket", filepath.Join(dir, "socket"),
+	return exec.Command(program, "gslb", "--config", file, "--listen", at.String(), "--socket",
+		filepath.Join(dir, "socket"),
 		"--cores", fmt.Sprint(threads), "--log-level", "warn"), nil
 }
 
@@ -133,10 +134,12 @@ func (s sources) rules(vips, rules int) string {
 			fmt.Fprintf(text, "  - {"+format+"}\n", values(i)...)
 		}
 	}
-	section("answers", vips, "name: a%d, kind: vip, ipv4: %v, keepalives: [{kind: tcp, port: %d}]", func(i int) []any { return []any{i, address(i), s.vips} })
+	section("answers", vips, "name: a%d, kind: vip, ipv4: %v, keepalives: [{kind: tcp, port: %d}]",
+		func(i int) []any { return []any{i, address(i), s.vips} })
 	section("groups", rules, "name: g%d, members: [{answer: a%d}]", func(i int) []any { return []any{i, i} })
 	section("domain_lists", rules, "name: d%d, domains: [%s]", func(i int) []any { return []any{i, names(i)} })
-	section("rules", rules, "name: r%d, domains: d%d, ttl: %d, clauses: [{group: g%d}], unknown: down, all_down: no_data", func(i int) []any { return []any{i, i, ttl, i} })
+	section("rules", rules, "name: r%d, domains: d%d, ttl: %d, clauses: [{group: g%d}], unknown: down, all_down: "+
+		"no_data", func(i int) []any { return []any{i, i, ttl, i} })
 	fmt.Fprintf(text, "zones:\n  - name: %s\n    records:\n", origin)
 	for _, r := range apex {
 		fmt.Fprintf(text, "      - {name: %q, type: %s, data: %s}\n", r.name, r.kind, r.data)

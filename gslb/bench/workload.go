@@ -52,7 +52,10 @@ func newWorkload(dir string) (*workload, error) {
 	for i := range missing {
 		w.queries = append(w.queries, fmt.Sprintf("n%04d.%s", i, origin))
 	}
-	rand.New(rand.NewPCG(1, 1)).Shuffle(len(w.queries), func(i, j int) { w.queries[i], w.queries[j] = w.queries[j], w.queries[i] })
+	rand.New(rand.NewPCG(1, 1)).Shuffle(len(w.queries), func(i, j int) {
+		w.queries[i], w.queries[j] = w.queries[j],
+			w.queries[i]
+	})
 	if err := os.WriteFile(w.zone, []byte(zone.String()), 0o644); err != nil {
 		return nil, err
 	}
@@ -69,7 +72,9 @@ var apex = []struct{ name, kind, data string }{
 }
 
 // check asks each name, until all answers are right or patience ends. want is the address of the i-th name.
-func (w *workload) check(ctx context.Context, server netip.AddrPort, want func(i int) netip.Addr, patience time.Duration) error {
+func (w *workload) check(ctx context.Context, server netip.AddrPort, want func(i int) netip.Addr,
+	patience time.Duration,
+) error {
 	for begin := time.Now(); ; {
 		err := w.checkOnce(ctx, server, want)
 		if err == nil || time.Since(begin) > patience {
@@ -115,8 +120,10 @@ func right(m *dns.Msg, i int, want func(i int) netip.Addr) error {
 		return fmt.Errorf("authoritative %t, truncated %t, EDNS %t", m.Authoritative, m.Truncated, m.IsEdns0() != nil)
 	}
 	if i < 0 {
-		if m.Rcode != dns.RcodeNameError || len(m.Answer) != 0 || len(m.Ns) != 1 || m.Ns[0].Header().Rrtype != dns.TypeSOA {
-			return fmt.Errorf("%s, %d answers, %d authorities, want NXDOMAIN with the SOA", dns.RcodeToString[m.Rcode], len(m.Answer), len(m.Ns))
+		if m.Rcode != dns.RcodeNameError || len(m.Answer) != 0 || len(m.Ns) != 1 ||
+			m.Ns[0].Header().Rrtype != dns.TypeSOA {
+			return fmt.Errorf("%s, %d answers, %d authorities, want NXDOMAIN with the SOA", dns.RcodeToString[m.Rcode],
+				len(m.Answer), len(m.Ns))
 		}
 		return nil
 	}

@@ -106,7 +106,8 @@ func (p *parser) controllerVIP(path string, r rawAnswer, a Answer, dataCenters [
 		p.Add(at, "must be the name of a VIP at the data center's controller, is %s", strict.Quote(*r.ControllerVIP))
 	case r.DataCenter == nil && !p.Bad(path+".data_center"):
 		p.Add(at, "must be left out of answers without a data_center, whose controller it is that knows")
-	case a.DataCenter != None && dataCenters[a.DataCenter].Controller == "" && !p.Bad(item("data_centers", a.DataCenter)+".controller"):
+	case a.DataCenter != None && dataCenters[a.DataCenter].Controller == "" &&
+		!p.Bad(item("data_centers", a.DataCenter)+".controller"):
 		p.Add(at, "must be left out while %s has no controller", p.is(item("data_centers", a.DataCenter)))
 	}
 	return *r.ControllerVIP

@@ -67,10 +67,12 @@ func (p *parser) balancedName(list string, i int, name string, u *use) {
 		return
 	}
 	if answer, ok := u.to[name]; ok {
-		p.Add(item(list, i), "must not be the target of a CNAME that %s answers it with, is that of %s", u.cname, p.is(item("answers", answer)))
+		p.Add(item(list, i), "must not be the target of a CNAME that %s answers it with, is that of %s", u.cname,
+			p.is(item("answers", answer)))
 	}
 	if u.cname != "" && name == z.Name {
-		p.Add(item(list, i), "must not be the name of a zone, is that of %s, while %s may answer it with a CNAME, which must be alone at its name", p.is(z.path), u.cname)
+		p.Add(item(list, i), "must not be the name of a zone, is that of %s, while %s may answer it with a CNAME, "+
+			"which must be alone at its name", p.is(z.path), u.cname)
 		return
 	}
 	if z.cuts {
@@ -85,10 +87,12 @@ func (p *parser) balancedName(list string, i int, name string, u *use) {
 	}
 	n := z.nodes[name]
 	if r := n.first(dns.TypeA, dns.TypeAAAA, dns.TypeCNAME); r != nil {
-		p.Add(item(list, i), "must have no %s record in its zone, %s has that of %s: %s balances the name", dns.Type(r.Header().Rrtype), name, p.where(r.at), u.rule)
+		p.Add(item(list, i), "must have no %s record in its zone, %s has that of %s: %s balances the name",
+			dns.Type(r.Header().Rrtype), name, p.where(r.at), u.rule)
 	} else if u.cname != "" && len(n.all()) > 0 {
 		r := n.records[0]
-		p.Add(item(list, i), "must have no records in its zone, %s has the %s of %s: %s may answer with a CNAME, which must be alone at its name", name, dns.Type(r.Header().Rrtype), p.where(r.at), u.cname)
+		p.Add(item(list, i), "must have no records in its zone, %s has the %s of %s: %s may answer with a CNAME, "+
+			"which must be alone at its name", name, dns.Type(r.Header().Rrtype), p.where(r.at), u.cname)
 	}
 }
 
@@ -118,7 +122,8 @@ func (p *parser) loops(c *Config) {
 				case server == own:
 					p.Add(path, "must be other servers, %s is one that this server listens on", own)
 				case all && server.Addr().IsLoopback() && server.Addr().Is4() == own.Addr().Is4():
-					p.Add(path, "must be other servers, %s is one that this server listens on, as it does at %s", server, own)
+					p.Add(path, "must be other servers, %s is one that this server listens on, as it does at %s",
+						server, own)
 				}
 			}
 		}

@@ -28,7 +28,8 @@ func (p *parser) name(x *index, list string, i int, name string) {
 		return
 	}
 	if !nameForm.MatchString(name) {
-		p.Add(path, `must be 1..%d letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`, maxName, strict.Quote(name))
+		p.Add(path, `must be 1..%d letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`, maxName,
+			strict.Quote(name))
 		x.bad = true
 		return
 	}
@@ -87,7 +88,8 @@ func (p *parser) host(path, text string) netip.Addr {
 
 // isHost reports whether one machine somewhere can have the address.
 func isHost(a netip.Addr) bool {
-	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast() && a.Zone() == "" && !a.Is4In6() &&
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast() && a.Zone() == "" &&
+		!a.Is4In6() &&
 		!(a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240))
 }
 
@@ -96,7 +98,8 @@ func (p *parser) endpoint(path, text string, def uint16) netip.AddrPort {
 	at, ok := addrPort(text, def)
 	switch {
 	case !ok:
-		p.Add(path, "must be an IP address, and a port 1..65535 if it is not %d, such as 192.0.2.1:%d or [2001:db8::1]:%d, is %s", def, def, def, strict.Quote(text))
+		p.Add(path, "must be an IP address, and a port 1..65535 if it is not %d, such as 192.0.2.1:%d or "+
+			"[2001:db8::1]:%d, is %s", def, def, def, strict.Quote(text))
 		return netip.AddrPort{}
 	case !isHost(at.Addr()) || at.Port() == 0:
 		p.Add(path, "must be the address of a host and a port 1..65535, is %s", strict.Quote(text))

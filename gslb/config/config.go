@@ -1,7 +1,7 @@
 // Package config is the schema of `sluice gslb`: strict YAML in, valid values out, all faults at once with
-// file, line, path and what is allowed. Nothing past it validates again. It reads the files that the configuration names
-// (zones, keys) and looks nothing else up; what the values mean to a query is the business of packages zone
-// and selection. Package gslb loads it; docs/examples/gslb.yaml shows every key.
+// file, line, path and what is allowed. Nothing past it validates again. It reads the files that the configuration
+// names (zones, keys) and looks nothing else up; what the values mean to a query is the business of packages zone and
+// selection. Package gslb loads it; docs/examples/gslb.yaml shows every key.
 package config
 
 import (
@@ -85,16 +85,17 @@ const (
 
 // Answer is one thing that a rule may say.
 type Answer struct {
-	Name          string
-	Kind          AnswerKind
-	Owner         int
-	DataCenter    int              // None
-	IPv4, IPv6    netip.Addr       // VIP: at least one is valid
-	Target        string           // CNAME: canonical
-	Servers       []netip.AddrPort // NameServer: tried in order
-	Keepalives    []int            // into Config.Keepalives; all must pass; empty: always up, or as the controller says
-	ControllerVIP string           // name of the VIP at the data center's controller that must be live; empty: not watched
-	Suspended     bool             // by configuration
+	Name       string
+	Kind       AnswerKind
+	Owner      int
+	DataCenter int              // None
+	IPv4, IPv6 netip.Addr       // VIP: at least one is valid
+	Target     string           // CNAME: canonical
+	Servers    []netip.AddrPort // NameServer: tried in order
+	Keepalives []int            // into Config.Keepalives; all must pass; empty: always up, or as the controller says
+	// name of the VIP at the data center's controller that must be live; empty: not watched
+	ControllerVIP string
+	Suspended     bool // by configuration
 }
 
 // KeepaliveKind is a way of asking whether an answer is alive.
@@ -139,10 +140,10 @@ type Keepalive struct {
 
 // Timing is when a keepalive probes and when it believes what it saw.
 //
-// Standard (Fast false): a probe each Interval; one that has no answer within Timeout fails, and the answer is offline: at
-// the latest Interval + Timeout after it died. Fast: a probe fails after Acked x (Response + Retry x Retries) + Wait, where
-// Acked is how many packets of its exchange want an acknowledgement (ICMP, TCP-RST, load report 1; TCP-FIN, HEAD-RST 2; HEAD-FIN 3)
-// and Wait is Response for exchanges that close by FIN, else 0.
+// Standard (Fast false): a probe each Interval; one that has no answer within Timeout fails, and the answer is offline:
+// at the latest Interval + Timeout after it died. Fast: a probe fails after Acked x (Response + Retry x Retries) +
+// Wait, where Acked is how many packets of its exchange want an acknowledgement (ICMP, TCP-RST, load report 1; TCP-FIN,
+// HEAD-RST 2; HEAD-FIN 3) and Wait is Response for exchanges that close by FIN, else 0.
 type Timing struct {
 	Fast              bool
 	Interval, Timeout time.Duration // standard: 40 s (40-255 s), 20 s (20-60 s); "custom" preset: from 100 ms
@@ -222,7 +223,8 @@ type Rule struct {
 	Forward []netip.AddrPort // for Policy Forward
 	// ClientSubnet: RFC 7871 subnets count as the client's address in this rule: source list, hashes, sticky.
 	ClientSubnet bool
-	// Prefix4, Prefix6: source hashes and sticky take this many bits of the client's address. Default 32 and 128; 24 and 56 with ClientSubnet.
+	// Prefix4, Prefix6: source hashes and sticky take this many bits of the client's address. Default 32 and 128; 24
+	// and 56 with ClientSubnet.
 	Prefix4, Prefix6 int
 	Sticky           Sticky
 	Suspended        bool
@@ -266,8 +268,8 @@ func (w Warnings) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// Zone is a zone that this server is authoritative for: whole, with its records, or only the names that rules balance in
-// it, its SOA fetched from who owns the rest.
+// Zone is a zone that this server is authoritative for: whole, with its records, or only the names that rules balance
+// in it, its SOA fetched from who owns the rest.
 type Zone struct {
 	Name    string   // canonical
 	Records []dns.RR // canonical owner names, deduplicated, SOA first; one SOA, unless SOAFrom
@@ -278,15 +280,16 @@ type Zone struct {
 
 // Server is the process: sockets, limits, protocol options.
 type Server struct {
-	Listen         []netip.AddrPort // UDP and TCP both; empty: --listen must say where. Port 0: any
-	Control        Control
-	Metrics        string // address for Prometheus: loopback, or https; empty: off
-	State          string // file that keeps what was suspended by hand; empty: not kept
-	NSID           string
-	Version        string     // CH TXT version.bind and version.server; empty: REFUSED
-	ID             string     // CH TXT id.server and hostname.bind; empty: REFUSED
-	UDPSize        uint16     // largest UDP response and what OPT advertises; 512-4096, default 1232
-	CookieSecrets  [][16]byte // RFC 9018, 16 bytes; the first makes cookies, all verify; empty: one of this process's own
+	Listen  []netip.AddrPort // UDP and TCP both; empty: --listen must say where. Port 0: any
+	Control Control
+	Metrics string // address for Prometheus: loopback, or https; empty: off
+	State   string // file that keeps what was suspended by hand; empty: not kept
+	NSID    string
+	Version string // CH TXT version.bind and version.server; empty: REFUSED
+	ID      string // CH TXT id.server and hostname.bind; empty: REFUSED
+	UDPSize uint16 // largest UDP response and what OPT advertises; 512-4096, default 1232
+	// RFC 9018, 16 bytes; the first makes cookies, all verify; empty: one of this process's own
+	CookieSecrets  [][16]byte
 	RateLimit      RateLimit
 	TCP            TCPLimits
 	Mitigation     Mitigation

@@ -31,11 +31,13 @@ func (p *parser) domainListsOf(raw []rawDomainList) []DomainList {
 		} else if n > maxDomains {
 			p.Add(path, "must have at most %d names and expressions, has %d", maxDomains, n)
 		}
-		all[i].Domains = append(p.names(path+".domains", r.Domains), p.expressions(path+".expressions", r.Expressions)...)
+		all[i].Domains = append(p.names(path+".domains", r.Domains),
+			p.expressions(path+".expressions", r.Expressions)...)
 		expressions += len(r.Expressions)
 	}
 	if expressions > maxExpressions {
-		p.Add("domain_lists", "must have at most %d expressions together, have %d: a name that no zone and no list has is held against each", maxExpressions, expressions)
+		p.Add("domain_lists", "must have at most %d expressions together, have %d: a name that no zone and no list "+
+			"has is held against each", maxExpressions, expressions)
 	}
 	return all
 }
@@ -53,7 +55,8 @@ func (p *parser) names(path string, list []string) []Domain {
 			err = errStar
 		}
 		if err != nil {
-			p.Add(item(path, i), "must be a domain name such as www.example.com, or a wildcard such as *.example.com, is %s: %v", strict.Quote(text), err)
+			p.Add(item(path, i), "must be a domain name such as www.example.com, or a wildcard such as "+
+				"*.example.com, is %s: %v", strict.Quote(text), err)
 			continue
 		}
 		if first, ok := seen[name]; ok {
@@ -108,7 +111,8 @@ func compile(text string) (*regexp.Regexp, error) {
 		return nil, err
 	}
 	if len(program.Inst) > maxInstructions {
-		return nil, fmt.Errorf("it compiles to %d instructions, may have %d: make its repetitions smaller", len(program.Inst), maxInstructions)
+		return nil, fmt.Errorf("it compiles to %d instructions, may have %d: make its repetitions smaller",
+			len(program.Inst), maxInstructions)
 	}
 	return regexp.CompilePOSIX(text)
 }

@@ -46,17 +46,20 @@ func TestExampleAnswersAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5300")}, c.Server.Listen, equate); diff != "" {
+	if diff := cmp.Diff([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5300")}, c.Server.Listen,
+		equate); diff != "" {
 		t.Errorf("listens (-want +got):\n%s", diff)
 	}
 	for _, rule := range c.Rules {
-		if !slices.ContainsFunc(c.DomainLists[rule.Domains].Domains, func(d Domain) bool { return d.Name == "www.example.com." }) {
+		if !slices.ContainsFunc(c.DomainLists[rule.Domains].Domains,
+			func(d Domain) bool { return d.Name == "www.example.com." }) {
 			continue
 		}
 		group := c.Groups[rule.Clauses[0].Group]
 		for _, m := range group.Members {
 			answer := c.Answers[m.Answer]
-			if answer.ControllerVIP != "" || slices.ContainsFunc(answer.Keepalives, func(k int) bool { return c.Keepalives[k].Kind != Always }) {
+			if answer.ControllerVIP != "" ||
+				slices.ContainsFunc(answer.Keepalives, func(k int) bool { return c.Keepalives[k].Kind != Always }) {
 				t.Errorf("rule %s: answer %s has to be found alive first", rule.Name, answer.Name)
 			}
 		}
@@ -83,7 +86,8 @@ func TestExampleNamesEveryKey(t *testing.T) {
 // The example shows every word that a key can have.
 func TestExampleShowsEveryWord(t *testing.T) {
 	text := string(whole(t))
-	for _, words := range [][]string{answerKinds, keepaliveKinds, balances, policies, unknownPolicies, stickyBys, noMatches, {"standard", "fast", "custom", "rst", "fin"}} {
+	for _, words := range [][]string{answerKinds, keepaliveKinds, balances, policies, unknownPolicies, stickyBys,
+		noMatches, {"standard", "fast", "custom", "rst", "fin"}} {
 		for _, w := range words {
 			if w != "" && !regexp.MustCompile(`(: |or )`+w+`\b`).MatchString(text) {
 				t.Errorf("gslb.yaml shows no %s", w)
@@ -114,11 +118,15 @@ func TestExampleWithAllKeys(t *testing.T) {
 func TestExampleDefaults(t *testing.T) {
 	text := string(whole(t))
 	for key, want := range map[string]string{
-		"udp_size": "1232", "window": "15s", "slip": "2", "connections": "1000", "per_client": "100", "idle": "10s", "query": "5s", "pipeline": "64",
-		"forward_timeout": "1s", "forward_max": "1000", "no_match": "refused", "close": "rst", "retries": "1", "response": "2s", "retry": "2s",
-		"ttl": "20", "balance": "round_robin", "count": "1", "max_wait": "2s", "inactivity": "1h", "weight": "1", "query_type": "A", "community": "public",
+		"udp_size": "1232", "window": "15s", "slip": "2", "connections": "1000", "per_client": "100", "idle": "10s",
+		"query": "5s", "pipeline": "64",
+		"forward_timeout": "1s", "forward_max": "1000", "no_match": "refused", "close": "rst", "retries": "1",
+		"response": "2s", "retry": "2s",
+		"ttl": "20", "balance": "round_robin", "count": "1", "max_wait": "2s", "inactivity": "1h", "weight": "1",
+		"query_type": "A", "community": "public",
 	} {
-		if !regexp.MustCompile(`(?m)^[ -]*#?` + key + `:[^\[\n]*\[` + regexp.QuoteMeta(want) + `\]|` + `(?m)^[ -]*` + key + `: [^\n]*#[^\n]*\[` + regexp.QuoteMeta(want) + `\]`).MatchString(text) {
+		if !regexp.MustCompile(`(?m)^[ -]*#?` + key + `:[^\[\n]*\[` + regexp.QuoteMeta(want) + `\]|` + `(?m)^[ -]*` +
+			key + `: [^\n]*#[^\n]*\[` + regexp.QuoteMeta(want) + `\]`).MatchString(text) {
 			t.Errorf("%s: gslb.yaml does not say [%s]", key, want)
 		}
 	}
@@ -127,7 +135,8 @@ func TestExampleDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, r := c.Server, c.Rules[0]
-	if s.UDPSize != 1232 || s.TCP.Pipeline != 64 || s.ForwardMax != 1000 || r.TTL != 20 || r.Clauses[1].Balance != RoundRobin || r.MaxWait != defaultMaxWait {
+	if s.UDPSize != 1232 || s.TCP.Pipeline != 64 || s.ForwardMax != 1000 || r.TTL != 20 ||
+		r.Clauses[1].Balance != RoundRobin || r.MaxWait != defaultMaxWait {
 		t.Errorf("other defaults than those: %+v, %+v", s, r)
 	}
 }

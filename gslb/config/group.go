@@ -42,20 +42,23 @@ func (p *parser) groupsOf(raw []rawGroup, c *Config) []Group {
 				continue
 			}
 			if before, ok := seen[member.Answer]; ok {
-				p.Add(at+".answer", "must be unique in its group, %s is that of %s too", *m.Answer, p.is(item(path+".members", before)))
+				p.Add(at+".answer", "must be unique in its group, %s is that of %s too", *m.Answer,
+					p.is(item(path+".members", before)))
 				continue
 			}
 			seen[member.Answer] = j
 			answer := c.Answers[member.Answer]
 			if m.LoadThreshold != nil && !p.reportsLoad(answer) {
-				p.Add(at+".load_threshold", "must be left out while nobody reports the load of answer %s: it has neither a load_report keepalive nor a controller_vip", answer.Name)
+				p.Add(at+".load_threshold", "must be left out while nobody reports the load of answer %s: it has "+
+					"neither a load_report keepalive nor a controller_vip", answer.Name)
 			}
 			switch {
 			case answer.Kind == 0: // has its problem
 			case first == None:
 				first, g.Kind = j, answer.Kind
 			case answer.Kind != g.Kind:
-				p.Add(at+".answer", "must be of kind %s as %s, is of kind %s: a group has answers of one kind", g.Kind, p.is(item(path+".members", first)), answer.Kind)
+				p.Add(at+".answer", "must be of kind %s as %s, is of kind %s: a group has answers of one kind", g.Kind,
+					p.is(item(path+".members", first)), answer.Kind)
 				continue
 			}
 			g.Members = append(g.Members, member)
@@ -71,11 +74,15 @@ func (p *parser) balanceable(path string, b Balance, g Group, c *Config) {
 	switch {
 	case b != LeastLoaded || p.Bad(path):
 	case g.Kind == NameServer:
-		p.Add(path, "must be %s for a group of name_server answers, is least_loaded", either(slices.DeleteFunc(slices.Clone(balances[1:]), func(w string) bool { return w == LeastLoaded.String() })))
+		p.Add(path, "must be %s for a group of name_server answers, is least_loaded",
+			either(slices.DeleteFunc(slices.Clone(balances[1:]), func(w string) bool {
+				return w == LeastLoaded.String()
+			})))
 	default:
 		for _, m := range g.Members {
 			if a := c.Answers[m.Answer]; !p.reportsLoad(a) {
-				p.Add(path, "must not be least_loaded while nobody reports the load of answer %s of group %s: it has neither a load_report keepalive nor a controller_vip", a.Name, g.Name)
+				p.Add(path, "must not be least_loaded while nobody reports the load of answer %s of group %s: it has "+
+					"neither a load_report keepalive nor a controller_vip", a.Name, g.Name)
 				return
 			}
 		}

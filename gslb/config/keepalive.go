@@ -148,7 +148,8 @@ func (p *parser) keepalivesOf(path string, raw []rawInline, own own) []int {
 	}
 	for i, k := range all {
 		if p.keepalives[k].Kind == Always && len(all) > 1 {
-			p.Add(path, "must not have kind none beside others, as number %d has it: all must pass, and none always does", i+1)
+			p.Add(path,
+				"must not have kind none beside others, as number %d has it: all must pass, and none always does", i+1)
 			break
 		}
 	}
@@ -211,7 +212,8 @@ func (p *parser) addressed(path string, r rawProbe, own own, k Keepalive) []Keep
 	switch {
 	case p.Bad(path + ".address"):
 	case k.Kind == LoadReport:
-		p.Add(path+".address", "is missing: must be the address of who reports the load, such as the data center's controller")
+		p.Add(path+".address", "is missing: must be the address of who reports the load, such as the data center's "+
+			"controller")
 	case len(own.at) == 0:
 		p.Add(path+".address", "is missing: %s", own.none)
 	default:
@@ -316,7 +318,8 @@ func (p *parser) query(path string, r rawProbe) (name string, qtype uint16) {
 	if r.QueryType != nil {
 		var ok bool
 		if qtype, ok = recordType(*r.QueryType); !ok || isMeta(qtype) {
-			p.Add(path+".query_type", "must be the type of a record, such as A, NS or SOA, is %s", strict.Quote(*r.QueryType))
+			p.Add(path+".query_type", "must be the type of a record, such as A, NS or SOA, is %s",
+				strict.Quote(*r.QueryType))
 		}
 	}
 	return name, qtype
@@ -382,7 +385,8 @@ func (p *parser) loadReport(path string, r rawProbe, own own, k *Keepalive) {
 	case r.VIP != nil:
 		at, ok := addrPort(*r.VIP, 0)
 		if !ok || !isHost(at.Addr()) {
-			p.Add(path+".vip", "must be the address of a VIP, and its port if not all are meant, such as 192.0.2.1:443, is %s", strict.Quote(*r.VIP))
+			p.Add(path+".vip", "must be the address of a VIP, and its port if not all are meant, such as "+
+				"192.0.2.1:443, is %s", strict.Quote(*r.VIP))
 		}
 		k.VIP = at
 	case p.Bad(path+".tag") || p.Bad(path+".vip"):
@@ -421,7 +425,8 @@ func (p *parser) loadReportKey(path string, r rawProbe) []byte {
 		return nil
 	}
 	if _, err := loadreport.ParseKeys([]byte(text)); err != nil {
-		p.Add(at, "must hold the secret that the controller has, or base64: and its base64: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		p.Add(at, "must hold the secret that the controller has, or base64: and its base64: %s",
+			strings.ReplaceAll(err.Error(), "\n", "; "))
 		return nil
 	}
 	for line := range strings.Lines(text) {

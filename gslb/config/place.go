@@ -79,13 +79,16 @@ func (p *parser) controller(path string, text *string) string {
 			err = errors.New("must be an absolute path")
 		}
 		if err != nil {
-			p.Add(path, "must be unix: and the absolute path of a socket of at most %d bytes, is %s: %v", endpoint.MaxPath, strict.Quote(*text), err)
+			p.Add(path, "must be unix: and the absolute path of a socket of at most %d bytes, is %s: %v",
+				endpoint.MaxPath, strict.Quote(*text), err)
 		}
 	case err != nil || e.Port() == 0 || e.Host() == "":
-		p.Add(path, "must be https://host:port, or unix:/path such as unix:/run/sluice/controller.sock, or host:port of the loopback, is %s", strict.Quote(*text))
+		p.Add(path, "must be https://host:port, or unix:/path such as unix:/run/sluice/controller.sock, or host:port "+
+			"of the loopback, is %s", strict.Quote(*text))
 		return ""
 	case !e.TLS && !e.Local():
-		p.Add(path, "must be https://host:port, a loopback address or a unix socket, is %s: plain text stays on this machine", strict.Quote(*text))
+		p.Add(path, "must be https://host:port, a loopback address or a unix socket, is %s: plain text stays on this "+
+			"machine", strict.Quote(*text))
 		return ""
 	}
 	return *text
@@ -101,7 +104,8 @@ func (p *parser) sourceListsOf(raw []rawSourceList) []SourceList {
 	for i, r := range raw {
 		path := item("source_lists", i)
 		if r.Name == Anywhere {
-			p.Add(path+".name", "must not be %s: that is the list that every client is in, and is always there", Anywhere)
+			p.Add(path+".name", "must not be %s: that is the list that every client is in, and is always there",
+				Anywhere)
 		} else {
 			p.name(&p.sourceNames, "source_lists", i, r.Name)
 		}
@@ -131,7 +135,8 @@ func (p *parser) prefixes(path string, list []string) []netip.Prefix {
 		}
 		switch first, twice := seen[prefix.Masked()]; {
 		case err != nil:
-			p.Add(at, "must be an address or a prefix, such as 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, is %s", strict.Quote(text))
+			p.Add(at, "must be an address or a prefix, such as 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, is %s",
+				strict.Quote(text))
 		case prefix.Addr().Is4In6():
 			p.Add(at, "must be written as IPv4, is %s", strict.Quote(text))
 		case prefix != prefix.Masked():

@@ -54,11 +54,14 @@ func (p *parser) record(z *zone, path string, r rawRecord) bool {
 	}
 	rr, err := parseRecord(owner, ttl, *r.Type, *r.Data, z.Name)
 	if err != nil {
-		p.Add(path+".data", "must be the data of one %s record as in a zone file, is %s: %v", *r.Type, strict.Quote(*r.Data), err)
+		p.Add(path+".data", "must be the data of one %s record as in a zone file, is %s: %v", *r.Type,
+			strict.Quote(*r.Data), err)
 		return false
 	}
-	if doubled := z.Name + z.Name; z.Name != "." && strings.Contains(strings.TrimPrefix(rr.String(), rr.Header().String()), doubled) {
-		p.Add(path+".data", "must end absolute names in a dot, is %s: names without it are relative to the zone, which makes ...%s of it", strict.Quote(*r.Data), doubled)
+	if doubled := z.Name + z.Name; z.Name != "." &&
+		strings.Contains(strings.TrimPrefix(rr.String(), rr.Header().String()), doubled) {
+		p.Add(path+".data", "must end absolute names in a dot, is %s: names without it are relative to the zone, "+
+			"which makes ...%s of it", strict.Quote(*r.Data), doubled)
 		return false
 	}
 	return p.add(z, rr, place{path: path})
@@ -84,7 +87,8 @@ func (p *parser) owner(z *zone, path, text string) (string, bool) {
 		err = fmt.Errorf("without a last dot it is relative to the zone, which makes %s of it", name)
 	}
 	if err != nil {
-		p.Add(path, "must be @, a name relative to the zone, or an absolute one with a last dot, is %s: %v", strict.Quote(text), err)
+		p.Add(path, "must be @, a name relative to the zone, or an absolute one with a last dot, is %s: %v",
+			strict.Quote(text), err)
 		return "", false
 	}
 	return name, true
@@ -152,7 +156,8 @@ func parserProblem(err error) string {
 		return err.Error()
 	}
 	if data, ok := strings.CutPrefix(m[1], "bad RFC3597 Rdata: "); ok {
-		return fmt.Sprintf(`data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 section 5), is %s`, data)
+		return fmt.Sprintf(`data of this type must be as \# 2 c000, a number of bytes and the bytes (RFC 3597 `+
+			`section 5), is %s`, data)
 	}
 	return m[1]
 }
@@ -232,7 +237,8 @@ func (p *parser) pack(rr dns.RR) (string, error) {
 	if err != nil {
 		return "", errors.New(strings.TrimPrefix(err.Error(), "dns: "))
 	}
-	if _, unknown := rr.(*dns.RFC3597); back.Header().Rdlength == 0 && !unknown && h.Rrtype != dns.TypeAPL && h.Rrtype != dns.TypeNULL {
+	if _, unknown := rr.(*dns.RFC3597); back.Header().Rdlength == 0 && !unknown && h.Rrtype != dns.TypeAPL &&
+		h.Rrtype != dns.TypeNULL {
 		return "", errors.New("it has none")
 	}
 	return string(p.wire[:n]), nil

@@ -63,7 +63,8 @@ func (p *parser) rulesOf(raw []rawRule, c *Config) []Rule {
 		rule.Prefix4 = p.Number(path+".prefix4", r.Prefix4, prefix4, 1, 32)
 		rule.Prefix6 = p.Number(path+".prefix6", r.Prefix6, prefix6, 1, 128)
 		if r.Sticky != nil {
-			rule.Sticky = Sticky{r.Sticky.By, p.Duration(path+".sticky.inactivity", r.Sticky.Inactivity, defaultInactivity, minInactivity, maxInactivity)}
+			rule.Sticky = Sticky{r.Sticky.By, p.Duration(path+".sticky.inactivity", r.Sticky.Inactivity,
+				defaultInactivity, minInactivity, maxInactivity)}
 		}
 		all[i] = rule
 	}
@@ -78,7 +79,8 @@ func (p *parser) clauses(rule string, r rawRule, c *Config) []Clause {
 		last = *r.AllDown
 	}
 	if last == NextClause {
-		p.Add(rule+".all_down", "must be %s, is next_clause: after the last clause there is none", either(policies[AllAnswers:]))
+		p.Add(rule+".all_down", "must be %s, is next_clause: after the last clause there is none",
+			either(policies[AllAnswers:]))
 	}
 	all := make([]Clause, len(r.Clauses))
 	for i, rc := range r.Clauses {
@@ -96,7 +98,8 @@ func (p *parser) clauses(rule string, r rawRule, c *Config) []Clause {
 			g := c.Groups[clause.Group]
 			p.balanceable(path+".balance", clause.Balance, g, c)
 			if (g.Kind == CNAME || g.Kind == NameServer) && clause.Count > 1 {
-				p.Add(path+".count", "must be 1, or be left out, for a group of %s answers, is %d: a response has one of them", g.Kind, clause.Count)
+				p.Add(path+".count", "must be 1, or be left out, for a group of %s answers, is %d: a response has "+
+					"one of them", g.Kind, clause.Count)
 			}
 		}
 		isLast := i == len(r.Clauses)-1
@@ -106,10 +109,12 @@ func (p *parser) clauses(rule string, r rawRule, c *Config) []Clause {
 		if rc.AllDown != nil {
 			clause.AllDown = *rc.AllDown
 			if isLast && *rc.AllDown == NextClause {
-				p.Add(path+".all_down", "must be %s, is next_clause: there is no next one", either(policies[AllAnswers:]))
+				p.Add(path+".all_down", "must be %s, is next_clause: there is no next one",
+					either(policies[AllAnswers:]))
 			}
 			if isLast && r.AllDown != nil {
-				p.Add(path+".all_down", "must be left out of the last clause while the rule has one, %s", p.is(rule+".all_down"))
+				p.Add(path+".all_down", "must be left out of the last clause while the rule has one, %s",
+					p.is(rule+".all_down"))
 			}
 		}
 		all[i] = clause

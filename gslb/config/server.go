@@ -87,9 +87,10 @@ func (p *parser) server(r rawServer) Server {
 			Settle:  p.Duration("server.reload.settle", r.Reload.Settle, defaultSettle, minSettle, maxSettle),
 			MaxLoss: p.Number("server.reload.max_loss", r.Reload.MaxLoss, defaultMaxLoss, 0, 100),
 		},
-		NoMatch:        NoMatchRefused,
-		ForwardTimeout: p.Duration("server.forward_timeout", r.ForwardTimeout, time.Second, 50*time.Millisecond, 30*time.Second),
-		ForwardMax:     p.Number("server.forward_max", r.ForwardMax, 1000, 1, 100000),
+		NoMatch: NoMatchRefused,
+		ForwardTimeout: p.Duration("server.forward_timeout", r.ForwardTimeout, time.Second, 50*time.Millisecond,
+			30*time.Second),
+		ForwardMax: p.Number("server.forward_max", r.ForwardMax, 1000, 1, 100000),
 	}
 	if p.Has("server.forward") && !p.Bad("server.forward") {
 		s.Forward = p.endpoints("server.forward", r.Forward)
@@ -99,7 +100,8 @@ func (p *parser) server(r rawServer) Server {
 	}
 	switch {
 	case s.NoMatch == NoMatchNXDomain:
-		p.Add("server.no_match", "must be refused or forward, is nxdomain: what does not exist outside of this server's zones is for others to say")
+		p.Add("server.no_match", "must be refused or forward, is nxdomain: what does not exist outside of this "+
+			"server's zones is for others to say")
 	case s.NoMatch == NoMatchForward && !p.Has("server.forward"):
 		p.Add("server.no_match", "must be refused while there is no server.forward, is forward")
 	}
@@ -119,7 +121,8 @@ func (p *parser) listen(path string, list []string) []netip.AddrPort {
 		}
 		addr, ok := addrPort(text, dnsPort)
 		if !ok || addr.Addr().IsMulticast() || addr.Addr().Is4In6() {
-			p.Add(at, "must be an address of this machine, and a port if it is not 53, such as 192.0.2.53 or [::]:5300, is %s", strict.Quote(text))
+			p.Add(at, "must be an address of this machine, and a port if it is not 53, such as 192.0.2.53 or "+
+				"[::]:5300, is %s", strict.Quote(text))
 			continue
 		}
 		if addr.Port() == 0 || p.unlisted(at, addr, seen) {
@@ -135,7 +138,8 @@ var account = regexp.MustCompile(`^%?[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
 func (p *parser) control(path string, r rawControl) Control {
 	c := Control{Socket: p.filePath(path+".socket", r.Socket)}
 	if len(c.Socket) > endpoint.MaxPath {
-		p.Add(path+".socket", "must be at most %d bytes, is %d: the kernel takes no longer path of a socket", endpoint.MaxPath, len(c.Socket))
+		p.Add(path+".socket", "must be at most %d bytes, is %d: the kernel takes no longer path of a socket",
+			endpoint.MaxPath, len(c.Socket))
 	} else if strings.Contains(c.Socket, "?") {
 		p.Add(path+".socket", "must have no ?, is %s", strict.Quote(c.Socket))
 	}
@@ -159,7 +163,8 @@ func (p *parser) accounts(path string, list []string) []string {
 			continue
 		}
 		if !account.MatchString(who) {
-			p.Add(at, "must be the name of a user, or of a group after %%, such as alice or %%netops, is %s", strict.Quote(who))
+			p.Add(at, "must be the name of a user, or of a group after %%, such as alice or %%netops, is %s",
+				strict.Quote(who))
 		} else if first, ok := seen[who]; ok {
 			p.Add(at, "must be unique, %s is %s too", who, p.is(first))
 		}
@@ -174,7 +179,8 @@ func (p *parser) metrics(path string, text *string) string {
 	}
 	e, err := endpoint.Parse(*text)
 	if err != nil || e.Unix() || !e.TLS && !e.Local() {
-		p.Add(path, "must be a loopback address and a port, such as 127.0.0.1:9682, or https://host:port, is %s: without TLS the metrics "+
+		p.Add(path, "must be a loopback address and a port, such as 127.0.0.1:9682, or https://host:port, is %s: "+
+			"without TLS the metrics "+
 			"are not offered to a network", strict.Quote(*text))
 	}
 	return *text
@@ -215,12 +221,15 @@ func (p *parser) cookieSecrets(r rawServer) [][16]byte {
 	seen := make(map[[16]byte]place)
 	add := func(at place, text string) {
 		var secret [16]byte
-		if n, err := hex.Decode(secret[:], []byte(text[:min(len(text), 32)])); err != nil || n != 16 || len(text) != 32 {
-			p.fault(at, "must be 32 hexadecimal digits, which are 16 bytes, has %d characters", len(text)) // a secret is not shown
+		if n, err := hex.Decode(secret[:], []byte(text[:min(len(text), 32)])); err != nil || n != 16 ||
+			len(text) != 32 {
+			// a secret is not shown
+			p.fault(at, "must be 32 hexadecimal digits, which are 16 bytes, has %d characters", len(text))
 			return
 		}
 		if slices.Contains(published, strings.ToLower(text)) {
-			p.fault(at, "must be a secret of your own, as `openssl rand -hex 16` makes one: this one was published, and who knows it forges cookies")
+			p.fault(at, "must be a secret of your own, as `openssl rand -hex 16` makes one: this one was published, "+
+				"and who knows it forges cookies")
 			return
 		}
 		if first, ok := seen[secret]; ok {

@@ -11,7 +11,8 @@ import (
 // FuzzSpeller: what needs no other spelling is handed out as it is, and nothing is handed out for ever.
 func FuzzSpeller(f *testing.F) {
 	for _, text := range []string{
-		"x 60 IN A 192.0.2.1\n", "\tTXT ( \"a ( b\" ; c\n d\\;e )\n", "$TTL 60\n$include \"a b\" c\n", "x X25 \"1\n2\" ( \\\" ; \"\n", "a\\ b 1h CLASS1 NAPTR 1 2 a b \"c\" d",
+		"x 60 IN A 192.0.2.1\n", "\tTXT ( \"a ( b\" ; c\n d\\;e )\n", "$TTL 60\n$include \"a b\" c\n",
+		"x X25 \"1\n2\" ( \\\" ; \"\n", "a\\ b 1h CLASS1 NAPTR 1 2 a b \"c\" d",
 		"x WKS 192.0.2.1 6 1 2 65535", "x NSAP 0x47", "x WKS )))\n", "\"", "(", "\\", ";", "x GPOS \"\"", "x NAPTR",
 		"x IN ( NAPTR(1 2 a b c d)) ; (",
 	} {

@@ -43,7 +43,8 @@ func (p *parser) timingOf(path string, r *rawTiming, def Timing) Timing {
 		t.Timeout = p.Duration(path+".timeout", r.Timeout, minTimeout, minTimeout, maxTimeout)
 	case "custom":
 		if r.Interval == nil && !p.Bad(path+".interval") {
-			p.Add(path+".interval", "is missing: the preset custom needs it, %s..%s", strict.Short(minCustom), strict.Short(maxCustom))
+			p.Add(path+".interval", "is missing: the preset custom needs it, %s..%s", strict.Short(minCustom),
+				strict.Short(maxCustom))
 		}
 		t.Interval = p.Duration(path+".interval", r.Interval, minInterval, minCustom, maxCustom)
 		t.Timeout = p.Duration(path+".timeout", r.Timeout, t.Interval, minCustom, maxCustom)

@@ -9,13 +9,18 @@ import (
 
 // The words of the file for each enumeration, by value. Those that are empty cannot be written.
 var (
-	answerKinds     = []string{VIP: "vip", CNAME: "cname", NameServer: "name_server"}
-	keepaliveKinds  = []string{ICMP: "icmp", TCP: "tcp", HTTPHead: "http_head", NameServerQuery: "name_server", SNMP: "snmp", LoadReport: "load_report", Always: "none"}
-	balances        = []string{Ordered: "ordered", RoundRobin: "round_robin", WeightedRoundRobin: "weighted_round_robin", LeastLoaded: "least_loaded", HashSource: "hash_source", HashDomain: "hash_domain", HashBoth: "hash_both"}
-	policies        = []string{NextClause: "next_clause", AllAnswers: "all_answers", NoData: "no_data", Refused: "refused", Forward: "forward"}
+	answerKinds    = []string{VIP: "vip", CNAME: "cname", NameServer: "name_server"}
+	keepaliveKinds = []string{ICMP: "icmp", TCP: "tcp", HTTPHead: "http_head", NameServerQuery: "name_server",
+		SNMP: "snmp", LoadReport: "load_report", Always: "none"}
+	balances = []string{Ordered: "ordered", RoundRobin: "round_robin",
+		WeightedRoundRobin: "weighted_round_robin", LeastLoaded: "least_loaded", HashSource: "hash_source",
+		HashDomain: "hash_domain", HashBoth: "hash_both"}
+	policies = []string{NextClause: "next_clause", AllAnswers: "all_answers", NoData: "no_data",
+		Refused: "refused", Forward: "forward"}
 	unknownPolicies = []string{Wait: "wait", AsUp: "up", AsDown: "down"}
 	stickyBys       = []string{NotSticky: "", StickyDomain: "domain", StickyDomainList: "domain_list"}
-	noMatches       = []string{NoMatchDefault: "", NoMatchRefused: "refused", NoMatchForward: "forward", NoMatchNXDomain: "nxdomain"}
+	noMatches       = []string{NoMatchDefault: "", NoMatchRefused: "refused", NoMatchForward: "forward",
+		NoMatchNXDomain: "nxdomain"}
 )
 
 // String returns the word that the file has for k; so do the other enumerations' methods.

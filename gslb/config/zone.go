@@ -61,7 +61,8 @@ func (p *parser) zonesOf(raw []rawZone, server Server) []Zone {
 	p.atMost("zones", len(raw), maxZones)
 	for i, r := range raw {
 		path := item("zones", i)
-		z := &zone{path: path, soaFrom: p.Has(path + ".soa_from"), nodes: make(map[string]*node), seen: make(map[string]struct{})}
+		z := &zone{path: path, soaFrom: p.Has(path + ".soa_from"), nodes: make(map[string]*node),
+			seen: make(map[string]struct{})}
 		z.ttl = uint32(p.Number(path+".ttl", r.TTL, defaultRecordTTL, 0, maxRecordTTL))
 		p.zones = append(p.zones, z)
 		p.zoneName(z, r)
@@ -79,7 +80,8 @@ func (p *parser) zonesOf(raw []rawZone, server Server) []Zone {
 		z.collect()
 		all[i] = z.Zone
 	}
-	slices.SortStableFunc(all, func(a, b Zone) int { return cmp.Or(len(b.Name)-len(a.Name), cmp.Compare(a.Name, b.Name)) })
+	slices.SortStableFunc(all,
+		func(a, b Zone) int { return cmp.Or(len(b.Name)-len(a.Name), cmp.Compare(a.Name, b.Name)) })
 	return all
 }
 
@@ -149,7 +151,8 @@ func (z *zone) collect() {
 	}
 	slices.SortFunc(z.order, func(a, b *node) int { return cmp.Compare(a.name, b.name) })
 	for _, n := range z.order {
-		slices.SortStableFunc(n.records, func(a, b record) int { return cmp.Compare(a.Header().Rrtype, b.Header().Rrtype) })
+		slices.SortStableFunc(n.records,
+			func(a, b record) int { return cmp.Compare(a.Header().Rrtype, b.Header().Rrtype) })
 		for _, r := range n.records {
 			if r.Header().Rrtype != dns.TypeSOA {
 				z.Records = append(z.Records, r.RR)

@@ -59,7 +59,9 @@ func (p *parser) checkOwner(z *zone, n *node) {
 			p.fault(r.at, "must be at the zone's own name, %s, is a SOA at %s", z.Name, n.name)
 		}
 		if isWildcard(n.name) && (t == dns.TypeNS || t == dns.TypeDNAME) {
-			p.fault(r.at, "must not be at a wildcard, is at %s: what %s means there is not defined (RFC 4592 section 4)", n.name, dns.Type(t))
+			p.fault(r.at,
+				"must not be at a wildcard, is at %s: what %s means there is not defined (RFC 4592 section 4)", n.name,
+				dns.Type(t))
 		}
 	}
 }
@@ -83,7 +85,8 @@ func (p *parser) checkAlone(z *zone, n *node) {
 	}
 	for i := range n.records {
 		if r := &n.records[i]; r.Header().Rrtype != dns.TypeCNAME {
-			p.fault(cname.at, "must be alone at %s, is beside %s, %s: a CNAME stands for all that the name has", n.name, dns.Type(r.Header().Rrtype), p.where(r.at))
+			p.fault(cname.at, "must be alone at %s, is beside %s, %s: a CNAME stands for all that the name has", n.name,
+				dns.Type(r.Header().Rrtype), p.where(r.at))
 			return
 		}
 	}
@@ -116,7 +119,8 @@ func (p *parser) checkRRsets(n *node) {
 		before := sizes[t]
 		sizes[t] += r.size
 		if before <= maxRRset && sizes[t] > maxRRset {
-			p.fault(r.at, "must fit into one message with the other %s records of %s: they have more than %d bytes together", dns.Type(t), n.name, maxRRset)
+			p.fault(r.at, "must fit into one message with the other %s records of %s: they have more than %d bytes "+
+				"together", dns.Type(t), n.name, maxRRset)
 		}
 	}
 	for i := range n.records {
@@ -146,11 +150,13 @@ func (p *parser) occluded(z *zone, n *node) bool {
 		atCut := cut != nil && cut.Header().Name == n.name || inner != nil && inner.Name == n.name
 		switch {
 		case dname != nil:
-			p.warn(r.at, "is never given: %s lies below the DNAME of %s (RFC 6672 section 2.4)", n.name, p.where(dname.at))
+			p.warn(r.at, "is never given: %s lies below the DNAME of %s (RFC 6672 section 2.4)", n.name,
+				p.where(dname.at))
 		case atCut && (t == dns.TypeNS || t == dns.TypeDS), cut != nil && address: // glue
 			continue
 		case cut != nil && atCut:
-			p.warn(r.at, "is never given: all but NS, DS and addresses of %s is for the zone that %s delegates it to, this is %s",
+			p.warn(r.at, "is never given: all but NS, DS and addresses of %s is for the zone that %s delegates it "+
+				"to, this is %s",
 				n.name, p.where(cut.at), dns.Type(t))
 		case cut != nil:
 			p.warn(r.at, "is never given: %s lies below the delegation of %s, and this is no address but %s",
@@ -204,8 +210,10 @@ func (p *parser) checkServers(z *zone, n *node) {
 		}
 		at := n.records[i].at
 		if r := z.nodes[target].first(dns.TypeCNAME); r != nil {
-			p.fault(at, "must name a server by its own name: %s is a CNAME, %s (RFC 2181 section 10.3)", target, p.where(r.at))
-		} else if z.nodes[target].first(dns.TypeA, dns.TypeAAAA) == nil && !z.elsewhere(target, n.name) && !p.isBalanced(target) {
+			p.fault(at, "must name a server by its own name: %s is a CNAME, %s (RFC 2181 section 10.3)", target,
+				p.where(r.at))
+		} else if z.nodes[target].first(dns.TypeA, dns.TypeAAAA) == nil && !z.elsewhere(target, n.name) &&
+			!p.isBalanced(target) {
 			p.fault(at, "must name a server with an address: %s lies in this zone and has none", target)
 		}
 	}

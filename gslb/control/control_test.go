@@ -62,7 +62,8 @@ func TestServe(t *testing.T) {
 	if err != nil || status.ConfigFile != "gslb.yaml" {
 		t.Errorf("the process's own user: status %v, error %v", status, err)
 	}
-	changed, err := c.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra"}, Suspended: true})
+	changed, err := c.SetSuspended(t.Context(), &control.SetSuspendedRequest{Selector: &control.Selector{Answer: "fra"},
+		Suspended: true})
 	if err != nil || len(changed.Changed) != 1 {
 		t.Errorf("the process's own user: suspended %v, error %v", changed, err)
 	}

@@ -15,7 +15,8 @@ import (
 // Over a network a caller may do what the roles of its certificate allow.
 func TestRolesOverTLS(t *testing.T) {
 	lab := rpctest.NewLab(t, "lab")
-	l, err := rpc.Listen("https://127.0.0.1:0", control.Access([]string{"0"}, nil), rpc.Security{Identity: lab.Server(t, "gslb1")}, nil)
+	l, err := rpc.Listen("https://127.0.0.1:0", control.Access([]string{"0"}, nil),
+		rpc.Security{Identity: lab.Server(t, "gslb1")}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,8 @@ func TestRolesOverTLS(t *testing.T) {
 	}
 	defer c.Close()
 	_, err = c.SetSuspended(t.Context(), &control.SetSuspendedRequest{})
-	if got := fmt.Sprint(err); got != `permission_denied: the certificate of "alice" has the role viewer and this needs operator` {
+	if got := fmt.Sprint(err); got != `permission_denied: the certificate of "alice" has the role viewer and this `+
+		`needs operator` {
 		t.Errorf("a viewer suspends: %s", got)
 	}
 }

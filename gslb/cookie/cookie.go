@@ -64,7 +64,8 @@ func Make(dst []byte, secret [16]byte, clientCookie []byte, client netip.Addr, n
 	return binary.LittleEndian.AppendUint64(dst, sum(secret, dst[start:], client))
 }
 
-// check also reports whether a valid cookie is due to be replaced: it is old, from the future, or an earlier secret made it.
+// check also reports whether a valid cookie is due to be replaced: it is old, from the future, or an earlier secret
+// made it.
 func check(secrets [][16]byte, option []byte, client netip.Addr, now uint32) (valid, renew bool) {
 	if len(option) != Size || option[ClientSize] != version {
 		return false, false

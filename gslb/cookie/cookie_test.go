@@ -38,23 +38,27 @@ func TestRFC9018Vectors(t *testing.T) {
 			want: "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
 		},
 		{
-			name: "A.2 the same client learning a renewed server cookie", client: "198.51.100.100", secrets: []string{key},
-			option: "2464c4abcf10c957010000005cf79f111f8130c3eee29480", now: 1559734385, valid: true,
+			name: "A.2 the same client learning a renewed server cookie", client: "198.51.100.100",
+			secrets: []string{key},
+			option:  "2464c4abcf10c957010000005cf79f111f8130c3eee29480", now: 1559734385, valid: true,
 			want: "2464c4abcf10c957010000005cf7a871d4a564a1442aca77",
 		},
 		{
-			name: "A.3 another client learning a renewed server cookie", client: "203.0.113.203", secrets: []string{key},
-			option: "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", now: 1559734700, // almost two hours old
+			name: "A.3 another client learning a renewed server cookie", client: "203.0.113.203",
+			secrets: []string{key},
+			option:  "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", now: 1559734700, // almost two hours old
 			want: "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e",
 		},
 		{
-			name: "A.4 IPv6 query with rolled over secret", client: "2001:db8:220:1:59de:d0f4:8769:82b8", secrets: []string{rolled, earlier},
-			option: "22681ab97d52c298010000005cf7c57926556bd0934c72f8", now: 1559741961, valid: true,
+			name: "A.4 IPv6 query with rolled over secret", client: "2001:db8:220:1:59de:d0f4:8769:82b8",
+			secrets: []string{rolled, earlier},
+			option:  "22681ab97d52c298010000005cf7c57926556bd0934c72f8", now: 1559741961, valid: true,
 			want: "22681ab97d52c298010000005cf7c609a6bb79d16625507a",
 		},
 		{
-			name: "an address mapped into IPv6 is the IPv4 address", client: "::ffff:198.51.100.100", secrets: []string{key},
-			option: "2464c4abcf10c957", now: 1559731985,
+			name: "an address mapped into IPv6 is the IPv4 address", client: "::ffff:198.51.100.100",
+			secrets: []string{key},
+			option:  "2464c4abcf10c957", now: 1559731985,
 			want: "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
 		},
 	} {
@@ -65,7 +69,8 @@ func TestRFC9018Vectors(t *testing.T) {
 			}
 			client := netip.MustParseAddr(row.client)
 			got, valid := Append([]byte("before"), secrets, fromHex(t, row.option), client, row.now)
-			if want := append([]byte("before"), fromHex(t, row.want)...); !bytes.Equal(got, want) || valid != row.valid {
+			if want := append([]byte("before"), fromHex(t, row.want)...); !bytes.Equal(got, want) ||
+				valid != row.valid {
 				t.Errorf("Append = %x, %v\nwant     %x, %v", got, valid, want, row.valid)
 			}
 			if !Check(secrets, got[len("before"):], client, row.now) {
@@ -105,7 +110,8 @@ func TestCheck(t *testing.T) {
 		{"of the other family", [][16]byte{a}, at(now), "2001:db8::1", now, false},
 		{"client cookie changed", [][16]byte{a}, change(0), "192.0.2.1", now, false},
 		{"version changed", [][16]byte{a}, change(8), "192.0.2.1", now, false},
-		{"reserved bytes that another server set (RFC 9018 A.3)", [][16]byte{secret(t, "e5e973e5a6b2a43f48e7dc849e37bfcf")},
+		{"reserved bytes that another server set (RFC 9018 A.3)",
+			[][16]byte{secret(t, "e5e973e5a6b2a43f48e7dc849e37bfcf")},
 			fromHex(t, "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"), "203.0.113.203", 0x5cf78f71, true},
 		{"reserved changed", [][16]byte{a}, change(9), "192.0.2.1", now, false},
 		{"time changed", [][16]byte{a}, change(15), "192.0.2.1", now, false},
@@ -146,7 +152,8 @@ func TestRenewal(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			got, valid := Append(nil, row.secrets, option, client, row.now)
 			if valid != row.valid || bytes.Equal(got, option) != row.kept {
-				t.Errorf("Append = %x, %v; kept %v, want valid %v, kept %v", got, valid, bytes.Equal(got, option), row.valid, row.kept)
+				t.Errorf("Append = %x, %v; kept %v, want valid %v, kept %v", got, valid, bytes.Equal(got, option),
+					row.valid, row.kept)
 			}
 			if !bytes.Equal(got, option) && !bytes.Equal(got, Make(nil, row.secrets[0], option[:8], client, row.now)) {
 				t.Errorf("Append = %x, which the first secret did not make", got)
@@ -156,7 +163,8 @@ func TestRenewal(t *testing.T) {
 }
 
 func TestWellFormed(t *testing.T) {
-	for n, want := range map[int]bool{0: false, 7: false, 8: true, 9: false, 15: false, 16: true, 24: true, 40: true, 41: false} {
+	for n, want := range map[int]bool{0: false, 7: false, 8: true, 9: false, 15: false, 16: true, 24: true, 40: true,
+		41: false} {
 		if got := WellFormed(make([]byte, n)); got != want {
 			t.Errorf("WellFormed of %d bytes = %v, want %v", n, got, want)
 		}

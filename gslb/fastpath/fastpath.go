@@ -1,8 +1,8 @@
-// Package fastpath answers the queries that make up nearly all traffic straight from bytes to bytes, without allocation:
-// questions of class IN for addresses by rules and for static records, negative answers and refusals, with or without EDNS,
-// client subnet and cookie. What it does not understand it leaves to package responder, with which it agrees to the byte:
-// both ask packages zone and selection the same, and only reading and writing differ. Package server's UDP loops call it;
-// sockets, rate limits, forwarding and waiting are theirs.
+// Package fastpath answers the queries that make up nearly all traffic straight from bytes to bytes, without
+// allocation: questions of class IN for addresses by rules and for static records, negative answers and refusals, with
+// or without EDNS, client subnet and cookie. What it does not understand it leaves to package responder, with which it
+// agrees to the byte: both ask packages zone and selection the same, and only reading and writing differ. Package
+// server's UDP loops call it; sockets, rate limits, forwarding and waiting are theirs.
 package fastpath
 
 import (
@@ -43,10 +43,13 @@ type Scratch struct {
 // where the fast one stopped.
 func NewScratch(core *responder.Core) *Scratch { return &Scratch{core: core} }
 
-// Answer is responder.Respond for a query over UDP that came from that address at that Unix time in nanoseconds. The response is
-// the same, its Wire in out, which should have room for the view's UDPSize. It is good until the next call, and as long as out is.
-// ok is false for a query that the full path must answer; nothing has happened then that it could notice.
-func Answer(v *responder.View, s *Scratch, req []byte, from netip.AddrPort, now int64, out []byte) (r *responder.Response, ok bool) {
+// Answer is responder.Respond for a query over UDP that came from that address at that Unix time in nanoseconds. The
+// response is the same, its Wire in out, which should have room for the view's UDPSize. It is good until the next call,
+// and as long as out is. ok is false for a query that the full path must answer; nothing has happened then that it
+// could notice.
+func Answer(v *responder.View, s *Scratch, req []byte, from netip.AddrPort, now int64,
+	out []byte,
+) (r *responder.Response, ok bool) {
 	if !s.question.read(req) || s.nsid && v.Config.Server.NSID != "" {
 		return nil, false
 	}

@@ -75,8 +75,8 @@ const (
 	sizeAAAA = 28
 )
 
-// cname adds a CNAME record for the question's name, and returns where in the message the target's name is. It is compressed
-// against the question's, after which it is the first name.
+// cname adds a CNAME record for the question's name, and returns where in the message the target's name is. It is
+// compressed against the question's, after which it is the first name.
 func (m *message) cname(name []byte, ttl uint32, target []byte) (at int, ok bool) {
 	keep, pointer := compress(target, name)
 	if !m.fits(12 + keep + 2) {
@@ -125,7 +125,8 @@ func (m *message) end(q *question) []byte {
 			m.buf[opt+7] = 0x80 // RFC 3225 section 3
 		}
 		if q.subnet != nil {
-			m.buf = append(m.buf, 0, dns.EDNS0SUBNET, 0, byte(len(q.subnet)), q.subnet[0], q.subnet[1], q.subnet[2], m.scope)
+			m.buf = append(m.buf, 0, dns.EDNS0SUBNET, 0, byte(len(q.subnet)), q.subnet[0], q.subnet[1], q.subnet[2],
+				m.scope)
 			m.buf = append(m.buf, q.subnet[4:]...)
 		}
 		if q.cookie != nil {

@@ -137,8 +137,8 @@ func (s *side) fast(req []byte, from netip.AddrPort) (r responder.Response, ok b
 	return s.slow(req, from), false
 }
 
-// check sends a query several times, so that round robins turn and clients stick, then from all other clients, and holds the fast
-// path to the full one. It returns what the first client had last, and whether the fast path said it.
+// check sends a query several times, so that round robins turn and clients stick, then from all other clients, and
+// holds the fast path to the full one. It returns what the first client had last, and whether the fast path said it.
 func (w *world) check(t *testing.T, req []byte, from netip.AddrPort, view int) (r responder.Response, fast bool) {
 	t.Helper()
 	a, b := w.side(view), w.side(view)
@@ -150,8 +150,11 @@ func (w *world) check(t *testing.T, req []byte, from netip.AddrPort, view int) (
 			r, fast = got, ok
 			r.Wire = bytes.Clone(got.Wire)
 		}
-		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
-			t.Fatalf("query %d, fast path %v (-full +fast):\n%s\nfull %s\nfast %s", i+1, ok, d, unpack(want.Wire), unpack(got.Wire))
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.AddrPort) bool {
+			return a == b
+		})); d != "" {
+			t.Fatalf("query %d, fast path %v (-full +fast):\n%s\nfull %s\nfast %s", i+1, ok, d, unpack(want.Wire),
+				unpack(got.Wire))
 		}
 		if string(req) != sent {
 			t.Fatal("the query was changed")

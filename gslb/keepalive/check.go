@@ -91,7 +91,8 @@ func (m *Manager) check(k config.Keepalive, heard func(load uint8), blind func(b
 	case config.NameServerQuery:
 		return check.DNS{Network: m.network, Address: k.Address, Name: k.QueryName, Type: k.QueryType}
 	case config.SNMP:
-		return check.SNMP{Network: m.network, Address: k.Address, Community: k.Community, OID: k.OID, Min: k.SNMPMin, Max: k.SNMPMax}
+		return check.SNMP{Network: m.network, Address: k.Address, Community: k.Community, OID: k.OID, Min: k.SNMPMin,
+			Max: k.SNMPMax}
 	case config.LoadReport:
 		if m.loads == nil {
 			return check.Impossible{Name: questionOf(k).String(), Err: errors.New("nobody here asks for load reports")}

@@ -32,8 +32,9 @@ const NoLoad = -1
 type Result struct {
 	Health probe.Health // unknown, up or down: what fails is down
 	Load   int          // 0 to 254, or NoLoad
-	// Unseen is true where Health tells nothing of the answer: it is not known and cannot be asked, for want of a right or
-	// of a route, so that no verdict is to come; or a load reporter, which is asked in place of the answer, is silent.
+	// Unseen is true where Health tells nothing of the answer: it is not known and cannot be asked, for want of a right
+	// or of a route, so that no verdict is to come; or a load reporter, which is asked in place of the answer, is
+	// silent.
 	Unseen bool
 	// Blind is since when a load reporter has said that it sees nothing of the answer, Health being what it was before;
 	// zero: it does not say so.
@@ -197,7 +198,8 @@ func (m *Manager) report(q question, s *slot, now probe.Status) {
 	s.result = next
 	name, indices := s.name, s.indices
 	m.mu.Unlock()
-	if next.Health == before.Health && next.Load == before.Load && next.Unseen == before.Unseen && next.Blind.Equal(before.Blind) {
+	if next.Health == before.Health && next.Load == before.Load && next.Unseen == before.Unseen &&
+		next.Blind.Equal(before.Blind) {
 		return
 	}
 	at := now.Last

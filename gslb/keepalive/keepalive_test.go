@@ -63,14 +63,20 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 		at   []string // once, before any probe
 		then []string
 	}{
-		{"the same", []config.Keepalive{one, two}, []string{"up", "down: " + refused}, []string{"up", "down: " + refused}},
-		{"another order", []config.Keepalive{two, one}, []string{"down: " + refused, "up"}, []string{"down: " + refused, "up"}},
-		{"one that is new, first", []config.Keepalive{three, one, two}, []string{"unknown: not asked yet", "up", "down: " + refused}, []string{"up", "up", "down: " + refused}},
+		{"the same", []config.Keepalive{one, two}, []string{"up", "down: " + refused},
+			[]string{"up", "down: " + refused}},
+		{"another order", []config.Keepalive{two, one}, []string{"down: " + refused, "up"},
+			[]string{"down: " + refused, "up"}},
+		{"one that is new, first", []config.Keepalive{three, one, two},
+			[]string{"unknown: not asked yet", "up", "down: " + refused}, []string{"up", "up", "down: " + refused}},
 		{"one that goes", []config.Keepalive{two}, []string{"down: " + refused}, []string{"down: " + refused}},
 		{"none", nil, nil, nil},
-		{"a name", []config.Keepalive{named, two}, []string{"up", "down: " + refused}, []string{"up", "down: " + refused}},
-		{"another timing", []config.Keepalive{one, standardTwo}, []string{"up", "down: " + refused}, []string{"up", "down: " + refused}},
-		{"another way to close", []config.Keepalive{one, twoByFIN}, []string{"up", "unknown: not asked yet"}, []string{"up", "down: " + refused}},
+		{"a name", []config.Keepalive{named, two}, []string{"up", "down: " + refused},
+			[]string{"up", "down: " + refused}},
+		{"another timing", []config.Keepalive{one, standardTwo}, []string{"up", "down: " + refused},
+			[]string{"up", "down: " + refused}},
+		{"another way to close", []config.Keepalive{one, twoByFIN}, []string{"up", "unknown: not asked yet"},
+			[]string{"up", "down: " + refused}},
 		{"always up", []config.Keepalive{never, one}, []string{"up", "up"}, []string{"up", "up"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,7 +101,8 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 				w.settle()
 				w.is(tt.then...)
 				for address, n := range w.asks() {
-					want := slices.ContainsFunc(tt.next, func(k config.Keepalive) bool { return k.Address.String() == address })
+					want := slices.ContainsFunc(tt.next,
+						func(k config.Keepalive) bool { return k.Address.String() == address })
 					if n > asked[address] != want {
 						t.Errorf("%s was asked %d times more", address, n-asked[address])
 					}
@@ -126,7 +133,8 @@ func TestSharedRunsOnce(t *testing.T) {
 		load := keepalives(fast)["load report"]
 		other := load
 		other.Key = []byte("another secret, for the rotation")
-		w.Set([]config.Keepalive{tcp("10.0.0.1:80", fast), tcp("10.0.0.2:80", fast), named, tcp("10.0.0.2:80", standard), load, other})
+		w.Set([]config.Keepalive{tcp("10.0.0.1:80", fast), tcp("10.0.0.2:80", fast), named,
+			tcp("10.0.0.2:80", standard), load, other})
 		w.settle()
 		w.is("up", "up", "up", "up", "up 7", "up 7")
 		var seen []int
@@ -253,20 +261,29 @@ func TestSecondary(t *testing.T) {
 		{"the secondary says that no traffic may come", map[string]behaviour{first: silent, second: overloaded},
 			"down: load of tag web from 10.0.0.12:9681: it must get no traffic", time.Second},
 		{"both are silent", map[string]behaviour{first: silent, second: silent},
-			"down: load of tag web from 10.0.0.11:9681: no answer within 1s; load of tag web from 10.0.0.12:9681: no answer within 1s, the last of 2 tries", 4 * time.Second},
+			"down: load of tag web from 10.0.0.11:9681: no answer within 1s; load of tag web from 10.0.0.12:9681: no " +
+				"answer within 1s, the last of 2 tries", 4 * time.Second},
 		{"both refuse", map[string]behaviour{first: refuses, second: refuses},
-			"down: load of tag web from 10.0.0.11:9681: connection refused; load of tag web from 10.0.0.12:9681: connection refused", 0},
+			"down: load of tag web from 10.0.0.11:9681: connection refused; load of tag web from 10.0.0.12:9681: " +
+				"connection refused", 0},
 		{"the primary sees nothing", map[string]behaviour{first: unseeing}, "up 5", 0},
-		{"the primary sees nothing, the secondary says that no traffic may come", map[string]behaviour{first: unseeing, second: overloaded},
+		{"the primary sees nothing, the secondary says that no traffic may come",
+			map[string]behaviour{first: unseeing, second: overloaded},
 			"down: load of tag web from 10.0.0.12:9681: it must get no traffic", 0},
 		{"the primary sees nothing, the secondary refuses", map[string]behaviour{first: unseeing, second: refuses},
-			"unknown: load of tag web from 10.0.0.11:9681: it sees nothing of it, as it has no switch; load of tag web from 10.0.0.12:9681: connection refused", 0},
+			"unknown: load of tag web from 10.0.0.11:9681: it sees nothing of it, as it has no switch; load of tag " +
+				"web from 10.0.0.12:9681: connection refused", 0},
 		{"the primary refuses, the secondary sees nothing", map[string]behaviour{first: refuses, second: unseeing},
-			"unknown: load of tag web from 10.0.0.12:9681: it sees nothing of it, as it has no switch; load of tag web from 10.0.0.11:9681: connection refused", 0},
-		{"the primary cannot be asked, the secondary refuses", map[string]behaviour{first: cannotBeAsked, second: refuses},
-			"down: load of tag web from 10.0.0.12:9681: connection refused; load of tag web from 10.0.0.11:9681: not asked: too many open files", 0},
-		{"the primary refuses, the secondary cannot be asked", map[string]behaviour{first: refuses, second: cannotBeAsked},
-			"down: load of tag web from 10.0.0.11:9681: connection refused; load of tag web from 10.0.0.12:9681: not asked: too many open files", 0},
+			"unknown: load of tag web from 10.0.0.12:9681: it sees nothing of it, as it has no switch; load of tag " +
+				"web from 10.0.0.11:9681: connection refused", 0},
+		{"the primary cannot be asked, the secondary refuses",
+			map[string]behaviour{first: cannotBeAsked, second: refuses},
+			"down: load of tag web from 10.0.0.12:9681: connection refused; load of tag web from 10.0.0.11:9681: not " +
+				"asked: too many open files", 0},
+		{"the primary refuses, the secondary cannot be asked",
+			map[string]behaviour{first: refuses, second: cannotBeAsked},
+			"down: load of tag web from 10.0.0.11:9681: connection refused; load of tag web from 10.0.0.12:9681: not " +
+				"asked: too many open files", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -285,8 +302,10 @@ func TestSecondary(t *testing.T) {
 // What this host could not ask fails nobody, and is told.
 func TestNotAsked(t *testing.T) {
 	for kind, what := range map[string]string{
-		"ICMP": "ICMP echo 10.0.0.11: pinging", "TCP-RST": "TCP 10.0.0.11:80: connecting", "HEAD-RST": "HTTP HEAD http://10.0.0.11:80/: connecting",
-		"name server": "DNS A www.example.com. at 10.0.0.11:53: querying", "SNMP": "SNMP .1.3.6.1.2.1.1.7.0 at 10.0.0.11:161: asking",
+		"ICMP": "ICMP echo 10.0.0.11: pinging", "TCP-RST": "TCP 10.0.0.11:80: connecting",
+		"HEAD-RST":    "HTTP HEAD http://10.0.0.11:80/: connecting",
+		"name server": "DNS A www.example.com. at 10.0.0.11:53: querying",
+		"SNMP":        "SNMP .1.3.6.1.2.1.1.7.0 at 10.0.0.11:161: asking",
 		"load report": "load of tag web from 10.0.0.11:9681",
 	} {
 		t.Run(kind, func(t *testing.T) {
@@ -323,7 +342,8 @@ func TestReporterThatSeesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &lab{is: unseeing, load: 3}, 0)
 		w.Set([]config.Keepalive{keepalives(fast)["load report"]})
-		const sees, blind = "load of tag web from 10.0.0.11:9681: ", "load of tag web from 10.0.0.11:9681: it sees nothing of it, as it has no switch"
+		const sees, blind = "load of tag web from 10.0.0.11:9681: ",
+			"load of tag web from 10.0.0.11:9681: it sees nothing of it, as it has no switch"
 		next := func(what string, b behaviour, want string, unseen, isBlind bool) {
 			t.Helper()
 			w.be(b)

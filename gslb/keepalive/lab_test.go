@@ -119,7 +119,9 @@ func (l *lab) Ping(ctx context.Context, address netip.Addr) (time.Duration, erro
 }
 
 // Ask is that of an Asker.
-func (l *lab) Ask(ctx context.Context, to netip.AddrPort, key []byte, tag string, vip netip.AddrPort) (loadreport.Report, error) {
+func (l *lab) Ask(ctx context.Context, to netip.AddrPort, key []byte, tag string,
+	vip netip.AddrPort,
+) (loadreport.Report, error) {
 	defer l.end()
 	b := l.begin(to.String())
 	if b == halfSilent {
@@ -206,7 +208,8 @@ func answerDNS(c net.Conn, b behaviour) {
 		return
 	}
 	reply := new(dns.Msg).SetReply(query)
-	reply.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: query.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 1)}}
+	reply.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: query.Question[0].Name, Rrtype: dns.TypeA,
+		Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 1)}}
 	if b == overloaded {
 		reply.Answer, reply.Rcode = nil, dns.RcodeServerFailure
 	}
@@ -255,9 +258,10 @@ type world struct {
 func newWorld(t *testing.T, l *lab, maxProbes int) world {
 	t.Helper()
 	w := world{lab: l, t: t, changes: make(chan change, 100_000)}
-	w.Manager = New(Deps{Network: l, Loads: l, MaxProbes: maxProbes, OnChange: func(index int, up bool, load int, reason string, at time.Time) {
-		w.changes <- change{index, up, load, reason, at, time.Now()}
-	}})
+	w.Manager = New(Deps{Network: l, Loads: l, MaxProbes: maxProbes,
+		OnChange: func(index int, up bool, load int, reason string, at time.Time) {
+			w.changes <- change{index, up, load, reason, at, time.Now()}
+		}})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -301,13 +305,16 @@ var (
 func keepalives(t config.Timing) map[string]config.Keepalive {
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.11"), port) }
 	return map[string]config.Keepalive{
-		"ICMP":        {Kind: config.ICMP, Address: at(0), Timing: t},
-		"TCP-RST":     {Kind: config.TCP, Address: at(80), Timing: t},
-		"TCP-FIN":     {Kind: config.TCP, Address: at(80), FIN: true, Timing: t},
-		"HEAD-RST":    {Kind: config.HTTPHead, Address: at(80), Path: "/", Timing: t},
-		"HEAD-FIN":    {Kind: config.HTTPHead, Address: at(80), Path: "/", FIN: true, Timing: t},
-		"name server": {Kind: config.NameServerQuery, Address: at(53), QueryName: "www.example.com.", QueryType: dns.TypeA, Timing: t},
-		"SNMP":        {Kind: config.SNMP, Address: at(161), OID: ".1.3.6.1.2.1.1.7.0", Community: "public", SNMPMin: 0, SNMPMax: 10, Timing: t},
-		"load report": {Kind: config.LoadReport, Address: at(9681), Tag: "web", Key: []byte("sixteen bytes or more"), Timing: t},
+		"ICMP":     {Kind: config.ICMP, Address: at(0), Timing: t},
+		"TCP-RST":  {Kind: config.TCP, Address: at(80), Timing: t},
+		"TCP-FIN":  {Kind: config.TCP, Address: at(80), FIN: true, Timing: t},
+		"HEAD-RST": {Kind: config.HTTPHead, Address: at(80), Path: "/", Timing: t},
+		"HEAD-FIN": {Kind: config.HTTPHead, Address: at(80), Path: "/", FIN: true, Timing: t},
+		"name server": {Kind: config.NameServerQuery, Address: at(53), QueryName: "www.example.com.",
+			QueryType: dns.TypeA, Timing: t},
+		"SNMP": {Kind: config.SNMP, Address: at(161), OID: ".1.3.6.1.2.1.1.7.0", Community: "public", SNMPMin: 0,
+			SNMPMax: 10, Timing: t},
+		"load report": {Kind: config.LoadReport, Address: at(9681), Tag: "web", Key: []byte("sixteen bytes or more"),
+			Timing: t},
 	}
 }

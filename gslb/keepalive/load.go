@@ -12,14 +12,14 @@ import (
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
-// Asker asks one load reporter for one load, by tag if there is one and else by VIP. Its error is ctx's when the reporter
-// did not answer, and check.ErrNotAsked when the question never left.
+// Asker asks one load reporter for one load, by tag if there is one and else by VIP. Its error is ctx's when the
+// reporter did not answer, and check.ErrNotAsked when the question never left.
 type Asker interface {
 	Ask(ctx context.Context, to netip.AddrPort, key []byte, tag string, vip netip.AddrPort) (loadreport.Report, error)
 }
 
-// loadReport passes when a reporter says that traffic may come. It fails, by a wrong answer, when one says that none may.
-// That a reporter sees nothing of what it was asked for tells nothing of it.
+// loadReport passes when a reporter says that traffic may come. It fails, by a wrong answer, when one says that none
+// may. That a reporter sees nothing of what it was asked for tells nothing of it.
 type loadReport struct {
 	asker Asker
 	config.Keepalive

@@ -34,7 +34,9 @@ func patientTiming() config.Timing {
 // reports asks load reporters by their own client.
 type reports struct{ client loadreport.Client }
 
-func (r *reports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string, vip netip.AddrPort) (loadreport.Report, error) {
+func (r *reports) Ask(ctx context.Context, to netip.AddrPort, secret []byte, tag string,
+	vip netip.AddrPort,
+) (loadreport.Report, error) {
 	key, err := loadreport.NewKey(secret)
 	if err != nil {
 		return loadreport.Report{}, err
@@ -108,7 +110,8 @@ func TestRealServers(t *testing.T) {
 				}
 				ill.Store(true)
 				c := await(t, m, changes)
-				if got := strings.ReplaceAll(c.reason, k.Address.String(), "ADDR"); c.up || c.load != NoLoad || got != tt.want {
+				if got := strings.ReplaceAll(c.reason, k.Address.String(), "ADDR"); c.up || c.load != NoLoad ||
+					got != tt.want {
 					t.Errorf("got %+v, want down: %s", c, tt.want)
 				}
 				ill.Store(false)
@@ -120,7 +123,8 @@ func TestRealServers(t *testing.T) {
 func web(secured, fin bool) func(*testing.T, *atomic.Bool) config.Keepalive {
 	return func(t *testing.T, ill *atomic.Bool) config.Keepalive {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if got, want := fmt.Sprint(r.Method, " ", r.Host, r.RequestURI, " ", r.UserAgent()), "HEAD www.example.com/is%20it?up sluice-gslb"; got != want {
+			if got, want := fmt.Sprint(r.Method, " ", r.Host, r.RequestURI, " ", r.UserAgent()),
+				"HEAD www.example.com/is%20it?up sluice-gslb"; got != want {
 				t.Errorf("asked %s, want %s", got, want)
 			}
 			if ill.Load() {
@@ -135,8 +139,9 @@ func web(secured, fin bool) func(*testing.T, *atomic.Bool) config.Keepalive {
 		}
 		t.Cleanup(s.Close)
 		return config.Keepalive{
-			Kind: config.HTTPHead, Address: netip.MustParseAddrPort(s.Listener.Addr().String()), Timing: patientTiming(),
-			TLS: secured, FIN: fin, Host: "www.example.com", Path: "/is it?up", ExpectStatus: []int{200},
+			Kind: config.HTTPHead, Address: netip.MustParseAddrPort(s.Listener.Addr().String()),
+			Timing: patientTiming(),
+			TLS:    secured, FIN: fin, Host: "www.example.com", Path: "/is it?up", ExpectStatus: []int{200},
 		}
 	}
 }
@@ -155,7 +160,8 @@ func nameServer(t *testing.T, ill *atomic.Bool) config.Keepalive {
 	c, address := listenUDP(t)
 	s := &dns.Server{PacketConn: c, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 		m := new(dns.Msg).SetReply(r)
-		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 1)}}
+		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeA,
+			Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 1)}}
 		if ill.Load() {
 			m.Answer, m.Rcode = nil, dns.RcodeServerFailure
 		}
@@ -171,7 +177,8 @@ func nameServer(t *testing.T, ill *atomic.Bool) config.Keepalive {
 		}
 		<-done
 	})
-	return config.Keepalive{Kind: config.NameServerQuery, Address: address, Timing: patientTiming(), QueryName: "www.example.com.", QueryType: dns.TypeA}
+	return config.Keepalive{Kind: config.NameServerQuery, Address: address, Timing: patientTiming(),
+		QueryName: "www.example.com.", QueryType: dns.TypeA}
 }
 
 func snmpAgent(t *testing.T, ill *atomic.Bool) config.Keepalive {
@@ -207,7 +214,8 @@ func snmpAgent(t *testing.T, ill *atomic.Bool) config.Keepalive {
 			c.WriteTo(out, from)
 		}
 	}()
-	return config.Keepalive{Kind: config.SNMP, Address: address, Timing: patientTiming(), OID: "1.3.6.1.4.1.2021.10.1.5.1", Community: "public", SNMPMin: 0, SNMPMax: 100}
+	return config.Keepalive{Kind: config.SNMP, Address: address, Timing: patientTiming(),
+		OID: "1.3.6.1.4.1.2021.10.1.5.1", Community: "public", SNMPMin: 0, SNMPMax: 100}
 }
 
 func loadReporter(t *testing.T, ill *atomic.Bool) config.Keepalive {
@@ -239,7 +247,8 @@ func loadReporter(t *testing.T, ill *atomic.Bool) config.Keepalive {
 			t.Error(err)
 		}
 	})
-	return config.Keepalive{Kind: config.LoadReport, Address: s.Addr(), Timing: patientTiming(), Tag: "web", Key: secret}
+	return config.Keepalive{Kind: config.LoadReport, Address: s.Addr(), Timing: patientTiming(), Tag: "web",
+		Key: secret}
 }
 
 // Servers that are there or not, for what knows no illness.

@@ -74,7 +74,8 @@ func TestDetectionTimes(t *testing.T) {
 						w.be(dies)
 						down := w.nextIs(false).seen
 						if got := down.Sub(w.seen()[alive]); got != tt.want {
-							t.Errorf("down %v after the start of the first probe without an answer, want %v", got, tt.want)
+							t.Errorf("down %v after the start of the first probe without an answer, want %v", got,
+								tt.want)
 						}
 						if got, most := down.Sub(death), tt.interval+tt.want; got > most {
 							t.Errorf("down %v after the death, want at most %v", got, most)
@@ -103,12 +104,16 @@ func TestDetectionTimes(t *testing.T) {
 // A server that says no is down with the first probe that hears it.
 func TestNoIsBelievedAtOnce(t *testing.T) {
 	want := map[string]map[behaviour]string{
-		"ICMP":        {refuses: "ICMP echo 10.0.0.11: pinging: connection refused"},
-		"TCP-RST":     {refuses: "TCP 10.0.0.11:80: connecting: connection refused"},
-		"HEAD-FIN":    {refuses: "HTTP HEAD http://10.0.0.11:80/: connecting: connection refused", overloaded: "HTTP HEAD http://10.0.0.11:80/: status 503, want 200"},
-		"name server": {refuses: "DNS A www.example.com. at 10.0.0.11:53: querying: connection refused", overloaded: "DNS A www.example.com. at 10.0.0.11:53: answer SERVFAIL, want NOERROR"},
-		"SNMP":        {refuses: "SNMP .1.3.6.1.2.1.1.7.0 at 10.0.0.11:161: asking: connection refused", overloaded: "SNMP .1.3.6.1.2.1.1.7.0 at 10.0.0.11:161: value 50, want 0 to 10"},
-		"load report": {refuses: "load of tag web from 10.0.0.11:9681: connection refused", overloaded: "load of tag web from 10.0.0.11:9681: it must get no traffic"},
+		"ICMP":    {refuses: "ICMP echo 10.0.0.11: pinging: connection refused"},
+		"TCP-RST": {refuses: "TCP 10.0.0.11:80: connecting: connection refused"},
+		"HEAD-FIN": {refuses: "HTTP HEAD http://10.0.0.11:80/: connecting: connection refused",
+			overloaded: "HTTP HEAD http://10.0.0.11:80/: status 503, want 200"},
+		"name server": {refuses: "DNS A www.example.com. at 10.0.0.11:53: querying: connection refused",
+			overloaded: "DNS A www.example.com. at 10.0.0.11:53: answer SERVFAIL, want NOERROR"},
+		"SNMP": {refuses: "SNMP .1.3.6.1.2.1.1.7.0 at 10.0.0.11:161: asking: connection refused",
+			overloaded: "SNMP .1.3.6.1.2.1.1.7.0 at 10.0.0.11:161: value 50, want 0 to 10"},
+		"load report": {refuses: "load of tag web from 10.0.0.11:9681: connection refused",
+			overloaded: "load of tag web from 10.0.0.11:9681: it must get no traffic"},
 	}
 	for _, preset := range []config.Timing{standard, fast} {
 		for kind, failures := range want {

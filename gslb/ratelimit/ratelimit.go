@@ -77,7 +77,8 @@ type limits struct {
 // second is how much of a bucket's time is credit: as many responses as the rate allows in a second may go at once.
 const second = uint64(time.Second / time.Microsecond)
 
-// New returns a table with at least the number of buckets, or DefaultBuckets if that is 0. It limits nothing before Set.
+// New returns a table with at least the number of buckets, or DefaultBuckets if that is 0. It limits nothing before
+// Set.
 func New(buckets int) *Table {
 	if buckets == 0 {
 		buckets = DefaultBuckets
@@ -118,8 +119,9 @@ func (t *Table) Set(c config.RateLimit) {
 // On reports whether anything is limited. Callers that are told no need not form a key.
 func (t *Table) On() bool { return t.limits.Load().responses > 0 }
 
-// Name hashes a name for Allow: in wire format, in any case. That is the name asked for where it exists; for an NXDOMAIN the
-// zone's and for an answer from a wildcard the wildcard's, so that whoever invents names gets no credit for each.
+// Name hashes a name for Allow: in wire format, in any case. That is the name asked for where it exists; for an
+// NXDOMAIN the zone's and for an answer from a wildcard the wildcard's, so that whoever invents names gets no credit
+// for each.
 func (t *Table) Name(wire []byte) uint64 {
 	var lower [256]byte
 	n := copy(lower[:], wire)

@@ -78,23 +78,27 @@ func TestCredit(t *testing.T) {
 			[]step{{0, 40, 10}, {time.Second, 1, 0}, {2 * time.Second, 0, 0}, {time.Second, 9, 9}},
 		},
 		{
-			"a burst is remembered for the window at most", config.RateLimit{Responses: 10, Window: 2 * time.Second}, Answer,
+			"a burst is remembered for the window at most", config.RateLimit{Responses: 10, Window: 2 * time.Second},
+			Answer,
 			[]step{{0, 1_000_000, 10}, {2 * time.Second, 1, 0}, {200 * time.Millisecond, 1, 1}},
 		},
 		{
 			"a flood that goes on gets nothing", config.RateLimit{Responses: 10, Window: 5 * time.Second}, Answer,
-			[]step{{0, 100, 10}, {time.Second, 20, 0}, {time.Second, 20, 0}, {time.Second, 20, 0}, {time.Second, 20, 0}},
+			[]step{{0, 100, 10}, {time.Second, 20, 0}, {time.Second, 20, 0}, {time.Second, 20, 0},
+				{time.Second, 20, 0}},
 		},
 		{
 			"errors have a rate of their own", config.RateLimit{Responses: 100, Errors: 3, Window: time.Second}, Error,
 			[]step{{0, 10, 3}},
 		},
 		{
-			"and so do names that do not exist", config.RateLimit{Responses: 100, Errors: 3, Window: time.Second}, NXDomain,
+			"and so do names that do not exist", config.RateLimit{Responses: 100, Errors: 3, Window: time.Second},
+			NXDomain,
 			[]step{{0, 10, 3}},
 		},
 		{
-			"names without data have that of answers", config.RateLimit{Responses: 100, Errors: 3, Window: time.Second}, NoData,
+			"names without data have that of answers", config.RateLimit{Responses: 100, Errors: 3, Window: time.Second},
+			NoData,
 			[]step{{0, 110, 100}},
 		},
 		{
@@ -110,7 +114,8 @@ func TestCredit(t *testing.T) {
 			[]step{{0, 1_000_001, 1_000_000}},
 		},
 		{
-			"after longer than the clock's 44 bits reach", config.RateLimit{Responses: 5, Window: 15 * time.Second}, Answer,
+			"after longer than the clock's 44 bits reach", config.RateLimit{Responses: 5, Window: 15 * time.Second},
+			Answer,
 			[]step{{0, 50, 5}, {203 * 24 * time.Hour, 6, 5}},
 		},
 	} {
@@ -152,7 +157,8 @@ func TestKeys(t *testing.T) {
 		{"an IPv6 network with an IPv4 one's bytes", "c000:200::", Answer, name, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := tab.Allow(netip.MustParseAddr(row.client), row.category, row.hash, start) != Pass; got != row.shared {
+			if got := tab.Allow(netip.MustParseAddr(row.client), row.category, row.hash,
+				start) != Pass; got != row.shared {
 				t.Errorf("limited = %v, want %v", got, row.shared)
 			}
 		})
@@ -173,7 +179,8 @@ func TestSlip(t *testing.T) {
 			got[tab.Allow(netip.MustParseAddr("192.0.2.1"), Answer, 0, start)]++
 		}
 		if got[Pass] != 1 || got[Slip] < row.least || got[Slip] > row.most || got[Drop] != n-got[Slip] {
-			t.Errorf("slip %d: %d slip and %d are dropped of %d, want %d to %d to slip", row.slip, got[Slip], got[Drop], n, row.least, row.most)
+			t.Errorf("slip %d: %d slip and %d are dropped of %d, want %d to %d to slip", row.slip, got[Slip], got[Drop],
+				n, row.least, row.most)
 		}
 	}
 }
@@ -191,10 +198,13 @@ func TestExempt(t *testing.T) {
 	tab := table(config.RateLimit{Responses: 1, Window: time.Second, Exempt: prefixes})
 	for client, want := range map[string]bool{
 		"192.0.2.127": false, "192.0.2.128": true, "192.0.2.255": true, "192.0.3.0": false,
-		"9.255.255.255": false, "10.0.0.0": true, "10.1.2.3": true, "10.2.0.0": true, "10.255.255.255": true, "11.0.0.0": false,
-		"203.0.113.6": false, "203.0.113.7": true, "203.0.113.8": false, "255.255.255.255": true, "::ffff:10.0.0.1": true,
-		"::": false, "2001:db8:0:ffff::": false, "2001:db8:1::": true, "2001:db8:1:ffff:ffff:ffff:ffff:ffff": true,
-		"2001:db8:2::": false, "0.0.0.0": false,
+		"9.255.255.255": false, "10.0.0.0": true, "10.1.2.3": true, "10.2.0.0": true, "10.255.255.255": true,
+		"11.0.0.0":    false,
+		"203.0.113.6": false, "203.0.113.7": true, "203.0.113.8": false, "255.255.255.255": true,
+		"::ffff:10.0.0.1": true,
+		"::":              false, "2001:db8:0:ffff::": false, "2001:db8:1::": true,
+		"2001:db8:1:ffff:ffff:ffff:ffff:ffff": true,
+		"2001:db8:2::":                        false, "0.0.0.0": false,
 	} {
 		got := passes(tab, client, Answer, 0, 100, start) == 100
 		if got != want {
@@ -292,7 +302,8 @@ func TestConcurrentChargesAddUp(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	tab := table(config.RateLimit{Responses: 1, Window: time.Second, Slip: 2, Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	tab := table(config.RateLimit{Responses: 1, Window: time.Second, Slip: 2,
+		Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	name := []byte("\x03www\x07example\x00")
 	client := netip.MustParseAddr("2001:db8::1")
 	if n := testing.AllocsPerRun(100, func() { tab.Allow(client, Answer, tab.Name(name), start) }); n != 0 {

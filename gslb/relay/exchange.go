@@ -34,8 +34,10 @@ func (r *Relay) exchange(ctx context.Context, c *Config, query *dns.Msg, server 
 	return r.overTCP(ctx, c.Timeout, query, server)
 }
 
-// overUDP asks from a new socket, whose port the kernel picks at random, and which takes datagrams from the server alone.
-func (r *Relay) overUDP(ctx context.Context, timeout time.Duration, query *dns.Msg, server netip.AddrPort) (*dns.Msg, error) {
+// overUDP asks from a new socket, whose port the kernel picks at random, and which takes datagrams from the server
+// alone.
+func (r *Relay) overUDP(ctx context.Context, timeout time.Duration, query *dns.Msg, server netip.AddrPort) (*dns.Msg,
+	error) {
 	conn, done, err := dial(ctx, "udp", timeout, server)
 	if err != nil {
 		return nil, err
@@ -63,7 +65,8 @@ func (r *Relay) overUDP(ctx context.Context, timeout time.Duration, query *dns.M
 	}
 }
 
-func (r *Relay) overTCP(ctx context.Context, timeout time.Duration, query *dns.Msg, server netip.AddrPort) (*dns.Msg, error) {
+func (r *Relay) overTCP(ctx context.Context, timeout time.Duration, query *dns.Msg, server netip.AddrPort) (*dns.Msg,
+	error) {
 	conn, done, err := dial(ctx, "tcp", timeout, server)
 	if err != nil {
 		return nil, fmt.Errorf("over TCP: %w", err)
@@ -97,7 +100,8 @@ func (r *Relay) overTCP(ctx context.Context, timeout time.Duration, query *dns.M
 }
 
 // dial connects to server with a deadline for all that is done there. done closes the connection and must be called.
-func dial(ctx context.Context, network string, timeout time.Duration, server netip.AddrPort) (conn net.Conn, done func(), err error) {
+func dial(ctx context.Context, network string, timeout time.Duration, server netip.AddrPort) (conn net.Conn,
+	done func(), err error) {
 	deadline := time.Now().Add(timeout)
 	d := net.Dialer{Deadline: deadline}
 	conn, err = d.DialContext(ctx, network, server.String())
@@ -146,7 +150,8 @@ func parse(wire []byte, query *dns.Msg) (reply *dns.Msg, ours bool, err error) {
 	for i, section := range [][]dns.RR{reply.Answer, reply.Ns, reply.Extra} {
 		// Unpack takes a message that ends early for a short one.
 		if n := int(binary.BigEndian.Uint16(wire[6+2*i:])); n != len(section) {
-			return nil, true, fmt.Errorf("malformed reply: its header counts %d records in a section of %d", n, len(section))
+			return nil, true, fmt.Errorf("malformed reply: its header counts %d records in a section of %d", n,
+				len(section))
 		}
 	}
 	return reply, true, nil

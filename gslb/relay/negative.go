@@ -23,7 +23,8 @@ import (
 const (
 	// maxLife bounds how long a record is kept, whatever its TTL.
 	maxLife = 24 * time.Hour
-	// firstPause and lastPause are the times between tries that fail, doubled from one to the other, less up to a half at random.
+	// firstPause and lastPause are the times between tries that fail, doubled from one to the other, less up to a half
+	// at random.
 	firstPause = time.Second
 	lastPause  = 30 * time.Second
 	// maxFetches is how many records are asked for at the same time.
@@ -32,8 +33,9 @@ const (
 
 // Negatives keeps the SOA records for negative answers about zones that others own, of which only some names are ours.
 // A record is asked for again when a quarter of its TTL is left, and is gone when nothing is. While there is none,
-// negative answers have none: RFC 2308 section 2.2 knows such answers (NODATA of type 3, NXDOMAIN of type 4), and section
-// 5 keeps resolvers from caching them. SERVFAIL in their place would turn a true answer into a fault of all types of a name.
+// negative answers have none: RFC 2308 section 2.2 knows such answers (NODATA of type 3, NXDOMAIN of type 4), and
+// section 5 keeps resolvers from caching them. SERVFAIL in their place would turn a true answer into a fault of all
+// types of a name.
 type Negatives struct {
 	ask   Asker
 	log   *slog.Logger
@@ -70,7 +72,8 @@ func NewNegatives(ask Asker, log *slog.Logger) *Negatives {
 	return n
 }
 
-// Set says for which zones records are kept: those with SOAFrom. What is known of a zone whose servers are the same stays.
+// Set says for which zones records are kept: those with SOAFrom. What is known of a zone whose servers are the same
+// stays.
 func (n *Negatives) Set(zones []config.Zone) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -93,8 +96,9 @@ func (n *Negatives) Set(zones []config.Zone) {
 	}
 }
 
-// SOA returns the record of a zone (its canonical name) for a negative answer at now. Its TTL is what is left of its own, at
-// most its minimum field (RFC 2308 section 5). It is nil if there is no record that is still good. The caller owns it.
+// SOA returns the record of a zone (its canonical name) for a negative answer at now. Its TTL is what is left of its
+// own, at most its minimum field (RFC 2308 section 5). It is nil if there is no record that is still good. The caller
+// owns it.
 func (n *Negatives) SOA(zone string, now time.Time) *dns.SOA {
 	have, ttl := n.held(zone, now)
 	if have == nil {
@@ -182,7 +186,8 @@ func (n *Negatives) keep(ctx context.Context, entry *negative) {
 			next = max(life*3/4, firstPause)
 		default:
 			if !fails {
-				n.log.Warn("SOA not fetched: negative answers go without it once its TTL has passed", "zone", entry.zone, "error", err)
+				n.log.Warn("SOA not fetched: negative answers go without it once its TTL has passed", "zone",
+					entry.zone, "error", err)
 			}
 			fails = true
 			next = pause/2 + rand.N(pause/2)

@@ -65,17 +65,20 @@ func unreachable(*dns.Msg) (*dns.Msg, error) {
 var soaFrom = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
 
 // keeping runs Negatives for example.com in a bubble until f returns. log is what it logged.
-func keeping(t *testing.T, reply func(*dns.Msg) (*dns.Msg, error), f func(n *Negatives, o *fakeOwner, log *bytes.Buffer)) {
+func keeping(t *testing.T, reply func(*dns.Msg) (*dns.Msg, error),
+	f func(n *Negatives, o *fakeOwner, log *bytes.Buffer),
+) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := &fakeOwner{reply: reply, start: time.Now()}
 		log := new(bytes.Buffer)
-		n := NewNegatives(o, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}})))
+		n := NewNegatives(o, slog.New(slog.NewTextHandler(log,
+			&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}})))
 		n.Set([]config.Zone{{Name: "example.com.", SOAFrom: soaFrom}, {Name: "whole.example."}})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -153,7 +156,8 @@ func TestNegativeTTLIsAtMostTheMinimum(t *testing.T) {
 	})
 }
 
-// An owner that is away: the record serves until its TTL has passed and not a moment longer, and is back with the owner.
+// An owner that is away: the record serves until its TTL has passed and not a moment longer, and is back with the
+// owner.
 func TestNegativeOwnerAway(t *testing.T) {
 	keeping(t, soaReply(t, "100"), func(n *Negatives, o *fakeOwner, log *bytes.Buffer) {
 		o.set(unreachable)
@@ -197,9 +201,11 @@ func TestNegativeUnusableReplies(t *testing.T) {
 		reply      func(*dns.Msg) (*dns.Msg, error)
 	}{
 		{"refused", "the server says REFUSED", with(func(m *dns.Msg) { m.Rcode = dns.RcodeRefused })},
-		{"a resolver", "the server is not authoritative for the zone", with(func(m *dns.Msg) { m.Authoritative = false })},
+		{"a resolver", "the server is not authoritative for the zone",
+			with(func(m *dns.Msg) { m.Authoritative = false })},
 		{"nothing", "the reply has no such record", with(func(m *dns.Msg) { m.Answer = nil })},
-		{"another zone's", "the reply has no such record", with(func(m *dns.Msg) { m.Answer[0].Header().Name = "com." })},
+		{"another zone's", "the reply has no such record",
+			with(func(m *dns.Msg) { m.Answer[0].Header().Name = "com." })},
 		{"another type", "the reply has no such record", with(func(m *dns.Msg) { m.Answer = []dns.RR{record(t, mx)} })},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -207,7 +213,8 @@ func TestNegativeUnusableReplies(t *testing.T) {
 				if got := ttl(n); got != -1 {
 					t.Errorf("TTL = %d, want no record", got)
 				}
-				if want := `error="asking for the SOA of example.com.: ` + row.want + `"`; !strings.Contains(log.String(), want) {
+				if want := `error="asking for the SOA of example.com.: ` + row.want +
+					`"`; !strings.Contains(log.String(), want) {
 					t.Errorf("log = %s, want %s", log, want)
 				}
 			})
@@ -240,7 +247,8 @@ func TestNegativeSet(t *testing.T) {
 		if got := n.SOA("new.example.", time.Now()); got == nil {
 			t.Error("no record of the new zone")
 		}
-		n.Set([]config.Zone{{Name: "example.com.", SOAFrom: append(soaFrom[:1:1], netip.MustParseAddrPort("192.0.2.54:53"))}})
+		n.Set([]config.Zone{{Name: "example.com.",
+			SOAFrom: append(soaFrom[:1:1], netip.MustParseAddrPort("192.0.2.54:53"))}})
 		synctest.Wait()
 		if got := ttl(n); got != 200 {
 			t.Errorf("TTL = %d from other servers, want 200", got)

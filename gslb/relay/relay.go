@@ -1,7 +1,7 @@
 // Package relay asks other name servers on behalf of clients: for rules whose answer is a name server, for names and
-// rules that are forwarded, and for the SOA records of zones of which only some names are ours. A reply is believed when it
-// comes from the address and port that was asked, to a port of its own, with the id and the question. Relay does not
-// cache replies, except for the SOA records of Negatives, and does not resolve: it follows no referral.
+// rules that are forwarded, and for the SOA records of zones of which only some names are ours. A reply is believed
+// when it comes from the address and port that was asked, to a port of its own, with the id and the question. Relay
+// does not cache replies, except for the SOA records of Negatives, and does not resolve: it follows no referral.
 //
 // Package server calls it for each query that package responder says is to be forwarded; package gslb runs Negatives.
 package relay
@@ -114,13 +114,13 @@ type flight struct {
 	err   error
 }
 
-// Forward asks the servers in turn until one has a usable reply. A server that says SERVFAIL, REFUSED or NOTIMP counts as not
-// usable while another is left. request has one question, which is all that is passed on of it, with the bits RD, CD and AD
-// and, if it has an OPT record, an OPT record of our own with its DO bit and client subnet.
+// Forward asks the servers in turn until one has a usable reply. A server that says SERVFAIL, REFUSED or NOTIMP counts
+// as not usable while another is left. request has one question, which is all that is passed on of it, with the bits
+// RD, CD and AD and, if it has an OPT record, an OPT record of our own with its DO bit and client subnet.
 //
-// The reply has request's id, bits RD and CD, and question to the letter, and the answering server's AA bit, code and records. It has an
-// OPT record, with no option but the client subnet, if the server sent one: the caller is to replace it by its
-// own. Equal queries under way at the same time share one reply: its records must not be modified.
+// The reply has request's id, bits RD and CD, and question to the letter, and the answering server's AA bit, code and
+// records. It has an OPT record, with no option but the client subnet, if the server sent one: the caller is to replace
+// it by its own. Equal queries under way at the same time share one reply: its records must not be modified.
 func (r *Relay) Forward(ctx context.Context, request *dns.Msg, servers []netip.AddrPort) (*dns.Msg, error) {
 	c := r.config.Load()
 	if r.underWay.Add(1) > int64(c.Max) {

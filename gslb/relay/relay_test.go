@@ -143,7 +143,8 @@ func TestReplyIsTheOwners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Id != 4711 || !got.Authoritative || got.Rcode != dns.RcodeSuccess || !got.RecursionDesired || got.CheckingDisabled {
+	if got.Id != 4711 || !got.Authoritative || got.Rcode != dns.RcodeSuccess || !got.RecursionDesired ||
+		got.CheckingDisabled {
 		t.Errorf("header = %+v, want id 4711, AA, RD, not CD, NOERROR", got.MsgHdr)
 	}
 	if diff := cmp.Diff(q.Question, got.Question); diff != "" {
@@ -239,8 +240,10 @@ func TestNextServer(t *testing.T) {
 
 // No record stands in a reply twice, whatever the owner says (RFC 2181 section 5).
 func TestNoRecordTwice(t *testing.T) {
-	o := serve(t, answers(t, "example.com. 300 IN A 192.0.2.1", "example.com. 300 IN A 192.0.2.2", "Example.com. 60 IN A 192.0.2.1"))
-	got, err := New(Config{Timeout: long}).Forward(t.Context(), ask("example.com.", dns.TypeA), []netip.AddrPort{o.addr})
+	o := serve(t, answers(t, "example.com. 300 IN A 192.0.2.1", "example.com. 300 IN A 192.0.2.2",
+		"Example.com. 60 IN A 192.0.2.1"))
+	got, err := New(Config{Timeout: long}).Forward(t.Context(), ask("example.com.", dns.TypeA),
+		[]netip.AddrPort{o.addr})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +251,8 @@ func TestNoRecordTwice(t *testing.T) {
 	for _, rr := range got.Answer {
 		have = append(have, rr.String())
 	}
-	if diff := cmp.Diff([]string{"example.com.\t60\tIN\tA\t192.0.2.1", "example.com.\t300\tIN\tA\t192.0.2.2"}, have); diff != "" {
+	if diff := cmp.Diff([]string{"example.com.\t60\tIN\tA\t192.0.2.1", "example.com.\t300\tIN\tA\t192.0.2.2"},
+		have); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -385,14 +389,16 @@ func TestEDNS(t *testing.T) {
 				opt.Option = append(opt.Option, &scoped)
 			}
 		}
-		opt.Option = append(opt.Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0102030405060708"}, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: "6162"})
+		opt.Option = append(opt.Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0102030405060708"},
+			&dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: "6162"})
 		w.WriteMsg(m)
 	})
 	q := ask("example.com.", dns.TypeMX)
 	q.RecursionDesired, q.CheckingDisabled = true, true
 	q.SetEdns0(65535, true)
 	subnet := &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: net.IP{192, 0, 2, 0}}
-	q.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0807060504030201"}, subnet, &dns.EDNS0_PADDING{Padding: make([]byte, 10)}}
+	q.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0807060504030201"}, subnet,
+		&dns.EDNS0_PADDING{Padding: make([]byte, 10)}}
 	before := q.String()
 	r := New(Config{Timeout: long, UDPSize: 1400})
 	got, err := r.Forward(t.Context(), q, []netip.AddrPort{o.addr})
@@ -407,7 +413,8 @@ func TestEDNS(t *testing.T) {
 	if len(opt.Option) != 1 || opt.Option[0].String() != subnet.String() {
 		t.Errorf("asked with options %v, want %v alone", opt.Option, subnet)
 	}
-	if theirs := got.IsEdns0(); theirs == nil || len(theirs.Option) != 1 || theirs.Option[0].String() != "192.0.2.0/24/20" {
+	if theirs := got.IsEdns0(); theirs == nil || len(theirs.Option) != 1 ||
+		theirs.Option[0].String() != "192.0.2.0/24/20" {
 		t.Errorf("reply's OPT = %v, want the subnet with scope 20 alone", theirs)
 	}
 	if q.String() != before {
@@ -443,7 +450,8 @@ func TestRefusedPortIsNotWaitedFor(t *testing.T) {
 	dead := pc.LocalAddr().(*net.UDPAddr).AddrPort()
 	good := serve(t, answers(t, mx))
 	pc.Close()
-	got, err := New(Config{Timeout: time.Hour}).Forward(t.Context(), ask("example.com.", dns.TypeMX), []netip.AddrPort{dead, good.addr})
+	got, err := New(Config{Timeout: time.Hour}).Forward(t.Context(), ask("example.com.", dns.TypeMX),
+		[]netip.AddrPort{dead, good.addr})
 	if err != nil || len(got.Answer) != 1 {
 		t.Errorf("reply = %v, %v, want the MX", got, err)
 	}

@@ -2,12 +2,12 @@ package responder
 
 import "github.com/sluicelb/sluice/gslb/selection"
 
-// Core is what one goroutine that answers queries keeps between them: where its round robins stand. The zero value is ready;
-// it must not be used from two goroutines at a time.
+// Core is what one goroutine that answers queries keeps between them: where its round robins stand. The zero value is
+// ready; it must not be used from two goroutines at a time.
 type Core struct {
 	cursors []uint32
-	// hints are the positions for address hints, which are asked for together with addresses: out of a shared round robin
-	// of two answers, hints would always get the one and addresses the other.
+	// hints are the positions for address hints, which are asked for together with addresses: out of a shared round
+	// robin of two answers, hints would always get the one and addresses the other.
 	hints []uint32
 }
 

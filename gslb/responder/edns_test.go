@@ -19,11 +19,13 @@ func version(v uint8) func(*dns.Msg) { return func(m *dns.Msg) { m.IsEdns0().Set
 
 func TestRFC6891NoOPTUnlessAsked(t *testing.T) {
 	r := newRig(t)
-	for _, name := range []string{"a.example.com.", "nowhere.example.com.", "foreign.test.", "www.example.com.", "sub.example.com."} {
+	for _, name := range []string{"a.example.com.", "nowhere.example.com.", "foreign.test.", "www.example.com.",
+		"sub.example.com."} {
 		if m := r.ask(name, dns.TypeA); m.IsEdns0() != nil {
 			t.Errorf("%s without OPT: the response has one", name)
 		}
-		if m := r.ask(name, dns.TypeA, edns()); m.IsEdns0() == nil || m.IsEdns0().Version() != 0 || m.IsEdns0().UDPSize() != 1232 {
+		if m := r.ask(name, dns.TypeA, edns()); m.IsEdns0() == nil || m.IsEdns0().Version() != 0 ||
+			m.IsEdns0().UDPSize() != 1232 {
 			t.Errorf("%s with OPT: the response has %v", name, m.IsEdns0())
 		}
 	}
@@ -32,7 +34,9 @@ func TestRFC6891NoOPTUnlessAsked(t *testing.T) {
 func TestRFC6891BadVersEvenWithOptions(t *testing.T) {
 	r := newRig(t)
 	for _, v := range []uint8{1, 2, 100, 255} {
-		for _, options := range [][]dns.EDNS0{nil, {option(100)}, {option(dns.EDNS0NSID)}, {option(dns.EDNS0COOKIE, 1, 2, 3, 4, 5, 6, 7, 8)}, {option(dns.EDNS0SUBNET, 9, 9, 9, 9)}, {option(dns.EDNS0COOKIE, 1)}} {
+		for _, options := range [][]dns.EDNS0{nil, {option(100)}, {option(dns.EDNS0NSID)},
+			{option(dns.EDNS0COOKIE, 1, 2, 3, 4, 5, 6, 7, 8)}, {option(dns.EDNS0SUBNET, 9, 9, 9, 9)},
+			{option(dns.EDNS0COOKIE, 1)}} {
 			m := r.ask("a.example.com.", dns.TypeA, edns(options...), version(v))
 			r.want(m, "BADVERS")
 			if opt := m.IsEdns0(); opt == nil || opt.Version() != 0 || len(opt.Option) > 0 {
@@ -44,7 +48,9 @@ func TestRFC6891BadVersEvenWithOptions(t *testing.T) {
 
 func TestRFC6891UnknownOptionsAndFlagsAreIgnored(t *testing.T) {
 	r := newRig(t)
-	for _, o := range []dns.EDNS0{option(100), option(65001, 1, 2, 3), option(dns.EDNS0EXPIRE), option(dns.EDNS0EXPIRE, 1), option(dns.EDNS0LLQ, 1), option(dns.EDNS0PADDING, make([]byte, 468)...), option(0), option(65535)} {
+	for _, o := range []dns.EDNS0{option(100), option(65001, 1, 2, 3), option(dns.EDNS0EXPIRE),
+		option(dns.EDNS0EXPIRE, 1), option(dns.EDNS0LLQ, 1), option(dns.EDNS0PADDING, make([]byte, 468)...), option(0),
+		option(65535)} {
 		m := r.ask("a.example.com.", dns.TypeA, edns(o))
 		r.want(m, "NOERROR aa", "answer a.example.com. 3600 IN A 192.0.2.10")
 		if got := m.IsEdns0().Option; len(got) > 0 {
@@ -99,7 +105,8 @@ func TestRFC6891MalformedOPTIsFormErr(t *testing.T) {
 
 func TestRFC5001NSID(t *testing.T) {
 	r := newRig(t)
-	if got := optionOf(r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0NSID))), dns.EDNS0NSID); string(got) != "node-1" {
+	if got := optionOf(r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0NSID))),
+		dns.EDNS0NSID); string(got) != "node-1" {
 		t.Errorf("NSID %q", got)
 	}
 	if got := optionOf(r.ask("a.example.com.", dns.TypeA, edns()), dns.EDNS0NSID); got != nil {
@@ -111,7 +118,8 @@ func TestRFC5001NSID(t *testing.T) {
 	}
 	// One that fills a datagram is left out rather than the answer.
 	r = newRig(t, func(c *config.Config) { c.Server.NSID = strings.Repeat("n", 1300) })
-	if m := r.ask("www.foreign.test.", dns.TypeA, edns(option(dns.EDNS0NSID))); m.Rcode != dns.RcodeRefused || optionOf(m, dns.EDNS0NSID) != nil {
+	if m := r.ask("www.foreign.test.", dns.TypeA, edns(option(dns.EDNS0NSID))); m.Rcode != dns.RcodeRefused ||
+		optionOf(m, dns.EDNS0NSID) != nil {
 		t.Errorf("%v", m)
 	}
 }
@@ -152,10 +160,11 @@ func TestRFC7871SubnetSelectsWhereTheRuleAllowsIt(t *testing.T) {
 		scope                byte
 	}{
 		{"subnet.example.com.", "198.18.64.0/24", "203.0.113.10", 18}, // the prefix that decided
-		{"subnet.example.com.", "198.18.0.0/24", "203.0.113.20", 18},  // anywhere decided, but half of 198.18.0.0/17 has that other rule
-		{"subnet.example.com.", "192.0.2.0/24", "203.0.113.20", 6},    // 196.0.0.0/6 has it
-		{"subnet.example.com.", "2001:db8::/56", "203.0.113.20", 0},   // no other rule in all of IPv6
-		{"www.example.com.", "198.18.64.0/24", "203.0.113.10", 0},     // a rule that does not look at it
+		// anywhere decided, but half of 198.18.0.0/17 has that other rule
+		{"subnet.example.com.", "198.18.0.0/24", "203.0.113.20", 18},
+		{"subnet.example.com.", "192.0.2.0/24", "203.0.113.20", 6},  // 196.0.0.0/6 has it
+		{"subnet.example.com.", "2001:db8::/56", "203.0.113.20", 0}, // no other rule in all of IPv6
+		{"www.example.com.", "198.18.64.0/24", "203.0.113.10", 0},   // a rule that does not look at it
 	} {
 		m := r.ask(test.name, dns.TypeA, edns(ecs(test.subnet)))
 		r.want(m, "NOERROR aa", "answer "+test.name+" 30 IN A "+test.answer)
@@ -181,8 +190,10 @@ func TestRFC7871SubnetSelectsWhereTheRuleAllowsIt(t *testing.T) {
 
 func TestRFC7871EchoesFamilySourceAndAddress(t *testing.T) {
 	r := newRig(t)
-	for _, subnet := range []string{"0.0.0.0/0", "10.0.0.0/8", "198.51.100.0/24", "198.51.100.128/25", "198.51.100.7/32", "::/0", "2001:db8::/32", "2001:db8:1:200::/56", "2001:db8::7/128"} {
-		for _, name := range []string{"a.example.com.", "subnet.example.com.", "nowhere.example.com.", "foreign.test."} {
+	for _, subnet := range []string{"0.0.0.0/0", "10.0.0.0/8", "198.51.100.0/24", "198.51.100.128/25",
+		"198.51.100.7/32", "::/0", "2001:db8::/32", "2001:db8:1:200::/56", "2001:db8::7/128"} {
+		for _, name := range []string{"a.example.com.", "subnet.example.com.", "nowhere.example.com.",
+			"foreign.test."} {
 			got := optionOf(r.ask(name, dns.TypeA, edns(ecs(subnet))), dns.EDNS0SUBNET)
 			if len(got) < 4 || !bytes.Equal(got, echo(subnet, got[3])) {
 				t.Errorf("%s for %s: option %x, want that of the query", name, subnet, got)
@@ -190,7 +201,8 @@ func TestRFC7871EchoesFamilySourceAndAddress(t *testing.T) {
 		}
 	}
 	// Some clients say family 0 when they mean no address at all.
-	if got := optionOf(r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0SUBNET, 0, 0, 0, 0))), dns.EDNS0SUBNET); !bytes.Equal(got, []byte{0, 0, 0, 0}) {
+	if got := optionOf(r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0SUBNET, 0, 0, 0, 0))),
+		dns.EDNS0SUBNET); !bytes.Equal(got, []byte{0, 0, 0, 0}) {
 		t.Errorf("family 0: option %x", got)
 	}
 }
@@ -201,8 +213,10 @@ func TestRFC7871ScopeIsZeroOnNegativeAndStaticAnswers(t *testing.T) {
 		name  string
 		qtype uint16
 	}{
-		{"a.example.com.", dns.TypeA}, {"alias.example.com.", dns.TypeA}, {"nowhere.example.com.", dns.TypeA}, {"a.example.com.", dns.TypeTXT},
-		{"subnet.example.com.", dns.TypeMX}, {"foreign.test.", dns.TypeA}, {"sub.example.com.", dns.TypeA}, {"nodata.example.com.", dns.TypeA},
+		{"a.example.com.", dns.TypeA}, {"alias.example.com.", dns.TypeA}, {"nowhere.example.com.", dns.TypeA},
+		{"a.example.com.", dns.TypeTXT},
+		{"subnet.example.com.", dns.TypeMX}, {"foreign.test.", dns.TypeA}, {"sub.example.com.", dns.TypeA},
+		{"nodata.example.com.", dns.TypeA},
 	} {
 		m := r.ask(q.name, q.qtype, edns(ecs("198.18.64.0/24")))
 		if got := optionOf(m, dns.EDNS0SUBNET); !bytes.Equal(got, echo("198.18.64.0/24", 0)) {
@@ -229,7 +243,8 @@ func TestRFC7871BadFamilyOrLengthIsFormErr(t *testing.T) {
 		"with a scope, as queries don't": {0, 1, 24, 24, 10, 0, 0},
 	} {
 		m := r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0SUBNET, value...)))
-		if m.Rcode != dns.RcodeFormatError || m.IsEdns0() == nil || len(m.Question) != 1 || optionOf(m, dns.EDNS0SUBNET) != nil {
+		if m.Rcode != dns.RcodeFormatError || m.IsEdns0() == nil || len(m.Question) != 1 ||
+			optionOf(m, dns.EDNS0SUBNET) != nil {
 			t.Errorf("%s: %v, want FORMERR with OPT and without the option", name, m)
 		}
 	}
@@ -296,8 +311,10 @@ func TestRFC7873MalformedCookieIsFormErr(t *testing.T) {
 
 func TestRFC7873OnlyTheFirstCookieCounts(t *testing.T) {
 	r := newRig(t)
-	m := r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0COOKIE, clientCookie...), option(dns.EDNS0COOKIE, 8, 7, 6, 5, 4, 3, 2, 1)))
-	if got := optionOf(m, dns.EDNS0COOKIE); len(got) != 24 || !bytes.Equal(got[:8], clientCookie) || len(m.IsEdns0().Option) != 1 {
+	m := r.ask("a.example.com.", dns.TypeA,
+		edns(option(dns.EDNS0COOKIE, clientCookie...), option(dns.EDNS0COOKIE, 8, 7, 6, 5, 4, 3, 2, 1)))
+	if got := optionOf(m, dns.EDNS0COOKIE); len(got) != 24 || !bytes.Equal(got[:8], clientCookie) ||
+		len(m.IsEdns0().Option) != 1 {
 		t.Errorf("%v", m.IsEdns0())
 	}
 }
@@ -328,7 +345,9 @@ func TestRFC7873QueryForACookieAlone(t *testing.T) {
 func TestOptionsAreInOrder(t *testing.T) {
 	r := newRig(t)
 	r.tcp = true
-	m := r.ask("a.example.com.", dns.TypeA, edns(option(dns.EDNS0TCPKEEPALIVE), option(dns.EDNS0COOKIE, clientCookie...), ecs("10.0.0.0/8"), option(100), option(dns.EDNS0NSID)))
+	m := r.ask("a.example.com.", dns.TypeA,
+		edns(option(dns.EDNS0TCPKEEPALIVE), option(dns.EDNS0COOKIE, clientCookie...), ecs("10.0.0.0/8"), option(100),
+			option(dns.EDNS0NSID)))
 	var codes []uint16
 	for _, o := range m.IsEdns0().Option {
 		codes = append(codes, o.Option())
@@ -355,7 +374,8 @@ func TestRFC8945UnknownKeyIsBadKey(t *testing.T) {
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAXFR} {
 		m := r.ask("a.example.com.", qtype, edns(), tsig("key.", dns.HmacSHA256))
 		got := m.IsTsig()
-		if m.Rcode != dns.RcodeNotAuth || len(m.Answer) > 0 || got == nil || got.Error != dns.RcodeBadKey || got.MACSize != 0 || got.Hdr.Name != "key." {
+		if m.Rcode != dns.RcodeNotAuth || len(m.Answer) > 0 || got == nil || got.Error != dns.RcodeBadKey ||
+			got.MACSize != 0 || got.Hdr.Name != "key." {
 			t.Errorf("%v, want NOTAUTH with BADKEY", m)
 		}
 	}
@@ -450,23 +470,28 @@ func TestMalformedBodyIsFormErr(t *testing.T) {
 		{"bytes behind the end", append(bytes.Clone(good), 0), true},
 		{"OPT that is not counted", slices.Concat(good, []byte{0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0}), true},
 		{"half an OPT", slices.Concat(counts(1, 0, 0, 1), []byte{0, 0, 41, 4, 208}), true},
-		{"OPT longer than the message", slices.Concat(counts(1, 0, 0, 1), []byte{0, 0, 41, 4, 208, 0, 0, 0, 0, 255, 255}), true},
+		{"OPT longer than the message",
+			slices.Concat(counts(1, 0, 0, 1), []byte{0, 0, 41, 4, 208, 0, 0, 0, 0, 255, 255}), true},
 		{"label longer than the message", slices.Concat(header, []byte{63, 'a'}, end), false},
 		{"label of 64 bytes", slices.Concat(header, []byte{64}, make([]byte, 64), []byte{0}, end), false},
 		{"label of a reserved kind", slices.Concat(header, []byte{0x80, 'a', 0}, end), false},
 		{"name that never ends", slices.Concat(header, bytes.Repeat([]byte{1, 'a'}, 200)), false},
-		{"name of 256 bytes", slices.Concat(header, bytes.Repeat(append([]byte{50}, make([]byte, 50)...), 5), []byte{0}, end), false},
+		{"name of 256 bytes", slices.Concat(header, bytes.Repeat(append([]byte{50}, make([]byte, 50)...), 5), []byte{0},
+			end), false},
 		{"question that points to itself", slices.Concat(header, []byte{0xC0, 12}, end), false},
 		{"question that points into the header", slices.Concat(header, []byte{0xC0, 0}, end), false},
 		{"question that points ahead", slices.Concat(header, []byte{0xC0, 18}, end, []byte{0}), false},
-		{"record whose name points to itself", slices.Concat(counts(1, 0, 0, 1), []byte{0xC0, byte(len(good)), 0, 1, 0, 1, 0, 0, 0, 0, 0, 0}), true},
-		{"record whose name points into the header", slices.Concat(counts(1, 0, 0, 1), []byte{0xC0, 4, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0}), true},
+		{"record whose name points to itself",
+			slices.Concat(counts(1, 0, 0, 1), []byte{0xC0, byte(len(good)), 0, 1, 0, 1, 0, 0, 0, 0, 0, 0}), true},
+		{"record whose name points into the header",
+			slices.Concat(counts(1, 0, 0, 1), []byte{0xC0, 4, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0}), true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := *r
 			r.t = t
 			m := r.send(test.wire)
-			if m.Rcode != dns.RcodeFormatError || len(m.Answer)+len(m.Ns) > 0 || m.Authoritative || (len(m.Question) == 1) != test.question {
+			if m.Rcode != dns.RcodeFormatError || len(m.Answer)+len(m.Ns) > 0 || m.Authoritative ||
+				(len(m.Question) == 1) != test.question {
 				t.Errorf("%v, want FORMERR, question %v", m, test.question)
 			}
 		})

@@ -31,8 +31,8 @@ type Step struct {
 	Name string `json:"name"`
 	Zone string `json:"zone,omitempty"` // empty outside all zones
 	Data string `json:"data"`           // what there is at the name, in words
-	// Why are the selections of the rules that balance the name, or the names in hints of its records. There are several where
-	// the question is for several types.
+	// Why are the selections of the rules that balance the name, or the names in hints of its records. There are
+	// several where the question is for several types.
 	Why []selection.Why `json:"why,omitempty"`
 }
 

@@ -17,14 +17,16 @@ import (
 // counts that lie.
 func hostile(t testing.TB) [][]byte {
 	plain := pack(t, query("www.example.com.", dns.TypeA))
-	full := pack(t, query("wWw.example.com.", dns.TypeAAAA, edns(option(dns.EDNS0NSID), ecs("198.18.64.0/24"), option(dns.EDNS0COOKIE, clientCookie...), option(100, 1, 2))))
+	full := pack(t, query("wWw.example.com.", dns.TypeAAAA, edns(option(dns.EDNS0NSID), ecs("198.18.64.0/24"),
+		option(dns.EDNS0COOKIE, clientCookie...), option(100, 1, 2))))
 	header := plain[:12]
 	seeds := [][]byte{
 		nil, {0}, header, plain, full, full[:len(full)-1], plain[:17], append(bytes.Clone(plain), 0xFF),
-		slices.Concat(header, []byte{0xC0, 12, 0, 1, 0, 1}),                                               // loops
-		slices.Concat(header, []byte{0xC0, 14, 0xC0, 12, 0, 1, 0, 1}),                                     // in two
-		slices.Concat(header, bytes.Repeat([]byte{0xC0, 12}, 100)),                                        // in many
-		slices.Concat(header, []byte{255}, make([]byte, 300)),                                             // length bytes
+		slices.Concat(header, []byte{0xC0, 12, 0, 1, 0, 1}),           // loops
+		slices.Concat(header, []byte{0xC0, 14, 0xC0, 12, 0, 1, 0, 1}), // in two
+		slices.Concat(header, bytes.Repeat([]byte{0xC0, 12}, 100)),    // in many
+		// length bytes
+		slices.Concat(header, []byte{255}, make([]byte, 300)),
 		slices.Concat(header, bytes.Repeat([]byte{63, 63}, 200)),                                          //
 		slices.Concat(header, bytes.Repeat([]byte{0}, 5)),                                                 // the root
 		slices.Concat(plain[:4], bytes.Repeat([]byte{255}, 8), plain[12:]),                                // counts
@@ -33,11 +35,17 @@ func hostile(t testing.TB) [][]byte {
 		slices.Concat(plain[:10], []byte{0, 1}, plain[12:], []byte{0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 4, 0, 8, 255, 255}),
 		pack(t, query("www.example.com.", dns.TypeA, edns(slices.Repeat([]dns.EDNS0{option(100)}, 30)...))),
 		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) { m.Question = slices.Repeat(m.Question, 10) })),
-		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = parse(t, "example.com. 0 IN SOA a. b. 1 0 0 0 0") })),
+		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Ns = parse(t, "example.com. 0 IN SOA a. b. 1 0 0 0 0")
+		})),
 	}
-	for _, name := range []string{"x.wild.example.com.", "x.tree.example.com.", "thrice.tree.example.com.", "loop1.example.com.", "many.example.com.", "wide.example.com.", "web.example.com.", "turns.example.com.", "waiting.example.com.", "web1.expression.example.com.", "foreign.test.", "www.fetched.test.", "version.bind.", "tomany.example.com."} {
+	for _, name := range []string{"x.wild.example.com.", "x.tree.example.com.", "thrice.tree.example.com.",
+		"loop1.example.com.", "many.example.com.", "wide.example.com.", "web.example.com.", "turns.example.com.",
+		"waiting.example.com.", "web1.expression.example.com.", "foreign.test.", "www.fetched.test.", "version.bind.",
+		"tomany.example.com."} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeANY, dns.TypeHTTPS, dns.TypeTXT, dns.TypeAXFR} {
-			seeds = append(seeds, pack(t, query(name, qtype, edns(ecs("2001:db8::/56")))), pack(t, query(name, qtype, class(dns.ClassCHAOS))))
+			seeds = append(seeds, pack(t, query(name, qtype, edns(ecs("2001:db8::/56")))),
+				pack(t, query(name, qtype, class(dns.ClassCHAOS))))
 		}
 	}
 	return seeds
@@ -48,13 +56,15 @@ func giant(t testing.TB) [][]byte {
 	return [][]byte{
 		pack(t, query("www.example.com.", dns.TypeA, edns(option(65001, make([]byte, 60000)...)))),
 		pack(t, query("www.example.com.", dns.TypeA, edns(slices.Repeat([]dns.EDNS0{option(100)}, 15000)...))),
-		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) { m.Question = slices.Repeat(m.Question, 3000) })),
+		pack(t, query("www.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Question = slices.Repeat(m.Question, 3000)
+		})),
 		append(pack(t, query("www.example.com.", dns.TypeA)), make([]byte, 65000)...),
 	}
 }
 
-// respondHolds sends a packet and checks what holds for every one: it is dropped only if it is no query; its response can
-// be read, fits, and has its id and its question.
+// respondHolds sends a packet and checks what holds for every one: it is dropped only if it is no query; its response
+// can be read, fits, and has its id and its question.
 func respondHolds(t *testing.T, r *rig, wire []byte) {
 	before := bytes.Clone(wire)
 	resp := r.respond(wire)
@@ -148,7 +158,8 @@ func FuzzRespond(f *testing.F) {
 		r.t, r.tcp, r.core = t, tcp, Core{}
 		respondHolds(t, &r, wire)
 		for _, resp := range []Response{
-			Fail(r.view, &Client{Addr: r.client, TCP: tcp, Core: &r.core, Now: r.now.UnixNano()}, wire, dns.RcodeServerFailure),
+			Fail(r.view, &Client{Addr: r.client, TCP: tcp, Core: &r.core, Now: r.now.UnixNano()}, wire,
+				dns.RcodeServerFailure),
 			Slip(r.view, &Client{Addr: r.client, TCP: tcp, Core: &r.core, Now: r.now.UnixNano()}, wire),
 		} {
 			m := new(dns.Msg)

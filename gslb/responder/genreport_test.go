@@ -11,7 +11,8 @@ import (
 
 // Flags of a header and of an OPT record.
 const (
-	flagAA, flagTC, flagRD, flagRA, flagZ, flagAD, flagCD uint16 = 1 << 10, 1 << 9, 1 << 8, 1 << 7, 1 << 6, 1 << 5, 1 << 4
+	flagAA, flagTC, flagRD, flagRA, flagZ, flagAD, flagCD uint16 = 1 << 10, 1 << 9, 1 << 8, 1 << 7, 1 << 6, 1 << 5,
+		1 << 4
 
 	flagDO uint16 = 1 << 15
 )
@@ -24,8 +25,8 @@ var (
 	option100      = []byte{0, 100, 0, 0}
 )
 
-// probes are the queries of the full report of ISC's genreport about one server of a zone, under its names for them. All
-// ask for a type at the apex; those of opcode 15 are a header alone.
+// probes are the queries of the full report of ISC's genreport about one server of a zone, under its names for them.
+// All ask for a type at the apex; those of opcode 15 are a header alone.
 var probes = []struct {
 	name    string
 	qtype   uint16
@@ -58,7 +59,8 @@ var probes = []struct {
 	{name: "docd", qtype: dns.TypeSOA, size: 4096, eflags: flagDO, flags: flagCD},
 	{name: "edns1do", qtype: dns.TypeSOA, size: 4096, version: 1, eflags: flagDO},
 	{name: "ednsflags", qtype: dns.TypeSOA, size: 4096, eflags: 0x0080},
-	{name: "optlist", qtype: dns.TypeSOA, size: 4096, options: slices.Concat(nsidOption, noSubnetOption, expireOption, cookieOption)},
+	{name: "optlist", qtype: dns.TypeSOA, size: 4096, options: slices.Concat(nsidOption, noSubnetOption, expireOption,
+		cookieOption)},
 	{name: "ednsnsid", qtype: dns.TypeSOA, size: 4096, options: nsidOption},
 	{name: "ednscookie", qtype: dns.TypeSOA, size: 4096, options: cookieOption},
 	{name: "ednsexpire", qtype: dns.TypeSOA, size: 4096, options: expireOption},
@@ -114,7 +116,8 @@ func TestGenreport(t *testing.T) {
 			if m.Rcode != wantRcode {
 				t.Errorf("RCODE %d, want %d", m.Rcode, wantRcode)
 			}
-			if p.opcode != 0 && (len(resp.Wire) != headerSize || flags&(flagAA|flagTC|flagRD|flagRA|flagAD|flagCD) != 0) {
+			if p.opcode != 0 && (len(resp.Wire) != headerSize ||
+				flags&(flagAA|flagTC|flagRD|flagRA|flagAD|flagCD) != 0) {
 				t.Errorf("to an unknown opcode %x, want a header without flags", resp.Wire)
 			}
 			if aa := wantRcode == dns.RcodeSuccess; m.Authoritative != aa {
@@ -155,7 +158,8 @@ func TestGenreport(t *testing.T) {
 			if got := optionOf(m, dns.EDNS0NSID); asks(nsidOption) != (string(got) == "node-1") {
 				t.Errorf("NSID %q", got)
 			}
-			if got := optionOf(m, dns.EDNS0COOKIE); asks(cookieOption) != (len(got) == 24 && bytes.Equal(got[:8], cookieOption[4:])) {
+			if got := optionOf(m, dns.EDNS0COOKIE); asks(cookieOption) != (len(got) == 24 &&
+				bytes.Equal(got[:8], cookieOption[4:])) {
 				t.Errorf("COOKIE %x", got)
 			}
 			if got := optionOf(m, dns.EDNS0SUBNET); asks(noSubnetOption) != bytes.Equal(got, noSubnetOption[4:]) {

@@ -85,17 +85,21 @@ func TestRFC2308FetchedSOACountsDown(t *testing.T) {
 }
 
 func TestFetchedSOAIsTheAnswerAtTheApex(t *testing.T) {
-	for _, policy := range []config.NoMatch{config.NoMatchDefault, config.NoMatchRefused, config.NoMatchNXDomain, config.NoMatchForward} {
+	for _, policy := range []config.NoMatch{config.NoMatchDefault, config.NoMatchRefused, config.NoMatchNXDomain,
+		config.NoMatchForward} {
 		r := newRig(t, func(c *config.Config) { zoneOf(c, "fetched.test.").NoMatch = policy })
-		soa := parse(t, "fetched.test. 400 IN SOA ns.owner.test. admin.owner.test. 7 7200 3600 1209600 300")[0].(*dns.SOA)
+		soa := parse(t,
+			"fetched.test. 400 IN SOA ns.owner.test. admin.owner.test. 7 7200 3600 1209600 300")[0].(*dns.SOA)
 		r.view.Negative = fetched{"fetched.test.", soa, r.now.Add(200 * time.Second)}
-		r.want(r.ask("fetched.test.", dns.TypeSOA), "NOERROR aa", "answer fetched.test. 200 IN SOA ns.owner.test. admin.owner.test. 7 7200 3600 1209600 300")
+		r.want(r.ask("fetched.test.", dns.TypeSOA), "NOERROR aa",
+			"answer fetched.test. 200 IN SOA ns.owner.test. admin.owner.test. 7 7200 3600 1209600 300")
 	}
 }
 
 func TestRFC8020EmptyNonTerminalIsNoError(t *testing.T) {
 	r := newRig(t)
-	for _, name := range []string{"ent.example.com.", "_tcp.example.com.", "balanced.example.com.", "there.wild.example.com."} {
+	for _, name := range []string{"ent.example.com.", "_tcp.example.com.", "balanced.example.com.",
+		"there.wild.example.com."} {
 		r.want(r.ask(name, dns.TypeA), "NOERROR aa", negativeSOA)
 	}
 	// Above names that an expression matches, and at one for a client that its rules do not have.
@@ -109,7 +113,8 @@ func TestRFC4592Wildcard(t *testing.T) {
 	r := newRig(t)
 	r.want(r.ask("x.wild.example.com.", dns.TypeA), "NOERROR aa", "answer x.wild.example.com. 3600 IN A 192.0.2.40")
 	r.want(r.ask("x.y.wild.example.com.", dns.TypeA), "NOERROR aa", "answer x.y.wild.example.com. 3600 IN A 192.0.2.40")
-	r.want(r.ask("x.wild.example.com.", dns.TypeMX), "NOERROR aa", "answer x.wild.example.com. 3600 IN MX 10 mail.example.com.")
+	r.want(r.ask("x.wild.example.com.", dns.TypeMX), "NOERROR aa",
+		"answer x.wild.example.com. 3600 IN MX 10 mail.example.com.")
 	r.want(r.ask("x.wild.example.com.", dns.TypeTXT), "NOERROR aa", negativeSOA)
 	r.want(r.ask("*.wild.example.com.", dns.TypeA), "NOERROR aa", "answer *.wild.example.com. 3600 IN A 192.0.2.40")
 	r.want(r.ask("x.cnwild.example.com.", dns.TypeA), "NOERROR aa",
@@ -123,7 +128,8 @@ func TestRFC4592ClosestEncloserBlocksShallowerWildcard(t *testing.T) {
 
 func TestRFC4592WildcardOfRules(t *testing.T) {
 	r := newRig(t)
-	r.want(r.ask("x.balanced.example.com.", dns.TypeA), "NOERROR aa", "answer x.balanced.example.com. 30 IN A 203.0.113.10")
+	r.want(r.ask("x.balanced.example.com.", dns.TypeA), "NOERROR aa",
+		"answer x.balanced.example.com. 30 IN A 203.0.113.10")
 	r.want(r.ask("x.balanced.example.com.", dns.TypeMX), "NOERROR aa", negativeSOA)
 }
 
@@ -137,13 +143,16 @@ func TestForeignNameIsRefusedAndEmpty(t *testing.T) {
 func TestNoMatchPolicies(t *testing.T) {
 	forward := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.99:53")}
 	r := newRig(t, func(c *config.Config) { c.Server.NoMatch, c.Server.Forward = config.NoMatchForward, forward })
-	if got := r.disposition("www.foreign.test.", dns.TypeA); got.Disposition != Forward || got.Forward[0] != forward[0] {
+	if got := r.disposition("www.foreign.test.", dns.TypeA); got.Disposition != Forward ||
+		got.Forward[0] != forward[0] {
 		t.Errorf("foreign name: %+v, want forwarded to the server's", got)
 	}
-	if got := r.disposition("other.relayed.test.", dns.TypeMX); got.Disposition != Forward || got.Forward[0] != zoneOf(r.cfg, "relayed.test.").Forward[0] {
+	if got := r.disposition("other.relayed.test.", dns.TypeMX); got.Disposition != Forward ||
+		got.Forward[0] != zoneOf(r.cfg, "relayed.test.").Forward[0] {
 		t.Errorf("name of a zone that forwards: %+v, want forwarded to the zone's", got)
 	}
-	if got := r.disposition("other.fetched.test.", dns.TypeMX); got.Disposition != Forward || got.Forward[0] != forward[0] {
+	if got := r.disposition("other.fetched.test.", dns.TypeMX); got.Disposition != Forward ||
+		got.Forward[0] != forward[0] {
 		t.Errorf("name of a zone that leaves it to the server: %+v, want forwarded to the server's", got)
 	}
 	r.want(r.ask("nowhere.example.com.", dns.TypeA), "NXDOMAIN aa", negativeSOA) // a whole zone knows
@@ -161,8 +170,10 @@ func TestNoRuleForThisClient(t *testing.T) {
 	r := newRig(t)
 	inside := *r
 	inside.client = netip.MustParseAddrPort("10.1.2.3:4242")
-	inside.want(inside.ask("inside.example.com.", dns.TypeA), "NOERROR aa", "answer inside.example.com. 30 IN A 203.0.113.10")
-	inside.want(inside.ask("inside.fetched.test.", dns.TypeA), "NOERROR aa", "answer inside.fetched.test. 30 IN A 203.0.113.10")
+	inside.want(inside.ask("inside.example.com.", dns.TypeA), "NOERROR aa",
+		"answer inside.example.com. 30 IN A 203.0.113.10")
+	inside.want(inside.ask("inside.fetched.test.", dns.TypeA), "NOERROR aa",
+		"answer inside.fetched.test. 30 IN A 203.0.113.10")
 	r.want(r.ask("inside.example.com.", dns.TypeA), "NOERROR aa", negativeSOA)
 	r.want(r.ask("inside.fetched.test.", dns.TypeA), "REFUSED")
 }
@@ -172,14 +183,17 @@ func TestPoliciesWhenAllIsDown(t *testing.T) {
 	r.want(r.ask("nodata.example.com.", dns.TypeA), "NOERROR aa", ruledSOA)
 	r.want(r.ask("refused.example.com.", dns.TypeA), "REFUSED")
 	r.want(r.ask("anyway.example.com.", dns.TypeA), "NOERROR aa", "answer anyway.example.com. 30 IN A 203.0.113.40")
-	if got := r.disposition("forwarded.example.com.", dns.TypeA); got.Disposition != Forward || got.Forward[0].String() != "192.0.2.56:53" {
+	if got := r.disposition("forwarded.example.com.", dns.TypeA); got.Disposition != Forward ||
+		got.Forward[0].String() != "192.0.2.56:53" {
 		t.Errorf("forward: %+v", got)
 	}
-	if got := r.disposition("waiting.example.com.", dns.TypeA); got.Disposition != Wait || got.MaxWait != 2*time.Second {
+	if got := r.disposition("waiting.example.com.", dns.TypeA); got.Disposition != Wait ||
+		got.MaxWait != 2*time.Second {
 		t.Errorf("wait: %+v", got)
 	}
 	r.health(unknownOne, selection.Up)
-	for _, name := range []string{"nodata.example.com.", "refused.example.com.", "forwarded.example.com.", "waiting.example.com."} {
+	for _, name := range []string{"nodata.example.com.", "refused.example.com.", "forwarded.example.com.",
+		"waiting.example.com."} {
 		r.want(r.ask(name, dns.TypeA), "NOERROR aa", "answer "+name+" 30 IN A 203.0.113.40")
 	}
 }
@@ -194,11 +208,13 @@ func TestFailIsServfailWithTheQuestion(t *testing.T) {
 	if len(m.Question) != 1 || m.IsEdns0() == nil || len(optionOf(m, dns.EDNS0COOKIE)) != 24 {
 		t.Errorf("without its question, OPT or cookie: %v", m)
 	}
-	if got := Fail(r.view, &Client{Addr: r.client, Core: &r.core}, wire[:11], dns.RcodeServerFailure); got.Disposition != Drop {
+	if got := Fail(r.view, &Client{Addr: r.client, Core: &r.core}, wire[:11],
+		dns.RcodeServerFailure); got.Disposition != Drop {
 		t.Errorf("of no header: %+v, want dropped", got)
 	}
 	broken := append([]byte(nil), wire[:20]...)
-	if got := Fail(r.view, &Client{Addr: r.client, Core: &r.core}, broken, dns.RcodeServerFailure); got.Rcode != dns.RcodeFormatError {
+	if got := Fail(r.view, &Client{Addr: r.client, Core: &r.core}, broken,
+		dns.RcodeServerFailure); got.Rcode != dns.RcodeFormatError {
 		t.Errorf("of a malformed query: %+v, want FORMERR", got)
 	}
 }

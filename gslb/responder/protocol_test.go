@@ -23,7 +23,9 @@ func TestNotifyAndUpdateAreNotAuthOrRefused(t *testing.T) {
 		r.want(r.ask("fetched.test.", dns.TypeSOA, opcode(op)), "REFUSED")
 		r.want(r.ask("foreign.test.", dns.TypeSOA, opcode(op)), "NOTAUTH")
 		r.want(r.ask("a.example.com.", dns.TypeSOA, opcode(op)), "NOTAUTH") // not a zone
-		r.want(r.ask("example.com.", dns.TypeSOA, opcode(op), func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), "NOTAUTH")
+		r.want(r.ask("example.com.", dns.TypeSOA, opcode(op), func(m *dns.Msg) {
+			m.Question[0].Qclass = dns.ClassCHAOS
+		}), "NOTAUTH")
 		m := r.ask("example.com.", dns.TypeSOA, opcode(op), func(m *dns.Msg) { m.Question = nil })
 		r.want(m, "FORMERR")
 	}
@@ -41,7 +43,9 @@ func TestOtherOpcodesAreNotImplemented(t *testing.T) {
 		if op == dns.OpcodeQuery || op == dns.OpcodeNotify || op == dns.OpcodeUpdate {
 			continue
 		}
-		wire := pack(t, query("example.com.", dns.TypeSOA, opcode(op), edns(), func(m *dns.Msg) { m.RecursionDesired = true }))
+		wire := pack(t, query("example.com.", dns.TypeSOA, opcode(op), edns(), func(m *dns.Msg) {
+			m.RecursionDesired = true
+		}))
 		for _, n := range []int{len(wire), 30, 12} {
 			m := r.send(wire[:n])
 			r.want(m, "NOTIMP")
@@ -71,7 +75,9 @@ func TestTransfersAreRefused(t *testing.T) {
 	for _, name := range []string{"example.com.", "a.example.com.", "foreign.test.", "www.example.com."} {
 		for _, r.tcp = range []bool{false, true} {
 			r.want(r.ask(name, dns.TypeAXFR), "REFUSED")
-			r.want(r.ask(name, dns.TypeIXFR, func(m *dns.Msg) { m.Ns = parse(t, "example.com. 0 IN SOA a. b. 1 0 0 0 0") }), "REFUSED")
+			r.want(r.ask(name, dns.TypeIXFR, func(m *dns.Msg) {
+				m.Ns = parse(t, "example.com. 0 IN SOA a. b. 1 0 0 0 0")
+			}), "REFUSED")
 		}
 	}
 }
@@ -147,9 +153,12 @@ func TestFlagsOfTheQueryDoNotComeBack(t *testing.T) {
 func TestAAOnOwnDataOnly(t *testing.T) {
 	r := newRig(t)
 	for name, want := range map[string]bool{
-		"a.example.com.": true, "nowhere.example.com.": true, "ent.example.com.": true, "www.example.com.": true, "nodata.example.com.": true, "alias.example.com.": true,
-		"toforeign.example.com.": true, "x.tree.example.com.": true, "x.wild.example.com.": true, "web7.expression.example.com.": true,
-		"sub.example.com.": false, "host.sub.example.com.": false, "foreign.test.": false, "refused.example.com.": false, "other.fetched.test.": false,
+		"a.example.com.": true, "nowhere.example.com.": true, "ent.example.com.": true, "www.example.com.": true,
+		"nodata.example.com.": true, "alias.example.com.": true,
+		"toforeign.example.com.": true, "x.tree.example.com.": true, "x.wild.example.com.": true,
+		"web7.expression.example.com.": true,
+		"sub.example.com.":             false, "host.sub.example.com.": false, "foreign.test.": false,
+		"refused.example.com.": false, "other.fetched.test.": false,
 	} {
 		if m := r.ask(name, dns.TypeA); m.Authoritative != want {
 			t.Errorf("%s: AA %v, want %v", name, m.Authoritative, want)
@@ -159,8 +168,10 @@ func TestAAOnOwnDataOnly(t *testing.T) {
 
 func TestExpressionsAreTriedOnAMissOnly(t *testing.T) {
 	r := newRig(t, withRule(t, `~.*`, east))
-	r.want(r.ask("web7.expression.example.com.", dns.TypeA), "NOERROR aa", "answer web7.expression.example.com. 30 IN A 203.0.113.10")
-	r.want(r.ask("WEB7.expression.example.com.", dns.TypeAAAA), "NOERROR aa", "answer WEB7.expression.example.com. 30 IN AAAA 2001:db8:e::10")
+	r.want(r.ask("web7.expression.example.com.", dns.TypeA), "NOERROR aa",
+		"answer web7.expression.example.com. 30 IN A 203.0.113.10")
+	r.want(r.ask("WEB7.expression.example.com.", dns.TypeAAAA), "NOERROR aa",
+		"answer WEB7.expression.example.com. 30 IN AAAA 2001:db8:e::10")
 	r.want(r.ask("nowhere.example.com.", dns.TypeA), "NOERROR aa", "answer nowhere.example.com. 30 IN A 203.0.113.10")
 	r.want(r.ask("nowhere.example.com.", dns.TypeMX), "NOERROR aa", ruledSOA)
 	r.want(r.ask("ent.example.com.", dns.TypeA), "NOERROR aa", "answer ent.example.com. 30 IN A 203.0.113.10")
@@ -176,25 +187,30 @@ func withRule(t testing.TB, domain string, answer int) func(*config.Config) {
 		list := c.DomainLists[i]
 		list.Name, list.Domains = domain, []config.Domain{domainOf(domain)}
 		c.DomainLists = append(c.DomainLists, list)
-		c.Groups = append(c.Groups, config.Group{Name: domain, Owner: config.None, Kind: config.VIP, Members: []config.Member{{Answer: answer, Order: 1, Weight: 1}}})
+		c.Groups = append(c.Groups, config.Group{Name: domain, Owner: config.None, Kind: config.VIP,
+			Members: []config.Member{{Answer: answer, Order: 1, Weight: 1}}})
 		rule := c.Rules[0]
 		rule.Name, rule.Domains = domain, len(c.DomainLists)-1
-		rule.Clauses = []config.Clause{{Group: len(c.Groups) - 1, Balance: config.Ordered, Count: 1, AllDown: config.NoData}}
+		rule.Clauses = []config.Clause{{Group: len(c.Groups) - 1, Balance: config.Ordered, Count: 1,
+			AllDown: config.NoData}}
 		c.Rules = append(c.Rules, rule)
 	}
 }
 
 func TestBalancedAddresses(t *testing.T) {
 	r := newRig(t)
-	r.want(r.ask("all.example.com.", dns.TypeA), "NOERROR aa", "answer all.example.com. 30 IN A 203.0.113.10", "answer all.example.com. 30 IN A 203.0.113.20")
-	r.want(r.ask("all.example.com.", dns.TypeAAAA), "NOERROR aa", "answer all.example.com. 30 IN AAAA 2001:db8:e::10", "answer all.example.com. 30 IN AAAA 2001:db8:f::20")
+	r.want(r.ask("all.example.com.", dns.TypeA), "NOERROR aa", "answer all.example.com. 30 IN A 203.0.113.10",
+		"answer all.example.com. 30 IN A 203.0.113.20")
+	r.want(r.ask("all.example.com.", dns.TypeAAAA), "NOERROR aa", "answer all.example.com. 30 IN AAAA 2001:db8:e::10",
+		"answer all.example.com. 30 IN AAAA 2001:db8:f::20")
 	// The round robin of this core moves with each answer.
 	for _, want := range []string{"203.0.113.10", "203.0.113.20", "203.0.113.10"} {
 		r.want(r.ask("turns.example.com.", dns.TypeA), "NOERROR aa", "answer turns.example.com. 30 IN A "+want)
 	}
 	other := *r
 	other.core = Core{}
-	other.want(other.ask("turns.example.com.", dns.TypeA), "NOERROR aa", "answer turns.example.com. 30 IN A 203.0.113.10")
+	other.want(other.ask("turns.example.com.", dns.TypeA), "NOERROR aa",
+		"answer turns.example.com. 30 IN A 203.0.113.10")
 }
 
 func TestHealthFlipIsInTheNextAnswer(t *testing.T) {
@@ -203,7 +219,8 @@ func TestHealthFlipIsInTheNextAnswer(t *testing.T) {
 	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", east4)
 	r.health(east, selection.Down)
 	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", west4)
-	r.want(r.ask("torule.example.com.", dns.TypeA), "NOERROR aa", "answer torule.example.com. 3600 IN CNAME www.example.com.", west4)
+	r.want(r.ask("torule.example.com.", dns.TypeA), "NOERROR aa",
+		"answer torule.example.com. 3600 IN CNAME www.example.com.", west4)
 	r.health(west, selection.Down)
 	r.want(r.ask("www.example.com.", dns.TypeA), "NOERROR aa", ruledSOA)
 	r.health(east, selection.Up)
@@ -214,7 +231,8 @@ func TestNameServerAnswersAreForwarded(t *testing.T) {
 	r := newRig(t)
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeMX, dns.TypeTXT, dns.TypeANY} {
 		got := r.disposition("asked.example.com.", qtype)
-		want := Response{Disposition: Forward, Forward: r.cfg.Answers[toServer].Servers, Rule: 5, Clause: 0, Answer: toServer}
+		want := Response{Disposition: Forward, Forward: r.cfg.Answers[toServer].Servers, Rule: 5, Clause: 0,
+			Answer: toServer}
 		if got.Limit = nil; !cmp.Equal(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
 			t.Errorf("%s: %+v", dns.TypeToString[qtype], got)
 		}
@@ -254,8 +272,10 @@ func TestTTLsNeverExceedTheRules(t *testing.T) {
 		name  string
 		qtype uint16
 	}{
-		{"www.example.com.", dns.TypeA}, {"www.example.com.", dns.TypeAAAA}, {"www.example.com.", dns.TypeHTTPS}, {"named.example.com.", dns.TypeCNAME},
-		{"x.balanced.example.com.", dns.TypeA}, {"svc.example.com.", dns.TypeSVCB}, {"turns.example.com.", dns.TypeANY}, {"web1.expression.example.com.", dns.TypeA},
+		{"www.example.com.", dns.TypeA}, {"www.example.com.", dns.TypeAAAA}, {"www.example.com.", dns.TypeHTTPS},
+		{"named.example.com.", dns.TypeCNAME},
+		{"x.balanced.example.com.", dns.TypeA}, {"svc.example.com.", dns.TypeSVCB}, {"turns.example.com.", dns.TypeANY},
+		{"web1.expression.example.com.", dns.TypeA},
 	} {
 		for range 2 { // with all up, and with all down
 			m := r.ask(q.name, q.qtype)
@@ -284,12 +304,16 @@ func TestSVCBAndHTTPSHintsFollowHealth(t *testing.T) {
 		}
 		r.want(r.ask(name, qtype), lines...)
 	}
-	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3" ipv4hint="203.0.113.10" ipv6hint="2001:db8:e::10"`)
-	want("svc.example.com.", dns.TypeSVCB, `30 IN SVCB 1 www.example.com. alpn="h2" ipv4hint="203.0.113.10" ipv6hint="2001:db8:e::10"`)
+	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3" ipv4hint="203.0.113.10" `+
+		`ipv6hint="2001:db8:e::10"`)
+	want("svc.example.com.", dns.TypeSVCB, `30 IN SVCB 1 www.example.com. alpn="h2" ipv4hint="203.0.113.10" `+
+		`ipv6hint="2001:db8:e::10"`)
 	want("www.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 . alpn="h2" ipv4hint="203.0.113.10"`)
-	want("four.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 . mandatory="alpn" alpn="h2" ipv4hint="203.0.113.30"`) // no IPv6: neither hint nor mandatory
+	// no IPv6: neither hint nor mandatory
+	want("four.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 . mandatory="alpn" alpn="h2" ipv4hint="203.0.113.30"`)
 	r.health(east, selection.Down)
-	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3" ipv4hint="203.0.113.20" ipv6hint="2001:db8:f::20"`)
+	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3" ipv4hint="203.0.113.20" `+
+		`ipv6hint="2001:db8:f::20"`)
 	r.health(west, selection.Down)
 	want("web.example.com.", dns.TypeHTTPS, `30 IN HTTPS 1 www.example.com. alpn="h2,h3"`)
 	// Not balanced, or written without hints, or in alias mode: as written.
@@ -334,16 +358,19 @@ func TestKindsAndLimits(t *testing.T) {
 	} {
 		got := r.disposition(test.name, dns.TypeA)
 		if got.Kind != test.kind || presentation(got.Limit) != test.limit {
-			t.Errorf("%s: kind %d, limit %s; want %d, %s", test.name, got.Kind, presentation(got.Limit), test.kind, test.limit)
+			t.Errorf("%s: kind %d, limit %s; want %d, %s", test.name, got.Kind, presentation(got.Limit), test.kind,
+				test.limit)
 		}
 	}
-	if got := r.disposition("a.example.com.", dns.TypeA, opcode(dns.OpcodeUpdate)); got.Kind != Error || got.Limit != nil {
+	if got := r.disposition("a.example.com.", dns.TypeA, opcode(dns.OpcodeUpdate)); got.Kind != Error ||
+		got.Limit != nil {
 		t.Errorf("UPDATE: kind %d, limit %x", got.Kind, got.Limit)
 	}
 	if got := r.disposition("www.example.com.", dns.TypeA); got.Rule != 0 || got.Clause != 0 || got.Answer != east {
 		t.Errorf("rule %d, clause %d, answer %d; want 0, 0, east", got.Rule, got.Clause, got.Answer)
 	}
-	if got := r.disposition("a.example.com.", dns.TypeA); got.Rule != config.None || got.Clause != config.None || got.Answer != config.None {
+	if got := r.disposition("a.example.com.", dns.TypeA); got.Rule != config.None || got.Clause != config.None ||
+		got.Answer != config.None {
 		t.Errorf("static data: rule %d, clause %d, answer %d", got.Rule, got.Clause, got.Answer)
 	}
 }
@@ -351,7 +378,8 @@ func TestKindsAndLimits(t *testing.T) {
 // A response must not keep the buffer that the query was read into.
 func TestNothingOfTheQueryIsKept(t *testing.T) {
 	r := newRig(t)
-	wire := pack(t, query("Nowhere.example.com.", dns.TypeA, edns(ecs("10.0.0.0/8"), option(dns.EDNS0COOKIE, clientCookie...))))
+	wire := pack(t, query("Nowhere.example.com.", dns.TypeA,
+		edns(ecs("10.0.0.0/8"), option(dns.EDNS0COOKIE, clientCookie...))))
 	first := r.respond(wire)
 	message, limit := slices.Clone(first.Wire), slices.Clone(first.Limit)
 	clear(wire)
@@ -361,7 +389,8 @@ func TestNothingOfTheQueryIsKept(t *testing.T) {
 }
 
 func TestWaitIsForTheWholeQuery(t *testing.T) {
-	r := newRig(t, withZone(t, "chain.test.", "chain.test. 60 IN SOA a. b. 1 1 1 1 1\nw.chain.test. 60 IN CNAME waiting.example.com."))
+	r := newRig(t, withZone(t, "chain.test.",
+		"chain.test. 60 IN SOA a. b. 1 1 1 1 1\nw.chain.test. 60 IN CNAME waiting.example.com."))
 	got := r.disposition("w.chain.test.", dns.TypeA)
 	if got.Disposition != Wait || got.MaxWait != 2*time.Second || got.Wire != nil {
 		t.Errorf("%+v, want Wait", got)

@@ -95,8 +95,8 @@ func (r *reply) limit() int {
 }
 
 // pack encodes the response into as many bytes as the client can take. What does not fit is left out by whole RRsets,
-// those last that matter most. Names are compressed as if the question were in lower case, so that the bytes behind it do
-// not depend on how the client wrote it, and the question is then what the client sent.
+// those last that matter most. Names are compressed as if the question were in lower case, so that the bytes behind it
+// do not depend on how the client wrote it, and the question is then what the client sent.
 func (r *reply) pack() []byte {
 	r.msg.Compress = true
 	if r.q.question != nil {

@@ -19,7 +19,8 @@ type request struct {
 	rd     bool
 	counts [4]int // of the header: questions, answers, authority, additional
 
-	question []byte // name, type and class as they were sent; nil unless there is exactly one question and it can be read
+	// name, type and class as they were sent; nil unless there is exactly one question and it can be read
+	question []byte
 	name     []byte // wire format, lower case; its own memory
 	owner    string // the same name, as miekg/dns writes it
 	qtype    uint16
@@ -45,9 +46,9 @@ type subnet struct {
 	prefix netip.Prefix
 }
 
-// read takes a message apart that is at least a header long and no response. It returns the RCODE that the sender deserves
-// for how its message is formed; what was read before a fault stays in the request. Only structure is looked at: a type,
-// an opcode or an option that nobody knows is no fault (RFC 3597, RFC 6891 section 6.1.2).
+// read takes a message apart that is at least a header long and no response. It returns the RCODE that the sender
+// deserves for how its message is formed; what was read before a fault stays in the request. Only structure is looked
+// at: a type, an opcode or an option that nobody knows is no fault (RFC 3597, RFC 6891 section 6.1.2).
 func read(msg []byte) (*request, int) {
 	q := &request{
 		id:      binary.BigEndian.Uint16(msg),
@@ -182,7 +183,8 @@ func wholeTSIG(data []byte) bool {
 	return field() && at == len(data)
 }
 
-// readOptions reads the options of a version 0 OPT record. Of several of a kind the first counts (RFC 7873 section 5.2).
+// readOptions reads the options of a version 0 OPT record. Of several of a kind the first counts (RFC 7873 section
+// 5.2).
 func (q *request) readOptions(data []byte) int {
 	for len(data) > 0 {
 		if len(data) < 4 {

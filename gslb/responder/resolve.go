@@ -26,8 +26,8 @@ type hop struct {
 	first bool
 }
 
-// resolve answers a query of class IN: the algorithm of RFC 1034 section 4.3.2, with rules in the place of records where
-// a name is balanced.
+// resolve answers a query of class IN: the algorithm of RFC 1034 section 4.3.2, with rules in the place of records
+// where a name is balanced.
 func (r *reply) resolve() Response {
 	at := hop{r.q.name, r.q.owner, true}
 	var seen [][]byte
@@ -37,7 +37,8 @@ func (r *reply) resolve() Response {
 			return r.Response
 		}
 		seen = append(seen, at.name)
-		if next == nil || len(seen) > maxHops || slices.ContainsFunc(seen, func(n []byte) bool { return bytes.Equal(n, next) }) {
+		if next == nil || len(seen) > maxHops ||
+			slices.ContainsFunc(seen, func(n []byte) bool { return bytes.Equal(n, next) }) {
 			return r.done()
 		}
 		at = hop{next, presentation(next), false}
@@ -202,8 +203,8 @@ func sameRRset(a, b dns.RR) bool {
 }
 
 // negative says that there is no such type, or no such name, with the SOA that says for how long (RFC 2308). It
-// goes without where the SOA is another server's and has not been fetched: such an answer is not cached. It is not to be
-// cached for longer than most either.
+// goes without where the SOA is another server's and has not been fetched: such an answer is not cached. It is not to
+// be cached for longer than most either.
 func (r *reply) negative(at hop, z *zone.Zone, rcode int, most uint32) {
 	r.authoritative(at)
 	r.msg.Rcode = rcode

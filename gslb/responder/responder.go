@@ -51,10 +51,11 @@ type Client struct {
 type Disposition uint8
 
 const (
-	Reply   Disposition = iota + 1 // send Response.Wire
-	Drop                           // send nothing
-	Forward                        // relay the query to Response.Forward and the reply to the client; Fail with SERVFAIL without one
-	Wait                           // ask again when states change, at most for Response.MaxWait; then Fail with SERVFAIL
+	Reply Disposition = iota + 1 // send Response.Wire
+	Drop                         // send nothing
+	// relay the query to Response.Forward and the reply to the client; Fail with SERVFAIL without one
+	Forward
+	Wait // ask again when states change, at most for Response.MaxWait; then Fail with SERVFAIL
 )
 
 // Kind is the kind of a response, for rate limits and metrics.
@@ -77,7 +78,9 @@ type CookieState uint8
 const (
 	NoCookie CookieState = iota
 	ClientCookie
-	BadCookie  // a client cookie, and a server cookie that none of our secrets made or an old one: answered as if it were alone, with a new one
+	// a client cookie, and a server cookie that none of our secrets made or an old one: answered as if it were alone,
+	// with a new one
+	BadCookie
 	GoodCookie // this client had an answer from us: it did not forge its address
 )
 
@@ -122,8 +125,8 @@ func Fail(v *View, c *Client, req []byte, rcode int) Response {
 	return r.fail(rcode)
 }
 
-// Slip is the response to the query req that says no more than that it is truncated (TC), so that an honest client comes
-// back over TCP.
+// Slip is the response to the query req that says no more than that it is truncated (TC), so that an honest client
+// comes back over TCP.
 func Slip(v *View, c *Client, req []byte) Response {
 	r, rcode := start(v, c, req)
 	if r == nil {
@@ -166,7 +169,8 @@ func (r *reply) respond(rcode int) Response {
 	switch q.qtype {
 	case dns.TypeAXFR, dns.TypeIXFR:
 		return r.fail(dns.RcodeRefused)
-	case dns.TypeOPT, dns.TypeTSIG, dns.TypeNXNAME: // never asked for: RFC 6891 section 6.1.1, RFC 8945 section 4.2, RFC 9824 section 3.4
+	// never asked for: RFC 6891 section 6.1.1, RFC 8945 section 4.2, RFC 9824 section 3.4
+	case dns.TypeOPT, dns.TypeTSIG, dns.TypeNXNAME:
 		return r.fail(dns.RcodeFormatError)
 	case dns.TypeTKEY, dns.TypeMAILA, dns.TypeMAILB:
 		return r.fail(dns.RcodeNotImplemented)
@@ -174,8 +178,8 @@ func (r *reply) respond(rcode int) Response {
 	return r.resolve()
 }
 
-// change refuses NOTIFY (RFC 1996) and UPDATE (RFC 2136 section 3.1): nobody tells this server what is in its zones, and
-// for others it is the wrong one to tell.
+// change refuses NOTIFY (RFC 1996) and UPDATE (RFC 2136 section 3.1): nobody tells this server what is in its zones,
+// and for others it is the wrong one to tell.
 func (r *reply) change() Response {
 	if r.q.question == nil {
 		return r.fail(dns.RcodeFormatError)

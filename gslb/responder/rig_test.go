@@ -120,7 +120,8 @@ func parse(t testing.TB, text string) []dns.RR {
 func manyRecords(t testing.TB, owner string, n int) []dns.RR {
 	var rrs []dns.RR
 	for i := range n {
-		rrs = append(rrs, &dns.TXT{Hdr: header(owner, dns.TypeTXT, 3600), Txt: []string{strings.Repeat("x", 80) + string(rune('0'+i/10)) + string(rune('0'+i%10))}})
+		rrs = append(rrs, &dns.TXT{Hdr: header(owner, dns.TypeTXT, 3600),
+			Txt: []string{strings.Repeat("x", 80) + string(rune('0'+i/10)) + string(rune('0'+i%10))}})
 	}
 	return rrs
 }
@@ -138,7 +139,8 @@ const (
 func newRig(t testing.TB, edit ...func(*config.Config)) *rig {
 	t.Helper()
 	vip := func(name, v4, v6 string) config.Answer {
-		a := config.Answer{Name: name, Kind: config.VIP, Owner: config.None, DataCenter: config.None, IPv4: netip.MustParseAddr(v4)}
+		a := config.Answer{Name: name, Kind: config.VIP, Owner: config.None, DataCenter: config.None,
+			IPv4: netip.MustParseAddr(v4)}
 		if v6 != "" {
 			a.IPv6 = netip.MustParseAddr(v6)
 		}
@@ -151,31 +153,38 @@ func newRig(t testing.TB, edit ...func(*config.Config)) *rig {
 		host := "ns" + string(rune('a'+i)) + ".wide.example.com."
 		whole = append(whole, &dns.NS{Hdr: header("wide.example.com.", dns.TypeNS, 3600), Ns: host},
 			&dns.A{Hdr: header(host, dns.TypeA, 3600), A: []byte{192, 0, 2, byte(100 + i)}},
-			&dns.AAAA{Hdr: header(host, dns.TypeAAAA, 3600), AAAA: netip.MustParseAddr("2001:db8::" + string(rune('a'+i%6))).AsSlice()})
+			&dns.AAAA{Hdr: header(host, dns.TypeAAAA, 3600),
+				AAAA: netip.MustParseAddr("2001:db8::" + string(rune('a'+i%6))).AsSlice()})
 	}
 	cfg := &config.Config{
 		Server: config.Server{
-			UDPSize: 1232, NSID: "node-1", Version: `Sluice \ "gslb"`, ID: "node-1.example.net", NoMatch: config.NoMatchRefused,
+			UDPSize: 1232, NSID: "node-1", Version: `Sluice \ "gslb"`, ID: "node-1.example.net",
+			NoMatch:       config.NoMatchRefused,
 			CookieSecrets: [][16]byte{{1, 2, 3}}, TCP: config.TCPLimits{Idle: 10 * time.Second},
 		},
 		SourceLists: []config.SourceList{
-			{Name: config.Anywhere, Owner: config.None, Prefixes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}},
-			{Name: "inside", Owner: config.None, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
+			{Name: config.Anywhere, Owner: config.None, Prefixes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"),
+				netip.MustParsePrefix("::/0")}},
+			{Name: "inside", Owner: config.None, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"),
+				netip.MustParsePrefix("fd00::/8")}},
 			{Name: "branch", Owner: config.None, Prefixes: []netip.Prefix{netip.MustParsePrefix("198.18.64.0/18")}},
 		},
 		Answers: []config.Answer{
-			east:       vip("east", "203.0.113.10", "2001:db8:e::10"),
-			west:       vip("west", "203.0.113.20", "2001:db8:f::20"),
-			fourOnly:   vip("four-only", "203.0.113.30", ""),
-			toCNAME:    {Name: "to-cname", Kind: config.CNAME, Owner: config.None, DataCenter: config.None, Target: "a.example.com."},
-			toServer:   {Name: "to-server", Kind: config.NameServer, Owner: config.None, DataCenter: config.None, Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}},
+			east:     vip("east", "203.0.113.10", "2001:db8:e::10"),
+			west:     vip("west", "203.0.113.20", "2001:db8:f::20"),
+			fourOnly: vip("four-only", "203.0.113.30", ""),
+			toCNAME: {Name: "to-cname", Kind: config.CNAME, Owner: config.None, DataCenter: config.None,
+				Target: "a.example.com."},
+			toServer: {Name: "to-server", Kind: config.NameServer, Owner: config.None, DataCenter: config.None,
+				Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}},
 			unknownOne: vip("unknown-one", "203.0.113.40", ""),
 		},
 		Zones: []config.Zone{
 			{Name: "example.com.", Records: whole},
 			{Name: "example.org.", Records: parse(t, otherFile)},
 			{Name: "fetched.test.", SOAFrom: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.54:53")}},
-			{Name: "relayed.test.", SOAFrom: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.54:53")}, NoMatch: config.NoMatchForward, Forward: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.55:53")}},
+			{Name: "relayed.test.", SOAFrom: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.54:53")},
+				NoMatch: config.NoMatchForward, Forward: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.55:53")}},
 		},
 	}
 	both := []int{east, west}
@@ -186,11 +195,14 @@ func newRig(t testing.TB, edit ...func(*config.Config)) *rig {
 		}
 		cfg.Groups = append(cfg.Groups, group)
 		d := domainOf(domain)
-		cfg.DomainLists = append(cfg.DomainLists, config.DomainList{Name: domain, Owner: config.None, Domains: []config.Domain{d}})
+		cfg.DomainLists = append(cfg.DomainLists, config.DomainList{Name: domain, Owner: config.None,
+			Domains: []config.Domain{d}})
 		r := config.Rule{
-			Name: domain, Owner: config.None, Sources: 0, Domains: len(cfg.DomainLists) - 1, TTL: 30, Unknown: config.AsDown, MaxWait: 2 * time.Second, Prefix4: 32, Prefix6: 128,
+			Name: domain, Owner: config.None, Sources: 0, Domains: len(cfg.DomainLists) - 1, TTL: 30,
+			Unknown: config.AsDown, MaxWait: 2 * time.Second, Prefix4: 32, Prefix6: 128,
 			Forward: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.56:53")},
-			Clauses: []config.Clause{{Group: len(cfg.Groups) - 1, Balance: config.Ordered, Count: 1, AllDown: config.NoData}},
+			Clauses: []config.Clause{{Group: len(cfg.Groups) - 1, Balance: config.Ordered, Count: 1,
+				AllDown: config.NoData}},
 		}
 		if edit != nil {
 			edit(&r)
@@ -211,7 +223,10 @@ func newRig(t testing.TB, edit ...func(*config.Config)) *rig {
 	rule("waiting.example.com.", down, func(r *config.Rule) { r.Unknown = config.Wait })
 	rule("inside.example.com.", both, func(r *config.Rule) { r.Sources = 1 })
 	rule("inside.fetched.test.", both, func(r *config.Rule) { r.Sources = 1 })
-	rule("subnet.example.com.", []int{west}, func(r *config.Rule) { r.ClientSubnet, r.Prefix4, r.Prefix6 = true, 24, 56 })
+	rule("subnet.example.com.", []int{west}, func(r *config.Rule) {
+		r.ClientSubnet, r.Prefix4, r.Prefix6 = true, 24,
+			56
+	})
 	cfg.Rules = append(cfg.Rules, cfg.Rules[len(cfg.Rules)-1])
 	branch := &cfg.Rules[len(cfg.Rules)-1]
 	branch.Name, branch.Sources = "branch", 2
@@ -223,7 +238,8 @@ func newRig(t testing.TB, edit ...func(*config.Config)) *rig {
 	rule("www.fetched.test.", []int{fourOnly}, nil)
 	rule("www.relayed.test.", []int{fourOnly}, nil)
 	rule("stays.example.com.", both, func(r *config.Rule) {
-		r.Clauses[0].Balance, r.Sticky = config.RoundRobin, config.Sticky{By: config.StickyDomain, Inactivity: time.Minute}
+		r.Clauses[0].Balance, r.Sticky = config.RoundRobin,
+			config.Sticky{By: config.StickyDomain, Inactivity: time.Minute}
 	})
 	for _, e := range edit {
 		e(cfg)
@@ -405,9 +421,12 @@ func (r *rig) want(m *dns.Msg, lines ...string) {
 }
 
 const (
-	negativeSOA = "authority example.com. 300 IN SOA ns1.example.com. hostmaster.example.com. 2026010101 7200 3600 1209600 300"
-	ruledSOA    = "authority example.com. 30 IN SOA ns1.example.com. hostmaster.example.com. 2026010101 7200 3600 1209600 300" // by rules, whose TTL is 30
-	orgSOA      = "authority example.org. 600 IN SOA ns1.example.com. hostmaster.example.com. 1 7200 3600 1209600 7200"
+	negativeSOA = "authority example.com. 300 IN SOA ns1.example.com. hostmaster.example.com. 2026010101 7200 3600 " +
+		"1209600 300"
+	// by rules, whose TTL is 30
+	ruledSOA = "authority example.com. 30 IN SOA ns1.example.com. hostmaster.example.com. 2026010101 7200 3600 " +
+		"1209600 300"
+	orgSOA = "authority example.org. 600 IN SOA ns1.example.com. hostmaster.example.com. 1 7200 3600 1209600 7200"
 )
 
 // optionOf returns the value of an option of a response, nil if it has none.

@@ -47,8 +47,8 @@ func (r *reply) note(c *selection.Choice) {
 	}
 }
 
-// byRules adds what the rules of the set say at a name. ok is false if no rule has the client. A negative answer's scope
-// is 0 (RFC 7871 section 7.4).
+// byRules adds what the rules of the set say at a name. ok is false if no rule has the client. A negative answer's
+// scope is 0 (RFC 7871 section 7.4).
 func (r *reply) byRules(at hop, z *zone.Zone, set int32) (next []byte, ok bool) {
 	cursors := r.c.Core.Cursors(r.v.Rules)
 	c, qtype := r.chooseType(set, at.name, cursors)

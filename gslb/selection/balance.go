@@ -164,8 +164,8 @@ func (p *picker) unit() uint32 {
 	return p.divisor
 }
 
-// leastLoaded finds the least load for its weight, by turns where several have it. A member whose load nobody reports comes
-// after all whose load is known; among such, all are alike.
+// leastLoaded finds the least load for its weight, by turns where several have it. A member whose load nobody reports
+// comes after all whose load is known; among such, all are alike.
 func (p *picker) leastLoaded() int {
 	best, ties := -1, 0
 	for i, k := p.live.next(0), 1; ; i, k = p.live.next(i+1), k+1 {

@@ -24,8 +24,8 @@ func balanced(t testing.TB, balance config.Balance, members ...string) (*world, 
 	return w, w.compile()
 }
 
-// TestWeightedCycle: over any cycle every answer gets exactly its share, also of those that are left when some are down, and at no
-// time is it far from it.
+// TestWeightedCycle: over any cycle every answer gets exactly its share, also of those that are left when some are
+// down, and at no time is it far from it.
 func TestWeightedCycle(t *testing.T) {
 	for _, weights := range [][]int{
 		{1}, {1000}, {1, 1}, {2, 1}, {0, 1}, {0, 0, 3}, {5, 1, 1}, {1000, 1}, {1, 1000}, {1000, 999, 998},
@@ -65,7 +65,8 @@ func TestWeightedCycle(t *testing.T) {
 								continue
 							}
 							if off := math.Abs(float64(n) - float64((k+1)*left[i])/float64(sum)); off > 3.5 {
-								t.Fatalf("after %d turns answer %d has had %d, which is off its share by %.1f", k+1, i, n, off)
+								t.Fatalf("after %d turns answer %d has had %d, which is off its share by %.1f", k+1, i,
+									n, off)
 							}
 						}
 					}
@@ -140,7 +141,8 @@ func clients(n int) []netip.Addr {
 // TestHashShares: shares are as the weights, within six standard deviations.
 func TestHashShares(t *testing.T) {
 	const n = 40000
-	for _, weights := range [][]int{{1, 1}, {1, 1, 1, 1, 1}, {5, 1, 1}, {0, 1, 3}, {1000, 1}, {7}, {1000, 500, 250, 125}} {
+	for _, weights := range [][]int{{1, 1}, {1, 1, 1, 1, 1}, {5, 1, 1}, {0, 1, 3}, {1000, 1}, {7},
+		{1000, 500, 250, 125}} {
 		for _, balance := range []config.Balance{config.HashSource, config.HashDomain, config.HashBoth} {
 			t.Run(fmt.Sprintf("%s %v", balanceText(balance), weights), func(t *testing.T) {
 				var members []string

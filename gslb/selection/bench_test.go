@@ -12,8 +12,8 @@ import (
 	"github.com/sluicelb/sluice/gslb/config"
 )
 
-// largest is the largest site selector that package gslb is held to: 4,000 rules at one name, or each at two names of its
-// own, over 4,000 VIPs and 60 source lists of 30 prefixes.
+// largest is the largest site selector that package gslb is held to: 4,000 rules at one name, or each at two names of
+// its own, over 4,000 VIPs and 60 source lists of 30 prefixes.
 func largest(t testing.TB, oneName bool) *world {
 	w := newWorld(t)
 	for i := range 60 {
@@ -31,7 +31,8 @@ func largest(t testing.TB, oneName bool) *world {
 		n := i + 1
 		w.vip(fmt.Sprintf("vip%d", i), fmt.Sprintf("192.0.%d.%d", n/256, n%256), fmt.Sprintf("2001:db8::%x", n))
 		w.Groups = append(w.Groups, config.Group{Name: fmt.Sprint(i), Kind: config.VIP, Members: []config.Member{
-			{Answer: i, Weight: 5, Order: 1}, {Answer: i / 2, Weight: 2, Order: 2}, {Answer: i / 3, Weight: 1, Order: 3},
+			{Answer: i, Weight: 5, Order: 1}, {Answer: i / 2, Weight: 2, Order: 2},
+			{Answer: i / 3, Weight: 1, Order: 3},
 		}})
 		domains := shared
 		if !oneName {
@@ -58,7 +59,8 @@ func TestNoAllocation(t *testing.T) {
 	all := w.group("all", "a*5>150", "b*2", "c", "d*0")
 	var domains []int
 	add := func(r config.Rule) {
-		r.Domains = w.domains("d", fmt.Sprintf("name%d.example.", len(domains)), fmt.Sprintf("/^x%d.*[yz]$/", len(domains)))
+		r.Domains = w.domains("d", fmt.Sprintf("name%d.example.", len(domains)),
+			fmt.Sprintf("/^x%d.*[yz]$/", len(domains)))
 		domains = append(domains, r.Domains)
 		w.rule(r)
 		r.Sources, r.ClientSubnet = ten, true
@@ -66,13 +68,15 @@ func TestNoAllocation(t *testing.T) {
 	}
 	for b := config.Ordered; b <= config.HashBoth; b++ {
 		add(config.Rule{Clauses: []config.Clause{{Group: all, Balance: b, Count: 3, AllDown: config.AllAnswers}}})
-		add(config.Rule{Clauses: []config.Clause{{Group: all, Balance: b}}, Sticky: config.Sticky{By: config.StickyDomain, Inactivity: time.Minute}})
+		add(config.Rule{Clauses: []config.Clause{{Group: all, Balance: b}},
+			Sticky: config.Sticky{By: config.StickyDomain, Inactivity: time.Minute}})
 	}
 	add(config.Rule{Clauses: []config.Clause{{Group: w.group("n", "n")}}})
 	add(config.Rule{Clauses: []config.Clause{{Group: w.group("s", "s")}}})
 	r := w.compile()
 	table := NewStickyTable(1000)
-	states := []*States{w.states(), w.states("a:200", "b:10"), w.states("a:down", "b:down", "c:down", "n:down", "s:down")}
+	states := []*States{w.states(), w.states("a:200", "b:10"), w.states("a:down", "b:down", "c:down", "n:down",
+		"s:down")}
 	q := query(t)
 	q.Cursors = make([]uint32, r.Cursors())
 	var out Choice
@@ -86,7 +90,8 @@ func TestNoAllocation(t *testing.T) {
 		for k, name := range names {
 			q.Name = name
 			for _, s := range states {
-				for _, q.Subnet = range []netip.Prefix{{}, netip.MustParsePrefix("10.1.2.0/24"), netip.MustParsePrefix("2001:db8::/48")} {
+				for _, q.Subnet = range []netip.Prefix{{}, netip.MustParsePrefix("10.1.2.0/24"),
+					netip.MustParsePrefix("2001:db8::/48")} {
 					for _, q.Type = range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX} {
 						if allocs := testing.AllocsPerRun(10, func() {
 							if k > 0 {
@@ -162,7 +167,8 @@ func TestNameInManyLists(t *testing.T) {
 	w.vips("a")
 	group := w.group("g", "a")
 	for i := range 4000 {
-		w.rule(config.Rule{Domains: w.domains(fmt.Sprint(i), "www.example.", "www.example."), Clauses: []config.Clause{{Group: group}}})
+		w.rule(config.Rule{Domains: w.domains(fmt.Sprint(i), "www.example.", "www.example."),
+			Clauses: []config.Clause{{Group: group}}})
 	}
 	w.rule(config.Rule{Domains: 17, Clauses: []config.Clause{{Group: group}}})
 	r := w.compile()
@@ -190,7 +196,8 @@ func BenchmarkSelect(b *testing.B) {
 		})
 	}
 	for balance := config.Ordered; balance <= config.HashBoth; balance++ {
-		for _, members := range [][]string{{"a*5", "b*2", "c*1"}, {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k*2", "l", "m", "n", "o", "p"}} {
+		for _, members := range [][]string{{"a*5", "b*2", "c*1"}, {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+			"k*2", "l", "m", "n", "o", "p"}} {
 			w, r := balanced(b, balance, members...)
 			run(fmt.Sprintf("%s/%d", balanceText(balance), len(members)), r, w.states("a:3"), query(b))
 		}
@@ -258,7 +265,8 @@ func BenchmarkMatchRegexpWithoutLiterals(b *testing.B) {
 	for _, n := range []int{1, 50, 500} {
 		exprs := make([]expression, n)
 		for i := range exprs {
-			exprs[i] = expression{Regexp: regexp.MustCompilePOSIX(fmt.Sprintf(`^[a-f]+[0-9]{%d}\.`, 1+i%9)), set: int32(i)}
+			exprs[i] = expression{Regexp: regexp.MustCompilePOSIX(fmt.Sprintf(`^[a-f]+[0-9]{%d}\.`, 1+i%9)),
+				set: int32(i)}
 		}
 		m := newMatcher(exprs, n)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

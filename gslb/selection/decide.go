@@ -8,31 +8,31 @@ import (
 
 // Select decides what the rules of q.Set answer. It does not allocate (but for groups of more than 1,024 members).
 //
-// Of the rules whose source list has the client, and that are not suspended, the one with the longest prefix decides, and
-// the first in the file among those with the same. Rules that allow it see the client subnet in place of the source
+// Of the rules whose source list has the client, and that are not suspended, the one with the longest prefix decides,
+// and the first in the file among those with the same. Rules that allow it see the client subnet in place of the source
 // address, and are in it only with prefixes that contain it whole; lengths of prefixes are compared as they are, also
 // between families. The rule's clauses are tried in order:
 //
-//   - A clause whose members have nothing for the type asked (VIPs without an address of the family, or for any other type) is
-//     passed over, its policy too. A CNAME after one that has live members for other types would say that name has
-//     no such data (RFC 1034, section 3.6.2), so the answer is then NoData.
-//   - Candidates are members that are up, not suspended, not above their load threshold and of a weight above 0. The balance
-//     method picks among them.
+//   - A clause whose members have nothing for the type asked (VIPs without an address of the family, or for any other
+//     type) is passed over, its policy too. A CNAME after one that has live members for other types would say that name
+//     has no such data (RFC 1034, section 3.6.2), so the answer is then NoData.
+//   - Candidates are members that are up, not suspended, not above their load threshold and of a weight above 0. The
+//     balance method picks among them.
 //   - Members without a verdict are candidates, or not, as the rule says. Where it says to wait, they are none while
 //     there are others, also in later clauses that the clause's policy leads to: waiting is for when nothing that may
-//     be given is known to be up. A client does not stick to what it gets in the meantime. Members that cannot be
-//     asked are not waited for: they count as down then. And nothing is waited for that changes nothing: where all
-//     that the verdicts may be come to the same, that is given at once, as an only member whose clause has AllAnswers.
-//   - Without candidates the policy decides. AllAnswers makes candidates of all but suspended members and those of weight 0, and of
-//     these as well if all are of weight 0; if still there are none it is as NextClause.
+//     be given is known to be up. A client does not stick to what it gets in the meantime. Members that cannot be asked
+//     are not waited for: they count as down then. And nothing is waited for that changes nothing: where all that the
+//     verdicts may be come to the same, that is given at once, as an only member whose clause has AllAnswers.
+//   - Without candidates the policy decides. AllAnswers makes candidates of all but suspended members and those of
+//     weight 0, and of these as well if all are of weight 0; if still there are none it is as NextClause.
 //
 // If all clauses were tried in vain, the answer is NoData.
 //
-// The scope (RFC 7871, section 7.2.1) is the shortest in which nothing decides otherwise: no boundary of a prefix that rules of the
-// set compare with client subnets lies inside, and the bits that a source hash or sticky uses are all outside. No two scopes
-// of the same set overlap: nested prefixes are deaggregated, the first way that the RFC allows. A scope longer than
-// the subnet's own length is given as it is and tells the resolver to send more bits: the choice was then made for the
-// whole subnet, and resolvers keep it for queries of that source length only (section 7.3.1).
+// The scope (RFC 7871, section 7.2.1) is the shortest in which nothing decides otherwise: no boundary of a prefix that
+// rules of the set compare with client subnets lies inside, and the bits that a source hash or sticky uses are all
+// outside. No two scopes of the same set overlap: nested prefixes are deaggregated, the first way that the RFC allows.
+// A scope longer than the subnet's own length is given as it is and tells the resolver to send more bits: the choice
+// was then made for the whole subnet, and resolvers keep it for queries of that source length only (section 7.3.1).
 func (r *Rules) Select(s *States, q *Query, out *Choice) { r.decide(s, q, out, nil) }
 
 // Explain is Select with its reasons.
@@ -133,7 +133,8 @@ func (d *decision) look(v *view, client netip.Addr, bits int, subnet bool) (bloc
 		if best < 0 {
 			continue
 		}
-		if d.out.Rule < 0 || n.prefix.Bits() > d.found.prefix.Bits() || n.prefix.Bits() == d.found.prefix.Bits() && best < d.out.Rule {
+		if d.out.Rule < 0 || n.prefix.Bits() > d.found.prefix.Bits() || n.prefix.Bits() == d.found.prefix.Bits() &&
+			best < d.out.Rule {
 			d.out.Rule = best
 			d.found = found{n.prefix, client, bits, subnet}
 		}

@@ -79,7 +79,8 @@ func fuzzWorld(t testing.TB, b *bytesOf) *world {
 			if b.below(8) == 0 {
 				weight = 1000
 			}
-			g.Members = append(g.Members, config.Member{Answer: first + b.below(many), Weight: weight, LoadThreshold: int(b.next())})
+			g.Members = append(g.Members, config.Member{Answer: first + b.below(many), Weight: weight,
+				LoadThreshold: int(b.next())})
 		}
 		w.Groups = append(w.Groups, g)
 	}
@@ -100,7 +101,8 @@ func fuzzWorld(t testing.TB, b *bytesOf) *world {
 	return w
 }
 
-// FuzzSelect: whatever the rules, the states and the query, only candidates are given, each address once, and Explain agrees.
+// FuzzSelect: whatever the rules, the states and the query, only candidates are given, each address once, and Explain
+// agrees.
 func FuzzSelect(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(slices.Repeat([]byte{1}, 200))
@@ -128,8 +130,9 @@ func FuzzSelect(f *testing.F) {
 		}
 		q := Query{
 			Name: wire(t, []string{"www.example.", "xy.invalid.", "x.invalid.", "other."}[b.below(4)]),
-			Type: []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeCNAME}[b.below(4)], Source: b.addr(), Subnet: b.prefix(),
-			Stuck: newAnswerID([]string{"a", "v4", "n", "gone"}[b.below(4)]),
+			Type: []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeCNAME}[b.below(4)], Source: b.addr(),
+			Subnet: b.prefix(),
+			Stuck:  newAnswerID([]string{"a", "v4", "n", "gone"}[b.below(4)]),
 		}
 		for range b.below(r.Cursors() + 2) {
 			q.Cursors = append(q.Cursors, uint32(b.next())<<24|uint32(b.next()))

@@ -39,9 +39,9 @@ func draw(key uint64, id AnswerID) uint64 {
 	return mix(hi ^ lo)
 }
 
-// race is how long it takes a lot of some weight to come in: exponentially distributed with the weight as its rate, so that
-// the first of some lots is each with a chance of its share in their weights. Whoever joins or leaves changes nothing between
-// the others: this is weighted rendezvous hashing.
+// race is how long it takes a lot of some weight to come in: exponentially distributed with the weight as its rate, so
+// that the first of some lots is each with a chance of its share in their weights. Whoever joins or leaves changes
+// nothing between the others: this is weighted rendezvous hashing.
 func race(lot uint64, weight uint32) float64 {
 	return -math.Log((float64(lot>>11)+0.5)/(1<<53)) / float64(weight)
 }

@@ -201,8 +201,8 @@ func (l literals) shortest() int {
 	return len(slices.MinFunc(l, func(a, b string) int { return len(a) - len(b) }))
 }
 
-// wantedLiterals returns what an expression wants of a text between its marks: each of the results has to be met. None: nothing
-// is known.
+// wantedLiterals returns what an expression wants of a text between its marks: each of the results has to be met. None:
+// nothing is known.
 func wantedLiterals(expr string) []literals {
 	re, err := syntax.Parse(expr, syntax.POSIX)
 	if err != nil {
@@ -299,7 +299,8 @@ func joined(a, b literals) (l literals) {
 			switch {
 			case strings.HasSuffix(x, markEnd) && strings.HasPrefix(y, marks):
 				return nil // "$^" matches the empty text, whose marks are the other way round
-			case strings.HasSuffix(x, marks) && strings.HasPrefix(y, marks), strings.HasSuffix(x, markEnd) && strings.HasPrefix(y, markEnd):
+			case strings.HasSuffix(x, marks) && strings.HasPrefix(y, marks), strings.HasSuffix(x, markEnd) &&
+				strings.HasPrefix(y, markEnd):
 				y = y[1:] // "^^" is as good as "^"
 			}
 			l = append(l, x+y)

@@ -66,7 +66,8 @@ func (p *parents) list(re *syntax.Regexp) bool {
 		}
 	}
 	for _, text := range exact {
-		if name, err := zone.Name(text[len(marks):len(text)-len(markEnd)] + "."); err == nil { // else nobody can ask for it
+		// else nobody can ask for it
+		if name, err := zone.Name(text[len(marks):len(text)-len(markEnd)] + "."); err == nil {
 			p.names[string(name)], p.sizes[len(name)] = struct{}{}, true
 		}
 	}

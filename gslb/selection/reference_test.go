@@ -12,8 +12,8 @@ import (
 	"github.com/sluicelb/sluice/gslb/config"
 )
 
-// reference is Select as one would say it: what is given without waiting, or else what all that is waited for would come
-// to, if that is one thing.
+// reference is Select as one would say it: what is given without waiting, or else what all that is waited for would
+// come to, if that is one thing.
 func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int, answers []int32) {
 	outcome, rule, answers = known(c, s, q)
 	if outcome != Wait {
@@ -39,8 +39,8 @@ func reference(c *config.Config, s *States, q *Query) (outcome Outcome, rule int
 	return outcome, rule, answers
 }
 
-// known is what is known to be right, from the configuration, for a query without a subnet at a name that all rules have,
-// whose clauses are of VIPs.
+// known is what is known to be right, from the configuration, for a query without a subnet at a name that all rules
+// have, whose clauses are of VIPs.
 func known(c *config.Config, s *States, q *Query) (outcome Outcome, rule int, answers []int32) {
 	rule, bits := -1, -1
 	for i, r := range c.Rules {
@@ -135,7 +135,9 @@ func addressOf(c *config.Config, m config.Member, qtype uint16) netip.Addr {
 	return netip.Addr{}
 }
 
-func referencePicks(c *config.Config, r *config.Rule, cl config.Clause, s *States, q *Query, live []config.Member, turn uint32) (answers []int32) {
+func referencePicks(c *config.Config, r *config.Rule, cl config.Clause, s *States, q *Query, live []config.Member,
+	turn uint32,
+) (answers []int32) {
 	divisor := uint32(0)
 	for _, m := range c.Groups[cl.Group].Members {
 		divisor = gcd(divisor, uint32(m.Weight))
@@ -206,8 +208,8 @@ func referencePicks(c *config.Config, r *config.Rule, cl config.Clause, s *State
 	return answers
 }
 
-// TestSmallWorlds compares Select with the reference in every combination of what a member may be in, methods, policies, weights,
-// numbers of answers and cursors, in a rule of two clauses, which may have an answer in common.
+// TestSmallWorlds compares Select with the reference in every combination of what a member may be in, methods,
+// policies, weights, numbers of answers and cursors, in a rule of two clauses, which may have an answer in common.
 func TestSmallWorlds(t *testing.T) {
 	ways := []string{"up", "down", "unknown", "unseen", "suspended", "200"}
 	names := []string{"a", "b", "c"}
@@ -225,13 +227,15 @@ func TestSmallWorlds(t *testing.T) {
 					w.SourceLists[0].Prefixes = everyone
 					w.vips("a", "b", "d")
 					w.vip("c", "198.51.100.1")
-					w.rule(config.Rule{Domains: w.domains("d", "www.example."), Unknown: unknown, Clauses: []config.Clause{
-						{Group: w.group("first", members...), Balance: balance, AllDown: policy},
-						{Group: w.group("second", second[policy]...), AllDown: policy},
-					}})
+					w.rule(config.Rule{Domains: w.domains("d", "www.example."), Unknown: unknown,
+						Clauses: []config.Clause{
+							{Group: w.group("first", members...), Balance: balance, AllDown: policy},
+							{Group: w.group("second", second[policy]...), AllDown: policy},
+						}})
 					var all []*States
 					for i := range 432 {
-						all = append(all, w.states("a:"+ways[i%6], "b:"+ways[i/6%6], "c:"+ways[i/36%6], "d:"+ways[i/216]))
+						all = append(all, w.states("a:"+ways[i%6], "b:"+ways[i/6%6], "c:"+ways[i/36%6],
+							"d:"+ways[i/216]))
 					}
 					q := query(t)
 					for count := 1; count <= 2; count++ {
@@ -246,11 +250,15 @@ func TestSmallWorlds(t *testing.T) {
 									}
 									r.Select(s, &q, &out)
 									outcome, rule, answers := reference(&w.Config, s, &q)
-									if out.Outcome != outcome || int(out.Rule) != rule || !slices.Equal(out.Answers[:out.N], answers) {
+									if out.Outcome != outcome || int(out.Rule) != rule ||
+										!slices.Equal(out.Answers[:out.N], answers) {
 										_, why := r.Explain(s, &q)
-										t.Fatalf("%v %s, %s, unknown %d, states %d of %v, count %d, turn %d, %s: %s %v, want %s %v\n%s",
-											members, balanceText(balance), policyText(policy), unknown, i, names, count, turn,
-											dns.Type(q.Type), out.Outcome, out.Answers[:out.N], outcome, answers, why.String())
+										t.Fatalf("%v %s, %s, unknown %d, states %d of %v, count %d, turn %d, %s: %s "+
+											"%v, want %s %v\n%s",
+											members, balanceText(balance), policyText(policy), unknown, i, names, count,
+											turn,
+											dns.Type(q.Type), out.Outcome, out.Answers[:out.N], outcome, answers,
+											why.String())
 									}
 									worlds++
 								}
@@ -275,12 +283,14 @@ func TestExplainIsSelect(t *testing.T) {
 	var clauses []config.Clause
 	for i, b := range []config.Balance{config.RoundRobin, config.HashBoth, config.LeastLoaded} {
 		clauses = append(clauses, config.Clause{
-			Group: w.group([]string{"x", "y", "z"}[i], "a*2>100", "b", "c>100"), Balance: b, Count: 2, AllDown: config.NextClause,
+			Group: w.group([]string{"x", "y", "z"}[i], "a*2>100", "b", "c>100"), Balance: b, Count: 2,
+			AllDown: config.NextClause,
 		})
 	}
 	clauses = append(clauses, config.Clause{Group: w.group("names", "n"), AllDown: config.Refused})
 	w.rule(config.Rule{Sources: ten, Domains: domains, ClientSubnet: true, Clauses: clauses, Prefix4: 24})
-	w.rule(config.Rule{Domains: domains, Clauses: clauses, Unknown: config.AsUp, Sticky: config.Sticky{By: config.StickyDomain}})
+	w.rule(config.Rule{Domains: domains, Clauses: clauses, Unknown: config.AsUp,
+		Sticky: config.Sticky{By: config.StickyDomain}})
 	r := w.compile()
 	for i := range 625 {
 		s := w.states("a:"+ways[i%5], "b:"+ways[i/5%5], "c:"+ways[i/25%5], "n:"+ways[i/125])

@@ -23,7 +23,8 @@ type matcher struct {
 	literalIndex
 	seed  maphash.Seed
 	cache []atomic.Pointer[matched] // a power of two; nil without expressions
-	first int32                     // set number of cache[0]: sets of several expressions are numbered by their place here
+	// set number of cache[0]: sets of several expressions are numbered by their place here
+	first int32
 }
 
 // matched is what matches a name. It is immutable.
@@ -96,10 +97,10 @@ func (m *matcher) search(name []byte) *matched {
 	return found
 }
 
-// MatchRegexp returns the rule set of all expressions that match a name, which is in wire format and lower case; -1 if none
-// does. It is meant for names that package zone has no node for. The set holds for this name alone; it may be used
-// from any goroutine and at any time. Expressions see the name as it is written in zone files, with escapes for
-// bytes that have them, without the last dot.
+// MatchRegexp returns the rule set of all expressions that match a name, which is in wire format and lower case; -1 if
+// none does. It is meant for names that package zone has no node for. The set holds for this name alone; it may be used
+// from any goroutine and at any time. Expressions see the name as it is written in zone files, with escapes for bytes
+// that have them, without the last dot.
 func (r *Rules) MatchRegexp(name []byte) int32 {
 	found, place := r.matcher.match(name)
 	switch {
@@ -144,7 +145,8 @@ func appendText(dst, name []byte) []byte {
 			switch {
 			case c < ' ' || c > '~':
 				dst = append(dst, '\\', '0'+c/100, '0'+c/10%10, '0'+c%10)
-			case c == '.' || c == ' ' || c == '\'' || c == '@' || c == ';' || c == '(' || c == ')' || c == '"' || c == '\\':
+			case c == '.' || c == ' ' || c == '\'' || c == '@' || c == ';' || c == '(' || c == ')' || c == '"' ||
+				c == '\\':
 				dst = append(dst, '\\', c)
 			default:
 				dst = append(dst, c)

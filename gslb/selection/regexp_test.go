@@ -90,7 +90,8 @@ func TestMatchRegexpForgotten(t *testing.T) {
 func TestMatchRegexpSameRules(t *testing.T) {
 	w := newWorld(t)
 	w.vips("a")
-	w.rule(config.Rule{Domains: w.domains("d", `/one/`, `/two/`, `/one/`), Clauses: []config.Clause{{Group: w.group("g", "a")}}})
+	w.rule(config.Rule{Domains: w.domains("d", `/one/`, `/two/`, `/one/`),
+		Clauses: []config.Clause{{Group: w.group("g", "a")}}})
 	r := w.compile()
 	one, both := r.MatchRegexp(wire(t, "one.")), r.MatchRegexp(wire(t, "onetwo."))
 	if one != both || one < 0 {
@@ -152,7 +153,8 @@ func TestWantedLiterals(t *testing.T) {
 // TestLiteralsMissNothing compares matching with the index to matching everything, for random expressions and texts.
 func TestLiteralsMissNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	atoms := []string{"a", "b", "ab", "ba", "aab", "[ab]", "[a-z]", ".", "^", "$", "(a|b)", "(ab|ba|)", "(^|b)", "(a|$)", "a?", "b*", "a+", "(ab)+", "b{2}", "c"}
+	atoms := []string{"a", "b", "ab", "ba", "aab", "[ab]", "[a-z]", ".", "^", "$", "(a|b)", "(ab|ba|)", "(^|b)",
+		"(a|$)", "a?", "b*", "a+", "(ab)+", "b{2}", "c"}
 	const letters = "abc"
 	for round := range 300 {
 		var exprs []expression
@@ -197,13 +199,14 @@ func TestLiteralsMissNothing(t *testing.T) {
 func manyExpressions(n int) *matcher {
 	exprs := make([]expression, n)
 	for i := range exprs {
-		exprs[i] = expression{Regexp: regexp.MustCompilePOSIX(fmt.Sprintf(`^[a-z]+[0-9]*\.customer%04d\.example\.com$`, i)), set: int32(i)}
+		exprs[i] = expression{Regexp: regexp.MustCompilePOSIX(fmt.Sprintf(`^[a-z]+[0-9]*\.customer%04d\.example\.com$`,
+			i)), set: int32(i)}
 	}
 	return newMatcher(exprs, n)
 }
 
-// TestFloodOfNames: names that nothing matches, and names that something matches, leave no more behind than the cache holds, from
-// several goroutines at a time.
+// TestFloodOfNames: names that nothing matches, and names that something matches, leave no more behind than the cache
+// holds, from several goroutines at a time.
 func TestFloodOfNames(t *testing.T) {
 	m := manyExpressions(4000)
 	used := func() (n int) {
@@ -238,7 +241,8 @@ func TestFloodOfNames(t *testing.T) {
 				name := fmt.Appendf(nil, "\x07a%06d\x0ccustomer%04d\x07example\x03com\x00", i+g*100000, c)
 				for range 2 {
 					found, place := m.match(name)
-					if found == nil || len(found.sets) != 1 || int(found.sets[0]) != c || place < 0 || place >= cacheSize {
+					if found == nil || len(found.sets) != 1 || int(found.sets[0]) != c || place < 0 ||
+						place >= cacheSize {
 						t.Errorf("%q: %v at %d, want %d", name, found, place, c)
 						return
 					}
@@ -255,6 +259,7 @@ func TestFloodOfNames(t *testing.T) {
 	}
 	// What is above names can be listed, and costs next to nothing.
 	if p := parentsOf(m.exprs); p.all || len(p.exprs) > 0 || len(p.names) != 4002 {
-		t.Errorf("all names are above one: %v; %d expressions for those above, want none; %d names, want 4,000 and two more", p.all, len(p.exprs), len(p.names))
+		t.Errorf("all names are above one: %v; %d expressions for those above, want none; %d names, want 4,000 and "+
+			"two more", p.all, len(p.exprs), len(p.names))
 	}
 }

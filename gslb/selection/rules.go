@@ -49,9 +49,9 @@ type clause struct {
 	cursor  int32 // the first of the clause's, one for each question
 }
 
-// question is a kind of question. Members may have something to say to one and not to another, and a clause has a round robin
-// for each: questions for A and AAAA come in pairs, and out of a shared one of two answers A would always get the one
-// and AAAA the other.
+// question is a kind of question. Members may have something to say to one and not to another, and a clause has a round
+// robin for each: questions for A and AAAA come in pairs, and out of a shared one of two answers A would always get the
+// one and AAAA the other.
 type question uint8
 
 const (

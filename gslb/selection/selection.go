@@ -2,14 +2,14 @@
 // that clause's answers are given, for how long and to which part of the network (RFC 7871), and why. It is a pure
 // function of the configuration, the states of the answers and the query: no goroutine, clock or socket.
 //
-// [Compile] turns a configuration into [Rules] once; [Rules.Select] answers queries from it without allocation, in time that
-// does not depend on how many rules there are; [Rules.Explain] is the same code with a trace. Packages responder and
-// fastpath call Select with the rule set that package zone found for a name, or [Rules.MatchRegexp] where it found none;
-// package gslb makes the [States] from what keepalives, controllers and operators say, and calls Explain.
+// [Compile] turns a configuration into [Rules] once; [Rules.Select] answers queries from it without allocation, in time
+// that does not depend on how many rules there are; [Rules.Explain] is the same code with a trace. Packages responder
+// and fastpath call Select with the rule set that package zone found for a name, or [Rules.MatchRegexp] where it found
+// none; package gslb makes the [States] from what keepalives, controllers and operators say, and calls Explain.
 //
-// What the rules say is given as indices into the configuration. Encoding, forwarding and waiting are left to the callers,
-// as is advancing the positions of round robins ([Choice.Advance]) and keeping what clients stick to ([StickyTable],
-// [Rules.SelectSticky]).
+// What the rules say is given as indices into the configuration. Encoding, forwarding and waiting are left to the
+// callers, as is advancing the positions of round robins ([Choice.Advance]) and keeping what clients stick to
+// ([StickyTable], [Rules.SelectSticky]).
 package selection
 
 import (
@@ -48,8 +48,8 @@ type State struct {
 	Unseen    bool // with Unknown: what watches it cannot ask, so that there is no verdict to wait for
 }
 
-// States is a snapshot of all that selection depends on beside the configuration and the query. It is the whole truth: what the
-// configuration suspends must be suspended here. It is immutable.
+// States is a snapshot of all that selection depends on beside the configuration and the query. It is the whole truth:
+// what the configuration suspends must be suspended here. It is immutable.
 type States struct {
 	Answers        []State // by index of config.Answers; one that is missing is unknown
 	RulesSuspended []bool  // by index of config.Rules; one that is missing is not suspended
@@ -77,11 +77,11 @@ type Query struct {
 	Type uint16 // of the question: A and AAAA get addresses
 	// Source is the address that the query came from.
 	Source netip.Addr
-	// Subnet is the client subnet that the query names (RFC 7871): masked, with the source prefix length as its bits. It is
-	// ignored if invalid or of no bits, as RFC 7871 section 7.1.2 wants, and by rules that do not allow it.
+	// Subnet is the client subnet that the query names (RFC 7871): masked, with the source prefix length as its bits.
+	// It is ignored if invalid or of no bits, as RFC 7871 section 7.1.2 wants, and by rules that do not allow it.
 	Subnet netip.Prefix
-	// Cursors are where the round robins stand, [Rules.Cursors] many; missing ones are 0. They belong to one goroutine. Select
-	// reads them, and Choice.Advance moves them on.
+	// Cursors are where the round robins stand, [Rules.Cursors] many; missing ones are 0. They belong to one goroutine.
+	// Select reads them, and Choice.Advance moves them on.
 	Cursors []uint32
 	// Stuck is the answer that the client stuck to; 0 for none. SelectSticky sets it.
 	Stuck AnswerID
@@ -91,8 +91,8 @@ type Query struct {
 type Outcome uint8
 
 const (
-	// NoRule: no rule that is not suspended has the client in its source list. The name is to be answered as if it had no
-	// rules.
+	// NoRule: no rule that is not suspended has the client in its source list. The name is to be answered as if it had
+	// no rules.
 	NoRule    Outcome = iota
 	Addresses         // A or AAAA of the VIPs Answers
 	CNAME             // the target of Answers[0]
@@ -129,24 +129,25 @@ type Choice struct {
 	Outcome Outcome
 	// Policy is what was done because nothing of the clause was live; 0 where something was.
 	Policy config.Policy
-	// Rule is the index of the rule in config.Rules, Clause that of the clause within it; config.None where none decided.
+	// Rule is the index of the rule in config.Rules, Clause that of the clause within it; config.None where none
+	// decided.
 	Rule, Clause int32
-	// Answers[:N] are indices of config.Answers, the best first: VIPs with different addresses, or one CNAME, or the one name
-	// server to Forward to. N is 0 when a policy forwards.
+	// Answers[:N] are indices of config.Answers, the best first: VIPs with different addresses, or one CNAME, or the
+	// one name server to Forward to. N is 0 when a policy forwards.
 	Answers [MaxAnswers]int32
 	N       int
 	Servers []netip.AddrPort // Forward: tried in order; shared, nobody may modify it
 	TTL     uint32           // of the records, seconds
 	MaxWait time.Duration    // Wait
-	// SubnetUsed: the client subnet was looked at, and Scope is for how many bits of it the choice holds: every client in
-	// there gets the same but for its turn in a round robin. See [Rules.Select]. Else Scope is 0.
+	// SubnetUsed: the client subnet was looked at, and Scope is for how many bits of it the choice holds: every client
+	// in there gets the same but for its turn in a round robin. See [Rules.Select]. Else Scope is 0.
 	SubnetUsed bool
 	Scope      uint8
 	// Cursor is the round robin that the choice was made by; config.None for none.
 	Cursor int32
 	// Sticky: the rule is sticky, StickyKey says by what. Stick: Answers[0] is live, and the client is to stick to
-	// it (StickTo) for Inactivity. Stuck: it is the one of Query.Stuck. Held: that one is live, though it may have no answer of the
-	// type in question, and must not be forgotten for the other.
+	// it (StickTo) for Inactivity. Stuck: it is the one of Query.Stuck. Held: that one is live, though it may have no
+	// answer of the type in question, and must not be forgotten for the other.
 	Sticky, Stick, Stuck, Held bool
 	StickyKey                  StickyKey
 	StickTo                    AnswerID

@@ -155,9 +155,9 @@ func (t *sources) add(has map[netip.Prefix][]int32, v4 bool) intervals {
 	return iv
 }
 
-// find returns the longest prefix, of at most limit bits, that has the address, -1 if none has it; and the length of the largest
-// prefix around the address that lies within one interval. All addresses in that have the same longest prefix, and no two such
-// prefixes overlap.
+// find returns the longest prefix, of at most limit bits, that has the address, -1 if none has it; and the length of
+// the largest prefix around the address that lies within one interval. All addresses in that have the same longest
+// prefix, and no two such prefixes overlap.
 func (t *sources) find(a netip.Addr, limit int) (node int32, block uint8) {
 	iv := &t.v6
 	if a.Is4() {

@@ -127,8 +127,9 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestScope: every client inside the scope that one of them was told gets the same answer, whatever its subnet's length is as long
-// as it has the scope's bits; scopes do not overlap; and where the answers of two clients differ, none is told 0.
+// TestScope: every client inside the scope that one of them was told gets the same answer, whatever its subnet's length
+// is as long as it has the scope's bits; scopes do not overlap; and where the answers of two clients differ, none is
+// told 0.
 func TestScope(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	balances := []config.Balance{config.Ordered, config.HashSource, config.HashDomain, config.HashBoth}
@@ -149,7 +150,8 @@ func TestScope(t *testing.T) {
 			w.rule(config.Rule{
 				Sources: list, Domains: domains, ClientSubnet: rng.IntN(4) > 0, TTL: uint32(i + 1),
 				Prefix4: 1 + rng.IntN(32), Prefix6: 1 + rng.IntN(128),
-				Clauses: []config.Clause{{Group: w.group(fmt.Sprint(i), first, second), Balance: balances[rng.IntN(len(balances))]}},
+				Clauses: []config.Clause{{Group: w.group(fmt.Sprint(i), first, second),
+					Balance: balances[rng.IntN(len(balances))]}},
 			})
 		}
 		r, s := w.compile(), w.states()
@@ -191,7 +193,8 @@ func TestScope(t *testing.T) {
 				if x.scope.Overlaps(scope) && x.scope != scope {
 					t.Fatalf("round %d: scopes %s and %s overlap", round, x.scope, scope)
 				}
-				if x.scope.Addr().Is4() == scope.Addr().Is4() && !sameAnswer(&x.choice, &c) && (x.choice.Scope == 0 || c.Scope == 0) {
+				if x.scope.Addr().Is4() == scope.Addr().Is4() && !sameAnswer(&x.choice, &c) &&
+					(x.choice.Scope == 0 || c.Scope == 0) {
 					t.Fatalf("round %d: answers differ, scopes are %s and %s", round, x.scope, scope)
 				}
 			}
@@ -209,7 +212,8 @@ func TestScope(t *testing.T) {
 }
 
 func sameAnswer(a, b *Choice) bool {
-	return a.Outcome == b.Outcome && a.Rule == b.Rule && a.TTL == b.TTL && slices.Equal(a.Answers[:a.N], b.Answers[:b.N])
+	return a.Outcome == b.Outcome && a.Rule == b.Rule && a.TTL == b.TTL && slices.Equal(a.Answers[:a.N],
+		b.Answers[:b.N])
 }
 
 // TestScopeOfSticky: what clients stick by, the scope must have.

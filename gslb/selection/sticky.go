@@ -66,9 +66,9 @@ func (d *decision) stick() bool {
 	return false
 }
 
-// SelectSticky is Select for clients that may stick to the answer they had: it looks in the table for it, and keeps there
-// what was chosen. A client whose answer has no address of the family asked gets another for that family and sticks to
-// the one it had. now is in nanoseconds of the clock that the table knows. table may be nil.
+// SelectSticky is Select for clients that may stick to the answer they had: it looks in the table for it, and keeps
+// there what was chosen. A client whose answer has no address of the family asked gets another for that family and
+// sticks to the one it had. now is in nanoseconds of the clock that the table knows. table may be nil.
 func (r *Rules) SelectSticky(s *States, q *Query, table *StickyTable, now int64, out *Choice) {
 	r.Select(s, q, out)
 	if !out.Sticky || table == nil {

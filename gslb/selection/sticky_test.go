@@ -141,7 +141,8 @@ func TestStickyUnknownAnswer(t *testing.T) {
 
 func TestStickyTable(t *testing.T) {
 	key := func(i int) StickyKey {
-		return StickyKey{Client: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32), By: 1}
+		return StickyKey{Client: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}),
+			32), By: 1}
 	}
 	t.Run("expiry", func(t *testing.T) {
 		table := NewStickyTable(10)

@@ -2,9 +2,9 @@ package selection
 
 import "sync"
 
-// StickyTable remembers which answer clients had. It is safe for concurrent use, of bounded size, and knows time only as
-// it is told. When it is full, who did not ask for longest is forgotten, so that a flood of forged addresses costs clients
-// their answers and no more.
+// StickyTable remembers which answer clients had. It is safe for concurrent use, of bounded size, and knows time only
+// as it is told. When it is full, who did not ask for longest is forgotten, so that a flood of forged addresses costs
+// clients their answers and no more.
 type StickyTable struct {
 	shards [stickyShards]stickyShard
 }

@@ -6,8 +6,8 @@ import "sync/atomic"
 var strides [4096]atomic.Uint64
 
 // stride is a step through the turns 0 to w-1, over and over, that meets each once a cycle, and spreads any run of
-// neighbours evenly over the cycle. The golden section of w would do that best; the result is the next number to it that
-// has no common divisor with w, and whose ratio to it is as badly approximated by fractions (its continued
+// neighbours evenly over the cycle. The golden section of w would do that best; the result is the next number to it
+// that has no common divisor with w, and whose ratio to it is as badly approximated by fractions (its continued
 // fraction has small terms).
 func stride(w uint32) uint32 {
 	at := &strides[w%uint32(len(strides))]
@@ -37,8 +37,8 @@ func findStride(w uint32) uint32 {
 	}
 }
 
-// largestTerm is the largest term of the continued fraction of a/b, a < b. It is larger than any that can be if these have a common
-// divisor. The last term, which is never 1, counts one less: [..., n] is [..., n-1, 1].
+// largestTerm is the largest term of the continued fraction of a/b, a < b. It is larger than any that can be if these
+// have a common divisor. The last term, which is never 1, counts one less: [..., n] is [..., n-1, 1].
 func largestTerm(a, b uint32) uint32 {
 	largest := uint32(0)
 	for a != 0 {

@@ -156,7 +156,8 @@ func (d *decision) explainRules() {
 			client, what = d.q.Subnet, "client subnet "+w.Subnet
 		}
 		list := c.Rules[i].Sources
-		x := WhyRule{Rule: c.Rules[i].Name, Sources: c.SourceLists[list].Name, Client: client.String(), Decides: i == d.out.Rule}
+		x := WhyRule{Rule: c.Rules[i].Name, Sources: c.SourceLists[list].Name, Client: client.String(),
+			Decides: i == d.out.Rule}
 		prefix, ok := longest(c.SourceLists[list].Prefixes, list == anywhere, client)
 		if ok {
 			x.Prefix = prefix.String()
@@ -171,7 +172,8 @@ func (d *decision) explainRules() {
 		case prefix.Bits() < d.found.prefix.Bits():
 			x.Reason = fmt.Sprintf("%s in source list %s is shorter than %s", prefix, x.Sources, d.found.prefix)
 		default:
-			x.Reason = fmt.Sprintf("comes later in the file than %s, for a prefix of the same length", c.Rules[d.out.Rule].Name)
+			x.Reason = fmt.Sprintf("comes later in the file than %s, for a prefix of the same length",
+				c.Rules[d.out.Rule].Name)
 		}
 		w.Rules = append(w.Rules, x)
 	}

@@ -57,7 +57,8 @@ func TestWhy(t *testing.T) {
 		stuck                       string
 		want                        string
 	}{
-		{name: "members", qname: "www.example.", states: "a:200 b:3", qtype: dns.TypeAAAA, subnet: "10.1.2.0/24", want: `
+		{name: "members", qname: "www.example.", states: "a:200 b:3", qtype: dns.TypeAAAA, subnet: "10.1.2.0/24",
+			want: `
 www.example. AAAA from 10.2.0.1, client subnet 10.1.2.0/24
 rule office: decides: 10.0.0.0/8 in source list ten has 10.2.0.1
 rule lab: source list tenone does not have 10.2.0.1
@@ -74,7 +75,8 @@ clause 1: group first, weighted round robin, count 2
   picked b: turn 1 of 1, cursor 7
 answer: addresses of d, b, TTL 20, scope 0
 `},
-		{name: "policy", qname: "www.example.", states: "office:suspended a:down b:down c:suspended v4:unknown d:down", qtype: dns.TypeAAAA, subnet: "192.0.2.0/24", want: `
+		{name: "policy", qname: "www.example.", states: "office:suspended a:down b:down c:suspended v4:unknown d:down",
+			qtype: dns.TypeAAAA, subnet: "192.0.2.0/24", want: `
 www.example. AAAA from 10.2.0.1, client subnet 192.0.2.0/24
 rule office: suspended
 rule lab: source list tenone does not have 10.2.0.1
@@ -94,7 +96,8 @@ clause 2: group second, hash by source and domain, count 1
   picked d: hash of 192.0.2.0/24 and www.example.
 answer: addresses of d, by policy all answers, TTL 20, scope 24
 `},
-		{name: "wait", qname: "www.example.", states: "a:unknown b:down c:suspended v4:down d:suspended", qtype: dns.TypeA, want: `
+		{name: "wait", qname: "www.example.", states: "a:unknown b:down c:suspended v4:down d:suspended",
+			qtype: dns.TypeA, want: `
 www.example. A from 10.2.0.1
 rule office: decides: 10.0.0.0/8 in source list ten has 10.2.0.1
 rule lab: source list tenone does not have 10.2.0.1
@@ -131,7 +134,8 @@ rule sticky: decides: 0.0.0.0/0 in source list anywhere has 10.2.0.1
 sticky: 10.2.0.1/32 by domain list sticky for 1m0s: stays with a
 answer: addresses of a, TTL 20, no client subnet used
 `},
-		{name: "stuck to what is down", qname: "sticky.example.", qtype: dns.TypeA, stuck: "a", states: "a:down b:down", want: `
+		{name: "stuck to what is down", qname: "sticky.example.", qtype: dns.TypeA, stuck: "a", states: "a:down b:down",
+			want: `
 sticky.example. A from 10.2.0.1
 rule sticky: decides: 0.0.0.0/0 in source list anywhere has 10.2.0.1
 sticky: 10.2.0.1/32 by domain list sticky for 1m0s: the answer it had is not live in this rule
@@ -143,7 +147,8 @@ clause 1: group rr, round robin, count 1
   picked v4: position 1 of 1, cursor 7
 answer: addresses of v4, TTL 20, no client subnet used
 `},
-		{name: "stuck to another family", qname: "sticky.example.", qtype: dns.TypeAAAA, stuck: "v4", states: "a:down", want: `
+		{name: "stuck to another family", qname: "sticky.example.", qtype: dns.TypeAAAA, stuck: "v4", states: "a:down",
+			want: `
 sticky.example. AAAA from 10.2.0.1
 rule sticky: decides: 0.0.0.0/0 in source list anywhere has 10.2.0.1
 sticky: 10.2.0.1/32 by domain list sticky for 1m0s: the answer it has is live and has nothing for AAAA
@@ -189,7 +194,8 @@ clause 1: group loaded, least loaded, count 1
   picked b: load 10 / weight 1 is the least of 2 alike, cursor 7
 answer: addresses of b, TTL 20, no client subnet used
 `},
-		{name: "least loaded without loads", qname: "servers.example.", qtype: dns.TypeA, states: "a:down b:down", want: `
+		{name: "least loaded without loads", qname: "servers.example.", qtype: dns.TypeA, states: "a:down b:down",
+			want: `
 servers.example. A from 10.2.0.1
 rule servers: decides: 0.0.0.0/0 in source list anywhere has 10.2.0.1
 clause 1: group loaded, least loaded, count 1
@@ -342,7 +348,8 @@ func TestWhyManyRules(t *testing.T) {
 		t.Errorf("%d lines", len(lines))
 	}
 	text := why.String()
-	for _, want := range []string{"rule last: decides: 0.0.0.0/0 in source list anywhere has 192.0.2.1\n", "3979 more rules do not decide\n"} {
+	for _, want := range []string{"rule last: decides: 0.0.0.0/0 in source list anywhere has 192.0.2.1\n",
+		"3979 more rules do not decide\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

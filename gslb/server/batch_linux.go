@@ -23,8 +23,8 @@ const (
 // batch is the memory of one loop: what the kernel is handed, made once.
 //
 // The i-th datagram read is in[i], with its sender, data and control message in slot i. Answers are gathered in out
-// without gaps; each has the sender of its query for its destination and, where the socket is bound to all addresses, the
-// query's control message, so that it leaves from the address that was asked.
+// without gaps; each has the sender of its query for its destination and, where the socket is bound to all addresses,
+// the query's control message, so that it leaves from the address that was asked.
 type batch struct {
 	fd      uintptr
 	control bool
@@ -86,7 +86,8 @@ func (b *batch) reset(i int) {
 
 // receive waits for a datagram and reads what else has come by then.
 func (b *batch) receive() (n int, err syscall.Errno) {
-	got, _, err := syscall.Syscall6(unix.SYS_RECVMMSG, b.fd, uintptr(unsafe.Pointer(&b.in)), batchSize, unix.MSG_WAITFORONE, 0, 0)
+	got, _, err := syscall.Syscall6(unix.SYS_RECVMMSG, b.fd, uintptr(unsafe.Pointer(&b.in)), batchSize,
+		unix.MSG_WAITFORONE, 0, 0)
 	return int(got), err
 }
 
@@ -123,8 +124,8 @@ func (s *slot) sender() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(s.name.Addr), port)
 }
 
-// destination is the address that the datagram was sent to. It changes the control message into one of an answer: that leaves
-// by whatever interface leads to the client, unless it stays on the link.
+// destination is the address that the datagram was sent to. It changes the control message into one of an answer: that
+// leaves by whatever interface leads to the client, unless it stays on the link.
 func (s *slot) destination(link bool) netip.Addr {
 	if s.control.Level == unix.IPPROTO_IP {
 		info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&s.control.info))
@@ -159,7 +160,8 @@ func (b *batch) flush(received int) {
 // write sends from the first-th datagram on, and returns how many it did. It waits for room only if there is none.
 func (b *batch) write(first int) (n int, err syscall.Errno) {
 	msgs, count := &b.out[first], uintptr(b.queued-first)
-	sent, _, err := syscall.RawSyscall6(unix.SYS_SENDMMSG, b.fd, uintptr(unsafe.Pointer(msgs)), count, unix.MSG_DONTWAIT, 0, 0)
+	sent, _, err := syscall.RawSyscall6(unix.SYS_SENDMMSG, b.fd, uintptr(unsafe.Pointer(msgs)), count,
+		unix.MSG_DONTWAIT, 0, 0)
 	if err == unix.EAGAIN {
 		sent, _, err = syscall.Syscall6(unix.SYS_SENDMMSG, b.fd, uintptr(unsafe.Pointer(msgs)), count, 0, 0, 0)
 	}

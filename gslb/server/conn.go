@@ -15,8 +15,8 @@ import (
 	"github.com/sluicelb/sluice/gslb/responder"
 )
 
-// conn is one TCP connection (RFC 7766). Its queries are read one after the other; what can be answered at once is, and what
-// takes time is answered when it is done, in whatever order. One goroutine reads, one writes.
+// conn is one TCP connection (RFC 7766). Its queries are read one after the other; what can be answered at once is, and
+// what takes time is answered when it is done, in whatever order. One goroutine reads, one writes.
 type conn struct {
 	s    *Server
 	tcp  net.Conn
@@ -127,8 +127,8 @@ func countTCP(c *core, r responder.Response) []byte {
 // maxWrite is how many bytes of answers are gathered for one write.
 const maxWrite = 16 << 10
 
-// write sends answers until there will be no more of them. Those that are there together are sent together, each after its length
-// (RFC 7766 section 8). A client that does not read for the time limit loses its connection.
+// write sends answers until there will be no more of them. Those that are there together are sent together, each after
+// its length (RFC 7766 section 8). A client that does not read for the time limit loses its connection.
 func (c *conn) write(answers <-chan []byte, slots <-chan struct{}, limit time.Duration) {
 	var buf []byte
 	lost := false

@@ -15,7 +15,8 @@ var errBadFrame = errors.New("message shorter than a header")
 // segments cut anywhere.
 type frames struct{ r *bufio.Reader }
 
-// next waits for the first byte of a message, calls started, and reads the message. io.EOF is the end between two messages.
+// next waits for the first byte of a message, calls started, and reads the message. io.EOF is the end between two
+// messages.
 func (f frames) next(started func()) ([]byte, error) {
 	if _, err := f.r.Peek(1); err != nil {
 		return nil, err

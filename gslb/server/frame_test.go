@@ -51,7 +51,8 @@ func FuzzTCPFraming(f *testing.F) {
 				got, err := messages.next(func() { started++ })
 				if err != nil {
 					if !errors.Is(err, wantErr) || i != len(want) {
-						t.Fatalf("%s: ends with %v after %d messages, want %v after %d", name, err, i, wantErr, len(want))
+						t.Fatalf("%s: ends with %v after %d messages, want %v after %d", name, err, i, wantErr,
+							len(want))
 					}
 					break
 				}

@@ -26,7 +26,9 @@ type query struct {
 }
 
 // again answers the query from the newest view by a function like Respond.
-func (s *Server) again(c *core, q *query, how func(*responder.View, *responder.Client, []byte) responder.Response) responder.Response {
+func (s *Server) again(c *core, q *query,
+	how func(*responder.View, *responder.Client, []byte) responder.Response,
+) responder.Response {
 	q.view, q.now = s.views.load(), time.Now().UnixNano()
 	s.tally.follow(c.counts, q.view.Config)
 	return how(q.view, &responder.Client{Addr: q.from, TCP: q.tcp, Core: &c.responder, Now: q.now}, q.request)
@@ -116,8 +118,8 @@ func (s *Server) forward(ctx context.Context, q *query, r responder.Response) re
 	return relayed
 }
 
-// limitTTLs lowers the TTLs of a reply to what a rule forwarded for: no longer than the rule says may the client not ask, or
-// it would miss that the rule has another answer by now. The records are shared with other queries.
+// limitTTLs lowers the TTLs of a reply to what a rule forwarded for: no longer than the rule says may the client not
+// ask, or it would miss that the rule has another answer by now. The records are shared with other queries.
 func limitTTLs(reply *dns.Msg, most uint32) {
 	for _, section := range []*[]dns.RR{&reply.Answer, &reply.Ns, &reply.Extra} {
 		limited := make([]dns.RR, len(*section))
@@ -191,7 +193,8 @@ func copyScope(ours, theirs *dns.OPT) uint8 {
 		for _, b := range theirs.Option {
 			mine, ok := a.(*dns.EDNS0_SUBNET)
 			its, ok2 := b.(*dns.EDNS0_SUBNET)
-			if ok && ok2 && mine.Family == its.Family && mine.SourceNetmask == its.SourceNetmask && mine.Address.Equal(its.Address) {
+			if ok && ok2 && mine.Family == its.Family && mine.SourceNetmask == its.SourceNetmask &&
+				mine.Address.Equal(its.Address) {
 				mine.SourceScope = its.SourceScope // else RFC 7871 section 7.3 has the scope ignored
 				return its.SourceScope
 			}
@@ -212,7 +215,8 @@ func maxResponse(q *query, request *dns.Msg) int {
 	return min(size, int(q.view.Config.Server.UDPSize))
 }
 
-// kindOf says what a relayed reply counts as, and for what name: the zone's where it says so, for names that do not exist.
+// kindOf says what a relayed reply counts as, and for what name: the zone's where it says so, for names that do not
+// exist.
 func kindOf(reply *dns.Msg) (responder.Kind, []byte) {
 	name := reply.Question[0].Name
 	kind := responder.Error

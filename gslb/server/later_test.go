@@ -92,13 +92,16 @@ func TestForward(t *testing.T) {
 		{network: "udp", name: "ns.example.com.", qtype: dns.TypeTXT, answers: 1},
 		{network: "udp", name: "none.foreign.test.", qtype: dns.TypeTXT, rcode: dns.RcodeNameError},
 		{network: "udp", name: "big.foreign.test.", qtype: dns.TypeTXT, truncated: true},
-		{network: "udp", name: "big.foreign.test.", qtype: dns.TypeTXT, truncated: true, edns: func(o *dns.OPT) { o.SetUDPSize(600) }},
-		{network: "tcp", name: "big.foreign.test.", qtype: dns.TypeTXT, answers: 40, edns: func(o *dns.OPT) { o.SetUDPSize(600) }},
+		{network: "udp", name: "big.foreign.test.", qtype: dns.TypeTXT, truncated: true,
+			edns: func(o *dns.OPT) { o.SetUDPSize(600) }},
+		{network: "tcp", name: "big.foreign.test.", qtype: dns.TypeTXT, answers: 40,
+			edns: func(o *dns.OPT) { o.SetUDPSize(600) }},
 		{
 			network: "udp", name: "subnet.foreign.test.", qtype: dns.TypeTXT, answers: 1,
 			edns: func(o *dns.OPT) {
 				o.SetDo()
-				o.Option = []dns.EDNS0{&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: net.IP{192, 0, 2, 0}}}
+				o.Option = []dns.EDNS0{&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24,
+					Address: net.IP{192, 0, 2, 0}}}
 			},
 			options: []string{"192.0.2.0/24/21"},
 		},
@@ -114,8 +117,10 @@ func TestForward(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.Rcode != row.rcode || len(m.Answer) != row.answers || m.Truncated != row.truncated || !m.Authoritative {
-				t.Errorf("reply = %v, want %s, %d answers, truncated %v, AA", m, dns.RcodeToString[row.rcode], row.answers, row.truncated)
+			if m.Rcode != row.rcode || len(m.Answer) != row.answers || m.Truncated != row.truncated ||
+				!m.Authoritative {
+				t.Errorf("reply = %v, want %s, %d answers, truncated %v, AA", m, dns.RcodeToString[row.rcode],
+					row.answers, row.truncated)
 			}
 			if diff := cmp.Diff(q.Question, m.Question); diff != "" {
 				t.Errorf("question (-want +got):\n%s", diff)
@@ -131,7 +136,8 @@ func TestForward(t *testing.T) {
 			for _, o := range opt.Option {
 				options = append(options, o.String())
 			}
-			if diff := cmp.Diff(row.options, options); diff != "" || opt.UDPSize() != 1232 || opt.Do() != q.IsEdns0().Do() {
+			if diff := cmp.Diff(row.options, options); diff != "" || opt.UDPSize() != 1232 ||
+				opt.Do() != q.IsEdns0().Do() {
 				t.Errorf("OPT = %v; options (-want +got):\n%s", opt, diff)
 			}
 		})
@@ -188,7 +194,8 @@ func TestForwardAnswersCookies(t *testing.T) {
 		if n := len(q.IsEdns0().Option); n != 0 {
 			t.Errorf("%d options reached the owner", n)
 		}
-		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "00000000000000001111111111111111"}}
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE,
+			Cookie: "00000000000000001111111111111111"}}
 		w.WriteMsg(m)
 	})
 	_, ours := start(t, configuration(t, addr))
@@ -224,7 +231,8 @@ func TestForwardFails(t *testing.T) {
 	}()
 	<-asked
 	c := dns.Client{Timeout: hang}
-	if m, _, err := c.Exchange(new(dns.Msg).SetQuestion("a.example.com.", dns.TypeA), ours.String()); err != nil || len(m.Answer) != 1 {
+	if m, _, err := c.Exchange(new(dns.Msg).SetQuestion("a.example.com.", dns.TypeA), ours.String()); err != nil ||
+		len(m.Answer) != 1 {
 		t.Errorf("meanwhile: %v, %v", m, err)
 	}
 	if m := <-got; m != nil && (m.Rcode != dns.RcodeServerFailure || len(m.Answer)+len(m.Ns) != 0) {
@@ -321,7 +329,8 @@ func TestWaitIsBounded(t *testing.T) {
 		replies := make(chan responder.Response, 2*maxWaiting)
 		for range maxWaiting + 10 {
 			copied := *q
-			s.later(&copied, responder.Response{Disposition: responder.Wait, MaxWait: time.Hour}, func(_ *core, r responder.Response) { replies <- r })
+			s.later(&copied, responder.Response{Disposition: responder.Wait, MaxWait: time.Hour},
+				func(_ *core, r responder.Response) { replies <- r })
 		}
 		synctest.Wait()
 		if n := len(replies); n != 10 {

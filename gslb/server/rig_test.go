@@ -35,8 +35,9 @@ b     IN A   192.0.2.11
 // hang is for what must happen: long enough for a slow machine, and only reached by a failure.
 const hang = 60 * time.Second
 
-// configuration is a whole zone example.com; foreign.test, which is forwarded to forward if there is any; www.example.com, a rule whose only
-// answer is 203.0.113.10 and which waits for its verdict; ns.example.com, a rule whose answer is the name server forward.
+// configuration is a whole zone example.com; foreign.test, which is forwarded to forward if there is any;
+// www.example.com, a rule whose only answer is 203.0.113.10 and which waits for its verdict; ns.example.com, a rule
+// whose answer is the name server forward.
 func configuration(t testing.TB, forward ...netip.AddrPort) *config.Config {
 	t.Helper()
 	p := dns.NewZoneParser(strings.NewReader(zoneFile), "", "")
@@ -49,7 +50,8 @@ func configuration(t testing.TB, forward ...netip.AddrPort) *config.Config {
 	}
 	rule := func(name string, group, domains int) config.Rule {
 		return config.Rule{
-			Name: name, Owner: config.None, Domains: domains, TTL: 30, Unknown: config.Wait, MaxWait: hang, Prefix4: 32, Prefix6: 128,
+			Name: name, Owner: config.None, Domains: domains, TTL: 30, Unknown: config.Wait, MaxWait: hang, Prefix4: 32,
+			Prefix6: 128,
 			Clauses: []config.Clause{{Group: group, Balance: config.Ordered, Count: 1, AllDown: config.NoData}},
 		}
 	}
@@ -58,7 +60,8 @@ func configuration(t testing.TB, forward ...netip.AddrPort) *config.Config {
 	}
 	c := &config.Config{
 		Server: config.Server{
-			UDPSize: 1232, NoMatch: config.NoMatchRefused, CookieSecrets: [][16]byte{{1}}, ForwardTimeout: hang, ForwardMax: 1000,
+			UDPSize: 1232, NoMatch: config.NoMatchRefused, CookieSecrets: [][16]byte{{1}}, ForwardTimeout: hang,
+			ForwardMax: 1000,
 			TCP:        config.TCPLimits{Connections: 1000, PerClient: 1000, Idle: hang, Query: hang, Pipeline: 64},
 			Mitigation: config.Mitigation{Responses: true, PrivilegedPorts: true},
 		},
@@ -66,12 +69,15 @@ func configuration(t testing.TB, forward ...netip.AddrPort) *config.Config {
 			netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0"),
 		}}},
 		Answers: []config.Answer{
-			{Name: "vip", Kind: config.VIP, Owner: config.None, DataCenter: config.None, IPv4: netip.MustParseAddr("203.0.113.10")},
+			{Name: "vip", Kind: config.VIP, Owner: config.None, DataCenter: config.None,
+				IPv4: netip.MustParseAddr("203.0.113.10")},
 			{Name: "ns", Kind: config.NameServer, Owner: config.None, DataCenter: config.None, Servers: forward},
 		},
 		Groups: []config.Group{
-			{Name: "vips", Owner: config.None, Kind: config.VIP, Members: []config.Member{{Answer: 0, Order: 1, Weight: 1}}},
-			{Name: "servers", Owner: config.None, Kind: config.NameServer, Members: []config.Member{{Answer: 1, Order: 1, Weight: 1}}},
+			{Name: "vips", Owner: config.None, Kind: config.VIP,
+				Members: []config.Member{{Answer: 0, Order: 1, Weight: 1}}},
+			{Name: "servers", Owner: config.None, Kind: config.NameServer,
+				Members: []config.Member{{Answer: 1, Order: 1, Weight: 1}}},
 		},
 		DomainLists: []config.DomainList{domains("www.example.com."), domains("ns.example.com.")},
 		Rules:       []config.Rule{rule("www", 0, 0), rule("ns", 1, 1)},
@@ -80,7 +86,8 @@ func configuration(t testing.TB, forward ...netip.AddrPort) *config.Config {
 		},
 	}
 	if len(forward) > 0 {
-		c.Zones = append(c.Zones, config.Zone{Name: "foreign.test.", SOAFrom: forward, NoMatch: config.NoMatchForward, Forward: forward})
+		c.Zones = append(c.Zones, config.Zone{Name: "foreign.test.", SOAFrom: forward, NoMatch: config.NoMatchForward,
+			Forward: forward})
 	}
 	return c
 }
@@ -142,7 +149,8 @@ func slow(release <-chan struct{}) func(*Server) {
 				select {
 				case <-release:
 				default:
-					return responder.Response{Disposition: responder.Wait, MaxWait: hang, Rule: config.None, Clause: config.None, Answer: config.None}
+					return responder.Response{Disposition: responder.Wait, MaxWait: hang, Rule: config.None,
+						Clause: config.None, Answer: config.None}
 				}
 			}
 			return inner(v, c, request)

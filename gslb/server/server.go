@@ -1,6 +1,6 @@
 // Package server is the sockets of `sluice gslb`: DNS over UDP and TCP. It reads queries, drops what no honest
-// client sends, has packages fastpath and responder answer, limits what forged addresses could be flooded with, sends, and
-// does what they may not because it takes time: forwarding (package relay) and waiting for a first verdict. What to
+// client sends, has packages fastpath and responder answer, limits what forged addresses could be flooded with, sends,
+// and does what they may not because it takes time: forwarding (package relay) and waiting for a first verdict. What to
 // answer is theirs; what there is to answer from is published by package gslb, which runs a Server.
 //
 // UDP runs on one socket and one goroutine per core (udp*.go), each with a worker that no one else uses. TCP is
@@ -97,8 +97,8 @@ func New(c Config) *Server {
 	return s
 }
 
-// Publish makes all queries from now on be answered from view, and those that wait for a verdict be tried again. Without
-// any view queries are dropped. It also sets the limits of view.Config.Server, except for the addresses.
+// Publish makes all queries from now on be answered from view, and those that wait for a verdict be tried again.
+// Without any view queries are dropped. It also sets the limits of view.Config.Server, except for the addresses.
 func (s *Server) Publish(view *responder.View) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +152,8 @@ func (s *Server) listenAt(a netip.AddrPort) error {
 	}
 }
 
-// tcpNetwork is the network that listens at an address and no others: "tcp" would take all addresses of one family for those
-// of both, and 0.0.0.0 and [::] could not be listened at together.
+// tcpNetwork is the network that listens at an address and no others: "tcp" would take all addresses of one family for
+// those of both, and 0.0.0.0 and [::] could not be listened at together.
 func tcpNetwork(a netip.Addr) string {
 	if a.Is4() {
 		return "tcp4"
@@ -174,8 +174,8 @@ func (s *Server) Addrs() []netip.AddrPort {
 // graceTime is how long answers that are under way when Run is to end may take to be sent.
 const graceTime = 3 * time.Second
 
-// Run serves until ctx ends: no more queries are read then, those under way are answered if that does not take long, and the
-// sockets are closed. It is called once.
+// Run serves until ctx ends: no more queries are read then, those under way are answered if that does not take long,
+// and the sockets are closed. It is called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.close()
 	g, ctx := errgroup.WithContext(ctx)

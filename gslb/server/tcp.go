@@ -44,8 +44,8 @@ func orDefault[T int | time.Duration](v *T, d T) {
 // acceptPause is the time between tries when no connection can be accepted, for want of file descriptors.
 const acceptPause = 50 * time.Millisecond
 
-// socketBuffer is how much the kernel keeps for a connection in each direction. It would take megabytes of answers for a
-// client that does not read.
+// socketBuffer is how much the kernel keeps for a connection in each direction. It would take megabytes of answers for
+// a client that does not read.
 const socketBuffer = 64 << 10
 
 // accept serves the connections of one listener until ctx ends and all of them have.
@@ -139,8 +139,8 @@ func clientOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// add takes c in, unless its client has too many connections already. When there are too many of all clients it takes the
-// place of the one that has been without a query for longest, as RFC 7766 section 6.2.3 has it, which the caller
+// add takes c in, unless its client has too many connections already. When there are too many of all clients it takes
+// the place of the one that has been without a query for longest, as RFC 7766 section 6.2.3 has it, which the caller
 // must close; if all have queries under way it is not taken.
 func (cs *clients) add(c *conn, l config.TCPLimits) (taken bool, evicted *conn) {
 	client := clientOf(c.from.Addr())

@@ -77,7 +77,8 @@ func TestTCPOutOfOrder(t *testing.T) {
 	release := make(chan struct{})
 	s, addr := start(t, configuration(t), slow(release))
 	c := dial(t, addr)
-	c.send(ask(t, 1, "slow.example.com.", dns.TypeA), ask(t, 2, "a.example.com.", dns.TypeA), ask(t, 3, "b.example.com.", dns.TypeA))
+	c.send(ask(t, 1, "slow.example.com.", dns.TypeA), ask(t, 2, "a.example.com.", dns.TypeA),
+		ask(t, 3, "b.example.com.", dns.TypeA))
 	if first, second := c.next().Id, c.next().Id; first != 2 || second != 3 {
 		t.Errorf("first answers %d and %d, want 2 and 3", first, second)
 	}
@@ -91,7 +92,8 @@ func TestTCPOutOfOrder(t *testing.T) {
 // RFC 7766 section 8: segments cut messages anywhere, between the two bytes of a length, too.
 func TestTCPSplit(t *testing.T) {
 	_, addr := start(t, configuration(t))
-	stream := appendFrame(appendFrame(nil, ask(t, 1, "a.example.com.", dns.TypeA)), ask(t, 2, "b.example.com.", dns.TypeA))
+	stream := appendFrame(appendFrame(nil, ask(t, 1, "a.example.com.", dns.TypeA)),
+		ask(t, 2, "b.example.com.", dns.TypeA))
 	for cut := 1; cut < len(stream); cut++ {
 		c := dial(t, addr)
 		c.SetNoDelay(true)
@@ -144,7 +146,8 @@ func TestTCPBadFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, addr := start(t, configuration(t))
 			c := dial(t, addr)
-			if _, err := c.Write(append(appendFrame(nil, ask(t, 1, "a.example.com.", dns.TypeA)), frame...)); err != nil {
+			if _, err := c.Write(append(appendFrame(nil, ask(t, 1, "a.example.com.", dns.TypeA)),
+				frame...)); err != nil {
 				t.Fatal(err)
 			}
 			if m := c.next(); m.Id != 1 {
@@ -371,7 +374,8 @@ func settle(s *Server, want int32) {
 	}
 }
 
-// With all connections taken, a new one takes the place of the one that is idle for longest, and of none that waits for an answer.
+// With all connections taken, a new one takes the place of the one that is idle for longest, and of none that waits for
+// an answer.
 func TestTCPEvictsOldestIdle(t *testing.T) {
 	limits := configuration(t)
 	limits.Server.TCP.Connections = 3
@@ -452,7 +456,8 @@ func TestTCPPipelineLimit(t *testing.T) {
 	release := make(chan struct{})
 	s, addr := start(t, c, slow(release))
 	client := dial(t, addr)
-	client.send(ask(t, 1, "slow.example.com.", dns.TypeA), ask(t, 2, "a.example.com.", dns.TypeA), ask(t, 3, "slow.example.com.", dns.TypeA), ask(t, 4, "a.example.com.", dns.TypeA))
+	client.send(ask(t, 1, "slow.example.com.", dns.TypeA), ask(t, 2, "a.example.com.", dns.TypeA),
+		ask(t, 3, "slow.example.com.", dns.TypeA), ask(t, 4, "a.example.com.", dns.TypeA))
 	if m := client.next(); m.Id != 2 {
 		t.Errorf("first answer is %d, want 2", m.Id)
 	}

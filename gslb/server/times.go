@@ -8,8 +8,8 @@ import (
 	"github.com/sluicelb/sluice/internal/metrics"
 )
 
-// times counts how long queries took, from when they were read until their answers were given to the kernel, or over TCP
-// to the goroutine that writes. One goroutine at a time adds; anyone may read.
+// times counts how long queries took, from when they were read until their answers were given to the kernel, or over
+// TCP to the goroutine that writes. One goroutine at a time adds; anyone may read.
 type times struct {
 	buckets [bounds + 1]atomic.Uint64 // the last one is of what took longer than all bounds
 	sum     atomic.Int64              // of nanoseconds
@@ -37,8 +37,9 @@ func (t *times) add(n int, d int64) {
 
 // Times is how long queries took.
 type Times struct {
-	Buckets [bounds + 1]uint64 // those within each of metrics.Buckets, and not within the one before; the last: the others
-	Seconds float64            // of all together
+	// those within each of metrics.Buckets, and not within the one before; the last: the others
+	Buckets [bounds + 1]uint64
+	Seconds float64 // of all together
 }
 
 func (t *Times) add(more *times) {

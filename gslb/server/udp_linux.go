@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpSocket is one of the UDP sockets that share an address (SO_REUSEPORT: the kernel gives each client to one of them), and
-// its loop.
+// udpSocket is one of the UDP sockets that share an address (SO_REUSEPORT: the kernel gives each client to one of
+// them), and its loop.
 //
 // The loop reads and writes in batches and blocks in the kernel, not in the poller of the Go runtime: with a wake-up
 // for every few queries, that detour would cost more than the answers do.
@@ -34,8 +34,8 @@ type udpSocket struct {
 const (
 	// bufferSize is how many bytes wait in the kernel each way: enough for what comes while a core is busy elsewhere.
 	bufferSize = 4 << 20
-	// yieldEvery is how often the loop yields, in nanoseconds. The runtime takes the processor from, and signals the thread of,
-	// who has not for 10 ms, again and again, though the loop blocks thousands of times a second.
+	// yieldEvery is how often the loop yields, in nanoseconds. The runtime takes the processor from, and signals the
+	// thread of, who has not for 10 ms, again and again, though the loop blocks thousands of times a second.
 	yieldEvery = int64(5 * time.Millisecond)
 	// pause is how long the loop waits when the kernel is out of memory.
 	pause = 10 * time.Millisecond
@@ -94,7 +94,8 @@ func (u *udpSocket) bind(a netip.AddrPort, ipv6 bool) error {
 	// Nobody may tell by forged ICMP messages that answers are to go in smaller fragments.
 	level, discover, omit, info := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT, unix.IP_PKTINFO
 	if ipv6 {
-		level, discover, omit, info = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT, unix.IPV6_RECVPKTINFO
+		level, discover, omit, info = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT,
+			unix.IPV6_RECVPKTINFO
 		errs = append(errs, set(level, unix.IPV6_V6ONLY, 1))
 	}
 	errs = append(errs, set(level, discover, omit))

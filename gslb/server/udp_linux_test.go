@@ -83,7 +83,8 @@ func TestUDP(t *testing.T) {
 			_, bound := start(t, configuration(t, elsewhere), listen(row.listen))
 			for i, a := range row.ask {
 				to := netip.AddrPortFrom(netip.MustParseAddr(a), bound.Port())
-				for _, name := range []string{"a.example.com.", "ns.example.com.", "host.foreign.test."} { // two come late
+				// two come late
+				for _, name := range []string{"a.example.com.", "ns.example.com.", "host.foreign.test."} {
 					c := dialUDP(t, to)
 					sendUDP(t, c, ask(t, uint16(i), name, dns.TypeA))
 					if m := receiveUDP(t, c); m.Id != uint16(i) || len(m.Answer) != 1 {
@@ -95,8 +96,8 @@ func TestUDP(t *testing.T) {
 	}
 }
 
-// The sockets of an address share it, and every query is answered by one of them, once. There are not so many that they do not fit
-// into the buffers that the unprivileged get.
+// The sockets of an address share it, and every query is answered by one of them, once. There are not so many that they
+// do not fit into the buffers that the unprivileged get.
 func TestUDPManyAtOnce(t *testing.T) {
 	const clients, each = 16, 16
 	s, addr := start(t, configuration(t))
@@ -158,14 +159,16 @@ func TestUDPAddressInUse(t *testing.T) {
 	defer c.Close()
 	addr := c.LocalAddr().(*net.UDPAddr).AddrPort()
 	err = New(Config{Listen: []netip.AddrPort{addr}, Cores: 2}).Listen()
-	if want := "listening on UDP " + addr.String() + ": bind: address already in use"; err == nil || err.Error() != want {
+	if want := "listening on UDP " + addr.String() + ": bind: address already in use"; err == nil ||
+		err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
 
 func TestUDPUnknownZone(t *testing.T) {
 	err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("[fe80::1%no-such-link]:0")}}).Listen()
-	if want := "listening on UDP [fe80::1%no-such-link]:0: zone no-such-link: route ip+net: no such network interface"; err == nil || err.Error() != want {
+	if want := "listening on UDP [fe80::1%no-such-link]:0: zone no-such-link: route ip+net: no such network " +
+		"interface"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

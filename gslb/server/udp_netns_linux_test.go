@@ -106,7 +106,9 @@ func TestUDPAnswersFromTheAddressAsked(t *testing.T) {
 			waits := make(chan struct{}, len(row.ask))
 			s, bound := start(t, c, listen(row.listen), func(s *Server) {
 				fast := s.fast
-				s.fast = func(v *responder.View, scratch *fastpath.Scratch, req []byte, from netip.AddrPort, now int64, out []byte) (*responder.Response, bool) {
+				s.fast = func(v *responder.View, scratch *fastpath.Scratch, req []byte, from netip.AddrPort, now int64,
+					out []byte,
+				) (*responder.Response, bool) {
 					r, ok := fast(v, scratch, req, from, now, out)
 					if ok && r.Disposition == responder.Wait {
 						waits <- struct{}{}

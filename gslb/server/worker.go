@@ -25,7 +25,13 @@ type local struct {
 
 // worker answers the datagrams of one UDP loop. All of its methods are of the loop's goroutine.
 //
-//	for { read a batch; w.begin(); for each { n := w.handle(request, from, at, out); queue out[:n] if n > 0 }; write the batch; w.end() }
+//	for {
+//		read a batch
+//		w.begin()
+//		for each { n := w.handle(request, from, at, out); queue out[:n] if n > 0 }
+//		write the batch
+//		w.end()
+//	}
 type worker struct {
 	*core
 	s       *Server
@@ -56,8 +62,8 @@ func (w *worker) begin() {
 // end is called after each batch of n datagrams.
 func (w *worker) end(n int) { w.counts.took[UDP].add(n-w.late, time.Now().UnixNano()-w.now) }
 
-// handle answers one datagram into out, which has maxUDP bytes, and returns how many are to be sent back to from; 0: none, or
-// none yet. It keeps neither request nor out.
+// handle answers one datagram into out, which has maxUDP bytes, and returns how many are to be sent back to from; 0:
+// none, or none yet. It keeps neither request nor out.
 func (w *worker) handle(request []byte, from netip.AddrPort, at local, out []byte) int {
 	w.counts.queries[UDP].Add(1)
 	if w.view == nil {

@@ -104,7 +104,8 @@ func TestRateLimit(t *testing.T) {
 		{"one name, no slip", names("a.example.com.", "a.example.com.", "a.example.com.", "a.example.com."), 0, "aa--"},
 		{"different names", names("a.example.com.", "b.example.com.", "a.example.com.", "b.example.com."), 1, "aaaa"},
 		{"random names", names("x1.example.com.", "x2.example.com.", "x3.example.com.", "x4.example.com."), 1, "aatt"},
-		{"random names of a wildcard", names("x1.w.example.com.", "x2.w.example.com.", "x3.w.example.com.", "x4.w.example.com."), 1, "aatt"},
+		{"random names of a wildcard", names("x1.w.example.com.", "x2.w.example.com.", "x3.w.example.com.",
+			"x4.w.example.com."), 1, "aatt"},
 		{"names of others", names("a.test.", "b.test.", "c.test.", "d.test."), 1, "aatt"},
 		{"by rules", names("www.example.com.", "www.example.com.", "www.example.com.", "a.example.com."), 1, "aata"},
 	} {
@@ -146,7 +147,8 @@ func TestRateLimitAndCookies(t *testing.T) {
 			w := alone(t, limited(t, 0))
 			q := new(dns.Msg).SetQuestion("a.example.com.", dns.TypeA)
 			q.SetEdns0(1232, false)
-			value := cookie.Make(nil, row.secret, []byte("12345678"), netip.MustParseAddr(row.of), uint32(time.Now().Unix()))
+			value := cookie.Make(nil, row.secret, []byte("12345678"), netip.MustParseAddr(row.of),
+				uint32(time.Now().Unix()))
 			q.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: dns.EDNS0COOKIE, Data: value}}
 			wire, err := q.Pack()
 			if err != nil {
@@ -162,7 +164,8 @@ func TestRateLimitAndCookies(t *testing.T) {
 				t.Errorf("%d of 10 answered, want limited %v", answered, row.limited)
 			}
 			e := w.s.Counts().Events
-			if row.limited && (e[LimitedDropped] != 8 || e[ValidCookies] != 0) || !row.limited && e[ValidCookies] != 10 {
+			if row.limited && (e[LimitedDropped] != 8 || e[ValidCookies] != 0) ||
+				!row.limited && e[ValidCookies] != 10 {
 				t.Errorf("events = %v", e)
 			}
 		})
@@ -199,7 +202,8 @@ func TestCounts(t *testing.T) {
 	}
 	round()
 	second := configuration(t)
-	second.Rules = append([]config.Rule{{Name: "before", Owner: config.None, Domains: 1, Clauses: second.Rules[0].Clauses}}, second.Rules[0])
+	second.Rules = append([]config.Rule{{Name: "before", Owner: config.None, Domains: 1,
+		Clauses: second.Rules[0].Clauses}}, second.Rules[0])
 	second.Answers[0].Name = "renamed"
 	s.Publish(viewOf(t, second, selection.Up))
 	round()
@@ -211,7 +215,8 @@ func TestCounts(t *testing.T) {
 	if diff := cmp.Diff(map[string]uint64{"vip": 2, "renamed": 4}, got.Answers); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)
 	}
-	if got.Queries != [Transports]uint64{UDP: 12} || got.Responses[UDP][dns.RcodeSuccess] != 6 || got.Responses[UDP][dns.RcodeNameError] != 6 {
+	if got.Queries != [Transports]uint64{UDP: 12} || got.Responses[UDP][dns.RcodeSuccess] != 6 ||
+		got.Responses[UDP][dns.RcodeNameError] != 6 {
 		t.Errorf("queries %v, responses %v", got.Queries, got.Responses)
 	}
 }

@@ -26,11 +26,12 @@ func TestLyingController(t *testing.T) {
 		t.Fatal(err)
 	}
 	var word []byte // the encoded VIPs that it sends
-	s := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/connect+proto")
-		_, _ = w.Write(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(word))))
-		_, _ = w.Write(word)
-	})}
+	s := &http.Server{Protocols: new(http.Protocols),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/connect+proto")
+			_, _ = w.Write(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(word))))
+			_, _ = w.Write(word)
+		})}
 	s.Protocols.SetUnencryptedHTTP2(true)
 	go s.Serve(l)
 	defer s.Close()
@@ -41,13 +42,17 @@ func TestLyingController(t *testing.T) {
 		want string
 		most int // MiB
 	}{
-		{"6 MB of nothing", empty(3 << 20), "invalid_argument: unmarshal message: too many items in a sluice.v1.VIPs: must be at most 262144", 40},
-		{"more VIPs than there may be", empty(api.MaxVIPs + 1), "the controller tells of 8193 VIPs: must be at most 8192", 20},
-		{"a word without an end", make([]byte, 33<<20), "resource_exhausted: message size 34603008 is larger than configured max 33554432", 8},
+		{"6 MB of nothing", empty(3 << 20),
+			"invalid_argument: unmarshal message: too many items in a sluice.v1.VIPs: must be at most 262144", 40},
+		{"more VIPs than there may be", empty(api.MaxVIPs + 1),
+			"the controller tells of 8193 VIPs: must be at most 8192", 20},
+		{"a word without an end", make([]byte, 33<<20),
+			"resource_exhausted: message size 34603008 is larger than configured max 33554432", 8},
 	} {
 		word = test.word
 		w := New(Deps{})
-		used := alloctest.AtMost(test.most, func() { _, err = w.talk(t.Context(), &link{site: &site{}, address: "unix:" + path}) })
+		used := alloctest.AtMost(test.most,
+			func() { _, err = w.talk(t.Context(), &link{site: &site{}, address: "unix:" + path}) })
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
 		}

@@ -59,7 +59,8 @@ vips:
 		t.Fatal(err)
 	}
 	start := func() (stop func()) {
-		c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")}, Listen: []string{socket}})
+		c := controller.New(controller.Config{File: file, Store: store.Config{Dir: filepath.Join(dir, "data")},
+			Listen: []string{socket}})
 		return background(t, c.Run)
 	}
 	changed := make(chan struct{}, 1)
@@ -112,9 +113,12 @@ vips:
 		}
 	}
 	stop := start()
-	until("the controller has its switch", "www", watch.VIP{Heard: true, Live: true, LiveBackends: 2, TotalBackends: 2}, nil)
-	until("the disabled one is dead", "off", watch.VIP{Heard: true, Load: 255, LiveBackends: 2, TotalBackends: 2, Reason: "disabled by the intent"}, nil)
-	until("one that is not there is dead", "none", watch.VIP{Heard: true, Load: 255, Reason: `the controller has no VIP "none"`}, nil)
+	until("the controller has its switch", "www", watch.VIP{Heard: true, Live: true, LiveBackends: 2, TotalBackends: 2},
+		nil)
+	until("the disabled one is dead", "off", watch.VIP{Heard: true, Load: 255, LiveBackends: 2, TotalBackends: 2,
+		Reason: "disabled by the intent"}, nil)
+	until("one that is not there is dead", "none",
+		watch.VIP{Heard: true, Load: 255, Reason: `the controller has no VIP "none"`}, nil)
 	say("web1", api.Health_HEALTH_DOWN)
 	quarter := watch.VIP{Heard: true, Live: true, LiveBackends: 1, TotalBackends: 2, Load: 191}
 	until("three quarters are gone", "www", quarter, nil)
@@ -152,7 +156,8 @@ vips:
 	}
 	until("the controller is back", "www", quarter, dead)
 	say("web2", api.Health_HEALTH_DOWN)
-	until("nobody is left", "www", watch.VIP{Heard: true, Load: 255, TotalBackends: 2, Reason: "no backend of the pool may receive traffic"}, nil)
+	until("nobody is left", "www", watch.VIP{Heard: true, Load: 255, TotalBackends: 2,
+		Reason: "no backend of the pool may receive traffic"}, nil)
 	say("web2", api.Health_HEALTH_UP)
 	until("one is back", "www", quarter, nil)
 }

@@ -138,9 +138,11 @@ func (w *Watcher) lost(s *site, err error, now time.Time) bool {
 	first, different := s.lose(err, now)
 	switch {
 	case first && s.heard && !s.lost:
-		w.log.Warn("no controller: what it said last stands for a while", "data_center", s.name, "controller", s.link.address, "hold", w.hold, "err", err)
+		w.log.Warn("no controller: what it said last stands for a while", "data_center", s.name, "controller",
+			s.link.address, "hold", w.hold, "err", err)
 	case first:
-		w.log.Warn("no controller: nothing is known of its VIPs", "data_center", s.name, "controller", s.link.address, "err", err)
+		w.log.Warn("no controller: nothing is known of its VIPs", "data_center", s.name, "controller", s.link.address,
+			"err", err)
 	}
 	if left, holds := s.left(); holds && s.timer == nil {
 		s.timer = time.AfterFunc(left, func() { w.expire(s) })
@@ -148,7 +150,8 @@ func (w *Watcher) lost(s *site, err error, now time.Time) bool {
 	return different
 }
 
-// expire ends a hold, unless the controller has come back, or there is time left: that in which the process did not run.
+// expire ends a hold, unless the controller has come back, or there is time left: that in which the process did not
+// run.
 func (w *Watcher) expire(s *site) {
 	w.mu.Lock()
 	left, holds := s.left()
@@ -162,7 +165,8 @@ func (w *Watcher) expire(s *site) {
 	}
 	w.mu.Unlock()
 	if due {
-		w.log.Warn("the controller has been away for too long: what it said last counts no more", "data_center", s.name, "hold", w.hold)
+		w.log.Warn("the controller has been away for too long: what it said last counts no more", "data_center", s.name,
+			"hold", w.hold)
 		w.onChange()
 	}
 }

@@ -51,7 +51,8 @@ func (s *site) vip(name string) VIP {
 	}
 	e, ok := s.vips[name]
 	if !ok {
-		e.VIP = VIP{Heard: true, Load: loadreport.Offline, Reason: fmt.Sprintf("the controller has no VIP %q", name), Since: s.named}
+		e.VIP = VIP{Heard: true, Load: loadreport.Offline, Reason: fmt.Sprintf("the controller has no VIP %q", name),
+			Since: s.named}
 	}
 	if s.lost {
 		e.Lost, e.Since = true, s.lostSince
@@ -74,7 +75,8 @@ func (s *site) take(m *api.VIPs) bool {
 	if !s.heard || !sameNames(s.vips, next) {
 		s.named = now
 	}
-	different := !s.heard || s.lost || !s.controller.Connected || s.controller.Revision != m.IntentRevision || !maps.Equal(s.vips, next)
+	different := !s.heard || s.lost || !s.controller.Connected || s.controller.Revision != m.IntentRevision ||
+		!maps.Equal(s.vips, next)
 	if !s.controller.Connected {
 		s.controller = Controller{Connected: true, Since: now}
 	}
@@ -83,8 +85,8 @@ func (s *site) take(m *api.VIPs) bool {
 	return different
 }
 
-// takeVIP makes an entry of what is said of a VIP. Of one that the controller sees nothing of, what it said before stands
-// for the hold, if that counts; then the VIP is lost from sight.
+// takeVIP makes an entry of what is said of a VIP. Of one that the controller sees nothing of, what it said before
+// stands for the hold, if that counts; then the VIP is lost from sight.
 func (s *site) takeVIP(m *api.VIP, old entry, counts bool, now time.Time) entry {
 	e := entry{VIP: VIP{
 		Heard: true, Live: m.Load < loadreport.Offline, Load: int(min(m.Load, loadreport.Offline)),

@@ -74,7 +74,8 @@ func newRig(t *testing.T) *rig {
 		return a
 	}})
 	clock := awake.New(func() time.Time { return time.Now().Add(time.Duration(r.frozen.Load())) })
-	r.w = New(Deps{DataCenters: centers("dc1", "one"), OnChange: func() { r.changes.Add(1) }, Clock: clock, Log: slog.New(handler)})
+	r.w = New(Deps{DataCenters: centers("dc1", "one"), OnChange: func() { r.changes.Add(1) }, Clock: clock,
+		Log: slog.New(handler)})
 	r.w.open = r.open
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
@@ -183,7 +184,8 @@ func active(name string, load uint32) *api.VIP {
 }
 
 func unprogrammed(name string, live uint32) *api.VIP {
-	return &api.VIP{Name: name, State: api.VIPStatus_STATE_UNPROGRAMMED, Reason: "no switch is connected", Load: 255, Unseen: live > 0, LiveBackends: live, TotalBackends: 3}
+	return &api.VIP{Name: name, State: api.VIPStatus_STATE_UNPROGRAMMED, Reason: "no switch is connected", Load: 255,
+		Unseen: live > 0, LiveBackends: live, TotalBackends: 3}
 }
 
 func live(load int, since time.Time) VIP {
@@ -201,19 +203,26 @@ func TestWhatIsSaid(t *testing.T) {
 	}{
 		{"active", active("www", 17), VIP{Heard: true, Live: true, Load: 17, LiveBackends: 2, TotalBackends: 3}},
 		{"full", active("www", 254), VIP{Heard: true, Live: true, Load: 254, LiveBackends: 2, TotalBackends: 3}},
-		{"held by another switch", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED, Reason: "switch leaf1 does not take its rows", Load: 9, LiveBackends: 3, TotalBackends: 3},
+		{"held by another switch", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED,
+			Reason: "switch leaf1 does not take its rows", Load: 9, LiveBackends: 3, TotalBackends: 3},
 			VIP{Heard: true, Live: true, Load: 9, LiveBackends: 3, TotalBackends: 3}},
-		{"held by none", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED, Reason: "switch leaf1 does not take its rows", Load: 255, TotalBackends: 3},
+		{"held by none", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED,
+			Reason: "switch leaf1 does not take its rows", Load: 255, TotalBackends: 3},
 			dead("switch leaf1 does not take its rows")},
-		{"no backend", &api.VIP{Name: "www", State: api.VIPStatus_STATE_NO_BACKEND, Reason: "no backend of the pool may receive traffic", Load: 255, TotalBackends: 3},
+		{"no backend", &api.VIP{Name: "www", State: api.VIPStatus_STATE_NO_BACKEND,
+			Reason: "no backend of the pool may receive traffic", Load: 255, TotalBackends: 3},
 			dead("no backend of the pool may receive traffic")},
-		{"disabled", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, TotalBackends: 3}, dead("disabled by the intent")},
+		{"disabled", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, TotalBackends: 3},
+			dead("disabled by the intent")},
 		{"held by none in sight, and nothing said before",
-			&api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED, Reason: "switch leaf1 does not take its rows", Load: 255, Unseen: true, LiveBackends: 2, TotalBackends: 3},
-			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3, Reason: "switch leaf1 does not take its rows"}},
+			&api.VIP{Name: "www", State: api.VIPStatus_STATE_DEGRADED, Reason: "switch leaf1 does not take its rows",
+				Load: 255, Unseen: true, LiveBackends: 2, TotalBackends: 3},
+			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3,
+				Reason: "switch leaf1 does not take its rows"}},
 		{"no switch, no backend, and nothing said before", unprogrammed("www", 0), dead("no switch is connected")},
 		{"no switch, and nothing said before", unprogrammed("www", 2),
-			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3, Reason: "no switch is connected"}},
+			VIP{Heard: true, Lost: true, LiveBackends: 2, Load: 255, TotalBackends: 3,
+				Reason: "no switch is connected"}},
 		{"a state to come", &api.VIP{Name: "www", State: 99, Load: 1000, TotalBackends: 3}, dead("offline")},
 		{"another VIP only", active("alt", 0), VIP{Heard: true, Load: 255, Reason: `the controller has no VIP "www"`}},
 	} {
@@ -279,7 +288,8 @@ func TestEveryChangeIsTold(t *testing.T) {
 		r.pass(5 * time.Second)
 		changes(1, "why it stays away, once")
 		r.wantLog(`at=0s level=INFO msg="controller connected" data_center=dc1 controller=one vips=1`,
-			`at=1m0s level=WARN msg="no controller: what it said last stands for a while" data_center=dc1 controller=one hold=30s err="the controller ended the stream"`)
+			`at=1m0s level=WARN msg="no controller: what it said last stands for a while" data_center=dc1 `+
+				`controller=one hold=30s err="the controller ended the stream"`)
 	})
 }
 
@@ -293,7 +303,8 @@ func TestHold(t *testing.T) {
 		// Everything that it said stands, but that it is connected.
 		r.pass(29 * time.Second)
 		r.want("www", live(5, r.started))
-		if got, want := r.w.Controller("dc1"), (Controller{Since: r.at(10 * time.Second), Error: "connection refused", Revision: 3}); got != want {
+		if got, want := r.w.Controller("dc1"),
+			(Controller{Since: r.at(10 * time.Second), Error: "connection refused", Revision: 3}); got != want {
 			t.Errorf("controller: got %+v, want %+v", got, want)
 		}
 		r.pass(time.Second)
@@ -314,7 +325,8 @@ func TestHold(t *testing.T) {
 		if n := strings.Count(r.log.String(), "\n"); n != 4 {
 			t.Errorf("%d lines for connected, lost, too old, connected:\n%s", n, r.log.String())
 		}
-		if want := `at=40s level=WARN msg="the controller has been away for too long: what it said last counts no more" data_center=dc1 hold=30s`; !strings.Contains(r.log.String(), want) {
+		if want := `at=40s level=WARN msg="the controller has been away for too long: what it said last counts no ` +
+			`more" data_center=dc1 hold=30s`; !strings.Contains(r.log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, r.log.String())
 		}
 	})
@@ -372,7 +384,8 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// A process that was stopped for longer than the hold has nobody lost for it, whatever it notices first when it goes on.
+// A process that was stopped for longer than the hold has nobody lost for it, whatever it notices first when it goes
+// on.
 func TestFrozen(t *testing.T) {
 	freeze := func(r *rig) { r.frozen.Add(int64(time.Minute)) }
 	for _, test := range []struct {
@@ -450,7 +463,8 @@ func TestControllerWithoutSwitch(t *testing.T) {
 		r.pass(29*time.Second, "one")
 		r.want("www", live(6, r.started))
 		r.pass(time.Second, "one")
-		gone := VIP{Heard: true, Lost: true, LiveBackends: 2, TotalBackends: 3, Load: 255, Reason: "no switch is connected", Since: time.Now()}
+		gone := VIP{Heard: true, Lost: true, LiveBackends: 2, TotalBackends: 3, Load: 255,
+			Reason: "no switch is connected", Since: time.Now()}
 		r.want("www", gone)
 		r.pass(time.Minute, "one")
 		r.want("www", gone)
@@ -465,7 +479,8 @@ func TestStoppedController(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
-		r.say("one", active("www", 5), &api.VIP{Name: "off", State: api.VIPStatus_STATE_DISABLED, Load: 255, LiveBackends: 2, TotalBackends: 3})
+		r.say("one", active("www", 5), &api.VIP{Name: "off", State: api.VIPStatus_STATE_DISABLED, Load: 255,
+			LiveBackends: 2, TotalBackends: 3})
 		r.cut("one", errRefused, unprogrammed("www", 2), unprogrammed("off", 2))
 		r.pass(time.Minute)
 		known := func(when string, want bool) {
@@ -497,7 +512,8 @@ func TestLastWordStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer r.stop()
-		r.say("one", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, LiveBackends: 2, TotalBackends: 3})
+		r.say("one", &api.VIP{Name: "www", State: api.VIPStatus_STATE_DISABLED, Load: 255, LiveBackends: 2,
+			TotalBackends: 3})
 		dead := r.w.VIP("dc1", "www")
 		r.say("one", unprogrammed("www", 2))
 		r.want("www", dead)
@@ -538,8 +554,10 @@ func TestNeverHeard(t *testing.T) {
 		r.w.Set(centers("dc1", "two"))
 		r.pass(time.Hour)
 		r.want("www", VIP{Refused: true, Reason: "its controller has not been heard yet: connection refused"})
-		r.wantLog(`at=0s level=WARN msg="no controller: nothing is known of its VIPs" data_center=dc1 controller=one err="connection refused"`)
-		if got, want := r.w.VIP("dc2", "www"), (VIP{Reason: `no controller of data center "dc2" is watched`}); got != want {
+		r.wantLog(`at=0s level=WARN msg="no controller: nothing is known of its VIPs" data_center=dc1 controller=one ` +
+			`err="connection refused"`)
+		if got, want := r.w.VIP("dc2", "www"),
+			(VIP{Reason: `no controller of data center "dc2" is watched`}); got != want {
 			t.Errorf("a data center without one: got %+v, want %+v", got, want)
 		}
 		if got := r.w.Controller("dc2"); got != (Controller{}) {
@@ -576,7 +594,8 @@ func TestSet(t *testing.T) {
 		}
 		r.refuse("two", nil)
 		r.pass(2 * time.Second)
-		r.want("www", VIP{Heard: true, Load: 255, Reason: `the controller has no VIP "www"`, Since: r.w.sites["dc1"].named})
+		r.want("www", VIP{Heard: true, Load: 255, Reason: `the controller has no VIP "www"`,
+			Since: r.w.sites["dc1"].named})
 		r.say("two", active("www", 8))
 		r.want("www", live(8, time.Now()))
 
@@ -588,7 +607,8 @@ func TestSet(t *testing.T) {
 
 func TestDialRefusesNetworks(t *testing.T) {
 	_, err := dial(t.Context(), "192.0.2.1:9680", rpc.Security{})
-	want := `address "192.0.2.1:9680": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address`
+	want := `address "192.0.2.1:9680": plain text stays on this machine: must be https://host:port, a unix socket or ` +
+		`a loopback address`
 	if fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

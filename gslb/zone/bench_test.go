@@ -16,8 +16,9 @@ func sized(tb testing.TB, balanced, addresses int) (z *Zones, hits [][]byte) {
 	zone := whole(tb, "example.com.", "")
 	for i := range addresses {
 		zone.Records = append(zone.Records, &dns.A{
-			Hdr: dns.RR_Header{Name: fmt.Sprintf("host%d.rack%d.example.com.", i, i%100), Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
-			A:   netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).AsSlice(),
+			Hdr: dns.RR_Header{Name: fmt.Sprintf("host%d.rack%d.example.com.", i, i%100), Rrtype: dns.TypeA,
+				Class: dns.ClassINET, Ttl: 60},
+			A: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).AsSlice(),
 		})
 	}
 	var names []Balanced
@@ -76,8 +77,9 @@ func BenchmarkBuild(b *testing.B) {
 	zone := whole(b, "example.com.", "")
 	for i := range 100_000 {
 		zone.Records = append(zone.Records, &dns.A{
-			Hdr: dns.RR_Header{Name: fmt.Sprintf("host%d.example.com.", i), Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
-			A:   netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).AsSlice(),
+			Hdr: dns.RR_Header{Name: fmt.Sprintf("host%d.example.com.", i), Rrtype: dns.TypeA, Class: dns.ClassINET,
+				Ttl: 60},
+			A: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).AsSlice(),
 		})
 	}
 	b.ReportAllocs()

@@ -11,12 +11,12 @@ import (
 	"github.com/sluicelb/sluice/gslb/config"
 )
 
-// Build indexes the zones and the names that rules balance. Records of a zone that lie in another one of these, or below a
-// zone cut or DNAME of their own, are not found by questions; neither are such balanced names. Errors are those of a
-// configuration that package config refuses.
+// Build indexes the zones and the names that rules balance. Records of a zone that lie in another one of these, or
+// below a zone cut or DNAME of their own, are not found by questions; neither are such balanced names. Errors are those
+// of a configuration that package config refuses.
 //
-// Balanced names outside all zones are found too; those in no zone are not thought to end anywhere, so that their ancestors
-// up to the root are names that exist, and block shallower wildcards, but are NotOurs.
+// Balanced names outside all zones are found too; those in no zone are not thought to end anywhere, so that their
+// ancestors up to the root are names that exist, and block shallower wildcards, but are NotOurs.
 func Build(zones []config.Zone, balanced []Balanced) (*Zones, error) {
 	b := builder{
 		index:  &Zones{nodes: make(map[string]*node)},

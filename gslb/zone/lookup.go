@@ -73,7 +73,8 @@ func (z *Zones) Lookup(name []byte, qtype uint16) Result {
 func (n *node) answer(qtype uint16) Result {
 	r := Result{Kind: NoData, Set: n.set, Zone: n.zone, RRset: n.records(qtype)}
 	switch {
-	case n.set >= 0 && (n.every || qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeANY && r.RRset == nil):
+	case n.set >= 0 && (n.every || qtype == dns.TypeA || qtype == dns.TypeAAAA || qtype == dns.TypeANY &&
+		r.RRset == nil):
 		r.Kind = ByRules
 	case r.RRset != nil && r.RRset == n.cname && qtype != dns.TypeCNAME && qtype != dns.TypeANY:
 		r.Kind = CNAME
@@ -102,8 +103,8 @@ func (n *node) records(qtype uint16) *RRset {
 }
 
 // encloser finds the closest encloser of a name that has no node: its longest ancestor that has one. All ancestors of
-// a node are nodes, so that their number of labels can be searched for by halves: a name of 127 labels costs little more
-// than one of three.
+// a node are nodes, so that their number of labels can be searched for by halves: a name of 127 labels costs little
+// more than one of three.
 func (z *Zones) encloser(name []byte) *node {
 	var starts [maxLabels + 1]uint8 // of the name's suffixes, longest first
 	count := 0

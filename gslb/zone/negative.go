@@ -27,8 +27,9 @@ type Negative struct {
 type soaName struct {
 	wire   []byte        // as written: compression minds the case of letters
 	starts [maxName]bool // where labels start
-	shared int           // where its longest suffix begins that is one of the zone's name; len(wire)-1 when that is the root
-	inZone bool          // that suffix is the whole zone, so that more of it may be in a name asked for
+	// where its longest suffix begins that is one of the zone's name; len(wire)-1 when that is the root
+	shared int
+	inZone bool // that suffix is the whole zone, so that more of it may be in a name asked for
 }
 
 // NewNegative prepares the SOA of the zone of that name (lower-case wire format). Names in it are as package
@@ -73,7 +74,8 @@ func (s *soaName) set(name string, zone []byte) (err error) {
 // it begins.
 func (s *soaName) longest(name []byte, than int) (at int, ok bool) {
 	for len(name)-at > than {
-		if from := len(s.wire) - (len(name) - at); from >= 0 && s.starts[from] && string(s.wire[from:]) == string(name[at:]) {
+		if from := len(s.wire) - (len(name) - at); from >= 0 && s.starts[from] &&
+			string(s.wire[from:]) == string(name[at:]) {
 			return at, true
 		}
 		at += 1 + int(name[at])
@@ -96,8 +98,9 @@ func (s *soaName) split(name []byte, zone int) (keep, pointer int) {
 	return keep, questionAt + len(name) - (len(s.wire) - keep)
 }
 
-// Append appends the SOA with that TTL as the first record after a question for name, which is at or below the zone's name,
-// in lower-case wire format. The bytes are those that package dns packs with Compress for a question in lower case.
+// Append appends the SOA with that TTL as the first record after a question for name, which is at or below the zone's
+// name, in lower-case wire format. The bytes are those that package dns packs with Compress for a question in lower
+// case.
 func (n *Negative) Append(dst, name []byte, ttl uint32) []byte {
 	start := len(dst)
 	if n.zone == 1 {

@@ -66,9 +66,11 @@ func TestNegativeIsAsPacked(t *testing.T) {
 		{"all are the root", ".", ".", ".", "."},
 		{"capitals are other strings", "example.com.", "NS1.Example.com.", "host.EXAMPLE.com.", "ns1.example.com."},
 		{"capitals shared", "example.com.", "NS1.Example.com.", "host.Example.com.", "ns1.example.com."},
-		{"label with the bytes of others", "example.com.", "ns.example.com.", "host.example.com.", `x\002ns.example.com.`},
+		{"label with the bytes of others", "example.com.", "ns.example.com.", "host.example.com.",
+			`x\002ns.example.com.`},
 		{"escapes", `a\.b.com.`, `\000.a\.b.com.`, `host\@x.a\.b.com.`, `\000.a\.b.com.`},
-		{"long", "example.com.", strings.Repeat("a.", 121) + "example.com.", "b." + strings.Repeat("a.", 120) + "example.com.", strings.Repeat("a.", 119) + "example.com."},
+		{"long", "example.com.", strings.Repeat("a.", 121) + "example.com.",
+			"b." + strings.Repeat("a.", 120) + "example.com.", strings.Repeat("a.", 119) + "example.com."},
 	} {
 		t.Run(x.name, func(t *testing.T) { checkNegative(t, x.zone, x.mname, x.rname, x.qname) })
 	}
@@ -95,8 +97,8 @@ func TestNegativeIsAsPackedForRandomNames(t *testing.T) {
 	}
 }
 
-// FuzzNegativeTail compares the SOA of negative answers with what package dns packs. The strings are labels, split at zero
-// bytes; shape says what each name ends in.
+// FuzzNegativeTail compares the SOA of negative answers with what package dns packs. The strings are labels, split at
+// zero bytes; shape says what each name ends in.
 func FuzzNegativeTail(f *testing.F) {
 	f.Add("example\x00com", "ns1", "hostmaster", "www", byte(0))
 	f.Add("example\x00com", "a\x00ns", "host", "b\x00ns", byte(0))

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicelb/sluice/gslb/config"
 )
 
-// world is what Build is given, and looks things up in the way the RFCs tell it: label by label from the apex down, over
-// plain lists. Names are presentations, all in lower case and without escapes.
+// world is what Build is given, and looks things up in the way the RFCs tell it: label by label from the apex down,
+// over plain lists. Names are presentations, all in lower case and without escapes.
 type world struct {
 	zones    []config.Zone
 	balanced []Balanced
@@ -63,8 +63,8 @@ func (w *world) zoneOf(name string) *config.Zone {
 	return best
 }
 
-// exists reports whether anything of ours is at or below the name (RFC 4592, section 2.2.3). What a zone says of names in
-// another one is not ours.
+// exists reports whether anything of ours is at or below the name (RFC 4592, section 2.2.3). What a zone says of names
+// in another one is not ours.
 func (w *world) exists(name string) bool {
 	for i, z := range w.zones {
 		if within(z.Name, name) || slices.ContainsFunc(z.Records, func(rr dns.RR) bool {
@@ -107,7 +107,8 @@ func (w *world) lookup(name string, qtype uint16) outcome {
 	return w.walk(z, name, qtype, false)
 }
 
-// walk is RFC 1034, section 4.3.2, step 3, in the zone. With parent the question is that for the DS of another zone's apex.
+// walk is RFC 1034, section 4.3.2, step 3, in the zone. With parent the question is that for the DS of another zone's
+// apex.
 func (w *world) walk(z *config.Zone, name string, qtype uint16, parent bool) outcome {
 	at := "."
 	o := outcome{Set: -1}
@@ -184,7 +185,8 @@ func (w *world) data(z *config.Zone, o outcome, node string, qtype uint16) outco
 		switch {
 		case rrtype == qtype:
 			o.Kind, o.RRset = Positive, label(same)
-		case qtype == dns.TypeANY && (smallest < 0 || size < smallest || size == smallest && same[0].Header().Rrtype < dns.StringToType[strings.Fields(o.RRset)[1]]):
+		case qtype == dns.TypeANY && (smallest < 0 || size < smallest ||
+			size == smallest && same[0].Header().Rrtype < dns.StringToType[strings.Fields(o.RRset)[1]]):
 			o.Kind, o.RRset, smallest = Positive, label(same), size
 		case rrtype == dns.TypeCNAME && qtype != dns.TypeANY && o.RRset == "":
 			o.Kind, o.RRset = CNAME, label(same)
@@ -260,7 +262,8 @@ func randomWorld(t *testing.T, r *rand.Rand) *world {
 
 func TestLookupIsAsTheReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	types := []uint16{dns.TypeA, dns.TypeTXT, dns.TypeNS, dns.TypeDS, dns.TypeCNAME, dns.TypeDNAME, dns.TypeSOA, dns.TypeANY, dns.TypeMX}
+	types := []uint16{dns.TypeA, dns.TypeTXT, dns.TypeNS, dns.TypeDS, dns.TypeCNAME, dns.TypeDNAME, dns.TypeSOA,
+		dns.TypeANY, dns.TypeMX}
 	worlds := 1500
 	if testing.Short() {
 		worlds = 100

@@ -67,7 +67,8 @@ func TestTailIsAsPacked(t *testing.T) {
 				}
 			}
 			z := build(t, []config.Zone{whole(t, "example.com.", text.String())})
-			for _, qname := range []string{"www.example.com.", "a.wild.example.com.", "mail.example.net.b.wild.example.com.", "*.wild.example.com."} {
+			for _, qname := range []string{"www.example.com.", "a.wild.example.com.",
+				"mail.example.net.b.wild.example.com.", "*.wild.example.com."} {
 				r := z.Lookup(wireName(t, qname), rrtype)
 				if r.Kind != Positive {
 					t.Fatalf("%s: %v", qname, r.Kind)
@@ -88,7 +89,8 @@ func TestTailIsAsPacked(t *testing.T) {
 
 func TestTailsOfTheApex(t *testing.T) {
 	for _, name := range []string{"example.com.", "."} {
-		z := build(t, []config.Zone{whole(t, name, name+" NS ns1.example.com.\n"+name+" NS ns2.example.com.\n"+name+" MX 10 example.com.\n")})
+		z := build(t, []config.Zone{whole(t, name, name+" NS ns1.example.com.\n"+name+" NS ns2.example.com.\n"+name+
+			" MX 10 example.com.\n")})
 		for _, qtype := range []uint16{dns.TypeSOA, dns.TypeNS, dns.TypeMX} {
 			r := z.Lookup(wireName(t, name), qtype)
 			if want := packAnswer(t, name, r.RRset); !bytes.Equal(r.RRset.Tail, want) {
@@ -120,7 +122,8 @@ func TestRRsetThatNoMessageHolds(t *testing.T) {
 		fmt.Fprintf(&text, "www.example.com. A 10.0.%d.%d\n", i/250, i%250)
 	}
 	_, err := Build([]config.Zone{whole(t, "example.com.", text.String())}, nil)
-	if want := "zone example.com.: records www.example.com. A: are too many for a message"; err == nil || err.Error() != want {
+	if want := "zone example.com.: records www.example.com. A: are too many for a message"; err == nil ||
+		err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }

@@ -83,14 +83,14 @@ type Result struct {
 	Set int32
 	// Zone is that whose data this is; nil for names outside all zones. A balanced name may be outside.
 	Zone *Zone
-	// RRset is what Positive, CNAME, DNAME and Delegation are about. With ByRules it is the records beside the rules, of
-	// that type or a CNAME, that count for clients whom no rule has; nil if there are none. Else nil.
+	// RRset is what Positive, CNAME, DNAME and Delegation are about. With ByRules it is the records beside the rules,
+	// of that type or a CNAME, that count for clients whom no rule has; nil if there are none. Else nil.
 	RRset *RRset
 }
 
 // WithoutRules is what Lookup found for a client that none of the name's rules has: records that stand beside the
-// rules. Without any, the name exists for others, so that it is not denied where the zone is whole, and where it is not,
-// it is a name that nothing covers.
+// rules. Without any, the name exists for others, so that it is not denied where the zone is whole, and where it is
+// not, it is a name that nothing covers.
 func (r Result) WithoutRules() Result {
 	switch {
 	case r.Kind == NXDomain: // but an expression matched it
@@ -138,8 +138,8 @@ type Zone struct {
 	Forward []netip.AddrPort // for config.NoMatchForward
 	// SOA is nil where it is fetched from who owns the zone.
 	SOA *RRset
-	// NegativeTTL is the lesser of the SOA's TTL and its minimum (RFC 2308, section 5), and NegativeSOA the SOA with it,
-	// as negative answers carry it. 0 and nil without SOA.
+	// NegativeTTL is the lesser of the SOA's TTL and its minimum (RFC 2308, section 5), and NegativeSOA the SOA with
+	// it, as negative answers carry it. 0 and nil without SOA.
 	NegativeTTL uint32
 	NegativeSOA *dns.SOA
 	// Negative is NegativeSOA, ready to be appended. Nil without SOA.

@@ -36,7 +36,8 @@ func whole(t testing.TB, name, text string) config.Zone {
 
 // partial is a zone of which only the balanced names are here.
 func partial(name string, noMatch config.NoMatch) config.Zone {
-	return config.Zone{Name: name, SOAFrom: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, NoMatch: noMatch}
+	return config.Zone{Name: name, SOAFrom: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+		NoMatch: noMatch}
 }
 
 func build(t testing.TB, zones []config.Zone, balanced ...Balanced) *Zones {
@@ -78,7 +79,8 @@ func find(t testing.TB, z *Zones, name string, qtype uint16) found {
 	}
 	if r.RRset != nil {
 		for _, rr := range r.RRset.RRs {
-			f.Data = append(f.Data, strings.Join(append(strings.Fields(rr.Header().Name), strings.Fields(rr.String())[3:]...), " "))
+			f.Data = append(f.Data, strings.Join(append(strings.Fields(rr.Header().Name),
+				strings.Fields(rr.String())[3:]...), " "))
 		}
 	}
 	owner, err := presentation(string(wire[r.Owner:]))
@@ -133,10 +135,12 @@ odd.example.com. TYPE65280 \# 2 0102
 pointer.example.com. PTR www.example.com.
 `)})
 	try(t, z, []row{
-		{"www.example.com.", dns.TypeA, found{Kind: "positive", Data: []string{"www.example.com. A 192.0.2.1", "www.example.com. A 192.0.2.2"}}},
+		{"www.example.com.", dns.TypeA,
+			found{Kind: "positive", Data: []string{"www.example.com. A 192.0.2.1", "www.example.com. A 192.0.2.2"}}},
 		{"www.example.com.", dns.TypeTXT, found{Kind: "positive", Data: []string{`www.example.com. TXT "hello"`}}},
 		{"odd.example.com.", 65280, found{Kind: "positive", Data: []string{`odd.example.com. TYPE65280 \# 2 0102`}}},
-		{"pointer.example.com.", dns.TypePTR, found{Kind: "positive", Data: []string{"pointer.example.com. PTR www.example.com."}}},
+		{"pointer.example.com.", dns.TypePTR,
+			found{Kind: "positive", Data: []string{"pointer.example.com. PTR www.example.com."}}},
 	})
 }
 
@@ -197,14 +201,19 @@ subdel.example. NS ns.example.net.
 `)}})
 	ns := []string{"subdel.example. NS ns.example.com.", "subdel.example. NS ns.example.net."}
 	try(t, z, []row{
-		{"host3.example.", dns.TypeMX, found{Kind: "positive", Zone: "example.", Owner: "example.", Wild: true, Data: []string{"*.example. MX 10 host1.example."}}},
+		{"host3.example.", dns.TypeMX, found{Kind: "positive", Zone: "example.", Owner: "example.", Wild: true,
+			Data: []string{"*.example. MX 10 host1.example."}}},
 		{"host3.example.", dns.TypeA, found{Kind: "no data", Zone: "example.", Owner: "example.", Wild: true}},
-		{"foo.bar.example.", dns.TypeTXT, found{Kind: "positive", Zone: "example.", Owner: "example.", Wild: true, Data: []string{`*.example. TXT "this is a wildcard"`}}},
+		{"foo.bar.example.", dns.TypeTXT, found{Kind: "positive", Zone: "example.", Owner: "example.", Wild: true,
+			Data: []string{`*.example. TXT "this is a wildcard"`}}},
 		{"host1.example.", dns.TypeMX, found{Kind: "no data", Zone: "example."}},
 		{"sub.*.example.", dns.TypeMX, found{Kind: "no data", Zone: "example."}},
-		{"_telnet._tcp.host1.example.", dns.TypeSRV, found{Kind: "no such name", Zone: "example.", Owner: "_tcp.host1.example.", Miss: true}},
-		{"host.subdel.example.", dns.TypeA, found{Kind: "delegation", Zone: "example.", Owner: "subdel.example.", Data: ns}},
-		{"ghost.*.example.", dns.TypeMX, found{Kind: "no such name", Zone: "example.", Owner: "*.example.", Miss: true}},
+		{"_telnet._tcp.host1.example.", dns.TypeSRV,
+			found{Kind: "no such name", Zone: "example.", Owner: "_tcp.host1.example.", Miss: true}},
+		{"host.subdel.example.", dns.TypeA, found{Kind: "delegation", Zone: "example.", Owner: "subdel.example.",
+			Data: ns}},
+		{"ghost.*.example.", dns.TypeMX, found{Kind: "no such name", Zone: "example.", Owner: "*.example.",
+			Miss: true}},
 	})
 }
 
@@ -216,23 +225,28 @@ host.example.com. TXT x
 *.deep.example.com. A 192.0.2.2
 `)})
 	try(t, z, []row{
-		{"any.example.com.", dns.TypeA, found{Kind: "positive", Owner: "example.com.", Wild: true, Data: []string{"*.example.com. A 192.0.2.1"}}},
+		{"any.example.com.", dns.TypeA, found{Kind: "positive", Owner: "example.com.", Wild: true,
+			Data: []string{"*.example.com. A 192.0.2.1"}}},
 		{"x.host.example.com.", dns.TypeA, found{Kind: "no such name", Owner: "host.example.com.", Miss: true}},
 		{"host.example.com.", dns.TypeA, found{Kind: "no data"}},
 		{"deep.example.com.", dns.TypeA, found{Kind: "no data", Miss: true}},
-		{"x.deep.example.com.", dns.TypeA, found{Kind: "positive", Owner: "deep.example.com.", Wild: true, Data: []string{"*.deep.example.com. A 192.0.2.2"}}},
-		{"x.y.deep.example.com.", dns.TypeA, found{Kind: "positive", Owner: "deep.example.com.", Wild: true, Data: []string{"*.deep.example.com. A 192.0.2.2"}}},
+		{"x.deep.example.com.", dns.TypeA, found{Kind: "positive", Owner: "deep.example.com.", Wild: true,
+			Data: []string{"*.deep.example.com. A 192.0.2.2"}}},
+		{"x.y.deep.example.com.", dns.TypeA, found{Kind: "positive", Owner: "deep.example.com.", Wild: true,
+			Data: []string{"*.deep.example.com. A 192.0.2.2"}}},
 		{"*.example.com.", dns.TypeA, found{Kind: "positive", Data: []string{"*.example.com. A 192.0.2.1"}}},
 		{"*.host.example.com.", dns.TypeA, found{Kind: "no such name", Owner: "host.example.com.", Miss: true}},
 	})
 }
 
 func TestWildcardNoData(t *testing.T) {
-	z := build(t, []config.Zone{whole(t, "example.com.", "*.example.com. A 192.0.2.1\nx.*.empty.example.com. A 192.0.2.1\n")})
+	z := build(t, []config.Zone{whole(t, "example.com.",
+		"*.example.com. A 192.0.2.1\nx.*.empty.example.com. A 192.0.2.1\n")})
 	try(t, z, []row{
 		{"any.example.com.", dns.TypeAAAA, found{Kind: "no data", Owner: "example.com.", Wild: true}},
 		// The wildcard itself is an empty non-terminal.
-		{"any.empty.example.com.", dns.TypeA, found{Kind: "no data", Owner: "empty.example.com.", Wild: true, Miss: true}},
+		{"any.empty.example.com.", dns.TypeA, found{Kind: "no data", Owner: "empty.example.com.", Wild: true,
+			Miss: true}},
 	})
 }
 
@@ -254,7 +268,8 @@ func TestCNAME(t *testing.T) {
 
 // RFC 4592, section 4.3.
 func TestCNAMEByWildcard(t *testing.T) {
-	z := build(t, []config.Zone{whole(t, "example.com.", "*.example.com. CNAME www.example.com.\nwww.example.com. A 192.0.2.1\n")})
+	z := build(t, []config.Zone{whole(t, "example.com.",
+		"*.example.com. CNAME www.example.com.\nwww.example.com. A 192.0.2.1\n")})
 	data := []string{"*.example.com. CNAME www.example.com."}
 	try(t, z, []row{
 		{"x.example.com.", dns.TypeA, found{Kind: "CNAME", Owner: "example.com.", Wild: true, Data: data}},
@@ -302,7 +317,8 @@ ns.sub.example.com. A 192.0.2.1
 cut.sub.example.com. NS ns.elsewhere.net.
 *.example.com. A 192.0.2.9
 `)}, Balanced{Name: "www.sub.example.com.", Set: 7})
-	want := found{Kind: "delegation", Owner: "sub.example.com.", Data: []string{"sub.example.com. NS ns.sub.example.com."}}
+	want := found{Kind: "delegation", Owner: "sub.example.com.",
+		Data: []string{"sub.example.com. NS ns.sub.example.com."}}
 	try(t, z, []row{
 		{"sub.example.com.", dns.TypeNS, want},
 		{"sub.example.com.", dns.TypeTXT, want},
@@ -362,7 +378,8 @@ plain.example.com. NS ns.example.net.
 		{"signed.example.com.", dns.TypeDS, found{Kind: "positive", Data: []string{
 			"signed.example.com. DS 1 13 2 E2D3C916F6DEEAC73294E8268FB5885044A833FC5459588F4A9184CFC41A5766"}}},
 		{"plain.example.com.", dns.TypeDS, found{Kind: "no data"}},
-		{"plain.example.com.", dns.TypeDNSKEY, found{Kind: "delegation", Data: []string{"plain.example.com. NS ns.example.net."}}},
+		{"plain.example.com.", dns.TypeDNSKEY,
+			found{Kind: "delegation", Data: []string{"plain.example.com. NS ns.example.net."}}},
 	})
 }
 
@@ -375,16 +392,21 @@ sub.example.com. TXT parent
 www.sub.example.com. A 192.0.2.1
 *.example.com. A 192.0.2.9
 `)
-	child := whole(t, "sub.example.com.", "sub.example.com. NS ns.sub.example.com.\nmail.sub.example.com. A 192.0.2.2\n")
+	child := whole(t, "sub.example.com.",
+		"sub.example.com. NS ns.sub.example.com.\nmail.sub.example.com. A 192.0.2.2\n")
 	rows := []row{
-		{"sub.example.com.", dns.TypeNS, found{Kind: "positive", Zone: "sub.example.com.", Data: []string{"sub.example.com. NS ns.sub.example.com."}}},
+		{"sub.example.com.", dns.TypeNS, found{Kind: "positive", Zone: "sub.example.com.",
+			Data: []string{"sub.example.com. NS ns.sub.example.com."}}},
 		{"sub.example.com.", dns.TypeTXT, found{Kind: "no data", Zone: "sub.example.com."}},
-		{"www.sub.example.com.", dns.TypeA, found{Kind: "no such name", Zone: "sub.example.com.", Owner: "sub.example.com.", Miss: true}},
-		{"mail.sub.example.com.", dns.TypeA, found{Kind: "positive", Zone: "sub.example.com.", Data: []string{"mail.sub.example.com. A 192.0.2.2"}}},
+		{"www.sub.example.com.", dns.TypeA, found{Kind: "no such name", Zone: "sub.example.com.",
+			Owner: "sub.example.com.", Miss: true}},
+		{"mail.sub.example.com.", dns.TypeA, found{Kind: "positive", Zone: "sub.example.com.",
+			Data: []string{"mail.sub.example.com. A 192.0.2.2"}}},
 		{"sub.example.com.", dns.TypeDS, found{Kind: "positive", Data: []string{
 			"sub.example.com. DS 1 13 2 E2D3C916F6DEEAC73294E8268FB5885044A833FC5459588F4A9184CFC41A5766"}}},
 		{"mail.sub.example.com.", dns.TypeDS, found{Kind: "no data", Zone: "sub.example.com."}},
-		{"other.example.com.", dns.TypeA, found{Kind: "positive", Owner: "example.com.", Wild: true, Data: []string{"*.example.com. A 192.0.2.9"}}},
+		{"other.example.com.", dns.TypeA, found{Kind: "positive", Owner: "example.com.", Wild: true,
+			Data: []string{"*.example.com. A 192.0.2.9"}}},
 	}
 	t.Run("child first", func(t *testing.T) { try(t, build(t, []config.Zone{child, parent}), rows) })
 	t.Run("parent first", func(t *testing.T) { try(t, build(t, []config.Zone{parent, child}), rows) })
@@ -441,7 +463,8 @@ both.example.com. TXT x
 `)}, Balanced{Name: "both.example.com.", Set: 1}, Balanced{Name: "rules.example.com.", Set: 2})
 	try(t, z, []row{
 		{"www.example.com.", dns.TypeANY, found{Kind: "positive", Data: []string{"www.example.com. AAAA 2001:db8::1"}}},
-		{"both.example.com.", dns.TypeANY, found{Kind: "positive", Set: 1, Data: []string{`both.example.com. TXT "x"`}}},
+		{"both.example.com.", dns.TypeANY,
+			found{Kind: "positive", Set: 1, Data: []string{`both.example.com. TXT "x"`}}},
 		{"rules.example.com.", dns.TypeANY, found{Kind: "by rules", Set: 2}},
 	})
 }
@@ -470,13 +493,17 @@ www.example.com. HTTPS 1 . alpn=h2
 			"example.com. SOA ns1.example.com. hostmaster.example.com. 1 7200 3600 1209600 300"}}},
 	})
 	// Records beside the rules are for clients whom no rule has.
-	beside := build(t, []config.Zone{whole(t, "example.com.", "www.example.com. A 192.0.2.1\nalias.example.com. CNAME www.example.com.\n")},
+	beside := build(t, []config.Zone{whole(t, "example.com.",
+		"www.example.com. A 192.0.2.1\nalias.example.com. CNAME www.example.com.\n")},
 		Balanced{Name: "www.example.com.", Set: 1}, Balanced{Name: "alias.example.com.", Set: 2})
 	try(t, beside, []row{
-		{"www.example.com.", dns.TypeA, found{Kind: "by rules", Set: 1, Data: []string{"www.example.com. A 192.0.2.1"}}},
+		{"www.example.com.", dns.TypeA,
+			found{Kind: "by rules", Set: 1, Data: []string{"www.example.com. A 192.0.2.1"}}},
 		{"www.example.com.", dns.TypeAAAA, found{Kind: "by rules", Set: 1}},
-		{"alias.example.com.", dns.TypeA, found{Kind: "by rules", Set: 2, Data: []string{"alias.example.com. CNAME www.example.com."}}},
-		{"alias.example.com.", dns.TypeTXT, found{Kind: "CNAME", Set: 2, Data: []string{"alias.example.com. CNAME www.example.com."}}},
+		{"alias.example.com.", dns.TypeA,
+			found{Kind: "by rules", Set: 2, Data: []string{"alias.example.com. CNAME www.example.com."}}},
+		{"alias.example.com.", dns.TypeTXT,
+			found{Kind: "CNAME", Set: 2, Data: []string{"alias.example.com. CNAME www.example.com."}}},
 	})
 	r := z.Lookup(wireName(t, "www.example.com."), dns.TypeHTTPS)
 	if r.Kind != Positive || r.Set != 0 {
@@ -501,7 +528,8 @@ func TestBalancedWildcards(t *testing.T) {
 }
 
 func TestBalancedNamesOutsideAllZones(t *testing.T) {
-	z := build(t, nil, Balanced{Name: "www.example.com.", Set: 0}, Balanced{Name: "*.example.org.", Set: 1}, Balanced{Name: "a.b.example.org.", Set: 2})
+	z := build(t, nil, Balanced{Name: "www.example.com.", Set: 0}, Balanced{Name: "*.example.org.", Set: 1},
+		Balanced{Name: "a.b.example.org.", Set: 2})
 	try(t, z, []row{
 		{"www.example.com.", dns.TypeA, found{Kind: "by rules", Zone: "none", Set: 0}},
 		{"example.com.", dns.TypeA, found{Kind: "not ours", Zone: "none", Miss: true}},
@@ -510,7 +538,8 @@ func TestBalancedNamesOutsideAllZones(t *testing.T) {
 		{"x.example.org.", dns.TypeA, found{Kind: "by rules", Zone: "none", Set: 1, Owner: "example.org.", Wild: true}},
 		{"x.b.example.org.", dns.TypeA, found{Kind: "not ours", Zone: "none", Owner: "b.example.org.", Miss: true}},
 	})
-	if got := z.Lookup(wireName(t, "www.example.com."), dns.TypeMX); got.Kind != NoData || got.Set != 0 || got.Zone != nil {
+	if got := z.Lookup(wireName(t, "www.example.com."), dns.TypeMX); got.Kind != NoData || got.Set != 0 ||
+		got.Zone != nil {
 		t.Errorf("MX of a balanced name outside all zones: %+v", got)
 	}
 }
@@ -526,7 +555,8 @@ func TestPartialZone(t *testing.T) {
 		{config.NoMatchForward, "not ours", "not ours"},
 		{config.NoMatchNXDomain, "no such name", "no data"},
 	} {
-		z := build(t, []config.Zone{partial("example.com.", x.noMatch)}, Balanced{Name: "a.b.example.com.", Set: 1}, Balanced{Name: "*.wild.example.com.", Set: 2})
+		z := build(t, []config.Zone{partial("example.com.", x.noMatch)}, Balanced{Name: "a.b.example.com.", Set: 1},
+			Balanced{Name: "*.wild.example.com.", Set: 2})
 		try(t, z, []row{
 			{"a.b.example.com.", dns.TypeA, found{Kind: "by rules", Set: 1}},
 			{"a.b.example.com.", dns.TypeTXT, found{Kind: "no data", Set: 1}},
@@ -535,7 +565,8 @@ func TestPartialZone(t *testing.T) {
 			{"example.com.", dns.TypeSOA, found{Kind: x.parent, Miss: true}},
 			{"nx.example.com.", dns.TypeA, found{Kind: x.none, Owner: "example.com.", Miss: true}},
 		})
-		if r := z.Lookup(wireName(t, "nx.example.com."), dns.TypeA); r.Zone.NoMatch != x.noMatch || r.Zone.Whole || r.Zone.SOA != nil || r.Zone.Negative != nil {
+		if r := z.Lookup(wireName(t, "nx.example.com."), dns.TypeA); r.Zone.NoMatch != x.noMatch || r.Zone.Whole ||
+			r.Zone.SOA != nil || r.Zone.Negative != nil {
 			t.Errorf("zone is %+v", r.Zone)
 		}
 	}
@@ -550,7 +581,8 @@ func TestNoMatchOfAWholeZone(t *testing.T) {
 		{"nx.example.com.", dns.TypeA, found{Kind: "not ours", Owner: "example.com.", Miss: true}},
 		{"b.example.com.", dns.TypeA, found{Kind: "no data", Miss: true}},
 	})
-	if got := z.Lookup(wireName(t, "nx.example.com."), dns.TypeA).Zone.Forward; !cmp.Equal(got, zone.Forward, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
+	if got := z.Lookup(wireName(t, "nx.example.com."), dns.TypeA).Zone.Forward; !cmp.Equal(got, zone.Forward,
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
 		t.Errorf("forwards to %v, want %v", got, zone.Forward)
 	}
 }
@@ -586,7 +618,8 @@ old.example.com. DNAME example.net.
 }
 
 func TestApex(t *testing.T) {
-	z := build(t, []config.Zone{whole(t, "example.com.", "example.com. NS ns1.example.com.\nexample.com. MX 10 mail.example.com.\n")})
+	z := build(t, []config.Zone{whole(t, "example.com.",
+		"example.com. NS ns1.example.com.\nexample.com. MX 10 mail.example.com.\n")})
 	try(t, z, []row{
 		{"example.com.", dns.TypeNS, found{Kind: "positive", Data: []string{"example.com. NS ns1.example.com."}}},
 		{"example.com.", dns.TypeMX, found{Kind: "positive", Data: []string{"example.com. MX 10 mail.example.com."}}},
@@ -602,7 +635,8 @@ func TestApex(t *testing.T) {
 
 // RFC 2308, section 5.
 func TestNegativeTTLIsNotAboveTheSOAs(t *testing.T) {
-	z := build(t, []config.Zone{{Name: "example.com.", Records: records(t, "example.com. 60 SOA ns. host. 1 2 3 4 300")}})
+	z := build(t, []config.Zone{{Name: "example.com.",
+		Records: records(t, "example.com. 60 SOA ns. host. 1 2 3 4 300")}})
 	if got := z.All()[0].NegativeTTL; got != 60 {
 		t.Errorf("negative TTL is %d, want 60", got)
 	}
@@ -614,7 +648,8 @@ func TestRootZone(t *testing.T) {
 		{".", dns.TypeNS, found{Kind: "positive", Zone: ".", Data: []string{". NS a.root."}}},
 		{".", dns.TypeDS, found{Kind: "no data", Zone: "."}},
 		{"x.com.", dns.TypeA, found{Kind: "delegation", Zone: ".", Owner: "com.", Data: []string{"com. NS ns.com."}}},
-		{"x.org.", dns.TypeTXT, found{Kind: "positive", Zone: ".", Owner: ".", Wild: true, Data: []string{`*. TXT "wild"`}}},
+		{"x.org.", dns.TypeTXT, found{Kind: "positive", Zone: ".", Owner: ".", Wild: true,
+			Data: []string{`*. TXT "wild"`}}},
 		{"org.", dns.TypeA, found{Kind: "no data", Zone: ".", Owner: ".", Wild: true}},
 	})
 }
@@ -628,7 +663,8 @@ a\.b.example.com. A 192.0.2.2
 *x.star.example.com. A 192.0.2.4
 `)})
 	try(t, z, []row{
-		{`\000\255.example.com.`, dns.TypeA, found{Kind: "positive", Data: []string{`\000\255.example.com. A 192.0.2.1`}}},
+		{`\000\255.example.com.`, dns.TypeA,
+			found{Kind: "positive", Data: []string{`\000\255.example.com. A 192.0.2.1`}}},
 		{`a\.b.example.com.`, dns.TypeA, found{Kind: "positive", Data: []string{`a\.b.example.com. A 192.0.2.2`}}},
 		{`b.example.com.`, dns.TypeA, found{Kind: "no such name", Owner: "example.com.", Miss: true}},
 		{`alias.example.com.`, dns.TypeA, found{Kind: "positive", Data: []string{`alias.example.com. A 192.0.2.3`}}},
@@ -646,10 +682,12 @@ func TestNamesOfMaximalLength(t *testing.T) {
 	}
 	empty := build(t, []config.Zone{whole(t, "example.com.", "")})
 	wild := build(t, []config.Zone{whole(t, "example.com.", "*.example.com. A 192.0.2.1\n")})
-	exact := build(t, []config.Zone{whole(t, "example.com.", "")}, Balanced{Name: deep, Set: 1}, Balanced{Name: long, Set: 2})
+	exact := build(t, []config.Zone{whole(t, "example.com.", "")}, Balanced{Name: deep, Set: 1},
+		Balanced{Name: long, Set: 2})
 	for _, name := range []string{deep, long} {
 		wire := wireName(t, name)
-		if got := empty.Lookup(wire, dns.TypeA); got.Kind != NXDomain || int(got.Owner) != maxName-len("\x07example\x03com\x00") {
+		if got := empty.Lookup(wire, dns.TypeA); got.Kind != NXDomain ||
+			int(got.Owner) != maxName-len("\x07example\x03com\x00") {
 			t.Errorf("%s: %+v", name, got)
 		}
 		if got := wild.Lookup(wire, dns.TypeA); got.Kind != Positive || !got.Wildcard {
@@ -672,9 +710,11 @@ func TestNamesOfMaximalLength(t *testing.T) {
 
 // Letters compare in lower case: the caller turns them so, and names of the configuration are.
 func TestCaseOfConfiguredNames(t *testing.T) {
-	z := build(t, []config.Zone{{Name: "Example.COM.", Records: records(t, "Example.com."+soaData+"WWW.example.COM. A 192.0.2.1\n")}},
+	z := build(t, []config.Zone{{Name: "Example.COM.",
+		Records: records(t, "Example.com."+soaData+"WWW.example.COM. A 192.0.2.1\n")}},
 		Balanced{Name: "Bal.example.com.", Set: 1})
-	if got := z.Lookup(wireName(t, "wWw.EXAMPLE.com."), dns.TypeA); got.Kind != Positive || got.RRset.RRs[0].Header().Name != "www.example.com." {
+	if got := z.Lookup(wireName(t, "wWw.EXAMPLE.com."), dns.TypeA); got.Kind != Positive ||
+		got.RRset.RRs[0].Header().Name != "www.example.com." {
 		t.Errorf("www: %+v", got)
 	}
 	if got := z.Lookup(wireName(t, "BAL.example.com."), dns.TypeA); got.Kind != ByRules {
@@ -684,7 +724,8 @@ func TestCaseOfConfiguredNames(t *testing.T) {
 
 // RFC 2181, section 5.2.
 func TestTTLOfAnRRsetIsOne(t *testing.T) {
-	given := records(t, "example.com."+soaData+"w.example.com. 300 A 192.0.2.1\nw.example.com. 60 A 192.0.2.2\nw.example.com. 90 A 192.0.2.3\n")
+	given := records(t, "example.com."+soaData+"w.example.com. 300 A 192.0.2.1\nw.example.com. 60 A 192.0.2.2\n"+
+		"w.example.com. 90 A 192.0.2.3\n")
 	z := build(t, []config.Zone{{Name: "example.com.", Records: given}})
 	set := z.Lookup(wireName(t, "w.example.com."), dns.TypeA).RRset
 	if set.TTL != 60 || set.Count != 3 {
@@ -707,11 +748,13 @@ func TestBuildRefuses(t *testing.T) {
 		balanced []Balanced
 		want     string
 	}{
-		{"zone twice", []config.Zone{whole(t, "example.com.", ""), whole(t, "EXAMPLE.com.", "")}, nil, "zone EXAMPLE.com.: is there twice"},
+		{"zone twice", []config.Zone{whole(t, "example.com.", ""), whole(t, "EXAMPLE.com.", "")}, nil,
+			"zone EXAMPLE.com.: is there twice"},
 		{"record outside", []config.Zone{whole(t, "example.com.", "www.example.org. A 192.0.2.1\n")}, nil,
 			"zone example.com.: record of www.example.org.: is outside"},
 		{"no SOA", []config.Zone{{Name: "example.com."}}, nil, "zone example.com.: has no SOA"},
-		{"balanced twice", nil, []Balanced{{Name: "a.example.com.", Set: 1}, {Name: "A.example.com.", Set: 2}}, "balanced name A.example.com.: is there twice"},
+		{"balanced twice", nil, []Balanced{{Name: "a.example.com.", Set: 1}, {Name: "A.example.com.", Set: 2}},
+			"balanced name A.example.com.: is there twice"},
 		{"relative name", nil, []Balanced{{Name: "a"}}, `name "a": dns: domain must be fully qualified`},
 		{"long name", nil, []Balanced{{Name: strings.Repeat("abc.", 64)}},
 			`name "` + strings.Repeat("abc.", 64) + `": has 257 bytes in wire format, must be 1..255`},
@@ -726,10 +769,12 @@ func TestBuildRefuses(t *testing.T) {
 }
 
 func TestLookupDoesNotAllocate(t *testing.T) {
-	z := build(t, []config.Zone{whole(t, "example.com.", "www.example.com. A 192.0.2.1\n*.wild.example.com. A 192.0.2.1\ncut.example.com. NS ns.example.net.\n")},
+	z := build(t, []config.Zone{whole(t, "example.com.",
+		"www.example.com. A 192.0.2.1\n*.wild.example.com. A 192.0.2.1\ncut.example.com. NS ns.example.net.\n")},
 		Balanced{Name: "bal.example.com.", Set: 1})
 	dst := make([]byte, 0, 512)
-	for _, name := range []string{"www.example.com.", "x.wild.example.com.", "x.cut.example.com.", "bal.example.com.", "a.b.c.example.com.", "example.org.", "."} {
+	for _, name := range []string{"www.example.com.", "x.wild.example.com.", "x.cut.example.com.", "bal.example.com.",
+		"a.b.c.example.com.", "example.org.", "."} {
 		wire := wireName(t, name)
 		if n := testing.AllocsPerRun(100, func() { z.Lookup(wire, dns.TypeA) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
@@ -742,7 +787,8 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 }
 
 func TestLost(t *testing.T) {
-	before := build(t, []config.Zone{whole(t, "example.com.", "a.example.com. A 192.0.2.1\nx.y.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
+	before := build(t, []config.Zone{whole(t, "example.com.",
+		"a.example.com. A 192.0.2.1\nx.y.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
 		Balanced{Name: "www.example.net."}, Balanced{Name: "a.example.com."})
 	for _, tt := range []struct {
 		name  string
@@ -750,11 +796,18 @@ func TestLost(t *testing.T) {
 		want  []string
 	}{
 		{"nothing", before, nil},
-		{"records for rules", build(t, []config.Zone{whole(t, "example.com.", "x.y.example.com. A 192.0.2.1\nnew.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
+		{"records for rules", build(t,
+			[]config.Zone{whole(t, "example.com.", "x.y.example.com. A 192.0.2.1\nnew.example.com. A 192.0.2.1\n"),
+				partial("example.net.", config.NoMatchRefused)},
 			Balanced{Name: "www.example.net."}, Balanced{Name: "a.example.com."}), nil},
-		{"a zone", build(t, []config.Zone{whole(t, "example.com.", "a.example.com. A 192.0.2.1\nx.y.example.com. A 192.0.2.1\n")}), []string{"example.net.", "www.example.net."}},
-		{"a name that is above others", build(t, []config.Zone{whole(t, "example.com.", "b.a.example.com. A 192.0.2.1\nz.x.y.example.com. A 192.0.2.1\n"), partial("example.net.", config.NoMatchRefused)},
-			Balanced{Name: "www.example.net."}), []string{"a.example.com.", "x.y.example.com."}},
+		{"a zone", build(t, []config.Zone{whole(t, "example.com.",
+			"a.example.com. A 192.0.2.1\nx.y.example.com. A 192.0.2.1\n")}),
+			[]string{"example.net.", "www.example.net."}},
+		{"a name that is above others",
+			build(t, []config.Zone{whole(t, "example.com.",
+				"b.a.example.com. A 192.0.2.1\nz.x.y.example.com. A 192.0.2.1\n"),
+				partial("example.net.", config.NoMatchRefused)},
+				Balanced{Name: "www.example.net."}), []string{"a.example.com.", "x.y.example.com."}},
 	} {
 		lost, all := before.Lost(tt.after)
 		slices.Sort(lost)

@@ -122,7 +122,8 @@ func TestTCP(t *testing.T) {
 	}{
 		{"open", check.Kernel{}, open, patience, "passed", nil},
 		{"refused", check.Kernel{}, closed, patience, "TCP ADDR: connecting: connection refused", syscall.ECONNREFUSED},
-		{"full backlog", check.Kernel{}, overflowing, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms",
+		{"full backlog", check.Kernel{}, overflowing, 50 * time.Millisecond,
+			"TCP ADDR: connecting: no answer within 50ms",
 			context.DeadlineExceeded},
 		{"blackholed", blackhole{}, open, 50 * time.Millisecond, "TCP ADDR: connecting: no answer within 50ms",
 			context.DeadlineExceeded},
@@ -193,7 +194,8 @@ func TestHowTCPEnds(t *testing.T) {
 				_, err := c.Read(make([]byte, 1))
 				ended <- err
 			})
-			if err := run(t, check.TCP{Network: check.Kernel{}, Address: address, Close: tt.close}, patience); err != nil {
+			if err := run(t, check.TCP{Network: check.Kernel{}, Address: address, Close: tt.close},
+				patience); err != nil {
 				t.Fatal(err)
 			}
 			if got := <-ended; !errors.Is(got, tt.want) {
@@ -233,11 +235,13 @@ func TestHTTP(t *testing.T) {
 			check.HTTPOptions{Expect: []check.StatusRange{{200, 299}, {503, 503}}}, patience, "passed"},
 		{"several ranges", raw("HTTP/1.1 404 Lost\r\n\r\n"), check.HTTPOptions{Expect: []check.StatusRange{{200, 299},
 			{503, 503}}}, patience, "HTTP GET http://ADDR/: status 404, want 200-299, 503"},
-		{"redirect", raw("HTTP/1.1 302 Found\r\nLocation: https://www.example.org/\r\n\r\n"), check.HTTPOptions{}, patience,
+		{"redirect", raw("HTTP/1.1 302 Found\r\nLocation: https://www.example.org/\r\n\r\n"), check.HTTPOptions{},
+			patience,
 			`HTTP GET http://ADDR/: status 302 (to "https://www.example.org/"), want 200-299`},
 		{"informational first", raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
 			check.HTTPOptions{}, patience, "passed"},
-		{"HEAD", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), check.HTTPOptions{Method: "HEAD"}, patience, "passed"},
+		{"HEAD", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), check.HTTPOptions{Method: "HEAD"}, patience,
+			"passed"},
 		{"closes", raw(""), check.HTTPOptions{}, patience,
 			"HTTP GET http://ADDR/: reading the response: the server closed the connection"},
 		{"closes in the header", raw("HTTP/1.1 200 OK\r\nX:"), check.HTTPOptions{}, patience,
@@ -252,7 +256,8 @@ func TestHTTP(t *testing.T) {
 			"passed"},
 		{"chunked body", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nal\r\n3\r\nive\r\n0\r\n\r\n"),
 			check.HTTPOptions{Body: "alive"}, patience, "passed"},
-		{"wrong body", raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead"), check.HTTPOptions{Body: "alive"}, patience,
+		{"wrong body", raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead"), check.HTTPOptions{Body: "alive"},
+			patience,
 			`HTTP GET http://ADDR/: status 200, but the body lacks "alive"`},
 		{"endless body", endless, check.HTTPOptions{Body: "alive"}, patience, "passed"},
 		{"endless wrong body", endless, check.HTTPOptions{Body: "dead"}, patience,
@@ -360,16 +365,20 @@ func TestHTTPS(t *testing.T) {
 	}{
 		{"certificate for the address", "", &tls.Config{RootCAs: trusted}, "passed"},
 		{"certificate for the name", "example.com:443", &tls.Config{RootCAs: trusted}, "passed"},
-		{"another name", "www.example.org", &tls.Config{RootCAs: trusted}, "HTTPS GET https://ADDR/: TLS handshake: tls: " +
-			"failed to verify certificate: x509: certificate is valid for example.com, *.example.com, not www.example.org"},
-		{"nobody's certificate", "", &tls.Config{RootCAs: x509.NewCertPool()}, "HTTPS GET https://ADDR/: TLS handshake: " +
-			"tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{"another name", "www.example.org", &tls.Config{RootCAs: trusted},
+			"HTTPS GET https://ADDR/: TLS handshake: tls: " +
+				"failed to verify certificate: x509: certificate is valid for example.com, *.example.com, not " +
+				"www.example.org"},
+		{"nobody's certificate", "", &tls.Config{RootCAs: x509.NewCertPool()},
+			"HTTPS GET https://ADDR/: TLS handshake: " +
+				"tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{"not verified", "", &tls.Config{InsecureSkipVerify: true}, "passed"},
 	}
 	for _, tt := range tests {
 		for _, how := range []check.Close{check.CloseRST, check.CloseFIN} {
 			t.Run(fmt.Sprint(tt.name, how), func(t *testing.T) {
-				c, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: address, Host: tt.host, TLS: tt.tls, Close: how})
+				c, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: address, Host: tt.host, TLS: tt.tls,
+					Close: how})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -62,8 +62,9 @@ func TestWaitForTheServersFIN(t *testing.T) {
 				answered(c)
 				tt.server(c, done)
 			})
-			head, err := check.NewHTTP(check.Kernel{}, check.HTTPOptions{Address: web, Method: "HEAD", Close: check.CloseFIN,
-				Wait: tt.wait})
+			head, err := check.NewHTTP(check.Kernel{},
+				check.HTTPOptions{Address: web, Method: "HEAD", Close: check.CloseFIN,
+					Wait: tt.wait})
 			if err != nil {
 				t.Fatal(err)
 			}

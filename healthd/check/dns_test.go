@@ -132,7 +132,8 @@ func TestDNS(t *testing.T) {
 			m.Answer = []dns.RR{rr}
 			packed, _ := m.Pack()
 			w.Write(packed[:len(packed)-3])
-		}, dns.TypeA, "DNS A www.example.com. at ADDR: querying: the answer is malformed: dns: overflowing header size"},
+		}, dns.TypeA,
+			"DNS A www.example.com. at ADDR: querying: the answer is malformed: dns: overflowing header size"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

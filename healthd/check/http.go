@@ -53,15 +53,16 @@ func StatusRanges(codes []int) []StatusRange {
 // HTTPOptions is one HTTP or HTTPS question.
 type HTTPOptions struct {
 	Address netip.AddrPort
-	Method  string        // default GET
-	Path    string        // with its query, as checkable.Path takes it; default /
-	Host    string        // of the Host header and the server name of TLS, as checkable.Host takes it; default the address
-	Expect  []StatusRange // default 200-299
-	Body    string        // must occur in the first 64 KiB of the body; empty: the body is not read
-	TLS     *tls.Config   // nil: plain HTTP. An empty ServerName is set from Host or the address
-	Close   Close
-	Wait    time.Duration // for the server's FIN, see TCP
-	Agent   string        // of the User-Agent header; default sluice-healthd
+	Method  string // default GET
+	Path    string // with its query, as checkable.Path takes it; default /
+	// of the Host header and the server name of TLS, as checkable.Host takes it; default the address
+	Host   string
+	Expect []StatusRange // default 200-299
+	Body   string        // must occur in the first 64 KiB of the body; empty: the body is not read
+	TLS    *tls.Config   // nil: plain HTTP. An empty ServerName is set from Host or the address
+	Close  Close
+	Wait   time.Duration // for the server's FIN, see TCP
+	Agent  string        // of the User-Agent header; default sluice-healthd
 }
 
 // HTTP passes when the server answers a request with an expected status. Every run has a connection
@@ -109,7 +110,8 @@ func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
 		address: o.Address,
 		name:    fmt.Sprintf("HTTP %s http://%s%s", method, o.Address, path),
 		method:  method,
-		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+		request: fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\n"+
+			"Connection: close\r\n\r\n",
 			method, path, header, agent),
 		expect: o.Expect,
 		body:   []byte(o.Body),

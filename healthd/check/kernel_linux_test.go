@@ -73,7 +73,8 @@ func TestRoutes(t *testing.T) {
 			return
 		}
 		for name, a := range asks {
-			errs[name] = run(t, check.TCP{Network: check.Kernel{}, Address: netip.AddrPortFrom(netip.MustParseAddr(a[0]), 80)},
+			errs[name] = run(t, check.TCP{Network: check.Kernel{},
+				Address: netip.AddrPortFrom(netip.MustParseAddr(a[0]), 80)},
 				patience)
 		}
 	}()

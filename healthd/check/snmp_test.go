@@ -146,7 +146,8 @@ func startSNMPD(t *testing.T, program, configuration string, answers func(netip.
 	for {
 		port := closedUDP(t)
 		var log bytes.Buffer
-		daemon := exec.Command(program, "-f", "-Lo", "-C", "-c", file, "-p", filepath.Join(dir, "pid"), "udp:"+port.String())
+		daemon := exec.Command(program, "-f", "-Lo", "-C", "-c", file, "-p", filepath.Join(dir, "pid"),
+			"udp:"+port.String())
 		daemon.Env = append(os.Environ(), "SNMP_PERSISTENT_DIR="+dir)
 		daemon.Stdout, daemon.Stderr = &log, &log
 		if err := daemon.Start(); err != nil {
@@ -189,7 +190,8 @@ func TestSNMPAgentOfNetSNMP(t *testing.T) {
 	}
 	const services = "1.3.6.1.2.1.1.7.0"
 	ask := func(port netip.AddrPort, oid, community string, low, high int64, timeout time.Duration) string {
-		return message(run(t, check.SNMP{Network: check.Kernel{}, Address: port, Community: community, OID: oid, Min: low,
+		return message(run(t, check.SNMP{Network: check.Kernel{}, Address: port, Community: community, OID: oid,
+			Min: low,
 			Max: high}, timeout), port)
 	}
 	port := startSNMPD(t, program, "rocommunity sesame 127.0.0.1\nsysServices 72\n", func(port netip.AddrPort) bool {
@@ -197,7 +199,8 @@ func TestSNMPAgentOfNetSNMP(t *testing.T) {
 	})
 	for _, tt := range []struct{ got, want string }{
 		{ask(port, uptime, "sesame", 0, math.MaxInt64, patience), "passed"},
-		{ask(port, services, "sesame", 0, 71, patience), fmt.Sprintf("SNMP .%s at ADDR: value 72, want 0 to 71", services)},
+		{ask(port, services, "sesame", 0, 71, patience), fmt.Sprintf("SNMP .%s at ADDR: value 72, want 0 to 71",
+			services)},
 		{ask(port, "1.3.6.1.2.1.1.99.0", "sesame", 0, 71, patience),
 			"SNMP .1.3.6.1.2.1.1.99.0 at ADDR: the agent has no such object"},
 		{ask(port, services, "wrong", 72, 72, 50*time.Millisecond),

@@ -70,7 +70,8 @@ func TestWhatErrorsOfTheNetworkTell(t *testing.T) {
 		{"silence, and no word of routes", blackhole{}, "dead", "no answer within 50ms"},
 		{"the kernel gave up", broken{dialError(syscall.ETIMEDOUT)}, "dead", "connection timed out"},
 		{"no answer to ARP", routed{broken{dialError(syscall.EHOSTUNREACH)}, nil}, "dead", "no route to host"},
-		{"a router has no route", routed{broken{dialError(syscall.ENETUNREACH)}, nil}, "dead", "network is unreachable"},
+		{"a router has no route", routed{broken{dialError(syscall.ENETUNREACH)}, nil}, "dead",
+			"network is unreachable"},
 		{"the host is down, a router says", broken{dialError(syscall.EHOSTDOWN)}, "dead", "host is down"},
 		{"a userland stack's own words", broken{errors.New("no route to host")}, "dead", "no route to host"},
 
@@ -81,7 +82,8 @@ func TestWhatErrorsOfTheNetworkTell(t *testing.T) {
 		{"silence, and the route is gone", deaf{route: noRoute}, "not asked", "not asked: network is unreachable"},
 		{"a black hole of a route", broken{dialError(syscall.EINVAL)}, "not asked", "not asked: invalid argument"},
 		{"a prohibited route", broken{dialError(syscall.EACCES)}, "not asked", "not asked: permission denied"},
-		{"a firewall on this side", broken{dialError(syscall.EPERM)}, "not asked", "not asked: operation not permitted"},
+		{"a firewall on this side", broken{dialError(syscall.EPERM)}, "not asked",
+			"not asked: operation not permitted"},
 		{"the link is down", broken{dialError(syscall.ENETDOWN)}, "not asked", "not asked: network is down"},
 		{"no address of our own", broken{dialError(syscall.EADDRNOTAVAIL)}, "not asked",
 			"not asked: cannot assign requested address"},
@@ -105,7 +107,8 @@ func TestWhatErrorsOfTheNetworkTell(t *testing.T) {
 			}{
 				{"TCP 10.0.0.11:80: connecting: ",
 					check.TCP{Network: tt.network, Address: netip.MustParseAddrPort("10.0.0.11:80")}},
-				{"ICMP echo 10.0.0.11: pinging: ", check.ICMP{Network: tt.network, Address: netip.MustParseAddr("10.0.0.11")}},
+				{"ICMP echo 10.0.0.11: pinging: ",
+					check.ICMP{Network: tt.network, Address: netip.MustParseAddr("10.0.0.11")}},
 			} {
 				err := run(t, c, 50*time.Millisecond)
 				if got, want := message(err, netip.AddrPort{}), c.asks+tt.says; got != want || tells(err) != tt.tells {
@@ -178,9 +181,11 @@ func TestWhatAnswersTell(t *testing.T) {
 			"reading the response: no answer within 50ms"},
 		{"not TLS", raw("HTTP/1.1 400 Bad Request\r\n\r\n"), unverified, patience, "failing",
 			"TLS handshake: tls: first record does not look like a TLS handshake"},
-		{"an alert in the handshake", secured(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }), unverified, patience,
+		{"an alert in the handshake", secured(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }), unverified,
+			patience,
 			"failing", "TLS handshake: remote error: tls: protocol version not supported"},
-		{"an alert after it", secured(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), unverified, patience,
+		{"an alert after it", secured(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), unverified,
+			patience,
 			"failing", "reading the response: remote error: tls: certificate required"},
 		{"a certificate of nobody", secured(func(*tls.Config) {}), verified, patience, "failing",
 			"TLS handshake: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
@@ -201,7 +206,8 @@ func TestWhatAnswersTell(t *testing.T) {
 			if err == nil {
 				want = "passed"
 			}
-			if got := within2s.ReplaceAllString(message(err, o.Address), "within 2s"); got != want || tells(err) != tt.tells {
+			if got := within2s.ReplaceAllString(message(err, o.Address), "within 2s"); got != want ||
+				tells(err) != tt.tells {
 				t.Errorf("got  %s: %s\nwant %s: %s", tells(err), got, tt.tells, want)
 			}
 		})

@@ -244,7 +244,8 @@ func (e *Engine) startDue(ctx context.Context) {
 		j := e.queue[0]
 		if e.underway == e.maxProbes {
 			if waits := now.Sub(j.due); waits > j.Schedule.Interval {
-				e.complain("probes wait for others to end: verdicts come later than configured", "probes", e.underway, "late",
+				e.complain("probes wait for others to end: verdicts come later than configured", "probes", e.underway,
+					"late",
 					waits)
 			}
 			return
@@ -373,7 +374,8 @@ func (j *job) count(r result) {
 		j.status.Failure = j.said[dead]
 	}
 	if j.state.health != before.health {
-		j.status.Health, j.status.Since, j.status.DetectedAt = j.state.health, j.began.of(before.health, j.state.health),
+		j.status.Health, j.status.Since, j.status.DetectedAt = j.state.health,
+			j.began.of(before.health, j.state.health),
 			r.end
 	}
 }

@@ -420,7 +420,8 @@ func TestWhatWasNotAskedIsNoFailure(t *testing.T) {
 		because := "not asked: network is unreachable"
 		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || !got.UncheckedSince.Equal(at[0]) ||
 			!got.UncheckedAt.Equal(at[usual.Fall-1]) {
-			t.Errorf("not asked %d times: %+v, want unchecked since %v, from %v on", usual.Fall, got, at[0], at[usual.Fall-1])
+			t.Errorf("not asked %d times: %+v, want unchecked since %v, from %v on", usual.Fall, got, at[0],
+				at[usual.Fall-1])
 		}
 		next(1, refuses) // it may be dead: what was up long ago is not called so again
 		if got := w.verdict("web1"); got.Health != Up || got.Unchecked != because || got.NotAsked != "" {
@@ -450,7 +451,8 @@ func TestLateProberFailsNobody(t *testing.T) {
 		want   Health
 	}{
 		{"stopped past the timeout", stopped(3*time.Second, timeout), Up},
-		{"stopped for so long that the server gave up", stopped(3*time.Second, errors.New("connection reset by peer")), Up},
+		{"stopped for so long that the server gave up", stopped(3*time.Second, errors.New("connection reset by peer")),
+			Up},
 		{"a pause in which the timeout ended", stopped(300*time.Millisecond, timeout), Up},
 		{"a pause, and refused", stopped(300*time.Millisecond, errors.New("connection refused")), Down},
 		{"a pause after nearly all of the timeout", func(ctx context.Context) error {
@@ -510,7 +512,8 @@ func TestReasonNamesTheTimeout(t *testing.T) {
 	}{
 		{"in time", 0, "pinging: no answer within 1s"},
 		{"late once", 1, "pinging: no answer within 2s (timeout 1s, repeated with more time: this prober was late)"},
-		{"late for long", 5, "pinging: no answer within 8s (timeout 1s, repeated with more time: this prober was late)"},
+		{"late for long", 5,
+			"pinging: no answer within 8s (timeout 1s, repeated with more time: this prober was late)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -519,7 +522,8 @@ func TestReasonNamesTheTimeout(t *testing.T) {
 					c.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
 				})
 				s := &server{}
-				w.want(asks("web1", s, Schedule{Interval: 2 * time.Second, Fast: 2 * time.Second, Timeout: time.Second, Rise: 1,
+				w.want(asks("web1", s, Schedule{Interval: 2 * time.Second, Fast: 2 * time.Second, Timeout: time.Second,
+					Rise: 1,
 					Fall: 1}))
 				w.passes("web1", Up, time.Minute)
 				s.set(func(ctx context.Context) error {

@@ -46,8 +46,8 @@ type Target struct {
 	// key stays the same keeps its state when anything else of its target changes.
 	Key      fmt.Stringer
 	Schedule Schedule
-	// Urgent has the check asked at its fast interval, whatever its verdict, beginning at once; but not sooner than that
-	// interval after its last probe, so that who says so over and over causes no more.
+	// Urgent has the check asked at its fast interval, whatever its verdict, beginning at once; but not sooner than
+	// that interval after its last probe, so that who says so over and over causes no more.
 	Urgent bool
 	Check  check.Check
 	// Report is told what is known of the check when the engine takes the target over, and after each probe. It

@@ -60,8 +60,9 @@ func TestOpenConfigClient(t *testing.T) {
 		all := []string{"home/lamps/lamp/a/state/lit = true", "home/lamps/lamp/b/state/lit = true", "synced"}
 		query := func(kind client.Type) client.Query {
 			return client.Query{
-				Addrs: []string{address}, Target: "home", Timeout: 10 * time.Second, Type: kind, Encoding: pb.Encoding_PROTO,
-				Queries: []client.Path{{"lamps", "lamp[name=*]", "state", "lit"}}, NotificationHandler: handler,
+				Addrs: []string{address}, Target: "home", Timeout: 10 * time.Second, Type: kind,
+				Encoding: pb.Encoding_PROTO,
+				Queries:  []client.Path{{"lamps", "lamp[name=*]", "state", "lit"}}, NotificationHandler: handler,
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -100,7 +101,8 @@ func TestOpenConfigClient(t *testing.T) {
 // So do gnmic's packages, with what they send: origins, prefixes, intervals, heartbeats.
 func TestGNMIc(t *testing.T) {
 	served(t, func(t *testing.T, h *house, address string) {
-		tg, err := api.NewTarget(api.Name("home"), api.Address(address), api.Insecure(true), api.Timeout(10*time.Second))
+		tg, err := api.NewTarget(api.Name("home"), api.Address(address), api.Insecure(true),
+			api.Timeout(10*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +115,8 @@ func TestGNMIc(t *testing.T) {
 		if c, err := tg.Capabilities(ctx); err != nil || c.GNMIVersion != "0.10.0" || len(c.SupportedModels) != 3 {
 			t.Errorf("Capabilities: %v, %v", c, err)
 		}
-		get, err := api.NewGetRequest(api.Path("ours:/lamps/lamp[name=a]/config"), api.EncodingJSON_IETF(), api.Target("home"))
+		get, err := api.NewGetRequest(api.Path("ours:/lamps/lamp[name=a]/config"), api.EncodingJSON_IETF(),
+			api.Target("home"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,14 +124,16 @@ func TestGNMIc(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{`@home ours:|/lamps/lamp[name=a]/config = {"lamps:place":"hall"}`}, show(m.Notification[0])); diff != "" {
+		if diff := cmp.Diff([]string{`@home ours:|/lamps/lamp[name=a]/config = {"lamps:place":"hall"}`},
+			show(m.Notification[0])); diff != "" {
 			t.Errorf("Get (-want +got):\n%s", diff)
 		}
 		set, err := api.NewSetRequest(api.Update(api.Path("/lamps/hour"), api.Value(3, "json")))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tg.Set(ctx, set); err == nil || !strings.HasSuffix(err.Error(), "desc = gNMI is read-only here: lamps have switches") {
+		if _, err := tg.Set(ctx, set); err == nil ||
+			!strings.HasSuffix(err.Error(), "desc = gNMI is read-only here: lamps have switches") {
 			t.Errorf("Set: %v", err)
 		}
 		once, err := api.NewSubscribeRequest(api.SubscriptionListModeONCE(), api.EncodingPROTO(), api.Prefix("/lamps"),
@@ -144,9 +149,12 @@ func TestGNMIc(t *testing.T) {
 		if diff := cmp.Diff([]string{"/lamps|/lamp[name=b]/state/lit = bool_val:true"}, got); diff != "" || err != nil {
 			t.Errorf("ONCE: %v (-want +got):\n%s", err, diff)
 		}
-		streamed, err := api.NewSubscribeRequest(api.SubscriptionListModeSTREAM(), api.EncodingPROTO(), api.Target("home"),
-			api.Subscription(api.Path("/lamps/lamp/state/lit"), api.SubscriptionModeON_CHANGE(), api.HeartbeatInterval(time.Minute)),
-			api.Subscription(api.Path("/lamps/lamp[name=a]/state/used"), api.SubscriptionModeSAMPLE(), api.SampleInterval(time.Second)))
+		streamed, err := api.NewSubscribeRequest(api.SubscriptionListModeSTREAM(), api.EncodingPROTO(),
+			api.Target("home"),
+			api.Subscription(api.Path("/lamps/lamp/state/lit"), api.SubscriptionModeON_CHANGE(),
+				api.HeartbeatInterval(time.Minute)),
+			api.Subscription(api.Path("/lamps/lamp[name=a]/state/used"), api.SubscriptionModeSAMPLE(),
+				api.SampleInterval(time.Second)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +189,8 @@ func TestGNMIc(t *testing.T) {
 		for samples < 3 {
 			next()
 		}
-		wrong, err := api.NewSubscribeRequest(api.SubscriptionListModeSTREAM(), api.Subscription(api.Path("/lamps/lamp[id=1]")))
+		wrong, err := api.NewSubscribeRequest(api.SubscriptionListModeSTREAM(),
+			api.Subscription(api.Path("/lamps/lamp[id=1]")))
 		if err != nil {
 			t.Fatal(err)
 		}

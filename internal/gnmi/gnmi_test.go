@@ -188,7 +188,8 @@ func TestCapabilities(t *testing.T) {
 	for _, model := range m.SupportedModels {
 		got = append(got, model.Name+" "+model.Organization+" "+model.Version)
 	}
-	want := []string{"0.10.0", "JSON", "JSON_IETF", "PROTO", "lamps we 1.2.3", "lamps-more we 0.1.0", "openconfig-things they 3.0.0"}
+	want := []string{"0.10.0", "JSON", "JSON_IETF", "PROTO", "lamps we 1.2.3", "lamps-more we 0.1.0",
+		"openconfig-things they 3.0.0"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -196,7 +197,8 @@ func TestCapabilities(t *testing.T) {
 
 func TestSetIsRefused(t *testing.T) {
 	_, err := serve(newHouse()).Set(t.Context(), &pb.SetRequest{})
-	if want := "rpc error: code = Unimplemented desc = gNMI is read-only here: lamps have switches"; err == nil || err.Error() != want {
+	if want := "rpc error: code = Unimplemented desc = gNMI is read-only here: lamps have switches"; err == nil ||
+		err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -210,23 +212,30 @@ func TestGet(t *testing.T) {
 		path   string
 		want   []string
 	}{
-		{"a leaf", &pb.GetRequest{}, "", "/lamps/lamp[name=a]/state/used", []string{"/lamps/lamp[name=a]/state/used = 1152921504606846976"}},
+		{"a leaf", &pb.GetRequest{}, "", "/lamps/lamp[name=a]/state/used",
+			[]string{"/lamps/lamp[name=a]/state/used = 1152921504606846976"}},
 		{"a leaf, JSON_IETF", &pb.GetRequest{Encoding: pb.Encoding_JSON_IETF}, "", "/lamps/lamp[name=a]/state/used",
 			[]string{`/lamps/lamp[name=a]/state/used = "1152921504606846976"`}},
-		{"32 bits are a number", &pb.GetRequest{Encoding: pb.Encoding_JSON_IETF}, "", "/lamps/lamp[name=a]/bulb[shelf=1]/state/burnt",
+		{"32 bits are a number", &pb.GetRequest{Encoding: pb.Encoding_JSON_IETF}, "",
+			"/lamps/lamp[name=a]/bulb[shelf=1]/state/burnt",
 			[]string{"/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/burnt = 3"}},
-		{"a container", &pb.GetRequest{Encoding: pb.Encoding_JSON_IETF}, "", "/lamps/lamp[name=a]/state", []string{"/lamps/lamp[name=a]/state = " + lampA}},
+		{"a container", &pb.GetRequest{Encoding: pb.Encoding_JSON_IETF}, "", "/lamps/lamp[name=a]/state",
+			[]string{"/lamps/lamp[name=a]/state = " + lampA}},
 		{"of each entry", &pb.GetRequest{Encoding: pb.Encoding_JSON}, "", "/lamps/lamp/config",
 			[]string{`/lamps/lamp[name=a]/config = {"place":"hall"}`, `/lamps/lamp[name=b]/config = {"place":"hall"}`}},
 		{"lists in lists", &pb.GetRequest{Encoding: pb.Encoding_JSON_IETF}, "", "/lamps/lamp[name=b]",
-			[]string{`/lamps/lamp[name=b] = {"lamps:bulb":[{"state":{"burnt":3,"kind":"neon"}},{"state":{"kind":"led"}}],"lamps:config":{"place":"hall"},` +
+			[]string{`/lamps/lamp[name=b] = ` +
+				`{"lamps:bulb":[{"state":{"burnt":3,"kind":"neon"}},{"state":{"kind":"led"}}],"lamps:config":{"place":"hall"},` +
 				`"lamps:name":"b","lamps:state":{"lamps-more:color":"RED","lit":true,"tags":["old","green"],"used":"1152921504606846976","watts":"0.5"}}`}},
-		{"all of an origin", &pb.GetRequest{}, "", "openconfig:/", []string{`openconfig:|/ = {"things":{"thing":[{"state":{"size":7}}]}}`}},
+		{"all of an origin", &pb.GetRequest{}, "", "openconfig:/",
+			[]string{`openconfig:|/ = {"things":{"thing":[{"state":{"size":7}}]}}`}},
 		{"leaves in PROTO", &pb.GetRequest{Encoding: pb.Encoding_PROTO}, "", "/lamps/lamp[name=a]/state", []string{
 			`/lamps/lamp[name=a]/state/color = string_val:"RED"`, "/lamps/lamp[name=a]/state/lit = bool_val:true",
 			`/lamps/lamp[name=a]/state/tags = [string_val:"old" string_val:"green"]`,
-			"/lamps/lamp[name=a]/state/used = uint_val:1152921504606846976", "/lamps/lamp[name=a]/state/watts = double_val:0.5"}},
-		{"prefix and target", &pb.GetRequest{Prefix: &pb.Path{Target: "home", Origin: "ours"}}, "/lamps/lamp[name=a]", "config/place",
+			"/lamps/lamp[name=a]/state/used = uint_val:1152921504606846976",
+			"/lamps/lamp[name=a]/state/watts = double_val:0.5"}},
+		{"prefix and target", &pb.GetRequest{Prefix: &pb.Path{Target: "home", Origin: "ours"}}, "/lamps/lamp[name=a]",
+			"config/place",
 			[]string{`@home ours:/lamps/lamp[name=a]|/config/place = "hall"`}},
 		{"a prefix that names several", &pb.GetRequest{}, "/lamps/lamp", "config/place",
 			[]string{`/lamps/lamp[name=a]/config/place = "hall"`, `/lamps/lamp[name=b]/config/place = "hall"`}},
@@ -234,10 +243,14 @@ func TestGet(t *testing.T) {
 		{"configuration only", &pb.GetRequest{Type: pb.GetRequest_CONFIG}, "", "/lamps/lamp[name=a]",
 			[]string{`/lamps/lamp[name=a] = {"config":{"place":"hall"}}`}},
 		{"any number of elements", &pb.GetRequest{}, "", "/lamps/.../kind", []string{
-			`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/kind = "neon"`, `/lamps/lamp[name=a]/bulb[shelf=2][socket=a]/state/kind = "led"`,
-			`/lamps/lamp[name=b]/bulb[shelf=1][socket=a]/state/kind = "neon"`, `/lamps/lamp[name=b]/bulb[shelf=2][socket=a]/state/kind = "led"`}},
-		{"any element, any of one key", &pb.GetRequest{}, "", "/*/lamp[name=a]/bulb[shelf=*][socket=a]/*/kind", []string{
-			`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/kind = "neon"`, `/lamps/lamp[name=a]/bulb[shelf=2][socket=a]/state/kind = "led"`}},
+			`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/kind = "neon"`,
+			`/lamps/lamp[name=a]/bulb[shelf=2][socket=a]/state/kind = "led"`,
+			`/lamps/lamp[name=b]/bulb[shelf=1][socket=a]/state/kind = "neon"`,
+			`/lamps/lamp[name=b]/bulb[shelf=2][socket=a]/state/kind = "led"`}},
+		{"any element, any of one key", &pb.GetRequest{}, "", "/*/lamp[name=a]/bulb[shelf=*][socket=a]/*/kind",
+			[]string{
+				`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/kind = "neon"`,
+				`/lamps/lamp[name=a]/bulb[shelf=2][socket=a]/state/kind = "led"`}},
 		{"one model", &pb.GetRequest{UseModels: []*pb.ModelData{{Name: "lamps-more"}}}, "", "/lamps/lamp[name=a]",
 			[]string{`/lamps/lamp[name=a] = {"state":{"color":"RED"}}`}},
 	} {
@@ -261,7 +274,8 @@ func TestGet(t *testing.T) {
 
 // A path has an answer of its own, in the order of the request.
 func TestGetOfSeveral(t *testing.T) {
-	m, err := serve(newHouse("a")).Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/things/thing/state/size"), at("/lamps/hour")}})
+	m, err := serve(newHouse("a")).Get(t.Context(),
+		&pb.GetRequest{Path: []*pb.Path{at("/things/thing/state/size"), at("/lamps/hour")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +292,8 @@ func TestGetOfSeveral(t *testing.T) {
 func TestGetOfNone(t *testing.T) {
 	for _, path := range []string{"/lamps/lamp", "/lamps/lamp/state", "/lamps/.../kind"} {
 		m, err := serve(newHouse()).Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at(path)}})
-		if err != nil || len(m.Notification) != 1 || len(m.Notification[0].Update) != 0 || m.Notification[0].Timestamp <= 0 {
+		if err != nil || len(m.Notification) != 1 || len(m.Notification[0].Update) != 0 ||
+			m.Notification[0].Timestamp <= 0 {
 			t.Errorf("%s: %v, %v", path, m, err)
 		}
 	}
@@ -298,18 +313,27 @@ var refused = []struct {
 }{
 	{"an element without a name", nil, &pb.Path{Elem: []*pb.PathElem{{Name: "lamps"}, {}}},
 		"path /lamps/: element 2 has no name: must be the name of a node, * or ..."},
-	{"a key that a list does not have", nil, at("/lamps/lamp[id=1]"), "path /lamps/lamp[id=1]: the keys of lamp are id: must be name"},
-	{"keys of what is no list", nil, at("/lamps[name=a]/lamp"), "path /lamps[name=a]/lamp: lamps has keys: must have none, as it is no list"},
-	{"keys of any number of elements", nil, at("/lamps/...[name=a]"), "path /lamps/...[name=a]: ... has keys: must have none"},
-	{"another origin", nil, at("theirs:/lamps"), `path /lamps: origin "theirs": must be ours or openconfig, or empty for whatever has the path`},
-	{"two origins", &pb.Path{Origin: "ours"}, at("ours:/lamps"), `path /lamps: origin "ours" in the prefix and "ours" in the path: must be in one of the two`},
-	{"an origin behind elements", at("/lamps"), at("ours:/hour"), `path /lamps/hour: origin "ours" in the path: must be in the prefix, as that has elements`},
+	{"a key that a list does not have", nil, at("/lamps/lamp[id=1]"),
+		"path /lamps/lamp[id=1]: the keys of lamp are id: must be name"},
+	{"keys of what is no list", nil, at("/lamps[name=a]/lamp"),
+		"path /lamps[name=a]/lamp: lamps has keys: must have none, as it is no list"},
+	{"keys of any number of elements", nil, at("/lamps/...[name=a]"),
+		"path /lamps/...[name=a]: ... has keys: must have none"},
+	{"another origin", nil, at("theirs:/lamps"), `path /lamps: origin "theirs": must be ours or openconfig, or empty ` +
+		`for whatever has the path`},
+	{"two origins", &pb.Path{Origin: "ours"}, at("ours:/lamps"),
+		`path /lamps: origin "ours" in the prefix and "ours" in the path: must be in one of the two`},
+	{"an origin behind elements", at("/lamps"), at("ours:/hour"),
+		`path /lamps/hour: origin "ours" in the path: must be in the prefix, as that has elements`},
 	{"a target in a path", nil, &pb.Path{Target: "home"}, `path /: target "home" in the path: must be in the prefix`},
 	{"the old form", nil, elementOnly, "path /: it has the field element: must be elem, with names and keys apart"},
-	{"a long one", nil, at(strings.Repeat("/*", 33)), "path " + strings.Repeat("/*", 33) + ": 33 elements: must be at most 32"},
-	{"a deep one", nil, at("/.../*/.../*/.../*/.../*/..."), "path /.../*/.../*/.../*/.../*/...: ... stands there 5 times: must be at most 4"},
+	{"a long one", nil, at(strings.Repeat("/*", 33)),
+		"path " + strings.Repeat("/*", 33) + ": 33 elements: must be at most 32"},
+	{"a deep one", nil, at("/.../*/.../*/.../*/.../*/..."),
+		"path /.../*/.../*/.../*/.../*/...: ... stands there 5 times: must be at most 4"},
 	{"one that fills the log", nil, at("/lamps/lamp[" + strings.Repeat("x", 1000) + "=1]"),
-		"path /lamps/lamp[" + strings.Repeat("x", 244) + "... (1015 bytes): the keys of lamp are " + strings.Repeat("x", 256) + "... (1000 bytes): must be name"},
+		"path /lamps/lamp[" + strings.Repeat("x", 244) + "... (1015 bytes): the keys of lamp are " + strings.Repeat("x",
+			256) + "... (1000 bytes): must be name"},
 }
 
 func TestGetRefuses(t *testing.T) {
@@ -327,12 +351,16 @@ func TestGetRefuses(t *testing.T) {
 	}{
 		{"another encoding", &pb.GetRequest{Encoding: pb.Encoding_ASCII, Path: []*pb.Path{at("/")}},
 			"rpc error: code = Unimplemented desc = encoding ASCII is not supported: must be JSON, JSON_IETF or PROTO"},
-		{"no path", &pb.GetRequest{}, "rpc error: code = InvalidArgument desc = 0 paths: must be 1..64; / is all there is"},
-		{"very many", &pb.GetRequest{Path: make([]*pb.Path, 65)}, "rpc error: code = InvalidArgument desc = 65 paths: must be 1..64; / is all there is"},
+		{"no path", &pb.GetRequest{}, "rpc error: code = InvalidArgument desc = 0 paths: must be 1..64; / is all " +
+			"there is"},
+		{"very many", &pb.GetRequest{Path: make([]*pb.Path, 65)},
+			"rpc error: code = InvalidArgument desc = 65 paths: must be 1..64; / is all there is"},
 		{"a path that there is not", &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp[name=a]/states/lit")}},
-			"rpc error: code = Unimplemented desc = path /lamps/lamp[name=a]/states/lit: there is no states in /lamps/lamp[name=a], but bulb, config, name, state"},
+			"rpc error: code = Unimplemented desc = path /lamps/lamp[name=a]/states/lit: there is no states in " +
+				"/lamps/lamp[name=a], but bulb, config, name, state"},
 		{"a list of others", &pb.GetRequest{Path: []*pb.Path{at("/lldp/interfaces/interface[name=a]")}},
-			"rpc error: code = Unimplemented desc = path /lldp/interfaces/interface[name=a]: there is no lldp in /, but lamps, things"},
+			"rpc error: code = Unimplemented desc = path /lldp/interfaces/interface[name=a]: there is no lldp in /, " +
+				"but lamps, things"},
 		{"in another origin", &pb.GetRequest{Path: []*pb.Path{at("openconfig:/lamps")}},
 			"rpc error: code = Unimplemented desc = path /lamps: there is no lamps in /, but things"},
 		{"below a leaf", &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour/half")}},
@@ -341,8 +369,10 @@ func TestGetRefuses(t *testing.T) {
 			"rpc error: code = NotFound desc = path /lamps/lamp[name=z]/state: there is nothing now"},
 		{"an entry with lists in it", &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp[name=z]")}},
 			"rpc error: code = NotFound desc = path /lamps/lamp[name=z]: there is nothing now"},
-		{"another model", &pb.GetRequest{Path: []*pb.Path{at("/")}, UseModels: []*pb.ModelData{{Name: "lamps", Version: "2.0.0"}}},
-			`rpc error: code = InvalidArgument desc = model "lamps", version "2.0.0", is not served: must be one that Capabilities tells`},
+		{"another model", &pb.GetRequest{Path: []*pb.Path{at("/")},
+			UseModels: []*pb.ModelData{{Name: "lamps", Version: "2.0.0"}}},
+			`rpc error: code = InvalidArgument desc = model "lamps", version "2.0.0", is not served: must be one ` +
+				`that Capabilities tells`},
 	} {
 		if _, err := s.Get(t.Context(), tt.r); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: got %v\nwant %s", tt.name, err, tt.want)
@@ -350,7 +380,8 @@ func TestGetRefuses(t *testing.T) {
 	}
 	broken := newHouse()
 	broken.err = context.Canceled
-	if _, err := serve(broken).Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/")}}); err == nil || err.Error() != "rpc error: code = Canceled desc = context canceled" {
+	if _, err := serve(broken).Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/")}}); err == nil ||
+		err.Error() != "rpc error: code = Canceled desc = context canceled" {
 		t.Errorf("of a source that has stopped: %v", err)
 	}
 }
@@ -371,7 +402,8 @@ type stream struct {
 // open begins a stream in a synctest bubble.
 func open(t *testing.T, s *Server) *stream {
 	ctx, leave := context.WithCancel(t.Context())
-	c := &stream{t: t, sends: make(chan *pb.SubscribeRequest), done: make(chan error, 1), leave: leave, gate: make(chan struct{}), at: time.Now()}
+	c := &stream{t: t, sends: make(chan *pb.SubscribeRequest), done: make(chan error, 1), leave: leave,
+		gate: make(chan struct{}), at: time.Now()}
 	close(c.gate)
 	go func() {
 		defer leave()
@@ -411,7 +443,8 @@ func open(t *testing.T, s *Server) *stream {
 func subscribe(t *testing.T, s *Server, mode pb.SubscriptionList_Mode, sub *pb.Subscription, path string) *stream {
 	c := open(t, s)
 	sub.Path = at(path)
-	c.sends <- list(&pb.SubscriptionList{Mode: mode, Encoding: pb.Encoding_JSON_IETF, Subscription: []*pb.Subscription{sub}})
+	c.sends <- list(&pb.SubscriptionList{Mode: mode, Encoding: pb.Encoding_JSON_IETF,
+		Subscription: []*pb.Subscription{sub}})
 	return c
 }
 
@@ -489,7 +522,8 @@ func TestSync(t *testing.T) {
 			polled.want("the next poll, "+tt.name, 0, append(tt.want, "synced")...)
 			close(polled.sends)
 			polled.ends("POLL, "+tt.name, "<nil>")
-			for _, mode := range []pb.SubscriptionMode{pb.SubscriptionMode_SAMPLE, pb.SubscriptionMode_ON_CHANGE, pb.SubscriptionMode_TARGET_DEFINED} {
+			for _, mode := range []pb.SubscriptionMode{pb.SubscriptionMode_SAMPLE, pb.SubscriptionMode_ON_CHANGE,
+				pb.SubscriptionMode_TARGET_DEFINED} {
 				stream := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: mode}, tt.path)
 				stream.want(mode.String()+", "+tt.name, 0, append(tt.want, "synced")...)
 			}
@@ -535,7 +569,8 @@ func TestSample(t *testing.T) {
 			}
 			return all
 		}
-		slow := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_SAMPLE, SampleInterval: 3 * second1}, path)
+		slow := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_SAMPLE,
+			SampleInterval: 3 * second1}, path)
 		lowest := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_SAMPLE}, path)
 		slow.want("at first", 0, append(line(1), "synced")...)
 		lowest.want("at first", 0, append(line(1), "synced")...)
@@ -566,11 +601,13 @@ func TestOnlyWhatIsAskedFor(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			c.leave()
 		}
-		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp/state/used")}}); err != nil || looked != 0 {
+		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp/state/used")}}); err != nil ||
+			looked != 0 {
 			t.Errorf("%d looks at the events, %v", looked, err)
 		}
 		read := h.read
-		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}); err != nil || h.read != read {
+		if _, err := s.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}); err != nil ||
+			h.read != read {
 			t.Errorf("%d looks at the samples, %v", h.read-read, err)
 		}
 	})
@@ -581,11 +618,13 @@ func TestSuppressRedundant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse("a")
 		c := subscribe(t, serve(h), pb.SubscriptionList_STREAM, &pb.Subscription{
-			Mode: pb.SubscriptionMode_SAMPLE, SampleInterval: second1, SuppressRedundant: true, HeartbeatInterval: 5 * second1,
+			Mode: pb.SubscriptionMode_SAMPLE, SampleInterval: second1, SuppressRedundant: true,
+			HeartbeatInterval: 5 * second1,
 		}, "/lamps/lamp[name=a]/state")
 		all := func() []string {
 			return []string{
-				fmt.Sprintf("/lamps/lamp[name=a]/state/lit = %v", h.lamps["a"]), `/lamps/lamp[name=a]/state/color = "RED"`, `/lamps/lamp[name=a]/state/tags = ["old","green"]`,
+				fmt.Sprintf("/lamps/lamp[name=a]/state/lit = %v", h.lamps["a"]),
+				`/lamps/lamp[name=a]/state/color = "RED"`, `/lamps/lamp[name=a]/state/tags = ["old","green"]`,
 				fmt.Sprintf(`/lamps/lamp[name=a]/state/used = "%d"`, h.used), `/lamps/lamp[name=a]/state/watts = "0.5"`,
 			}
 		}
@@ -598,7 +637,8 @@ func TestSuppressRedundant(t *testing.T) {
 		c.want("between", 4*time.Second)
 		c.want("heartbeat", time.Second, all()...)
 		h.change(func() { h.lamps["a"] = false })
-		c.want("an event is sampled too", time.Second, "/lamps/lamp[name=a]/state/color gone", "/lamps/lamp[name=a]/state/lit = false")
+		c.want("an event is sampled too", time.Second, "/lamps/lamp[name=a]/state/color gone",
+			"/lamps/lamp[name=a]/state/lit = false")
 	})
 }
 
@@ -609,18 +649,25 @@ func TestOnChange(t *testing.T) {
 		c := subscribe(t, serve(h), pb.SubscriptionList_STREAM, &pb.Subscription{
 			Mode: pb.SubscriptionMode_ON_CHANGE, HeartbeatInterval: 60 * second1,
 		}, "/lamps/lamp/state")
-		a := []string{"/lamps/lamp[name=a]/state/lit = true", `/lamps/lamp[name=a]/state/color = "RED"`, `/lamps/lamp[name=a]/state/tags = ["old","green"]`}
-		counted := []string{`/lamps/lamp[name=a]/state/used = "1152921504606846976"`, `/lamps/lamp[name=a]/state/watts = "0.5"`}
+		a := []string{"/lamps/lamp[name=a]/state/lit = true", `/lamps/lamp[name=a]/state/color = "RED"`,
+			`/lamps/lamp[name=a]/state/tags = ["old","green"]`}
+		counted := []string{`/lamps/lamp[name=a]/state/used = "1152921504606846976"`,
+			`/lamps/lamp[name=a]/state/watts = "0.5"`}
 		c.want("at first", 0, append(append(a[:3:3], counted...), "synced")...)
 		c.want("nothing happens", 10*time.Second)
 		h.change(func() { h.lamps["a"] = false })
-		c.want("one changes, and takes another with it", 0, "/lamps/lamp[name=a]/state/color gone", "/lamps/lamp[name=a]/state/lit = false")
+		c.want("one changes, and takes another with it", 0, "/lamps/lamp[name=a]/state/color gone",
+			"/lamps/lamp[name=a]/state/lit = false")
 		h.change(func() { h.lamps["b"] = false })
-		c.want("one comes", 10*time.Millisecond, "/lamps/lamp[name=b]/state/lit = false", `/lamps/lamp[name=b]/state/tags = ["old","green"]`)
-		c.want("its counters are looked at", time.Second, `/lamps/lamp[name=b]/state/used = "1152921504606846976"`, `/lamps/lamp[name=b]/state/watts = "0.5"`)
+		c.want("one comes", 10*time.Millisecond, "/lamps/lamp[name=b]/state/lit = false",
+			`/lamps/lamp[name=b]/state/tags = ["old","green"]`)
+		c.want("its counters are looked at", time.Second, `/lamps/lamp[name=b]/state/used = "1152921504606846976"`,
+			`/lamps/lamp[name=b]/state/watts = "0.5"`)
 		h.change(func() { h.used++; delete(h.lamps, "b") })
-		c.want("one goes", 10*time.Millisecond, "/lamps/lamp[name=b]/state/lit gone", "/lamps/lamp[name=b]/state/tags gone")
-		c.want("with its counters", time.Second, "/lamps/lamp[name=b]/state/used gone", "/lamps/lamp[name=b]/state/watts gone",
+		c.want("one goes", 10*time.Millisecond, "/lamps/lamp[name=b]/state/lit gone",
+			"/lamps/lamp[name=b]/state/tags gone")
+		c.want("with its counters", time.Second, "/lamps/lamp[name=b]/state/used gone",
+			"/lamps/lamp[name=b]/state/watts gone",
 			`/lamps/lamp[name=a]/state/used = "1152921504606846977"`)
 		h.change(func() {})
 		c.want("a false alarm", time.Second)
@@ -636,11 +683,13 @@ func TestTargetDefined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse("a")
 		c := subscribe(t, serve(h), pb.SubscriptionList_STREAM, &pb.Subscription{}, "/lamps/lamp/bulb[shelf=1]")
-		first := []string{`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/kind = "neon"`, "/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/burnt = 3"}
+		first := []string{`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/kind = "neon"`,
+			"/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/burnt = 3"}
 		c.want("at first", 0, append(first, "synced")...)
 		h.change(func() { h.lamps["b"] = true })
 		c.want("an event", calm, `/lamps/lamp[name=b]/bulb[shelf=1][socket=a]/state/kind = "neon"`)
-		c.want("a sample", targetDefined-calm, "/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/burnt = 3", "/lamps/lamp[name=b]/bulb[shelf=1][socket=a]/state/burnt = 3")
+		c.want("a sample", targetDefined-calm, "/lamps/lamp[name=a]/bulb[shelf=1][socket=a]/state/burnt = 3",
+			"/lamps/lamp[name=b]/bulb[shelf=1][socket=a]/state/burnt = 3")
 	})
 }
 
@@ -648,7 +697,8 @@ func TestTargetDefined(t *testing.T) {
 func TestLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
-		c := subscribe(t, serve(h), pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE}, "/lamps/lamp[name=a]/state/lit")
+		c := subscribe(t, serve(h), pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE},
+			"/lamps/lamp[name=a]/state/lit")
 		c.want("at first", 0, "synced")
 		h.change(func() { h.lamps["a"] = true })
 		c.want("later", time.Second, "/lamps/lamp[name=a]/state/lit = true")
@@ -661,7 +711,8 @@ func TestSilentSource(t *testing.T) {
 		h := newHouse("a")
 		looked := 0
 		s := New(Config{Schema: schema, Source: silent{h, &looked}, Lowest: time.Second})
-		c := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE}, "/lamps/lamp/state/lit")
+		c := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE},
+			"/lamps/lamp/state/lit")
 		c.want("at first", 0, "/lamps/lamp[name=a]/state/lit = true", "synced")
 		h.change(func() { h.lamps["a"] = false })
 		c.want("a look later", lookInterval, "/lamps/lamp[name=a]/state/lit = false")
@@ -696,15 +747,17 @@ func TestSeveral(t *testing.T) {
 		c := open(t, serve(h))
 		prefix := at("ours:/lamps/lamp[name=a]")
 		prefix.Target = "home"
-		c.sends <- list(&pb.SubscriptionList{Prefix: prefix, Encoding: pb.Encoding_PROTO, Subscription: []*pb.Subscription{
-			{Path: at("state/lit"), Mode: pb.SubscriptionMode_ON_CHANGE},
-			{Path: at("state/used"), Mode: pb.SubscriptionMode_SAMPLE, SampleInterval: 2 * second1},
-		}})
+		c.sends <- list(&pb.SubscriptionList{Prefix: prefix, Encoding: pb.Encoding_PROTO,
+			Subscription: []*pb.Subscription{
+				{Path: at("state/lit"), Mode: pb.SubscriptionMode_ON_CHANGE},
+				{Path: at("state/used"), Mode: pb.SubscriptionMode_SAMPLE, SampleInterval: 2 * second1},
+			}})
 		c.want("at first", 0, "@home ours:/lamps/lamp[name=a]|/state/lit = bool_val:true",
 			"@home ours:/lamps/lamp[name=a]|/state/used = uint_val:1152921504606846976", "synced")
 		h.change(func() { h.lamps["a"], h.lamps["b"] = false, false })
 		c.want("a change", calm, "@home ours:/lamps/lamp[name=a]|/state/lit = bool_val:false")
-		c.want("a sample", 2*time.Second-calm, "@home ours:/lamps/lamp[name=a]|/state/used = uint_val:1152921504606846976")
+		c.want("a sample", 2*time.Second-calm,
+			"@home ours:/lamps/lamp[name=a]|/state/used = uint_val:1152921504606846976")
 		h.change(func() { delete(h.lamps, "a") })
 		c.want("it goes", 0, "@home ours:/lamps/lamp[name=a]|/state/lit gone")
 	})
@@ -717,14 +770,18 @@ func TestPrefixes(t *testing.T) {
 			prefix, path string
 			want         []string
 		}{
-			{"/lamps/lamp", "config", []string{`/lamps/lamp[name=a]|/config/place = "hall"`, `/lamps/lamp[name=b]|/config/place = "hall"`}},
+			{"/lamps/lamp", "config", []string{`/lamps/lamp[name=a]|/config/place = "hall"`,
+				`/lamps/lamp[name=b]|/config/place = "hall"`}},
 			{"/*/lamp[name=a]/*", "place", []string{`/lamps/lamp[name=a]/config|/place = "hall"`}},
-			{"/...", "place", []string{`/lamps/lamp[name=a]/config/place = "hall"`, `/lamps/lamp[name=b]/config/place = "hall"`}},
+			{"/...", "place", []string{`/lamps/lamp[name=a]/config/place = "hall"`,
+				`/lamps/lamp[name=b]/config/place = "hall"`}},
 			{"/lamps/hour", "", []string{"/lamps/hour|/ = 2"}},
 			{"/lamps/lamp[name=a]/*", "*", []string{
-				`/lamps/lamp[name=a]/state|/lit = true`, `/lamps/lamp[name=a]/state|/color = "RED"`, `/lamps/lamp[name=a]/state|/tags = ["old","green"]`,
+				`/lamps/lamp[name=a]/state|/lit = true`, `/lamps/lamp[name=a]/state|/color = "RED"`,
+				`/lamps/lamp[name=a]/state|/tags = ["old","green"]`,
 				`/lamps/lamp[name=a]/config|/place = "hall"`,
-				`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]|/state/kind = "neon"`, `/lamps/lamp[name=a]/bulb[shelf=2][socket=a]|/state/kind = "led"`,
+				`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]|/state/kind = "neon"`,
+				`/lamps/lamp[name=a]/bulb[shelf=2][socket=a]|/state/kind = "led"`,
 				`/lamps/lamp[name=a]/state|/used = "1152921504606846976"`, `/lamps/lamp[name=a]/state|/watts = "0.5"`,
 				`/lamps/lamp[name=a]/bulb[shelf=1][socket=a]|/state/burnt = 3`,
 			}},
@@ -751,23 +808,36 @@ func TestSubscribeRefuses(t *testing.T) {
 			r    *pb.SubscribeRequest
 			want string
 		}{
-			{"nothing", &pb.SubscribeRequest{}, "InvalidArgument desc = the first request of a stream must be a subscription: there is none to poll"},
-			{"a poll at first", poll, "InvalidArgument desc = the first request of a stream must be a subscription: there is none to poll"},
-			{"no subscription", list(&pb.SubscriptionList{}), "InvalidArgument desc = 0 subscriptions: must be 1..64; the path / is all there is"},
+			{"nothing", &pb.SubscribeRequest{}, "InvalidArgument desc = the first request of a stream must be a " +
+				"subscription: there is none to poll"},
+			{"a poll at first", poll, "InvalidArgument desc = the first request of a stream must be a subscription: " +
+				"there is none to poll"},
+			{"no subscription", list(&pb.SubscriptionList{}),
+				"InvalidArgument desc = 0 subscriptions: must be 1..64; the path / is all there is"},
 			{"very many", list(&pb.SubscriptionList{Subscription: make([]*pb.Subscription, 65)}),
 				"InvalidArgument desc = 65 subscriptions: must be 1..64; the path / is all there is"},
 			{"another mode", list(&pb.SubscriptionList{Mode: 7, Subscription: make([]*pb.Subscription, 1)}),
 				"InvalidArgument desc = mode 7: must be STREAM, ONCE or POLL"},
-			{"another encoding", list(&pb.SubscriptionList{Encoding: pb.Encoding_BYTES, Subscription: make([]*pb.Subscription, 1)}),
+			{"another encoding", list(&pb.SubscriptionList{Encoding: pb.Encoding_BYTES,
+				Subscription: make([]*pb.Subscription, 1)}),
 				"Unimplemented desc = encoding BYTES is not supported: must be JSON, JSON_IETF or PROTO"},
-			{"another mode of one", list(&pb.SubscriptionList{Subscription: []*pb.Subscription{{Path: lamps, Mode: 7}}}),
+			{"another mode of one", list(
+				&pb.SubscriptionList{Subscription: []*pb.Subscription{{Path: lamps, Mode: 7}}}),
 				"InvalidArgument desc = path /lamps: mode 7: must be TARGET_DEFINED, ON_CHANGE or SAMPLE"},
-			{"seconds for nanoseconds", list(&pb.SubscriptionList{Subscription: []*pb.Subscription{{Path: lamps, Mode: pb.SubscriptionMode_SAMPLE, SampleInterval: 10}}}),
+			{"seconds for nanoseconds",
+				list(&pb.SubscriptionList{
+					Subscription: []*pb.Subscription{{Path: lamps, Mode: pb.SubscriptionMode_SAMPLE,
+						SampleInterval: 10}}}),
 				"InvalidArgument desc = path /lamps: sample_interval of 10 ns: must be 1000000000 (1s) at least, or 0"},
-			{"for ever", list(&pb.SubscriptionList{Subscription: []*pb.Subscription{{Path: lamps, Mode: pb.SubscriptionMode_ON_CHANGE, HeartbeatInterval: 1 << 63}}}),
-				"InvalidArgument desc = path /lamps: heartbeat_interval of 9223372036854775808 ns: must be 1000000000 (1s) at least, or 0"},
-			{"an interval that the target chooses", list(&pb.SubscriptionList{Subscription: []*pb.Subscription{{Path: lamps, SampleInterval: second1}}}),
-				"InvalidArgument desc = path /lamps: sample_interval with TARGET_DEFINED: must be 0, as the target chooses it; SAMPLE has one"},
+			{"for ever", list(&pb.SubscriptionList{
+				Subscription: []*pb.Subscription{{Path: lamps, Mode: pb.SubscriptionMode_ON_CHANGE,
+					HeartbeatInterval: 1 << 63}}}),
+				"InvalidArgument desc = path /lamps: heartbeat_interval of 9223372036854775808 ns: must be " +
+					"1000000000 (1s) at least, or 0"},
+			{"an interval that the target chooses",
+				list(&pb.SubscriptionList{Subscription: []*pb.Subscription{{Path: lamps, SampleInterval: second1}}}),
+				"InvalidArgument desc = path /lamps: sample_interval with TARGET_DEFINED: must be 0, as the target " +
+					"chooses it; SAMPLE has one"},
 		} {
 			c := open(t, s)
 			c.sends <- tt.r
@@ -775,10 +845,12 @@ func TestSubscribeRefuses(t *testing.T) {
 		}
 		c := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{}, "/none")
 		c.sends <- poll
-		c.ends("a poll of a stream", "rpc error: code = InvalidArgument desc = poll: the mode of the subscription must be POLL")
+		c.ends("a poll of a stream", "rpc error: code = InvalidArgument desc = poll: the mode of the subscription "+
+			"must be POLL")
 		c = subscribe(t, s, pb.SubscriptionList_POLL, &pb.Subscription{}, "/none")
 		c.sends <- list(&pb.SubscriptionList{})
-		c.ends("a second subscription", "rpc error: code = InvalidArgument desc = a stream has one subscription: another one needs a stream of its own")
+		c.ends("a second subscription", "rpc error: code = InvalidArgument desc = a stream has one subscription: "+
+			"another one needs a stream of its own")
 		c = open(t, s)
 		time.Sleep(firstWord)
 		c.ends("one that says nothing", "rpc error: code = DeadlineExceeded desc = no request came within 30s")
@@ -796,7 +868,8 @@ func TestPlaces(t *testing.T) {
 		for range mostCalls {
 			all = append(all, subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{}, "/none"))
 		}
-		open(t, s).ends("one more", "rpc error: code = ResourceExhausted desc = 64 subscriptions are under way: must be at most 64")
+		open(t, s).ends("one more", "rpc error: code = ResourceExhausted desc = 64 subscriptions are under way: must "+
+			"be at most 64")
 		get := &pb.GetRequest{Path: []*pb.Path{at("/lamps/hour")}}
 		if _, err := s.Get(t.Context(), get); err != nil {
 			t.Errorf("a Get beside them: %v", err)
@@ -819,8 +892,10 @@ func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse("a")
 		s := serve(h)
-		changes := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE}, "/lamps/lamp/state/lit")
-		samples := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_SAMPLE}, "/lamps/lamp[name=a]/state/used")
+		changes := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE},
+			"/lamps/lamp/state/lit")
+		samples := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_SAMPLE},
+			"/lamps/lamp[name=a]/state/used")
 		changes.want("at first", 0, "/lamps/lamp[name=a]/state/lit = true", "synced")
 		samples.want("at first", 0, `/lamps/lamp[name=a]/state/used = "1152921504606846976"`, "synced")
 		changes.stop()
@@ -839,7 +914,8 @@ func TestSlowReader(t *testing.T) {
 		time.Sleep(10*time.Second + 500*time.Millisecond)
 		changes.read()
 		samples.read()
-		changes.want("the first was under way", 0, "/lamps/lamp[name=a]/state/lit = false", "/lamps/lamp[name=a]/state/lit = false (5 missed)")
+		changes.want("the first was under way", 0, "/lamps/lamp[name=a]/state/lit = false",
+			"/lamps/lamp[name=a]/state/lit = false (5 missed)")
 		samples.want("the first was under way", 0, `/lamps/lamp[name=a]/state/used = "1152921504606846976"`,
 			`/lamps/lamp[name=a]/state/used = "1152921504606846976" (8 missed)`)
 		samples.want("and goes on", time.Second, `/lamps/lamp[name=a]/state/used = "1152921504606846976"`)
@@ -867,7 +943,8 @@ func TestSource(t *testing.T) {
 	tree.Entry(lamps, "a\xff").Set(place, "h\xffll")
 	tree.Entry(lamps, "a\xff").Set(tags, []string{"\xff"})
 	s := tree.follow(new(state), time.Now())
-	if e := s.lists[lamps.index]; len(e) != 1 || e[0].keys[0] != "a\ufffd" || e[0].values[tags.index].([]string)[0] != "\ufffd" {
+	if e := s.lists[lamps.index]; len(e) != 1 || e[0].keys[0] != "a\ufffd" ||
+		e[0].values[tags.index].([]string)[0] != "\ufffd" {
 		t.Errorf("what is no text, twice: %v", e)
 	}
 }

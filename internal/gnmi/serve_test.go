@@ -79,7 +79,8 @@ func TestServing(t *testing.T) {
 					_, err := client.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp[name=z]")}})
 					return err
 				}(),
-				"InvalidArgument desc = the first request of a stream must be a subscription: there is none to poll": func() error {
+				"InvalidArgument desc = the first request of a stream must be a subscription: there is " +
+					"none to poll": func() error {
 					stream, err := client.Subscribe(t.Context())
 					if err == nil {
 						_ = stream.Send(poll)
@@ -94,13 +95,15 @@ func TestServing(t *testing.T) {
 			}
 			// All polls together are longer than a request may be.
 			const polls = 100
-			long := &pb.SubscribeRequest{Request: poll.Request, Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_RegisteredExt{
-				RegisteredExt: &gnmi_ext.RegisteredExtension{Msg: make([]byte, 1000)}}}}}
+			long := &pb.SubscribeRequest{Request: poll.Request,
+				Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_RegisteredExt{
+					RegisteredExt: &gnmi_ext.RegisteredExtension{Msg: make([]byte, 1000)}}}}}
 			stream, err := client.Subscribe(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = stream.Send(list(&pb.SubscriptionList{Mode: pb.SubscriptionList_POLL, Subscription: []*pb.Subscription{{Path: at("/none")}}}))
+			_ = stream.Send(list(&pb.SubscriptionList{Mode: pb.SubscriptionList_POLL,
+				Subscription: []*pb.Subscription{{Path: at("/none")}}}))
 			for i := range polls {
 				if m, err := stream.Recv(); err != nil || !m.GetSyncResponse() {
 					t.Fatalf("poll %d: %v, %v", i, m, err)
@@ -119,15 +122,19 @@ func TestBounds(t *testing.T) {
 	address := byConnect(t, serve(newHouse("a")))
 	client := dial(t, address)
 	for path, want := range map[string]string{
-		strings.Repeat("/a", 3000): "rpc error: code = InvalidArgument desc = unmarshal message: too many items in a gnmi.GetRequest: must be at most 2048",
-		"/" + strings.Repeat("a", 70<<10): "rpc error: code = ResourceExhausted desc = message is larger than configured max 65536 - " +
+		strings.Repeat("/a", 3000): "rpc error: code = InvalidArgument desc = unmarshal message: too many items in a " +
+			"gnmi.GetRequest: must be at most 2048",
+		"/" + strings.Repeat("a", 70<<10): "rpc error: code = ResourceExhausted desc = message is larger than " +
+			"configured max 65536 - " +
 			"unable to determine message size: http: request body too large",
 	} {
-		if _, err := client.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at(path)}}); err == nil || err.Error() != want {
+		if _, err := client.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{at(path)}}); err == nil ||
+			err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+address+pb.GNMI_Get_FullMethodName, strings.NewReader("{}"))
+	r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+address+pb.GNMI_Get_FullMethodName,
+		strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +161,8 @@ func TestStandingReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = stream.Send(list(&pb.SubscriptionList{Subscription: []*pb.Subscription{
-				{Path: at("/lamps"), Mode: pb.SubscriptionMode_ON_CHANGE}, {Path: at("/lamps"), Mode: pb.SubscriptionMode_SAMPLE},
+				{Path: at("/lamps"), Mode: pb.SubscriptionMode_ON_CHANGE},
+				{Path: at("/lamps"), Mode: pb.SubscriptionMode_SAMPLE},
 			}}))
 			for { // until all is known
 				m, err := stream.Recv()

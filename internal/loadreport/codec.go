@@ -140,7 +140,8 @@ func encodeRequest(k Key, at time.Time, nonce [nonceSize]byte, items []Item) ([]
 		b = append(b, make([]byte, pad)...)
 	}
 	if size := len(b) + macSize; size > MaxSize {
-		return nil, fmt.Errorf("a request must be at most %d bytes, is %d with %d items: ask for fewer at a time", MaxSize,
+		return nil, fmt.Errorf("a request must be at most %d bytes, is %d with %d items: ask for fewer at a time",
+			MaxSize,
 			size, len(items))
 	}
 	return k.seal(b), nil

@@ -165,7 +165,8 @@ func TestItems(t *testing.T) {
 			err: "a request must be at most 1232 bytes, is 1238 with 18 items: ask for fewer at a time"},
 		{name: "a tag too long", items: []Item{Tag(long + "x")}, err: "a tag must be at most 63 bytes, is 64"},
 		{name: "nothing asked for", items: []Item{{}}, err: "an item must be a tag or an address, is neither"},
-		{name: "both", items: []Item{{Tag: "a", Address: www.Address}}, err: "an item must be a tag or an address, is both"},
+		{name: "both", items: []Item{{Tag: "a", Address: www.Address}},
+			err: "an item must be a tag or an address, is both"},
 		{name: "a zone", items: []Item{{Address: netip.MustParseAddr("fe80::1%eth0")}},
 			err: "an address must have no zone, is fe80::1%eth0"},
 	} {
@@ -270,17 +271,20 @@ func TestHostileRequests(t *testing.T) {
 			"not authenticated by key 418cb865"},
 		{"no items", forged(0), "malformed: 0 items, status 0"},
 		{"more items than there may be", forged(65, make([]byte, 1000)...), "malformed: 65 items, status 0"},
-		{"smaller than its reply", forged(2, itemTag, 1, 'a', itemTag, 1, 'b'), "malformed: smaller than its reply would be"},
+		{"smaller than its reply", forged(2, itemTag, 1, 'a', itemTag, 1, 'b'),
+			"malformed: smaller than its reply would be"},
 		{"an item that is cut off", forged(1, itemTag, 7, 'a', 0, 0, 0), "malformed: items[0] is cut off"},
 		{"an item without a length", forged(2, itemTag, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, itemTag),
 			"malformed: items[1] is cut off"},
 		{"an empty tag", forged(1, itemTag, 0, 0, 0, 0, 0), "malformed: items[0]: a tag of 0 bytes"},
 		{"a tag too long", forged(1, append([]byte{itemTag, 64}, make([]byte, 64)...)...),
 			"malformed: items[0]: a tag of 64 bytes"},
-		{"a short IPv4 VIP", forged(1, itemIPv4, 6, 6, 0, 80, 10, 0, 0), "malformed: items[0]: a VIP of 6 bytes, must be 7"},
+		{"a short IPv4 VIP", forged(1, itemIPv4, 6, 6, 0, 80, 10, 0, 0),
+			"malformed: items[0]: a VIP of 6 bytes, must be 7"},
 		{"a long IPv6 VIP", forged(1, append([]byte{itemIPv6, 20}, make([]byte, 20)...)...),
 			"malformed: items[0]: a VIP of 20 bytes, must be 19"},
-		{"padding that says something", forged(1, itemTag, 1, 'a', 0, 0, 1), "malformed: bytes after the items are not zero"},
+		{"padding that says something", forged(1, itemTag, 1, 'a', 0, 0, 1),
+			"malformed: bytes after the items are not zero"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b, err := s.respond(test.data(t), noon, answers)
@@ -579,7 +583,8 @@ func TestKeys(t *testing.T) {
 		{"base64", "base64:c2l4dGVlbiBieXRlcyBvciBtb3Jl\n", "[418cb865]", ""},
 		{"none", "# later\n", "", "no key is in it: a line must hold one"},
 		{"all faults at once", "short\nbase64:!\nsixteen bytes or more\nsixteen bytes or more\n", "",
-			"line 1: a key must have at least 16 bytes, has 5\nline 2: what follows base64: is not base64\nline 4: the key " +
+			"line 1: a key must have at least 16 bytes, has 5\nline 2: what follows base64: is not base64\n" +
+				"line 4: the key " +
 				"is that of line 3"},
 		{"too many", manyKeys(65), "", "at most 64 keys may be in it, are 65"},
 	} {
@@ -619,7 +624,8 @@ func TestKeys(t *testing.T) {
 		{0o600, "short\n", "reading the keys in " + file + ": line 1: a key must have at least 16 bytes, has 5"},
 		{0o600, "sixteen bytes or more\na secret of at least 16 bytes\n", "reading the keys in " + file +
 			": one is that of the example, which is public: make one, as with head -c 32 /dev/urandom | base64"},
-		{0o644, "sixteen bytes or more\n", "reading the keys: everybody may use " + file + ", mode -rw-r--r--: chmod o= it"},
+		{0o644, "sixteen bytes or more\n",
+			"reading the keys: everybody may use " + file + ", mode -rw-r--r--: chmod o= it"},
 	} {
 		if got := read(test.mode, test.text); got != test.want {
 			t.Errorf("mode %v: got %q, want %q", test.mode, got, test.want)

@@ -134,7 +134,8 @@ func TestServeTLS(t *testing.T) {
 			files := lab.Issue(t, cert.Request{Name: "some-" + string(tt.role), Roles: []string{string(tt.role)}})
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: rpctest.Config(t, files)}}
 			defer client.CloseIdleConnections()
-			if code, text := page(t, client, "https://"+at+"/metrics"); code != tt.code || !strings.Contains(text, tt.says) {
+			if code, text := page(t, client, "https://"+at+"/metrics"); code != tt.code ||
+				!strings.Contains(text, tt.says) {
 				t.Errorf("status %d, want %d, with %q:\n%s", code, tt.code, tt.says, text)
 			}
 		})
@@ -151,10 +152,12 @@ func TestCheck(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1:9684":        "",
 		"http://127.0.0.1:9684": "",
-		"10.0.0.1:9684": `address "10.0.0.1:9684": plain text stays on this machine: must be https://host:port, a unix ` +
+		"10.0.0.1:9684": `address "10.0.0.1:9684": plain text stays on this machine: must be ` +
+			`https://host:port, a unix ` +
 			`socket ` +
 			"or a loopback address",
-		"https://:9684": `address "https://:9684": needs --tls-ca, and --tls-cert with --tls-key: without them nobody is ` +
+		"https://:9684": `address "https://:9684": needs --tls-ca, and --tls-cert with --tls-key: without them ` +
+			`nobody is ` +
 			`known there`,
 	} {
 		if got := fmt.Sprint(Check(address, nil)); got != want && (want != "" || got != "<nil>") {

@@ -187,7 +187,8 @@ func (m material) worse(than material, file string, now time.Time) error {
 	}
 	before, after := cert.Show(than.cert.Leaf, now), cert.Show(m.cert.Leaf, now)
 	if after.State != cert.Valid && before.State == cert.Valid {
-		return fmt.Errorf("%s: the certificate of %q is valid from %s until %s, and the time here is %s", file, after.Name,
+		return fmt.Errorf("%s: the certificate of %q is valid from %s until %s, and the time here is %s", file,
+			after.Name,
 			after.NotBefore.Format(time.RFC3339), after.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	for _, ends := range []struct {
@@ -195,7 +196,8 @@ func (m material) worse(than material, file string, now time.Time) error {
 		use  x509.ExtKeyUsage
 	}{{"servers", x509.ExtKeyUsageServerAuth}, {"clients", x509.ExtKeyUsageClientAuth}} {
 		if cert.IsFor(than.cert.Leaf, ends.use) && !cert.IsFor(m.cert.Leaf, ends.use) {
-			return fmt.Errorf("%s: the certificate of %q is none for %s, as the one in use is", file, after.Name, ends.name)
+			return fmt.Errorf("%s: the certificate of %q is none for %s, as the one in use is", file, after.Name,
+				ends.name)
 		}
 	}
 	return nil

@@ -65,7 +65,8 @@ func TestListen(t *testing.T) {
 		{"127.0.0.1:65536", `address "127.0.0.1:65536": the port must be 0..65535, is "65536"`},
 		{"unix:", `address "unix:": must name a socket, as unix:/path`},
 		{"unix:" + file, "opening a socket: " + file + " exists and is no socket"},
-		{"unix:" + taken, fmt.Sprintf("opening a socket: another process listens on %s (process %d)", taken, os.Getpid())},
+		{"unix:" + taken, fmt.Sprintf("opening a socket: another process listens on %s (process %d)", taken,
+			os.Getpid())},
 		{"unix:" + datagrams, "opening a socket: somebody may listen on " + datagrams + ": dial unix " + datagrams +
 			": connect: protocol wrong type for socket"},
 	} {

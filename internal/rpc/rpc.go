@@ -42,7 +42,8 @@ func (s Security) parse(address string) (endpoint.Endpoint, error) {
 	case e.TLS && s.Identity == nil:
 		err = errors.New("needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there")
 	case !e.TLS && !e.Local() && !s.Plaintext:
-		err = errors.New("plain text stays on this machine: must be https://host:port, a unix socket or a loopback address")
+		err = errors.New("plain text stays on this machine: must be https://host:port, a unix socket or a loopback " +
+			"address")
 		if s.Danger != "" {
 			err = fmt.Errorf("%w; %s", err, s.Danger)
 		}

@@ -92,7 +92,8 @@ func serve(ctx context.Context, l *Listener, methods Methods, within time.Durati
 		MaxHeaderBytes:    64 << 10,
 		Protocols:         new(http.Protocols),
 		// A caller that vanished without closing its connection holds nothing for long.
-		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 64, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 64, SendPingTimeout: 15 * time.Second,
+			PingTimeout: 15 * time.Second},
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, callerKey{}, CallerAt(c.RemoteAddr()))

@@ -27,19 +27,22 @@ func TestDoor(t *testing.T) {
 		{"tcp", "127.0.0.1", "", "good "},
 		{"tcp", "[::1]:9680", "", "good "},
 		{"tcp", "localhost:9680", "http://localhost:9680", "good "},
-		{"tcp", "evil.example:9680", "", refused("host \"evil.example:9680\": must be localhost or a loopback address")},
+		{"tcp", "evil.example:9680", "",
+			refused("host \"evil.example:9680\": must be localhost or a loopback address")},
 		{"tcp", "192.0.2.1", "", refused("host \"192.0.2.1\": must be localhost or a loopback address")},
 		{"tcp", "localhost.evil.example", "",
 			refused("host \"localhost.evil.example\": must be localhost or a loopback address")},
 		{"tcp", "controller", "", refused("host \"controller\": must be localhost or a loopback address")},
 		{"tcp", "localhost:9680", "http://evil.example",
-			refused("origin \"http://evil.example\": must be this server, \"localhost:9680\": web pages of others may not " +
+			refused("origin \"http://evil.example\": must be this server, \"localhost:9680\": web pages of others " +
+				"may not " +
 				"call it")},
 		{"tcp", "localhost:9680", "null",
 			refused("origin \"null\": must be this server, \"localhost:9680\": web pages of others may not call it")},
 		{"unix", "controller", "", "good "},
 		{"unix", "controller", "http://evil.example",
-			refused("origin \"http://evil.example\": must be this server, \"controller\": web pages of others may not call it")},
+			refused("origin \"http://evil.example\": must be this server, \"controller\": web pages of others may " +
+				"not call it")},
 	} {
 		address := tcp
 		if test.network == "unix" {

@@ -112,7 +112,8 @@ func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity)
 	s := cert.Show(bad.UnverifiedCertificates[0], i.now())
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](bad.Err); ok {
 		if i.believes(s.Issuer) {
-			return fmt.Sprintf("its certificate is of an authority %q, which is another one than that of this name in %s",
+			return fmt.Sprintf(
+				"its certificate is of an authority %q, which is another one than that of this name in %s",
 				s.Issuer, i.files.CA)
 		}
 		return fmt.Sprintf("its certificate is of the authority %q, which is none of those in %s", s.Issuer, i.files.CA)
@@ -164,7 +165,8 @@ func (c *tlsConn) alerted(alert error) string {
 	case alertCertificateExpired.Error():
 		what += "it is " + period(c.shown.cert.Leaf, c.identity.now())
 		if s.State == cert.Valid {
-			what += fmt.Sprintf(": that of its authority, %q, may not be valid, or the server's clock is wrong", s.Issuer)
+			what += fmt.Sprintf(": that of its authority, %q, may not be valid, or the server's clock is wrong",
+				s.Issuer)
 		}
 		return what
 	case alertBadCertificate.Error():

@@ -129,7 +129,8 @@ func openTLS(t *testing.T, i *Identity, log io.Writer, change func(*Listener)) *
 	}
 	l := &Listener{
 		Listener: socket, endpoint: endpoint.Endpoint{Network: "tcp", Address: socket.Addr().String(), TLS: true},
-		limits: defaultLimits, log: slog.New(slog.NewTextHandler(log, nil)), held: make(map[key]int), lobby: newLobby(i),
+		limits: defaultLimits, log: slog.New(slog.NewTextHandler(log, nil)), held: make(map[key]int),
+		lobby: newLobby(i),
 	}
 	if change != nil {
 		change(l)
@@ -232,7 +233,8 @@ func TestCertificates(t *testing.T) {
 		URIs:        []*url.URL{cert.RoleURI("viewer")},
 	})
 	widowed := listenTLS(t, mustIdentity(t, widow, at(noon), nil), nil).Address()
-	const briefly = "valid from 2026-11-25T11:55:00Z until 2026-11-26T12:00:00Z, and the time here is 2026-11-28T12:00:00Z"
+	const briefly = "valid from 2026-11-25T11:55:00Z until 2026-11-26T12:00:00Z, and the time here is " +
+		"2026-11-28T12:00:00Z"
 	both := filepath.Join(t.TempDir(), "both.crt")
 	concat(t, both, cert.Authority(brief).Cert, serving.CA)
 	trusting := serving
@@ -250,28 +252,36 @@ func TestCertificates(t *testing.T) {
 		{"viewer asks", address, askPath, client, noon, "good "},
 		{"viewer tells", address, tellPath, client, noon,
 			denial(`the certificate of "client" has the role viewer and this needs operator`)},
-		{"operator tells", address, tellPath, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}), noon,
+		{"operator tells", address, tellPath, issue(t, lab, cert.Request{Name: "boss", Roles: []string{"operator"}}),
+			noon,
 			"good "},
 		{"controller asks", address, askPath, serving, noon, "good "},
-		{"healthd asks", address, askPath, issue(t, lab, cert.Request{Name: "health", Roles: []string{"healthd"}}), noon,
+		{"healthd asks", address, askPath, issue(t, lab, cert.Request{Name: "health", Roles: []string{"healthd"}}),
+			noon,
 			denial(`the certificate of "health" has the role healthd and this needs viewer`)},
-		{"two roles", address, tellPath, issue(t, lab, cert.Request{Name: "two", Roles: []string{"healthd", "gslb"}}), noon,
+		{"two roles", address, tellPath, issue(t, lab, cert.Request{Name: "two", Roles: []string{"healthd", "gslb"}}),
+			noon,
 			denial(`the certificate of "two" has the roles gslb, healthd and this needs operator`)},
-		{"an unknown role", address, askPath, issue(t, lab, cert.Request{Name: "cleaner", Roles: []string{"janitor"}}), noon,
-			denial(`the certificate of "cleaner" has the role janitor, which is unknown: must be one of operator, viewer, ` +
+		{"an unknown role", address, askPath, issue(t, lab, cert.Request{Name: "cleaner", Roles: []string{"janitor"}}),
+			noon,
+			denial(`the certificate of "cleaner" has the role janitor, which is unknown: must be one of operator, ` +
+				`viewer, ` +
 				`healthd, gslb, controller, and this needs viewer`)},
 		{"a server that is no client", address, askPath, elsewhere, noon,
-			fmt.Sprintf(`refused: %s refuses the certificate %s, of "elsewhere": it is none for clients, as those with a `+
+			fmt.Sprintf(`refused: %s refuses the certificate %s, of "elsewhere": it is none for clients, as those `+
+				`with a `+
 				`role are`, address, elsewhere.Cert)},
 		{"no certificate", address, askPath, Files{CA: serving.CA}, noon,
-			"refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
+			"refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key " +
+				"name one"},
 		{"one of another authority", address, askPath, func() Files {
 			f := issue(t, other, cert.Request{Name: "client", Roles: []string{"operator"}})
 			f.CA = serving.CA
 			return f
-		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "client": its authority, "other", is none of `+
-			`those that the server believes`,
-			address, filepath.Join(other, "client.crt"))},
+		}(), noon,
+			fmt.Sprintf(`refused: %s refuses the certificate %s, of "client": its authority, "other", is none of `+
+				`those that the server believes`,
+				address, filepath.Join(other, "client.crt"))},
 		{"an expired one", address, askPath, func() Files {
 			pair, err := cert.Issue(lab, cert.Request{Name: "old", Roles: []string{"operator"}, Days: 1},
 				noon.AddDate(0, 0, -10))
@@ -279,32 +289,39 @@ func TestCertificates(t *testing.T) {
 				t.Fatal(err)
 			}
 			return Files{Cert: pair.Cert, Key: pair.Key, CA: serving.CA}
-		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "old": it is valid from 2026-11-18T11:55:00Z `+
+		}(), noon, fmt.Sprintf(`refused: %s refuses the certificate %s, of "old": it is valid from `+
+			`2026-11-18T11:55:00Z `+
 			`until 2026-11-19T12:00:00Z, and the time here is 2026-11-28T12:00:00Z`,
 			address, filepath.Join(lab, "old.crt"))},
 		{"a server of another authority", address, askPath, func() Files {
 			f := client
 			f.CA = cert.Authority(other).Cert
 			return f
-		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is none of `+
-			`those in %s`, address, cert.Authority(other).Cert)},
+		}(), noon,
+			fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is none of `+
+				`those in %s`, address, cert.Authority(other).Cert)},
 		{"a server of another authority of the same name", address, askPath, func() Files {
 			f := client
 			f.CA = cert.Authority(authority(t, "lab")).Cert
 			namesake = f.CA
 			return f
-		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of an authority "lab", which is another one `+
+		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of an authority "lab", which is `+
+			`another one `+
 			`than that of this name in %s`, address, namesake)},
 		{"a server of another host", strange, askPath, client, noon,
 			`refused: ` + strange + ` is not trusted: its certificate is for ["192.0.2.1"] and not for "127.0.0.1"`},
 		{"a client that serves", masked, askPath, client, noon,
-			`refused: ` + masked + ` is not trusted: its certificate, of "client", is for no host, and so not for "127.0.0.1"`},
+			`refused: ` + masked + ` is not trusted: its certificate, of "client", is for no host, and so not for ` +
+				`"127.0.0.1"`},
 		{"an expired server", past, askPath, client, later,
 			`refused: ` + past + ` is not trusted: its certificate is valid from 2026-11-28T11:55:00Z until ` +
 				`2027-11-28T12:00:00Z, and the time here is 2028-11-28T12:00:00Z`},
-		{"a server whose authority has expired", widowed, askPath, Files{Cert: client.Cert, Key: client.Key, CA: both}, noon,
-			`refused: ` + widowed + ` is not trusted: the certificate of the authority "brief" above its own is ` + briefly},
-		{"a client whose authority has expired", lenient, askPath, Files{Cert: widow.Cert, Key: widow.Key, CA: both}, noon,
+		{"a server whose authority has expired", widowed, askPath, Files{Cert: client.Cert, Key: client.Key, CA: both},
+			noon,
+			`refused: ` + widowed + ` is not trusted: the certificate of the authority "brief" above its own is ` +
+				briefly},
+		{"a client whose authority has expired", lenient, askPath, Files{Cert: widow.Cert, Key: widow.Key, CA: both},
+			noon,
 			`refused: ` + lenient + ` refuses the certificate ` + widow.Cert +
 				`, of "widow": it is valid from 2026-11-28T11:00:00Z` +
 				` until 2026-11-29T12:00:00Z, and the time here is 2026-11-28T12:00:00Z: ` +
@@ -318,15 +335,17 @@ func TestCertificates(t *testing.T) {
 			"refused: https://" + abrupt.Addr().String() +
 				" ended the connection in the handshake: it speaks no TLS, or has no room"},
 		{"a caller without TLS", strings.TrimPrefix(address, "https://"), askPath, client, noon,
-			"refused: " + strings.TrimPrefix(address, "https://") + " speaks TLS: the address must begin with https://"},
+			"refused: " + strings.TrimPrefix(address, "https://") +
+				" speaks TLS: the address must begin with https://"},
 	} {
 		got := call(t, test.address, test.path, mustIdentity(t, test.files, at(test.now), nil))
 		if got != test.want {
 			t.Errorf("%d %s:\ngot  %s\nwant %s", n, test.name, got, test.want)
 		}
 	}
-	if _, err := Dial(address, Security{}); fmt.Sprint(err) != fmt.Sprintf("address %q: needs --tls-ca, and --tls-cert "+
-		"with --tls-key: without them nobody is known there", address) {
+	if _, err := Dial(address, Security{}); fmt.Sprint(err) != fmt.Sprintf(
+		"address %q: needs --tls-ca, and --tls-cert "+
+			"with --tls-key: without them nobody is known there", address) {
 		t.Errorf("no identity at all: %v", err)
 	}
 }
@@ -337,7 +356,8 @@ func TestRefusalIsHeard(t *testing.T) {
 	address := listenTLS(t, mustIdentity(t, issue(t, lab, cert.Request{Name: "ctl", Hosts: []string{"127.0.0.1"}}),
 		at(noon), nil), nil).Address()
 	nobody := mustIdentity(t, Files{CA: cert.Authority(lab).Cert}, at(noon), nil)
-	want := "refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"
+	want := "refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key " +
+		"name one"
 	for range 50 {
 		if got := call(t, address, askPath, nobody); got != want {
 			t.Fatalf("got %s, want %s", got, want)
@@ -366,7 +386,8 @@ func TestRefusalIsLogged(t *testing.T) {
 		waitFor(t, func() bool { return len(lines(server.log)) > 0 })
 		got, _, _ := strings.Cut(lines(server.log)[0], " caller=127.0.0.1:")
 		_, why, _ := strings.Cut(lines(server.log)[0], " reason=")
-		if want := `level=WARN msg="connections are refused" socket=` + server.Address(); got != want || why != test.want {
+		if want := `level=WARN msg="connections are refused" socket=` + server.Address(); got != want ||
+			why != test.want {
 			t.Errorf("%s: %s, want %s caller=127.0.0.1:... reason=%s", test.name, lines(server.log)[0], want, test.want)
 		}
 	}
@@ -436,7 +457,8 @@ func TestCertificateIsNoUser(t *testing.T) {
 		need Role
 		want string
 	}{
-		{"no role", Caller{TLS: true, Name: "x"}, GSLB, `the certificate of "x" has the role nobody and this needs gslb`},
+		{"no role", Caller{TLS: true, Name: "x"}, GSLB,
+			`the certificate of "x" has the role nobody and this needs gslb`},
 		{"a user's role", Caller{TLS: true, Name: "x", Roles: []Role{Viewer}}, Operator,
 			`the certificate of "x" has the role viewer and this needs operator`},
 		{"implied", Caller{TLS: true, Name: "x", Roles: []Role{Operator}}, GSLB, "<nil>"},
@@ -493,7 +515,8 @@ func TestReload(t *testing.T) {
 	hosts := []string{"127.0.0.1"}
 	replace(t, serverFiles, issue(t, first, cert.Request{Name: "ctl-1", Hosts: hosts}))
 	replace(t, clientFiles, issue(t, first, cert.Request{Name: "watcher-1", Roles: []string{"viewer"}}))
-	serving, calling := mustIdentity(t, serverFiles, now.Now, serverLog), mustIdentity(t, clientFiles, now.Now, clientLog)
+	serving, calling := mustIdentity(t, serverFiles, now.Now, serverLog),
+		mustIdentity(t, clientFiles, now.Now, clientLog)
 
 	words := make(chan string)
 	watch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -596,7 +619,8 @@ func TestReload(t *testing.T) {
 		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.CA +
 			`: must have a certificate in PEM, has none"`,
 		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="` + serverFiles.Cert +
-			`: the certificate of \"ctl-0\" is valid from 2026-11-23T11:55:00Z until 2026-11-24T12:00:00Z, and the time here ` +
+			`: the certificate of \"ctl-0\" is valid from 2026-11-23T11:55:00Z until 2026-11-24T12:00:00Z, and the ` +
+			`time here ` +
 			`is 2026-11-28T12:00:00Z"`,
 		`level=ERROR msg="TLS goes on as before: the files cannot be used" err="open ` + serverFiles.Key +
 			`: no such file or directory"`,
@@ -634,7 +658,8 @@ func TestReload(t *testing.T) {
 
 	// And a connection outlives the time of the certificates that made it.
 	now.set(noon.AddDate(3, 0, 0))
-	if got := call(t, address, askPath, calling); !strings.Contains(got, "is not trusted: its certificate is valid from") {
+	if got := call(t, address, askPath, calling); !strings.Contains(got,
+		"is not trusted: its certificate is valid from") {
 		t.Errorf("a new connection after the end: %s", got)
 	}
 	goesOn("after the certificates have expired")
@@ -647,7 +672,8 @@ func TestFaultyFiles(t *testing.T) {
 	host := []string{"127.0.0.1"}
 	good := issue(t, lab, cert.Request{Name: "good", Hosts: host, Roles: []string{"gslb"}})
 	caller := issue(t, lab, cert.Request{Name: "client", Roles: []string{"viewer"}})
-	early, err := cert.Issue(lab, cert.Request{Name: "early", Hosts: host, Roles: []string{"gslb"}}, noon.AddDate(0, 0, 1))
+	early, err := cert.Issue(lab, cert.Request{Name: "early", Hosts: host, Roles: []string{"gslb"}},
+		noon.AddDate(0, 0, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -689,7 +715,8 @@ func TestFaultyFiles(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dir, now, log := t.TempDir(), &clock{now: noon}, &logBuffer{}
 			calling := mustIdentity(t, caller, now.Now, nil)
-			files := Files{Cert: filepath.Join(dir, "Cert"), Key: filepath.Join(dir, "Key"), CA: filepath.Join(dir, "CA")}
+			files := Files{Cert: filepath.Join(dir, "Cert"), Key: filepath.Join(dir, "Key"),
+				CA: filepath.Join(dir, "CA")}
 			replace(t, files, good)
 			address := listenTLS(t, mustIdentity(t, files, now.Now, log), nil).Address()
 			replace(t, files, test.files)

@@ -147,8 +147,9 @@ func TestCallersAreKnown(t *testing.T) {
 		func(r Role) string { return "under " + string(r) + "s" })
 	start(t, "unix:"+path, access, nil)
 	refusal := func(user int, has, needs Role) string {
-		return fmt.Sprintf(`{"code":"permission_denied","message":"user %d has the role %s and this needs %s: name the `+
-			`user, or a group as %%GROUP, under %ss"}`, user, has, needs, needs)
+		return fmt.Sprintf(
+			`{"code":"permission_denied","message":"user %d has the role %s and this needs %s: name the `+
+				`user, or a group as %%GROUP, under %ss"}`, user, has, needs, needs)
 	}
 	for _, test := range []struct {
 		uid        int

@@ -39,9 +39,11 @@ func TestProblemsStop(t *testing.T) {
 // However a text is written, it has no more keys and values than Values says.
 func TestValues(t *testing.T) {
 	for _, text := range []string{
-		"", "a", "a: b", "a:\n  b:\n    - c\n    -\n    - d\n", "[a, b, c]", "{a, b, c}", "{a: 1, b: 2}", "[a: b, c: d]",
+		"", "a", "a: b", "a:\n  b:\n    - c\n    -\n    - d\n", "[a, b, c]", "{a, b, c}", "{a: 1, b: 2}",
+		"[a: b, c: d]",
 		`{"a":1,'b':2,[c]:3,{d}:4}`,
-		"? a\n: b\n? c\n", "- - - - a", "[[[[]]]]", "{{{a}}}", "{a:,b:,c}", "a:\t1\nb:\r\nc:", "- ?\n- ?", "!!map {? a}",
+		"? a\n: b\n? c\n", "- - - - a", "[[[[]]]]", "{{{a}}}", "{a:,b:,c}", "a:\t1\nb:\r\nc:", "- ?\n- ?",
+		"!!map {? a}",
 		"{? , ? }", "a:\u20282", "- - -",
 		strings.Repeat("[", 50) + strings.Repeat("]", 50), strings.Repeat("{a,", 20) + strings.Repeat("}", 20),
 		strings.Repeat("- ", 100), strings.Repeat("? ", 20),
@@ -73,7 +75,8 @@ func nodes(n *yaml.Node) int {
 }
 
 func FuzzValues(f *testing.F) {
-	for _, seed := range []string{"a: [b, {c: d}]\n? e\n: - f\n", "{a,b,\"c\":d}", "- - ?\n", "a: 'it''s'\nb: \"x\\\" \"",
+	for _, seed := range []string{"a: [b, {c: d}]\n? e\n: - f\n", "{a,b,\"c\":d}", "- - ?\n",
+		"a: 'it''s'\nb: \"x\\\" \"",
 		"%YAML 1.1\n---\na: |\n  x\n", "a:\xe2\x80\xa8"} {
 		f.Add(seed)
 	}

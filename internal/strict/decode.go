@@ -140,7 +140,8 @@ func (d *Document) problem(line int, path, format string, args ...any) {
 	if d.last > 0 && line >= d.last {
 		return
 	}
-	d.problems = append(d.problems, &Problem{File: d.file, Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
+	d.problems = append(d.problems,
+		&Problem{File: d.file, Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
 	if len(d.problems) >= 2*MaxProblems {
 		d.trim()
 	}

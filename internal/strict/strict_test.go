@@ -35,7 +35,8 @@ type item struct {
 
 func TestDecode(t *testing.T) {
 	var got file
-	d := Decode("f", []byte("name: 010\ncount: 7\nwait: 1m30s\nlevel: high\nitems:\n  - on: true\n  -\n    on: false\n"),
+	d := Decode("f", []byte(
+		"name: 010\ncount: 7\nwait: 1m30s\nlevel: high\nitems:\n  - on: true\n  -\n    on: false\n"),
 		&got)
 	if err := d.Err(); err != nil {
 		t.Fatal(err)
@@ -68,10 +69,12 @@ func TestEach(t *testing.T) {
 		{"an empty set", "port: {}", Each[int]{}, ""},
 		{"no key", "level: low", Each[int]{}, ""},
 		{"text", "port: three", Each[int]{}, `f:1: port: must be a whole number, is "three"`},
-		{"a list", "port: [3]", Each[int]{}, "f:1: port: must be one value, or a set of names with a value each, is a list"},
+		{"a list", "port: [3]", Each[int]{},
+			"f:1: port: must be one value, or a set of names with a value each, is a list"},
 		{"a set with faults", "port:\n  a: x\n  a: 3\n  [b]: 4\n  c:", Each[int]{By: []Named[int]{{"a", 0}, {"c", 0}}},
 			"f:2: port.a: must be a whole number, is \"x\"\nf:3: port.a: is given twice: first on line 2\n" +
-				"f:4: port: has a list for a key: must be a name\nf:5: port.c: has no value: give it one, or leave the key out"},
+				"f:4: port: has a list for a key: must be a name\nf:5: port.c: has no value: give it one, or leave " +
+				"the key out"},
 	} {
 		var got file
 		d := Decode("f", []byte(tt.data+"\nname: a\n"), &got)
@@ -90,7 +93,8 @@ func TestEach(t *testing.T) {
 
 func TestDecodeGoesOnAfterAProblem(t *testing.T) {
 	var got file
-	d := Decode("f", []byte("count: x\nwait: 3\nlevel: middle\nitems: [{on: 1}, {no: true}, 4, {on: true}]\n? [a]\n: b\n"),
+	d := Decode("f", []byte(
+		"count: x\nwait: 3\nlevel: middle\nitems: [{on: 1}, {no: true}, 4, {on: true}]\n? [a]\n: b\n"),
 		&got)
 	want := `f:1: count: must be a whole number, is "x"
 f:1: name: is missing
@@ -185,7 +189,8 @@ func TestProblemTexts(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, text, want string }{
 		{"all of uint64", "id: 18446744073709551615", "<nil>"},
-		{"above uint64", "id: 18446744073709551616", "f:1: id: must be 0..18446744073709551615, is 18446744073709551616"},
+		{"above uint64", "id: 18446744073709551616",
+			"f:1: id: must be 0..18446744073709551615, is 18446744073709551616"},
 		{"far above uint64", "id: 1" + strings.Repeat("0", 99), "f:1: id: must be 0..18446744073709551615, is 1" +
 			strings.Repeat("0", 29) + "..."},
 		{"below uint64", "id: -1", "f:1: id: must be 0 or more, is -1"},
@@ -207,8 +212,9 @@ func TestProblemTexts(t *testing.T) {
 		{"an anchor on a key", "&a id: 1",
 			"f:1: id: has an anchor on its key: anchors and aliases are not allowed, leave it out"},
 		{"a tag on a key", "!!str id: 1", "f:1: id: has the tag !!str on its key: tags are not allowed, leave it out"},
-		{"a tag on an unknown key", "!!binary foo: 1", "f:1: foo: has the tag !!binary on its key: tags are not allowed, " +
-			"leave it out\nf:1: foo: is not a known key: must be one of id, count, on"},
+		{"a tag on an unknown key", "!!binary foo: 1",
+			"f:1: foo: has the tag !!binary on its key: tags are not allowed, " +
+				"leave it out\nf:1: foo: is not a known key: must be one of id, count, on"},
 		{"an alias for a key", "id: &a 1\n*a : 2", "f:1: id: anchors and aliases are not allowed: write the value " +
 			"out\nf:2: has an alias for a key: must be one of id, count, on"},
 		{"a tag that does not print", "id: !<%1B[31m> 1", `f:1: id: the tag "\x1b[31m" is not allowed: leave it out`},

@@ -72,7 +72,8 @@ func TestNearest(t *testing.T) {
 	known := []string{"status", "switch", "on", "Berlin"}
 	for word, want := range map[string]string{
 		"statsu": "status", "Status": "status", "swtich": "switch", "switches": "switch",
-		"berlin": "Berlin", "BELRIN": "Berlin", "o": "on", "no": "on", "an": "on", "ab": "", "x": "", "": "", "stay": "",
+		"berlin": "Berlin", "BELRIN": "Berlin", "o": "on", "no": "on", "an": "on", "ab": "", "x": "", "": "",
+		"stay":    "",
 		"nothing": "",
 	} {
 		if got := Nearest(word, known); got != want {

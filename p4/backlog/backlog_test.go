@@ -17,7 +17,8 @@ func packetIn(port byte, payload string) *v1.StreamMessageResponse {
 }
 
 func digest(list uint64) *v1.StreamMessageResponse {
-	return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{DigestId: 7, ListId: list}}}
+	return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{DigestId: 7,
+		ListId: list}}}
 }
 
 func idle(table uint32, entries int) *v1.StreamMessageResponse {
@@ -25,7 +26,8 @@ func idle(table uint32, entries int) *v1.StreamMessageResponse {
 	for range entries {
 		n.TableEntry = append(n.TableEntry, &v1.TableEntry{TableId: table})
 	}
-	return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{IdleTimeoutNotification: n}}
+	return &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
+		IdleTimeoutNotification: n}}
 }
 
 func streamError() *v1.StreamMessageResponse {
@@ -74,7 +76,8 @@ func text(m *v1.StreamMessageResponse) string {
 func TestRanks(t *testing.T) {
 	b := backlog.New(backlog.DefaultRooms, nil)
 	for _, m := range []*v1.StreamMessageResponse{
-		packetIn(1, "a"), packetIn(2, "b"), streamError(), digest(1), packetIn(1, "c"), idle(5, 1), digest(2), idle(4, 1),
+		packetIn(1, "a"), packetIn(2, "b"), streamError(), digest(1), packetIn(1, "c"), idle(5, 1), digest(2),
+		idle(4, 1),
 	} {
 		if !offer(b, m) {
 			t.Fatalf("%v found no room", m)
@@ -92,7 +95,8 @@ func TestRanks(t *testing.T) {
 func TestRoomsAreBounded(t *testing.T) {
 	rooms := backlog.Rooms{Idle: 20_000, Digest: 20_000, Error: 20_000, Packet: 20_000}
 	for kind, m := range map[backlog.Kind]*v1.StreamMessageResponse{
-		backlog.Idle: idle(1, 3), backlog.Digest: digest(3), backlog.Error: streamError(), backlog.Packet: packetIn(1, "x"),
+		backlog.Idle: idle(1, 3), backlog.Digest: digest(3), backlog.Error: streamError(),
+		backlog.Packet: packetIn(1, "x"),
 	} {
 		told := uint64(0)
 		b := backlog.New(rooms, func(k backlog.Kind) {
@@ -114,7 +118,8 @@ func TestRoomsAreBounded(t *testing.T) {
 			t.Errorf("%v: a full room takes more", kind)
 		}
 		for other, m := range map[backlog.Kind]*v1.StreamMessageResponse{
-			backlog.Idle: idle(1, 3), backlog.Digest: digest(3), backlog.Error: streamError(), backlog.Packet: packetIn(1, "x"),
+			backlog.Idle: idle(1, 3), backlog.Digest: digest(3), backlog.Error: streamError(),
+			backlog.Packet: packetIn(1, "x"),
 		} {
 			if other != kind && (b.Full(other, "", 10) || !offer(b, m)) {
 				t.Errorf("%v are full, and so are %v", kind, other)

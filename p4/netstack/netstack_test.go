@@ -199,7 +199,8 @@ func TestVIPOnLoopback(t *testing.T) {
 			continue
 		}
 		p := packet.IPv4(e.Payload())
-		if s := packet.TCP(p.Payload()); p.Src() != vip && p.Src() != serverAddr || p.Protocol() != packet.ProtocolTCP || s.SrcPort() != 80 {
+		if s := packet.TCP(p.Payload()); p.Src() != vip && p.Src() != serverAddr ||
+			p.Protocol() != packet.ProtocolTCP || s.SrcPort() != 80 {
 			t.Errorf("the server sent a packet from %v", p.Src())
 		}
 	}
@@ -256,7 +257,8 @@ func TestServerLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	probe.Send(append(packet.AppendEthernet(nil, serverMAC, otherMAC, packet.TypeIPv4), 0x45))
 	probe.Send(packet.NewARPRequest(otherMAC, otherAddr, serverAddr))
 	frame := <-got // the queue keeps its order: whatever came of the others came before
-	if a := packet.ARP(packet.Ethernet(frame).Payload()); packet.Ethernet(frame).Type() != packet.TypeARP || a.Operation() != packet.ARPReply {
+	if a := packet.ARP(packet.Ethernet(frame).Payload()); packet.Ethernet(frame).Type() != packet.TypeARP ||
+		a.Operation() != packet.ARPReply {
 		t.Errorf("the server sent % x", frame)
 	}
 }
@@ -298,7 +300,8 @@ func TestRouter(t *testing.T) {
 			continue
 		}
 		p := packet.IPv4(e.Payload())
-		if packet.Checksum(p[:p.HeaderLen()]) != 0 || packet.TransportChecksum(p.Src(), p.Dst(), packet.ProtocolTCP, p.Payload()) != 0 {
+		if packet.Checksum(p[:p.HeaderLen()]) != 0 || packet.TransportChecksum(p.Src(), p.Dst(), packet.ProtocolTCP,
+			p.Payload()) != 0 {
 			t.Errorf("wrong checksum in a packet from %v", p.Src())
 		}
 		switch {
@@ -441,10 +444,12 @@ func TestClose(t *testing.T) {
 		}
 		conn.Close()
 	})
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(
+		10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before,
+				stacks[:runtime.Stack(stacks, true)])
 		}
 	}
 }
@@ -458,11 +463,16 @@ func TestErrors(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"no MAC", func(c *Config) { c.MAC = packet.MAC{} }, "starting host h: MAC 00:00:00:00:00:00: must be that of a station"},
-		{"group MAC", func(c *Config) { c.MAC = packet.Broadcast }, "starting host h: MAC ff:ff:ff:ff:ff:ff: must be that of a station"},
-		{"no address", func(c *Config) { c.Address = netip.Prefix{} }, "starting host h: address invalid Prefix: must be IPv4"},
-		{"IPv6", func(c *Config) { c.Address = netip.MustParsePrefix("2001:db8::1/64") }, "starting host h: address 2001:db8::1/64: must be IPv4"},
-		{"VIP twice", func(c *Config) { c.VIPs = []netip.Addr{vip, vip} }, "starting host h: adding address 10.0.0.100/32: duplicate address"},
+		{"no MAC", func(c *Config) { c.MAC = packet.MAC{} },
+			"starting host h: MAC 00:00:00:00:00:00: must be that of a station"},
+		{"group MAC", func(c *Config) { c.MAC = packet.Broadcast },
+			"starting host h: MAC ff:ff:ff:ff:ff:ff: must be that of a station"},
+		{"no address", func(c *Config) { c.Address = netip.Prefix{} },
+			"starting host h: address invalid Prefix: must be IPv4"},
+		{"IPv6", func(c *Config) { c.Address = netip.MustParsePrefix("2001:db8::1/64") },
+			"starting host h: address 2001:db8::1/64: must be IPv4"},
+		{"VIP twice", func(c *Config) { c.VIPs = []netip.Addr{vip, vip} },
+			"starting host h: adding address 10.0.0.100/32: duplicate address"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := good

@@ -49,7 +49,8 @@ func (h *Host) ping(ctx context.Context, addr netip.Addr) (time.Duration, error)
 		_, terr := endpoint.Read(&reply, tcpip.ReadOptions{})
 		switch terr.(type) {
 		case nil:
-			if r := header.ICMPv4(reply.Bytes()); len(r) >= header.ICMPv4MinimumSize && r.Type() == header.ICMPv4EchoReply {
+			if r := header.ICMPv4(reply.Bytes()); len(r) >= header.ICMPv4MinimumSize &&
+				r.Type() == header.ICMPv4EchoReply {
 				return time.Since(sent), nil
 			}
 		case *tcpip.ErrWouldBlock:

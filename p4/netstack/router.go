@@ -65,13 +65,14 @@ func (h *Host) forward(frame []byte) {
 	binary.BigEndian.PutUint16(p[checksum:], uint16(sum+sum>>16))
 	n := h.nics[out]
 	// An address that does not resolve is a packet lost; a frame that waits is sent by the callback.
-	_ = h.stack.GetLinkAddress(n.id, address(p.Dst()), tcpip.Address{}, ipv4.ProtocolNumber, func(r stack.LinkResolutionResult) {
-		if r.Err != nil {
-			return
-		}
-		e := packet.Ethernet(frame)
-		e.SetDst(packet.MAC([]byte(r.LinkAddress)))
-		e.SetSrc(n.mac)
-		n.send(frame)
-	})
+	_ = h.stack.GetLinkAddress(n.id, address(p.Dst()), tcpip.Address{}, ipv4.ProtocolNumber,
+		func(r stack.LinkResolutionResult) {
+			if r.Err != nil {
+				return
+			}
+			e := packet.Ethernet(frame)
+			e.SetDst(packet.MAC([]byte(r.LinkAddress)))
+			e.SetSrc(n.mac)
+			n.send(frame)
+		})
 }

@@ -65,7 +65,8 @@ func (b *builder) table(t *configv1.Table, counter Unit) {
 		case configv1.MatchField_OPTIONAL:
 			key.Kind = Optional
 		default:
-			problem(fmt.Errorf("match field %q: match type %v is not supported; exact, lpm, ternary, range and optional are",
+			problem(fmt.Errorf("match field %q: match type %v is not supported; exact, lpm, ternary, range and "+
+				"optional are",
 				key.Name, m.GetMatchType()))
 		}
 		if key.text && key.Kind != Exact && key.Kind != Optional {

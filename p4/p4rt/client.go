@@ -96,7 +96,8 @@ func Dial(ctx context.Context, target string, deviceID uint64, opts ...Option) (
 	}
 	conn, err := o.connect(target,
 		grpc.WithMaxHeaderListSize(maxHeaderBytes),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.ForceCodecV2(newCodec(maxMessageItems))))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes),
+			grpc.ForceCodecV2(newCodec(maxMessageItems))))
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +289,8 @@ func (c *Client) readError(err error, requests int) error {
 	}
 	for k, d := range details {
 		if code := codes.Code(d.GetCanonicalCode()); code != codes.OK {
-			return fmt.Errorf("reading from device %d: request %d: %w", c.deviceID, k, status.Error(code, d.GetMessage()))
+			return fmt.Errorf("reading from device %d: request %d: %w", c.deviceID, k,
+				status.Error(code, d.GetMessage()))
 		}
 	}
 	return fmt.Errorf("reading from device %d: %w", c.deviceID, err)

@@ -205,7 +205,8 @@ func TestFailedWriteRPC(t *testing.T) {
 	}{
 		{
 			"not primary", status.Error(codes.PermissionDenied, "no"),
-			"writing updates 0..2 of 3 to device 1: this client is not primary: rpc error: code = PermissionDenied desc = no",
+			"writing updates 0..2 of 3 to device 1: this client is not primary: rpc error: code = PermissionDenied " +
+				"desc = no",
 			true,
 		},
 		{
@@ -218,12 +219,14 @@ func TestFailedWriteRPC(t *testing.T) {
 		},
 		{
 			"too few details", detailed(t, refusal(codes.NotFound, "")),
-			"writing updates 0..2 of 3 to device 1: the target gives 1 error details for 3 requests: rpc error: code = " +
+			"writing updates 0..2 of 3 to device 1: the target gives 1 error details for 3 requests: rpc " +
+				"error: code = " +
 				"Unknown desc = Write failure.", false,
 		},
 		{
 			"all details are OK", detailed(t, refusal(0, ""), refusal(0, ""), refusal(0, "")),
-			"writing updates 0..2 of 3 to device 1: the target gives 3 error details that all say OK: rpc error: code = " +
+			"writing updates 0..2 of 3 to device 1: the target gives 3 error details that all say OK: rpc error: " +
+				"code = " +
 				"Unknown desc = Write failure.", false,
 		},
 	}
@@ -300,8 +303,10 @@ func TestRead(t *testing.T) {
 		code  codes.Code
 	}{
 		{"nothing", nil, nil, nil, "", codes.OK},
-		{"pages, one of them empty", []*v1.ReadResponse{page(1, 2), page(), page(3)}, nil, []uint32{1, 2, 3}, "", codes.OK},
-		{"an error after a page", []*v1.ReadResponse{page(1, 2)}, status.Error(codes.Unavailable, "gone"), []uint32{1, 2},
+		{"pages, one of them empty", []*v1.ReadResponse{page(1, 2), page(), page(3)}, nil, []uint32{1, 2, 3}, "",
+			codes.OK},
+		{"an error after a page", []*v1.ReadResponse{page(1, 2)}, status.Error(codes.Unavailable, "gone"),
+			[]uint32{1, 2},
 			"reading from device 1: rpc error: code = Unavailable desc = gone", codes.Unavailable},
 		{"one of two requests refused", []*v1.ReadResponse{page(1)},
 			detailed(t, refusal(codes.OK, ""), refusal(codes.Unimplemented, "not yet")), []uint32{1},

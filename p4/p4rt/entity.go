@@ -55,7 +55,8 @@ func (g MulticastGroup) Entity() *v1.Entity {
 func DecodeMulticastGroup(e *v1.MulticastGroupEntry) (MulticastGroup, error) {
 	g := MulticastGroup{ID: e.GetMulticastGroupId()}
 	for k, r := range e.GetReplicas() {
-		out := Replica{Port: r.GetEgressPort(), Instance: r.GetInstance()} //lint:ignore SA1019 see MulticastGroup.Entity
+		//lint:ignore SA1019 see MulticastGroup.Entity
+		out := Replica{Port: r.GetEgressPort(), Instance: r.GetInstance()}
 		if b := r.GetPort(); len(b) > 0 {
 			v, err := typed{bits: 32}.decode(b)
 			if err != nil {

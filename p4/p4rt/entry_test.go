@@ -109,7 +109,8 @@ func TestEncodeEntry(t *testing.T) {
 		{
 			"every kind of match",
 			p4rt.Entry{Table: "acl", Priority: 5, Action: "forward", Params: []p4rt.Field{u("port", 256)},
-				Match: []p4rt.Field{optional("port", 0), ternary("dst", addr("10.0.0.0"), addr("255.0.0.0")), span("l4", 0, 1023)}},
+				Match: []p4rt.Field{optional("port", 0), ternary("dst", addr("10.0.0.0"), addr("255.0.0.0")),
+					span("l4", 0, 1023)}},
 			`table_id: 10 priority: 5
 			 match { field_id: 1 optional { value: "\x00" } }
 			 match { field_id: 2 ternary { value: "\n\x00\x00\x00" mask: "\xff\x00\x00\x00" } }
@@ -133,7 +134,8 @@ func TestEncodeEntry(t *testing.T) {
 		},
 		{
 			"masked-out bits are zero",
-			p4rt.Entry{Table: "acl", Priority: 1, Match: []p4rt.Field{ternary("dst", addr("10.1.2.3"), addr("0.255.0.0"))}},
+			p4rt.Entry{Table: "acl", Priority: 1,
+				Match: []p4rt.Field{ternary("dst", addr("10.1.2.3"), addr("0.255.0.0"))}},
 			`table_id: 10 priority: 1 match { field_id: 2 ternary { value: "\x01\x00\x00" mask: "\xff\x00\x00" } }`,
 		},
 		{
@@ -152,9 +154,10 @@ func TestEncodeEntry(t *testing.T) {
 		},
 		{
 			"one-shot set",
-			p4rt.Entry{Table: "route", Match: []p4rt.Field{field("vrf", p4rt.TextValue("blue"))}, OneShot: []p4rt.WeightedAction{
-				{Action: "forward", Params: forward1, Weight: 2, WatchPort: p4rt.UintValue(7)},
-				{Action: "forward", Params: []p4rt.Field{u("port", 2)}, Weight: 1}}},
+			p4rt.Entry{Table: "route", Match: []p4rt.Field{field("vrf", p4rt.TextValue("blue"))},
+				OneShot: []p4rt.WeightedAction{
+					{Action: "forward", Params: forward1, Weight: 2, WatchPort: p4rt.UintValue(7)},
+					{Action: "forward", Params: []p4rt.Field{u("port", 2)}, Weight: 1}}},
 			`table_id: 11 match { field_id: 1 exact { value: "blue" } }
 			 action { action_profile_action_set {
 			   action_profile_actions { action { action_id: 20 params { param_id: 1 value: "\x01" } } weight: 2 watch_port: "\x07" }
@@ -227,7 +230,8 @@ func TestEncodeEntryErrors(t *testing.T) {
 			"table acl: priority is 0, must be above 0: a key is ternary, range or optional"},
 		{"priority", p4rt.Entry{Table: "route", Priority: 1, Match: []p4rt.Field{blue}},
 			"table route: priority is 1, must be 0: no key is ternary, range or optional"},
-		{"default entry with a match", p4rt.Entry{Table: "acl", Default: true, Match: []p4rt.Field{optional("port", 1)}},
+		{"default entry with a match",
+			p4rt.Entry{Table: "acl", Default: true, Match: []p4rt.Field{optional("port", 1)}},
 			"table acl: the default entry has neither match fields nor a priority"},
 		{"unknown action", p4rt.Entry{Table: "acl", Priority: 1, Action: "fwd"},
 			`table acl: no action "fwd"; there is: forward`},
@@ -281,7 +285,8 @@ func TestDecodeEntry(t *testing.T) {
 			 action { action { action_id: 20 params { param_id: 1 value: "\x01\x00" } } }`,
 			"acl{port=5 dst=10.0.0.0&255.0.0.0 l4=0..1023 priority=5} -> forward(port=256)"},
 		{"fields in another order, some left out",
-			`table_id: 10 priority: 5 match { field_id: 3 range { low: "\x05" high: "\x06" } } match { field_id: 1 optional ` +
+			`table_id: 10 priority: 5 match { field_id: 3 range { low: "\x05" high: "\x06" } } match { field_id: 1 ` +
+				`optional ` +
 				`{ value: "\x03" } }`,
 			"acl{port=3 l4=5..6 priority=5}"},
 		{"string, prefix, member",
@@ -358,7 +363,8 @@ func TestDecodeEntryErrors(t *testing.T) {
 		{"unknown match field", `table_id: 10 match { field_id: 4 }`,
 			"decoding an entry of table acl: 1 match fields, of which 0 are in the P4Info"},
 		{"match field twice",
-			`table_id: 10 match { field_id: 1 optional { value: "\x01" } } match { field_id: 1 optional { value: "\x01" } }`,
+			`table_id: 10 match { field_id: 1 optional { value: "\x01" } } match { field_id: 1 optional { value: ` +
+				`"\x01" } }`,
 			"decoding an entry of table acl: 2 match fields, of which 1 are in the P4Info"},
 		{"exact field missing", `table_id: 11`, "decoding an entry of table route: match field vrf: missing"},
 		{"no kind of match", `table_id: 10 match { field_id: 1 }`,
@@ -378,7 +384,8 @@ func TestDecodeEntryErrors(t *testing.T) {
 			"decoding an entry of table acl: action drop: 1 parameters, must be 0"},
 		{"another parameter", `table_id: 10 action { action { action_id: 20 params { param_id: 2 value: "\x01" } } }`,
 			"decoding an entry of table acl: action forward: parameter port: missing"},
-		{"parameter too wide", `table_id: 10 action { action { action_id: 20 params { param_id: 1 value: "\x02\x00" } } }`,
+		{"parameter too wide",
+			`table_id: 10 action { action { action_id: 20 params { param_id: 1 value: "\x02\x00" } } }`,
 			"decoding an entry of table acl: action forward: parameter port: 512 needs 10 bits, must fit bit<9>"},
 	}
 	info := zooInfo(t)
@@ -423,12 +430,15 @@ func TestNewInfoErrors(t *testing.T) {
 			`P4Info: table "b": another has the id 1 too`},
 		{"name twice", `tables { preamble { id: 1 name: "a" } } tables { preamble { id: 2 name: "a" } }`,
 			`P4Info: two tables are named "a"`},
-		{"action missing, twice", `tables { preamble { id: 1 name: "a" } action_refs { id: 5 } const_default_action_id: 6 }`,
+		{"action missing, twice",
+			`tables { preamble { id: 1 name: "a" } action_refs { id: 5 } const_default_action_id: 6 }`,
 			"P4Info: table \"a\": no action has id 5\ntable \"a\": no action has id 6"},
 		{"match type", `tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" bitwidth: 8 } }`,
-			`P4Info: table "a": match field "f": match type UNSPECIFIED is not supported; exact, lpm, ternary, range and ` +
+			`P4Info: table "a": match field "f": match type UNSPECIFIED is not supported; exact, lpm, ternary, ` +
+				`range and ` +
 				`optional are`},
-		{"string in a ternary match", `tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" match_type: TERNARY type_name { name: "s" } } }
+		{"string in a ternary match",
+			`tables { preamble { id: 1 name: "a" } match_fields { id: 1 name: "f" match_type: TERNARY type_name { name: "s" } } }
 			type_info { new_types { key: "s" value { translated_type { sdn_string {} } } } }`,
 			`P4Info: table "a": match field "f": a string cannot be matched ternary`},
 		{"type of itself", `digests { preamble { id: 1 name: "d" } type_spec { new_type { name: "n" } } }
@@ -461,7 +471,8 @@ func TestUnknownNames(t *testing.T) {
 	}{
 		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, ` +
 			`pinned_station, slot, slot_old, station, vip, vip_address`},
-		{actionErr, `no action "to_pol"; there is: NoAction, answer, anywhere, at, back, claim, discard, flood, forward, ` +
+		{actionErr, `no action "to_pol"; there is: NoAction, answer, anywhere, at, back, claim, discard, flood, ` +
+			`forward, ` +
 			`forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
 		{counterErr, `no counter "x"; there is: learn_unsent, openings, report_unsent, tally`},
 		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},
@@ -500,12 +511,15 @@ func TestDecodeStreamErrors(t *testing.T) {
 		{digest(zooish, `digest_id: 60 data { error: "x" }`),
 			"decoding a digest single: member single: the name of an error, must be bit<12>"},
 		{digest(zooish, `digest_id: 60 data { varbit { } }`),
-			"decoding a digest single: member single: a *v1.P4Data_Varbit is not supported; bitstrings, booleans, enums and " +
+			"decoding a digest single: member single: a *v1.P4Data_Varbit is not supported; bitstrings, booleans, " +
+				"enums and " +
 				"errors are"},
-		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\x08\x00" } members { bool: true } members { `+
+		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\x08\x00" } members { bool: true } `+
+			`members { `+
 			`enum: "red" } members { error: "NoError" } } }`),
 			"decoding a digest report: member s: 2048 needs 13 bits, must fit int<12>"},
-		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\xf7\xff" } members { bool: true } members { `+
+		{digest(signed, `digest_id: 61 data { struct { members { bitstring: "\xf7\xff" } members { bool: true } `+
+			`members { `+
 			`enum: "red" } members { error: "NoError" } } }`),
 			"decoding a digest report: member s: -2049 needs 13 bits, must fit int<12>"},
 		{digest(own, `digest_id: 398033514 data { struct { members { bitstring: "\x01" } } }`),
@@ -550,7 +564,8 @@ func TestSignedDigests(t *testing.T) {
 		`\xf8\x00`: "-2048", `\x07\xff`: "2047",
 	} {
 		list, err := info.DecodeDigests(message(t, new(v1.DigestList),
-			`digest_id: 61 data { struct { members { bitstring: "`+bytes+`" } members { bool: true } members { enum: "red" } `+
+			`digest_id: 61 data { struct { members { bitstring: "`+bytes+`" } members { bool: true } members { enum: `+
+				`"red" } `+
 				`members { error: "NoError" } } }`))
 		if err != nil {
 			t.Fatal(err)
@@ -587,7 +602,8 @@ func FuzzDecodeEntry(f *testing.F) {
 	for _, text := range []string{
 		`table_id: 10 priority: 5 match { field_id: 2 ternary { value: "\n\x00\x00\x00" mask: "\xff\x00\x00\x00" } }`,
 		`table_id: 10 priority: 5 match { field_id: 3 range { low: "\x01" high: "\x00" } }`,
-		`table_id: 11 match { field_id: 1 exact { value: "blue" } } match { field_id: 2 lpm { value: "\x20" prefix_len: ` +
+		`table_id: 11 match { field_id: 1 exact { value: "blue" } } match { field_id: 2 lpm { value: "\x20" ` +
+			`prefix_len: ` +
 			`16 } } action { action_profile_member_id: 9 }`,
 	} {
 		b, err := proto.Marshal(message(f, new(v1.TableEntry), text))

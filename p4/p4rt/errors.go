@@ -69,7 +69,8 @@ func (i *Info) describe(e *v1.Entity) string {
 	t := e.GetTableEntry()
 	if i != nil && t != nil {
 		if entry, err := i.DecodeEntry(t); err == nil {
-			return Entry{Table: entry.Table, Match: entry.Match, Priority: entry.Priority, Default: entry.Default}.String()
+			return Entry{Table: entry.Table, Match: entry.Match, Priority: entry.Priority,
+				Default: entry.Default}.String()
 		}
 	}
 	if t != nil {

@@ -131,7 +131,8 @@ entities { action_profile_group { action_profile_id: 40 group_id: 6 } }`)
 	}
 	_, err = table.DecodeProfile(message(t, new(v1.ReadResponse),
 		`entities { action_profile_member { member_id: 9 action { action_id: 21 } } }`).Entities)
-	if want := "decoding member 9 of the action profile of table route: action id 21 is not one of the table's"; err == nil || err.Error() != want {
+	want := "decoding member 9 of the action profile of table route: action id 21 is not one of the table's"
+	if err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }

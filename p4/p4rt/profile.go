@@ -34,7 +34,8 @@ func (t *Table) DecodeProfile(entities []*v1.Entity) (Profile, error) {
 		m := e.GetActionProfileMember()
 		action, params, err := decodeCall(t, m.GetAction())
 		if err != nil {
-			return Profile{}, fmt.Errorf("decoding member %d of the action profile of table %s: %w", m.GetMemberId(), t.Name,
+			return Profile{}, fmt.Errorf("decoding member %d of the action profile of table %s: %w", m.GetMemberId(),
+				t.Name,
 				err)
 		}
 		p.members[m.GetMemberId()] = WeightedAction{Action: action, Params: params, Weight: 1}

@@ -539,7 +539,8 @@ func (s *Session) preparePipeline(ctx context.Context, p *Primary, info *Info) e
 		return err
 	}
 	p.info = info
-	if have != nil && proto.Equal(have.GetCookie(), want.GetCookie()) && proto.Equal(have.GetP4Info(), want.GetP4Info()) {
+	if have != nil && proto.Equal(have.GetCookie(), want.GetCookie()) && proto.Equal(have.GetP4Info(),
+		want.GetP4Info()) {
 		return nil
 	}
 	if err := p.setPipeline(ctx, want); err != nil {

@@ -189,7 +189,8 @@ func TestPrimacyComesAndGoes(t *testing.T) {
 		}
 
 		s.arbitrate(t, codes.NotFound, higher)
-		h.wantStatus(t, p4rt.Backup, "nobody is until a client comes with election id 2:0 or above, this client's is 1:5")
+		h.wantStatus(t, p4rt.Backup,
+			"nobody is until a client comes with election id 2:0 or above, this client's is 1:5")
 		time.Sleep(time.Hour)
 		if len(h.streams) > 0 || len(h.turns) > 0 {
 			t.Fatal("the backup opened another stream, or called back")
@@ -592,7 +593,8 @@ func TestFloodOfMessages(t *testing.T) {
 			s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{
 				Packet: &v1.PacketIn{Payload: fmt.Append(nil, i)}}})
 		}
-		s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{ListId: 5}}})
+		s.tell(t, &v1.StreamMessageResponse{
+			Update: &v1.StreamMessageResponse_Digest{Digest: &v1.DigestList{ListId: 5}}})
 		s.tell(t, &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
 			IdleTimeoutNotification: &v1.IdleTimeoutNotification{Timestamp: 6}}})
 		s.arbitrate(t, codes.AlreadyExists, higher)
@@ -608,7 +610,8 @@ func TestFloodOfMessages(t *testing.T) {
 		}
 		kept := uint64(left(turn.p) + 1)
 		if dropped := turn.p.Dropped(backlog.Packet); kept < 1000 || dropped < 1000 || kept+dropped != 10000 {
-			t.Errorf("%d packets were kept and %d counted as dropped, want 10000 together, and 1000 of each", kept, dropped)
+			t.Errorf("%d packets were kept and %d counted as dropped, want 10000 together, and 1000 of each", kept,
+				dropped)
 		}
 	})
 }

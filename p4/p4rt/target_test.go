@@ -78,7 +78,8 @@ func startSoftswitch(t *testing.T) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- softswitch.New(softswitch.Config{DeviceID: deviceID, Log: slog.New(slog.DiscardHandler)}).RunAndServe(ctx, l)
+		ended <- softswitch.New(softswitch.Config{DeviceID: deviceID, Log: slog.New(slog.DiscardHandler)}).RunAndServe(
+			ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -423,7 +424,8 @@ func TestPacketOutAndIn(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					want := p4rt.PacketIn{Payload: payload, Metadata: []p4rt.Field{u("ingress_port", limits.CPUPort), u("reason", 0)}}
+					want := p4rt.PacketIn{Payload: payload, Metadata: []p4rt.Field{u("ingress_port", limits.CPUPort),
+						u("reason", 0)}}
 					if diff := cmp.Diff(want, in); diff != "" {
 						t.Errorf("packet-in (-want +got):\n%s", diff)
 					}

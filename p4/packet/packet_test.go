@@ -77,7 +77,8 @@ func TestMACProperties(t *testing.T) {
 		{vipMAC, false, false},
 	} {
 		if tt.mac.IsGroup() != tt.group || tt.mac.IsZero() != tt.zero {
-			t.Errorf("%v: IsGroup %v, IsZero %v; want %v, %v", tt.mac, tt.mac.IsGroup(), tt.mac.IsZero(), tt.group, tt.zero)
+			t.Errorf("%v: IsGroup %v, IsZero %v; want %v, %v", tt.mac, tt.mac.IsGroup(), tt.mac.IsZero(), tt.group,
+				tt.zero)
 		}
 	}
 	if hostMAC.Compare(vipMAC) != -1 || vipMAC.Compare(hostMAC) != 1 || vipMAC.Compare(vipMAC) != 0 {
@@ -174,7 +175,8 @@ func TestFindARP(t *testing.T) {
 		{"cut", plain[:41], false},
 		{"SNAP that is cut", snap(plain, 0, 0, 0)[:21], false},
 		{"tag that is cut", insert(plain, 0x88, 0xa8, 0, 5)[:17], false},
-		{"IPv4", packet.NewTCP(packet.Segment{Src: netip.AddrPortFrom(host, 1), Dst: netip.AddrPortFrom(vip, 2)}), false},
+		{"IPv4", packet.NewTCP(packet.Segment{Src: netip.AddrPortFrom(host, 1), Dst: netip.AddrPortFrom(vip, 2)}),
+			false},
 		{"nothing", nil, false},
 	}
 	for _, tt := range tests {

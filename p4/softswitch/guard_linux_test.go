@@ -68,7 +68,8 @@ func connectAs(t *testing.T, uid int, path string) *grpc.ClientConn {
 					err = errno
 					return
 				}
-				if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+				if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid),
+					uintptr(uid)); errno != 0 {
 					err = errno
 					return
 				}
@@ -78,7 +79,8 @@ func connectAs(t *testing.T, uid int, path string) *grpc.ClientConn {
 			return c, err
 		}
 	}
-	conn, err := grpc.NewClient("passthrough:///switch", grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///switch", grpc.WithContextDialer(dial),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,27 +112,37 @@ func TestStrangersDoNotArbitrate(t *testing.T) {
 	most := &v1.Uint128{High: ^uint64(0), Low: ^uint64(0)}
 	for _, uid := range []int{stranger, viewer} {
 		_, err := arbitrate(t, clientAs(t, uid, path), most)
-		if status.Code(err) != codes.PermissionDenied || !strings.HasSuffix(status.Convert(err).Message(), "and this needs controller") {
+		if status.Code(err) != codes.PermissionDenied || !strings.HasSuffix(status.Convert(err).Message(),
+			"and this needs controller") {
 			t.Errorf("user %d arbitrates: %v", uid, err)
 		}
 	}
 	want := map[string]map[int]codes.Code{
 		"Capabilities": {stranger: codes.PermissionDenied, viewer: codes.OK, owner: codes.OK},
 		"Get":          {stranger: codes.PermissionDenied, viewer: codes.OK, owner: codes.OK},
-		"Read":         {stranger: codes.PermissionDenied, viewer: codes.FailedPrecondition, owner: codes.FailedPrecondition}, // no pipeline
-		"Write":        {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.PermissionDenied},     // not primary
-		"Set":          {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.PermissionDenied},
-		"gNMI Get":     {stranger: codes.PermissionDenied, viewer: codes.OK, owner: codes.OK},
-		"gNMI Set":     {stranger: codes.PermissionDenied, viewer: codes.Unimplemented, owner: codes.Unimplemented},
-		"Subscribe":    {stranger: codes.PermissionDenied, viewer: codes.InvalidArgument, owner: codes.InvalidArgument}, // to nothing
+		// no pipeline
+		"Read": {stranger: codes.PermissionDenied, viewer: codes.FailedPrecondition,
+			owner: codes.FailedPrecondition},
+		// not primary
+		"Write":    {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.PermissionDenied},
+		"Set":      {stranger: codes.PermissionDenied, viewer: codes.PermissionDenied, owner: codes.PermissionDenied},
+		"gNMI Get": {stranger: codes.PermissionDenied, viewer: codes.OK, owner: codes.OK},
+		"gNMI Set": {stranger: codes.PermissionDenied, viewer: codes.Unimplemented, owner: codes.Unimplemented},
+		// to nothing
+		"Subscribe": {stranger: codes.PermissionDenied, viewer: codes.InvalidArgument, owner: codes.InvalidArgument},
 	}
 	for _, uid := range []int{stranger, viewer, owner} {
 		conn := connectAs(t, uid, path)
 		c, ports := v1.NewP4RuntimeClient(conn), gnmi.NewGNMIClient(conn)
 		for name, call := range map[string]func() error{
-			"Capabilities": func() error { _, err := c.Capabilities(t.Context(), &v1.CapabilitiesRequest{}); return err },
+			"Capabilities": func() error {
+				_,
+					err := c.Capabilities(t.Context(), &v1.CapabilitiesRequest{})
+				return err
+			},
 			"Get": func() error {
-				_, err := c.GetForwardingPipelineConfig(t.Context(), &v1.GetForwardingPipelineConfigRequest{DeviceId: 1})
+				_, err := c.GetForwardingPipelineConfig(t.Context(),
+					&v1.GetForwardingPipelineConfigRequest{DeviceId: 1})
 				return err
 			},
 			"Read": func() error {
@@ -145,7 +157,8 @@ func TestStrangersDoNotArbitrate(t *testing.T) {
 				return err
 			},
 			"gNMI Get": func() error {
-				_, err := ports.Get(t.Context(), &gnmi.GetRequest{Path: []*gnmi.Path{{Elem: []*gnmi.PathElem{{Name: "interfaces"}}}}})
+				_, err := ports.Get(t.Context(),
+					&gnmi.GetRequest{Path: []*gnmi.Path{{Elem: []*gnmi.PathElem{{Name: "interfaces"}}}}})
 				return err
 			},
 			"gNMI Set": func() error { _, err := ports.Set(t.Context(), &gnmi.SetRequest{}); return err },
@@ -158,13 +171,15 @@ func TestStrangersDoNotArbitrate(t *testing.T) {
 				return err
 			},
 			"Set": func() error {
-				_, err := c.SetForwardingPipelineConfig(t.Context(), &v1.SetForwardingPipelineConfigRequest{DeviceId: 1, ElectionId: most})
+				_, err := c.SetForwardingPipelineConfig(t.Context(), &v1.SetForwardingPipelineConfigRequest{DeviceId: 1,
+					ElectionId: most})
 				return err
 			},
 		} {
 			if err := call(); status.Code(err) != want[name][uid] {
 				t.Errorf("user %d, %s: %v, want %v", uid, name, err, want[name][uid])
-			} else if uid != owner && status.Code(err) == codes.PermissionDenied && !strings.Contains(err.Error(), "has the role") {
+			} else if uid != owner && status.Code(err) == codes.PermissionDenied && !strings.Contains(err.Error(),
+				"has the role") {
 				t.Errorf("user %d, %s: %v does not name the role", uid, name, err)
 			}
 		}
@@ -225,10 +240,13 @@ func TestBombs(t *testing.T) {
 	}
 	check("updates of nobody", 48, codes.NotFound, "no device 0 here, only 1", "Write", updates)
 	check("updates without a primary", 48, codes.PermissionDenied, "not primary: there is no primary", "Write", primary)
-	check("more than the server takes", 48, codes.ResourceExhausted, "after decompression larger than max", "Write", bytes.Repeat(updates, 5))
-	check("entities to read", 48, codes.Internal, "too many items in a p4.v1.ReadRequest: must be at most 16384", "Read", bytes.Repeat([]byte("\x12\x00"), 2<<20))
+	check("more than the server takes", 48, codes.ResourceExhausted, "after decompression larger than max", "Write",
+		bytes.Repeat(updates, 5))
+	check("entities to read", 48, codes.Internal, "too many items in a p4.v1.ReadRequest: must be at most 16384",
+		"Read", bytes.Repeat([]byte("\x12\x00"), 2<<20))
 	if _, err := arbitrate(t, clientAs(t, os.Geteuid(), path), &v1.Uint128{Low: 5}); err != nil {
 		t.Fatal(err)
 	}
-	check("too many updates of the primary", 48, codes.ResourceExhausted, "too many items in a p4.v1.WriteRequest: must be at most 1048576", "Write", primary)
+	check("too many updates of the primary", 48, codes.ResourceExhausted,
+		"too many items in a p4.v1.WriteRequest: must be at most 1048576", "Write", primary)
 }

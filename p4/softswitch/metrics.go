@@ -14,12 +14,13 @@ func figure(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	programFigure     = figure("programmed", "1 while there is a program that forwards.")
-	entriesFigure     = figure("table_entries", "Entries of the table.", "table")
-	sizeFigure        = figure("table_size", "Entries that the table has room for.", "table")
-	upFigure          = figure("port_up", "1 while the port is up.", "port", "name")
-	receivedFigure    = figure("port_received_packets_total", "Frames received.", "port", "name")
-	lostFigure        = figure("port_received_dropped_packets_total", "Frames lost before the pipeline.", "port", "name")
+	programFigure  = figure("programmed", "1 while there is a program that forwards.")
+	entriesFigure  = figure("table_entries", "Entries of the table.", "table")
+	sizeFigure     = figure("table_size", "Entries that the table has room for.", "table")
+	upFigure       = figure("port_up", "1 while the port is up.", "port", "name")
+	receivedFigure = figure("port_received_packets_total", "Frames received.", "port", "name")
+	lostFigure     = figure("port_received_dropped_packets_total", "Frames lost before the pipeline.", "port",
+		"name")
 	sentFigure        = figure("port_sent_packets_total", "Frames sent.", "port", "name")
 	unsentFigure      = figure("port_sent_dropped_packets_total", "Frames that could not be sent.", "port", "name")
 	unprogrammed      = figure("unprogrammed_packets_total", "Frames that came before there was a program.")

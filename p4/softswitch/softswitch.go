@@ -217,7 +217,9 @@ func (s *Switch) Role(shown *rpc.Listener, all ...net.Listener) task.Role {
 		}})
 	}
 	for _, l := range all {
-		tasks = append(tasks, task.Task{Name: "P4Runtime", Run: func(ctx context.Context) error { return s.Serve(ctx, l) }})
+		tasks = append(tasks, task.Task{Name: "P4Runtime", Run: func(ctx context.Context) error {
+			return s.Serve(ctx, l)
+		}})
 	}
 	return &role{tasks, make(chan struct{})}
 }

@@ -105,7 +105,8 @@ func TestSwitch(t *testing.T) {
 		run(t, s)
 		a.Send(frame())
 		synctest.Wait()
-		if diff := cmp.Diff(Status{Ports: map[uint16]Port{1: {Counters: port.Counters{Received: 1}}}, Unprogrammed: 1}, s.Status()); diff != "" {
+		if diff := cmp.Diff(Status{Ports: map[uint16]Port{1: {Counters: port.Counters{Received: 1}}}, Unprogrammed: 1},
+			s.Status()); diff != "" {
 			t.Errorf("before a program (-want +got):\n%s", diff)
 		}
 
@@ -129,7 +130,8 @@ func TestSwitch(t *testing.T) {
 		synctest.Wait()
 		want := Status{
 			Ports: map[uint16]Port{
-				1: {Counters: port.Counters{Received: 4}}, 2: {Counters: port.Counters{Sent: 1}}, 3: {Counters: port.Counters{Sent: 1}},
+				1: {Counters: port.Counters{Received: 4}}, 2: {Counters: port.Counters{Sent: 1}},
+				3: {Counters: port.Counters{Sent: 1}},
 			},
 			Unprogrammed: 1, Unconnected: 1,
 		}
@@ -245,7 +247,8 @@ func TestLostPortComesBack(t *testing.T) {
 		if got := s.Status().Ports[1]; got.Status != port.Up || got.Reason != "" || got.Received != 1 {
 			t.Errorf("when it is back: %+v", got)
 		}
-		for _, want := range []string{`level=ERROR msg="port stopped" port=1 error="interface sw: is gone"`, `level=INFO msg="port is back" port=1`} {
+		for _, want := range []string{`level=ERROR msg="port stopped" port=1 error="interface sw: is gone"`,
+			`level=INFO msg="port is back" port=1`} {
 			if n := strings.Count(log.String(), want); n != 1 {
 				t.Errorf("%d lines %s, want 1, in\n%s", n, want, log.String())
 			}
@@ -301,12 +304,13 @@ func TestBrokenAssertion(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		s := New(Config{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}}))})
+		s := New(Config{Log: slog.New(slog.NewTextHandler(&log,
+			&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))})
 		a, b := attach(t, s, 1), attach(t, s, 2)
 		run(t, s)
 		plane{s}.Commit(program)

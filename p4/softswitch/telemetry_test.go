@@ -19,7 +19,8 @@ import (
 
 // What the switch adds to OpenConfig is in its YANG module, which is valid, and all of that is served.
 func TestSwitchYANG(t *testing.T) {
-	want := yangtest.Leaves(t, "sluice-interfaces", "testdata/openconfig-interfaces.yang", "yang/sluice-interfaces.yang")
+	want := yangtest.Leaves(t, "sluice-interfaces", "testdata/openconfig-interfaces.yang",
+		"yang/sluice-interfaces.yang")
 	if diff := cmp.Diff(want, yangtest.Served(Telemetry, "sluice-interfaces")); diff != "" || len(want) == 0 {
 		t.Errorf("(-module +served):\n%s", diff)
 	}
@@ -68,7 +69,8 @@ func TestInterfaces(t *testing.T) {
 	s.ports[4].Load().failed.Store(&failure{"cable bitten through", time.Unix(0, 12345)})
 	client := dialGNMI(t, s)
 	get := func(path ...string) (got []string) {
-		m, err := client.Get(t.Context(), &pb.GetRequest{Path: []*pb.Path{elem(path...)}, Encoding: pb.Encoding_JSON_IETF})
+		m, err := client.Get(t.Context(),
+			&pb.GetRequest{Path: []*pb.Path{elem(path...)}, Encoding: pb.Encoding_JSON_IETF})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,13 +87,15 @@ func TestInterfaces(t *testing.T) {
 	want := []string{
 		state(1, counters, "UP", ""),
 		state(3, counters, "DOWN", `,"sluice-interfaces:oper-status-reason":"the wire is pulled out"`),
-		state(4, counters, "UP", `,"sluice-interfaces:last-discard":"12345","sluice-interfaces:last-discard-reason":"cable bitten through"`),
+		state(4, counters, "UP",
+			`,"sluice-interfaces:last-discard":"12345","sluice-interfaces:last-discard-reason":"cable bitten through"`),
 	}
 	if diff := cmp.Diff(want, get("interfaces", "interface", "state")); diff != "" {
 		t.Errorf("states of interfaces (-want +got):\n%s", diff)
 	}
 	want = []string{
-		`{"openconfig-interfaces:name":"port1","openconfig-p4rt:id":1}`, `{"openconfig-interfaces:name":"port3","openconfig-p4rt:id":3}`,
+		`{"openconfig-interfaces:name":"port1","openconfig-p4rt:id":1}`,
+		`{"openconfig-interfaces:name":"port3","openconfig-p4rt:id":3}`,
 		`{"openconfig-interfaces:name":"port4","openconfig-p4rt:id":4}`,
 	}
 	if diff := cmp.Diff(want, get("interfaces", "interface", "config")); diff != "" {

@@ -98,7 +98,8 @@ func TestSwitchRolesOverTLS(t *testing.T) {
 				line += " " + string(role)
 				continue
 			}
-			want := fmt.Sprintf(`the certificate of "as-%s" has the role %[1]s and this needs %s`, role, calls[procedure])
+			want := fmt.Sprintf(`the certificate of "as-%s" has the role %[1]s and this needs %s`, role,
+				calls[procedure])
 			if got.Message() != want {
 				t.Errorf("%s as %s: %s, want %s", procedure, role, got.Message(), want)
 			}
@@ -127,7 +128,8 @@ func TestSwitchRolesOverTLS(t *testing.T) {
 func TestDialOverTLS(t *testing.T) {
 	lab, other := rpctest.NewLab(t, "lab"), rpctest.NewLab(t, "other")
 	address := overTLS(t, lab.Server(t, "sw1"))
-	elsewhere := overTLS(t, rpctest.Identity(t, lab.Issue(t, cert.Request{Name: "sw2", Hosts: []string{"sw2.example"}})))
+	elsewhere := overTLS(t, rpctest.Identity(t,
+		lab.Issue(t, cert.Request{Name: "sw2", Hosts: []string{"sw2.example"}})))
 	ctl := lab.Caller(t, "ctl", rpc.Controller)
 	nobody := rpctest.Identity(t, rpc.Files{CA: cert.Authority(lab.Dir).Cert})
 	foreigner := other.Issue(t, cert.Request{Name: "spy", Roles: []string{"controller"}})
@@ -138,16 +140,23 @@ func TestDialOverTLS(t *testing.T) {
 		want          string
 	}{
 		{"a controller", address, rpc.Security{Identity: ctl}, ""},
-		{"no identity", address, rpc.Security{}, "needs --tls-ca, and --tls-cert with --tls-key: without them nobody is known there"},
-		{"no certificate", address, rpc.Security{Identity: nobody}, address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
+		{"no identity", address, rpc.Security{}, "needs --tls-ca, and --tls-cert with --tls-key: without them nobody " +
+			"is known there"},
+		{"no certificate", address, rpc.Security{Identity: nobody},
+			address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
 		{"another authority's certificate", address, rpc.Security{Identity: rpctest.Identity(t, foreigner)},
-			address + " refuses the certificate " + foreigner.Cert + `, of "spy": its authority, "other", is none of those that the server believes`},
+			address + " refuses the certificate " + foreigner.Cert + `, of "spy": its authority, "other", is none of ` +
+				`those that the server believes`},
 		{"a switch of another authority", address, rpc.Security{Identity: other.Caller(t, "ctl", rpc.Controller)},
-			address + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` + other.Dir + "/ca.crt"},
-		{"a switch of another name", elsewhere, rpc.Security{Identity: ctl}, elsewhere + ` is not trusted: its certificate is for ["sw2.example"] and not for "127.0.0.1"`},
-		{"no TLS", strings.TrimPrefix(address, "https://"), rpc.Security{}, strings.TrimPrefix(address, "https://") + " speaks TLS: the address must begin with https://"},
+			address + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
+				other.Dir + "/ca.crt"},
+		{"a switch of another name", elsewhere, rpc.Security{Identity: ctl},
+			elsewhere + ` is not trusted: its certificate is for ["sw2.example"] and not for "127.0.0.1"`},
+		{"no TLS", strings.TrimPrefix(address, "https://"), rpc.Security{},
+			strings.TrimPrefix(address, "https://") + " speaks TLS: the address must begin with https://"},
 		{"plain text beyond this machine", "192.0.2.1:9559", rpc.Security{Identity: ctl, Danger: "so says who may"},
-			`address "192.0.2.1:9559": plain text stays on this machine: must be https://host:port, a unix socket or a loopback address; so says who may`},
+			`address "192.0.2.1:9559": plain text stays on this machine: must be https://host:port, a unix socket or ` +
+				`a loopback address; so says who may`},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		c, err := p4rt.Dial(ctx, test.address, 1, p4rt.WithSecurity(test.sec))

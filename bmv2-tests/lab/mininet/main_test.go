@@ -49,7 +49,8 @@ func TestMissing(t *testing.T) {
 // A page is sections with text and commands; what has no commands is no step.
 func TestParse(t *testing.T) {
 	const page = "# Title\n\nWords.\n\n```\npicture\n```\n\n## One\n\nDo this:\n\n```\n" +
-		"mininet> web1 role kill\nmininet> client curl x | sort\na\n...\n```\n\n## Two\n\nNothing.\n\n## Three\n```\nmininet> a b\n```\n"
+		"mininet> web1 role kill\nmininet> client curl x | sort\na\n...\n```\n\n## Two\n\nNothing.\n\n## Three\n```\n" +
+		"mininet> a b\n```\n"
 	steps, err := parse(page)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +146,8 @@ func TestReport(t *testing.T) {
 		{name: "a server that has none", open: held(0), want: "berlin: web1 held, web2 none"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := &holder{name: "berlin", servers: []string{"web1", "web2"}, open: map[*heldConnection]bool{}, ended: test.ended}
+			h := &holder{name: "berlin", servers: []string{"web1", "web2"}, open: map[*heldConnection]bool{},
+				ended: test.ended}
 			for _, c := range test.open {
 				h.open[c] = true
 			}

@@ -69,7 +69,8 @@ func (m *medium) Plug(s lab.Segment, n lab.Node) (h *Machine, outer string, err 
 	}
 	m.cables++
 	outer = fmt.Sprintf("%sp%d", m.prefix, m.cables)
-	if err := run("ip", "link", "add", outer, "type", "veth", "peer", "name", h.card, "netns", h.namespace); err != nil {
+	if err := run("ip", "link", "add", outer, "type", "veth", "peer", "name", h.card, "netns",
+		h.namespace); err != nil {
 		return nil, "", err
 	}
 	m.Later(func() error {
@@ -366,7 +367,8 @@ func withTag(frame, aux []byte) []byte {
 		return frame
 	}
 	for _, m := range messages {
-		if m.Header.Level != unix.SOL_PACKET || m.Header.Type != unix.PACKET_AUXDATA || len(m.Data) < 20 || len(frame) < 12 {
+		if m.Header.Level != unix.SOL_PACKET || m.Header.Type != unix.PACKET_AUXDATA || len(m.Data) < 20 ||
+			len(frame) < 12 {
 			continue
 		}
 		// struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid

@@ -214,7 +214,8 @@ func (p *Proof) reply(id uint16, d port.Direction, e packet.Ethernet, ip packet.
 		if !server {
 			p.breach("a frame from the VIP to %v entered at port %d, which is no server's", client, id)
 		} else if e.Src() != mac {
-			p.breach("a frame from the VIP to %v entered at port %d with source MAC %v, want %v", client, id, e.Src(), mac)
+			p.breach("a frame from the VIP to %v entered at port %d with source MAC %v, want %v", client, id, e.Src(),
+				mac)
 		}
 		p.counts.RepliesIn++
 		p.replies[string(e)]++

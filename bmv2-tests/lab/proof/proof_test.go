@@ -65,10 +65,12 @@ func TestVerdict(t *testing.T) {
 	}
 	ttl := func(f []byte) { f[packet.EthernetLen+8]-- }
 	const (
-		changedRequest = "a frame of 192.0.2.10:20000 left at port 2 with other bytes than it entered with, or left twice"
-		withoutPorts   = "a frame of 192.0.2.10:0 left at port 2 with other bytes than it entered with, or left twice"
-		changedReply   = "a frame from the VIP to 192.0.2.10:20000 left with other bytes than it entered with, or left twice"
-		wrongServer    = "a frame of 192.0.2.10:20000 left at port 2 " +
+		changedRequest = "a frame of 192.0.2.10:20000 left at port 2 with other bytes than it entered with, or " +
+			"left twice"
+		withoutPorts = "a frame of 192.0.2.10:0 left at port 2 with other bytes than it entered with, or left twice"
+		changedReply = "a frame from the VIP to 192.0.2.10:20000 left with other bytes than it entered with, or " +
+			"left twice"
+		wrongServer = "a frame of 192.0.2.10:20000 left at port 2 " +
 			"with destination MAC 02:00:00:00:00:12, want 02:00:00:00:00:11"
 	)
 	answer := packet.NewARPReply(vipMAC, vip.Addr(), routerMAC, netip.MustParseAddr("10.0.0.1"))
@@ -150,7 +152,8 @@ func TestVerdict(t *testing.T) {
 		{
 			name:  "a request for another MAC",
 			steps: append(honest, step{routerPort, port.In, to(web1)}, step{2, port.Out, to(web1)}),
-			want:  []string{"a frame for the VIP entered with destination MAC 02:00:00:00:00:11, want 02:53:4c:00:00:01"},
+			want: []string{
+				"a frame for the VIP entered with destination MAC 02:00:00:00:00:11, want 02:53:4c:00:00:01"},
 		},
 		{
 			name:  "a request from inside",
@@ -188,9 +191,10 @@ func TestVerdict(t *testing.T) {
 				"with source MAC 02:00:00:00:00:99, want 02:00:00:00:00:12"},
 		},
 		{
-			name:  "a reply from who is no server",
-			steps: append(honest, step{managerPort, port.In, from(stranger)}, step{routerPort, port.Out, from(stranger)}),
-			want:  []string{"a frame from the VIP to 192.0.2.10:20000 entered at port 4, which is no server's"},
+			name: "a reply from who is no server",
+			steps: append(honest, step{managerPort, port.In, from(stranger)},
+				step{routerPort, port.Out, from(stranger)}),
+			want: []string{"a frame from the VIP to 192.0.2.10:20000 entered at port 4, which is no server's"},
 		},
 		{
 			name:  "a server claims the VIP",
@@ -246,7 +250,8 @@ func TestManyBreaches(t *testing.T) {
 	for n := range uint16(7) {
 		for range 2 {
 			from := netip.AddrPortFrom(client.Addr(), 20000+n)
-			p.See(2, port.Out, time.Time{}, packet.NewTCP(packet.Segment{SrcMAC: routerMAC, DstMAC: web1, Src: from, Dst: vip}))
+			p.See(2, port.Out, time.Time{},
+				packet.NewTCP(packet.Segment{SrcMAC: routerMAC, DstMAC: web1, Src: from, Dst: vip}))
 		}
 	}
 	var want []string
@@ -318,7 +323,8 @@ func TestLastRequest(t *testing.T) {
 		t.Errorf("before any: %v, %v", left, entered)
 	}
 	request := func(dst packet.MAC, seq byte) []byte {
-		s := packet.Segment{SrcMAC: routerMAC, DstMAC: dst, Src: client, Dst: vip, Flags: packet.SYN, Sequence: uint32(seq)}
+		s := packet.Segment{SrcMAC: routerMAC, DstMAC: dst, Src: client, Dst: vip, Flags: packet.SYN,
+			Sequence: uint32(seq)}
 		if seq == 9 {
 			s.Flags = packet.ACK
 		}

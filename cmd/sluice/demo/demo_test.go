@@ -60,7 +60,8 @@ func TestDemoFindsLies(t *testing.T) {
 			var out strings.Builder
 			var result Result
 			err := Run(t.Context(), Config{
-				Out: &out, tamper: test.tamper, script: test.script, places: []place{fra}, watch: 300 * time.Millisecond,
+				Out: &out, tamper: test.tamper, script: test.script, places: []place{fra},
+				watch:  300 * time.Millisecond,
 				Report: func(r Result) error { result = r; return nil },
 			})
 			t.Log(out.String())
@@ -75,7 +76,8 @@ func TestDemoFindsLies(t *testing.T) {
 				if !strings.HasPrefix(err.Error(), fmt.Sprintf("1 of %d claims do not hold:\n", test.claims)) {
 					t.Errorf("error %v, want that claim alone", err)
 				}
-				if !equal(result.FailedOnLiveBackends, 0) || !equal(result.SurplusSlotMoves, 0) || *result.DetectionMS <= 0 {
+				if !equal(result.FailedOnLiveBackends, 0) || !equal(result.SurplusSlotMoves, 0) ||
+					*result.DetectionMS <= 0 {
 					t.Errorf("result: %s", show(result))
 				}
 			}
@@ -221,7 +223,8 @@ func TestCutShort(t *testing.T) {
 		refuted bool
 	}{
 		{
-			"an error", step{"the end of the world", func(*demo, context.Context) error { return errors.New("no such luck") }},
+			"an error", step{"the end of the world",
+				func(*demo, context.Context) error { return errors.New("no such luck") }},
 			"",
 			[]string{"✗ the end of the world: no such luck", "? not measured: the drain of web3",
 				"✓ 0 requests failed on live servers", "? not measured: new connections were shared"},
@@ -230,15 +233,18 @@ func TestCutShort(t *testing.T) {
 		{
 			"what was awaited does not come", endless(beat), "",
 			[]string{
-				fmt.Sprintf("✗ the end of the world: waiting until web2 is called down: it took longer than %v", stepLimit),
+				fmt.Sprintf("✗ the end of the world: waiting until web2 is called down: it took longer than %v",
+					stepLimit),
 				"? not measured: the drain of web3",
 			},
-			"1 of 9 claims do not hold:\n  the end of the world: waiting until web2 is called down: it took longer than", true,
+			"1 of 9 claims do not hold:\n  the end of the world: waiting until web2 is called down: it took " +
+				"longer than", true,
 		},
 		{
 			"the machine is too busy", endless(time.Second), "the demo stood still for up to ",
 			[]string{
-				"? not measured: the end of the world: waiting until web2 is called down: it took longer than " + longest.String() +
+				"? not measured: the end of the world: waiting until web2 is called down: it took longer than " +
+					longest.String() +
 					", and this machine is too busy",
 				"? not measured: the drain of web3",
 				"This machine is too busy: the demo stood still for up to ",
@@ -263,8 +269,9 @@ func TestCutShort(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
-			for _, claim := range append(test.claims, "Everything stays up; Ctrl-C ends it the demo did not get to its end, "+
-				"so ask how things are; every server has power") {
+			for _, claim := range append(test.claims,
+				"Everything stays up; Ctrl-C ends it the demo did not get to its end, "+
+					"so ask how things are; every server has power") {
 				if !strings.Contains(flat(out.String()), claim) {
 					t.Errorf("the output does not say %q", claim)
 				}

@@ -77,8 +77,8 @@ func (d *demo) cutPower(ctx context.Context) error {
 	t := d.load.now().since(early)
 	d.screen.line("%s failed on the dead servers, %d on live ones.", count(t.failedDead, "request"), t.failedLive)
 	d.check(took < changeLimit && b.answer.received.After(b.detected),
-		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from there "+
-			"after %.0f ms",
+		"%s dead: %.0f ms to a VIP without backend, %.1f ms more to the first DNS answer with %s; first page from "+
+			"there after %.0f ms",
 		d.fra.Name, milliseconds(b.noBackend.Sub(b.died)), milliseconds(b.answer.received.Sub(b.noBackend)), d.ams.Name,
 		milliseconds(page.at.Sub(b.died)))
 	return nil

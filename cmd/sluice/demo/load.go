@@ -330,7 +330,8 @@ func (l *load) giveUpLost() {
 		if s.net == nil {
 			continue
 		}
-		if flow := s.net.proof.On(s.local); flow.Answered != 0 && s.net.deadDuring(flow.Answered, flow.Opened, time.Now()) {
+		if flow := s.net.proof.On(s.local); flow.Answered != 0 && s.net.deadDuring(flow.Answered, flow.Opened,
+			time.Now()) {
 			giveUp(errGivenUp)
 		}
 	}

@@ -124,7 +124,9 @@ func newWorld(captures string, tamper tamper, places ...place) (*world, error) {
 		Captures: captures,
 		Beyond:   tamper.at(tamper.wire),
 		Before: func(s lab.Segment, n lab.Node, p port.Port) port.Port {
-			p = port.Tap(p, func(d port.Direction, at time.Time, frame []byte) { proofs[s.Name].See(n.Port, d, at, frame) })
+			p = port.Tap(p, func(d port.Direction, at time.Time, frame []byte) {
+				proofs[s.Name].See(n.Port, d, at, frame)
+			})
 			return tamper.at(tamper.inside)(s, n, p)
 		},
 	})

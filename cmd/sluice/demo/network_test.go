@@ -228,7 +228,8 @@ func TestProof(t *testing.T) {
 		{
 			"the switch sends requests to two servers",
 			tamper{inside: flooded(3, 4, toVIP)},
-			[]string{"a frame of 192.0.2.10:", "left at port 4 with destination MAC 02:00:00:00:00:12, want 02:00:00:00:00:13"},
+			[]string{"a frame of 192.0.2.10:",
+				"left at port 4 with destination MAC 02:00:00:00:00:12, want 02:00:00:00:00:13"},
 		},
 		{
 			"a server answers from another MAC",
@@ -275,7 +276,8 @@ func TestProof(t *testing.T) {
 					t.Errorf("%d of %d requests answered: %q", done.ok, done.issued, done.failures)
 				}
 				for _, s := range n.hosts {
-					if answers := done.fresh[s.Name] + done.kept[s.Name]; answers == 0 || int(s.served.Load()) != answers {
+					if answers := done.fresh[s.Name] + done.kept[s.Name]; answers == 0 ||
+						int(s.served.Load()) != answers {
 						t.Errorf("%s answered %d requests and sent %d pages", s.Name, answers, s.served.Load())
 					}
 				}

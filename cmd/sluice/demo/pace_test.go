@@ -29,10 +29,12 @@ func TestPace(t *testing.T) {
 		over string // why a wait of 10 s has ended; "": it goes on
 	}{
 		{"an idle machine", []beats{{beat, 999}}, 9990 * ms, "", ""},
-		{"an idle machine, and nothing comes", []beats{{beat, 1000}}, 10 * time.Second, "", overdue(10*time.Second, false)},
+		{"an idle machine, and nothing comes", []beats{{beat, 1000}}, 10 * time.Second, "",
+			overdue(10*time.Second, false)},
 		{"a little late", []beats{{25 * ms, 400}}, 8 * time.Second, "", ""},
 		{"half of the time", []beats{{40 * ms, 400}}, 8 * time.Second, "", ""},
-		{"less than half", []beats{{50 * ms, 400}}, 8 * time.Second, "the demo got less than half of its time for 20 s", ""},
+		{"less than half", []beats{{50 * ms, 400}}, 8 * time.Second, "the demo got less than half of its time for 20 s",
+			""},
 		{"less than half, and nothing comes", []beats{{50 * ms, 500}}, 10 * time.Second,
 			"the demo got less than half of its time for 25 s", overdue(10*time.Second, true)},
 		{"one stall", []beats{{beat, 100}, {310 * ms, 1}}, 1020 * ms, "the demo stood still for up to 0.3 s", ""},

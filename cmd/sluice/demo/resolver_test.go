@@ -183,7 +183,8 @@ func TestNoticer(t *testing.T) {
 	if diff := cmp.Diff([]string{"www-fra down no backend", "www-fra up "}, got); diff != "" {
 		t.Errorf("notices (-want +got):\n%s", diff)
 	}
-	if n := strings.Count(text.String(), "\n"); n != 1 || !strings.Contains(text.String(), "role=gslb a.answer=www-fra") {
+	if n := strings.Count(text.String(), "\n"); n != 1 ||
+		!strings.Contains(text.String(), "role=gslb a.answer=www-fra") {
 		t.Errorf("log:\n%s", &text)
 	}
 }

@@ -117,7 +117,8 @@ func uneven(servers []string, slots, answers map[string]int) (wrong []string) {
 	}
 	for _, s := range servers {
 		if n := slots[s]; n > 0 && (n < allSlots/live || n > (allSlots+live-1)/live) {
-			wrong = append(wrong, fmt.Sprintf("%s has %s of %s, shared by %d", s, thousands(n), count(allSlots, "slot"), live))
+			wrong = append(wrong, fmt.Sprintf("%s has %s of %s, shared by %d", s, thousands(n), count(allSlots, "slot"),
+				live))
 		}
 		share := float64(slots[s]) / float64(max(allSlots, 1))
 		want := share * float64(allAnswers)

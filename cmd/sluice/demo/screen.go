@@ -98,7 +98,8 @@ func (s *screen) introduce() {
 		drawing = narrowPicture
 	}
 	s.printf("%s\n", drawing)
-	s.line("The VIP is on every server's loopback. In each data center a controller programs the switch over P4Runtime, " +
+	s.line("The VIP is on every server's loopback. In each data center a controller programs the switch over " +
+		"P4Runtime, " +
 		"and healthd checks from mgmt.")
 	s.printf("\n")
 }

@@ -57,7 +57,8 @@ func TestScreenWidth(t *testing.T) {
 			s.title("Power cut at the whole pool of a data center whose servers are all dead")
 			s.note("DNS has named %s %d times; clients keep an answer for its TTL of 1 s", "fra", 12345)
 			s.line("The last request frame for web2 left %s ms after its death, and nobody heard of it.", "12,345")
-			s.at(123456*time.Millisecond, "gslb, which watches it, calls answer %s down, as it has no server left", "www-fra")
+			s.at(123456*time.Millisecond, "gslb, which watches it, calls answer %s down, as it has no server left",
+				"www-fra")
 			s.claim(check{holds: true, text: strings.Repeat("this holds ", 20)})
 			s.claim(check{text: strings.Repeat("this does not hold ", 20)})
 			s.claim(check{excused: true, text: strings.Repeat("nobody knows ", 20)})

@@ -154,7 +154,8 @@ func (d *demo) showShares(ctx context.Context, s *site, when string) (map[string
 
 func (d *demo) baseline(ctx context.Context) error {
 	d.screen.title("Three servers share the load")
-	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open", d.fra.Name,
+	d.screen.note("DNS sends everybody to %s: %d new connections per second, and %d sessions that stay open",
+		d.fra.Name,
 		rate, sessions)
 	if err := receive(ctx, time.After(2*sessionPause)); err != nil { // until the sessions are open
 		return err
@@ -303,7 +304,8 @@ func (d *demo) drain(ctx context.Context) error {
 	t := d.load.now().since(load)
 	is := d.load.openBefore(began)[drained]
 	opened = d.fra.proof.Opened(d.fra.server(drained).Port) - opened
-	d.screen.line("%d of its %s went on, with %s meanwhile.", is, count(was, "session"), count(t.kept[drained], "answer"))
+	d.screen.line("%d of its %s went on, with %s meanwhile.", is, count(was, "session"),
+		count(t.kept[drained], "answer"))
 	d.check(opened == 0 && is == was && t.kept[drained] > 0,
 		"while draining, %s got %d new connections and kept %d of %s", drained, opened, is, count(was, "session"))
 
@@ -355,7 +357,8 @@ func explained(change string, report *api.Reprogrammed, seen moves, surplus, sha
 			change, count(seen.all(), "slot"), surplus, reported.all(), report.GetSurplusMoves())}
 	}
 	return check{holds: surplus == 0 && share > 0 && seen.all() == share, text: fmt.Sprintf(
-		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus), count(share, "slot"),
+		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus),
+		count(share, "slot"),
 		surplus)}
 }
 

@@ -34,7 +34,8 @@ func TestMoves(t *testing.T) {
 		{"death", whole, table("111333", "------"), moves{{"web2", "web1"}: 1, {"web2", "web3"}: 1}, 0, 2},
 		{"death, and another moved", whole, table("311333", "------"),
 			moves{{"web2", "web1"}: 1, {"web2", "web3"}: 1, {"web1", "web3"}: 1}, 1, 3},
-		{"return", table("111333", "------"), table("112233", "--13--"), moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1}, 2,
+		{"return", table("111333", "------"), table("112233", "--13--"),
+			moves{{"web1", "web2"}: 1, {"web3", "web2"}: 1}, 2,
 			0},
 		{"return with too much", table("111333", "------"), table("122233", "------"),
 			moves{{"web1", "web2"}: 2, {"web3", "web2"}: 1}, 3, 1},
@@ -73,7 +74,8 @@ func TestMoves(t *testing.T) {
 			check{text: "return: 0 of 0 slots moved, 0 surplus; the controller agrees"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := explained("return", &api.Reprogrammed{Moves: test.report}, test.seen, test.seen.surplusReturning("web2", 2),
+			got := explained("return", &api.Reprogrammed{Moves: test.report}, test.seen,
+				test.seen.surplusReturning("web2", 2),
 				test.share)
 			if got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)

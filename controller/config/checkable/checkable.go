@@ -18,11 +18,12 @@ import (
 const (
 	MinInterval, MaxInterval = 10 * time.Millisecond, time.Hour // of every duration but jitter
 	MaxCount                 = 100                              // of rise and fall
-	MinStatus, MaxStatus     = 200, 599                         // a status below is not an answer yet (RFC 9110 section 15.2)
-	MaxChecks                = 32                               // of one pool
-	MaxAllChecks             = 8192                             // of all pools
-	MaxTargets               = 1 << 18                          // each check of a pool times each of its backends, of all pools
-	maxPath                  = 2048
+	// a status below is not an answer yet (RFC 9110 section 15.2)
+	MinStatus, MaxStatus = 200, 599
+	MaxChecks            = 32      // of one pool
+	MaxAllChecks         = 8192    // of all pools
+	MaxTargets           = 1 << 18 // each check of a pool times each of its backends, of all pools
+	maxPath              = 2048
 )
 
 // Path returns the request target for the path of a URL and its query: "/is%20it/up?q=1". What the path itself has
@@ -35,7 +36,8 @@ func Path(text string) (target string, err error) {
 	case parseErr != nil || text[0] != '/' || strings.Contains(text, "#"):
 		return "", fmt.Errorf("must be the path of a URL, such as /healthz, is %s", strict.Quote(text))
 	case strings.ContainsFunc(where.RawQuery, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", fmt.Errorf("must have a query of printable ASCII without spaces, such as ?site=a%%20b, is %s", strict.Quote(text))
+		return "", fmt.Errorf("must have a query of printable ASCII without spaces, such as ?site=a%%20b, is %s",
+			strict.Quote(text))
 	}
 	return where.RequestURI(), nil
 }
@@ -49,7 +51,8 @@ func Statuses(text string) (low, high uint16, err error) {
 	from, err1 := strconv.ParseUint(first, 10, 16)
 	to, err2 := strconv.ParseUint(last, 10, 16)
 	if err1 != nil || err2 != nil || from < MinStatus || to > MaxStatus || from > to {
-		return 0, 0, fmt.Errorf("must be a status, %d..%d, or a range of them such as 200-299, is %s", MinStatus, MaxStatus, strict.Quote(text))
+		return 0, 0, fmt.Errorf("must be a status, %d..%d, or a range of them such as 200-299, is %s", MinStatus,
+			MaxStatus, strict.Quote(text))
 	}
 	return uint16(from), uint16(to), nil
 }
@@ -83,7 +86,8 @@ func Host(text string) (header, name string, err error) {
 
 func notHost(text string) error {
 	if strings.ContainsFunc(text, func(r rune) bool { return r > '~' }) {
-		return fmt.Errorf("must be a host name in ASCII, such as www.example.com or xn--bcher-kva.example, is %s", strict.Quote(text))
+		return fmt.Errorf("must be a host name in ASCII, such as www.example.com or xn--bcher-kva.example, is %s",
+			strict.Quote(text))
 	}
 	return fmt.Errorf("must be a host name, such as www.example.com, is %s", strict.Quote(text))
 }

@@ -118,7 +118,8 @@ func FuzzWhatPassesIsOneRequest(f *testing.F) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		if r.RequestURI != target || r.Host != header || len(r.Header) != 0 || in.Buffered() != 0 {
-			t.Errorf("%q was read as %q of %q with %v, %d bytes left", text, r.RequestURI, r.Host, r.Header, in.Buffered())
+			t.Errorf("%q was read as %q of %q with %v, %d bytes left", text, r.RequestURI, r.Host, r.Header,
+				in.Buffered())
 		}
 	})
 }

@@ -33,7 +33,8 @@ func TestIssue(t *testing.T) {
 		client, server bool
 	}{
 		{Request{Name: "healthd1", Roles: []string{"healthd"}},
-			Shown{Name: "healthd1", Roles: []string{"healthd"}, Hosts: []string{}, For: []string{"client"}, NotAfter: until},
+			Shown{Name: "healthd1", Roles: []string{"healthd"}, Hosts: []string{}, For: []string{"client"},
+				NotAfter: until},
 			true, false},
 		{Request{Name: "sw1", Hosts: []string{"sw1.example.net", "192.0.2.1", "2001:db8::1"}},
 			Shown{Name: "sw1", Roles: []string{}, Hosts: []string{"sw1.example.net", "192.0.2.1", "2001:db8::1"},
@@ -54,7 +55,8 @@ func TestIssue(t *testing.T) {
 		}
 		for usage, want := range map[x509.ExtKeyUsage]bool{x509.ExtKeyUsageClientAuth: test.client,
 			x509.ExtKeyUsageServerAuth: test.server} {
-			_, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: noon, KeyUsages: []x509.ExtKeyUsage{usage}})
+			_, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: noon,
+				KeyUsages: []x509.ExtKeyUsage{usage}})
 			if (err == nil) != want {
 				t.Errorf("%s for usage %d: %v", test.request.Name, usage, err)
 			}
@@ -111,13 +113,15 @@ func TestIssueRefuses(t *testing.T) {
 		{"a zone", dir, Request{Name: "x", Hosts: []string{"fe80::1%eth0"}},
 			`must be a name or an address without a port, is "fe80::1%eth0"`},
 		{"longer than the authority", dir, Request{Name: "x", Hosts: []string{"a"}, Days: 31},
-			"the authority in " + dir + " ends on 2026-12-28: nothing that it issues may be valid for longer, as 31 days are"},
+			"the authority in " + dir + " ends on 2026-12-28: nothing that it issues may be valid for longer, as 31 " +
+				"days are"},
 		{"a key that is there", dir, Request{Name: "a", Hosts: []string{"a"}, Days: 1},
 			filepath.Join(dir, "a.key") + " exists, and is never overwritten: move it away, or choose another name"},
 		{"a certificate that is there", dir, Request{Name: "b", Hosts: []string{"a"}, Days: 1},
 			filepath.Join(dir, "b.crt") + " exists, and is never overwritten: move it away, or choose another name"},
 		{"no authority", empty, Request{Name: "x", Hosts: []string{"a"}},
-			empty + " has no authority (open " + empty + "/ca.crt: no such file or directory): `sluice cert ca " + empty +
+			empty + " has no authority (open " + empty + "/ca.crt: no such file or directory): `sluice cert ca " +
+				empty +
 				"` makes one"},
 	} {
 		if _, err := Issue(test.dir, test.r, noon); fmt.Sprint(err) != test.want {
@@ -248,7 +252,8 @@ func TestParse(t *testing.T) {
 			"must have whole blocks of PEM, and 1 of them is none"},
 		{"the first damaged", append(bytes.Replace(text, []byte("M"), []byte("!"), 1), text...), 0,
 			"must have whole blocks of PEM, and 1 of them is none"},
-		{"the second broken", append(bytes.Clone(text), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...),
+		{"the second broken", append(bytes.Clone(text),
+			"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...),
 			0, "certificate 2 in it: x509: malformed certificate"},
 	} {
 		all, err := Parse(test.text)

@@ -46,7 +46,8 @@ func Authority(dir string) Pair {
 func NewAuthority(dir, name string, days int, now time.Time) (Pair, error) {
 	// RFC 5280 section 4.1.2.4: who issues has a name; appendix A.1: of 64 characters at most.
 	if !authorityForm.MatchString(name) {
-		return Pair{}, wrong("name", "must be 1..64 printable characters of ASCII, with no blank at an end, is %q", name)
+		return Pair{}, wrong("name", "must be 1..64 printable characters of ASCII, with no blank at an end, is %q",
+			name)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Pair{}, err

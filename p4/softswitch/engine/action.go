@@ -313,7 +313,8 @@ func (c *compiler) jump(where at, p primitiveJSON, index, count int) (func(*Runn
 	if err != nil {
 		return nil, err
 	}
-	if to.constant == nil || to.constant.Cmp(big.NewInt(int64(index))) <= 0 || to.constant.Cmp(big.NewInt(int64(count))) > 0 {
+	if to.constant == nil || to.constant.Cmp(big.NewInt(int64(index))) <= 0 ||
+		to.constant.Cmp(big.NewInt(int64(count))) > 0 {
 		return nil, where.errorf("offset must be a constant, %d..%d", index+1, count)
 	}
 	target := int(to.constant.Int64())

@@ -35,7 +35,8 @@ func BenchmarkProcessVIPFull(b *testing.B) {
 	p := newSluice(b)
 	for pool := range uint64(100) {
 		for slot := range uint64(4096) {
-			insert(b, p, "slot", Entry{Match: exact(bytesOf(100+pool, 4), bytesOf(0, 1), bytesOf(slot, 2)), Call: call("to_backend", bytesOf(1+slot%2, 4))})
+			insert(b, p, "slot", Entry{Match: exact(bytesOf(100+pool, 4), bytesOf(0, 1), bytesOf(slot, 2)),
+				Call: call("to_backend", bytesOf(1+slot%2, 4))})
 		}
 	}
 	var frames [][]byte
@@ -65,7 +66,8 @@ func BenchmarkInsert4096Slots(b *testing.B) {
 	t := p.Table("slot")
 	var entries []Entry
 	for i := range uint64(4096) {
-		entries = append(entries, Entry{Match: exact(bytesOf(9, 4), bytesOf(0, 1), bytesOf(i, 2)), Call: call("to_backend", bytesOf(1, 4))})
+		entries = append(entries, Entry{Match: exact(bytesOf(9, 4), bytesOf(0, 1), bytesOf(i, 2)),
+			Call: call("to_backend", bytesOf(1, 4))})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

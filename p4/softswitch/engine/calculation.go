@@ -192,7 +192,8 @@ func (c *compiler) input(where at, v valueJSON) (func(*Runner), error) {
 		if k.Cmp(lowest(v.Bitwidth, true)) < 0 || k.Cmp(highest(v.Bitwidth, false)) > 0 {
 			return nil, where.errorf("hexstr %s does not fit %d bits", s, v.Bitwidth)
 		}
-		b := k.And(k, highest(v.Bitwidth, false)).FillBytes(make([]byte, (v.Bitwidth+7)/8)) // negative: two's complement
+		// negative: two's complement
+		b := k.And(k, highest(v.Bitwidth, false)).FillBytes(make([]byte, (v.Bitwidth+7)/8))
 		return func(r *Runner) { r.addBytes(b, v.Bitwidth) }, nil
 	case "expression": // what p4c makes of a bool: its field compared with 0. bmv2 refuses it
 		var op operationJSON

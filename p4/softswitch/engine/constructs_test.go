@@ -14,7 +14,8 @@ func TestAssertions(t *testing.T) {
 	isTwo := prefix("b2d", infix("==", pkt("a"), hexstr("0x2")))
 	counted := primitive("count", object{"type": "counter_array", "value": "after"}, hexstr("0x0"))
 	assert := primitive("assert", isTwo)
-	assert["source_info"] = object{"filename": "x.p4", "line": 7, "column": 3, "source_fragment": "assert(hdr.pkt.a == 2)"}
+	assert["source_info"] = object{"filename": "x.p4", "line": 7, "column": 3,
+		"source_fragment": "assert(hdr.pkt.a == 2)"}
 	inAction := base(assert, counted)
 	inEgress := base(counted)
 	inEgress["actions"] = append(inEgress["actions"].(array), action1(1, "egress", nil, assert))
@@ -23,7 +24,8 @@ func TestAssertions(t *testing.T) {
 	egress["action_calls"] = array{object{"name": "check", "id": 0, "action_id": 1, "next_node": nil}}
 	inParser := base(counted)
 	start := inParser["parsers"].(array)[0].(object)["parse_states"].(array)[0].(object)
-	start["parser_ops"] = append(start["parser_ops"].(array), object{"op": "primitive", "parameters": array{primitive("assume", isTwo)}})
+	start["parser_ops"] = append(start["parser_ops"].(array),
+		object{"op": "primitive", "parameters": array{primitive("assume", isTwo)}})
 	for _, tt := range []struct {
 		name  string
 		prog  object
@@ -108,7 +110,8 @@ func TestRarePacketsAllocateNothing(t *testing.T) {
 	wide := base(
 		primitive("register_read", pkt("w"), register, hexstr("0x1")),
 		primitive("register_write", register, hexstr("0x0"), pkt("w")),
-		primitive("assign_header", header1("copy"), choose(prefix("valid", header1("pkt")), header1("pkt"), header1("copy"))),
+		primitive("assign_header", header1("copy"), choose(prefix("valid", header1("pkt")), header1("pkt"),
+			header1("copy"))),
 		primitive("assert", prefix("b2d", truth(true))),
 		primitive("truncate", hexstr("0x10")),
 	)
@@ -185,7 +188,8 @@ func TestHashOfBoolsAndNegatives(t *testing.T) {
 			object{"type": "calculation", "value": "c"}, hexstr("0x100000000")),
 	)
 	prog["header_types"] = append(prog["header_types"].(array), flag)
-	prog["headers"] = append(prog["headers"].(array), object{"name": "flag", "id": 5, "header_type": "flag_t", "metadata": true})
+	prog["headers"] = append(prog["headers"].(array), object{"name": "flag", "id": 5, "header_type": "flag_t",
+		"metadata": true})
 	constant := func(s string, bits int) object { return object{"type": "hexstr", "value": s, "bitwidth": bits} }
 	prog["calculations"] = array{object{"name": "c", "algo": "identity", "input": array{
 		prefix("d2b", fieldRef("flag", "f")), constant("-0x2", 12), constant("0x5", 3), constant("-0x80", 8),

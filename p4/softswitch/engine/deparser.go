@@ -81,7 +81,9 @@ func (c *compiler) compileChecksums() error {
 			return where.member("target").errorf("field %s is wider than 64 bits", f.name)
 		}
 		k.load = f.load()
-		k.store = c.assign(f, &number{min: lowest(64, false), max: maxUint64, low: func(r *Runner) uint64 { return r.cell }})
+		k.store = c.assign(f, &number{min: lowest(64, false), max: maxUint64, low: func(r *Runner) uint64 {
+			return r.cell
+		}})
 		if j.IfCond != nil {
 			cond, err := c.boolean(where.member("if_cond"), *j.IfCond)
 			if err != nil {

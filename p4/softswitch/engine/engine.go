@@ -7,12 +7,13 @@
 // frames calls Runner.Process. Tables, counters, registers and multicast groups may be read and
 // written while packets run.
 //
-// What it does not run makes Load fail, with its place in the JSON: header stacks and unions, tables with action profiles, parser
-// value sets, externs other than v1model's, clone, resubmit and recirculate. Where bmv2's behaviour is undefined,
-// this is what happens here: fields of headers that were never valid read 0, division by zero gives 0, a lookahead
-// beyond the packet is PacketTooShort, and a parser that loops ends with ParserTimeout. An assertion that does not
-// hold drops the packet, where bmv2 ends as a whole. A prefix counts from the first bit of its field, as P4 has it; bmv2
-// counts from the first bit of the bytes that hold the field, which is another one unless the width is a multiple of 8.
+// What it does not run makes Load fail, with its place in the JSON: header stacks and unions, tables with action
+// profiles, parser value sets, externs other than v1model's, clone, resubmit and recirculate. Where bmv2's behaviour is
+// undefined, this is what happens here: fields of headers that were never valid read 0, division by zero gives 0, a
+// lookahead beyond the packet is PacketTooShort, and a parser that loops ends with ParserTimeout. An assertion that
+// does not hold drops the packet, where bmv2 ends as a whole. A prefix counts from the first bit of its field, as P4
+// has it; bmv2 counts from the first bit of the bytes that hold the field, which is another one unless the width is a
+// multiple of 8.
 package engine
 
 import (
@@ -106,7 +107,8 @@ func Load(deviceConfig []byte) (*Program, error) {
 		directMeters: make(map[string]*directMeter),
 	}
 	for _, compile := range []func() error{
-		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileMeters, c.compileCalculations, c.compileDigests,
+		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileMeters, c.compileCalculations,
+		c.compileDigests,
 		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums,
 	} {
 		if err := compile(); err != nil {

@@ -29,10 +29,13 @@ func TestExpressions(t *testing.T) {
 		{"sum over the width of its operands", infix("+", a, a), "ff", "01fe"},
 		{"difference below zero", infix("-", a, b), "01 0002", "ffffffffffffffffffffffffffffffff"},
 		{"difference below zero, compared", number(lt(infix("-", a, b), a)), "01 0002", "01"},
-		{"difference below zero, of 64 bits", number(lt(infix("-", hexstr("0"), d), hexstr("0"))), "00 0000 00000000 ffffffffffffffff", "01"},
+		{"difference below zero, of 64 bits", number(lt(infix("-", hexstr("0"), d), hexstr("0"))),
+			"00 0000 00000000 ffffffffffffffff", "01"},
 		{"sum over 64 bits", infix("+", d, d), "00 0000 00000000 ffffffffffffffff", "01fffffffffffffffe"},
-		{"product of 64 bits", infix("*", d, d), "00 0000 00000000 ffffffffffffffff", "fffffffffffffffe0000000000000001"},
-		{"unary minus", object{"type": "expression", "value": object{"op": "-", "left": nil, "right": a}}, "01", "ffffffffffffffffffffffffffffffff"},
+		{"product of 64 bits", infix("*", d, d), "00 0000 00000000 ffffffffffffffff",
+			"fffffffffffffffe0000000000000001"},
+		{"unary minus", object{"type": "expression", "value": object{"op": "-", "left": nil, "right": a}}, "01",
+			"ffffffffffffffffffffffffffffffff"},
 		{"not is minus one minus", prefix("~", a), "05", "fffffffffffffffffffffffffffffffa"},
 		{"not, cut", infix("&", prefix("~", a), hexstr("0xff")), "05", "fa"},
 		{"and with a negative", infix("&", b, minus1), "00 1234", "1234"},
@@ -40,27 +43,41 @@ func TestExpressions(t *testing.T) {
 		{"shift left over the width", infix("<<", a, hexstr("0x40")), "81", "810000000000000000"},
 		{"shift left by a field", infix("<<", a, b), "81 0078", "81000000000000000000000000000000"},
 		{"shift left out of everything", infix("<<", a, c), "81 0000 ffffffff", "00"},
-		{"shift left by a negative", infix("<<", a, s), "81 0000 00000000 0000000000000000 00000000000000000000000000000000 ff", "00"},
-		{"shift right of a sum keeps the carry", infix(">>", infix("+", d, d), hexstr("0x40")), "00 0000 00000000 ffffffffffffffff", "01"},
-		{"shift right of a negative rounds down", infix("&", infix(">>", infix("-", a, b), hexstr("0x1")), hexstr("0xff")), "01 0004", "fe"},
-		{"shift right out of everything", infix(">>", w, c), "81 0000 ffffffff 0000000000000000 ff000000000000000000000000000000", "00"},
-		{"shift right of a wide field", infix(">>", w, a), "78 0000 00000000 0000000000000000 ff000000000000000000000000000000", "ff"},
+		{"shift left by a negative", infix("<<", a, s),
+			"81 0000 00000000 0000000000000000 00000000000000000000000000000000 ff", "00"},
+		{"shift right of a sum keeps the carry", infix(">>", infix("+", d, d), hexstr("0x40")),
+			"00 0000 00000000 ffffffffffffffff", "01"},
+		{"shift right of a negative rounds down", infix("&", infix(">>", infix("-", a, b), hexstr("0x1")),
+			hexstr("0xff")), "01 0004", "fe"},
+		{"shift right out of everything", infix(">>", w, c),
+			"81 0000 ffffffff 0000000000000000 ff000000000000000000000000000000", "00"},
+		{"shift right of a wide field", infix(">>", w, a),
+			"78 0000 00000000 0000000000000000 ff000000000000000000000000000000", "ff"},
 		{"division", infix("/", b, a), "07 0064", "0e"},
 		{"division by zero", infix("/", b, a), "00 0064", "00"},
-		{"division of wide fields", infix("/", w, a), "10 0000 00000000 0000000000000000 10000000000000000000000000000000", "01000000000000000000000000000000"},
-		{"division of wide fields by zero", infix("/", w, a), "00 0000 00000000 0000000000000000 10000000000000000000000000000000", "00"},
+		{"division of wide fields", infix("/", w, a),
+			"10 0000 00000000 0000000000000000 10000000000000000000000000000000", "01000000000000000000000000000000"},
+		{"division of wide fields by zero", infix("/", w, a),
+			"00 0000 00000000 0000000000000000 10000000000000000000000000000000", "00"},
 		{"remainder", infix("%", b, a), "07 0064", "02"},
 		{"remainder by zero", infix("%", b, a), "00 0064", "00"},
-		{"remainder of wide fields", infix("%", w, a), "07 0000 00000000 0000000000000000 00000000000000100000000000000000", "04"},
-		{"signed field", s, "00 0000 00000000 0000000000000000 00000000000000000000000000000000 80", "ffffffffffffffffffffffffffffff80"},
-		{"signed comparison", number(lt(s, hexstr("0x0"))), "00 0000 00000000 0000000000000000 00000000000000000000000000000000 80", "01"},
-		{"signed and unsigned", number(lt(s, d)), "00 0000 00000000 ffffffffffffffff 00000000000000000000000000000000 80", "01"},
-		{"wide comparison", number(infix(">=", w, d)), "00 0000 00000000 ffffffffffffffff 00000000000000010000000000000000", "01"},
+		{"remainder of wide fields", infix("%", w, a),
+			"07 0000 00000000 0000000000000000 00000000000000100000000000000000", "04"},
+		{"signed field", s, "00 0000 00000000 0000000000000000 00000000000000000000000000000000 80",
+			"ffffffffffffffffffffffffffffff80"},
+		{"signed comparison", number(lt(s, hexstr("0x0"))),
+			"00 0000 00000000 0000000000000000 00000000000000000000000000000000 80", "01"},
+		{"signed and unsigned", number(lt(s, d)),
+			"00 0000 00000000 ffffffffffffffff 00000000000000000000000000000000 80", "01"},
+		{"wide comparison", number(infix(">=", w, d)),
+			"00 0000 00000000 ffffffffffffffff 00000000000000010000000000000000", "01"},
 		{"equal to a constant that cannot be", number(infix("==", a, hexstr("-0x1"))), "ff", "00"},
 		{"unlike a constant that cannot be", number(infix("!=", a, hexstr("0x10000000000000000"))), "ff", "01"},
 		{"d2b", number(prefix("d2b", a)), "80", "01"},
-		{"d2b of a wide field", number(prefix("d2b", w)), "00 0000 00000000 0000000000000000 80000000000000000000000000000000", "01"},
-		{"and, or, not", number(infix("and", prefix("not", prefix("d2b", a)), infix("or", prefix("d2b", b), truth(false)))), "00 0001", "01"},
+		{"d2b of a wide field", number(prefix("d2b", w)),
+			"00 0000 00000000 0000000000000000 80000000000000000000000000000000", "01"},
+		{"and, or, not", number(infix("and", prefix("not", prefix("d2b", a)),
+			infix("or", prefix("d2b", b), truth(false)))), "00 0001", "01"},
 		{"equal truth values", number(infix("==", prefix("d2b", a), truth(false))), "00", "01"},
 		{"valid", number(prefix("valid", header1("pkt"))), "", "01"},
 		{"not valid", number(prefix("valid", header1("copy"))), "", "00"},
@@ -68,17 +85,23 @@ func TestExpressions(t *testing.T) {
 		{"metadata is always valid", number(prefix("valid", header1("meta"))), "", "01"},
 		{"invalid headers are not equal", number(infix("==", header1("copy"), header1("copy"))), "", "00"},
 		{"choice", choose(lt(a, b), c, w), "01 0002 00000007", "07"},
-		{"other choice", choose(lt(a, b), c, w), "03 0002 00000000 0000000000000000 99000000000000000000000000000000", "99000000000000000000000000000000"},
+		{"other choice", choose(lt(a, b), c, w), "03 0002 00000000 0000000000000000 99000000000000000000000000000000",
+			"99000000000000000000000000000000"},
 		{"choice of truth values", number(choose(prefix("d2b", a), truth(true), truth(false))), "01", "01"},
 		{"two_comp_mod", infix("two_comp_mod", hexstr("0x101"), hexstr("0x8")), "", "01"},
 		{"two_comp_mod from below", infix("two_comp_mod", hexstr("-0x81"), hexstr("0x8")), "", "7f"},
-		{"two_comp_mod of a field", infix("&", infix("two_comp_mod", b, hexstr("0x8")), hexstr("0xffff")), "00 0180", "ff80"},
-		{"two_comp_mod wide", infix("two_comp_mod", w, hexstr("0x50")), "00 0000 00000000 0000000000000000 12348000000000000000000000000000", "0000"},
-		{"two_comp_mod wide, negative", infix("&", infix("two_comp_mod", w, hexstr("0x50")), hexstr("0xffffffffffffffffffffffff")),
+		{"two_comp_mod of a field", infix("&", infix("two_comp_mod", b, hexstr("0x8")), hexstr("0xffff")), "00 0180",
+			"ff80"},
+		{"two_comp_mod wide", infix("two_comp_mod", w, hexstr("0x50")),
+			"00 0000 00000000 0000000000000000 12348000000000000000000000000000", "0000"},
+		{"two_comp_mod wide, negative", infix("&", infix("two_comp_mod", w, hexstr("0x50")),
+			hexstr("0xffffffffffffffffffffffff")),
 			"00 0000 00000000 0000000000000000 00000000000080000000000000000000", "ffff80000000000000000000"},
 		{"sat_cast above", infix("sat_cast", b, hexstr("0x8")), "00 1234", "7f"},
-		{"sat_cast below", infix("&", infix("sat_cast", infix("-", a, b), hexstr("0x8")), hexstr("0xff")), "00 1234", "80"},
-		{"usat_cast above", infix("usat_cast", infix("+", d, d), hexstr("0x40")), "00 0000 00000000 8000000000000000", "ffffffffffffffff"},
+		{"sat_cast below", infix("&", infix("sat_cast", infix("-", a, b), hexstr("0x8")), hexstr("0xff")), "00 1234",
+			"80"},
+		{"usat_cast above", infix("usat_cast", infix("+", d, d), hexstr("0x40")), "00 0000 00000000 8000000000000000",
+			"ffffffffffffffff"},
 		{"usat_cast below", infix("usat_cast", infix("-", a, b), hexstr("0x8")), "00 0001", "00"},
 		{"usat_cast of an unsigned", infix("usat_cast", d, hexstr("0x8")), "00 0000 00000000 8000000000000000", "ff"},
 		{"metadata wider than a word", fieldRef("meta", "w"), "", "00"},
@@ -114,7 +137,8 @@ func randomTree(random *rand.Rand, depth int) tree {
 		return tree{pkt(name), func(f map[string]*big.Int) *big.Int { return f[name] }, name}
 	}
 	l, r := randomTree(random, random.IntN(depth)), randomTree(random, random.IntN(depth))
-	op := []string{"+", "-", "*", "&", "|", "^", ">>", "<<", "cut", "wrap", "sat", "usat", "<", "~", "?"}[random.IntN(15)]
+	op := []string{"+", "-", "*", "&", "|", "^", ">>", "<<", "cut", "wrap", "sat", "usat", "<", "~",
+		"?"}[random.IntN(15)]
 	text := fmt.Sprintf("(%s %s %s)", l.text, op, r.text)
 	bits := []int{1, 7, 8, 31, 32, 33, 63, 64, 65, 128}[random.IntN(10)]
 	width := hexstr(fmt.Sprintf("%#x", bits))
@@ -154,7 +178,8 @@ func randomTree(random *rand.Rand, depth int) tree {
 			return new(big.Int)
 		}, text}
 	case "~":
-		return tree{prefix("~", l.json), func(f map[string]*big.Int) *big.Int { return new(big.Int).Not(l.value(f)) }, "~" + l.text}
+		return tree{prefix("~", l.json), func(f map[string]*big.Int) *big.Int { return new(big.Int).Not(l.value(f)) },
+			"~" + l.text}
 	case "?":
 		return tree{choose(infix("==", l.json, r.json), l.json, r.json), func(f map[string]*big.Int) *big.Int {
 			if l.value(f).Cmp(r.value(f)) == 0 {
@@ -187,7 +212,8 @@ func TestRandomExpressions(t *testing.T) {
 			}
 			field := func(from, to int) *big.Int { return new(big.Int).SetBytes(frame[from:to]) }
 			fields := map[string]*big.Int{
-				"a": field(atA, atB), "b": field(atB, atC), "c": field(atC, atD), "d": field(atD, atW), "w": field(atW, atS),
+				"a": field(atA, atB), "b": field(atB, atC), "c": field(atC, atD), "d": field(atD, atW),
+				"w": field(atW, atS),
 				"s": big.NewInt(int64(int8(frame[atS]))),
 			}
 			want := fmt.Sprintf("%032x", new(big.Int).And(x.value(fields), highest(128, false)))

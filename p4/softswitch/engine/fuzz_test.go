@@ -45,7 +45,8 @@ func (w *watcher) Emit(port uint16, frame []byte) {
 	case isARP(in): // may be answered, or become a probe; what is around it stays, but for the MACs
 		arp, _ := packet.FindARP(in)
 		at := len(in) - len(arp)
-		if len(frame) != len(in) || !bytes.Equal(frame[12:at], in[12:at]) || !bytes.Equal(frame[at+packet.ARPLen:], in[at+packet.ARPLen:]) {
+		if len(frame) != len(in) || !bytes.Equal(frame[12:at], in[12:at]) ||
+			!bytes.Equal(frame[at+packet.ARPLen:], in[at+packet.ARPLen:]) {
 			w.t.Errorf("more than the ARP packet changed:\n in %x\nout %x", in, frame)
 		}
 	default: // at most the destination MAC changes
@@ -56,7 +57,8 @@ func (w *watcher) Emit(port uint16, frame []byte) {
 }
 
 func (w *watcher) Digest(d *Digest) {
-	if d.Name == "disowned_t" && len(d.Members) == 3 && len(d.Members[0]) == 6 && len(d.Members[1]) == 2 && len(d.Members[2]) == 4 {
+	if d.Name == "disowned_t" && len(d.Members) == 3 && len(d.Members[0]) == 6 && len(d.Members[1]) == 2 &&
+		len(d.Members[2]) == 4 {
 		return
 	}
 	if d.Name != "learn_t" || len(d.Members) != 2 || len(d.Members[0]) != 6 || len(d.Members[1]) != 2 {
@@ -85,10 +87,13 @@ func isToVIP(frame []byte) bool {
 func FuzzProcess(f *testing.F) {
 	syn, claim := toVIP(packet.SYN, 1000), packet.NewARPReply(web1MAC, vip, clientMAC, client)
 	for _, seed := range [][]byte{
-		nil, syn, syn[:53], withOptions(syn, 40), withOptions(syn, 12)[:40], change(syn, 14, 0x4f), change(syn, 14, 0x44),
-		change(syn, 20, 0x20, 1), packet.NewARPRequest(clientMAC, client, vip), packet.NewARPReply(web1MAC, vip, clientMAC, client),
+		nil, syn, syn[:53], withOptions(syn, 40), withOptions(syn, 12)[:40], change(syn, 14, 0x4f),
+		change(syn, 14, 0x44),
+		change(syn, 20, 0x20, 1), packet.NewARPRequest(clientMAC, client, vip),
+		packet.NewARPReply(web1MAC, vip, clientMAC, client),
 		append([]byte{0, 3}, syn...), make([]byte, 65536),
-		slices.Concat(syn[:12], []byte{0x88, 0xa8, 0, 0}, syn[12:]), slices.Concat(syn[:12], []byte{0, 64, 0xaa, 0xaa, 3, 0, 0, 0}, syn[12:]),
+		slices.Concat(syn[:12], []byte{0x88, 0xa8, 0, 0}, syn[12:]),
+		slices.Concat(syn[:12], []byte{0, 64, 0xaa, 0xaa, 3, 0, 0, 0}, syn[12:]),
 		slices.Concat(claim[:12], []byte{0, 36, 0xaa, 0xaa, 3, 0, 0, 0xf8}, claim[12:]), change(syn, 6, web1MAC[:]...),
 	} {
 		f.Add(uint16(clientPort), seed)

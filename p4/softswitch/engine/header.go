@@ -101,7 +101,8 @@ func (h *header) equal(r *Runner, o *header) bool {
 		g := o.fields[i]
 		if f.variable() {
 			n := r.words[f.length]
-			if n != r.words[g.length] || !bytes.Equal(r.bytes[f.bit/8:f.bit/8+int(n)], r.bytes[g.bit/8:g.bit/8+int(n)]) {
+			if n != r.words[g.length] ||
+				!bytes.Equal(r.bytes[f.bit/8:f.bit/8+int(n)], r.bytes[g.bit/8:g.bit/8+int(n)]) {
 				return false
 			}
 			continue

@@ -18,7 +18,8 @@ func TestLoadSluice(t *testing.T) {
 			tables = append(tables, table.Name())
 		}
 	}
-	if got, want := strings.Join(tables, " "), "arp_guard pinned_arp pinned_station station pinned_l2 arp_responder vip slot slot_old backend vip_address l2"; got != want {
+	if got, want := strings.Join(tables, " "), "arp_guard pinned_arp pinned_station station pinned_l2 arp_responder "+
+		"vip slot slot_old backend vip_address l2"; got != want {
 		t.Errorf("tables = %s, want %s", got, want)
 	}
 	if p.bigs != 0 {
@@ -82,7 +83,8 @@ func TestLoadErrors(t *testing.T) {
 			`actions[0] (main).primitives[1] assign.parameters[1]: parameter 1 of an action with 0`},
 		{"header", base(primitive("add_header", header1("none"))),
 			`actions[0] (main).primitives[1] add_header.parameters[0]: no header "none"`},
-		{"register", base(primitive("register_write", object{"type": "register_array", "value": "r"}, hexstr("0"), hexstr("0"))),
+		{"register", base(primitive("register_write", object{"type": "register_array", "value": "r"}, hexstr("0"),
+			hexstr("0"))),
 			`actions[0] (main).primitives[1] register_write.parameters[0]: no register "r"`},
 		{"digest", base(primitive("generate_digest", hexstr("0"), hexstr("0x1"))),
 			`actions[0] (main).primitives[1] generate_digest.parameters[1]: must be the id of a learn list`},
@@ -90,10 +92,14 @@ func TestLoadErrors(t *testing.T) {
 			`actions[0] (main).primitives[1] _jump: offset must be a constant, 2..2`},
 		{"parser operation", parser(object{"op": "rewind", "parameters": array{}}),
 			`parsers[0] (parser).parse_states[0] (start).parser_ops[0]: unknown parser operation "rewind"`},
-		{"extract into a stack", parser(object{"op": "extract", "parameters": array{object{"type": "stack", "value": "s"}}}),
-			`parsers[0] (parser).parse_states[0] (start).parser_ops[0] extract.parameters[0]: unknown extract type "stack"`},
-		{"extract of a variable header", parser(object{"op": "extract", "parameters": array{object{"type": "regular", "value": "vl"}}}),
-			`parsers[0] (parser).parse_states[0] (start).parser_ops[0] extract.parameters[0]: extract is for headers of fixed size and extract_VL for the others: vl`},
+		{"extract into a stack",
+			parser(object{"op": "extract", "parameters": array{object{"type": "stack", "value": "s"}}}),
+			`parsers[0] (parser).parse_states[0] (start).parser_ops[0] extract.parameters[0]: unknown extract type ` +
+				`"stack"`},
+		{"extract of a variable header",
+			parser(object{"op": "extract", "parameters": array{object{"type": "regular", "value": "vl"}}}),
+			`parsers[0] (parser).parse_states[0] (start).parser_ops[0] extract.parameters[0]: extract is for headers ` +
+				`of fixed size and extract_VL for the others: vl`},
 		{"next state", state("transitions", array{object{"type": "default", "next_state": "gone"}}),
 			`parsers[0] (parser).parse_states[0] (start).transitions[0].next_state: no parse state "gone"`},
 		{"value set", state("transitions", array{object{"type": "parse_vset", "value": "set", "next_state": nil}}),
@@ -109,34 +115,48 @@ func TestLoadErrors(t *testing.T) {
 			prog := state("transitions", array{object{"type": "hexstr", "value": "-0x1", "next_state": nil}})
 			prog["parsers"].(array)[0].(object)["parse_states"].(array)[0].(object)["transition_key"] = array{pkt("a")}
 			return prog
-		}(), `parsers[0] (parser).parse_states[0] (start).transitions[0].value: hexstr -0x1 is negative, and its part of the key is not`},
-		{"header stack", section("header_stacks", object{"name": "vlan", "id": 0}), `header_stacks[0] (vlan): not supported`},
+		}(), `parsers[0] (parser).parse_states[0] (start).transitions[0].value: hexstr -0x1 is negative, and its ` +
+			`part of the key is not`},
+		{"header stack", section("header_stacks", object{"name": "vlan", "id": 0}),
+			`header_stacks[0] (vlan): not supported`},
 		{"header union", section("header_unions", object{"name": "u"}), `header_unions[0] (u): not supported`},
-		{"meter that counts neither packets nor bytes", section("meter_arrays", object{"name": "m", "size": 1, "rate_count": 2}),
+		{"meter that counts neither packets nor bytes",
+			section("meter_arrays", object{"name": "m", "size": 1, "rate_count": 2}),
 			`meter_arrays[0] (m): type must be packets or bytes, is ""`},
 		{"meter of one rate", section("meter_arrays", object{"name": "m", "size": 1, "type": "bytes", "rate_count": 1}),
 			`meter_arrays[0] (m): rate_count must be 2, is 1`},
 		{"meter size", section("meter_arrays", object{"name": "m", "size": -1, "type": "bytes", "rate_count": 2}),
 			`meter_arrays[0] (m): size must be 0..67108864, is -1`},
-		{"meter of an entry without a place for the color", section("meter_arrays", object{"name": "m", "is_direct": true, "type": "bytes",
-			"rate_count": 2, "result_target": array{"pkt", "x"}}), `meter_arrays[0] (m).result_target: header pkt has no field "x"`},
-		{"no such meter", base(primitive("execute_meter", object{"type": "meter_array", "value": "m"}, hexstr("0"), pkt("a"))),
+		{"meter of an entry without a place for the color",
+			section("meter_arrays", object{"name": "m", "is_direct": true, "type": "bytes",
+				"rate_count": 2, "result_target": array{"pkt", "x"}}),
+			`meter_arrays[0] (m).result_target: header pkt has no field "x"`},
+		{"no such meter", base(primitive("execute_meter", object{"type": "meter_array", "value": "m"}, hexstr("0"),
+			pkt("a"))),
 			`actions[0] (main).primitives[1] execute_meter.parameters[0]: no meter "m"`},
 		{"extern", section("extern_instances", object{"name": "x"}), `extern_instances[0] (x): not supported`},
 		{"algorithm", section("calculations", object{"name": "c", "algo": "md5", "input": array{}}),
 			`calculations[0] (c): unknown algorithm "md5"`},
-		{"calculation input", section("calculations", object{"name": "c", "algo": "crc32", "input": array{object{"type": "moon"}}}),
+		{"calculation input", section("calculations",
+			object{"name": "c", "algo": "crc32", "input": array{object{"type": "moon"}}}),
 			`calculations[0] (c).input[0]: unknown input type "moon"`},
-		{"calculation of an expression", section("calculations", object{"name": "c", "algo": "crc32", "input": array{infix("+", pkt("a"), pkt("a"))}}),
+		{"calculation of an expression",
+			section("calculations", object{"name": "c", "algo": "crc32",
+				"input": array{infix("+", pkt("a"), pkt("a"))}}),
 			`calculations[0] (c).input[0]: an expression must be d2b of a field of one bit`},
-		{"calculation of a number as bool", section("calculations", object{"name": "c", "algo": "crc32", "input": array{prefix("d2b", pkt("a"))}}),
+		{"calculation of a number as bool",
+			section("calculations", object{"name": "c", "algo": "crc32", "input": array{prefix("d2b", pkt("a"))}}),
 			`calculations[0] (c).input[0]: an expression must be d2b of a field of one bit`},
-		{"calculation of a constant", section("calculations", object{"name": "c", "algo": "crc32", "input": array{object{"type": "hexstr", "value": "-0x81", "bitwidth": 8}}}),
+		{"calculation of a constant",
+			section("calculations", object{"name": "c", "algo": "crc32",
+				"input": array{object{"type": "hexstr", "value": "-0x81", "bitwidth": 8}}}),
 			`calculations[0] (c).input[0]: hexstr -0x81 does not fit 8 bits`},
-		{"checksum", section("checksums", object{"name": "c", "type": "ipv4"}), `checksums[0] (c): unknown type "ipv4"`},
+		{"checksum", section("checksums", object{"name": "c", "type": "ipv4"}),
+			`checksums[0] (c): unknown type "ipv4"`},
 		{"register width", section("register_arrays", object{"name": "r", "size": 1, "bitwidth": 65536}),
 			`register_arrays[0] (r): bitwidth must be 1..65535, is 65536`},
-		{"register that is too large", section("register_arrays", object{"name": "r", "size": 1 << 26, "bitwidth": 136}),
+		{"register that is too large",
+			section("register_arrays", object{"name": "r", "size": 1 << 26, "bitwidth": 136}),
 			`register_arrays[0] (r): 67108864 cells of 136 bits take 1140850688 bytes, must take 1073741824 at most`},
 		{"counter size", section("counter_arrays", object{"name": "c", "size": -1}),
 			`counter_arrays[0] (c): size must be 0..67108864, is -1`},
@@ -156,12 +176,16 @@ func TestLoadErrors(t *testing.T) {
 			prog["pipelines"].(array)[0].(object)["conditionals"] = array{object{"name": "if", "expression": pkt("a")}}
 			return prog
 		}(), `pipelines[0] (ingress).conditionals[0] (if).expression: must be boolean`},
-		{"table type", inTable("type", "indirect_ws"), `pipelines[0] (ingress).tables[0] (t): table type "indirect_ws" is not supported: its actions are in an action profile`},
-		{"match type", inTable("match_type", "fuzzy"), `pipelines[0] (ingress).tables[0] (t): unknown match_type "fuzzy"`},
-		{"direct meter", inTable("direct_meters", "m"), `pipelines[0] (ingress).tables[0] (t).direct_meters: no direct meter "m"`},
+		{"table type", inTable("type", "indirect_ws"), `pipelines[0] (ingress).tables[0] (t): table type ` +
+			`"indirect_ws" is not supported: its actions are in an action profile`},
+		{"match type", inTable("match_type", "fuzzy"),
+			`pipelines[0] (ingress).tables[0] (t): unknown match_type "fuzzy"`},
+		{"direct meter", inTable("direct_meters", "m"),
+			`pipelines[0] (ingress).tables[0] (t).direct_meters: no direct meter "m"`},
 		{"next table", inTable("next_tables", object{"answer": "gone"}),
 			`pipelines[0] (ingress).tables[0] (t).next_tables.answer: no table or conditional "gone"`},
-		{"key kind", withTable("exact", "a:selector"), `pipelines[0] (ingress).tables[0] (t).key[0] (a): unknown match_type "selector"`},
+		{"key kind", withTable("exact", "a:selector"),
+			`pipelines[0] (ingress).tables[0] (t).key[0] (a): unknown match_type "selector"`},
 		{"key of another kind", withTable("exact", "a:ternary"),
 			`pipelines[0] (ingress).tables[0] (t).key[0] (a): ternary key in a table of match_type exact`},
 		{"two prefixes", withTable("lpm", "b:lpm", "c:lpm"),
@@ -169,10 +193,13 @@ func TestLoadErrors(t *testing.T) {
 		{"default entry", inTable("default_entry", object{"action_id": 1, "action_data": array{}}),
 			`pipelines[0] (ingress).tables[0] (t).default_entry: action answer takes 1 parameters, has 0`},
 		{"const entry twice", inTable("entries", array{
-			object{"match_key": array{object{"match_type": "exact", "key": "0x01"}}, "action_entry": object{"action_id": 2, "action_data": array{}}},
-			object{"match_key": array{object{"match_type": "exact", "key": "0x01"}}, "action_entry": object{"action_id": 2, "action_data": array{}}},
+			object{"match_key": array{object{"match_type": "exact", "key": "0x01"}},
+				"action_entry": object{"action_id": 2, "action_data": array{}}},
+			object{"match_key": array{object{"match_type": "exact", "key": "0x01"}},
+				"action_entry": object{"action_id": 2, "action_data": array{}}},
 		}), `pipelines[0] (ingress).tables[0] (t).entries[1]: entry exists`},
-		{"number in the place of a name", section("calculations", object{"name": 7}), `calculations.name: must be a string, is number`},
+		{"number in the place of a name", section("calculations", object{"name": 7}),
+			`calculations.name: must be a string, is number`},
 		{"object in the place of a list", func() object {
 			prog := base()
 			prog["parsers"] = object{}
@@ -192,15 +219,18 @@ func TestLoadErrors(t *testing.T) {
 			`actions[0] (main).primitives[1] assign_header: header vl is a vl_t, and what is copied to it is a pkt_t`},
 		{"copy of a number", base(primitive("assign_header", header1("pkt"), pkt("a"))),
 			`actions[0] (main).primitives[1] assign_header.parameters[1]: must be a header`},
-		{"choice of unlike headers", base(primitive("assign_header", header1("pkt"), choose(truth(true), header1("pkt"), header1("vl")))),
-			`actions[0] (main).primitives[1] assign_header.parameters[1] ?: both alternatives must be numbers, both boolean, or both headers of one type`},
+		{"choice of unlike headers",
+			base(primitive("assign_header", header1("pkt"), choose(truth(true), header1("pkt"), header1("vl")))),
+			`actions[0] (main).primitives[1] assign_header.parameters[1] ?: both alternatives must be numbers, both ` +
+				`boolean, or both headers of one type`},
 		{"assertion of a header", base(primitive("assert", header1("pkt"))),
 			`actions[0] (main).primitives[1] assert.parameters[0]: must be a number`},
 		{"older primitive with too few parameters", base(primitive("add", pkt("a"), pkt("b"))),
 			`actions[0] (main).primitives[1] add: takes 3 parameters, has 2`},
 		{"older primitive on a header", base(primitive("add_to_field", pkt("a"), header1("pkt"))),
 			`actions[0] (main).primitives[1] add_to_field.parameters[1]: must be a number`},
-		{"select on a variable field", state("transition_key", array{object{"type": "field", "value": array{"vl", "v"}}}),
+		{"select on a variable field",
+			state("transition_key", array{object{"type": "field", "value": array{"vl", "v"}}}),
 			`parsers[0] (parser).parse_states[0] (start).transition_key[0]: variable field vl.v cannot be selected on`},
 		{"header that is no whole bytes", func() object {
 			prog := base()

@@ -11,7 +11,8 @@ import (
 func metered(unit string) object {
 	prog := base(assign("a", hexstr("0x9")),
 		primitive("execute_meter", object{"type": "meter_array", "value": "m"}, pkt("b"), pkt("a")))
-	prog["meter_arrays"] = array{object{"name": "m", "id": 0, "is_direct": false, "size": 4, "rate_count": 2, "type": unit}}
+	prog["meter_arrays"] = array{object{"name": "m", "id": 0, "is_direct": false, "size": 4, "rate_count": 2,
+		"type": unit}}
 	return prog
 }
 
@@ -44,21 +45,25 @@ func TestMeter(t *testing.T) {
 		want  string
 	}{
 		{"no rates: everything is green", "packets", nil, 32, []time.Duration{0, 0, 0, 0}, "gggg"},
-		{"buckets begin full", "packets", &Rates{CIR: 1, CBurst: 1, PIR: 2, PBurst: 3}, 32, []time.Duration{0, 0, 0, 0}, "gyyr"},
+		{"buckets begin full", "packets", &Rates{CIR: 1, CBurst: 1, PIR: 2, PBurst: 3}, 32, []time.Duration{0, 0, 0, 0},
+			"gyyr"},
 		{"no rate and no burst: nothing passes", "packets", &Rates{}, 32, []time.Duration{0, 10 * time.Hour}, "rr"},
 		{"a token a second", "packets", &Rates{CIR: 1, CBurst: 2, PIR: 1, PBurst: 2}, 32,
-			[]time.Duration{0, 0, 0, 999 * ms, 1000 * ms, 1001 * ms, 1999 * ms, 2000 * ms, 100 * time.Second, 100 * time.Second, 100 * time.Second}, "ggrrgrrgggr"},
+			[]time.Duration{0, 0, 0, 999 * ms, 1000 * ms, 1001 * ms, 1999 * ms, 2000 * ms, 100 * time.Second,
+				100 * time.Second, 100 * time.Second}, "ggrrgrrgggr"},
 		{"no fraction is lost", "packets", &Rates{CIR: 3, CBurst: 1, PIR: 3, PBurst: 1}, 32,
 			[]time.Duration{0, 333 * ms, 334 * ms, 666 * ms, 667 * ms, 999 * ms, 1000 * ms}, "grgrgrg"},
 		{"a red packet takes no committed token", "packets", &Rates{CIR: 1, CBurst: 9, PIR: 1, PBurst: 1}, 32,
 			[]time.Duration{0, 0, 1000 * ms}, "grg"},
 		{"bytes, as received", "bytes", &Rates{CIR: 32, CBurst: 64, PIR: 32, PBurst: 128}, 32,
 			[]time.Duration{0, 0, 0, 0, 0, 1000 * ms}, "ggyyrg"},
-		{"a packet larger than the burst never passes", "bytes", &Rates{CIR: 1000, CBurst: 31, PIR: 1000, PBurst: 31}, 32,
+		{"a packet larger than the burst never passes", "bytes", &Rates{CIR: 1000, CBurst: 31, PIR: 1000, PBurst: 31},
+			32,
 			[]time.Duration{0, 10 * time.Second}, "rr"},
 		{"a clock that goes back makes nothing", "packets", &Rates{CIR: 1, CBurst: 1, PIR: 1, PBurst: 1}, 32,
 			[]time.Duration{5 * time.Second, 4 * time.Second, 5 * time.Second, 6 * time.Second}, "grrg"},
-		{"the highest rates", "packets", &Rates{CIR: math.MaxInt64, CBurst: math.MaxInt64, PIR: math.MaxInt64, PBurst: math.MaxInt64}, 32,
+		{"the highest rates", "packets", &Rates{CIR: math.MaxInt64, CBurst: math.MaxInt64, PIR: math.MaxInt64,
+			PBurst: math.MaxInt64}, 32,
 			[]time.Duration{0, 1, 1000 * time.Hour}, "ggg"},
 	}
 	for _, tt := range tests {
@@ -111,7 +116,8 @@ func TestMeterCells(t *testing.T) {
 // A direct meter marks what hits its entry before the action runs, and survives Modify.
 func TestDirectMeter(t *testing.T) {
 	prog := withTable("exact", "b:exact")
-	prog["meter_arrays"] = array{object{"name": "m", "id": 0, "is_direct": true, "size": 8, "rate_count": 2, "type": "packets",
+	prog["meter_arrays"] = array{object{"name": "m", "id": 0, "is_direct": true, "size": 8, "rate_count": 2,
+		"type":    "packets",
 		"binding": "t", "result_target": array{"pkt", "s"}}}
 	table1(prog)["direct_meters"] = "m"
 	prog["actions"].(array)[1] = action1(1, "answer", []int{8}, primitive("assign", pkt("a"), pkt("s")))

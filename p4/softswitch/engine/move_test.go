@@ -36,7 +36,8 @@ func TestMovingSlot(t *testing.T) {
 	goes := func(what string, flags uint8, srcPort, want uint16) {
 		t.Helper()
 		mac := map[uint16]packet.MAC{web1Port: web1MAC, web2Port: web2MAC}[want]
-		if diff := cmp.Diff(out(want, at6(mac, toVIP(flags, srcPort))), run(p, clientPort, toVIP(flags, srcPort)).frames); diff != "" {
+		if diff := cmp.Diff(out(want, at6(mac, toVIP(flags, srcPort))),
+			run(p, clientPort, toVIP(flags, srcPort)).frames); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
@@ -64,7 +65,8 @@ func TestMovingSlot(t *testing.T) {
 	}
 
 	// Settled: the slot row first, then slot_old goes.
-	if err := p.Table("slot").Modify(Entry{Match: slotMatch(slot), Call: call("to_backend", bytesOf(2, 4))}); err != nil {
+	if err := p.Table("slot").Modify(Entry{Match: slotMatch(slot),
+		Call: call("to_backend", bytesOf(2, 4))}); err != nil {
 		t.Fatal(err)
 	}
 	goes("after the move", packet.ACK, 1000, web2Port)
@@ -94,12 +96,14 @@ func TestLeavingSlot(t *testing.T) {
 		}
 	}
 	leave := func(to uint64) Entry {
-		return Entry{Match: slotMatch(slot), Call: call("leave", bytesOf(to, 4), bytesOf(1, 4), bytesOf(bank, 1), bytesOf(epoch, 4))}
+		return Entry{Match: slotMatch(slot), Call: call("leave", bytesOf(to, 4), bytesOf(1, 4), bytesOf(bank, 1),
+			bytesOf(epoch, 4))}
 	}
 	goes := func(what string, flags uint8, want uint16) {
 		t.Helper()
 		mac := map[uint16]packet.MAC{web1Port: web1MAC, web2Port: web2MAC}[want]
-		if diff := cmp.Diff(out(want, at6(mac, toVIP(flags, 1000))), run(p, clientPort, toVIP(flags, 1000)).frames); diff != "" {
+		if diff := cmp.Diff(out(want, at6(mac, toVIP(flags, 1000))),
+			run(p, clientPort, toVIP(flags, 1000)).frames); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
@@ -114,7 +118,8 @@ func TestLeavingSlot(t *testing.T) {
 	if got, want := tallied(p), "cell 4: 1 packets, 70 bytes"; got != want {
 		t.Errorf("tally = %q, want %q", got, want)
 	}
-	if m1, m2 := toUint64(p.Register("mark_1").Read(cell1)), toUint64(p.Register("mark_2").Read(cell2)); m1 != 0 || m2 != 0 {
+	if m1, m2 := toUint64(p.Register("mark_1").Read(cell1)), toUint64(p.Register("mark_2").Read(cell2)); m1 != 0 ||
+		m2 != 0 {
 		t.Errorf("a flow that nobody takes leaves the marks %d and %d", m1, m2)
 	}
 	goes("and an open flow after that", packet.ACK, web1Port)
@@ -131,13 +136,15 @@ func TestEverySlotIsReached(t *testing.T) {
 	p := newSluice(t)
 	for port := range uint16(500) {
 		h, _ := flowHashes(port)
-		if err := p.Table("slot").Modify(Entry{Match: slotMatch(h & (slots - 1)), Call: call("to_backend", bytesOf(2, 4))}); err != nil {
+		if err := p.Table("slot").Modify(Entry{Match: slotMatch(h & (slots - 1)),
+			Call: call("to_backend", bytesOf(2, 4))}); err != nil {
 			t.Fatal(err)
 		}
 		if got := run(p, clientPort, toVIP(packet.ACK, port)).frames; len(got) != 1 || got[0].Port != web2Port {
 			t.Fatalf("flow from port %d, hash %#x: %v", port, h, got)
 		}
-		if err := p.Table("slot").Modify(Entry{Match: slotMatch(h & (slots - 1)), Call: call("to_backend", bytesOf(1, 4))}); err != nil {
+		if err := p.Table("slot").Modify(Entry{Match: slotMatch(h & (slots - 1)),
+			Call: call("to_backend", bytesOf(1, 4))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,7 +181,8 @@ func TestMissingRows(t *testing.T) {
 	// the address has a MAC of its own.
 	t.Run("no VIP at all", func(t *testing.T) {
 		p := newSluice(t)
-		for table, m := range map[string][]Match{"vip": exact(addr(vip), bytesOf(6, 1), bytesOf(80, 2)), "vip_address": exact(addr(vip))} {
+		for table, m := range map[string][]Match{"vip": exact(addr(vip), bytesOf(6, 1), bytesOf(80, 2)),
+			"vip_address": exact(addr(vip))} {
 			if err := p.Table(table).Delete(m, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +217,8 @@ func TestVIPCounters(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"vip 3 210", "vip_address 1 70", "backend 3 210", "arp_responder 1 42"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"vip 3 210", "vip_address 1 70", "backend 3 210", "arp_responder 1 42"},
+		got); diff != "" {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "compile the programs of testdata anew, and record what simple_switch makes of packets")
+var update = flag.Bool("update", false, "compile the programs of testdata anew, and record what simple_switch makes "+
+	"of packets")
 
 // traffic is a run of a program: what went in, and what came out of each port, in order.
 type traffic struct {
@@ -267,7 +268,8 @@ func askOracleOnce(t *testing.T, program string, in []framed) map[uint16][]strin
 		t.Skip("simple_switch is not installed")
 	}
 	dir := t.TempDir()
-	args := []string{"--use-files", "1", "--thrift-port", fmt.Sprint(freePort(t)), "--log-file", filepath.Join(dir, "log"), "-L", "error"}
+	args := []string{"--use-files", "1", "--thrift-port", fmt.Sprint(freePort(t)), "--log-file",
+		filepath.Join(dir, "log"), "-L", "error"}
 	for _, port := range oraclePorts {
 		file := filepath.Join(dir, fmt.Sprint(port))
 		args = append(args, "-i", fmt.Sprintf("%d@%s", port, file))

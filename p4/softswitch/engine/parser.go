@@ -171,7 +171,8 @@ func (c *compiler) compileParser() error {
 		if c.doc.Parsers[i].Name == "parser" {
 			j = &c.doc.Parsers[i]
 		} else {
-			return at("").named("parsers", i, c.doc.Parsers[i].Name).errorf(`simple_switch runs a parser called "parser" only`)
+			return at("").named("parsers", i, c.doc.Parsers[i].Name).errorf(`simple_switch runs a parser called ` +
+				`"parser" only`)
 		}
 	}
 	if j == nil {
@@ -213,7 +214,9 @@ func (c *compiler) compileParser() error {
 	return err
 }
 
-func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, next func(at, *string) (*parseState, error)) error {
+func (c *compiler) transitions(where at, s parseStateJSON, state *parseState,
+	next func(at, *string) (*parseState, error),
+) error {
 	n := 0
 	for k, v := range s.TransitionKey {
 		part, err := c.selectPart(where.member("transition_key").index(k), v)
@@ -272,7 +275,8 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState, ne
 }
 
 // keyValue reads a hexstr that a transition key is compared with, as n bytes. p4c makes it of the values of the parts,
-// each shifted to its place, and adds them up: a negative one borrows from the part before it. bmv2 dies of a negative sum.
+// each shifted to its place, and adds them up: a negative one borrows from the part before it. bmv2 dies of a negative
+// sum.
 func keyValue(where at, s string, key []selectPart, n int) ([]byte, error) {
 	v, err := parseHex(where, s)
 	if err != nil || v.Sign() >= 0 {
@@ -485,7 +489,8 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 		return nil, where.index(0).errorf("%s is metadata", h.name)
 	}
 	if (h.variable != nil) != (len(params) == 2) {
-		return nil, where.index(0).errorf("extract is for headers of fixed size and extract_VL for the others: %s", h.name)
+		return nil, where.index(0).errorf("extract is for headers of fixed size and extract_VL for the others: %s",
+			h.name)
 	}
 	if h.variable == nil {
 		return func(r *Runner) bool {

@@ -385,7 +385,8 @@ func (c *compiler) constEntries(where at, t *Table, j tableJSON) error {
 		where := where.member("entries").index(i)
 		var out Entry
 		var err error
-		if out.Call, err = c.callOf(where.member("action_entry"), t, e.ActionEntry.ActionID, e.ActionEntry.ActionData); err != nil {
+		if out.Call, err = c.callOf(where.member("action_entry"), t, e.ActionEntry.ActionID,
+			e.ActionEntry.ActionData); err != nil {
 			return err
 		}
 		if t.kind == Ternary || t.kind == Range {

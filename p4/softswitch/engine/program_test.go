@@ -61,14 +61,16 @@ func base(primitives ...any) object {
 		name string
 		bits int
 	}{{"ingress_port", 9}, {"egress_spec", 9}, {"egress_port", 9}, {"instance_type", 32}, {"packet_length", 32},
-		{"mcast_grp", 16}, {"egress_rid", 16}, {"parser_error", 32}, {"ingress_global_timestamp", 48}, {"_padding", 3}} {
+		{"mcast_grp", 16}, {"egress_rid", 16}, {"parser_error", 32}, {"ingress_global_timestamp", 48},
+		{"_padding", 3}} {
 		std = append(std, array{f.name, f.bits, false})
 	}
 	to2 := primitive("assign", fieldRef("standard_metadata", "egress_spec"), hexstr("0x2"))
 	return object{
 		"header_types": array{
 			object{"name": "std_t", "id": 0, "fields": std},
-			object{"name": "pkt_t", "id": 1, "fields": array{array{"a", 8, false}, array{"b", 16, false}, array{"c", 32, false},
+			object{"name": "pkt_t", "id": 1, "fields": array{array{"a", 8, false}, array{"b", 16, false},
+				array{"c", 32, false},
 				array{"d", 64, false}, array{"w", 128, false}, array{"s", 8, true}}},
 			object{"name": "vl_t", "id": 2, "fields": array{array{"v", "*"}}, "max_length": 8},
 		},
@@ -82,19 +84,24 @@ func base(primitives ...any) object {
 		"field_aliases": array{
 			array{"intrinsic_metadata.mcast_grp", array{"standard_metadata", "mcast_grp"}},
 			array{"intrinsic_metadata.egress_rid", array{"standard_metadata", "egress_rid"}},
-			array{"intrinsic_metadata.ingress_global_timestamp", array{"standard_metadata", "ingress_global_timestamp"}},
+			array{"intrinsic_metadata.ingress_global_timestamp",
+				array{"standard_metadata", "ingress_global_timestamp"}},
 		},
 		"parsers": array{object{"name": "parser", "id": 0, "init_state": "start", "parse_states": array{
 			object{"name": "start", "id": 0, "transition_key": array{},
-				"parser_ops":  array{object{"op": "extract", "parameters": array{object{"type": "regular", "value": "pkt"}}}},
+				"parser_ops": array{object{"op": "extract",
+					"parameters": array{object{"type": "regular", "value": "pkt"}}}},
 				"transitions": array{object{"type": "default", "value": nil, "mask": nil, "next_state": nil}}},
 		}}},
-		"deparsers": array{object{"name": "deparser", "id": 0, "order": array{"pkt", "copy", "vl"}, "primitives": array{}}},
-		"actions":   array{action1(0, "main", nil, append(array{to2}, primitives...)...)},
+		"deparsers": array{object{"name": "deparser", "id": 0, "order": array{"pkt", "copy", "vl"},
+			"primitives": array{}}},
+		"actions": array{action1(0, "main", nil, append(array{to2}, primitives...)...)},
 		"pipelines": array{
-			object{"name": "ingress", "id": 0, "init_table": "call", "tables": array{}, "conditionals": array{}, "action_profiles": array{},
-				"action_calls": array{object{"name": "call", "id": 0, "action_id": 0, "next_node": nil}}},
-			object{"name": "egress", "id": 1, "init_table": nil, "tables": array{}, "conditionals": array{}, "action_profiles": array{}},
+			object{"name": "ingress", "id": 0, "init_table": "call", "tables": array{}, "conditionals": array{},
+				"action_profiles": array{},
+				"action_calls":    array{object{"name": "call", "id": 0, "action_id": 0, "next_node": nil}}},
+			object{"name": "egress", "id": 1, "init_table": nil, "tables": array{}, "conditionals": array{},
+				"action_profiles": array{}},
 		},
 	}
 }
@@ -117,10 +124,13 @@ func withTable(match string, keys ...string) object {
 		action1(2, "NoAction", nil))
 	ingress := prog["pipelines"].(array)[0].(object)
 	ingress["action_calls"].(array)[0].(object)["next_node"] = "t"
-	ingress["tables"] = array{object{"name": "t", "id": 0, "key": key, "match_type": match, "type": "simple", "max_size": 8,
-		"with_counters": true, "support_timeout": true, "action_ids": array{1, 2}, "actions": array{"answer", "NoAction"},
+	ingress["tables"] = array{object{"name": "t", "id": 0, "key": key, "match_type": match, "type": "simple",
+		"max_size":      8,
+		"with_counters": true, "support_timeout": true, "action_ids": array{1, 2},
+		"actions":           array{"answer", "NoAction"},
 		"base_default_next": nil, "next_tables": object{"answer": nil, "NoAction": nil},
-		"default_entry": object{"action_id": 2, "action_const": false, "action_data": array{}, "action_entry_const": false}}}
+		"default_entry": object{"action_id": 2, "action_const": false, "action_data": array{},
+			"action_entry_const": false}}}
 	return prog
 }
 

@@ -38,23 +38,32 @@ func TestTrafficManager(t *testing.T) {
 	}{
 		{"unicast", inEgress(base(), marks...), []string{"2: 00 0002 00000000 0000000000000020 00"}},
 		{"multicast", inEgress(base(setStd("mcast_grp", "0x7")), marks...), []string{
-			"3: 01 0003 00000005 0000000000000020 00", "4: 02 0004 00000005 0000000000000020 00", "3: 05 0003 00000005 0000000000000020 00"}},
+			"3: 01 0003 00000005 0000000000000020 00", "4: 02 0004 00000005 0000000000000020 00",
+			"3: 05 0003 00000005 0000000000000020 00"}},
 		{"copies do not see each other", inEgress(base(setStd("mcast_grp", "0x7")),
 			assign("a", infix("+", pkt("a"), hexstr("0x1"))), primitive("remove_header", header1("vl"))), []string{
-			"3: 01 0000 00000000 0000000000000000 00", "4: 01 0000 00000000 0000000000000000 00", "3: 01 0000 00000000 0000000000000000 00"}},
+			"3: 01 0000 00000000 0000000000000000 00", "4: 01 0000 00000000 0000000000000000 00",
+			"3: 01 0000 00000000 0000000000000000 00"}},
 		{"multicast to a group that is not there", base(setStd("mcast_grp", "0x8")), nil},
 		{"drop in ingress", base(drop), nil},
 		{"drop takes multicast back", base(setStd("mcast_grp", "0x7"), drop), nil},
 		{"multicast goes before drop", base(drop, setStd("mcast_grp", "0x7")), []string{
-			"3: 00 0000 00000000 0000000000000000 00", "4: 00 0000 00000000 0000000000000000 00", "3: 00 0000 00000000 0000000000000000 00"}},
-		{"a port after drop", base(drop, setStd("egress_spec", "0x3")), []string{"3: 00 0000 00000000 0000000000000000 00"}},
+			"3: 00 0000 00000000 0000000000000000 00", "4: 00 0000 00000000 0000000000000000 00",
+			"3: 00 0000 00000000 0000000000000000 00"}},
+		{"a port after drop", base(drop, setStd("egress_spec", "0x3")),
+			[]string{"3: 00 0000 00000000 0000000000000000 00"}},
 		{"drop in egress", inEgress(base(), drop), nil},
-		{"egress_spec in egress moves nothing", inEgress(base(), setStd("egress_spec", "0x3")), []string{"2: 00 0000 00000000 0000000000000000 00"}},
-		{"length follows headers", inEgress(base(primitive("add_header", header1("copy")), primitive("remove_header", header1("pkt"))),
-			primitive("assign", fieldRef("copy", "d"), std("packet_length"))), []string{"2: 00 0000 00000000 0000000000000020 00"}},
-		{"length of an added header", inEgress(base(primitive("add_header", header1("copy"))), assign("d", std("packet_length"))),
+		{"egress_spec in egress moves nothing", inEgress(base(), setStd("egress_spec", "0x3")),
+			[]string{"2: 00 0000 00000000 0000000000000000 00"}},
+		{"length follows headers",
+			inEgress(base(primitive("add_header", header1("copy")), primitive("remove_header", header1("pkt"))),
+				primitive("assign", fieldRef("copy", "d"), std("packet_length"))),
+			[]string{"2: 00 0000 00000000 0000000000000020 00"}},
+		{"length of an added header", inEgress(base(primitive("add_header", header1("copy"))),
+			assign("d", std("packet_length"))),
 			[]string{"2: 00 0000 00000000 0000000000000040 00"}},
-		{"time is in microseconds", base(assign("d", std("ingress_global_timestamp"))), []string{"2: 00 0000 00000000 00000000000f4240 00"}},
+		{"time is in microseconds", base(assign("d", std("ingress_global_timestamp"))),
+			[]string{"2: 00 0000 00000000 00000000000f4240 00"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -105,25 +114,36 @@ func TestActions(t *testing.T) {
 		in   string
 		want string // of the frame, its beginning
 	}{
-		{"jump", base(primitive("_jump", hexstr("0x3")), assign("a", hexstr("0x1")), assign("b", hexstr("0x2"))), "", "00 0002"},
-		{"jump if zero", base(primitive("_jump_if_zero", pkt("a"), hexstr("0x3")), assign("a", hexstr("0x9")), assign("b", hexstr("0x2"))), "00", "00 0002"},
-		{"no jump if not zero", base(primitive("_jump_if_zero", pkt("a"), hexstr("0x3")), assign("a", hexstr("0x9")), assign("b", hexstr("0x2"))), "01", "09 0002"},
+		{"jump", base(primitive("_jump", hexstr("0x3")), assign("a", hexstr("0x1")), assign("b", hexstr("0x2"))), "",
+			"00 0002"},
+		{"jump if zero", base(primitive("_jump_if_zero", pkt("a"), hexstr("0x3")), assign("a", hexstr("0x9")),
+			assign("b", hexstr("0x2"))), "00", "00 0002"},
+		{"no jump if not zero", base(primitive("_jump_if_zero", pkt("a"), hexstr("0x3")), assign("a", hexstr("0x9")),
+			assign("b", hexstr("0x2"))), "01", "09 0002"},
 		{"jump to the end", base(primitive("_jump", hexstr("0x3")), assign("a", hexstr("0x1"))), "", "00 0000"},
-		{"register in range", withRegister(base(primitive("register_write", register("r"), hexstr("0x3"), hexstr("0xff")),
+		{"register in range", withRegister(base(primitive("register_write", register("r"), hexstr("0x3"),
+			hexstr("0xff")),
 			primitive("register_read", pkt("a"), register("r"), hexstr("0x3")))), "77", "1f"},
-		{"register out of range", withRegister(base(primitive("register_write", register("r"), hexstr("0x4"), hexstr("0xff")),
-			primitive("register_read", pkt("a"), register("r"), hexstr("0x4")))), "77", "77"},
-		{"register at a negative index", withRegister(base(primitive("register_read", pkt("a"), register("r"), pkt("s")))),
+		{"register out of range",
+			withRegister(base(primitive("register_write", register("r"), hexstr("0x4"), hexstr("0xff")),
+				primitive("register_read", pkt("a"), register("r"), hexstr("0x4")))), "77", "77"},
+		{"register at a negative index",
+			withRegister(base(primitive("register_read", pkt("a"), register("r"), pkt("s")))),
 			"77 0000 00000000 0000000000000000 00000000000000000000000000000000 ff", "77"},
-		{"header to metadata and back", base(primitive("assign_header", header1("meta"), header1("pkt")), assign("w", hexstr("0x0")), assign("a", hexstr("0x0")),
+		{"header to metadata and back", base(primitive("assign_header", header1("meta"), header1("pkt")),
+			assign("w", hexstr("0x0")), assign("a", hexstr("0x0")),
 			primitive("assign_header", header1("pkt"), header1("meta"))),
-			"77 0102 03040506 0708090a0b0c0d0e 0102030405060708090a0b0c0d0e0f10 ff", "77 0102 03040506 0708090a0b0c0d0e 0102030405060708090a0b0c0d0e0f10 ff"},
-		{"an invalid header invalidates", base(primitive("assign_header", header1("pkt"), header1("copy"))), "77 0102", ""},
+			"77 0102 03040506 0708090a0b0c0d0e 0102030405060708090a0b0c0d0e0f10 ff",
+			"77 0102 03040506 0708090a0b0c0d0e 0102030405060708090a0b0c0d0e0f10 ff"},
+		{"an invalid header invalidates", base(primitive("assign_header", header1("pkt"), header1("copy"))), "77 0102",
+			""},
 		{"added twice is added once", base(primitive("add_header", header1("pkt"))), "77 0102", "77 0102"},
 		{"variable header", vl("0x18"), "", "00"},
-		{"draw of one number", base(primitive("modify_field_rng_uniform", pkt("a"), hexstr("0x5"), hexstr("0x5"))), "", "05"},
+		{"draw of one number", base(primitive("modify_field_rng_uniform", pkt("a"), hexstr("0x5"), hexstr("0x5"))), "",
+			"05"},
 		{"draw of none", base(primitive("modify_field_rng_uniform", pkt("a"), hexstr("0x5"), hexstr("0x4"))), "", "05"},
-		{"exit ends the pipeline, and egress runs", inEgress(base(primitive("exit"), assign("a", hexstr("0x1"))), assign("b", hexstr("0x2"))), "", "01 0002"},
+		{"exit ends the pipeline, and egress runs", inEgress(base(primitive("exit"), assign("a", hexstr("0x1"))),
+			assign("b", hexstr("0x2"))), "", "01 0002"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -216,7 +236,8 @@ func TestWritesWhilePacketsRun(t *testing.T) {
 	}
 	slot, station := p.Table("slot"), p.Table("station")
 	write(func(i int) error { // every slot always exists, and moves
-		calls := []Call{call("to_backend", bytesOf(uint64(1+i%2), 4)), call("move", bytesOf(2, 4), bytesOf(1, 1), bytesOf(uint64(i), 4))}
+		calls := []Call{call("to_backend", bytesOf(uint64(1+i%2), 4)),
+			call("move", bytesOf(2, 4), bytesOf(1, 1), bytesOf(uint64(i), 4))}
 		return slot.Modify(Entry{Match: slotMatch(uint64(i) % slots), Call: calls[i%2]})
 	})
 	write(func(i int) error { // grows, shrinks, leaves tombstones

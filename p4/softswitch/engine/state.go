@@ -137,7 +137,8 @@ func (c *compiler) compileState() error {
 		if n := (j.Bitwidth + 7) / 8 * j.Size; j.Bitwidth <= 64 {
 			reg.cells = make([]atomic.Uint64, j.Size)
 		} else if n > wideLimit {
-			return where.errorf("%d cells of %d bits take %d bytes, must take %d at most", j.Size, j.Bitwidth, n, wideLimit)
+			return where.errorf("%d cells of %d bits take %d bytes, must take %d at most", j.Size, j.Bitwidth, n,
+				wideLimit)
 		} else {
 			reg.wide = make([]byte, n)
 		}

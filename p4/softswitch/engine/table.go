@@ -776,7 +776,8 @@ func (t *Table) add(e *Installed) {
 		return
 	case Range:
 		list := slices.Clone(*t.ranges.Load())
-		i, _ := slices.BinarySearchFunc(list, e, func(a, b *Installed) int { return cmp.Compare(b.priority, a.priority) })
+		i, _ := slices.BinarySearchFunc(list, e,
+			func(a, b *Installed) int { return cmp.Compare(b.priority, a.priority) })
 		list = slices.Insert(list, i, e)
 		t.ranges.Store(&list)
 		return

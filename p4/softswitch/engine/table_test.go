@@ -45,11 +45,14 @@ func TestTableKinds(t *testing.T) {
 				"77 0003 00000000 0000000000000000 80000000000000000000000000000001": "01",
 				"77 0003 00000000 0000000000000000 00000000000000000000000000000001": "77",
 			}},
-		{"validity", withTable("exact", "pkt:valid", "vl:valid"), []Entry{entry(0, 1, value("01"), value("00"))}, map[string]string{"00": "01"}},
+		{"validity", withTable("exact", "pkt:valid", "vl:valid"), []Entry{entry(0, 1, value("01"), value("00"))},
+			map[string]string{"00": "01"}},
 		{"lpm", withTable("lpm", "c:lpm"), []Entry{
-			entry(0, 1, prefix("00000000", 0)), entry(0, 2, prefix("0a000000", 8)), entry(0, 3, prefix("0a010000", 16)), entry(0, 4, prefix("0a010203", 32)),
+			entry(0, 1, prefix("00000000", 0)), entry(0, 2, prefix("0a000000", 8)), entry(0, 3, prefix("0a010000", 16)),
+			entry(0, 4, prefix("0a010203", 32)),
 		}, map[string]string{
-			"00 0000 0b000000": "01", "00 0000 0a020000": "02", "00 0000 0a01ffff": "03", "00 0000 0a010203": "04", "00 0000 0a010202": "03",
+			"00 0000 0b000000": "01", "00 0000 0a020000": "02", "00 0000 0a01ffff": "03", "00 0000 0a010203": "04",
+			"00 0000 0a010202": "03",
 		}},
 		{"lpm without a default route", withTable("lpm", "c:lpm"), []Entry{entry(0, 2, prefix("80000000", 1))},
 			map[string]string{"00 0000 ffffffff": "02", "55 0000 7fffffff": "55"}},
@@ -57,7 +60,8 @@ func TestTableKinds(t *testing.T) {
 			entry(0, 1, value("0001"), prefix("0a000000", 8)), entry(0, 2, value("0002"), prefix("0a010000", 16)),
 		}, map[string]string{"55 0001 0a010000": "01", "55 0002 0a010000": "02", "55 0002 0a000000": "55"}},
 		{"lpm of a wide field", withTable("lpm", "w:lpm"), []Entry{
-			entry(0, 1, prefix("20010db8000000000000000000000000", 32)), entry(0, 2, prefix("20010db8000000000000000000000000", 65)),
+			entry(0, 1, prefix("20010db8000000000000000000000000", 32)),
+			entry(0, 2, prefix("20010db8000000000000000000000000", 65)),
 		}, map[string]string{
 			"55 0000 00000000 0000000000000000 20010db8000000008000000000000000": "01",
 			"55 0000 00000000 0000000000000000 20010db8000000007fffffffffffffff": "02",
@@ -66,7 +70,8 @@ func TestTableKinds(t *testing.T) {
 		{"lpm of twelve bits, which are not the first of their bytes", func() object {
 			prog := withTable("lpm", "m:lpm")
 			pkt := prog["header_types"].(array)[1].(object)
-			pkt["fields"] = slices.Concat(array{array{"a", 8, false}, array{"n", 4, false}, array{"m", 12, false}}, pkt["fields"].(array)[2:])
+			pkt["fields"] = slices.Concat(array{array{"a", 8, false}, array{"n", 4, false}, array{"m", 12, false}},
+				pkt["fields"].(array)[2:])
 			return prog
 		}(), []Entry{entry(0, 1, prefix("0100", 4)), entry(0, 2, prefix("0800", 1)), entry(0, 3, prefix("0001", 12))},
 			map[string]string{"55 f1ff": "01", "55 0800": "02", "55 0001": "03", "55 0000": "55"}},
@@ -76,12 +81,14 @@ func TestTableKinds(t *testing.T) {
 			entry(9, 3, masked("0001", "0001"), value("00000000")),
 			entry(3, 4, masked("0000", "0000"), value("00000000")),
 			entry(7, 5, masked("0000", "0000"), value("00000001")),
-		}, map[string]string{"55 0000": "04", "55 ff00": "02", "55 ff01": "03", "55 ff01 00000001": "05", "55 ff01 00000002": "55"}},
+		}, map[string]string{"55 0000": "04", "55 ff00": "02", "55 ff01": "03", "55 ff01 00000001": "05",
+			"55 ff01 00000002": "55"}},
 		{"range: the highest priority", withTable("range", "b:range", "c:ternary", "s:exact"), []Entry{
 			entry(1, 1, masked("0000", "ffff"), masked("00000000", "00000000"), value("00")),
 			entry(2, 2, masked("0010", "0020"), masked("00000000", "00000000"), value("00")),
 			entry(3, 3, masked("0020", "0020"), masked("00000001", "00000001"), value("00")),
-		}, map[string]string{"55 0000": "01", "55 000f": "01", "55 0010": "02", "55 0020": "02", "55 0020 00000001": "03", "55 0021": "01"}},
+		}, map[string]string{"55 0000": "01", "55 000f": "01", "55 0010": "02", "55 0020": "02",
+			"55 0020 00000001": "03", "55 0021": "01"}},
 		{"range of a wide field", withTable("range", "w:range", "a:exact"), []Entry{
 			entry(1, 1, masked("20010db8000000000000000000000000", "20010db8ffffffffffffffffffffffff"), value("55")),
 			entry(2, 2, masked("20010db8000000010000000000000002", "20010db8000000020000000000000001"), value("55")),
@@ -175,19 +182,32 @@ func TestTableErrors(t *testing.T) {
 		entry Entry
 		want  string
 	}{
-		{"keys", exactOne, Entry{Match: exact([]byte{1}), Call: answer(1)}, "invalid entry: table has 2 keys, match has 1"},
-		{"short key", exactOne, Entry{Match: exact([]byte{1}, []byte{1}), Call: answer(1)}, "invalid entry: key b is 1 bytes, must be 2"},
-		{"key too wide", odd, Entry{Match: exact([]byte{0x10, 0}), Call: answer(1)}, "invalid entry: key b does not fit 12 bits"},
-		{"action", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Call: call("main")}, `invalid entry: table has no action "main"`},
-		{"parameters", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Call: call("answer")}, "invalid entry: action answer takes 1 parameters, has 0"},
-		{"parameter", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Call: call("answer", []byte{0, 1})}, "invalid entry: parameter p0 is 2 bytes, must be 1"},
-		{"priority", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Priority: 1, Call: answer(1)}, "invalid entry: priority must be 0 in an exact table, is 1"},
-		{"prefix", lpm, Entry{Match: []Match{{Value: make([]byte, 4), PrefixLen: 33}}, Call: answer(1)}, "invalid entry: key c: prefix length must be 0..32, is 33"},
-		{"bits outside the prefix", lpm, Entry{Match: []Match{{Value: []byte{0, 0, 0, 1}, PrefixLen: 31}}, Call: answer(1)}, "invalid entry: key c has bits outside its mask"},
-		{"bits outside the mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}, Mask: []byte{0xff, 0xfe}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b has bits outside its mask"},
-		{"no mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: mask of key b is 0 bytes, must be 2"},
-		{"empty range", ranges, Entry{Match: []Match{{Value: []byte{0, 2}, Mask: []byte{0, 1}}}, Priority: 1, Call: answer(1)}, "invalid entry: key b: range from 0x0002 to 0x0001 is empty"},
-		{"no high end", ranges, Entry{Match: []Match{{Value: []byte{0, 2}}}, Priority: 1, Call: answer(1)}, "invalid entry: high end of key b is 0 bytes, must be 2"},
+		{"keys", exactOne, Entry{Match: exact([]byte{1}), Call: answer(1)},
+			"invalid entry: table has 2 keys, match has 1"},
+		{"short key", exactOne, Entry{Match: exact([]byte{1}, []byte{1}), Call: answer(1)},
+			"invalid entry: key b is 1 bytes, must be 2"},
+		{"key too wide", odd, Entry{Match: exact([]byte{0x10, 0}), Call: answer(1)},
+			"invalid entry: key b does not fit 12 bits"},
+		{"action", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Call: call("main")},
+			`invalid entry: table has no action "main"`},
+		{"parameters", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Call: call("answer")},
+			"invalid entry: action answer takes 1 parameters, has 0"},
+		{"parameter", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Call: call("answer", []byte{0, 1})},
+			"invalid entry: parameter p0 is 2 bytes, must be 1"},
+		{"priority", exactOne, Entry{Match: exact([]byte{1}, []byte{0, 1}), Priority: 1, Call: answer(1)},
+			"invalid entry: priority must be 0 in an exact table, is 1"},
+		{"prefix", lpm, Entry{Match: []Match{{Value: make([]byte, 4), PrefixLen: 33}}, Call: answer(1)},
+			"invalid entry: key c: prefix length must be 0..32, is 33"},
+		{"bits outside the prefix", lpm, Entry{Match: []Match{{Value: []byte{0, 0, 0, 1}, PrefixLen: 31}},
+			Call: answer(1)}, "invalid entry: key c has bits outside its mask"},
+		{"bits outside the mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}, Mask: []byte{0xff, 0xfe}}},
+			Priority: 1, Call: answer(1)}, "invalid entry: key b has bits outside its mask"},
+		{"no mask", ternary, Entry{Match: []Match{{Value: []byte{0, 1}}}, Priority: 1, Call: answer(1)},
+			"invalid entry: mask of key b is 0 bytes, must be 2"},
+		{"empty range", ranges, Entry{Match: []Match{{Value: []byte{0, 2}, Mask: []byte{0, 1}}}, Priority: 1,
+			Call: answer(1)}, "invalid entry: key b: range from 0x0002 to 0x0001 is empty"},
+		{"no high end", ranges, Entry{Match: []Match{{Value: []byte{0, 2}}}, Priority: 1, Call: answer(1)},
+			"invalid entry: high end of key b is 0 bytes, must be 2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -277,7 +297,8 @@ func TestDefaultAction(t *testing.T) {
 func TestConstEntries(t *testing.T) {
 	prog := withTable("ternary", "b:ternary", "c:lpm", "vl:valid")
 	row := func(prio int, v string, key ...any) object {
-		return object{"match_key": key, "priority": prio, "action_entry": object{"action_id": 1, "action_data": array{v}}}
+		return object{"match_key": key, "priority": prio,
+			"action_entry": object{"action_id": 1, "action_data": array{v}}}
 	}
 	lpm := func(v string, n int) object { return object{"match_type": "lpm", "key": v, "prefix_length": n} }
 	tern := func(v, mask string) object { return object{"match_type": "ternary", "key": v, "mask": mask} }
@@ -296,7 +317,8 @@ func TestConstEntries(t *testing.T) {
 	table := p.Table("t")
 	for e := range table.All() {
 		for name, err := range map[string]error{
-			"insert": table.Insert(e.Entry()), "modify": table.Modify(e.Entry()), "delete": table.Delete(e.Entry().Match, e.Entry().Priority),
+			"insert": table.Insert(e.Entry()), "modify": table.Modify(e.Entry()),
+			"delete": table.Delete(e.Entry().Match, e.Entry().Priority),
 		} {
 			if !errors.Is(err, ErrConst) {
 				t.Errorf("%s: %v, want %v", name, err, ErrConst)
@@ -312,7 +334,8 @@ func TestCountersAndIdleTime(t *testing.T) {
 	p := mustLoad(t, withTable("exact", "b:exact"))
 	table := p.Table("t")
 	key := exact([]byte{0, 1})
-	if err := table.Insert(Entry{Match: key, Call: answer(1), Since: time.Second, IdleTimeout: time.Minute}); err != nil {
+	if err := table.Insert(Entry{Match: key, Call: answer(1), Since: time.Second,
+		IdleTimeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := table.Lookup(key, 0)
@@ -518,17 +541,20 @@ func TestUnappliedTable(t *testing.T) {
 		priority int
 	}{
 		{"exact", []Key{{"a", Exact, 9}, {"w", Exact, 128}}, exact(bytesOf(5, 2), make([]byte, 16)), 0},
-		{"lpm", []Key{{"a", Exact, 9}, {"b", LPM, 32}}, []Match{{Value: bytesOf(5, 2)}, {Value: bytesOf(0x0a000000, 4), PrefixLen: 8}}, 0},
+		{"lpm", []Key{{"a", Exact, 9}, {"b", LPM, 32}},
+			[]Match{{Value: bytesOf(5, 2)}, {Value: bytesOf(0x0a000000, 4), PrefixLen: 8}}, 0},
 		{"ternary", []Key{{"a", Ternary, 9}}, []Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
 		{"range", []Key{{"a", Ternary, 9}, {"b", Range, 16}},
 			[]Match{{Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}, {Value: bytesOf(4, 2), Mask: bytesOf(6, 2)}}, 3},
 		{"range of a wide key", []Key{{"a", Range, 8}, {"w", Range, 100}},
-			[]Match{{Value: bytesOf(4, 1), Mask: bytesOf(6, 1)}, {Value: unhex("00 0000 0000 0000 0000 0000 0004"), Mask: unhex("0f 0000 0000 0000 0000 0000 0003")}}, 3},
+			[]Match{{Value: bytesOf(4, 1), Mask: bytesOf(6, 1)}, {Value: unhex("00 0000 0000 0000 0000 0000 0004"),
+				Mask: unhex("0f 0000 0000 0000 0000 0000 0003")}}, 3},
 		{"no key", nil, nil, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			table, err := NewTable(Unapplied{Name: "t", Keys: tt.keys, Size: 1, Counter: true, Meter: true,
-				Actions: []Action{{Name: "set", Params: param}, {Name: "NoAction"}}, Default: &Call{Action: "NoAction"}})
+				Actions: []Action{{Name: "set", Params: param}, {Name: "NoAction"}},
+				Default: &Call{Action: "NoAction"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -562,7 +588,8 @@ func TestUnappliedTable(t *testing.T) {
 	}{
 		{Unapplied{Keys: []Key{{"a", Exact, 0}}}, "key a: width must be 1..65535, is 0"},
 		{Unapplied{Keys: []Key{{"a", LPM, 8}, {"b", LPM, 8}}}, "key b: a second lpm key"},
-		{Unapplied{Actions: []Action{{Name: "set", Params: []Param{{"p", 0}}}}}, "action set: parameter p: width must be 1..65535, is 0"},
+		{Unapplied{Actions: []Action{{Name: "set", Params: []Param{{"p", 0}}}}},
+			"action set: parameter p: width must be 1..65535, is 0"},
 	} {
 		if _, err := NewTable(tt.u); err == nil || err.Error() != tt.want {
 			t.Errorf("error %v, want %s", err, tt.want)

@@ -21,7 +21,8 @@ func TestVariableFieldKeepsToItsRoom(t *testing.T) {
 			prog := base(
 				primitive("assign_header", header1("copy"), header1("tail")),
 				primitive("assign", fieldRef("copy", "a"), fieldRef("vl", "$valid$")))
-			prog["headers"] = append(prog["headers"].(array), object{"name": "tail", "id": 5, "header_type": "pkt_t", "metadata": false})
+			prog["headers"] = append(prog["headers"].(array), object{"name": "tail", "id": 5, "header_type": "pkt_t",
+				"metadata": false})
 			prog["deparsers"].(array)[0].(object)["order"] = array{"copy", "tail", "vl"}
 			state := prog["parsers"].(array)[0].(object)["parse_states"].(array)[0].(object)
 			state["parser_ops"] = array{

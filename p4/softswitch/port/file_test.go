@@ -38,7 +38,8 @@ func TestCreateCapture(t *testing.T) {
 	if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file: %v, %v", info.Mode(), err)
 	}
-	for name, want := range map[string]string{victim: "precious", filepath.Join(dir, "port1-3.pcap"): "an older capture"} {
+	for name, want := range map[string]string{victim: "precious",
+		filepath.Join(dir, "port1-3.pcap"): "an older capture"} {
 		if got, err := os.ReadFile(name); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

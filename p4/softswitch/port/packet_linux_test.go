@@ -110,8 +110,8 @@ func send(t *testing.T, p Port, frame []byte) {
 	}
 }
 
-// sendUntil sends the frame again and again until it arrives: for a while after a link was set up, the kernel drops what
-// is sent by it without a word.
+// sendUntil sends the frame again and again until it arrives: for a while after a link was set up, the kernel drops
+// what is sent by it without a word.
 func sendUntil(t *testing.T, p Port, frame []byte, arrived <-chan []byte) {
 	t.Helper()
 	again := time.NewTicker(10 * time.Millisecond)
@@ -212,7 +212,8 @@ func TestPacketLongerThanMTU(t *testing.T) {
 		a.Send(frameOf(n, 1))
 		a.Send(frameOf(100, 1))
 		err := a.Flush()
-		want := "interface sw: sending: frame is longer than the MTU: turn the hosts' offloads off (ethtool -K IF tx off gro off) or raise the MTU"
+		want := "interface sw: sending: frame is longer than the MTU: turn the hosts' offloads off (ethtool -K IF tx " +
+			"off gro off) or raise the MTU"
 		if err == nil || err.Error() != want {
 			t.Errorf("Flush: %v, want %s", err, want)
 		}
@@ -321,13 +322,15 @@ func TestPacketInterfaceGone(t *testing.T) {
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "sw"}, PeerName: "peer"}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(State{Name: "sw", Status: Down, SetDown: true, Reason: "the interface is set down"}, a.State()); diff != "" {
+	if diff := cmp.Diff(State{Name: "sw", Status: Down, SetDown: true, Reason: "the interface is set down"},
+		a.State()); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	if err := netlink.LinkSetUp(linkByName(t, "sw")); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(State{Name: "sw", Status: Down, Reason: "the interface has no carrier"}, a.State()); diff != "" {
+	if diff := cmp.Diff(State{Name: "sw", Status: Down, Reason: "the interface has no carrier"},
+		a.State()); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	if err := netlink.LinkSetUp(linkByName(t, "peer")); err != nil {
@@ -351,7 +354,8 @@ func TestPacketInterfaceGoneWhileDown(t *testing.T) {
 	if err := netlink.LinkSetDown(sw); err != nil {
 		t.Fatal(err)
 	}
-	if errno, err := unix.GetsockoptInt(a.(*packetPort).ring.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || errno == 0 {
+	if errno, err := unix.GetsockoptInt(a.(*packetPort).ring.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil ||
+		errno == 0 {
 		t.Fatalf("the socket's error after the interface went down: %d, %v", errno, err)
 	}
 	err := a.Run(t.Context(), func([][]byte) {
@@ -366,12 +370,14 @@ func TestPacketInterfaceGoneWhileDown(t *testing.T) {
 
 func TestOpenPacketErrors(t *testing.T) {
 	_, err := OpenPacket("veth9")
-	if want := "interface veth9: no such network interface"; err == nil || err.Error() != want || !errors.Is(err, ErrNoInterface) {
+	if want := "interface veth9: no such network interface"; err == nil || err.Error() != want ||
+		!errors.Is(err, ErrNoInterface) {
 		t.Errorf("OpenPacket: %v, want %s", err, want)
 	}
 	if os.Geteuid() != 0 {
 		_, err := OpenPacket("lo")
-		if want := "interface lo: socket: operation not permitted: needs root or CAP_NET_RAW"; err == nil || err.Error() != want {
+		if want := "interface lo: socket: operation not permitted: needs root or CAP_NET_RAW"; err == nil ||
+			err.Error() != want {
 			t.Errorf("OpenPacket: %v, want %s", err, want)
 		}
 	}

@@ -54,8 +54,9 @@ func TestPcap(t *testing.T) {
 	Capture(p, c).Send([]byte("abc"))
 	c.Record(time.Unix(1, 2_003_999), []byte{0xff})
 	b := file.Bytes()
-	if want := "\xd4\xc3\xb2\xa1\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x01\x00\x01\x00\x00\x00"; string(b[:24]) != want {
-		t.Errorf("header is %q, want %q", b[:24], want)
+	const header = "\xd4\xc3\xb2\xa1\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x01\x00\x01\x00\x00\x00"
+	if string(b[:24]) != header {
+		t.Errorf("header is %q, want %q", b[:24], header)
 	}
 	if got, want := string(b[24+8:24+16+3]), "\x03\x00\x00\x00\x03\x00\x00\x00abc"; got != want {
 		t.Errorf("first record is %q, want %q", got, want)
@@ -112,7 +113,8 @@ func TestPcapIsReadByTcpdump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.TrimSpace(string(out)), "ARP, Request who-has 10.0.0.100 tell 10.0.0.1, length 28"; got != want {
+	if got, want := strings.TrimSpace(string(out)),
+		"ARP, Request who-has 10.0.0.100 tell 10.0.0.1, length 28"; got != want {
 		t.Errorf("tcpdump says %q, want %q", got, want)
 	}
 }

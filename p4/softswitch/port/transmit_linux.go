@@ -22,7 +22,8 @@ type transmitter struct {
 	failed   error // the first since the last flush
 }
 
-var errTooLong = errors.New("frame is longer than the MTU: turn the hosts' offloads off (ethtool -K IF tx off gro off) or raise the MTU")
+var errTooLong = errors.New("frame is longer than the MTU: turn the hosts' offloads off (ethtool -K IF tx off gro " +
+	"off) or raise the MTU")
 
 // message is struct mmsghdr.
 type message struct {

@@ -82,7 +82,8 @@ func (a *arbiter) check(roleName string, roleID uint64, id *v1.Uint128) error {
 	case id == nil:
 		return status.Error(codes.PermissionDenied, "not primary: no election id")
 	case electionID{id.High, id.Low} != r.primary.id:
-		return status.Errorf(codes.PermissionDenied, "not primary: election id {%d %d} is not the primary's", id.High, id.Low)
+		return status.Errorf(codes.PermissionDenied, "not primary: election id {%d %d} is not the primary's", id.High,
+			id.Low)
 	}
 	return nil
 }
@@ -99,7 +100,8 @@ func (a *arbiter) enter(s *stream) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting >= maxStreams {
-		return status.Errorf(codes.ResourceExhausted, "%d clients have opened a stream and sent no arbitration update", maxStreams)
+		return status.Errorf(codes.ResourceExhausted, "%d clients have opened a stream and sent no arbitration update",
+			maxStreams)
 	}
 	a.waiting++
 	return nil
@@ -149,7 +151,8 @@ func (a *arbiter) update(s *stream, m *v1.MasterArbitrationUpdate, barrier func(
 		barrier()
 		if former != s {
 			a.newPrimary()
-			a.log.Info("new primary", "client", s.client, "role", m.GetRole().GetName(), "election_high", s.id.high, "election_low", s.id.low)
+			a.log.Info("new primary", "client", s.client, "role", m.GetRole().GetName(), "election_high", s.id.high,
+				"election_low", s.id.low)
 		}
 		s.control(a.notice(r, s))
 	case former == s:
@@ -176,9 +179,11 @@ func (a *arbiter) accept(s *stream, m *v1.MasterArbitrationUpdate) (*role, error
 	case s.role == nil && m.GetDeviceId() != a.device:
 		return nil, status.Errorf(codes.NotFound, "no device %d here, only %d", m.GetDeviceId(), a.device)
 	case m.GetDeviceId() != a.device:
-		return nil, status.Errorf(codes.FailedPrecondition, "this stream is for device %d, not %d", a.device, m.GetDeviceId())
+		return nil, status.Errorf(codes.FailedPrecondition, "this stream is for device %d, not %d", a.device,
+			m.GetDeviceId())
 	case s.role != nil && s.role != r:
-		return nil, status.Errorf(codes.FailedPrecondition, "this stream is for role %q, not %q", s.given.GetName(), name)
+		return nil, status.Errorf(codes.FailedPrecondition, "this stream is for role %q, not %q", s.given.GetName(),
+			name)
 	case arbitratedRoleNumber(m.GetRole()) != 0:
 		return nil, invalid("role.id is not supported: name the role")
 	case m.GetRole().GetConfig() != nil:

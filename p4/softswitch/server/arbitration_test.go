@@ -170,9 +170,11 @@ func TestTakeoverWaitsForWrites(t *testing.T) {
 	plane := blockingPlane{entered: make(chan struct{}), leave: make(chan struct{})}
 	srv := server.New(server.Config{DeviceID: device, Plane: plane, Log: slog.New(slog.DiscardHandler)})
 	open := func(id uint64) *fakeStream {
-		s := &fakeStream{ctx: t.Context(), requests: make(chan *v1.StreamMessageRequest, 1), answers: make(chan *v1.StreamMessageResponse, 1)}
+		s := &fakeStream{ctx: t.Context(), requests: make(chan *v1.StreamMessageRequest, 1),
+			answers: make(chan *v1.StreamMessageResponse, 1)}
 		go func() { _ = srv.StreamChannel(s) }() // ends with the test's context
-		s.requests <- &v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{Arbitration: arbitration(election(id))}}
+		s.requests <- &v1.StreamMessageRequest{
+			Update: &v1.StreamMessageRequest_Arbitration{Arbitration: arbitration(election(id))}}
 		return s
 	}
 	write := func(id uint64) error {
@@ -212,7 +214,8 @@ func TestTakeoverWaitsForWrites(t *testing.T) {
 	if got, want := text(<-next.answers), `arbitration:{device_id:1 election_id:{low:2} `+isPrimary; got != want {
 		t.Errorf("the new primary got %s, want %s", got, want)
 	}
-	if got, want := describe(<-refused), "PermissionDenied: not primary: election id {0 1} is not the primary's"; got != want {
+	if got, want := describe(<-refused),
+		"PermissionDenied: not primary: election id {0 1} is not the primary's"; got != want {
 		t.Errorf("the former primary's next write: %s, want %s", got, want)
 	}
 }
@@ -247,10 +250,13 @@ func TestWriteChecks(t *testing.T) {
 	}{
 		{"device", nil, &v1.WriteRequest{DeviceId: 2}, "NotFound: no device 2 here, only 1"},
 		{"role", nil, &v1.WriteRequest{DeviceId: device, Role: "x"}, `NotFound: no role "x"`},
-		{"nobody is primary", nil, &v1.WriteRequest{DeviceId: device, ElectionId: election(1)}, "PermissionDenied: not primary: there is no primary"},
-		{"no pipeline", func() { r.primary() }, &v1.WriteRequest{DeviceId: device, ElectionId: election(1)}, "FailedPrecondition: no forwarding pipeline config is set"},
+		{"nobody is primary", nil, &v1.WriteRequest{DeviceId: device, ElectionId: election(1)},
+			"PermissionDenied: not primary: there is no primary"},
+		{"no pipeline", func() { r.primary() }, &v1.WriteRequest{DeviceId: device, ElectionId: election(1)},
+			"FailedPrecondition: no forwarding pipeline config is set"},
 		{"no id", nil, &v1.WriteRequest{DeviceId: device}, "PermissionDenied: not primary: no election id"},
-		{"other id", nil, &v1.WriteRequest{DeviceId: device, ElectionId: wide(1, 1)}, "PermissionDenied: not primary: election id {1 1} is not the primary's"},
+		{"other id", nil, &v1.WriteRequest{DeviceId: device, ElectionId: wide(1, 1)},
+			"PermissionDenied: not primary: election id {1 1} is not the primary's"},
 		{"atomicity", func() {
 			if err := r.setConfig(v1.SetForwardingPipelineConfigRequest_VERIFY_AND_COMMIT, kinds(t)); err != nil {
 				t.Fatal(err)

@@ -16,16 +16,17 @@ func slots(kind v1.Update_Type, n int, backend byte) []*v1.Update {
 	}
 	var out []*v1.Update
 	for i := range n {
-		out = append(out, &v1.Update{Type: kind, Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
-			TableId: 44497391,
-			Match: []*v1.FieldMatch{
-				exact(1, binary.BigEndian.AppendUint32(nil, 1+uint32(i/4096))), exact(2, []byte{0}),
-				exact(3, binary.BigEndian.AppendUint16(nil, uint16(i%4096))),
-			},
-			Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
-				ActionId: 17234410, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{backend}}},
-			}}},
-		}}}})
+		out = append(out, &v1.Update{Type: kind,
+			Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
+				TableId: 44497391,
+				Match: []*v1.FieldMatch{
+					exact(1, binary.BigEndian.AppendUint32(nil, 1+uint32(i/4096))), exact(2, []byte{0}),
+					exact(3, binary.BigEndian.AppendUint16(nil, uint16(i%4096))),
+				},
+				Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
+					ActionId: 17234410, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{backend}}},
+				}}},
+			}}}})
 	}
 	return out
 }

@@ -58,7 +58,8 @@ func TestAllAtOnce(t *testing.T) {
 	})
 	all.Go(func() {
 		for range rounds {
-			s.send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: []byte("x")}}})
+			s.send(&v1.StreamMessageRequest{
+				Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: []byte("x")}}})
 		}
 	})
 	all.Wait()

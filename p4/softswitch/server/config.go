@@ -9,7 +9,8 @@ import (
 )
 
 // SetForwardingPipelineConfig implements v1.P4RuntimeServer.
-func (s *Server) SetForwardingPipelineConfig(_ context.Context, req *v1.SetForwardingPipelineConfigRequest) (*v1.SetForwardingPipelineConfigResponse, error) {
+func (s *Server) SetForwardingPipelineConfig(_ context.Context, req *v1.SetForwardingPipelineConfigRequest) (
+	*v1.SetForwardingPipelineConfigResponse, error) {
 	if err := s.checkConfigWriter(req); err != nil {
 		return nil, err
 	}
@@ -32,7 +33,8 @@ func (s *Server) SetForwardingPipelineConfig(_ context.Context, req *v1.SetForwa
 	case v1.SetForwardingPipelineConfigRequest_RECONCILE_AND_COMMIT:
 		return nil, unimplemented("RECONCILE_AND_COMMIT: read the entries, VERIFY_AND_COMMIT, and write them")
 	default:
-		return nil, invalid("action %v is not one of VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT, COMMIT", req.GetAction())
+		return nil, invalid("action %v is not one of VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT, COMMIT",
+			req.GetAction())
 	}
 	s.state.Lock()
 	defer s.state.Unlock()
@@ -62,7 +64,8 @@ func (s *Server) commit() {
 	s.running.Store(s.current)
 	s.cfg.Plane.Commit(s.current.program)
 	s.current.digests.poke()
-	s.cfg.Log.Info("pipeline committed", "cookie", s.current.config.GetCookie().GetCookie(), "tables", len(s.current.tables))
+	s.cfg.Log.Info("pipeline committed", "cookie", s.current.config.GetCookie().GetCookie(), "tables",
+		len(s.current.tables))
 	if len(s.current.unmet) > 0 {
 		s.cfg.Log.Warn("the P4Info has what no packet meets: it is kept, and does nothing", "names", s.current.unmet)
 	}
@@ -76,7 +79,8 @@ func (s *Server) checkConfigWriter(req *v1.SetForwardingPipelineConfigRequest) e
 }
 
 // GetForwardingPipelineConfig implements v1.P4RuntimeServer.
-func (s *Server) GetForwardingPipelineConfig(_ context.Context, req *v1.GetForwardingPipelineConfigRequest) (*v1.GetForwardingPipelineConfigResponse, error) {
+func (s *Server) GetForwardingPipelineConfig(_ context.Context, req *v1.GetForwardingPipelineConfigRequest) (
+	*v1.GetForwardingPipelineConfigResponse, error) {
 	if err := s.checkDevice(req.GetDeviceId()); err != nil {
 		return nil, err
 	}
@@ -96,7 +100,8 @@ func (s *Server) GetForwardingPipelineConfig(_ context.Context, req *v1.GetForwa
 	case v1.GetForwardingPipelineConfigRequest_DEVICE_CONFIG_AND_COOKIE:
 		out.P4DeviceConfig = p.config.GetP4DeviceConfig()
 	default:
-		return nil, invalid("response_type %v is not one of ALL, COOKIE_ONLY, P4INFO_AND_COOKIE, DEVICE_CONFIG_AND_COOKIE", req.GetResponseType())
+		return nil, invalid("response_type %v is not one of ALL, COOKIE_ONLY, P4INFO_AND_COOKIE, "+
+			"DEVICE_CONFIG_AND_COOKIE", req.GetResponseType())
 	}
 	return &v1.GetForwardingPipelineConfigResponse{Config: out}, nil
 }

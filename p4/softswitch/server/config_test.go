@@ -35,11 +35,16 @@ func TestSetConfigErrors(t *testing.T) {
 		{"VERIFY without config", verify, nil, "InvalidArgument: VERIFY needs a config"},
 		{"COMMIT with config", commitOld, config, "InvalidArgument: COMMIT takes no config: it commits the saved one"},
 		{"COMMIT of nothing", commitOld, nil, "NotFound: no saved config to commit"},
-		{"RECONCILE", reconcile, config, "Unimplemented: this target has no RECONCILE_AND_COMMIT: read the entries, VERIFY_AND_COMMIT, and write them"},
-		{"no action", 0, config, "InvalidArgument: action UNSPECIFIED is not one of VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT, COMMIT"},
-		{"no P4Info", commit, damaged(func(c *v1.ForwardingPipelineConfig) { c.P4Info = nil }), "InvalidArgument: config: p4info is not set"},
-		{"no device config", commit, damaged(func(c *v1.ForwardingPipelineConfig) { c.P4DeviceConfig = nil }), "InvalidArgument: config: p4_device_config is empty"},
-		{"not JSON", save, damaged(func(c *v1.ForwardingPipelineConfig) { c.P4DeviceConfig = []byte("{") }), "InvalidArgument: config: p4_device_config: "},
+		{"RECONCILE", reconcile, config, "Unimplemented: this target has no RECONCILE_AND_COMMIT: read the entries, " +
+			"VERIFY_AND_COMMIT, and write them"},
+		{"no action", 0, config, "InvalidArgument: action UNSPECIFIED is not one of VERIFY, VERIFY_AND_SAVE, " +
+			"VERIFY_AND_COMMIT, COMMIT"},
+		{"no P4Info", commit, damaged(func(c *v1.ForwardingPipelineConfig) { c.P4Info = nil }),
+			"InvalidArgument: config: p4info is not set"},
+		{"no device config", commit, damaged(func(c *v1.ForwardingPipelineConfig) { c.P4DeviceConfig = nil }),
+			"InvalidArgument: config: p4_device_config is empty"},
+		{"not JSON", save, damaged(func(c *v1.ForwardingPipelineConfig) { c.P4DeviceConfig = []byte("{") }),
+			"InvalidArgument: config: p4_device_config: "},
 		{"P4Info of another program", commit, damaged(func(c *v1.ForwardingPipelineConfig) {
 			c.P4Info.Tables[0].Preamble.Name = "elsewhere"
 			c.P4Info.Tables[1].MatchFields[0].Bitwidth = 17
@@ -50,7 +55,8 @@ func TestSetConfigErrors(t *testing.T) {
 			c.P4Info.Registers[0].Preamble.Name = "nothing"
 			c.P4Info.ControllerPacketMetadata[0].Metadata[0].Bitwidth = 10
 		}), strings.Join([]string{
-			"InvalidArgument: config: p4info: table rules: match field b: 17 bits in p4info, but 16 in p4_device_config",
+			"InvalidArgument: config: p4info: table rules: match field b: 17 bits in p4info, but 16 in " +
+				"p4_device_config",
 			"p4info: table small: action 3: not in p4info",
 			"p4info: table fixed: 0 match fields, but 1 keys in p4_device_config",
 			"p4info: table keyless: action forward: 0 parameters, but 1 in p4_device_config",
@@ -67,7 +73,8 @@ func TestSetConfigErrors(t *testing.T) {
 			if got := describe(err); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("SetForwardingPipelineConfig:\n got %s\nwant %s", got, tt.want)
 			}
-			got, err := r.client.GetForwardingPipelineConfig(t.Context(), &v1.GetForwardingPipelineConfigRequest{DeviceId: device})
+			got, err := r.client.GetForwardingPipelineConfig(t.Context(),
+				&v1.GetForwardingPipelineConfigRequest{DeviceId: device})
 			if err != nil || got.Config != nil {
 				t.Errorf("GetForwardingPipelineConfig: %v, %v; want no config", got, err)
 			}
@@ -77,7 +84,8 @@ func TestSetConfigErrors(t *testing.T) {
 
 func TestSetConfigNeedsPrimary(t *testing.T) {
 	r := newRig(t)
-	if got, want := describe(r.setConfig(commit, kinds(t))), "PermissionDenied: not primary: there is no primary"; got != want {
+	if got, want := describe(r.setConfig(commit, kinds(t))),
+		"PermissionDenied: not primary: there is no primary"; got != want {
 		t.Errorf("SetForwardingPipelineConfig: %s, want %s", got, want)
 	}
 }
@@ -88,12 +96,14 @@ func TestGetConfig(t *testing.T) {
 	config := kinds(t)
 	r.configured(config)
 	for kind, want := range map[v1.GetForwardingPipelineConfigRequest_ResponseType]*v1.ForwardingPipelineConfig{
-		v1.GetForwardingPipelineConfigRequest_ALL:                      config,
-		v1.GetForwardingPipelineConfigRequest_COOKIE_ONLY:              {Cookie: config.Cookie},
-		v1.GetForwardingPipelineConfigRequest_P4INFO_AND_COOKIE:        {Cookie: config.Cookie, P4Info: config.P4Info},
-		v1.GetForwardingPipelineConfigRequest_DEVICE_CONFIG_AND_COOKIE: {Cookie: config.Cookie, P4DeviceConfig: config.P4DeviceConfig},
+		v1.GetForwardingPipelineConfigRequest_ALL:               config,
+		v1.GetForwardingPipelineConfigRequest_COOKIE_ONLY:       {Cookie: config.Cookie},
+		v1.GetForwardingPipelineConfigRequest_P4INFO_AND_COOKIE: {Cookie: config.Cookie, P4Info: config.P4Info},
+		v1.GetForwardingPipelineConfigRequest_DEVICE_CONFIG_AND_COOKIE: {Cookie: config.Cookie,
+			P4DeviceConfig: config.P4DeviceConfig},
 	} {
-		got, err := r.client.GetForwardingPipelineConfig(t.Context(), &v1.GetForwardingPipelineConfigRequest{DeviceId: device, ResponseType: kind})
+		got, err := r.client.GetForwardingPipelineConfig(t.Context(),
+			&v1.GetForwardingPipelineConfigRequest{DeviceId: device, ResponseType: kind})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +124,8 @@ func TestConfigActions(t *testing.T) {
 	host, _ := r.link(1)
 	_, at5 := r.link(5)
 	_, at7 := r.link(7)
-	const forward5 = `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x02"}} action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x05"}}}}`
+	const forward5 = `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x02"}} ` +
+		`action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x05"}}}}`
 	frame := append([]byte{0, 0, 0, 0, 0, 2}, make([]byte, 54)...)
 
 	r.configured(kinds(t))

@@ -196,7 +196,8 @@ func (p *pipeline) readCounters(ask *v1.CounterEntry) (result, error) {
 		for _, c := range counters {
 			from, to := span(ask.GetIndex(), c.engine.Size())
 			for i := from; i < to; i++ {
-				e := &v1.CounterEntry{CounterId: c.id, Index: &v1.Index{Index: int64(i)}, Data: counterData(c.engine.Read(i))}
+				e := &v1.CounterEntry{CounterId: c.id, Index: &v1.Index{Index: int64(i)},
+					Data: counterData(c.engine.Read(i))}
 				if !yield(&v1.Entity{Entity: &v1.Entity_CounterEntry{CounterEntry: e}}) {
 					return
 				}

@@ -176,13 +176,20 @@ func TestDigestConfig(t *testing.T) {
 		entry *v1.DigestEntry
 		want  string
 	}{
-		{v1.Update_MODIFY, &v1.DigestEntry{DigestId: 9, Config: config}, "rpc error: code = NotFound desc = digest learn is not enabled"},
-		{v1.Update_DELETE, &v1.DigestEntry{DigestId: 9}, "rpc error: code = NotFound desc = digest learn is not enabled"},
-		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 8, Config: config}, "rpc error: code = InvalidArgument desc = digest_id 8 is not in the P4Info"},
-		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9}, "rpc error: code = InvalidArgument desc = digest learn: no config"},
-		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9, Config: &v1.DigestEntry_Config{MaxListSize: -1}}, "rpc error: code = InvalidArgument desc = digest learn: max_timeout_ns 0, max_list_size -1, ack_timeout_ns 0: want 0 or more"},
+		{v1.Update_MODIFY, &v1.DigestEntry{DigestId: 9, Config: config},
+			"rpc error: code = NotFound desc = digest learn is not enabled"},
+		{v1.Update_DELETE, &v1.DigestEntry{DigestId: 9},
+			"rpc error: code = NotFound desc = digest learn is not enabled"},
+		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 8, Config: config},
+			"rpc error: code = InvalidArgument desc = digest_id 8 is not in the P4Info"},
+		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9},
+			"rpc error: code = InvalidArgument desc = digest learn: no config"},
+		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9, Config: &v1.DigestEntry_Config{MaxListSize: -1}},
+			"rpc error: code = InvalidArgument desc = digest learn: max_timeout_ns 0, max_list_size -1, " +
+				"ack_timeout_ns 0: want 0 or more"},
 		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9, Config: config}, ""},
-		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9, Config: config}, "rpc error: code = AlreadyExists desc = digest learn is enabled"},
+		{v1.Update_INSERT, &v1.DigestEntry{DigestId: 9, Config: config},
+			"rpc error: code = AlreadyExists desc = digest learn is enabled"},
 		{v1.Update_MODIFY, &v1.DigestEntry{DigestId: 9, Config: config}, ""},
 	} {
 		message := ""
@@ -200,7 +207,8 @@ func TestDigestConfig(t *testing.T) {
 	}
 	r.report(3)
 	r.want()
-	if err := r.ds.ack(3, 1); err == nil || err.Error() != "rpc error: code = InvalidArgument desc = digest_id 3 is not in the P4Info" {
+	if err := r.ds.ack(3, 1); err == nil || err.Error() != "rpc error: code = InvalidArgument desc = digest_id 3 is "+
+		"not in the P4Info" {
 		t.Errorf("ack of an unknown digest: %v", err)
 	}
 }

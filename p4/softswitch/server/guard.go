@@ -104,7 +104,8 @@ func service() *grpc.ServiceDesc {
 
 // decodeWrite looks at who writes before it builds the updates: those of a client that is not primary are not worth
 // their memory. Write looks again, when no other write runs.
-func decodeWrite(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+func decodeWrite(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any,
+	error) {
 	s := srv.(*Server)
 	var e encoded
 	if err := decode(&e); err != nil {
@@ -131,7 +132,8 @@ func (s *Server) admitWrite(data []byte) (*v1.WriteRequest, error) {
 			return nil, err
 		}
 	}
-	if err := wire.Check(data, req.ProtoReflect().Descriptor(), Methods[v1.P4Runtime_Write_FullMethodName].Items); err != nil {
+	if err := wire.Check(data, req.ProtoReflect().Descriptor(),
+		Methods[v1.P4Runtime_Write_FullMethodName].Items); err != nil {
 		return nil, status.Error(codes.ResourceExhausted, err.Error())
 	}
 	if err := proto.Unmarshal(data, req); err != nil {

@@ -66,7 +66,8 @@ func TestBadMessages(t *testing.T) {
 			}
 		}
 		for _, method := range []string{"StreamChannel", "Read"} {
-			rpc, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/p4.v1.P4Runtime/"+method)
+			rpc, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true},
+				"/p4.v1.P4Runtime/"+method)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +113,8 @@ func TestFloodOfPacketOuts(t *testing.T) {
 	hostile.arbitrate(arbitration(nil)) // else it has 10 s, which a busy machine needs for the flood
 	hostile.want(`arbitration:{device_id:1 election_id:{low:1} ` + notPrimary)
 	for range 20 {
-		hostile.send(&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: make([]byte, 4<<20)}}})
+		hostile.send(&v1.StreamMessageRequest{
+			Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: make([]byte, 4<<20)}}})
 	}
 	r.mustWrite(insert(t, `table_entry:{table_id:$small`+smallKey+counted3+`}`))
 	s.arbitrate(arbitration(election(1)))
@@ -162,8 +164,10 @@ func (s *fakeStream) Recv() (*v1.StreamMessageRequest, error) {
 func FuzzWrite(f *testing.F) {
 	for _, seed := range []string{
 		`table_entry:{table_id:$small` + smallKey + counted3 + ` idle_timeout_ns:1 counter_data:{packet_count:1}}`,
-		`table_entry:{table_id:$rules priority:5` + ruleB + ` match:{field_id:3 range:{low:"\x01" high:"\x02"}} match:{field_id:2 optional:{value:"\x02"}}` + drop + `}`,
-		`table_entry:{table_id:$prefixes` + prefixKey + ` match:{field_id:1 lpm:{value:"\x0a\x00\x00\x00" prefix_len:8}}` + drop + `}`,
+		`table_entry:{table_id:$rules priority:5` + ruleB + ` match:{field_id:3 range:{low:"\x01" high:"\x02"}} ` +
+			`match:{field_id:2 optional:{value:"\x02"}}` + drop + `}`,
+		`table_entry:{table_id:$prefixes` + prefixKey + ` match:{field_id:1 lpm:{value:"\x0a\x00\x00\x00" ` +
+			`prefix_len:8}}` + drop + `}`,
 		`table_entry:{table_id:$keyless is_default_action:true` + drop + `}`,
 		`direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `} data:{}}`,
 		`counter_entry:{counter_id:$cells index:{index:2} data:{}}`,
@@ -179,9 +183,11 @@ func FuzzWrite(f *testing.F) {
 		f.Add(b)
 	}
 	srv := server.New(server.Config{DeviceID: device, Plane: idlePlane{}, Log: slog.New(slog.DiscardHandler)})
-	stream := &fakeStream{ctx: f.Context(), requests: make(chan *v1.StreamMessageRequest, 1), answers: make(chan *v1.StreamMessageResponse, 1)}
+	stream := &fakeStream{ctx: f.Context(), requests: make(chan *v1.StreamMessageRequest, 1),
+		answers: make(chan *v1.StreamMessageResponse, 1)}
 	go func() { _ = srv.StreamChannel(stream) }() // ends with the test's context
-	stream.requests <- &v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Arbitration{Arbitration: arbitration(election(1))}}
+	stream.requests <- &v1.StreamMessageRequest{
+		Update: &v1.StreamMessageRequest_Arbitration{Arbitration: arbitration(election(1))}}
 	<-stream.answers
 	_, err := srv.SetForwardingPipelineConfig(f.Context(), &v1.SetForwardingPipelineConfigRequest{
 		DeviceId: device, ElectionId: election(1), Action: commit, Config: kinds(f),

@@ -137,5 +137,6 @@ func (s *Server) sendIdle(x expired) bool {
 	for _, r := range x.rows {
 		n.TableEntry = append(n.TableEntry, x.table.encode(r))
 	}
-	return s.offerAll(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{IdleTimeoutNotification: n}})
+	return s.offerAll(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
+		IdleTimeoutNotification: n}})
 }

@@ -71,7 +71,8 @@ func (f *field) decode(table string, m *v1.FieldMatch, invent bool) (engine.Matc
 		}
 		if f.translated() {
 			if m := shortest(x.Ternary.GetMask()); !bytes.Equal(m, shortest(ones(f.sdn))) {
-				return fail("mask is %s, want all %d bits: the field is translated, and matched as a whole", shown(m), f.sdn)
+				return fail("mask is %s, want all %d bits: the field is translated, and matched as a whole", shown(m),
+					f.sdn)
 			}
 			out.Mask = ones(f.bits)
 			return out, nil
@@ -148,7 +149,8 @@ func (f *field) encode(m engine.Match) *v1.FieldMatch {
 		if f.translated() {
 			mask = shortest(ones(f.sdn))
 		}
-		out.FieldMatchType = &v1.FieldMatch_Ternary_{Ternary: &v1.FieldMatch_Ternary{Value: f.toBytes(m.Value), Mask: mask}}
+		out.FieldMatchType = &v1.FieldMatch_Ternary_{Ternary: &v1.FieldMatch_Ternary{Value: f.toBytes(m.Value),
+			Mask: mask}}
 	case configv1.MatchField_OPTIONAL:
 		if isZero(m.Mask) {
 			return nil

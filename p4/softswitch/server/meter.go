@@ -86,7 +86,8 @@ func (p *pipeline) readMeters(ask *v1.MeterEntry) (result, error) {
 		for _, m := range meters {
 			from, to := span(ask.GetIndex(), m.engine.Size())
 			for i := from; i < to; i++ {
-				e := &v1.MeterEntry{MeterId: m.id, Index: &v1.Index{Index: int64(i)}, Config: meterConfig(m.engine.Rates(i))}
+				e := &v1.MeterEntry{MeterId: m.id, Index: &v1.Index{Index: int64(i)},
+					Config: meterConfig(m.engine.Rates(i))}
 				if !yield(&v1.Entity{Entity: &v1.Entity_MeterEntry{MeterEntry: e}}) {
 					return
 				}

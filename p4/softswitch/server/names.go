@@ -28,7 +28,8 @@ type names struct {
 }
 
 func newNames(bits int, special []uint64) *names {
-	return &names{bits: bits, special: special, numberOf: map[string]uint64{}, nameOf: map[uint64]string{}, next: ^uint64(0) >> (64 - bits)}
+	return &names{bits: bits, special: special, numberOf: map[string]uint64{}, nameOf: map[uint64]string{},
+		next: ^uint64(0) >> (64 - bits)}
 }
 
 // number returns the number of a string, ceil(bits/8) bytes. what names the string in errors.
@@ -52,7 +53,8 @@ func (n *names) number(name string, invent bool, what func() string) ([]byte, er
 			free, ok := n.free()
 			if !ok {
 				return nil, status.Errorf(codes.ResourceExhausted,
-					"%s: %d strings are known, and all other numbers of %d bits are those of special ports", what(), len(n.nameOf), n.bits)
+					"%s: %d strings are known, and all other numbers of %d bits are those of special ports", what(),
+					len(n.nameOf), n.bits)
 			}
 			number = free
 		}
@@ -81,7 +83,8 @@ func (n *names) free() (uint64, bool) {
 	}
 }
 
-// isSpecial reports whether a number is that of a special port, or becomes it where the program cuts it to a port's width.
+// isSpecial reports whether a number is that of a special port, or becomes it where the program cuts it to a port's
+// width.
 func (n *names) isSpecial(number uint64) bool {
 	return n.bits >= portBits && slices.Contains(n.special, number&(1<<portBits-1))
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// No name gets the number of the port that drops, or of the CPU's: what a client sends to its first ports would be lost. A
-// client that says such a number has it.
+// No name gets the number of the port that drops, or of the CPU's: what a client sends to its first ports would be
+// lost. A client that says such a number has it.
 func TestNamesOfPorts(t *testing.T) {
 	for _, tt := range []struct {
 		bits    int

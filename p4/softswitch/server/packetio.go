@@ -61,7 +61,8 @@ func (r *resolver) headerWidths(m *configv1.ControllerPacketMetadata) ([]int, er
 		if !is && f.GetBitwidth() <= 0 {
 			return nil, fmt.Errorf("field %s has no width", f.GetName())
 		}
-		names, widths, translated = append(names, f.GetName()), append(widths, int(f.GetBitwidth())), append(translated, is)
+		names, widths, translated = append(names, f.GetName()), append(widths, int(f.GetBitwidth())),
+			append(translated, is)
 	}
 	if !slices.Contains(translated, true) {
 		return widths, nil

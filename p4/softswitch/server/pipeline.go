@@ -258,8 +258,8 @@ func (r *resolver) table(t *configv1.Table) (*table, error) {
 	}
 	e := r.program.Table(t.GetPreamble().GetName())
 	if e == nil {
-		// The compiler removes tables that no packet meets from the device configuration only. But where the program has a
-		// table that P4Info does not know, the two belong to different programs.
+		// The compiler removes tables that no packet meets from the device configuration only. But where the program
+		// has a table that P4Info does not know, the two belong to different programs.
 		if r.foreign != "" {
 			return nil, fmt.Errorf("not in p4_device_config, whose table %s is not in p4info", r.foreign)
 		}
@@ -297,7 +297,8 @@ func (r *resolver) table(t *configv1.Table) (*table, error) {
 	}
 	for i, f := range t.GetMatchFields() {
 		if !sameKind(f.GetMatchType(), keys[i].Kind) {
-			return nil, fmt.Errorf("match field %s: %v, but %v in p4_device_config", f.GetName(), f.GetMatchType(), keys[i].Kind)
+			return nil, fmt.Errorf("match field %s: %v, but %v in p4_device_config", f.GetName(), f.GetMatchType(),
+				keys[i].Kind)
 		}
 		typ, err := r.types.of(f.GetTypeName(), f.GetBitwidth(), keys[i].Bits)
 		if err != nil {
@@ -309,7 +310,8 @@ func (r *resolver) table(t *configv1.Table) (*table, error) {
 		}
 		whole := f.GetMatchType() == configv1.MatchField_EXACT || f.GetMatchType() == configv1.MatchField_OPTIONAL
 		if typ.kind == text && !whole {
-			return nil, fmt.Errorf("match field %s: %v of strings, want EXACT or OPTIONAL", f.GetName(), f.GetMatchType())
+			return nil, fmt.Errorf("match field %s: %v of strings, want EXACT or OPTIONAL", f.GetName(),
+				f.GetMatchType())
 		}
 		out.fields = append(out.fields, field{id: f.GetId(), name: f.GetName(), kind: f.GetMatchType(), valueType: typ})
 	}

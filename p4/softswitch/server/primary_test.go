@@ -79,7 +79,8 @@ func TestTakeover(t *testing.T) {
 			t.Errorf("a write of the former primary: %v, want PERMISSION_DENIED", err)
 		}
 		if len(former.controls) != 1 || len(next.controls) != 0 {
-			t.Errorf("notices: %d to the former primary, %d to the new one; want 1 and 0", len(former.controls), len(next.controls))
+			t.Errorf("notices: %d to the former primary, %d to the new one; want 1 and 0", len(former.controls),
+				len(next.controls))
 		}
 	})
 	if err != nil || !waited || len(next.controls) != 1 {
@@ -116,7 +117,8 @@ func TestPrimaryChangesWhileCompiling(t *testing.T) {
 
 // withDigest gives the running pipeline a list that waits for its acknowledgement.
 func withDigest(s *Server) *digest {
-	d := &digest{id: 9, name: "learn", known: map[string]struct{}{"k": {}}, cache: []sentList{{id: 1, keys: []string{"k"}}}}
+	d := &digest{id: 9, name: "learn", known: map[string]struct{}{"k": {}},
+		cache: []sentList{{id: 1, keys: []string{"k"}}}}
 	s.running.Load().digests.byID[9] = d
 	return d
 }
@@ -144,7 +146,8 @@ func TestNewPrimaryGetsDigestsAgain(t *testing.T) {
 	}
 	mustElect(t, s, 2)
 	if len(d.cache) != 0 || len(d.known) != 0 {
-		t.Errorf("the new primary: %d lists wait for another, %d messages are left out; want none", len(d.cache), len(d.known))
+		t.Errorf("the new primary: %d lists wait for another, %d messages are left out; want none", len(d.cache),
+			len(d.known))
 	}
 }
 
@@ -175,16 +178,18 @@ const smallID = 49306912 // a table that keeps idle timeouts
 func writeIdle(t *testing.T, s *Server) {
 	t.Helper()
 	const countedID = 31883734
-	_, err := s.Write(t.Context(), &v1.WriteRequest{DeviceId: 1, ElectionId: &v1.Uint128{Low: 1}, Updates: []*v1.Update{{
-		Type: v1.Update_INSERT,
-		Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
-			TableId: smallID, IdleTimeoutNs: int64(time.Minute),
-			Match: []*v1.FieldMatch{{FieldId: 1, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: []byte{1}}}}},
-			Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
-				ActionId: countedID, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{3}}},
+	_, err := s.Write(t.Context(), &v1.WriteRequest{DeviceId: 1, ElectionId: &v1.Uint128{Low: 1},
+		Updates: []*v1.Update{{
+			Type: v1.Update_INSERT,
+			Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
+				TableId: smallID, IdleTimeoutNs: int64(time.Minute),
+				Match: []*v1.FieldMatch{
+					{FieldId: 1, FieldMatchType: &v1.FieldMatch_Exact_{Exact: &v1.FieldMatch_Exact{Value: []byte{1}}}}},
+				Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{
+					ActionId: countedID, Params: []*v1.Action_Param{{ParamId: 1, Value: []byte{3}}},
+				}}},
 			}}},
-		}}},
-	}}})
+		}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +219,8 @@ func TestIdleWaitsForRoom(t *testing.T) {
 			t.Errorf("got %v after %v, want the idle entry within %v", m, took, idleInterval)
 		}
 		again := st.nextData()
-		if took := time.Since(began).Round(time.Second); len(again.GetIdleTimeoutNotification().GetTableEntry()) != 1 || took != time.Minute {
+		if took := time.Since(began).Round(time.Second); len(again.GetIdleTimeoutNotification().GetTableEntry()) != 1 ||
+			took != time.Minute {
 			t.Errorf("the next one came after %v, want another timeout", took)
 		}
 	})
@@ -264,7 +270,8 @@ func TestNewPrimaryGetsIdleAgain(t *testing.T) {
 		next := mustElect(t, s, 2)
 		began := time.Now()
 		m := next.nextData()
-		if took := time.Since(began); len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 || took > 2*idleInterval {
+		if took := time.Since(began); len(m.GetIdleTimeoutNotification().GetTableEntry()) != 1 ||
+			took > 2*idleInterval {
 			t.Errorf("the new primary got %v after %v, want one idle entry within %v", m, took, 2*idleInterval)
 		}
 	})
@@ -310,6 +317,7 @@ func TestNewestNoticeSurvives(t *testing.T) {
 		}
 	}
 	if first.GetArbitration().GetDeviceId() != 10 || last.GetArbitration().GetDeviceId() != n-1 {
-		t.Errorf("notices %d to %d are left, want 10 to %d", first.GetArbitration().GetDeviceId(), last.GetArbitration().GetDeviceId(), n-1)
+		t.Errorf("notices %d to %d are left, want 10 to %d", first.GetArbitration().GetDeviceId(),
+			last.GetArbitration().GetDeviceId(), n-1)
 	}
 }

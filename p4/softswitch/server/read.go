@@ -259,7 +259,8 @@ func sameMatch(a, b engine.Match) bool {
 func (p *pipeline) readTables(shot *snapshot, ask *v1.TableEntry, now func() time.Duration) (result, error) {
 	tables := p.tables
 	if ask.GetTableId() == 0 {
-		if len(ask.GetMatch()) > 0 || ask.GetAction() != nil || ask.GetPriority() != 0 || noteOf(ask) != (note{}) || ask.GetIsDefaultAction() {
+		if len(ask.GetMatch()) > 0 || ask.GetAction() != nil || ask.GetPriority() != 0 || noteOf(ask) != (note{}) ||
+			ask.GetIsDefaultAction() {
 			return nil, invalid("table_id 0 means all tables and takes no other filter")
 		}
 	} else {

@@ -47,7 +47,8 @@ func (p *pipeline) updateReplication(kind v1.Update_Type, e *v1.PacketReplicatio
 			return err
 		}
 		if seen[replica] {
-			return invalid("multicast group %d: port %d, instance %d is there twice", id, replica.Port, replica.Instance)
+			return invalid("multicast group %d: port %d, instance %d is there twice", id, replica.Port,
+				replica.Instance)
 		}
 		seen[replica] = true
 		replicas, stored.Replicas = append(replicas, replica), append(stored.Replicas, canonical)
@@ -97,7 +98,8 @@ func (p *pipeline) readReplication(shot *snapshot, ask *v1.PacketReplicationEngi
 	}
 	return func(yield func(*v1.Entity) bool) {
 		for _, g := range selected {
-			e := &v1.PacketReplicationEngineEntry{Type: &v1.PacketReplicationEngineEntry_MulticastGroupEntry{MulticastGroupEntry: g}}
+			e := &v1.PacketReplicationEngineEntry{Type: &v1.PacketReplicationEngineEntry_MulticastGroupEntry{
+				MulticastGroupEntry: g}}
 			if !yield(&v1.Entity{Entity: &v1.Entity_PacketReplicationEngineEntry{PacketReplicationEngineEntry: e}}) {
 				return
 			}

@@ -42,7 +42,8 @@ func TestDirectCounters(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", ask, diff)
 		}
 	}
-	const body = `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x01"}} action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x03"}}}`
+	const body = `table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x01"}} ` +
+		`action:{action:{action_id:$forward_counted params:{param_id:1 value:"\x03"}}}`
 	for ask, want := range map[string]string{
 		`table_entry:{table_id:$small}`:                 body + `}`,
 		`table_entry:{table_id:$small counter_data:{}}`: body + ` counter_data:{byte_count:180 packet_count:3}}`,
@@ -54,19 +55,26 @@ func TestDirectCounters(t *testing.T) {
 
 	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small`+smallKey+`}}`)) // no data: stays
 	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small`+smallKey+`} data:{packet_count:9}}`))
-	if diff := cmp.Diff([]string{counter + `packet_count:9}}`}, read(`direct_counter_entry:{table_entry:{table_id:$small}}`)); diff != "" {
+	if diff := cmp.Diff([]string{counter + `packet_count:9}}`},
+		read(`direct_counter_entry:{table_entry:{table_id:$small}}`)); diff != "" {
 		t.Errorf("after MODIFY (-want +got):\n%s", diff)
 	}
 	for _, tt := range []struct {
 		kind         v1.Update_Type
 		entity, want string
 	}{
-		{v1.Update_INSERT, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`, "InvalidArgument: a direct counter takes MODIFY only, not INSERT"},
-		{v1.Update_DELETE, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`, "InvalidArgument: a direct counter takes MODIFY only, not DELETE"},
-		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small match:{field_id:1 exact:{value:"\x08"}}}}`, "NotFound: table small: no such entry"},
-		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules}}`, "InvalidArgument: table rules has no direct counter"},
-		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules is_default_action:true}}`, "InvalidArgument: table rules has no direct counter"},
-		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true` + smallKey + `}}`, "InvalidArgument: table small: the default entry has no match and no priority"},
+		{v1.Update_INSERT, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`,
+			"InvalidArgument: a direct counter takes MODIFY only, not INSERT"},
+		{v1.Update_DELETE, `direct_counter_entry:{table_entry:{table_id:$small` + smallKey + `}}`,
+			"InvalidArgument: a direct counter takes MODIFY only, not DELETE"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small match:{field_id:1 ` +
+			`exact:{value:"\x08"}}}}`, "NotFound: table small: no such entry"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules}}`,
+			"InvalidArgument: table rules has no direct counter"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$rules is_default_action:true}}`,
+			"InvalidArgument: table rules has no direct counter"},
+		{v1.Update_MODIFY, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true` + smallKey +
+			`}}`, "InvalidArgument: table small: the default entry has no match and no priority"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
 			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
@@ -93,7 +101,8 @@ func TestDefaultEntryCounter(t *testing.T) {
 		want := &v1.CounterData{PacketCount: packets, ByteCount: bytes}
 		own := r.mustRead(entry(t, `direct_counter_entry:{`+key+`}}`))[0].GetDirectCounterEntry()
 		with := r.mustRead(entry(t, key+` counter_data:{}}`))[0].GetTableEntry()
-		for name, got := range map[string]*v1.CounterData{"direct counter": own.GetData(), "table entry": with.GetCounterData()} {
+		for name, got := range map[string]*v1.CounterData{"direct counter": own.GetData(),
+			"table entry": with.GetCounterData()} {
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("%s, %s (-want +got):\n%s", what, name, diff)
 			}
@@ -105,11 +114,14 @@ func TestDefaultEntryCounter(t *testing.T) {
 	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true`+to5+`}`))
 	miss(1, at5)
 	wants("after another action", 3, 180)
-	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true}}`)) // no data: stays
-	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true} data:{packet_count:10 byte_count:1}}`))
+	// no data: stays
+	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true}}`))
+	r.mustWrite(modify(t, `direct_counter_entry:{table_entry:{table_id:$small is_default_action:true} `+
+		`data:{packet_count:10 byte_count:1}}`))
 	miss(1, at5)
 	wants("after a write of the counter", 11, 61)
-	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true`+to5+` counter_data:{packet_count:20 byte_count:2}}`))
+	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true`+to5+` counter_data:{packet_count:20 `+
+		`byte_count:2}}`))
 	wants("after a write with the entry", 20, 2)
 	r.mustWrite(modify(t, `table_entry:{table_id:$small is_default_action:true}`)) // the program's action again
 	miss(1, at7)
@@ -138,7 +150,8 @@ func TestCounters(t *testing.T) {
 	cell := func(i, data string) string {
 		return `counter_entry:{counter_id:$cells index:{` + i + `} data:{` + data + `}}`
 	}
-	all := []string{cell("", ""), cell("index:1", "byte_count:120 packet_count:2"), cell("index:2", ""), cell("index:3", "")}
+	all := []string{cell("", ""), cell("index:1", "byte_count:120 packet_count:2"), cell("index:2", ""),
+		cell("index:3", "")}
 	for _, ask := range []string{`counter_entry:{}`, `counter_entry:{counter_id:$cells}`} {
 		if diff := cmp.Diff(all, read(ask)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ask, diff)
@@ -146,21 +159,27 @@ func TestCounters(t *testing.T) {
 	}
 	r.mustWrite(modify(t, `counter_entry:{counter_id:$cells index:{index:1}}`)) // no data: stays
 	r.mustWrite(modify(t, `counter_entry:{counter_id:$cells index:{index:1} data:{packet_count:5}}`))
-	if diff := cmp.Diff([]string{cell("index:1", "packet_count:5")}, read(`counter_entry:{counter_id:$cells index:{index:1}}`)); diff != "" {
+	if diff := cmp.Diff([]string{cell("index:1", "packet_count:5")},
+		read(`counter_entry:{counter_id:$cells index:{index:1}}`)); diff != "" {
 		t.Errorf("one cell (-want +got):\n%s", diff)
 	}
 	r.mustWrite(modify(t, `counter_entry:{counter_id:$cells data:{byte_count:1}}`)) // all cells
-	if diff := cmp.Diff([]string{cell("", "byte_count:1"), cell("index:1", "byte_count:1"), cell("index:2", "byte_count:1"), cell("index:3", "byte_count:1")}, read(`counter_entry:{}`)); diff != "" {
+	if diff := cmp.Diff([]string{cell("", "byte_count:1"), cell("index:1", "byte_count:1"),
+		cell("index:2", "byte_count:1"), cell("index:3", "byte_count:1")}, read(`counter_entry:{}`)); diff != "" {
 		t.Errorf("all cells (-want +got):\n%s", diff)
 	}
 	for _, tt := range []struct {
 		kind         v1.Update_Type
 		entity, want string
 	}{
-		{v1.Update_INSERT, `counter_entry:{counter_id:$cells}`, "InvalidArgument: a counter takes MODIFY only, not INSERT"},
-		{v1.Update_DELETE, `counter_entry:{counter_id:$cells}`, "InvalidArgument: a counter takes MODIFY only, not DELETE"},
-		{v1.Update_MODIFY, `counter_entry:{counter_id:$cells index:{index:4}}`, "OutOfRange: counter cells: index is 4, want 0 to 3"},
-		{v1.Update_MODIFY, `counter_entry:{counter_id:$cells index:{index:-4}}`, "InvalidArgument: counter cells: index -4 is negative"},
+		{v1.Update_INSERT, `counter_entry:{counter_id:$cells}`,
+			"InvalidArgument: a counter takes MODIFY only, not INSERT"},
+		{v1.Update_DELETE, `counter_entry:{counter_id:$cells}`,
+			"InvalidArgument: a counter takes MODIFY only, not DELETE"},
+		{v1.Update_MODIFY, `counter_entry:{counter_id:$cells index:{index:4}}`,
+			"OutOfRange: counter cells: index is 4, want 0 to 3"},
+		{v1.Update_MODIFY, `counter_entry:{counter_id:$cells index:{index:-4}}`,
+			"InvalidArgument: counter cells: index -4 is negative"},
 		{v1.Update_MODIFY, `counter_entry:{counter_id:8}`, "InvalidArgument: counter_id 8 is not in the P4Info"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
@@ -188,10 +207,14 @@ func TestRegisters(t *testing.T) {
 		kind         v1.Update_Type
 		entity, want string
 	}{
-		{v1.Update_INSERT, `register_entry:{register_id:$words}`, "InvalidArgument: a register takes MODIFY only, not INSERT"},
-		{v1.Update_MODIFY, `register_entry:{register_id:$words}`, "InvalidArgument: register words: data must be a bitstring"},
-		{v1.Update_MODIFY, `register_entry:{register_id:$words data:{bitstring:"\x10\x00"}}`, "OutOfRange: register words: 0x1000 does not fit 12 bits"},
-		{v1.Update_MODIFY, `register_entry:{register_id:$words index:{index:4} data:{bitstring:"\x00"}}`, "OutOfRange: register words: index is 4, want 0 to 3"},
+		{v1.Update_INSERT, `register_entry:{register_id:$words}`,
+			"InvalidArgument: a register takes MODIFY only, not INSERT"},
+		{v1.Update_MODIFY, `register_entry:{register_id:$words}`,
+			"InvalidArgument: register words: data must be a bitstring"},
+		{v1.Update_MODIFY, `register_entry:{register_id:$words data:{bitstring:"\x10\x00"}}`,
+			"OutOfRange: register words: 0x1000 does not fit 12 bits"},
+		{v1.Update_MODIFY, `register_entry:{register_id:$words index:{index:4} data:{bitstring:"\x00"}}`,
+			"OutOfRange: register words: index is 4, want 0 to 3"},
 		{v1.Update_MODIFY, `register_entry:{register_id:6}`, "InvalidArgument: register_id 6 is not in the P4Info"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
@@ -224,21 +247,30 @@ func TestMulticastGroups(t *testing.T) {
 		{"INSERT", v1.Update_INSERT, group(one, replicas+` metadata:"m"`), ""},
 		{"exists", v1.Update_INSERT, group(one, ""), "AlreadyExists: multicast group 1 exists"},
 		{"id 0", v1.Update_INSERT, group("", ""), "InvalidArgument: multicast_group_id is 0, want 1 to 65535"},
-		{"id too large", v1.Update_INSERT, group("multicast_group_id:65536", ""), "InvalidArgument: multicast_group_id is 65536, want 1 to 65535"},
-		{"no port", v1.Update_MODIFY, group(one, ` replicas:{}`), "OutOfRange: replica: port: empty, want a number of 9 bits"},
-		{"port too large", v1.Update_MODIFY, group(one, ` replicas:{port:"\x02\x00"}`), "OutOfRange: replica: port: 0x0200 does not fit 9 bits"},
-		{"drop port", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01\xff"}`), "InvalidArgument: replica: port is 511, want 0 to 510"},
-		{"egress_port too large", v1.Update_MODIFY, group(one, ` replicas:{egress_port:65537}`), "InvalidArgument: replica: port is 65537, want 0 to 510"},
-		{"instance too large", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" instance:65536}`), "InvalidArgument: replica: instance is 65536, want 0 to 65535"},
-		{"twice", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" instance:2} replicas:{port:"\x01" instance:2}`), "InvalidArgument: multicast group 1: port 1, instance 2 is there twice"},
-		{"backup", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" backup_replicas:{port:"\x02"}}`), "Unimplemented: this target has no backup replicas"},
+		{"id too large", v1.Update_INSERT, group("multicast_group_id:65536", ""),
+			"InvalidArgument: multicast_group_id is 65536, want 1 to 65535"},
+		{"no port", v1.Update_MODIFY, group(one, ` replicas:{}`),
+			"OutOfRange: replica: port: empty, want a number of 9 bits"},
+		{"port too large", v1.Update_MODIFY, group(one, ` replicas:{port:"\x02\x00"}`),
+			"OutOfRange: replica: port: 0x0200 does not fit 9 bits"},
+		{"drop port", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01\xff"}`),
+			"InvalidArgument: replica: port is 511, want 0 to 510"},
+		{"egress_port too large", v1.Update_MODIFY, group(one, ` replicas:{egress_port:65537}`),
+			"InvalidArgument: replica: port is 65537, want 0 to 510"},
+		{"instance too large", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" instance:65536}`),
+			"InvalidArgument: replica: instance is 65536, want 0 to 65535"},
+		{"twice", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" instance:2} replicas:{port:"\x01" instance:2}`),
+			"InvalidArgument: multicast group 1: port 1, instance 2 is there twice"},
+		{"backup", v1.Update_MODIFY, group(one, ` replicas:{port:"\x01" backup_replicas:{port:"\x02"}}`),
+			"Unimplemented: this target has no backup replicas"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
 		}
 	}
 	for _, ask := range []string{group("", ""), group(one, "")} {
-		if diff := cmp.Diff([]string{group(one, readBack+` metadata:"m"`)}, texts(r.mustRead(entry(t, ask)))); diff != "" {
+		if diff := cmp.Diff([]string{group(one, readBack+` metadata:"m"`)},
+			texts(r.mustRead(entry(t, ask)))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ask, diff)
 		}
 	}
@@ -300,7 +332,8 @@ func TestMeters(t *testing.T) {
 	}
 	r.mustWrite(modify(t, `meter_entry:{meter_id:$rates index:{index:1} config:{`+slow+`}}`))
 	const readBack = `cburst:2 pburst:3`
-	if diff := cmp.Diff([]string{cell("index:1", config(readBack))}, read(`meter_entry:{meter_id:$rates index:{index:1}}`)); diff != "" {
+	if diff := cmp.Diff([]string{cell("index:1", config(readBack))},
+		read(`meter_entry:{meter_id:$rates index:{index:1}}`)); diff != "" {
 		t.Errorf("one cell (-want +got):\n%s", diff)
 	}
 	if got, want := showColors(host, at3, 4), " 0 0 1 2"; got != want {
@@ -308,7 +341,8 @@ func TestMeters(t *testing.T) {
 	}
 	r.mustWrite(modify(t, `meter_entry:{meter_id:$rates config:{cir:5 cburst:6 pir:7 pburst:8}}`)) // all cells
 	all := config(`cir:5 cburst:6 pir:7 pburst:8`)
-	if diff := cmp.Diff([]string{cell("", all), cell("index:1", all), cell("index:2", all), cell("index:3", all)}, read(`meter_entry:{}`)); diff != "" {
+	if diff := cmp.Diff([]string{cell("", all), cell("index:1", all), cell("index:2", all), cell("index:3", all)},
+		read(`meter_entry:{}`)); diff != "" {
 		t.Errorf("all cells (-want +got):\n%s", diff)
 	}
 	r.mustWrite(modify(t, `meter_entry:{meter_id:$rates}`)) // the default: green
@@ -332,11 +366,13 @@ func TestMeters(t *testing.T) {
 	if diff := cmp.Diff([]string{row + `}`}, read(`table_entry:{table_id:$marked}`)); diff != "" {
 		t.Errorf("not asked for (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{row + ` meter_config:{cburst:60 pburst:120}}`}, read(`table_entry:{table_id:$marked meter_config:{}}`)); diff != "" {
+	if diff := cmp.Diff([]string{row + ` meter_config:{cburst:60 pburst:120}}`},
+		read(`table_entry:{table_id:$marked meter_config:{}}`)); diff != "" {
 		t.Errorf("asked for (-want +got):\n%s", diff)
 	}
 	r.mustWrite(modify(t, key+mark+` meter_config:{cir:1 cburst:1 pir:1 pburst:1}}`))
-	if diff := cmp.Diff([]string{direct + ` config:{cir:1 cburst:1 pir:1 pburst:1}}`}, read(`direct_meter_entry:{table_entry:{}}`)); diff != "" {
+	if diff := cmp.Diff([]string{direct + ` config:{cir:1 cburst:1 pir:1 pburst:1}}`},
+		read(`direct_meter_entry:{table_entry:{}}`)); diff != "" {
 		t.Errorf("written with the entry (-want +got):\n%s", diff)
 	}
 	r.mustWrite(modify(t, key+mark+`}`)) // unset: the default
@@ -356,19 +392,23 @@ func TestMeters(t *testing.T) {
 	}
 	const noAction = ` action:{action:{action_id:$NoAction}}`
 	for ask, want := range map[string]string{
-		`direct_meter_entry:{` + defaultKey + `}}`: `direct_meter_entry:{` + defaultKey + `} config:{cburst:60 pburst:120}}`,
-		defaultKey + ` meter_config:{}}`:           `table_entry:{table_id:$marked` + noAction + ` meter_config:{cburst:60 pburst:120} is_default_action:true}`,
+		`direct_meter_entry:{` + defaultKey + `}}`: `direct_meter_entry:{` + defaultKey + `} config:{cburst:60 ` +
+			`pburst:120}}`,
+		defaultKey + ` meter_config:{}}`: `table_entry:{table_id:$marked` + noAction + ` meter_config:{cburst:60 ` +
+			`pburst:120} is_default_action:true}`,
 	} {
 		if diff := cmp.Diff([]string{want}, read(ask)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ask, diff)
 		}
 	}
 	r.mustWrite(modify(t, defaultKey+noAction+` meter_config:{cir:1 cburst:1 pir:1 pburst:1}}`))
-	if diff := cmp.Diff([]string{`direct_meter_entry:{` + defaultKey + `} config:{cir:1 cburst:1 pir:1 pburst:1}}`}, read(`direct_meter_entry:{`+defaultKey+`}}`)); diff != "" {
+	if diff := cmp.Diff([]string{`direct_meter_entry:{` + defaultKey + `} config:{cir:1 cburst:1 pir:1 pburst:1}}`},
+		read(`direct_meter_entry:{`+defaultKey+`}}`)); diff != "" {
 		t.Errorf("written with the default entry (-want +got):\n%s", diff)
 	}
 	r.mustWrite(modify(t, defaultKey+`}`)) // a reset
-	if diff := cmp.Diff([]string{`direct_meter_entry:{` + defaultKey + `}}`}, read(`direct_meter_entry:{`+defaultKey+`}}`)); diff != "" {
+	if diff := cmp.Diff([]string{`direct_meter_entry:{` + defaultKey + `}}`},
+		read(`direct_meter_entry:{`+defaultKey+`}}`)); diff != "" {
 		t.Errorf("the default entry's meter after a reset (-want +got):\n%s", diff)
 	}
 
@@ -379,15 +419,25 @@ func TestMeters(t *testing.T) {
 		{v1.Update_INSERT, `meter_entry:{meter_id:$rates}`, "InvalidArgument: a meter takes MODIFY only, not INSERT"},
 		{v1.Update_DELETE, `meter_entry:{meter_id:$rates}`, "InvalidArgument: a meter takes MODIFY only, not DELETE"},
 		{v1.Update_MODIFY, `meter_entry:{}`, "InvalidArgument: meter_id 0 is not in the P4Info"},
-		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates index:{index:4}}`, "OutOfRange: meter rates: index is 4, want 0 to 3"},
-		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates index:{index:-1}}`, "InvalidArgument: meter rates: index -1 is negative"},
-		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{cir:2 pir:1}}`, "InvalidArgument: meter rates: pir is 1, want cir, 2, or more"},
-		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{pburst:-1}}`, "InvalidArgument: meter rates: cir 0, cburst 0, pir 0, pburst -1: want 0 or more"},
-		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{eburst:1}}`, "InvalidArgument: meter rates: eburst is 1, want 0: it belongs to meters of a single rate"},
-		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates counter_data:{}}`, "Unimplemented: this target has no counters of colors"},
-		{v1.Update_INSERT, `direct_meter_entry:{` + key + `}}`, "InvalidArgument: a direct meter takes MODIFY only, not INSERT"},
-		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$rules}}`, "InvalidArgument: table rules has no direct meter"},
-		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$marked match:{field_id:1 exact:{value:"\x08"}}}}`, "NotFound: table marked: no such entry"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates index:{index:4}}`,
+			"OutOfRange: meter rates: index is 4, want 0 to 3"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates index:{index:-1}}`,
+			"InvalidArgument: meter rates: index -1 is negative"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{cir:2 pir:1}}`,
+			"InvalidArgument: meter rates: pir is 1, want cir, 2, or more"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{pburst:-1}}`,
+			"InvalidArgument: meter rates: cir 0, cburst 0, pir 0, pburst -1: want 0 or more"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates config:{eburst:1}}`,
+			"InvalidArgument: meter rates: eburst is 1, want 0: it belongs to meters of a single rate"},
+		{v1.Update_MODIFY, `meter_entry:{meter_id:$rates counter_data:{}}`,
+			"Unimplemented: this target has no counters of colors"},
+		{v1.Update_INSERT, `direct_meter_entry:{` + key + `}}`,
+			"InvalidArgument: a direct meter takes MODIFY only, not INSERT"},
+		{v1.Update_MODIFY, `direct_meter_entry:{table_entry:{table_id:$rules}}`,
+			"InvalidArgument: table rules has no direct meter"},
+		{v1.Update_MODIFY,
+			`direct_meter_entry:{table_entry:{table_id:$marked match:{field_id:1 exact:{value:"\x08"}}}}`,
+			"NotFound: table marked: no such entry"},
 	} {
 		if got := r.writeOne(update(t, tt.kind, tt.entity)); got != tt.want {
 			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)

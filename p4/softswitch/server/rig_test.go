@@ -181,7 +181,9 @@ func (r *rig) configured(config *v1.ForwardingPipelineConfig) *stream {
 	return s
 }
 
-func (r *rig) setConfig(action v1.SetForwardingPipelineConfigRequest_Action, config *v1.ForwardingPipelineConfig) error {
+func (r *rig) setConfig(action v1.SetForwardingPipelineConfigRequest_Action,
+	config *v1.ForwardingPipelineConfig,
+) error {
 	_, err := r.client.SetForwardingPipelineConfig(r.t.Context(), &v1.SetForwardingPipelineConfigRequest{
 		DeviceId: device, ElectionId: election(1), Action: action, Config: config,
 	})
@@ -189,7 +191,8 @@ func (r *rig) setConfig(action v1.SetForwardingPipelineConfigRequest_Action, con
 }
 
 func (r *rig) write(updates ...*v1.Update) error {
-	_, err := r.client.Write(r.t.Context(), &v1.WriteRequest{DeviceId: device, ElectionId: election(1), Updates: updates})
+	_, err := r.client.Write(r.t.Context(), &v1.WriteRequest{DeviceId: device, ElectionId: election(1),
+		Updates: updates})
 	return err
 }
 

@@ -72,13 +72,14 @@ func filledServer(t *testing.T, entries int) (*Server, *stream) {
 const rulesID, dropID = 39855334, 18759588 // of testdata/kinds.p4info.txt
 
 func writeRule(t *testing.T, s *Server, kind v1.Update_Type, priority int) error {
-	_, err := s.Write(t.Context(), &v1.WriteRequest{DeviceId: 1, ElectionId: &v1.Uint128{Low: 1}, Updates: []*v1.Update{{
-		Type: kind,
-		Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
-			TableId: rulesID, Priority: int32(priority), Metadata: []byte("m"),
-			Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{ActionId: dropID}}},
-		}}},
-	}}})
+	_, err := s.Write(t.Context(), &v1.WriteRequest{DeviceId: 1, ElectionId: &v1.Uint128{Low: 1},
+		Updates: []*v1.Update{{
+			Type: kind,
+			Entity: &v1.Entity{Entity: &v1.Entity_TableEntry{TableEntry: &v1.TableEntry{
+				TableId: rulesID, Priority: int32(priority), Metadata: []byte("m"),
+				Action: &v1.TableAction{Type: &v1.TableAction_Action{Action: &v1.Action{ActionId: dropID}}},
+			}}},
+		}}})
 	return err
 }
 
@@ -106,7 +107,8 @@ func TestReadIsBounded(t *testing.T) {
 		t.Error("a message was sent")
 		return nil
 	}})
-	if want := "rpc error: code = ResourceExhausted desc = a Read of 1025 entities, want 1024 at most"; err == nil || err.Error() != want {
+	if want := "rpc error: code = ResourceExhausted desc = a Read of 1025 entities, want 1024 at most"; err == nil ||
+		err.Error() != want {
 		t.Errorf("Read returned %v, want %s", err, want)
 	}
 	got := 0
@@ -130,7 +132,8 @@ func TestSnapshotIsShared(t *testing.T) {
 	rules := p.tableBy[rulesID]
 	shot := &snapshot{tables: map[*table][]row{}}
 	var first *row
-	for _, ask := range []*v1.TableEntry{{}, {TableId: rulesID}, {TableId: rulesID, Priority: 3}, {TableId: rulesID, Metadata: []byte("other")}} {
+	for _, ask := range []*v1.TableEntry{{}, {TableId: rulesID}, {TableId: rulesID, Priority: 3},
+		{TableId: rulesID, Metadata: []byte("other")}} {
 		got, err := rules.selectRows(shot, ask)
 		if err != nil {
 			t.Fatal(err)

@@ -103,15 +103,18 @@ func (s *Server) receive(st *stream, rpc v1.P4Runtime_StreamChannelServer) error
 			}
 		case *v1.StreamMessageRequest_Packet:
 			if err := s.packetOut(st, u.Packet); err != nil {
-				st.fail(err, &v1.StreamError{Details: &v1.StreamError_PacketOut{PacketOut: &v1.PacketOutError{PacketOut: echo(u.Packet)}}})
+				st.fail(err, &v1.StreamError{
+					Details: &v1.StreamError_PacketOut{PacketOut: &v1.PacketOutError{PacketOut: echo(u.Packet)}}})
 			}
 		case *v1.StreamMessageRequest_DigestAck:
 			if err := s.digestAck(st, u.DigestAck); err != nil {
 				ack := &v1.DigestListAck{DigestId: u.DigestAck.GetDigestId(), ListId: u.DigestAck.GetListId()}
-				st.fail(err, &v1.StreamError{Details: &v1.StreamError_DigestListAck{DigestListAck: &v1.DigestListAckError{DigestListAck: ack}}})
+				st.fail(err, &v1.StreamError{
+					Details: &v1.StreamError_DigestListAck{DigestListAck: &v1.DigestListAckError{DigestListAck: ack}}})
 			}
 		default:
-			st.fail(unimplemented("such stream message"), &v1.StreamError{Details: &v1.StreamError_Other{Other: &v1.StreamOtherError{}}})
+			st.fail(unimplemented("such stream message"),
+				&v1.StreamError{Details: &v1.StreamError_Other{Other: &v1.StreamOtherError{}}})
 		}
 	}
 }

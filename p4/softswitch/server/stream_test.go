@@ -27,7 +27,8 @@ type pipe struct {
 }
 
 func newPipe(ctx context.Context, requests ...*v1.StreamMessageRequest) *pipe {
-	p := &pipe{ctx: ctx, requests: make(chan *v1.StreamMessageRequest, len(requests)+1), answers: make(chan *v1.StreamMessageResponse)}
+	p := &pipe{ctx: ctx, requests: make(chan *v1.StreamMessageRequest, len(requests)+1),
+		answers: make(chan *v1.StreamMessageResponse)}
 	for _, m := range requests {
 		p.requests <- m
 	}
@@ -60,7 +61,8 @@ func (p *pipe) Recv() (*v1.StreamMessageRequest, error) {
 func quietServer() *Server { return New(Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)}) }
 
 func rejected(payload int) *v1.StreamMessageRequest {
-	return &v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: make([]byte, payload)}}}
+	return &v1.StreamMessageRequest{
+		Update: &v1.StreamMessageRequest_Packet{Packet: &v1.PacketOut{Payload: make([]byte, payload)}}}
 }
 
 func bid(id uint64) *v1.StreamMessageRequest {
@@ -82,7 +84,8 @@ func TestQueuedBytesAreBounded(t *testing.T) {
 		{"packet-outs a byte too long", rejected(65535 + 18 + 1), 100},
 		{"packet-outs of the longest frame", rejected(65000), 66000},
 		{"digest acknowledgements with unknown fields",
-			&v1.StreamMessageRequest{Update: &v1.StreamMessageRequest_DigestAck{DigestAck: noise.Interface().(*v1.DigestListAck)}}, 100},
+			&v1.StreamMessageRequest{
+				Update: &v1.StreamMessageRequest_DigestAck{DigestAck: noise.Interface().(*v1.DigestListAck)}}, 100},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := quietServer()
@@ -125,7 +128,8 @@ func TestSentBytesMakeRoom(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		st, rpc := s.newStream(ctx), newPipe(ctx)
-		m := &v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{Payload: make([]byte, 60_000)}}}
+		m := &v1.StreamMessageResponse{
+			Update: &v1.StreamMessageResponse_Packet{Packet: &v1.PacketIn{Payload: make([]byte, 60_000)}}}
 		go st.write(rpc)
 		for range 3 {
 			n := 0

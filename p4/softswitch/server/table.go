@@ -66,7 +66,8 @@ func (t *table) insert(k key, e *v1.TableEntry, now time.Duration) error {
 	if err != nil {
 		return err
 	}
-	entry := engine.Entry{Match: k.match, Priority: k.priority, Call: c, IdleTimeout: time.Duration(e.GetIdleTimeoutNs()), Since: now}
+	entry := engine.Entry{Match: k.match, Priority: k.priority, Call: c,
+		IdleTimeout: time.Duration(e.GetIdleTimeoutNs()), Since: now}
 	if err := t.engine.Insert(entry); err != nil {
 		return engineError(t, err)
 	}
@@ -91,7 +92,8 @@ func (t *table) modify(k key, e *v1.TableEntry, now time.Duration) error {
 	if err != nil {
 		return err
 	}
-	entry := engine.Entry{Match: k.match, Priority: k.priority, Call: c, IdleTimeout: time.Duration(e.GetIdleTimeoutNs()), Since: now}
+	entry := engine.Entry{Match: k.match, Priority: k.priority, Call: c,
+		IdleTimeout: time.Duration(e.GetIdleTimeoutNs()), Since: now}
 	if err := t.engine.Modify(entry); err != nil {
 		return engineError(t, err)
 	}
@@ -196,7 +198,8 @@ type key struct {
 func (t *table) key(match []*v1.FieldMatch, priority int32, isNew bool) (key, error) {
 	k := key{priority: int(priority)}
 	if t.prioritised && priority <= 0 {
-		return k, invalid("table %s: priority is %d, want 1 or more: it has ternary, range or optional fields", t.name, priority)
+		return k, invalid("table %s: priority is %d, want 1 or more: it has ternary, range or optional fields", t.name,
+			priority)
 	}
 	if !t.prioritised && priority != 0 {
 		return k, invalid("table %s: priority is %d, want 0: it has exact and LPM fields only", t.name, priority)
@@ -259,9 +262,11 @@ func (t *table) action(a *v1.TableAction, isDefault bool) (engine.Call, error) {
 	case c == nil:
 		return engine.Call{}, invalid("table %s has no action with id %d", t.name, direct.Action.GetActionId())
 	case isDefault && c.scope == configv1.ActionRef_TABLE_ONLY:
-		return engine.Call{}, status.Errorf(codes.PermissionDenied, "table %s: action %s cannot be the default", t.name, c.name)
+		return engine.Call{}, status.Errorf(codes.PermissionDenied, "table %s: action %s cannot be the default", t.name,
+			c.name)
 	case !isDefault && c.scope == configv1.ActionRef_DEFAULT_ONLY:
-		return engine.Call{}, status.Errorf(codes.PermissionDenied, "table %s: action %s can only be the default", t.name, c.name)
+		return engine.Call{}, status.Errorf(codes.PermissionDenied, "table %s: action %s can only be the default",
+			t.name, c.name)
 	}
 	out := engine.Call{Action: c.name}
 	if len(c.params) > 0 {

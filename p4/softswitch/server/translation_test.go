@@ -158,12 +158,14 @@ func TestTypesOfP4Data(t *testing.T) {
 	} {
 		host.Send([]byte{0, 0, 0, 0, 0xa1, tt.dst, 2, 0, 0, 0, 0, 1, tt.ethertype, tt.ethertype})
 		<-at2
-		want := "$learn_t " + dataText(t, fmt.Sprintf(`struct:{members:{bitstring:"\x02\x00\x00\x00\x00\x01"} members:{bitstring:"%s"}
+		want := "$learn_t " + dataText(t,
+			fmt.Sprintf(`struct:{members:{bitstring:"\x02\x00\x00\x00\x00\x01"} members:{bitstring:"%s"}
 			members:{bool:%v} members:{bitstring:"\x01\x%02x"}}`, tt.digest, tt.dst == 1, tt.dst))
 		if got := r.nextDigest(); got != want {
 			t.Errorf("digest of ethertype %02x:\n got %s\nwant %s", tt.ethertype, got, want)
 		}
-		r.holds(`register_entry:{register_id:$signed16 index:{}}`, `register_entry:{register_id:$signed16 index:{} data:{bitstring:"`+tt.cell+`"}}`)
+		r.holds(`register_entry:{register_id:$signed16 index:{}}`,
+			`register_entry:{register_id:$signed16 index:{} data:{bitstring:"`+tt.cell+`"}}`)
 	}
 	const cell = `register_entry:{register_id:$signed16 index:{index:1} data:`
 	for _, tt := range []struct{ name, data, back, want string }{
@@ -172,10 +174,14 @@ func TestTypesOfP4Data(t *testing.T) {
 		{"200", `{bitstring:"\x00\xc8"}`, `{bitstring:"\x00\xc8"}`, ""},
 		{"200, longer", `{bitstring:"\x00\x00\x00\xc8"}`, `{bitstring:"\x00\xc8"}`, ""},
 		{"the lowest", `{bitstring:"\x80\x00"}`, `{bitstring:"\x80\x00"}`, ""},
-		{"below the lowest", `{bitstring:"\xff\x7f\xff"}`, `{bitstring:"\x80\x00"}`, `OutOfRange: register I.signed16: 0xff7fff does not fit int<16>`},
-		{"above the highest", `{bitstring:"\x00\x80\x00"}`, `{bitstring:"\x80\x00"}`, `OutOfRange: register I.signed16: 0x008000 does not fit int<16>`},
-		{"empty", `{bitstring:""}`, `{bitstring:"\x80\x00"}`, `OutOfRange: register I.signed16: empty, want a number of int<16>`},
-		{"another type", `{bool:true}`, `{bitstring:"\x80\x00"}`, `InvalidArgument: register I.signed16: data must be a bitstring`},
+		{"below the lowest", `{bitstring:"\xff\x7f\xff"}`, `{bitstring:"\x80\x00"}`,
+			`OutOfRange: register I.signed16: 0xff7fff does not fit int<16>`},
+		{"above the highest", `{bitstring:"\x00\x80\x00"}`, `{bitstring:"\x80\x00"}`,
+			`OutOfRange: register I.signed16: 0x008000 does not fit int<16>`},
+		{"empty", `{bitstring:""}`, `{bitstring:"\x80\x00"}`,
+			`OutOfRange: register I.signed16: empty, want a number of int<16>`},
+		{"another type", `{bool:true}`, `{bitstring:"\x80\x00"}`,
+			`InvalidArgument: register I.signed16: data must be a bitstring`},
 	} {
 		if got := r.do(v1.Update_MODIFY, cell+tt.data+`}`); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
@@ -194,13 +200,15 @@ func TestTypesOfP4Data(t *testing.T) {
 		}
 	}
 	r.holds(`register_entry:{register_id:$kinds index:{index:1}}`, kind+`{enum_value:"\x07"}}`)
-	r.holds(`register_entry:{register_id:$kinds index:{}}`, `register_entry:{register_id:$kinds index:{} data:{enum_value:"\x00"}}`)
+	r.holds(`register_entry:{register_id:$kinds index:{}}`,
+		`register_entry:{register_id:$kinds index:{} data:{enum_value:"\x00"}}`)
 }
 
 // All other shapes that p4c lets through to a digest or a register, and the translation of packet metadata.
 func TestShapesOfP4Data(t *testing.T) {
 	r := newProgramRig(t, programOf(t, "shapes"))
-	if want := `msg="the P4Info has what no packet meets: it is kept, and does nothing" names="[table ShapesIngress.gone digest inner_t]"`; !strings.Contains(r.log.String(), want) {
+	if want := `msg="the P4Info has what no packet meets: it is kept, and does nothing" names="[table ` +
+		`ShapesIngress.gone digest inner_t]"`; !strings.Contains(r.log.String(), want) {
 		t.Errorf("the log has no %s:\n%s", want, r.log)
 	}
 	host, _ := r.link(1)
@@ -213,14 +221,17 @@ func TestShapesOfP4Data(t *testing.T) {
 		frame        []byte
 		digest, want string
 	}{
-		{"all there", append(slices.Clone(frame), 0xaf, 0xfe, 0), "$report_t", `struct:{members:{struct:{members:{bitstring:"\x02"} members:{bitstring:"\x9d"}}}
+		{"all there", append(slices.Clone(frame), 0xaf, 0xfe, 0), "$report_t",
+			`struct:{members:{struct:{members:{bitstring:"\x02"} members:{bitstring:"\x9d"}}}
 			members:{enum:"blue"} members:{enum_value:"\t"} members:{error:"NoError"} members:{bitstring:"\x01"} members:{bitstring:"1"}
 			members:{bitstring:"\x01"} members:{bitstring:"` + w + `"} members:{header:{is_valid:true bitstrings:"\n" bitstrings:"\xfe"}}
 			members:{bitstring:"\x9d"}}`},
-		{"a header that is not", frame, "$report_t", `struct:{members:{struct:{members:{bitstring:"\x02"} members:{bitstring:"\x9d"}}}
+		{"a header that is not", frame, "$report_t",
+			`struct:{members:{struct:{members:{bitstring:"\x02"} members:{bitstring:"\x9d"}}}
 			members:{enum:"blue"} members:{enum_value:"\t"} members:{error:"PacketTooShort"} members:{bitstring:"\x01"} members:{bitstring:"1"}
 			members:{bitstring:"\x01"} members:{bitstring:"` + w + `"} members:{header:{}} members:{bitstring:"\x9d"}}`},
-		{"a tuple", append([]byte{7}, frame[1:]...), "$digest_0", `tuple:{members:{bitstring:"\x07"} members:{bool:false}}`},
+		{"a tuple", append([]byte{7}, frame[1:]...), "$digest_0",
+			`tuple:{members:{bitstring:"\x07"} members:{bool:false}}`},
 	} {
 		host.Send(tt.frame)
 		want := tt.digest + " " + dataText(t, tt.want)
@@ -232,24 +243,30 @@ func TestShapesOfP4Data(t *testing.T) {
 		return `register_entry:{register_id:$wide index:{` + i + `} data:{bitstring:"` + data + `"}}`
 	}
 	r.holds(`register_entry:{register_id:$wide}`, wide("index:1", `\x00`), wide("", w))
-	if got := r.do(v1.Update_MODIFY, `register_entry:{register_id:$wide index:{index:1} data:{bitstring:"\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"}}`); got != "" {
+	if got := r.do(v1.Update_MODIFY, `register_entry:{register_id:$wide index:{index:1} `+
+		`data:{bitstring:"\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"}}`); got != "" {
 		t.Error(got)
 	}
 	host.Send(frame)
 	r.nextDigest()
 	r.holds(`register_entry:{register_id:$wide index:{}}`, wide("", `\x10`+strings.Repeat(`\x11`, 14)+`\x12`))
-	r.holds(`register_entry:{register_id:$signed index:{}}`, `register_entry:{register_id:$signed index:{} data:{bitstring:"\x9d"}}`)
+	r.holds(`register_entry:{register_id:$signed index:{}}`,
+		`register_entry:{register_id:$signed index:{} data:{bitstring:"\x9d"}}`)
 	for ask, want := range map[string]string{
-		"$named": `bitstring:"1"`, "$numbered": `bitstring:"\x01"`, "$ports": `bitstring:"\x01"`, "$levels": `enum_value:"\t"`,
+		"$named": `bitstring:"1"`, "$numbered": `bitstring:"\x01"`, "$ports": `bitstring:"\x01"`,
+		"$levels": `enum_value:"\t"`,
 	} {
-		r.holds(`register_entry:{register_id:`+ask+` index:{}}`, `register_entry:{register_id:`+ask+` index:{} data:{`+want+`}}`)
+		r.holds(`register_entry:{register_id:`+ask+` index:{}}`,
+			`register_entry:{register_id:`+ask+` index:{} data:{`+want+`}}`)
 	}
 	// A name of the client's for the port that packets come by.
-	if got := r.do(v1.Update_MODIFY, `register_entry:{register_id:$named index:{index:1} data:{bitstring:"uplink"}}`); got != "" {
+	if got := r.do(v1.Update_MODIFY,
+		`register_entry:{register_id:$named index:{index:1} data:{bitstring:"uplink"}}`); got != "" {
 		t.Error(got)
 	}
 	r.holds(`register_entry:{register_id:$named}`,
-		`register_entry:{register_id:$named index:{index:1} data:{bitstring:"uplink"}}`, `register_entry:{register_id:$named index:{} data:{bitstring:"1"}}`)
+		`register_entry:{register_id:$named index:{index:1} data:{bitstring:"uplink"}}`,
+		`register_entry:{register_id:$named index:{} data:{bitstring:"1"}}`)
 }
 
 func unescape(t testing.TB, s string) []byte {
@@ -263,11 +280,14 @@ func TestTranslatedPacketMetadata(t *testing.T) {
 	host, at1 := r.link(1)
 	frame := append([]byte{1, 2}, make([]byte, 16)...)
 	host.Send(frame)
-	want := `metadata:{metadata_id:1 value:"1"} metadata:{metadata_id:2 value:"\x00"} metadata:{metadata_id:3 value:"\x01"} metadata:{metadata_id:4 value:"\x00"}`
+	want := `metadata:{metadata_id:1 value:"1"} metadata:{metadata_id:2 value:"\x00"} metadata:{metadata_id:3 ` +
+		`value:"\x01"} metadata:{metadata_id:4 value:"\x00"}`
 	if got := r.nextPacket(); got != want {
 		t.Errorf("packet-in:\n got %s\nwant %s", got, want)
 	}
-	r.stream.send(parse(t, &v1.StreamMessageRequest{}, `packet:{payload:"\x01`+strings.Repeat(`\x00`, 17)+`" metadata:{metadata_id:1 value:"\x00"} metadata:{metadata_id:2 value:"1"}}`))
+	r.stream.send(parse(t, &v1.StreamMessageRequest{},
+		`packet:{payload:"\x01`+strings.Repeat(`\x00`, 17)+`" metadata:{metadata_id:1 value:"\x00"} `+
+			`metadata:{metadata_id:2 value:"1"}}`))
 	if got := <-at1; !slices.Equal(got, append([]byte{1}, make([]byte, 17)...)) {
 		t.Errorf("packet-out: %x", got)
 	}
@@ -279,13 +299,17 @@ func TestTranslationToBits(t *testing.T) {
 	host, _ := r.link(1)
 	_, at5 := r.link(5)
 	row := func(in, out string) string {
-		return `table_entry:{table_id:$t match:{field_id:1 exact:{value:"` + in + `"}} action:{action:{action_id:$fwd params:{param_id:1 value:"` + out + `"}}}}`
+		return `table_entry:{table_id:$t match:{field_id:1 exact:{value:"` + in +
+			`"}} action:{action:{action_id:$fwd params:{param_id:1 value:"` + out + `"}}}}`
 	}
 	for _, tt := range []struct{ name, entity, want string }{
 		{"in range", row(`\x00\x00\x00\x01`, `\x05`), ""},
-		{"no such key in the data plane", row(`\x02\x00`, `\x05`), `OutOfRange: table I.t: field m.inp: 0x0200 stands for nothing here: the data plane has 9 bits for it`},
-		{"no such parameter in the data plane", row(`\x02`, `\xff\xff\xff\xfd`), `OutOfRange: table I.t: action I.fwd: parameter port: 0xfffffffd stands for nothing here: the data plane has 9 bits for it`},
-		{"too large for the controller's type", row(`\x01\x00\x00\x00\x00`, `\x05`), `OutOfRange: table I.t: field m.inp: 0x0100000000 does not fit 32 bits`},
+		{"no such key in the data plane", row(`\x02\x00`, `\x05`),
+			`OutOfRange: table I.t: field m.inp: 0x0200 stands for nothing here: the data plane has 9 bits for it`},
+		{"no such parameter in the data plane", row(`\x02`, `\xff\xff\xff\xfd`), `OutOfRange: table I.t: action ` +
+			`I.fwd: parameter port: 0xfffffffd stands for nothing here: the data plane has 9 bits for it`},
+		{"too large for the controller's type", row(`\x01\x00\x00\x00\x00`, `\x05`),
+			`OutOfRange: table I.t: field m.inp: 0x0100000000 does not fit 32 bits`},
 		{"empty", row(``, `\x05`), `OutOfRange: table I.t: field m.inp: empty, want a number of 32 bits`},
 	} {
 		if got := r.do(v1.Update_INSERT, tt.entity); got != tt.want {
@@ -303,7 +327,8 @@ func TestTranslationToStrings(t *testing.T) {
 	host, _ := r.link(1)
 	_, at5 := r.link(5)
 	row := func(in, out string) string {
-		return `table_entry:{table_id:$u match:{field_id:1 exact:{value:"` + in + `"}} action:{action:{action_id:$named params:{param_id:1 value:"` + out + `"}}}}`
+		return `table_entry:{table_id:$u match:{field_id:1 exact:{value:"` + in +
+			`"}} action:{action:{action_id:$named params:{param_id:1 value:"` + out + `"}}}}`
 	}
 	key := func(in string) string {
 		return `table_entry:{table_id:$u match:{field_id:1 exact:{value:"` + in + `"}}}`
@@ -342,10 +367,12 @@ func TestTranslationToStrings(t *testing.T) {
 	// Names are as many as numbers.
 	var updates []*v1.Update
 	for i := range 510 {
-		updates = append(updates, &v1.Update{Type: v1.Update_INSERT, Entity: r.entity(row(fmt.Sprintf("name %d", i), "5"))})
+		updates = append(updates,
+			&v1.Update{Type: v1.Update_INSERT, Entity: r.entity(row(fmt.Sprintf("name %d", i), "5"))})
 	}
 	all := details(r.write(updates...))
-	if last := all[len(all)-1]; last != "ResourceExhausted: table I.u: field m.nm: 510 strings are known, and all other numbers of 9 bits are those of special ports" {
+	if last := all[len(all)-1]; last != "ResourceExhausted: table I.u: field m.nm: 510 strings are known, and all "+
+		"other numbers of 9 bits are those of special ports" {
 		t.Errorf("more names than numbers: %s", last)
 	}
 }
@@ -356,17 +383,24 @@ func TestActionProfilesThatNoPacketMeets(t *testing.T) {
 	r := newProgramRig(t, config)
 	host, _ := r.link(1)
 	_, at5 := r.link(5)
-	if want := `names="[table I.dead action profile I.spare action profile I.choice action profile I.members]"`; !strings.Contains(r.log.String(), want) {
+	if want := `names="[table I.dead action profile I.spare action profile I.choice action profile ` +
+		`I.members]"`; !strings.Contains(r.log.String(), want) {
 		t.Errorf("the log has no %s:\n%s", want, r.log)
 	}
 	const dead = `table_entry:{table_id:$dead match:{field_id:1 exact:{value:"\x07"}} action:{`
 	for _, tt := range []struct{ entity, want string }{
-		{`action_profile_member:{action_profile_id:$spare member_id:1 action:{action_id:$NoAction}}`, "Unimplemented: this target has no action profiles"},
-		{`action_profile_group:{action_profile_id:$choice group_id:1}`, "Unimplemented: this target has no action profiles"},
-		{dead + `action_profile_member_id:1}}`, "Unimplemented: this target has no action profiles, of which table I.dead takes its actions"},
-		{dead + `action:{action_id:$NoAction}}}`, "Unimplemented: this target has no action profiles, of which table I.dead takes its actions"},
-		{`table_entry:{table_id:$live match:{field_id:1 exact:{}} action:{action_profile_member_id:1}}`, "OutOfRange: table I.live: field h.e.type: empty, want a number of 16 bits"},
-		{`table_entry:{table_id:$live match:{field_id:1 exact:{value:"\x00"}} action:{action:{action_id:$fwd params:{param_id:1 value:"\x05"}}}}`, ""},
+		{`action_profile_member:{action_profile_id:$spare member_id:1 action:{action_id:$NoAction}}`,
+			"Unimplemented: this target has no action profiles"},
+		{`action_profile_group:{action_profile_id:$choice group_id:1}`,
+			"Unimplemented: this target has no action profiles"},
+		{dead + `action_profile_member_id:1}}`, "Unimplemented: this target has no action profiles, of which table " +
+			"I.dead takes its actions"},
+		{dead + `action:{action_id:$NoAction}}}`, "Unimplemented: this target has no action profiles, of which table " +
+			"I.dead takes its actions"},
+		{`table_entry:{table_id:$live match:{field_id:1 exact:{}} action:{action_profile_member_id:1}}`,
+			"OutOfRange: table I.live: field h.e.type: empty, want a number of 16 bits"},
+		{`table_entry:{table_id:$live match:{field_id:1 exact:{value:"\x00"}} action:{action:{action_id:$fwd ` +
+			`params:{param_id:1 value:"\x05"}}}}`, ""},
 	} {
 		if got := r.do(v1.Update_INSERT, tt.entity); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.entity, got, tt.want)
@@ -394,7 +428,8 @@ func TestActionProfilesThatNoPacketMeets(t *testing.T) {
 // A string has no prefix, and a range of translated numbers is none of the data plane's.
 func TestTranslatedMatchKinds(t *testing.T) {
 	config := programOf(t, "trans_bits")
-	kinds := map[configv1.MatchField_MatchType]string{configv1.MatchField_LPM: "lpm", configv1.MatchField_TERNARY: "ternary", configv1.MatchField_RANGE: "range"}
+	kinds := map[configv1.MatchField_MatchType]string{configv1.MatchField_LPM: "lpm",
+		configv1.MatchField_TERNARY: "ternary", configv1.MatchField_RANGE: "range"}
 	for kind, name := range kinds {
 		c := proto.CloneOf(config)
 		c.P4Info.Tables[0].MatchFields[0].Match = &configv1.MatchField_MatchType_{MatchType: kind}
@@ -402,7 +437,8 @@ func TestTranslatedMatchKinds(t *testing.T) {
               "name" : "m.inp"`, `"match_type" : "`+name+`",
               "name" : "m.inp"`)
 		i := strings.Index(text, `"match_type" : "`+name)
-		c.P4DeviceConfig = []byte(text[:i+10] + strings.Replace(text[i+10:], `"match_type" : "exact"`, `"match_type" : "`+name+`"`, 1))
+		c.P4DeviceConfig = []byte(text[:i+10] + strings.Replace(text[i+10:], `"match_type" : "exact"`,
+			`"match_type" : "`+name+`"`, 1))
 		r := newProgramRig(t, c)
 		const head, tail = `table_entry:{table_id:$t`, ` action:{action:{action_id:$NoAction}}`
 		priority := ` priority:1`
@@ -411,12 +447,16 @@ func TestTranslatedMatchKinds(t *testing.T) {
 		}
 		for _, tt := range []struct{ match, want string }{
 			{`lpm:{value:"\x01" prefix_len:32}`, ""},
-			{`lpm:{value:"\x00" prefix_len:9}`, `InvalidArgument: table I.t: field m.inp: prefix_len is 9, want 32: the field is translated, and matched as a whole`},
-			{`lpm:{value:"\x00" prefix_len:33}`, `InvalidArgument: table I.t: field m.inp: prefix_len is 33, want 1 to 32: a field that does not matter is left out`},
+			{`lpm:{value:"\x00" prefix_len:9}`, `InvalidArgument: table I.t: field m.inp: prefix_len is 9, want 32: ` +
+				`the field is translated, and matched as a whole`},
+			{`lpm:{value:"\x00" prefix_len:33}`, `InvalidArgument: table I.t: field m.inp: prefix_len is 33, want 1 ` +
+				`to 32: a field that does not matter is left out`},
 			{`ternary:{value:"\x01" mask:"\xff\xff\xff\xff"}`, ""},
-			{`ternary:{value:"\x00" mask:"\x01\xff"}`, `InvalidArgument: table I.t: field m.inp: mask is 0x01ff, want all 32 bits: the field is translated, and matched as a whole`},
+			{`ternary:{value:"\x00" mask:"\x01\xff"}`, `InvalidArgument: table I.t: field m.inp: mask is 0x01ff, ` +
+				`want all 32 bits: the field is translated, and matched as a whole`},
 			{`range:{low:"\x01" high:"\x01"}`, ""},
-			{`range:{low:"\x01" high:"\x02"}`, `InvalidArgument: table I.t: field m.inp: low and high differ: the field is translated, and matched as a whole`},
+			{`range:{low:"\x01" high:"\x02"}`, `InvalidArgument: table I.t: field m.inp: low and high differ: the ` +
+				`field is translated, and matched as a whole`},
 		} {
 			if !strings.HasPrefix(tt.match, name) {
 				continue
@@ -435,7 +475,8 @@ func TestTranslatedMatchKinds(t *testing.T) {
 	text := string(c.P4DeviceConfig)
 	i := strings.Index(text, `"name" : "m.nm"`)
 	j := strings.LastIndex(text[:i], "exact")
-	c.P4DeviceConfig = []byte(text[:j] + "range" + strings.Replace(text[j+5:], `"match_type" : "exact"`, `"match_type" : "range"`, 1))
+	c.P4DeviceConfig = []byte(text[:j] + "range" + strings.Replace(text[j+5:], `"match_type" : "exact"`,
+		`"match_type" : "range"`, 1))
 	r := newRig(t)
 	r.primary()
 	want := "InvalidArgument: config: p4info: table I.u: match field m.nm: RANGE of strings, want EXACT or OPTIONAL"
@@ -450,8 +491,10 @@ func TestTableThatNoPacketMeets(t *testing.T) {
 	if want := `names="[table I.dead]"`; !strings.Contains(r.log.String(), want) {
 		t.Errorf("the log has no %s:\n%s", want, r.log)
 	}
-	const row = `table_entry:{table_id:$dead match:{field_id:1 exact:{value:"\x07"}} action:{action:{action_id:$fwd params:{param_id:1 value:"\x05"}}}}`
-	const never = `table_entry:{table_id:$dead match:{field_id:1 exact:{value:"\x07"}} action:{action:{action_id:$never}}}`
+	const row = `table_entry:{table_id:$dead match:{field_id:1 exact:{value:"\x07"}} action:{action:{action_id:$fwd ` +
+		`params:{param_id:1 value:"\x05"}}}}`
+	const never = `table_entry:{table_id:$dead match:{field_id:1 exact:{value:"\x07"}} ` +
+		`action:{action:{action_id:$never}}}`
 	for _, tt := range []struct {
 		kind   v1.Update_Type
 		entity string
@@ -460,19 +503,23 @@ func TestTableThatNoPacketMeets(t *testing.T) {
 		{v1.Update_INSERT, row, ""},
 		{v1.Update_INSERT, row, "AlreadyExists: table I.dead: entry exists"},
 		{v1.Update_MODIFY, never, ""},
-		{v1.Update_MODIFY, strings.Replace(row, `\x05`, `\x02\x00`, 1), "OutOfRange: table I.dead: action I.fwd: parameter port: 0x0200 does not fit 9 bits"},
-		{v1.Update_MODIFY, `table_entry:{table_id:$dead is_default_action:true action:{action:{action_id:$never}}}`, ""},
+		{v1.Update_MODIFY, strings.Replace(row, `\x05`, `\x02\x00`, 1),
+			"OutOfRange: table I.dead: action I.fwd: parameter port: 0x0200 does not fit 9 bits"},
+		{v1.Update_MODIFY, `table_entry:{table_id:$dead is_default_action:true action:{action:{action_id:$never}}}`,
+			""},
 	} {
 		if got := r.do(tt.kind, tt.entity); got != tt.want {
 			t.Errorf("%v %s:\n got %s\nwant %s", tt.kind, tt.entity, got, tt.want)
 		}
 	}
 	r.holds(`table_entry:{}`, never)
-	r.holds(`table_entry:{table_id:$dead is_default_action:true}`, `table_entry:{table_id:$dead action:{action:{action_id:$never}} is_default_action:true}`)
+	r.holds(`table_entry:{table_id:$dead is_default_action:true}`,
+		`table_entry:{table_id:$dead action:{action:{action_id:$never}} is_default_action:true}`)
 	if got := r.do(v1.Update_MODIFY, `table_entry:{table_id:$dead is_default_action:true}`); got != "" {
 		t.Error(got)
 	}
-	r.holds(`table_entry:{table_id:$dead is_default_action:true}`, `table_entry:{table_id:$dead action:{action:{action_id:$NoAction}} is_default_action:true}`)
+	r.holds(`table_entry:{table_id:$dead is_default_action:true}`,
+		`table_entry:{table_id:$dead action:{action:{action_id:$NoAction}} is_default_action:true}`)
 	if got := r.do(v1.Update_DELETE, row); got != "" {
 		t.Error(got)
 	}
@@ -486,9 +533,11 @@ func TestWildcardsOfNothing(t *testing.T) {
 		`table_entry:{}`, `table_entry:{counter_data:{} meter_config:{} time_since_last_hit:{}}`,
 		`action_profile_member:{}`, `action_profile_group:{}`, `value_set_entry:{}`, `extern_entry:{}`,
 		`counter_entry:{}`, `direct_counter_entry:{}`, `direct_counter_entry:{table_entry:{}}`,
-		`meter_entry:{}`, `direct_meter_entry:{}`, `direct_meter_entry:{table_entry:{}}`, `register_entry:{}`, `digest_entry:{}`,
+		`meter_entry:{}`, `direct_meter_entry:{}`, `direct_meter_entry:{table_entry:{}}`, `register_entry:{}`,
+		`digest_entry:{}`,
 		`packet_replication_engine_entry:{}`, `packet_replication_engine_entry:{multicast_group_entry:{}}`,
-		`packet_replication_engine_entry:{clone_session_entry:{}}`, `packet_replication_engine_entry:{clone_session_entry:{session_id:3}}`,
+		`packet_replication_engine_entry:{clone_session_entry:{}}`,
+		`packet_replication_engine_entry:{clone_session_entry:{session_id:3}}`,
 	} {
 		r.holds(ask)
 	}
@@ -517,7 +566,8 @@ func TestPreinitializedTable(t *testing.T) {
 		{v1.Update_INSERT, row("1", drop), "AlreadyExists: table fixed: entry exists"},
 		{v1.Update_MODIFY, row("1", drop), ""},
 		{v1.Update_INSERT, row("3", forward3), ""},
-		{v1.Update_INSERT, row("4", forward3), "ResourceExhausted: table fixed: table is full: it has room for 3 entries"},
+		{v1.Update_INSERT, row("4", forward3), "ResourceExhausted: table fixed: table is full: it has room for 3 " +
+			"entries"},
 		{v1.Update_DELETE, row("2", ""), ""},
 		{v1.Update_INSERT, row("4", drop), ""},
 	} {
@@ -539,7 +589,8 @@ func TestKeysWithoutWidth(t *testing.T) {
 	_, at2 := r.link(2)
 	const mark = ` action:{action:{action_id:$mark params:{param_id:1 value:"\x07"}}}`
 	for _, tt := range []struct{ entity, want string }{
-		{`table_entry:{table_id:$met match:{field_id:1 exact:{value:"\x01"}} match:{field_id:2 ternary:{value:"\x01" mask:"\xff"}} priority:1` + mark + `}`, ""},
+		{`table_entry:{table_id:$met match:{field_id:1 exact:{value:"\x01"}} match:{field_id:2 ternary:{value:"\x01" ` +
+			`mask:"\xff"}} priority:1` + mark + `}`, ""},
 		{`table_entry:{table_id:$met match:{field_id:1 exact:{value:"\x01\x00\x00\x00\x00"}} priority:1` + mark + `}`,
 			"OutOfRange: table I.met: field std.parser_error: 0x0100000000 does not fit 32 bits"},
 		{`table_entry:{table_id:$unmet match:{field_id:1 exact:{value:"\x01"}}` + mark + `}`, ""},

@@ -55,7 +55,8 @@ func (t valueType) fromBytes(value []byte, invent bool, what func() string) ([]b
 		}
 		out, err := fixed(value, t.bits, what)
 		if err != nil {
-			return nil, status.Errorf(codes.OutOfRange, "%s: %s stands for nothing here: the data plane has %d bits for it", what(), shown(value), t.bits)
+			return nil, status.Errorf(codes.OutOfRange,
+				"%s: %s stands for nothing here: the data plane has %d bits for it", what(), shown(value), t.bits)
 		}
 		return out, nil
 	}
@@ -266,7 +267,8 @@ func (ts *types) translate(name string, to *configv1.P4NewTypeTranslation, bits 
 		ts.names[key] = newNames(bits, ts.special)
 	}
 	if n := ts.names[key]; n.bits != bits {
-		return valueType{}, fmt.Errorf("type %s: strings for %d bits, but %s is for %d bits elsewhere", name, bits, key, n.bits)
+		return valueType{}, fmt.Errorf("type %s: strings for %d bits, but %s is for %d bits elsewhere", name, bits, key,
+			n.bits)
 	}
 	return valueType{kind: text, bits: bits, names: ts.names[key]}, nil
 }

@@ -50,9 +50,11 @@ func TestBytestrings(t *testing.T) {
 		{"int<12> 2048", integer(12), "\x08\x00", "", "x: 0x0800 does not fit int<12>"},
 		{"int<12> -2049", integer(12), "\xf7\xff", "", "x: 0xf7ff does not fit int<12>"},
 		{"int<1> 1", integer(1), "\x01", "", "x: 0x01 does not fit int<1>"},
-		{"int<8> very long", integer(8), "\x01" + string(make([]byte, 80)), "", "x: a number of 81 bytes does not fit int<8>"},
+		{"int<8> very long", integer(8), "\x01" + string(make([]byte, 80)), "",
+			"x: a number of 81 bytes does not fit int<8>"},
 		{"translated to fewer bits", valueType{kind: unsigned, bits: 12, sdn: 4}, "\x0f", "\x0f", ""},
-		{"translated to fewer bits, too large", valueType{kind: unsigned, bits: 12, sdn: 4}, "\x10", "", "x: 0x10 does not fit 4 bits"},
+		{"translated to fewer bits, too large", valueType{kind: unsigned, bits: 12, sdn: 4}, "\x10", "",
+			"x: 0x10 does not fit 4 bits"},
 		{"translated to more bits", valueType{kind: unsigned, bits: 9, sdn: 32}, "\x01\xff", "\x01\xff", ""},
 		{"translated to more bits, too large", valueType{kind: unsigned, bits: 9, sdn: 32}, "\x02\x00", "",
 			"x: 0x0200 stands for nothing here: the data plane has 9 bits for it"},
@@ -141,21 +143,26 @@ func TestTypeErrors(t *testing.T) {
 		want       string
 	}{
 		{"width", `bitstring { bit { bitwidth: 8 } }`, []int{9}, "a value of 8 bits, but 9 in p4_device_config"},
-		{"varbit", `bitstring { varbit { max_bitwidth: 8 } }`, []int{8}, "want bit, int, bool, enum, error, struct, tuple or header"},
+		{"varbit", `bitstring { varbit { max_bitwidth: 8 } }`, []int{8},
+			"want bit, int, bool, enum, error, struct, tuple or header"},
 		{"union", `header_union { name: "u" }`, []int{8}, "want bit, int, bool, enum, error, struct, tuple or header"},
 		{"nothing", ``, []int{8}, "want bit, int, bool, enum, error, struct, tuple or header"},
-		{"too few", `tuple { members { bool { } } members { bool { } } }`, []int{1}, "more values in p4info than in p4_device_config"},
+		{"too few", `tuple { members { bool { } } members { bool { } } }`, []int{1},
+			"more values in p4info than in p4_device_config"},
 		{"struct", `struct { name: "s" }`, nil, `no struct "s" in type_info`},
 		{"header", `header { name: "h" }`, nil, `no header "h" in type_info`},
 		{"enum", `enum { name: "e" }`, nil, `no enum "e" in type_info`},
 		{"enum with numbers", `serializable_enum { name: "e" }`, nil, `no enum "e" in type_info`},
 		{"new type", `new_type { name: "n" }`, nil, `no type "n" in type_info`},
-		{"strings for too many bits", `new_type { name: "wide" }`, []int{65}, `type wide: strings for 65 bits, want 64 at most`},
-		{"one translation for two widths", `tuple { members { new_type { name: "wide" } } members { new_type { name: "other" } } }`, []int{8, 9},
+		{"strings for too many bits", `new_type { name: "wide" }`, []int{65},
+			`type wide: strings for 65 bits, want 64 at most`},
+		{"one translation for two widths", `tuple { members { new_type { name: "wide" } } members { new_type { name: ` +
+			`"other" } } }`, []int{8, 9},
 			`type other: strings for 9 bits, but URI x is for 8 bits elsewhere`},
 		{"struct of itself", `struct { name: "endless" }`, []int{8}, "a type of more than 4096 parts"},
 		{"type of itself", `new_type { name: "endless" }`, []int{8}, "a type of more than 4096 parts"},
-		{"translated to no bits", `new_type { name: "none" }`, []int{8}, `type none: translated to 0 bits, want 1 or more`},
+		{"translated to no bits", `new_type { name: "none" }`, []int{8},
+			`type none: translated to 0 bits, want 1 or more`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			info, spec := &configv1.P4Info{}, &configv1.P4DataTypeSpec{}
@@ -172,7 +179,8 @@ func TestTypeErrors(t *testing.T) {
 			if err := prototext.Unmarshal([]byte(tt.spec), spec); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := newTypes(info, 510).data(spec, &planeValues{widths: tt.widths}); err == nil || err.Error() != tt.want {
+			if _, err := newTypes(info, 510).data(spec, &planeValues{widths: tt.widths}); err == nil ||
+				err.Error() != tt.want {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})

@@ -46,7 +46,7 @@ func (c *Core) adopt(intent *config.Intent, next Stored) error {
 
 // adoptFor is adopt for a reason.
 func (c *Core) adoptFor(text string, intent *config.Intent, next Stored) error {
-	before := c.intent
+	before, served := c.intent, len(c.stored.Plan.Pools) > 0
 	next.PortIDs = c.numbered(intent, next.PortIDs)
 	c.written, c.intent, c.known = intent, intent.Resolve(next.PortIDs), backendsOf(intent)
 	why := cause{text: text}
@@ -57,7 +57,7 @@ func (c *Core) adoptFor(text string, intent *config.Intent, next Stored) error {
 	c.giveUp(before)
 	maps.DeleteFunc(c.drained, func(key plan.BackendKey, _ bool) bool { return c.stored.Admin[key] != plan.Drain })
 	maps.DeleteFunc(c.forced, func(key plan.BackendKey, _ int) bool { return c.stored.Admin[key] != plan.Drain })
-	c.syncSwitches()
+	c.syncSwitches(served)
 	if c.mayGoOn() {
 		c.goOn() // a switch that others waited for is gone
 	}

@@ -19,11 +19,14 @@ type view struct {
 	served uint64                     // counts the changes of what the switch holds of the VIPs
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
 
-	lost time.Time // when it was lost last, zero: never
-	met  time.Time // when it was connected last
-	back time.Time // when it held what was decided again
-	// behind: it has been lost, and has not held what was decided since.
-	behind bool
+	// lost is when it was lost last, zero: never. One that is not met yet may have been lost before anybody was there
+	// to see it: it counts as lost when it was taken on, unless it is there atOnce, and with rows, or nobody was ever
+	// served.
+	lost   time.Time
+	met    time.Time // when it was connected last
+	back   time.Time // when it held what was decided again
+	empty  bool      // it held nothing when it was connected last
+	behind bool      // it was lost, and has not held what was decided since
 
 	lag     lag
 	overdue map[string]bool // pools whose moves went on without it since it began to lag, and whether they do now
@@ -33,6 +36,17 @@ type view struct {
 }
 
 func (v *view) connected() bool { return v.status.Connected }
+
+// unmet says whether it was never connected.
+func (v *view) unmet() bool { return !v.connected() && v.status.Connects == 0 }
+
+// came says how it was found when it was connected last.
+func (v *view) came() string {
+	if v.empty {
+		return "came empty"
+	}
+	return "was away"
+}
 
 // away says whether the switch goes on by what it was told before it was lost.
 func (v *view) away() bool { return !v.connected() && v.status.Connects > 0 }
@@ -85,8 +99,13 @@ func (c *Core) status(s Switch) {
 		return
 	}
 	before := v.status.Connected
-	if s.Connects > v.status.Connects && s.ReadBack == 0 {
-		c.forgotten(v)
+	if s.Connects > v.status.Connects {
+		switch v.empty = s.ReadBack == 0; {
+		case v.empty:
+			c.forgotten(v)
+		case v.unmet() && c.now.Sub(v.lost) <= atOnce:
+			v.lost, v.behind = time.Time{}, false // it forwards, and nobody saw that it ever did not
+		}
 	}
 	if s.Connected != before || s.Refuses != v.status.Refuses || !rows.SameLacks(v.status.Lacks, s.Lacks) {
 		v.served++
@@ -149,8 +168,9 @@ func (c *Core) own(alike rows.Tables, s config.Switch) rows.Tables {
 	return alike
 }
 
-// syncSwitches takes on the switches of the intent, and lets go of others: their tables stay as they are.
-func (c *Core) syncSwitches() {
+// syncSwitches takes on the switches of the intent, and lets go of others: their tables stay as they are. served says
+// whether there were slots before: else nobody has an open connection.
+func (c *Core) syncSwitches(served bool) {
 	wanted := make(map[string]config.Switch)
 	for _, s := range c.intent.Switches {
 		wanted[s.Name] = s
@@ -165,7 +185,11 @@ func (c *Core) syncSwitches() {
 	}
 	for _, s := range c.intent.Switches {
 		if c.views[s.Name] == nil {
-			c.views[s.Name] = &view{config: s, idle: make(map[plan.SlotRef]time.Time)}
+			v := &view{config: s, idle: make(map[plan.SlotRef]time.Time)}
+			if served {
+				v.lost, v.behind = c.now, true
+			}
+			c.views[s.Name] = v
 			c.take = append(c.take, s.Name)
 		}
 	}

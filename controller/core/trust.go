@@ -26,12 +26,15 @@ import (
 type suspicion struct {
 	since, until time.Time // until is zero while it has no end: no switch can be reached
 	text         string
+	seen         bool // a switch was seen to be lost or empty; else one is not met yet, and nothing is known of it
 }
 
 // covers says whether what came in at a time is not to be trusted yet.
 func (s *suspicion) covers(at time.Time) bool { return s != nil && !at.Before(s.since) }
 
 const (
+	// atOnce is how long a switch may take to be met that was not away when it was taken on.
+	atOnce = 5 * time.Second
 	// upToDate is how long a switch that is connected again may take to hold what was decided: twice what the largest
 	// configuration takes.
 	upToDate = time.Minute
@@ -51,19 +54,22 @@ func suspect(views map[string]*view, settling time.Duration, now time.Time) *sus
 		if v.lost.IsZero() {
 			continue
 		}
+		end, open := v.lost.Add(settling), !connected
 		text := fmt.Sprintf("switch %s is away", name)
-		end := v.lost.Add(settling)
-		open := !connected
 		switch {
+		case v.unmet():
+			text = fmt.Sprintf("switch %s is not met yet", name)
 		case !v.behind:
-			text, end, open = fmt.Sprintf("switch %s was away", name), v.back.Add(settling), false
+			text = fmt.Sprintf("switch %s %s", name, v.came())
+			end, open = v.back.Add(settling), false
 		case v.connected():
-			text, end = fmt.Sprintf("switch %s was away, and does not hold all rows yet", name),
-				v.met.Add(upToDate+settling)
+			text = fmt.Sprintf("switch %s %s, and does not hold all rows yet", name, v.came())
+			end = v.met.Add(upToDate + settling)
 		}
 		if !open && !end.After(now) {
 			continue
 		}
+		s.seen = s.seen || !v.unmet()
 		if s.since.IsZero() || v.lost.Before(s.since) {
 			s.since = v.lost
 		}
@@ -332,6 +338,7 @@ func (c *Core) suspectSwitches() {
 		if before != nil && before.since.Before(s.since) {
 			s.since = before.since // it was lost again
 		}
+		s.seen = s.seen || before != nil && before.seen
 		switch {
 		case c.patience.count(c.connected(), c.now):
 			s = nil // until the switches have been there for a while
@@ -339,11 +346,12 @@ func (c *Core) suspectSwitches() {
 			c.wakeAt(c.patience.until.Add(1))
 		}
 	}
+	was, is := before != nil && before.seen, s != nil && s.seen
 	switch {
-	case before == nil && s != nil:
+	case is && !was:
 		c.log(slog.LevelWarn, "what the checks say of servers does not count for now: they may go through the switch",
 			"reason", s.text)
-	case before != nil && s == nil:
+	case was && !is:
 		c.log(slog.LevelInfo, "what the checks say of servers counts again")
 	}
 	c.suspicion = s
@@ -524,8 +532,8 @@ func (c *Core) HeldReason(pool config.Pool, census plan.Census) string {
 		return h == plan.Down || h == plan.Failing
 	}
 	if c.suspicion != nil && len(pool.Checks) > 0 && slices.ContainsFunc(pool.Backends, fell) {
-		reasons = append(reasons, c.suspicion.text+", and the checks may go through it: what they say does not "+
-			"count yet")
+		reasons = append(reasons,
+			c.suspicion.text+", and the checks may go through it: what they say does not count yet")
 	}
 	return strings.Join(reasons, "; ")
 }

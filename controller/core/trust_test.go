@@ -106,6 +106,8 @@ func TestSuspect(t *testing.T) {
 		return v
 	}
 	met := func(v *view, s int) *view { v.met = ago(s); return v }
+	empty := func(v *view) *view { v.empty = true; return v }
+	unmet := func(taken int) *view { return &view{lost: ago(taken), behind: true} }
 	fine := &view{status: Switch{Connected: true, Connects: 1}}
 	tests := []struct {
 		name  string
@@ -113,11 +115,16 @@ func TestSuspect(t *testing.T) {
 		want  string // since, until and text
 	}{
 		{"never lost", map[string]*view{"a": fine}, ""},
-		{"never there", map[string]*view{"a": {}}, ""},
 		{"away for long, the only one", map[string]*view{"a": is(false, 3600, -1)}, "-3600, no end: switch a is away"},
 		{"back, and empty yet", map[string]*view{"a": met(is(true, 60, -1), 2)},
 			"-60, 68: switch a was away, and does not hold all rows yet"},
 		{"back, and stuck", map[string]*view{"a": met(is(true, 600, -1), 70)}, ""},
+		{"not met yet, the only one", map[string]*view{"a": unmet(3600)}, "-3600, no end: switch a is not met yet"},
+		{"not met yet, one of two", map[string]*view{"a": unmet(3), "b": fine}, "-3, 7: switch a is not met yet"},
+		{"not met for long, one of two", map[string]*view{"a": unmet(60), "b": fine}, ""},
+		{"found empty", map[string]*view{"a": empty(met(is(true, 4, -1), 2))},
+			"-4, 68: switch a came empty, and does not hold all rows yet"},
+		{"empty a moment ago", map[string]*view{"a": empty(is(true, 4, 2))}, "-4, 8: switch a came empty"},
 		{"back for a moment", map[string]*view{"a": is(true, 60, 2)}, "-60, 8: switch a was away"},
 		{"back for a while", map[string]*view{"a": is(true, 60, 10)}, ""},
 		{"one of two, just now", map[string]*view{"a": is(false, 3, -1), "b": fine}, "-3, 7: switch a is away"},

@@ -38,18 +38,18 @@ func (l *loop) sampler(interval time.Duration) *telemetry.Sampler {
 		Interval: interval,
 		Sources: func(ctx context.Context) (map[string]telemetry.Source, error) {
 			sources := make(map[string]telemetry.Source)
-			return sources, l.do(ctx, func() {
+			return sources, l.look(ctx, func() {
 				for name, d := range l.devices {
 					sources[name] = source{d, l.collectors[name]}
 				}
 			})
 		},
 		Wanted: func(ctx context.Context) (wanted bool, err error) {
-			err = l.do(ctx, func() { wanted = l.measured() })
+			err = l.look(ctx, func() { wanted = l.measured() })
 			return wanted, err
 		},
 		Rates: func(ctx context.Context, now map[rows.VIPKey]float64) error {
-			return l.do(ctx, func() { l.rates = now; l.tellVIPs() })
+			return l.look(ctx, func() { l.rates = now; l.tellVIPs() })
 		},
 	})
 }

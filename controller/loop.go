@@ -32,14 +32,15 @@ type saver interface {
 }
 
 // loop gives the core what happens, one thing at a time, and carries out what follows. Its methods run in one
-// goroutine, that of run, but for do, which sends it work, and begin, which comes before run.
+// goroutine, that of run, but for do and look, which send it work, and begin, which comes before run.
 type loop struct {
 	log     *slog.Logger
 	db      saver
 	start   func(device.Config, device.Wanted) (*running, error)
 	gather  func(ports.Config) *collecting // nil: no ports are looked at
-	inbox   chan func()                    // calls and verdicts
-	news    chan func()                    // reports of switches: no call waits behind them
+	calls   chan func()                    // what may be decided on: a decision waits for the store, and so do these
+	looks   chan func()                    // what only reads: it waits for no store
+	told    chan func()                    // what switches report: neither of the others waits behind them
 	events  events
 	checks  checks
 	vips    vips
@@ -81,8 +82,9 @@ func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 		events:     events{log: log},
 		vips:       newVIPs(),
 		figures:    newFigures(),
-		inbox:      make(chan func(), 64),
-		news:       make(chan func(), 64),
+		calls:      make(chan func(), 64),
+		looks:      make(chan func(), 64),
+		told:       make(chan func(), 64),
 		started:    now,
 		core:       core.New(stored, now),
 		devices:    make(map[string]*running),
@@ -130,12 +132,16 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case f := <-l.inbox:
+		case f := <-l.calls:
 			f()
-		case f := <-l.news:
+		case f := <-l.looks:
+			f()
+		case f := <-l.told:
 			select {
-			case call := <-l.inbox:
+			case call := <-l.calls:
 				call()
+			case look := <-l.looks:
+				look()
 			default:
 			}
 			if l.fatal == nil {
@@ -163,7 +169,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 }
 
 // put gives the core an input, carries out what follows and returns the answer, zero where there is none and the core
-// goes on. While a decision waits for the store, so does put; the core bounds that.
+// goes on. While a decision waits for the store, so does put, which answers those who only look; the core bounds that.
 func (l *loop) put(in core.Input) (answer core.Answer) {
 	defer l.signs.give()
 	var failed error
@@ -179,14 +185,7 @@ func (l *loop) put(in core.Input) (answer core.Answer) {
 		if l.fatal != nil || !l.core.Waiting() {
 			break
 		}
-		patience := time.NewTimer(time.Until(l.core.Next()))
-		select {
-		case err := <-l.saving:
-			in = l.saved(err)
-		case <-patience.C:
-			in = core.Passed{}
-		}
-		patience.Stop()
+		in = l.outcome()
 	}
 	switch {
 	case answer.Err != nil:
@@ -196,6 +195,23 @@ func (l *loop) put(in core.Input) (answer core.Answer) {
 		answer.Err = l.fatal
 	}
 	return answer
+}
+
+// outcome waits until the store answers, or the core's patience ends. Who only looks is answered meanwhile: the core
+// tells all as it was before the decision.
+func (l *loop) outcome() core.Input {
+	patience := time.NewTimer(time.Until(l.core.Next()))
+	defer patience.Stop()
+	for {
+		select {
+		case err := <-l.saving:
+			return l.saved(err)
+		case <-patience.C:
+			return core.Passed{}
+		case f := <-l.looks:
+			f()
+		}
+	}
 }
 
 // carryOut does what the core wants done.
@@ -304,7 +320,12 @@ func (l *loop) finish() {
 
 // do runs f in the loop and waits for it. Where ctx ends before the loop has taken f up, f does not run; once it
 // has, what f does is what happened, and do waits for that.
-func (l *loop) do(ctx context.Context, f func()) error {
+func (l *loop) do(ctx context.Context, f func()) error { return send(ctx, l.calls, f) }
+
+// look is do for what gives the core no input. It runs at once, also while a decision waits for a store that is silent.
+func (l *loop) look(ctx context.Context, f func()) error { return send(ctx, l.looks, f) }
+
+func send(ctx context.Context, to chan<- func(), f func()) error {
 	done := make(chan struct{})
 	var taken atomic.Bool // by the loop, or back by the caller
 	run := func() {
@@ -314,7 +335,7 @@ func (l *loop) do(ctx context.Context, f func()) error {
 		}
 	}
 	select {
-	case l.inbox <- run:
+	case to <- run:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -378,14 +399,14 @@ func (l *loop) takeOn(e core.TakeOn) error {
 		DeviceID: e.Switch.DeviceID,
 		Report: func(ctx context.Context, r device.Report) {
 			select {
-			case l.news <- func() { l.report(v, r) }:
+			case l.told <- func() { l.report(v, r) }:
 			case <-ctx.Done():
 			}
 		},
 		Meet: func(ctx context.Context, have rows.Tables) {
 			done := make(chan struct{})
 			select {
-			case l.news <- func() { l.meet(v, name, have, func() { close(done) }) }:
+			case l.told <- func() { l.meet(v, name, have, func() { close(done) }) }:
 			case <-ctx.Done():
 				return
 			}

@@ -62,7 +62,7 @@ func (l *loop) collect() {
 			Target: cfg.Address, DeviceID: cfg.device, Username: cfg.Username, PasswordFile: cfg.PasswordFile,
 			Report: func(ctx context.Context, v ports.View) {
 				select {
-				case l.news <- func() { l.portsChanged(name, c, v) }:
+				case l.told <- func() { l.portsChanged(name, c, v) }:
 				case <-ctx.Done():
 				}
 			},

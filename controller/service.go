@@ -23,7 +23,7 @@ import (
 // eventsAtOnce is how many events a watcher holds on to while they are sent.
 const eventsAtOnce = 64
 
-// service answers the API. What touches decisions runs in the loop.
+// service answers the API. What touches decisions runs in the loop: by call what may change one, by look what does not.
 type service struct {
 	loop      *loop
 	telemetry *telemetry.Sampler
@@ -46,9 +46,19 @@ func (s *service) call(ctx context.Context, f func() error) error {
 	return err
 }
 
+// look runs f in the loop, which gives the core nothing to decide, and waits for no store.
+func (s *service) look(ctx context.Context, f func() error) error {
+	var err error
+	if stopped := s.loop.look(ctx, func() { err = f() }); stopped != nil {
+		return connect.NewError(connect.CodeUnavailable,
+			fmt.Errorf("the caller has left, or the controller is stopping: %w", stopped))
+	}
+	return err
+}
+
 func (s *service) GetIntent(ctx context.Context, _ *api.GetIntentRequest) (*api.GetIntentResponse, error) {
 	m := new(api.GetIntentResponse)
-	return m, s.call(ctx, func() error {
+	return m, s.look(ctx, func() error {
 		i := s.loop.core.Stored().Intent
 		m.Yaml, m.Revision, m.AppliedAt = i.YAML, i.Revision, timestamppb.New(i.AppliedAt)
 		return nil
@@ -147,7 +157,7 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 	}
 	s.loop.written(ctx)
 	m := new(api.SetBackendAdminResponse)
-	return m, s.call(ctx, func() error {
+	return m, s.look(ctx, func() error {
 		if m.Backend = s.loop.backendStatus(key); m.Backend == nil {
 			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%v has left the configuration meanwhile", key))
 		}

@@ -41,7 +41,7 @@ type seen struct {
 // see asks the loop and the switches.
 func (s *service) see(ctx context.Context) (seen, error) {
 	var all seen
-	err := s.call(ctx, func() error {
+	err := s.look(ctx, func() error {
 		all.status, all.in = s.loop.statusMessage(), s.loop.concerned()
 		all.devices = maps.Clone(s.loop.devices)
 		all.banks = s.loop.core.Stored().Plan.Banks()

@@ -18,7 +18,7 @@ type writer struct {
 // written waits, not for long, until the connected switches have what is decided now. Not for the loop's goroutine.
 func (l *loop) written(ctx context.Context) {
 	w := writer{done: make(chan struct{})}
-	if l.do(ctx, func() { w.sequence = l.core.Sequence(); l.writers = append(l.writers, w) }) != nil {
+	if l.look(ctx, func() { w.sequence = l.core.Sequence(); l.writers = append(l.writers, w) }) != nil {
 		return
 	}
 	late := time.NewTimer(writtenTimeout)

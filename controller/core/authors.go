@@ -180,6 +180,7 @@ type doubt struct {
 // Unchecked says why nothing new is known of a backend, empty when it is being checked. watched: a healthd is
 // connected.
 func (c *Core) Unchecked(key plan.BackendKey, watched bool, now time.Time) string {
+	c = c.seen()
 	d, ok := c.doubts[key]
 	v := c.stored.Verdicts[key]
 	switch {
@@ -204,6 +205,7 @@ type Authorship struct {
 
 // Authorship tells who gave the verdict on a backend.
 func (c *Core) Authorship(key plan.BackendKey, now time.Time) Authorship {
+	c = c.seen()
 	v := c.stored.Verdicts[key]
 	heard := v.Heard
 	if one := c.authors[v.Author]; one != nil && one.session == v.Session {

@@ -210,6 +210,7 @@ type Awaited struct {
 // Awaited are the switches that lag, as they are to a pool of the intent, by name. One that is connected is told of
 // when it has lagged for longer than it should take.
 func (c *Core) Awaited(pool config.Pool, now time.Time) []Awaited {
+	c = c.seen()
 	var all []Awaited
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {
 		v := c.views[name]

@@ -165,6 +165,7 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 		default:
 			panic(fmt.Sprintf("core: %T while a decision waits for the store", in))
 		}
+		before = c.decided // without what was refused
 	} else {
 		c.catchUp()
 		c.input(in)

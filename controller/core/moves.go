@@ -149,6 +149,7 @@ func (c *Core) settle(ended []plan.SlotRef, why Ending) {
 
 // countForced remembers of drains how many of their slots drain_limit ended.
 func (c *Core) countForced(ended []plan.SlotRef) {
+	c.forced = maps.Clone(c.forced) // as it was before, others see it until this is stored
 	for _, ref := range ended {
 		if key, ok := c.stored.Plan.Backend(ref.Old); ok && c.stored.Admin[key] == plan.Drain {
 			c.forced[key]++

@@ -58,6 +58,7 @@ type Unnumbered struct {
 
 // Unnumbered lists those, in the intent's order.
 func (c *Core) Unnumbered() (list []Unnumbered) {
+	c = c.seen()
 	for _, s := range c.written.Switches {
 		for _, name := range s.Named {
 			if id := c.portIDs[s.Name][name]; id == 0 || id > config.MaxPort {

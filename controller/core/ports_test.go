@@ -86,6 +86,7 @@ vips:
 	// What was stored counts from the start.
 	again := New(c.stored, now)
 	again.Step(now, Begin{Intent: intent})
+	again.Step(now, Saved{})
 	if got := again.Intent().Pools[0].Backends[0].SwitchPort.On("leaf1"); got != 2 {
 		t.Errorf("after a restart web1 is at port %d, want 2", got)
 	}

@@ -45,7 +45,7 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	wait D                    time passes
 //	stop D                    the same, and the daemon does not run meanwhile
 //	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
-//	saved                     the save that is under way ends after all, as the store answers
+//	saved [refuses]           the save that is under way ends after all, as the store answers, or as is said
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -85,6 +85,12 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+}
+
+// outcomes are how saves end, by what becomes of them.
+var outcomes = map[string]Saved{
+	"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {},
+	"conflicts": {TakenOver, errors.New("taken over")},
 }
 
 // scenario is a world that is driven by commands and written down.
@@ -203,17 +209,17 @@ func (s *scenario) command(words []string) error {
 		s.now = s.now.Add(d)
 		s.put(Passed{})
 	case "store":
-		outcomes := map[string]Saved{
-			"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {},
-			"conflicts": {TakenOver, errors.New("taken over")},
-		}
 		saved, ok := outcomes[args[0]]
 		if !ok {
 			return errors.New("there is no such store")
 		}
 		s.store, s.nobody = saved, args[0] == "silent"
 	case "saved":
-		s.put(s.outcome())
+		if len(args) > 0 {
+			s.put(outcomes[args[0]])
+		} else {
+			s.put(s.outcome())
+		}
 	default:
 		return errors.New("there is no such command")
 	}
@@ -369,11 +375,10 @@ func (s *scenario) effect(e Effect) string {
 // show writes down what of the state is other than it was shown last.
 func (s *scenario) show() {
 	is := make(map[string]string)
-	switch {
-	case s.core.Waiting(): // nobody may see what it would be
+	if s.core.Waiting() { // nobody may see what it would be: nothing is other than before
 		s.say("a decision waits for the store")
-		return
-	case s.core.Intent() != nil:
+	}
+	if s.core.Intent() != nil {
 		is = s.state()
 	}
 	for _, key := range slices.Sorted(maps.Keys(is)) {
@@ -391,7 +396,7 @@ func (s *scenario) show() {
 
 // state is all that is decided, in lines by what they are about.
 func (s *scenario) state() map[string]string {
-	c := s.core
+	c := s.core.seen()
 	is := make(map[string]string)
 	for _, pool := range c.Intent().Pools {
 		p := c.Stored().Plan.Pools[pool.Name]

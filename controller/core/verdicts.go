@@ -134,6 +134,7 @@ func (c *Core) notToCome(t time.Time) time.Time {
 
 // Knows says whether a backend is checked.
 func (c *Core) Knows(key plan.BackendKey) bool {
+	c = c.seen()
 	if c.known[key] {
 		return true
 	}

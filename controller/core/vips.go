@@ -39,6 +39,7 @@ type VIP struct {
 
 // VIPs are those of the intent, in its order, by what switches hold and not by what is wanted.
 func (c *Core) VIPs() []VIP {
+	c = c.seen()
 	health := c.Health()
 	dead := c.deadAhead(health)
 	live := make(map[string]Live)
@@ -197,6 +198,7 @@ func (c *Core) deadAhead(health map[plan.BackendKey]plan.Health) map[rows.Backen
 
 // Unwritten says why what was decided on a backend is not in the switches yet, a line for each.
 func (c *Core) Unwritten(pool config.Pool, backend string, id rows.BackendID) (lines []string) {
+	c = c.seen()
 	if !c.connected() {
 		return []string{"no switch is connected"}
 	}

@@ -27,6 +27,7 @@ type concerned struct {
 	// ports that the intent names and that nobody knows
 	unnumbered []string
 	forgot     []string // which switches have lost the marks of moving slots
+	spoofs     []core.Spoof
 }
 
 func (l *loop) concerned() concerned {
@@ -34,7 +35,7 @@ func (l *loop) concerned() concerned {
 		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
 		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
 	}
-	c.unnumbered = l.unnumbered()
+	c.unnumbered, c.spoofs = l.unnumbered(), l.core.Spoofs()
 	for _, v := range l.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}
@@ -153,7 +154,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "backends", wrong)
 	add(warning, "ports", in.unnumbered)
 	add(warning, "ports", ports)
-	add(warning, "spoofed stations", spoofConcerns(m))
+	add(warning, "spoofed stations", spoofConcerns(m, in.spoofs))
 	add(warning, "claims", claimConcerns(m))
 	slices.SortStableFunc(all, func(a, b *api.Concern) int { return cmp.Compare(b.Severity, a.Severity) })
 	return all
@@ -209,27 +210,27 @@ func because(reason string) string {
 }
 
 // spoofConcerns tells who passed lately for a station. Of the MACs of backends their contradictions tell.
-func spoofConcerns(m *api.GetStatusResponse) (list []string) {
+func spoofConcerns(m *api.GetStatusResponse, spoofs []core.Spoof) (list []string) {
 	contradicted := make(map[string]bool)
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {
 			contradicted[b.Pool+"/"+b.Name] = len(b.Contradictions) > 0
 		}
 	}
-	for _, s := range m.Spoofs {
-		if s.Station == "" || m.Time.AsTime().Sub(s.Last.AsTime()) >= fresh {
+	for _, s := range spoofs {
+		if s.Station == "" || m.Time.AsTime().Sub(s.Last) >= fresh {
 			continue
 		}
-		if s.Address != "" {
-			list = append(list, fmt.Sprintf("%s: dropped; mac says %s, or a host there pretends", pretence(s),
-				s.StationMac))
+		if s.Address.IsValid() {
+			list = append(list,
+				fmt.Sprintf("%s: dropped; mac says %v, or a host there pretends", s.Pretence(), s.StationMAC))
 			continue
 		}
 		if contradicted[s.Station] {
 			continue
 		}
-		line := fmt.Sprintf("frames from %s, the MAC of %s, come in by port %d of %s and are dropped: ", s.Mac,
-			s.Station, s.Port, s.Switch)
+		line := fmt.Sprintf("frames from %v, the MAC of %s, come in by port %d of %s and are dropped: ",
+			s.MAC, s.Station, s.Port, s.Switch)
 		if s.StationPort == 0 {
 			line += "no host may send under it"
 		} else {

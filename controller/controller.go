@@ -83,10 +83,10 @@ type Controller struct {
 
 	startDevice func(context.Context, *sync.WaitGroup, device.Config, device.Wanted) (*running, error)
 
-	mu        sync.Mutex // guards all below
-	listeners []*rpc.Listener
-	metrics   *rpc.Listener      // nil: none
-	reports   *loadreport.Server // nil: none
+	mu          sync.Mutex // guards all below
+	listeners   []*rpc.Listener
+	metrics     *rpc.Listener      // nil: none
+	loadReports *loadreport.Server // nil: none
 }
 
 // New prepares a controller; Run starts it.
@@ -151,10 +151,10 @@ func closeAll(all []*rpc.Listener) {
 func (c *Controller) LoadReportAddress() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reports == nil {
+	if c.loadReports == nil {
 		return netip.AddrPort{}
 	}
-	return c.reports.Addr()
+	return c.loadReports.Addr()
 }
 
 // Reload reads the intent's file again, and that of the load report keys. A faulty one changes nothing and is
@@ -230,7 +230,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		return err
 	}
 	defer closeAll(listeners)
-	reports, err := c.listenReports()
+	reports, err := c.listenLoadReports()
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		defer reports.Close()
 	}
 	c.mu.Lock()
-	c.listeners, c.reports = listeners, reports
+	c.listeners, c.loadReports = listeners, reports
 	c.mu.Unlock()
 
 	if err := state.Plan.Check(); err != nil {
@@ -312,7 +312,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	}
 	if reports != nil {
 		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error {
-			return reports.Run(ctx, l.loadReport)
+			return reports.Run(ctx, l.answerLoadReport)
 		}})
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
@@ -351,7 +351,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 				return
 			case <-c.reload:
 			}
-			c.reloadKeys()
+			c.reloadLoadReportKeys()
 			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
 			if c.cfg.File != "" {
 				var text []byte

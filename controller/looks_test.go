@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -72,7 +73,7 @@ func TestReadsDoNotWaitForTheStore(t *testing.T) {
 			}
 		}},
 		{"a load report", func(t *testing.T, _ context.Context, s *service) {
-			if r := s.loop.loadReport(loadreport.Item{Address: testVIP}); !r.Known {
+			if r := s.loop.answerLoadReport(loadreport.Item{Address: netip.MustParseAddr("10.0.0.100")}); !r.Known {
 				t.Errorf("got %+v", r)
 			}
 		}},

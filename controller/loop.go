@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// noticeTick is how often the loop looks for notices that are due.
-	noticeTick = time.Second
 	// lastSave bounds the save at the end, and the wait for the one before.
 	lastSave = 2 * time.Second
 	// changesKept is how many changes a status lists.
@@ -56,14 +54,10 @@ type loop struct {
 	devices    map[string]*running
 	views      map[string]*view
 	collectors map[string]*collecting // by switch
-	urgent     urgency
-	meetings   map[uint64]func() // of switches that wait for a word on what they hold: they may be written to
-	met        uint64            // counts the meetings
+	meetings   map[uint64]func()      // of switches that wait for a word on what they hold: they may be written to
+	met        uint64                 // counts the meetings
 
 	done     []*api.Reprogrammed // the latest first
-	claims   *claims
-	notices  *notices
-	spoofs   spoofs
 	writers  []writer
 	reported time.Time               // when a healthd last reported
 	rates    map[rows.VIPKey]float64 // packets a second, of VIPs that switches have counted twice
@@ -89,12 +83,8 @@ func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 		core:       core.New(stored, now),
 		devices:    make(map[string]*running),
 		collectors: make(map[string]*collecting),
-		urgent:     make(urgency),
 		views:      make(map[string]*view),
 		meetings:   make(map[uint64]func()),
-		claims:     newClaims(),
-		notices:    newNotices(),
-		spoofs:     newSpoofs(),
 	}
 }
 
@@ -124,8 +114,6 @@ func (l *loop) begin(file string, text []byte) error {
 
 func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 	defer l.finish()
-	notices := time.NewTicker(noticeTick)
-	defer notices.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
 	for l.fatal == nil {
@@ -149,9 +137,6 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			}
 		case r := <-reloads:
 			l.reloaded(r)
-		case now := <-notices.C:
-			l.tellDue(now)
-			l.hasten(now)
 		case err := <-l.saving:
 			l.put(l.saved(err))
 		case <-due.C:
@@ -236,7 +221,6 @@ func (l *loop) carryOut(e core.Effect) error {
 		delete(l.meetings, e.ID)
 	case core.Watch:
 		l.collect()
-		l.urgent.take(time.Now(), l.cutOff())
 		l.tellChecks()
 	case core.Serve:
 		l.tellVIPs()
@@ -244,7 +228,7 @@ func (l *loop) carryOut(e core.Effect) error {
 		if r, ok := e.Event.(core.Reprogrammed); ok {
 			l.done = append([]*api.Reprogrammed{reprogrammed(r)}, l.done[:min(len(l.done), changesKept-1)]...)
 		}
-		l.events.publish(time.Now(), message(e.Event), e.Event.Lines()...)
+		l.publish(e.Event)
 	case core.Log:
 		l.log.Log(context.Background(), e.Level, e.Text, e.Args...)
 	case core.Stop:
@@ -254,6 +238,9 @@ func (l *loop) carryOut(e core.Effect) error {
 	}
 	return nil
 }
+
+// publish tells who watches of an event, and the log. Any goroutine may call it.
+func (l *loop) publish(e core.Event) { l.events.publish(time.Now(), message(e), e.Lines()...) }
 
 // begun starts a save. It is the daemon's own: it goes on when the caller leaves, and when the core no longer waits for
 // it. The store bounds what it takes.
@@ -447,7 +434,7 @@ func (l *loop) report(v *view, r device.Report) {
 	case r.Status != nil:
 		l.status(v, r.Switch, r.Status)
 	case r.Noise != nil:
-		l.noise(r.Switch, r.Noise, time.Now())
+		l.put(core.Noise{Switch: r.Switch, Noise: *r.Noise})
 	default:
 		l.put(core.Idle{Switch: r.Switch, Slots: r.Idle})
 	}
@@ -457,7 +444,7 @@ func (l *loop) status(v *view, name string, s *device.Status) {
 	before := v.status.State
 	v.status = *s
 	if s.State != before {
-		l.events.tell(time.Now(), switchChanged(name, s))
+		l.publish(switchChanged{name, s})
 	}
 	l.put(core.Switch{
 		Name: name, Connected: v.connected(), Connects: s.Connects, ReadBack: s.ReadBack,

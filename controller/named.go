@@ -2,7 +2,6 @@ package controller
 
 import (
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/packet"
 )
@@ -20,16 +19,4 @@ func backendMACs(intent *config.Intent) map[packet.MAC]bool {
 		}
 	}
 	return macs
-}
-
-// ownerOf names the backend with this MAC: the server that has the ARP problem.
-func (l *loop) ownerOf(mac packet.MAC) string {
-	for _, pool := range l.core.Intent().Pools {
-		for _, b := range pool.Backends {
-			if b.MAC == mac {
-				return plan.BackendKey{Pool: pool.Name, Backend: b.Name}.String()
-			}
-		}
-	}
-	return ""
 }

@@ -249,7 +249,7 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest,
 		select {
 		case <-s.stopping: // it has not left
 		default:
-			s.loop.events.tell(time.Now(), healthdChanged(watched))
+			s.loop.publish(healthdChanged{watched})
 		}
 	})()
 	for {

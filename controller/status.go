@@ -115,8 +115,12 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, v := range l.core.VIPs() {
 		m.Vips = append(m.Vips, l.vipStatus(v))
 	}
-	m.ArpClaims = l.claimMessages()
-	m.Spoofs = l.spoofMessages()
+	for _, c := range l.core.Claims() {
+		m.ArpClaims = append(m.ArpClaims, claimMessage(c))
+	}
+	for _, s := range l.core.Spoofs() {
+		m.Spoofs = append(m.Spoofs, spoofMessage(s))
+	}
 	m.Reprogrammed = slices.Clone(l.done)
 	return m
 }

@@ -46,7 +46,10 @@ type Core struct {
 	doubts   map[plan.BackendKey]doubt // backends that cannot be asked
 	present  map[string]bool           // healthds that were told of, by name
 	portIDs  config.PortIDs            // as switches told them last
+	down     map[string]downPorts      // by switch
+	urgent   urgency
 	places   places
+	noise    noise
 	served   time.Time // since when some switch keeps up, zero: none does
 
 	frozen    error      // why the store does not have what is decided
@@ -137,6 +140,9 @@ func New(stored Stored, now time.Time) *Core {
 		doubts:   make(map[plan.BackendKey]doubt),
 		present:  make(map[string]bool),
 		portIDs:  make(config.PortIDs),
+		down:     make(map[string]downPorts),
+		urgent:   make(urgency),
+		noise:    newNoise(),
 	}
 }
 
@@ -218,6 +224,7 @@ func (c *Core) input(in Input) {
 	case Apply:
 		c.change(func() (Answer, error) { return c.apply(in) })
 	case Ports:
+		c.noteDown(in)
 		c.ports(in)
 	case SetAdmin:
 		c.change(func() (Answer, error) { return Answer{}, c.setAdmin(in.Backend, in.Admin) })
@@ -229,6 +236,8 @@ func (c *Core) input(in Input) {
 		c.status(in)
 	case Idle:
 		c.idle(in)
+	case Noise:
+		c.hear(in)
 	case Met:
 		c.meet(in)
 	case Saved:
@@ -359,6 +368,8 @@ func (c *Core) advance() {
 	c.decideMeetings()
 	c.forgetRetired()
 	c.tellAuthors()
+	c.tellNoise()
+	c.hasten()
 	c.await()
 	c.limit()
 	c.tellDrained()

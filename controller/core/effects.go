@@ -7,6 +7,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
 )
 
 // Input is one thing that a Core hears of.
@@ -68,6 +69,12 @@ type Idle struct {
 	Slots  []plan.SlotRef
 }
 
+// Noise is what hosts behind a switch made happen since its last Noise. A switch sends one a second at most.
+type Noise struct {
+	Switch string
+	tally.Noise
+}
+
 // Met is what a switch held when it was connected first. Release with the same ID answers, now or later; nothing may be
 // written to the switch before.
 type Met struct {
@@ -91,15 +98,17 @@ func (SetAdmin) input() {}
 func (Report) input()   {}
 func (Switch) input()   {}
 func (Idle) input()     {}
+func (Noise) input()    {}
 func (Met) input()      {}
 func (Saved) input()    {}
 func (Passed) input()   {}
 func (Ports) input()    {}
 
-// Ports is what a switch says of the numbers of its ports, by its names for them.
+// Ports is what a switch says of its ports.
 type Ports struct {
 	Switch string
-	IDs    map[string]uint16
+	IDs    map[string]uint16 // their numbers, by its names for them
+	Down   map[uint16]bool   // those that are down, by number, as far as that is fresh
 }
 
 // Outcome is how a Save ended.
@@ -139,7 +148,7 @@ type Tell struct {
 // Release answers Met.
 type Release struct{ ID uint64 }
 
-// Watch tells healthd what to check: the intent's backends, and the Leavers of the plan.
+// Watch tells healthd what to check: the intent's backends, the Leavers of the plan, and which of them are Urgent.
 type Watch struct{}
 
 // Serve tells others what the VIPs are: another thing than before, perhaps.

@@ -11,6 +11,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/internal/text"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // Event is something that people and programs may want to know. Its fields are for programs.
@@ -331,6 +332,144 @@ func (e SwitchInLine) Text() string {
 
 func (e SwitchInLine) Lines() []Log {
 	return info("a switch that moves went on without holds what was decided again", "switch", e.Switch)
+}
+
+// VIPClaimed: a host says by ARP that it has a VIP, or asks for its neighbours as if it had.
+type VIPClaimed struct {
+	Claim
+	Also string // what else came since the last such event, empty: nothing
+}
+
+func (e VIPClaimed) Text() string {
+	who := e.MAC.String()
+	if e.Disowned {
+		if e.Backend != "" {
+			who = fmt.Sprintf("%v (%s: arp_announce=2 is missing there)", e.MAC, e.Backend)
+		}
+		return fmt.Sprintf("%s asks for its neighbours as VIP %v on port %d of %s: asked without it, %d so far%s",
+			who, e.VIP, e.Port, e.Switch, e.Times, also(e.Also))
+	}
+	if e.Backend != "" {
+		who = fmt.Sprintf("%v (%s: it must not answer ARP for the VIP)", e.MAC, e.Backend)
+	}
+	return fmt.Sprintf("%s claims VIP %v on port %d of %s: dropped, %d so far%s",
+		who, e.VIP, e.Port, e.Switch, e.Times, also(e.Also))
+}
+
+func (e VIPClaimed) Lines() []Log {
+	what := "somebody claims a VIP"
+	if e.Disowned {
+		what = "somebody asks for its neighbours as a VIP"
+	}
+	return warn(what, "vip", e.VIP.String(), "mac", e.MAC.String(), "switch", e.Switch, "port", e.Port,
+		"backend", e.Backend, "times", e.Times, "also", e.Also)
+}
+
+// StationMoved: a station shows at another port.
+type StationMoved struct {
+	Switch   string
+	MAC      packet.MAC
+	Backend  string // of the intent, pool/backend, whose MAC it is; empty: nobody's
+	From, To uint16
+	Times    uint64
+	Also     string // as of VIPClaimed
+}
+
+func (e StationMoved) Text() string {
+	who := e.MAC.String()
+	if e.Backend != "" {
+		who = fmt.Sprintf("%v (%s)", e.MAC, e.Backend)
+	}
+	return fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, e.From, e.To, e.Switch, also(e.Also))
+}
+
+func (e StationMoved) Lines() []Log {
+	return info("station moved", "mac", e.MAC.String(), "backend", e.Backend, "switch", e.Switch, "from", e.From,
+		"to", e.To, "times", e.Times, "also", e.Also)
+}
+
+// StationsFull: a switch has no room to learn a station.
+type StationsFull struct {
+	Switch string
+	Port   uint16
+	MAC    packet.MAC
+	Reason string // empty: it is not known
+	Also   string // as of VIPClaimed
+}
+
+func (e StationsFull) Text() string {
+	return fmt.Sprintf("%s does not learn %v on port %d: frames to it are flooded%s%s",
+		e.Switch, e.MAC, e.Port, also(e.Reason), also(e.Also))
+}
+
+func (e StationsFull) Lines() []Log {
+	return warn("stations are not learned: frames to them are flooded", "switch", e.Switch, "port", e.Port,
+		"mac", e.MAC.String(), "reason", e.Reason, "also", e.Also)
+}
+
+// StationSpoofed: somebody passes for a pinned station.
+type StationSpoofed struct{ Spoof }
+
+func (e StationSpoofed) Text() string { return fmt.Sprintf("%s: dropped%s", e.Pretence(), e.hint()) }
+
+func (e StationSpoofed) Lines() []Log {
+	if e.Address.IsValid() {
+		return warn("somebody says by ARP that he has the address of a station", "mac", e.MAC.String(),
+			"sender", e.Sender, "address", e.Address.String(), "station", e.Station,
+			"station_mac", e.stationMAC(), "switch", e.Switch,
+			"port", e.Port)
+	}
+	return warn("somebody sends under the MAC of a pinned station", "mac", e.MAC.String(), "station", e.Station,
+		"station_port", e.StationPort, "switch", e.Switch, "port", e.Port)
+}
+
+// stationMAC is empty where nobody has the address any more.
+func (e StationSpoofed) stationMAC() string {
+	if e.Station == "" {
+		return ""
+	}
+	return e.StationMAC.String()
+}
+
+// hint says what to do if nobody pretends.
+func (e StationSpoofed) hint() string {
+	switch {
+	case e.Station == "":
+		return ""
+	case e.Address.IsValid():
+		return fmt.Sprintf("; its mac is %v, and if that has changed the configuration must say so", e.StationMAC)
+	case e.StationPort == 0:
+		return ""
+	}
+	return fmt.Sprintf("; its switch_port is %d, and if it has moved the configuration must say so", e.StationPort)
+}
+
+// Pretence says who passes for whom.
+func (s Spoof) Pretence() string {
+	if s.Address.IsValid() {
+		whose := s.Address.String()
+		if s.Station != "" {
+			whose += ", the address of " + s.Station
+		}
+		who := s.MAC.String()
+		if s.Sender != "" {
+			who = fmt.Sprintf("%s (%v)", s.Sender, s.MAC)
+		}
+		return fmt.Sprintf("%s on port %d of %s says by ARP that it has %s", who, s.Port, s.Switch, whose)
+	}
+	whose := s.MAC.String()
+	if s.Station != "" {
+		whose += ", the MAC of " + s.Station
+	}
+	return fmt.Sprintf("somebody on port %d of %s sends as %s", s.Port, s.Switch, whose)
+}
+
+// also appends what else there is to say, if anything.
+func also(more string) string {
+	if more == "" {
+		return ""
+	}
+	return "; " + more
 }
 
 func joinKeys(keys []plan.BackendKey) string {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -80,7 +81,7 @@ type Report struct {
 	Switch string
 	Status *Status
 	Idle   []plan.SlotRef // moving slots whose old path is silent
-	Noise  *Noise         // at most once an interval
+	Noise  *tally.Noise   // at most once an interval; who is in Wanted.Named is a known sender
 }
 
 // Config is what a Device needs.

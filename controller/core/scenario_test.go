@@ -19,6 +19,8 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 var update = flag.Bool("update", false, "write what the core does into the scenarios of testdata; commit only what "+
@@ -42,6 +44,9 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	idle SWITCH ... [n=N]     the old paths of all slots that move, or of the first N, are silent there
 //	meet SWITCH stored|empty|BACKEND   it is read back for the first time: it holds what is stored, nothing,
 //	                          or all slots lead to one backend
+//	claim SWITCH PORT MAC ... hosts behind a port claim the first VIP by ARP
+//	spoof SWITCH PORT MAC ... hosts behind a port send under these MACs, which are stations'
+//	ports SWITCH [N ...]      its ports N are down, all others are up
 //	wait D                    time passes
 //	stop D                    the same, and the daemon does not run meanwhile
 //	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
@@ -195,6 +200,18 @@ func (s *scenario) command(words []string) error {
 		return s.idle(args)
 	case "meet":
 		return s.meet(args[0], args[1])
+	case "claim", "spoof":
+		return s.noise(name, args)
+	case "ports":
+		in := Ports{Switch: args[0], Down: make(map[uint16]bool)}
+		for _, arg := range args[1:] {
+			n, err := strconv.ParseUint(arg, 10, 16)
+			if err != nil {
+				return err
+			}
+			in.Down[uint16(n)] = true
+		}
+		s.put(in)
 	case "wait":
 		d, err := time.ParseDuration(args[0])
 		if err != nil {
@@ -223,6 +240,30 @@ func (s *scenario) command(words []string) error {
 	default:
 		return errors.New("there is no such command")
 	}
+	return nil
+}
+
+func (s *scenario) noise(what string, args []string) error {
+	n, err := strconv.ParseUint(args[1], 10, 16)
+	if err != nil {
+		return err
+	}
+	port := uint16(n)
+	claims := tally.New(func(k tally.Claimed) uint16 { return k.Port })
+	spoofs := tally.New(func(k tally.Spoofed) uint16 { return k.Port })
+	for _, arg := range args[2:] {
+		mac, err := packet.ParseMAC(arg)
+		if err != nil {
+			return err
+		}
+		by := tally.Sender{MAC: mac, Known: s.core.ownerOf(mac) != "", Count: tally.Once(s.now)}
+		if what == "claim" {
+			claims.Add(tally.Claimed{VIP: s.core.Intent().VIPs[0].Address, Port: port}, by)
+		} else {
+			spoofs.Add(tally.Spoofed{Port: port}, by)
+		}
+	}
+	s.put(Noise{args[0], tally.Noise{Claims: claims.Take(), Spoofs: spoofs.Take()}})
 	return nil
 }
 
@@ -445,6 +486,9 @@ func (s *scenario) state() map[string]string {
 			}
 			if d, ok := c.doubts[key]; ok && c.Unchecked(key, true, s.now) != "" {
 				word = append(word, "not checked by "+d.author)
+			}
+			if c.Urgent(key) {
+				word = append(word, "urgent")
 			}
 			if until := c.GraceUntil(key); !until.IsZero() {
 				word = append(word, "grace until "+until.Sub(s.began).Round(time.Millisecond).String())

@@ -223,7 +223,7 @@ func spoofConcerns(m *api.GetStatusResponse, spoofs []core.Spoof) (list []string
 		}
 		if s.Address.IsValid() {
 			list = append(list,
-				fmt.Sprintf("%s: dropped; mac says %v, or a host there pretends", s.Pretence(), s.StationMAC))
+				fmt.Sprintf("%s: dropped; its mac, %v, is wrong, or a host there pretends", s.Pretence(), s.StationMAC))
 			continue
 		}
 		if contradicted[s.Station] {
@@ -234,7 +234,7 @@ func spoofConcerns(m *api.GetStatusResponse, spoofs []core.Spoof) (list []string
 		if s.StationPort == 0 {
 			line += "no host may send under it"
 		} else {
-			line += fmt.Sprintf("switch_port says %d, or a host there pretends", s.StationPort)
+			line += fmt.Sprintf("its switch_port, %d, is wrong, or a host there pretends", s.StationPort)
 		}
 		list = append(list, line)
 	}

@@ -187,13 +187,13 @@ func TestConcerns(t *testing.T) {
 			}
 		}, []string{"WARNING backend web/web1: frames from its MAC come in by port 3",
 			"WARNING frames from 02:00:00:00:00:01, the MAC of router1, come in by port 3 of leaf1 and are dropped: " +
-				"switch_port says 2, or a host there pretends",
+				"its switch_port, 2, is wrong, or a host there pretends",
 			"WARNING frames from 02:53:4c:00:00:01, the MAC of the VIPs, come in by port 3 of leaf1 and are dropped: " +
 				"no host may send under it",
 			"WARNING web/web2 (02:00:00:00:00:12) on port 4 of leaf1 says by ARP that it has 10.0.0.11, the address " +
-				"of web/web1: dropped; mac says 02:00:00:00:00:11, or a host there pretends",
+				"of web/web1: dropped; its mac, 02:00:00:00:00:11, is wrong, or a host there pretends",
 			"WARNING 02:00:00:00:00:99 on port 4 of leaf1 says by ARP that it has 10.0.0.1, the address of router1: " +
-				"dropped; mac says 02:00:00:00:00:01, or a host there pretends"}},
+				"dropped; its mac, 02:00:00:00:00:01, is wrong, or a host there pretends"}},
 		{"claims", func(m *api.GetStatusResponse) {
 			m.ArpClaims = []*api.ARPClaim{
 				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 3,

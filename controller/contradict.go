@@ -49,8 +49,8 @@ func contradiction(b *api.BackendStatus, name string, seen device.Sightings, sen
 	}
 	port := cmp.Or(b.SwitchPort, b.SwitchPorts[name])
 	if s, ok := seen.Last[mac]; ok && port != 0 && uint32(s.Port) != port && now.Sub(s.At) < fresh {
-		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: switch_port says %d, "+
-			"or a host there pretends", b.Mac, s.Port, name, port)
+		return fmt.Sprintf("frames from its MAC %s come in by port %d of %s and are dropped: its switch_port, %d, "+
+			"is wrong, or a host there pretends", b.Mac, s.Port, name, port)
 	}
 	if n, told := sent[mac]; told && n.Packets == 0 && now.Sub(seen.Since) > hearTime && now.Sub(changed) > hearTime &&
 		b.Health == api.Health_HEALTH_UP && b.Packets.GetPackets() > 0 {

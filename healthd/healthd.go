@@ -135,10 +135,10 @@ func nameOr(name string, hostName func() (string, error)) (string, error) {
 	}
 	name, err := hostName()
 	if err != nil {
-		return "", fmt.Errorf("name: it would be the host's: %w", err)
+		return "", fmt.Errorf("name: is not given, and the host's cannot be read: %w", err)
 	}
 	if err := ValidName(name); err != nil {
-		return "", fmt.Errorf("name: it would be the host's, and %w", err)
+		return "", fmt.Errorf("name: is not given, and the host's %w", err)
 	}
 	return name, nil
 }
@@ -241,7 +241,7 @@ func (d *Daemon) watch(ctx context.Context, worked func()) error {
 		backends, targets, err := expand(stream.Msg(), d.network)
 		if err != nil {
 			if text := err.Error(); text != refused {
-				d.log.Error("the controller wants too much: the former checks go on", "error", err)
+				d.log.Error("the controller asks for too many checks: those of before go on", "error", err)
 				refused = text
 			}
 			continue

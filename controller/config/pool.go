@@ -332,8 +332,8 @@ func (p *parser) enoughSlots(path string, pool Pool) {
 	for i, b := range pool.Backends {
 		at := fmt.Sprintf("%s.backends[%d].weight", path, i)
 		if b.Weight*pool.Slots < sum && !p.Bad(at) {
-			p.Add(at, "must be worth one of the pool's %d slots, %d of %d together is "+
-				"not: raise it, or slots", pool.Slots, b.Weight, sum)
+			p.Add(at, "must be worth one of the pool's %d slots, and %d of %d in all is "+
+				"worth less: raise it, or slots", pool.Slots, b.Weight, sum)
 		}
 	}
 }

@@ -194,13 +194,15 @@ func (e IntentApplied) Lines() []Log { return info("intent applied", "revision",
 // PoolHeld: the graces of a pool do not end, and why; or, without a reason, they do again.
 type PoolHeld struct{ Pool, Reason string }
 
+const floorOver = "backends that are down keep open connections for their grace and no longer"
+
 func (e PoolHeld) Text() string {
-	return e.Pool + ": " + cmp.Or(e.Reason, "backends that are down have their grace again, and no more")
+	return e.Pool + ": " + cmp.Or(e.Reason, floorOver)
 }
 
 func (e PoolHeld) Lines() []Log {
 	if e.Reason == "" {
-		return info("backends that are down have their grace again, and no more", "pool", e.Pool)
+		return info(floorOver, "pool", e.Pool)
 	}
 	return []Log{{slog.LevelError, "too much fell at once", []any{"pool", e.Pool, "reason", e.Reason}}}
 }
@@ -277,11 +279,11 @@ type SlotsAdopted struct {
 
 func (e SlotsAdopted) Text() string {
 	text := fmt.Sprintf("the store is older than switch %s, or was not written to it: "+
-		"%d of %d slots are otherwise there. Open connections stay where the switch has them, "+
+		"%d of %d slots differ there. Open connections stay where the switch has them, "+
 		"and what has to change moves gradually",
 		e.Switch, e.Found.Astray, e.Found.Slots)
 	if e.Found.Unknown > 0 {
-		text += fmt.Sprintf("; %d backends are drained that the store does not know", e.Found.Unknown)
+		text += fmt.Sprintf("; %d backends that the store does not know are drained", e.Found.Unknown)
 	}
 	return text
 }
@@ -306,12 +308,12 @@ func (e SwitchOverdue) Text() string {
 		is = "is away"
 	}
 	return fmt.Sprintf("switch %s %s for %v: moves of %s go on without it. When it is back, slots that have settled "+
-		"meanwhile go to their new backend there at once, and connections that it had to another break",
+		"meanwhile go to their new backend there at once, and connections that it still has to another one break",
 		e.Switch, is, e.For, e.pools())
 }
 
 func (e SwitchOverdue) Lines() []Log {
-	return warn("moves go on without a switch that lacks what was decided for longer than drain_limit",
+	return warn("moves go on without a switch that has lagged for longer than drain_limit",
 		"switch", e.Switch, "away", e.Away, "for", e.For, "pools", e.pools())
 }
 
@@ -327,11 +329,11 @@ func (e SwitchOverdue) pools() string {
 type SwitchInLine struct{ Switch string }
 
 func (e SwitchInLine) Text() string {
-	return fmt.Sprintf("switch %s holds what was decided again: moves wait for it as before", e.Switch)
+	return fmt.Sprintf("switch %s has caught up, and holds all that was decided: moves wait for it as before", e.Switch)
 }
 
 func (e SwitchInLine) Lines() []Log {
-	return info("a switch that moves went on without holds what was decided again", "switch", e.Switch)
+	return info("a switch that moves went on without has caught up", "switch", e.Switch)
 }
 
 // VIPClaimed: a host says by ARP that it has a VIP, or asks for its neighbours as if it had.
@@ -346,7 +348,8 @@ func (e VIPClaimed) Text() string {
 		if e.Backend != "" {
 			who = fmt.Sprintf("%v (%s: arp_announce=2 is missing there)", e.MAC, e.Backend)
 		}
-		return fmt.Sprintf("%s asks for its neighbours as VIP %v on port %d of %s: asked without it, %d so far%s",
+		return fmt.Sprintf(
+			"%s asks for its neighbours as VIP %v on port %d of %s: forwarded without the VIP, %d so far%s",
 			who, e.VIP, e.Port, e.Switch, e.Times, also(e.Also))
 	}
 	if e.Backend != "" {

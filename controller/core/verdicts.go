@@ -82,7 +82,7 @@ func (c *Core) tellAuthors() {
 	}
 	for _, name := range left {
 		delete(c.present, name)
-		c.log(slog.LevelWarn, "a healthd is silent: where others report, what it said counts no more",
+		c.log(slog.LevelWarn, "a healthd is silent: what it said no longer counts where others report",
 			"healthd", name, "for", lapse)
 	}
 	for name := range c.present {

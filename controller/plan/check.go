@@ -44,7 +44,7 @@ func (st State) Check() error {
 			last, members[m.ID], backends[m.ID] = m.ID, m, BackendKey{name, m.Name}
 		}
 		if len(p.Entered) != 0 && len(p.Entered) != len(p.Slots) {
-			bad("slots: %d of them and %d last epochs", len(p.Slots), len(p.Entered))
+			bad("slots: there are %d, and %d last epochs: must be as many", len(p.Slots), len(p.Entered))
 			continue
 		}
 		if err := p.check(members, st.NextEpoch, epochs); err != nil {

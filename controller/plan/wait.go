@@ -37,7 +37,7 @@ func (w Why) String() string {
 	case EpochsUsed:
 		return fmt.Sprintf("all %d epochs are in use or kept for backends that go down", banks)
 	case TableFull:
-		return "as many slots as a switch can remember are moving"
+		return "as many slots are moving as a switch can remember"
 	case Behind:
 		return "a switch does not hold the last decision yet"
 	case NobodyUp:

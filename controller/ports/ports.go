@@ -66,7 +66,7 @@ func (v View) stale() (n int) {
 }
 
 // ErrUntold is the error of a target without gNMI.
-var ErrUntold = errors.New("it has no gNMI: states of ports are not known, and what P4Runtime counts is all there is")
+var ErrUntold = errors.New("it has no gNMI: how its ports are is not known, but for what P4Runtime counts")
 
 // Config is what a Collector needs.
 type Config struct {

@@ -260,7 +260,7 @@ func (t *table) view(now time.Time, every time.Duration, err error, l ladder, fl
 	})
 	v.Note = t.note(l, now.Sub(flood) < patience, twice)
 	if err == nil && len(v.Ports) == 0 {
-		v.Err = fmt.Errorf("of %d interfaces it tells of none which port of P4Runtime it is (openconfig-p4rt)",
+		v.Err = fmt.Errorf("it says of none of its %d interfaces which port of P4Runtime it is (openconfig-p4rt)",
 			len(t.entries))
 	}
 	return v
@@ -280,7 +280,7 @@ func (t *table) note(l ladder, floods, twice bool) string {
 	add(t.left > 0,
 		fmt.Sprintf("it tells of more than %d interfaces, or of names of more than %d bytes: the others are left out",
 			maxInterfaces, text.Most))
-	add(twice, "it gives an id of P4Runtime to two interfaces")
-	add(t.faults != "", "not all that it tells can be read: "+t.faults)
+	add(twice, "it gives two interfaces one id of P4Runtime")
+	add(t.faults != "", "some of what it tells cannot be read: "+t.faults)
 	return strings.Join(notes, "; ")
 }

@@ -82,7 +82,7 @@ func campaign(ctx context.Context, client *clientv3.Client, via *external, cfg C
 		case err != nil:
 			if complaint != err.Error() {
 				complaint = err.Error()
-				l.log.Warn("the store cannot be taken, and is tried again", "err", err)
+				l.log.Warn("the store cannot be taken: this controller tries again", "err", err)
 			}
 		case other == nil:
 			if !first {

@@ -162,7 +162,7 @@ func (s *Store) saveEmbedded(ctx context.Context, docs map[string][]byte) error 
 	}
 	if err == nil && s.kv.wrote >= s.embedded.compacted+keepRevisions {
 		if err := s.embedded.compact(ctx, s.kv.wrote); err != nil {
-			s.log.Warn("the store keeps its history for now", "err", err)
+			s.log.Warn("the history of the store could not be dropped: it stays for now", "err", err)
 		}
 	}
 	return err

@@ -55,7 +55,7 @@ const patience = time.Minute
 func Serve(ctx context.Context, role Role, log *slog.Logger) error {
 	return serve(ctx, role, func(state string) {
 		if _, err := daemon.SdNotify(false, state); err != nil {
-			log.Warn("systemd is not told", "state", state, "err", err)
+			log.Warn("systemd could not be told", "state", state, "err", err)
 		}
 	})
 }

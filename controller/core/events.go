@@ -20,7 +20,7 @@ type Event interface {
 	Lines() []Log // for the log
 }
 
-// Few is how many of a list a line has. Lines must stay readable when a thousand servers change at once.
+// Few is how many things of a list a line names. Lines must stay readable when a thousand servers change at once.
 const Few = 8
 
 // MovesTold is how many moves an event has: every one more costs each event that is remembered.
@@ -33,7 +33,7 @@ func info(text string, args ...any) []Log { return []Log{{slog.LevelInfo, text, 
 
 func warn(text string, args ...any) []Log { return []Log{{slog.LevelWarn, text, args}} }
 
-// VerdictChanged: the verdict on a backend is another one.
+// VerdictChanged: the verdict on a backend has changed.
 type VerdictChanged struct {
 	Backend plan.BackendKey
 	Verdict Verdict
@@ -112,7 +112,7 @@ func SlotsOf(r plan.Report) (slots int) {
 	return slots
 }
 
-// Reprogrammed: the switches that were connected when something was decided have it.
+// Reprogrammed: all switches that were connected when something was decided hold it.
 type Reprogrammed struct {
 	Cause    string
 	Detected time.Time // by healthd; zero when no verdict was the cause, or long ago
@@ -191,7 +191,7 @@ func (e IntentApplied) Text() string { return fmt.Sprintf("intent revision %d ap
 
 func (e IntentApplied) Lines() []Log { return info("intent applied", "revision", e.Revision) }
 
-// PoolHeld: the graces of a pool do not end, and why; or, without a reason, they do again.
+// PoolHeld: the graces of a pool do not end, for a Reason; or, where that is empty, they end again.
 type PoolHeld struct{ Pool, Reason string }
 
 const floorOver = "backends that are down keep open connections for their grace and no longer"
@@ -251,7 +251,7 @@ func (e DrainDone) Lines() []Log {
 	return info("drain done", "backend", e.Backend.String(), "forced", e.Forced)
 }
 
-// StoreChanged: the store does not take what is decided, or nil: it does again.
+// StoreChanged: the store does not take what is decided, for a reason; or, with nil, it does again.
 type StoreChanged struct{ Err error }
 
 func (e StoreChanged) Text() string {
@@ -298,7 +298,7 @@ func (e SlotsAdopted) Lines() []Log {
 type SwitchOverdue struct {
 	Switch string
 	Away   bool          // or it is connected, and does not take what it is told
-	For    time.Duration // that it has lacked it
+	For    time.Duration // for how long
 	Pools  []config.Pool
 }
 
@@ -325,7 +325,7 @@ func (e SwitchOverdue) pools() string {
 	return text.List(names, Few)
 }
 
-// SwitchInLine: a switch that moves went on without holds what was decided.
+// SwitchInLine: a switch that moves went on without has caught up.
 type SwitchInLine struct{ Switch string }
 
 func (e SwitchInLine) Text() string {

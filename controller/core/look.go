@@ -34,7 +34,7 @@ func (c *Core) Sequence() uint64 { return c.seen().sequence }
 // Asked counts the times that the plan was asked: while it is the same, so is the Health.
 func (c *Core) Asked() uint64 { return c.seen().steps }
 
-// Frozen says why the store does not have what is decided; nil: it has.
+// Frozen says why the store does not have what is decided; nil: it has it.
 func (c *Core) Frozen() error { return c.frozen }
 
 // Waits are the slots that should move and cannot yet.
@@ -49,13 +49,13 @@ func (c *Core) Health() map[plan.BackendKey]plan.Health {
 	return c.health(c.stored)
 }
 
-// Held says whether switches are connected, and all that a pool of the intent waits for hold what was decided.
+// Held says whether some switch is connected, and each that a pool of the intent waits for holds what was decided.
 func (c *Core) Held(pool config.Pool) bool { return c.seen().held(pool) }
 
 // Forced counts the slots of a backend's drain that drain_limit ended.
 func (c *Core) Forced(key plan.BackendKey) int { return c.seen().forced[key] }
 
-// Older says that the store was older than a switch, empty when it was not lately.
+// Older says that the store was found older than a switch; empty when that was not lately.
 func (c *Core) Older(now time.Time) string {
 	if now.Sub(c.meetings.at) >= olderTold {
 		return ""

@@ -50,13 +50,13 @@ func (c *Core) numbered(intent *config.Intent, before config.PortIDs) config.Por
 	return ids
 }
 
-// Unnumbered is a port that the intent names and whose switch does not tell of it.
+// Unnumbered is a port that the intent names, and that its switch does not tell of.
 type Unnumbered struct {
 	Switch, Port string
 	Kept         uint16 // the number that it had, 0: none was ever told
 }
 
-// Unnumbered lists those, in the intent's order.
+// Unnumbered lists the ports that the intent names and their switch does not tell of, in the intent's order.
 func (c *Core) Unnumbered() (list []Unnumbered) {
 	c = c.seen()
 	for _, s := range c.written.Switches {

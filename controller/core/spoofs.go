@@ -93,7 +93,7 @@ func (s *spoofs) keys() []spoofKey {
 	return keys
 }
 
-// Spoof is how often somebody behind a port passed for a station.
+// Spoof counts the frames by which somebody behind a port passed for a station.
 type Spoof struct {
 	Switch string
 	Port   uint16

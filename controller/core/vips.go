@@ -11,10 +11,10 @@ import (
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// Serving is what a VIP is.
+// Serving is the state of a VIP.
 type Serving uint8
 
-// What a VIP can be.
+// The states of a VIP.
 const (
 	Disabled     Serving = iota // by the intent
 	Unprogrammed                // no switch that can be seen has its rows
@@ -32,12 +32,12 @@ type VIP struct {
 	Config  config.VIP
 	State   Serving
 	Reason  string
-	Serving bool // traffic may come: some switch does with it what was decided, as far as that can be told
-	Unseen  bool // a switch may serve that is out of sight, and none that is in sight does
+	Serving bool // traffic may come: some switch serves it as decided, as far as that is known
+	Unseen  bool // no switch in sight serves it, and one that is out of sight may
 	Live    Live // of its pool
 }
 
-// VIPs are those of the intent, in its order, by what switches hold and not by what is wanted.
+// VIPs returns the intent's VIPs, in its order, judged by what switches hold and not by what is wanted.
 func (c *Core) VIPs() []VIP {
 	c = c.seen()
 	health := c.Health()
@@ -53,9 +53,9 @@ func (c *Core) VIPs() []VIP {
 	return list
 }
 
-// Live is what of a pool takes new connections.
+// Live is the part of a pool that takes new connections.
 type Live struct {
-	Owned           bool // somebody does
+	Owned           bool // some backend does
 	Backends, Total uint32
 	Weight, Weights uint32
 }
@@ -196,7 +196,7 @@ func (c *Core) deadAhead(health map[plan.BackendKey]plan.Health) map[rows.Backen
 	return dead
 }
 
-// Unwritten says why what was decided on a backend is not in the switches yet, a line for each.
+// Unwritten says, in a line for each switch, why it does not hold yet what was decided on a backend.
 func (c *Core) Unwritten(pool config.Pool, backend string, id rows.BackendID) (lines []string) {
 	c = c.seen()
 	if !c.connected() {

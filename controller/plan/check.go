@@ -8,8 +8,8 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// Check reports whether st can be what Step and Settle made: whoever reads a State back from
-// somewhere asks first. Step relies on it.
+// Check returns what is in st that Step and Settle never make. Whoever reads a State from somewhere calls it first:
+// Step relies on it.
 func (st State) Check() error {
 	var problems []error
 	pools := make(map[rows.PoolID]string)

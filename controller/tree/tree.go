@@ -28,8 +28,8 @@ type Counted struct {
 // Backend names one.
 type Backend struct{ Pool, Name string }
 
-// Samples fills in what goes on changing: m has the switches, with their tallies, and counted what those have counted
-// that have told.
+// Samples fills in what changes all the time. m has the switches, with their tallies; counted has what each switch that
+// answered has counted.
 func Samples(m *api.GetStatusResponse, counted map[string]Counted, t *gnmi.Tree) {
 	fill(m, t, true)
 	for name, c := range counted {

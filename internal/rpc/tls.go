@@ -29,7 +29,7 @@ const (
 	alertCertificateRequired = tls.AlertError(116)
 )
 
-// RefusedError is that of an end whose certificate the other one does not accept, or the other way round.
+// RefusedError says that one end of a connection does not accept the certificate of the other.
 type RefusedError struct {
 	Address string
 	why     string

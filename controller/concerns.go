@@ -14,12 +14,12 @@ import (
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// fresh is for how long what happened once, a claim or a dropped frame, is something to look at.
+// fresh is for how long a single happening, such as a claim or a dropped frame, is worth a look.
 const fresh = 5 * time.Minute
 
-// concerned is what concerns follow from that the status itself does not have.
+// concerned is what concerns need to know beside the status.
 type concerned struct {
-	older   string                     // that the store was older than a switch
+	older   string                     // says that the store was older than a switch, or nothing
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
 	shared  []string                   // names of two healthds each
@@ -51,7 +51,7 @@ func (l *loop) concerned() concerned {
 	return c
 }
 
-// concerns lists what of a status is not as it should be, the worst first. Of each kind it tells the first core.Few.
+// concerns lists what in a status is not as it should be, the worst first: of each kind the first core.Few.
 func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	var all []*api.Concern
 	add := func(severity api.Concern_Severity, kind string, list []string) {
@@ -185,8 +185,7 @@ func awaitedConcerns(m *api.GetStatusResponse) (list []string) {
 	return list
 }
 
-// lastResorts tells which backends should get no new connection and get them all the same, since the pool has nobody
-// else.
+// lastResorts tells which backends get new connections, though they should not, because the pool has nobody else.
 func lastResorts(p *api.PoolStatus) (list []string) {
 	for _, b := range p.Backends {
 		lives := b.Health != api.Health_HEALTH_DOWN && b.Health != api.Health_HEALTH_FAILING
@@ -209,7 +208,7 @@ func because(reason string) string {
 	return ": " + reason
 }
 
-// spoofConcerns tells who passed lately for a station. Of the MACs of backends their contradictions tell.
+// spoofConcerns tells who passed lately for a station. For the MACs of backends their contradictions do.
 func spoofConcerns(m *api.GetStatusResponse, spoofs []core.Spoof) (list []string) {
 	contradicted := make(map[string]bool)
 	for _, p := range m.Pools {

@@ -53,7 +53,7 @@ type Config struct {
 	// PlainSwitches allows switches beyond this machine that are spoken to in plain text.
 	PlainSwitches bool
 	// ElectionHigh is the upper half of the P4Runtime election ids; the lower one is the clock. Where a switch
-	// remembers a higher id of somebody who has left, that one counts on.
+	// remembers a higher id of a controller that has left, ids go on from that one.
 	ElectionHigh uint64
 	StationIdle  time.Duration // silence after which a switch forgets a station; default 5m
 	// LoadReport is the UDP address at which load reports are answered, to those who have a key of the
@@ -223,8 +223,8 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		return err
 	}
 	defer db.Close()
-	saved := db.SavedAt() // what is stored, verdicts too, is of then
-	// Not before the store is this controller's: whoever has it listens.
+	saved := db.SavedAt() // what is stored, with its verdicts, is of that time
+	// Only who has the store listens.
 	listeners, err := c.listen()
 	if err != nil {
 		return err
@@ -257,14 +257,14 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		file = ""
 	}
 	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
-	// moves begin than seconds go by, so those of before are below the clock.
+	// moves begin than seconds pass, so all epochs that were ever used are below the clock.
 	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
 	l := newLoop(c.log, db, state)
 	l.figures = figures
 	var devices sync.WaitGroup
 	defer devices.Wait()
 	working, stop := context.WithCancel(ctx)
-	defer stop() // devices that run already, where the start fails
+	defer stop() // ends devices that run already when the start fails
 	security := rpc.Security{
 		Identity: c.cfg.Identity, Plaintext: c.cfg.PlainSwitches,
 		Danger: "for a switch without TLS the controller's --insecure-plaintext allows it",
@@ -369,7 +369,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 	return out
 }
 
-// readIntent reads a file, as far as it may be an intent.
+// readIntent reads a file, but no more of it than an intent may have.
 func readIntent(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {

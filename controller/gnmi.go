@@ -102,7 +102,7 @@ func (w watched) look(ctx context.Context, f func()) error {
 	return nil
 }
 
-// sampledMessage is what of a status goes on changing, and the backends that counters are of.
+// sampledMessage is the part of a status that changes all the time, with the backends that counters belong to.
 func (l *loop) sampledMessage() *api.GetStatusResponse {
 	m := new(api.GetStatusResponse)
 	if !l.reported.IsZero() {

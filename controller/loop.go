@@ -15,6 +15,7 @@ import (
 	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 const (
@@ -54,7 +55,7 @@ type loop struct {
 	devices    map[string]*running
 	views      map[string]*view
 	collectors map[string]*collecting // by switch
-	meetings   map[uint64]func()      // of switches that wait for a word on what they hold: they may be written to
+	meetings   map[uint64]func()      // let switches that were met first be written to, by ID
 	met        uint64                 // counts the meetings
 
 	done     []*api.Reprogrammed // the latest first
@@ -88,7 +89,7 @@ func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 	}
 }
 
-// begin takes up the stored intent, and the file's if that has changed since it was last read.
+// begin takes up the stored intent, and that of the file if the file has changed since it was last read.
 func (l *loop) begin(file string, text []byte) error {
 	stored := l.core.Stored().Intent
 	if stored.Revision > 0 {
@@ -239,7 +240,7 @@ func (l *loop) carryOut(e core.Effect) error {
 	return nil
 }
 
-// publish tells who watches of an event, and the log. Any goroutine may call it.
+// publish tells an event to those who watch, and to the log. Any goroutine may call it.
 func (l *loop) publish(e core.Event) { l.events.publish(time.Now(), message(e), e.Lines()...) }
 
 // begun starts a save. It is the daemon's own: it goes on when the caller leaves, and when the core no longer waits for
@@ -280,7 +281,7 @@ func (l *loop) finish() {
 		return
 	}
 	end := time.After(lastSave)
-	last := l.saving == nil // otherwise that one is of an older state
+	last := l.saving == nil // otherwise the save under way is of an older state
 	for {
 		if last {
 			l.saving = l.begun(l.core.Stored())
@@ -309,7 +310,7 @@ func (l *loop) finish() {
 // has, what f does is what happened, and do waits for that.
 func (l *loop) do(ctx context.Context, f func()) error { return send(ctx, l.calls, f) }
 
-// look is do for what gives the core no input. It runs at once, also while a decision waits for a store that is silent.
+// look is do for an f that gives the core no input: it also runs while a decision waits for a store that is silent.
 func (l *loop) look(ctx context.Context, f func()) error { return send(ctx, l.looks, f) }
 
 func send(ctx context.Context, to chan<- func(), f func()) error {
@@ -412,6 +413,17 @@ func (l *loop) takeOn(e core.TakeOn) error {
 
 func (l *loop) wanted(t core.Tell) device.Wanted {
 	return device.Wanted{Sequence: t.Sequence, Tables: t.Tables, Named: backendMACs(l.core.Intent()), Age: t.Age}
+}
+
+// backendMACs are the addresses whose owners can be named.
+func backendMACs(intent *config.Intent) map[packet.MAC]bool {
+	macs := make(map[packet.MAC]bool)
+	for _, pool := range intent.Pools {
+		for _, b := range pool.Backends {
+			macs[b.MAC] = true
+		}
+	}
+	return macs
 }
 
 // meet asks the core about what a switch held when it was connected first. release is called when it may be written to.

@@ -120,7 +120,7 @@ func moves(r plan.Report) []*api.SlotMoves {
 	return out
 }
 
-// switchChanged: the state of a switch is another one.
+// switchChanged: the state of a switch has changed.
 type switchChanged struct {
 	name   string
 	status *device.Status

@@ -21,8 +21,8 @@ import (
 // scrapeTime is how long a scrape waits for the loop and the switches. Prometheus gives up after 10 s by default.
 const scrapeTime = 5 * time.Second
 
-// figures is what Prometheus sees of a controller: of one that stands by, that it does. All that it says of switches,
-// VIPs and backends follows from the status, and from the snapshot that the status is made of, at each scrape.
+// figures is what Prometheus sees of a controller; of one that stands by, only that. All that it says of switches, VIPs
+// and backends follows from the status, and from the snapshot that the status is made of, at each scrape.
 type figures struct {
 	leads  atomic.Pointer[service] // nil: it stands by
 	saves  prometheus.Histogram

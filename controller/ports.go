@@ -27,7 +27,7 @@ type collecting struct {
 	cancel context.CancelFunc
 }
 
-// collected is what of a switch a Collector is for.
+// collected is the part of a switch's configuration that its Collector goes by.
 type collected struct {
 	config.GNMI
 	device uint64
@@ -171,8 +171,8 @@ func behindPorts(pools []*api.PoolStatus, name string) map[uint32][]*api.Backend
 	return behind
 }
 
-// portConcerns tells which of a switch's ports are not up, with who is behind them, which have dropped frames lately
-// for a reason, and of which nothing is heard.
+// portConcerns tells which ports of a switch are not up, and who is behind them; which have dropped frames lately, and
+// why; and which are not heard of.
 func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.PoolStatus, now time.Time) (list []string) {
 	behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(pools, s.Name) })
 	there := make(map[uint32]bool)
@@ -221,7 +221,7 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.Pool
 	return list
 }
 
-// unnumbered tells which ports the intent names that their switch does not tell of.
+// unnumbered tells which ports the intent names though their switch does not tell of them.
 func (l *loop) unnumbered() (list []string) {
 	for _, p := range l.core.Unnumbered() {
 		line := fmt.Sprintf("switch %s does not tell of a port %s, which the configuration names: ", p.Switch, p.Port)

@@ -23,7 +23,8 @@ import (
 // eventsAtOnce is how many events a watcher holds on to while they are sent.
 const eventsAtOnce = 64
 
-// service answers the API. What touches decisions runs in the loop: by call what may change one, by look what does not.
+// service answers the API. What has to do with decisions runs in the loop: by call what may change one, by look what
+// only reads.
 type service struct {
 	loop      *loop
 	telemetry *telemetry.Sampler
@@ -202,7 +203,7 @@ func (l *loop) find(pool, backend string) (plan.BackendKey, error) {
 	return plan.BackendKey{}, connect.NewError(connect.CodeNotFound, err)
 }
 
-// noPool is the error for a pool that is none of those that there are.
+// noPool is the error for a pool that is not there.
 func noPool(pool string, there []string) error {
 	return connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q%s", pool, text.Meant("; ", pool, there)))
 }
@@ -317,7 +318,7 @@ func healthOf(h api.Health) plan.Health {
 	return plan.Up
 }
 
-// timeOf is zero for a time that is missing, or none.
+// timeOf is zero for a time that is missing or not valid.
 func timeOf(t *timestamppb.Timestamp) time.Time {
 	if t == nil || t.CheckValid() != nil {
 		return time.Time{}

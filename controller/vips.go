@@ -181,3 +181,7 @@ func (s *service) WatchVIPs(ctx context.Context, _ *api.WatchVIPsRequest,
 		}
 	}
 }
+
+func vipKey(v config.VIP) rows.VIPKey {
+	return rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}
+}

@@ -7,9 +7,9 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 )
 
-// ports takes the numbers that a switch gives its ports. Where one that the intent names has another number than
-// before, what is pinned there moves with it. One that the switch does not tell of keeps the number that it had: to
-// unpin who is behind it would help nobody.
+// ports takes the numbers that a switch gives its ports. Where a port that the intent names has another number than
+// before, what is pinned there moves with it. A port that the switch does not tell of keeps the number that it had: to
+// unpin the station behind it would help nobody.
 func (c *Core) ports(in Ports) {
 	if c.views[in.Switch] == nil {
 		return

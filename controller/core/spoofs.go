@@ -19,8 +19,8 @@ const (
 	spoofInterval = 30 * time.Second // the least time between two events about one port of a switch
 )
 
-// spoofKey is a port that somebody passes for a station on: by its MAC, or by ARP for its address under another, which
-// can be invented and does not tell one key from another.
+// spoofKey is a port where somebody passes for a station: by the MAC of the station, or by its address in ARP. There
+// the MAC of the sender can be invented, and is no part of the key.
 type spoofKey struct {
 	spoofPort
 	MAC     packet.MAC // the zero MAC with an address
@@ -39,7 +39,7 @@ type spoof struct {
 	known       bool
 }
 
-// spoofs counts what switches sent up of such frames. For one goroutine.
+// spoofs counts such frames, of those that switches sent up. For one goroutine.
 type spoofs struct {
 	seen map[spoofKey]*spoof
 	told map[spoofPort]time.Time
@@ -71,7 +71,7 @@ func (s *spoofs) add(k spoofKey, by tally.Sender, now time.Time) bool {
 	return true
 }
 
-// forgetOldest makes room, for a quarter at once: it looks at all.
+// forgetOldest forgets a quarter of all at once, since it has to look at all of them.
 func (s *spoofs) forgetOldest() {
 	keys := s.keys()
 	slices.SortStableFunc(keys, func(a, b spoofKey) int { return s.seen[a].last.Compare(s.seen[b].last) })
@@ -144,7 +144,7 @@ func (c *Core) spoof(k spoofKey) Spoof {
 	return s
 }
 
-// stationOf says whose MAC is pinned, and to which port; no name for one that is no more, and no port for a MAC of
+// stationOf says whose MAC is pinned, and to which port; no name where nobody has it any more, and no port for a MAC of
 // VIPs.
 func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Station {
 	for s := range stations(intent, st) {
@@ -158,7 +158,7 @@ func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Stat
 	return config.Station{}
 }
 
-// stationAt says whose address it is; no name for one that is no more.
+// stationAt says whose address it is; no name where nobody has it any more.
 func stationAt(intent *config.Intent, st plan.State, address netip.Addr) config.Station {
 	for s := range stations(intent, st) {
 		if slices.Contains(s.Addresses, address) {

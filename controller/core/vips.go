@@ -82,7 +82,8 @@ func liveOf(pool config.Pool, st plan.State, health map[plan.BackendKey]plan.Hea
 	return s
 }
 
-// vip is the one truth about a VIP. dead are those whom switches send new flows to though they are not up.
+// vip is the one truth about a VIP. dead are the backends that are not up and get new flows from some switch all the
+// same.
 func (c *Core) vip(v config.VIP, live Live, dead map[rows.BackendID]bool) VIP {
 	is := VIP{Config: v, Live: live}
 	switch {
@@ -127,8 +128,8 @@ func (c *Core) vip(v config.VIP, live Live, dead map[rows.BackendID]bool) VIP {
 	return is
 }
 
-// service says what is wrong with a VIP on a switch that was read back, and whether it serves there. What is being
-// written to a VIP that stands there is not wrong: it goes by what was decided before.
+// service says what is wrong with a VIP on a switch that was read back, and whether it serves there. Nothing is wrong
+// while rows of a VIP that stands there are being written: it is served as was decided before.
 func (c *Core) service(view *view, v config.VIP, dead map[rows.BackendID]bool) (wrong string, serves bool) {
 	name := view.config.Name
 	lack, told := view.status.Lacks[vipKey(v)]
@@ -172,7 +173,7 @@ func (c *Core) astray(a *rows.Astray, dead map[rows.BackendID]bool) (where strin
 	return text.List(parts, 3), lost
 }
 
-// deadAhead returns whom new flows go to where a switch refuses rows, of those who are not up. 0 is nobody.
+// deadAhead returns the backends that are not up and get new flows because a switch refuses rows. 0 stands for nobody.
 func (c *Core) deadAhead(health map[plan.BackendKey]plan.Health) map[rows.BackendID]bool {
 	dead := make(map[rows.BackendID]bool)
 	seen := make(map[*rows.Astray]bool)
@@ -249,7 +250,7 @@ func (f vipFacts) equal(g vipFacts) bool {
 		maps.Equal(f.dead, g.dead)
 }
 
-// tellVIPs has it told when VIPs may be other than before.
+// tellVIPs has the VIPs told when they may have changed.
 func (c *Core) tellVIPs() {
 	served := make(map[string]uint64)
 	refused := false

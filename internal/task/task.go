@@ -1,5 +1,5 @@
-// Package task runs what lives as long as a process: the tasks of a role, which end together, and the role itself, to
-// which signals of the operator go and whose readiness systemd hears of. What tasks do is their own.
+// Package task runs what lives as long as a process: the tasks of a role, which end together, and the role itself,
+// which gets the signals of the operator and tells systemd when it is ready. What tasks do is their own.
 package task
 
 import (

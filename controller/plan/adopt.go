@@ -238,7 +238,7 @@ func (a *adopter) numberBackends() {
 	}
 }
 
-// numberPools gives other ids to pools whose id is another's on the switch.
+// numberPools gives other ids to pools whose id belongs to another pool on the switch.
 func (a *adopter) numberPools() {
 	a.st.NextPool = max(a.st.NextPool, 1)
 	for t := range a.have.Slots {

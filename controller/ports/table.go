@@ -134,7 +134,7 @@ func (t *table) apply(n *gnmi.Notification, now time.Time) (values int, signs bo
 	return values, signs
 }
 
-// set takes a value, and returns whether it is a sign, which one that is as before is not.
+// set takes a value, and returns whether it is a sign. One that has not changed is none.
 func (t *table) set(p place, v any, now time.Time) bool {
 	leaf, ok := leaves[p.leaf]
 	if p.list != interfaces || !ok || v == nil {
@@ -208,7 +208,7 @@ func (e *entry) sign() sign {
 	return s
 }
 
-// same says whether nobody would act on u otherwise than on t.
+// same says whether nobody would act on u in another way than on t.
 func (t *table) same(u *table) bool {
 	if len(t.entries) != len(u.entries) {
 		return false

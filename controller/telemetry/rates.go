@@ -9,7 +9,7 @@ import (
 
 // rates turns what switches count into packets a second. For one goroutine.
 type rates struct {
-	keep     time.Duration // for so long the rates of a switch stand that does not answer
+	keep     time.Duration // how long the rates of a switch that does not answer stand
 	switches map[string]switchRates
 }
 

@@ -1,5 +1,6 @@
-// Package tree is what a controller tells over gNMI: its schema, and how a status fills it. What there is and what it
-// means is in sluice.yang, beside. It is pure: who asks the switches and the core is the caller, package controller.
+// Package tree is what a controller tells over gNMI: its schema, and how a status fills it. sluice.yang, in this
+// directory, says what there is and what it means. It is pure: who asks the switches and the core is the caller,
+// package controller.
 package tree
 
 import (

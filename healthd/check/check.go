@@ -35,7 +35,7 @@ type Network interface {
 	Ping(ctx context.Context, address netip.Addr) (time.Duration, error)
 }
 
-// router is what a Network may be as well: it tells whether this host has a route to an address now, and why not.
+// router is what some Networks are as well: it tells whether this host has a route to an address now, and if not, why.
 type router interface{ Route(to netip.Addr) error }
 
 // ErrNotAsked says that the question never left this host, or that this host could not have heard an answer: no file

@@ -179,8 +179,8 @@ func (i *Identity) parse(c contents) (material, error) {
 	return m, nil
 }
 
-// worse says why the other ends would not take a certificate that takes the place of one which they take; nil if they
-// will, and if they take neither.
+// worse says why other ends would refuse a new certificate though they accept the one in use; nil if they accept both,
+// or neither.
 func (m material) worse(than material, file string, now time.Time) error {
 	if m.cert == nil || than.cert == nil {
 		return nil

@@ -80,7 +80,7 @@ func (c *tlsConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// explain makes an error of TLS one for people. Others stay what they are.
+// explain turns an error of TLS into one for people. Other errors stay as they are.
 func (c *tlsConn) explain(err error) error {
 	why := ""
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
@@ -140,7 +140,7 @@ func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity)
 	return bad.Err.Error()
 }
 
-// period says when a certificate is valid, for who finds that now is another time.
+// period says when a certificate is valid, where it is not valid now.
 func period(c *x509.Certificate, now time.Time) string {
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	return fmt.Sprintf("valid from %s until %s, and the time here is %s", at(c.NotBefore), at(c.NotAfter), at(now))

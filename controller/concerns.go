@@ -35,7 +35,7 @@ func (l *loop) concerned() concerned {
 		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
 		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
 	}
-	c.unnumbered, c.spoofs = l.unnumbered(), l.core.Spoofs()
+	c.unnumbered = l.unnumbered()
 	for _, v := range l.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}

@@ -43,6 +43,7 @@ func (s *service) see(ctx context.Context) (seen, error) {
 	var all seen
 	err := s.look(ctx, func() error {
 		all.status, all.in = s.loop.statusMessage(), s.loop.concerned()
+		all.in.spoofs = s.loop.core.Spoofs()
 		all.devices = maps.Clone(s.loop.devices)
 		all.banks = s.loop.core.Stored().Plan.Banks()
 		return nil

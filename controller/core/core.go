@@ -224,7 +224,6 @@ func (c *Core) input(in Input) {
 	case Apply:
 		c.change(func() (Answer, error) { return c.apply(in) })
 	case Ports:
-		c.noteDown(in)
 		c.ports(in)
 	case SetAdmin:
 		c.change(func() (Answer, error) { return Answer{}, c.setAdmin(in.Backend, in.Admin) })

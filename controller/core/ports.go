@@ -14,6 +14,7 @@ func (c *Core) ports(in Ports) {
 	if c.views[in.Switch] == nil {
 		return
 	}
+	c.noteDown(in)
 	c.portIDs[in.Switch] = in.IDs
 	ids := c.numbered(c.written, c.stored.PortIDs)
 	if maps.EqualFunc(ids, c.stored.PortIDs, maps.Equal) {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -42,6 +43,7 @@ func (u urgency) take(now time.Time, off map[plan.BackendKey]bool) (changed bool
 
 // hasten has healthd ask those backends at once that may be gone, as their port is down.
 func (c *Core) hasten() {
+	maps.DeleteFunc(c.down, func(name string, _ downPorts) bool { return c.views[name] == nil })
 	off := c.cutOff()
 	changed := c.urgent.take(c.now, off)
 	for _, until := range c.urgent {

@@ -163,6 +163,19 @@ func TestNoticeNamesOthers(t *testing.T) {
 	}
 }
 
+// A notice of hosts that use a VIP as their sender names the others too, as all notices do.
+func TestDisownedNamesOthers(t *testing.T) {
+	h := newHearing(t, testIntent)
+	claims := sent(h, tally.Claimed{VIP: testVIP, Port: 1, Disowned: true}, web1MAC, web2MAC)
+	h.put(Noise{"leaf1", tally.Noise{Claims: claims}})
+	want := []string{"02:00:00:00:00:11 (web/web1: arp_announce=2 is missing there) asks for its neighbours as " +
+		"VIP 10.0.0.100 on port 1 of leaf1: forwarded without the VIP, 1 so far; " +
+		"also 02:00:00:00:00:12 (web/web2) asks as 10.0.0.100 on port 1; 2 times in all since the last such notice"}
+	if diff := cmp.Diff(want, h.texts()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Noise is told while a decision that has come up waits for the store; a switch that has left has nothing to say.
 func TestNoiseWaitsForNothing(t *testing.T) {
 	h := newHearing(t, testIntent)

@@ -295,10 +295,10 @@ zones:
 			"sluice: the certificate of \"guest\" has the role viewer and this needs operator\n"},
 		{"healthd", status, "sluice: the certificate of \"healthd\" has the role healthd and this needs viewer\n"},
 		{"switch", status, "sluice: the controller: " + controller + " refuses the certificate " + h.dir +
-			"/switch.crt, of \"switch\": it is none for clients, as those with a role are\n"},
+			"/switch.crt, of \"switch\": it is not for clients: those that are name a role\n"},
 		{"switch", []string{"table", "list", "--target", target},
 			"sluice: the switch: " + target + " refuses the certificate " + h.dir +
-				"/switch.crt, of \"switch\": it is none for clients, as those with a role are\n"},
+				"/switch.crt, of \"switch\": it is not for clients: those that are name a role\n"},
 		{"lost", []string{"table", "list", "--target", target},
 			"the certificate of \"lost\" has the role gslb and this needs viewer"},
 		{"guest", []string{"gslb", "suspend", "--answer", "www-berlin", "--socket", control},

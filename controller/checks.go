@@ -59,12 +59,12 @@ func (c *checks) watched() bool {
 
 // checksOf lists the backends of the intent, and those that left it and own slots yet: their death must
 // be known too.
-func checksOf(intent *config.Intent, st core.Stored, urgent urgency) *api.Checks {
+func checksOf(intent *config.Intent, st core.Stored, urgent func(plan.BackendKey) bool) *api.Checks {
 	m := &api.Checks{IntentRevision: st.Intent.Revision}
 	for _, pool := range intent.Pools {
 		p := &api.PoolChecks{Pool: pool.Name}
 		add := func(name, address string) {
-			_, soon := urgent[plan.BackendKey{Pool: pool.Name, Backend: name}]
+			soon := urgent(plan.BackendKey{Pool: pool.Name, Backend: name})
 			p.Backends = append(p.Backends, &api.CheckedBackend{Name: name, Address: address, Urgent: soon})
 		}
 		for _, b := range pool.Backends {

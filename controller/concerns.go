@@ -14,12 +14,12 @@ import (
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// fresh is for how long what happened once, a claim or a dropped frame, is something to look at.
+// fresh is for how long a single happening, such as a claim or a dropped frame, is worth a look.
 const fresh = 5 * time.Minute
 
-// concerned is what concerns follow from that the status itself does not have.
+// concerned is what concerns need to know beside the status.
 type concerned struct {
-	older   string                     // that the store was older than a switch
+	older   string                     // says that the store was older than a switch, or nothing
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
 	shared  []string                   // names of two healthds each
@@ -27,6 +27,7 @@ type concerned struct {
 	// ports that the intent names and that nobody knows
 	unnumbered []string
 	forgot     []string // which switches have lost the marks of moving slots
+	spoofs     []core.Spoof
 }
 
 func (l *loop) concerned() concerned {
@@ -50,7 +51,7 @@ func (l *loop) concerned() concerned {
 	return c
 }
 
-// concerns lists what of a status is not as it should be, the worst first. Of each kind it tells the first core.Few.
+// concerns lists what in a status is not as it should be, the worst first: of each kind the first core.Few.
 func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	var all []*api.Concern
 	add := func(severity api.Concern_Severity, kind string, list []string) {
@@ -153,7 +154,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(warning, "backends", wrong)
 	add(warning, "ports", in.unnumbered)
 	add(warning, "ports", ports)
-	add(warning, "spoofed stations", spoofConcerns(m))
+	add(warning, "spoofed stations", spoofConcerns(m, in.spoofs))
 	add(warning, "claims", claimConcerns(m))
 	slices.SortStableFunc(all, func(a, b *api.Concern) int { return cmp.Compare(b.Severity, a.Severity) })
 	return all
@@ -184,8 +185,7 @@ func awaitedConcerns(m *api.GetStatusResponse) (list []string) {
 	return list
 }
 
-// lastResorts tells which backends should get no new connection and get them all the same, since the pool has nobody
-// else.
+// lastResorts tells which backends get new connections, though they should not, because the pool has nobody else.
 func lastResorts(p *api.PoolStatus) (list []string) {
 	for _, b := range p.Backends {
 		lives := b.Health != api.Health_HEALTH_DOWN && b.Health != api.Health_HEALTH_FAILING
@@ -208,32 +208,32 @@ func because(reason string) string {
 	return ": " + reason
 }
 
-// spoofConcerns tells who passed lately for a station. Of the MACs of backends their contradictions tell.
-func spoofConcerns(m *api.GetStatusResponse) (list []string) {
+// spoofConcerns tells who passed lately for a station. For the MACs of backends their contradictions do.
+func spoofConcerns(m *api.GetStatusResponse, spoofs []core.Spoof) (list []string) {
 	contradicted := make(map[string]bool)
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {
 			contradicted[b.Pool+"/"+b.Name] = len(b.Contradictions) > 0
 		}
 	}
-	for _, s := range m.Spoofs {
-		if s.Station == "" || m.Time.AsTime().Sub(s.Last.AsTime()) >= fresh {
+	for _, s := range spoofs {
+		if s.Station == "" || m.Time.AsTime().Sub(s.Last) >= fresh {
 			continue
 		}
-		if s.Address != "" {
-			list = append(list, fmt.Sprintf("%s: dropped; mac says %s, or a host there pretends", pretence(s),
-				s.StationMac))
+		if s.Address.IsValid() {
+			list = append(list,
+				fmt.Sprintf("%s: dropped; its mac, %v, is wrong, or a host there pretends", s.Pretence(), s.StationMAC))
 			continue
 		}
 		if contradicted[s.Station] {
 			continue
 		}
-		line := fmt.Sprintf("frames from %s, the MAC of %s, come in by port %d of %s and are dropped: ", s.Mac,
-			s.Station, s.Port, s.Switch)
+		line := fmt.Sprintf("frames from %v, the MAC of %s, come in by port %d of %s and are dropped: ",
+			s.MAC, s.Station, s.Port, s.Switch)
 		if s.StationPort == 0 {
 			line += "no host may send under it"
 		} else {
-			line += fmt.Sprintf("switch_port says %d, or a host there pretends", s.StationPort)
+			line += fmt.Sprintf("its switch_port, %d, is wrong, or a host there pretends", s.StationPort)
 		}
 		list = append(list, line)
 	}

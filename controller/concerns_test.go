@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/core"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // Whatever is not as it should be is said, with its weight, and what is as it should be is not.
@@ -166,30 +169,31 @@ func TestConcerns(t *testing.T) {
 			"wrong: 1, 2, 12: Unavailable: restarting"}},
 		{"spoofed stations", func(m *api.GetStatusResponse) {
 			m.Pools[0].Backends[0].Contradictions = []string{"frames from its MAC come in by port 3"}
-			of := func(station, mac string, port uint32, last time.Duration) *api.Spoof {
-				return &api.Spoof{Switch: "leaf1", Port: 3, Mac: mac, Station: station, StationPort: port,
-					Last: ago(last)}
+			mac := func(last byte) packet.MAC { return packet.MAC{2, 0, 0, 0, 0, last} }
+			of := func(station string, of packet.MAC, port uint16, last time.Duration) core.Spoof {
+				return core.Spoof{
+					Switch: "leaf1", Port: 3, MAC: of, Station: station, StationPort: port, Last: now.Add(-last),
+				}
 			}
-			m.Spoofs = []*api.Spoof{
-				of("router1", "02:00:00:00:00:01", 2, 0), of("the VIPs", "02:53:4c:00:00:01", 0, time.Minute),
-				of("router2", "02:00:00:00:00:02", 2, time.Hour), of("web/web1", "02:00:00:00:00:11", 2, 0),
-				of("", "02:00:00:00:00:77", 0, 0),
-				{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:12", Sender: "web/web2", Address: "10.0.0.11",
-					Station:     "web/web1",
-					StationPort: 3, StationMac: "02:00:00:00:00:11", Last: ago(time.Minute)},
-				{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.1", Station: "router1",
-					StationPort: 1, StationMac: "02:00:00:00:00:01", Last: ago(time.Minute)},
-				{Switch: "leaf1", Port: 4, Mac: "02:00:00:00:00:99", Address: "10.0.0.77", Last: ago(0)},
+			in.spoofs = []core.Spoof{
+				of("router1", mac(1), 2, 0), of("the VIPs", packet.MAC{2, 0x53, 0x4c, 0, 0, 1}, 0, time.Minute),
+				of("router2", mac(2), 2, time.Hour), of("web/web1", mac(0x11), 2, 0), of("", mac(0x77), 0, 0),
+				{Switch: "leaf1", Port: 4, MAC: mac(0x12), Sender: "web/web2",
+					Address: netip.MustParseAddr("10.0.0.11"), Station: "web/web1",
+					StationPort: 3, StationMAC: mac(0x11), Last: now.Add(-time.Minute)},
+				{Switch: "leaf1", Port: 4, MAC: mac(0x99), Address: netip.MustParseAddr("10.0.0.1"), Station: "router1",
+					StationPort: 1, StationMAC: mac(1), Last: now.Add(-time.Minute)},
+				{Switch: "leaf1", Port: 4, MAC: mac(0x99), Address: netip.MustParseAddr("10.0.0.77"), Last: now},
 			}
 		}, []string{"WARNING backend web/web1: frames from its MAC come in by port 3",
 			"WARNING frames from 02:00:00:00:00:01, the MAC of router1, come in by port 3 of leaf1 and are dropped: " +
-				"switch_port says 2, or a host there pretends",
+				"its switch_port, 2, is wrong, or a host there pretends",
 			"WARNING frames from 02:53:4c:00:00:01, the MAC of the VIPs, come in by port 3 of leaf1 and are dropped: " +
 				"no host may send under it",
 			"WARNING web/web2 (02:00:00:00:00:12) on port 4 of leaf1 says by ARP that it has 10.0.0.11, the address " +
-				"of web/web1: dropped; mac says 02:00:00:00:00:11, or a host there pretends",
+				"of web/web1: dropped; its mac, 02:00:00:00:00:11, is wrong, or a host there pretends",
 			"WARNING 02:00:00:00:00:99 on port 4 of leaf1 says by ARP that it has 10.0.0.1, the address of router1: " +
-				"dropped; mac says 02:00:00:00:00:01, or a host there pretends"}},
+				"dropped; its mac, 02:00:00:00:00:01, is wrong, or a host there pretends"}},
 		{"claims", func(m *api.GetStatusResponse) {
 			m.ArpClaims = []*api.ARPClaim{
 				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 3,
@@ -203,6 +207,7 @@ func TestConcerns(t *testing.T) {
 				"arp_announce=2 there"}},
 	} {
 		m := well()
+		in.spoofs = nil
 		tt.harm(m)
 		var got []string
 		for _, c := range concerns(m, in) {

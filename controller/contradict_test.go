@@ -33,8 +33,8 @@ func TestContradictions(t *testing.T) {
 	}{
 		{"where it should be", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, sent(1), ""},
 		{"dropped elsewhere", api.Health_HEALTH_UP, 0, device.Sightings{Since: old, Last: at(3, time.Minute)}, sent(1),
-			"frames from its MAC 02:00:00:00:00:11 come in by port 3 of leaf1 and are dropped: switch_port says 2, " +
-				"or a host there pretends"},
+			"frames from its MAC 02:00:00:00:00:11 come in by port 3 of leaf1 and are dropped: its switch_port, " +
+				"2, is wrong, or a host there pretends"},
 		{"dropped elsewhere, long ago", api.Health_HEALTH_UP, 0, device.Sightings{Since: old, Last: at(3, time.Hour)},
 			sent(1), ""},
 		{"never seen", api.Health_HEALTH_UP, 12, device.Sightings{Since: old}, sent(0), silent},

@@ -53,7 +53,7 @@ type Config struct {
 	// PlainSwitches allows switches beyond this machine that are spoken to in plain text.
 	PlainSwitches bool
 	// ElectionHigh is the upper half of the P4Runtime election ids; the lower one is the clock. Where a switch
-	// remembers a higher id of somebody who has left, that one counts on.
+	// remembers a higher id of a controller that has left, ids go on from that one.
 	ElectionHigh uint64
 	StationIdle  time.Duration // silence after which a switch forgets a station; default 5m
 	// LoadReport is the UDP address at which load reports are answered, to those who have a key of the
@@ -83,10 +83,10 @@ type Controller struct {
 
 	startDevice func(context.Context, *sync.WaitGroup, device.Config, device.Wanted) (*running, error)
 
-	mu        sync.Mutex // guards all below
-	listeners []*rpc.Listener
-	metrics   *rpc.Listener      // nil: none
-	reports   *loadreport.Server // nil: none
+	mu          sync.Mutex // guards all below
+	listeners   []*rpc.Listener
+	metrics     *rpc.Listener      // nil: none
+	loadReports *loadreport.Server // nil: none
 }
 
 // New prepares a controller; Run starts it.
@@ -151,10 +151,10 @@ func closeAll(all []*rpc.Listener) {
 func (c *Controller) LoadReportAddress() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reports == nil {
+	if c.loadReports == nil {
 		return netip.AddrPort{}
 	}
-	return c.reports.Addr()
+	return c.loadReports.Addr()
 }
 
 // Reload reads the intent's file again, and that of the load report keys. A faulty one changes nothing and is
@@ -223,14 +223,14 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		return err
 	}
 	defer db.Close()
-	saved := db.SavedAt() // what is stored, verdicts too, is of then
-	// Not before the store is this controller's: whoever has it listens.
+	saved := db.SavedAt() // what is stored, with its verdicts, is of that time
+	// Only who has the store listens.
 	listeners, err := c.listen()
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	reports, err := c.listenReports()
+	reports, err := c.listenLoadReports()
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		defer reports.Close()
 	}
 	c.mu.Lock()
-	c.listeners, c.reports = listeners, reports
+	c.listeners, c.loadReports = listeners, reports
 	c.mu.Unlock()
 
 	if err := state.Plan.Check(); err != nil {
@@ -257,14 +257,14 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		file = ""
 	}
 	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
-	// moves begin than seconds go by, so those of before are below the clock.
+	// moves begin than seconds pass, so all epochs that were ever used are below the clock.
 	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
 	l := newLoop(c.log, db, state)
 	l.figures = figures
 	var devices sync.WaitGroup
 	defer devices.Wait()
 	working, stop := context.WithCancel(ctx)
-	defer stop() // devices that run already, where the start fails
+	defer stop() // ends devices that run already when the start fails
 	security := rpc.Security{
 		Identity: c.cfg.Identity, Plaintext: c.cfg.PlainSwitches,
 		Danger: "for a switch without TLS the controller's --insecure-plaintext allows it",
@@ -312,7 +312,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	}
 	if reports != nil {
 		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error {
-			return reports.Run(ctx, l.loadReport)
+			return reports.Run(ctx, l.answerLoadReport)
 		}})
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}
@@ -351,7 +351,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 				return
 			case <-c.reload:
 			}
-			c.reloadKeys()
+			c.reloadLoadReportKeys()
 			r := fileRead{file: c.cfg.File, err: errors.New("no --config file was given")}
 			if c.cfg.File != "" {
 				var text []byte
@@ -369,7 +369,7 @@ func (c *Controller) reloads(ctx context.Context) <-chan fileRead {
 	return out
 }
 
-// readIntent reads a file, as far as it may be an intent.
+// readIntent reads a file, but no more of it than an intent may have.
 func readIntent(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {

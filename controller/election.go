@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// outbidPause is what another controller that has left a switch gets to come back, and up to twice as much: a
-	// restart takes a second or two, and two that wait for the same switch do not go at once.
+	// outbidPause, and up to twice as much, is how long another controller that has left a switch has to come back. A
+	// restart takes a second or two, and two controllers that wait for the same switch do not go at once.
 	outbidPause = 5 * time.Second
-	// unsurePause is how long a switch must have had no primary before a controller that cannot ask its store
-	// goes to it. If another one has taken the store over meanwhile, that is its time to come.
+	// unsurePause is how long a switch must have had no primary before a controller that cannot ask its store goes to
+	// it. That is time for another controller to come, if one has taken the store over.
 	unsurePause = 15 * time.Second
 	storeRetry  = time.Second
 )
@@ -43,7 +43,7 @@ type candidate struct {
 
 	mu    sync.Mutex // guards what follows
 	mine  []p4rt.ElectionID
-	rival *p4rt.ElectionID // was primary when the switch told last, though this controller waited
+	rival *p4rt.ElectionID // the primary that the switch told last, while this controller waited
 }
 
 // elect is p4rt.Config.Elect.
@@ -140,9 +140,9 @@ func (c *candidate) bid(ctx context.Context, highest *p4rt.ElectionID) (p4rt.Ele
 	}
 }
 
-// nextElection is above highest, and never below the clock: whatever a store has forgotten, and whoever else
-// was at the switch with a clock that is right, it is enough. Above the highest of all ids there is none; that one
-// itself is enough for a switch that nobody has.
+// nextElection is above highest, and never below the clock: that is enough whatever a store has forgotten, and whoever
+// else was at the switch with a correct clock. No id is above the highest possible one; that itself is enough for a
+// switch that nobody controls.
 func nextElection(high uint64, now time.Time, highest *p4rt.ElectionID) p4rt.ElectionID {
 	id := p4rt.ElectionID{High: high, Low: uint64(now.UnixMicro())}
 	if highest == nil || id.Compare(*highest) > 0 {

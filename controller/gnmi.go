@@ -41,7 +41,7 @@ func (w watched) Changed() <-chan struct{} { return w.loop.signs.next() }
 // Events implements gnmi.Source.
 func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
 	var m *api.GetStatusResponse
-	if err := w.do(ctx, func() { m = w.loop.statusMessage() }); err != nil {
+	if err := w.look(ctx, func() { m = w.loop.statusMessage() }); err != nil {
 		return err
 	}
 	tree.Events(m, t)
@@ -52,7 +52,7 @@ func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
 func (w watched) Samples(ctx context.Context, t *gnmi.Tree) error {
 	var m *api.GetStatusResponse
 	var in concerned
-	if err := w.do(ctx, func() { m, in = w.loop.sampledMessage(), w.loop.concerned() }); err != nil {
+	if err := w.look(ctx, func() { m, in = w.loop.sampledMessage(), w.loop.concerned() }); err != nil {
 		return err
 	}
 	sampled, err := w.sampler.Now(ctx)
@@ -95,14 +95,14 @@ func countedBy(
 	return all
 }
 
-func (w watched) do(ctx context.Context, f func()) error {
-	if err := w.loop.do(ctx, f); err != nil {
+func (w watched) look(ctx context.Context, f func()) error {
+	if err := w.loop.look(ctx, f); err != nil {
 		return status.Errorf(codes.Unavailable, "the caller has left, or the controller is stopping: %v", err)
 	}
 	return nil
 }
 
-// sampledMessage is what of a status goes on changing, and the backends that counters are of.
+// sampledMessage is the part of a status that changes all the time, with the backends that counters belong to.
 func (l *loop) sampledMessage() *api.GetStatusResponse {
 	m := new(api.GetStatusResponse)
 	if !l.reported.IsZero() {

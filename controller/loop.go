@@ -15,11 +15,10 @@ import (
 	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 const (
-	// noticeTick is how often the loop looks for notices that are due.
-	noticeTick = time.Second
 	// lastSave bounds the save at the end, and the wait for the one before.
 	lastSave = 2 * time.Second
 	// changesKept is how many changes a status lists.
@@ -32,14 +31,15 @@ type saver interface {
 }
 
 // loop gives the core what happens, one thing at a time, and carries out what follows. Its methods run in one
-// goroutine, that of run, but for do, which sends it work, and begin, which comes before run.
+// goroutine, that of run, but for do and look, which send it work, and begin, which comes before run.
 type loop struct {
 	log     *slog.Logger
 	db      saver
 	start   func(device.Config, device.Wanted) (*running, error)
 	gather  func(ports.Config) *collecting // nil: no ports are looked at
-	inbox   chan func()                    // calls and verdicts
-	news    chan func()                    // reports of switches: no call waits behind them
+	calls   chan func()                    // what may be decided on: a decision waits for the store, and so do these
+	looks   chan func()                    // what only reads: it waits for no store
+	told    chan func()                    // what switches report: neither of the others waits behind them
 	events  events
 	checks  checks
 	vips    vips
@@ -55,14 +55,10 @@ type loop struct {
 	devices    map[string]*running
 	views      map[string]*view
 	collectors map[string]*collecting // by switch
-	urgent     urgency
-	meetings   map[uint64]func() // of switches that wait for a word on what they hold: they may be written to
-	met        uint64            // counts the meetings
+	meetings   map[uint64]func()      // let switches that were met first be written to, by ID
+	met        uint64                 // counts the meetings
 
 	done     []*api.Reprogrammed // the latest first
-	claims   *claims
-	notices  *notices
-	spoofs   spoofs
 	writers  []writer
 	reported time.Time               // when a healthd last reported
 	rates    map[rows.VIPKey]float64 // packets a second, of VIPs that switches have counted twice
@@ -81,22 +77,19 @@ func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 		events:     events{log: log},
 		vips:       newVIPs(),
 		figures:    newFigures(),
-		inbox:      make(chan func(), 64),
-		news:       make(chan func(), 64),
+		calls:      make(chan func(), 64),
+		looks:      make(chan func(), 64),
+		told:       make(chan func(), 64),
 		started:    now,
 		core:       core.New(stored, now),
 		devices:    make(map[string]*running),
 		collectors: make(map[string]*collecting),
-		urgent:     make(urgency),
 		views:      make(map[string]*view),
 		meetings:   make(map[uint64]func()),
-		claims:     newClaims(),
-		notices:    newNotices(),
-		spoofs:     newSpoofs(),
 	}
 }
 
-// begin takes up the stored intent, and the file's if that has changed since it was last read.
+// begin takes up the stored intent, and that of the file if the file has changed since it was last read.
 func (l *loop) begin(file string, text []byte) error {
 	stored := l.core.Stored().Intent
 	if stored.Revision > 0 {
@@ -122,20 +115,22 @@ func (l *loop) begin(file string, text []byte) error {
 
 func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 	defer l.finish()
-	notices := time.NewTicker(noticeTick)
-	defer notices.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
 	for l.fatal == nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case f := <-l.inbox:
+		case f := <-l.calls:
 			f()
-		case f := <-l.news:
+		case f := <-l.looks:
+			f()
+		case f := <-l.told:
 			select {
-			case call := <-l.inbox:
+			case call := <-l.calls:
 				call()
+			case look := <-l.looks:
+				look()
 			default:
 			}
 			if l.fatal == nil {
@@ -143,9 +138,6 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			}
 		case r := <-reloads:
 			l.reloaded(r)
-		case now := <-notices.C:
-			l.tellDue(now)
-			l.hasten(now)
 		case err := <-l.saving:
 			l.put(l.saved(err))
 		case <-due.C:
@@ -163,7 +155,7 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 }
 
 // put gives the core an input, carries out what follows and returns the answer, zero where there is none and the core
-// goes on. While a decision waits for the store, so does put; the core bounds that.
+// goes on. While a decision waits for the store, so does put, which answers those who only look; the core bounds that.
 func (l *loop) put(in core.Input) (answer core.Answer) {
 	defer l.signs.give()
 	var failed error
@@ -179,14 +171,7 @@ func (l *loop) put(in core.Input) (answer core.Answer) {
 		if l.fatal != nil || !l.core.Waiting() {
 			break
 		}
-		patience := time.NewTimer(time.Until(l.core.Next()))
-		select {
-		case err := <-l.saving:
-			in = l.saved(err)
-		case <-patience.C:
-			in = core.Passed{}
-		}
-		patience.Stop()
+		in = l.outcome()
 	}
 	switch {
 	case answer.Err != nil:
@@ -196,6 +181,23 @@ func (l *loop) put(in core.Input) (answer core.Answer) {
 		answer.Err = l.fatal
 	}
 	return answer
+}
+
+// outcome waits until the store answers, or the core's patience ends. Who only looks is answered meanwhile: the core
+// tells all as it was before the decision.
+func (l *loop) outcome() core.Input {
+	patience := time.NewTimer(time.Until(l.core.Next()))
+	defer patience.Stop()
+	for {
+		select {
+		case err := <-l.saving:
+			return l.saved(err)
+		case <-patience.C:
+			return core.Passed{}
+		case f := <-l.looks:
+			f()
+		}
+	}
 }
 
 // carryOut does what the core wants done.
@@ -220,7 +222,6 @@ func (l *loop) carryOut(e core.Effect) error {
 		delete(l.meetings, e.ID)
 	case core.Watch:
 		l.collect()
-		l.urgent.take(time.Now(), l.cutOff())
 		l.tellChecks()
 	case core.Serve:
 		l.tellVIPs()
@@ -228,7 +229,7 @@ func (l *loop) carryOut(e core.Effect) error {
 		if r, ok := e.Event.(core.Reprogrammed); ok {
 			l.done = append([]*api.Reprogrammed{reprogrammed(r)}, l.done[:min(len(l.done), changesKept-1)]...)
 		}
-		l.events.publish(time.Now(), message(e.Event), e.Event.Lines()...)
+		l.publish(e.Event)
 	case core.Log:
 		l.log.Log(context.Background(), e.Level, e.Text, e.Args...)
 	case core.Stop:
@@ -238,6 +239,9 @@ func (l *loop) carryOut(e core.Effect) error {
 	}
 	return nil
 }
+
+// publish tells an event to those who watch, and to the log. Any goroutine may call it.
+func (l *loop) publish(e core.Event) { l.events.publish(time.Now(), message(e), e.Lines()...) }
 
 // begun starts a save. It is the daemon's own: it goes on when the caller leaves, and when the core no longer waits for
 // it. The store bounds what it takes.
@@ -277,7 +281,7 @@ func (l *loop) finish() {
 		return
 	}
 	end := time.After(lastSave)
-	last := l.saving == nil // otherwise that one is of an older state
+	last := l.saving == nil // otherwise the save under way is of an older state
 	for {
 		if last {
 			l.saving = l.begun(l.core.Stored())
@@ -304,7 +308,12 @@ func (l *loop) finish() {
 
 // do runs f in the loop and waits for it. Where ctx ends before the loop has taken f up, f does not run; once it
 // has, what f does is what happened, and do waits for that.
-func (l *loop) do(ctx context.Context, f func()) error {
+func (l *loop) do(ctx context.Context, f func()) error { return send(ctx, l.calls, f) }
+
+// look is do for an f that gives the core no input: it also runs while a decision waits for a store that is silent.
+func (l *loop) look(ctx context.Context, f func()) error { return send(ctx, l.looks, f) }
+
+func send(ctx context.Context, to chan<- func(), f func()) error {
 	done := make(chan struct{})
 	var taken atomic.Bool // by the loop, or back by the caller
 	run := func() {
@@ -314,7 +323,7 @@ func (l *loop) do(ctx context.Context, f func()) error {
 		}
 	}
 	select {
-	case l.inbox <- run:
+	case to <- run:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -378,14 +387,14 @@ func (l *loop) takeOn(e core.TakeOn) error {
 		DeviceID: e.Switch.DeviceID,
 		Report: func(ctx context.Context, r device.Report) {
 			select {
-			case l.news <- func() { l.report(v, r) }:
+			case l.told <- func() { l.report(v, r) }:
 			case <-ctx.Done():
 			}
 		},
 		Meet: func(ctx context.Context, have rows.Tables) {
 			done := make(chan struct{})
 			select {
-			case l.news <- func() { l.meet(v, name, have, func() { close(done) }) }:
+			case l.told <- func() { l.meet(v, name, have, func() { close(done) }) }:
 			case <-ctx.Done():
 				return
 			}
@@ -404,6 +413,17 @@ func (l *loop) takeOn(e core.TakeOn) error {
 
 func (l *loop) wanted(t core.Tell) device.Wanted {
 	return device.Wanted{Sequence: t.Sequence, Tables: t.Tables, Named: backendMACs(l.core.Intent()), Age: t.Age}
+}
+
+// backendMACs are the addresses whose owners can be named.
+func backendMACs(intent *config.Intent) map[packet.MAC]bool {
+	macs := make(map[packet.MAC]bool)
+	for _, pool := range intent.Pools {
+		for _, b := range pool.Backends {
+			macs[b.MAC] = true
+		}
+	}
+	return macs
 }
 
 // meet asks the core about what a switch held when it was connected first. release is called when it may be written to.
@@ -426,7 +446,7 @@ func (l *loop) report(v *view, r device.Report) {
 	case r.Status != nil:
 		l.status(v, r.Switch, r.Status)
 	case r.Noise != nil:
-		l.noise(r.Switch, r.Noise, time.Now())
+		l.put(core.Noise{Switch: r.Switch, Noise: *r.Noise})
 	default:
 		l.put(core.Idle{Switch: r.Switch, Slots: r.Idle})
 	}
@@ -436,7 +456,7 @@ func (l *loop) status(v *view, name string, s *device.Status) {
 	before := v.status.State
 	v.status = *s
 	if s.State != before {
-		l.events.tell(time.Now(), switchChanged(name, s))
+		l.publish(switchChanged{name, s})
 	}
 	l.put(core.Switch{
 		Name: name, Connected: v.connected(), Connects: s.Connects, ReadBack: s.ReadBack,

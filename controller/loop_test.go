@@ -165,7 +165,7 @@ func TestTakenOver(t *testing.T) {
 	db := &fakeStore{}
 	l := newTestLoop(t, db)
 	db.fail(store.ErrConflict)
-	l.inbox <- func() { _, _ = l.verdicts(&api.ReportVerdictsRequest{Verdicts: down("web1")}) }
+	l.calls <- func() { _, _ = l.verdicts(&api.ReportVerdictsRequest{Verdicts: down("web1")}) }
 	if err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("got %v, want %v", err, store.ErrConflict)
 	}
@@ -205,12 +205,12 @@ func TestCallsDoNotWaitBehindReports(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var order []string
-	for range cap(l.news) {
-		l.news <- func() { order = append(order, "report") }
+	for range cap(l.told) {
+		l.told <- func() { order = append(order, "report") }
 	}
 	const calls = 20
 	for i := range calls {
-		l.inbox <- func() {
+		l.calls <- func() {
 			order = append(order, "call")
 			if i == calls-1 {
 				cancel()

@@ -214,8 +214,7 @@ func TestOlderStoreIsTold(t *testing.T) {
 			t.Errorf("before: %s", got)
 		}
 		l.meets("leaf1", l.have(1))
-		const want = "the store is older than switch leaf1, or was not written to it: 32 of 64 slots are otherwise " +
-			"there. " +
+		const want = "the store is older than switch leaf1, or was not written to it: 32 of 64 slots differ there. " +
 			"Open connections stay where the switch has them, and what has to change moves gradually"
 		if got := told(); got != want {
 			t.Errorf("got %q, want %q", got, want)

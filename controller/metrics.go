@@ -21,8 +21,8 @@ import (
 // scrapeTime is how long a scrape waits for the loop and the switches. Prometheus gives up after 10 s by default.
 const scrapeTime = 5 * time.Second
 
-// figures is what Prometheus sees of a controller: of one that stands by, that it does. All that it says of switches,
-// VIPs and backends follows from the status, and from the snapshot that the status is made of, at each scrape.
+// figures is what Prometheus sees of a controller; of one that stands by, only that. All that it says of switches, VIPs
+// and backends follows from the status, and from the snapshot that the status is made of, at each scrape.
 type figures struct {
 	leads  atomic.Pointer[service] // nil: it stands by
 	saves  prometheus.Histogram
@@ -84,8 +84,8 @@ var (
 	unmeteredFigure = figure("switch_unmetered", "1 while the switch does not meter what it sends up.", "switch")
 	droppedFigure   = figure("switch_dropped_packets_total", "Packets that the pipeline dropped, by reason.", "switch",
 		"reason")
-	mendedFigure = figure("switch_mended_packets_total", "Packets that went on changed, by reason.", "switch",
-		"reason")
+	mendedFigure = figure("switch_mended_packets_total", "Packets that were forwarded after a change, by reason.",
+		"switch", "reason")
 	unsentFigure = figure("switch_meter_drops_total",
 		"Reports to the controller that a meter held back, by kind and port.", "switch", "kind", "port")
 	openingsFigure = figure("switch_openings_total",
@@ -113,8 +113,9 @@ var (
 	vipPacketsFigure = figure("vip_packets_total", "Packets for the VIP.", "switch", "vip")
 	vipBytesFigure   = figure("vip_bytes_total", "Bytes of frames for the VIP.", "switch", "vip")
 
-	slotsFigure   = figure("pool_slots", "Slots of the pool.", "pool")
-	movingFigure  = figure("pool_moving_slots", "Slots whose old flows the backend serves that they came from.", "pool")
+	slotsFigure  = figure("pool_slots", "Slots of the pool.", "pool")
+	movingFigure = figure("pool_moving_slots",
+		"Slots that have moved, and whose old flows are with their former backend.", "pool")
 	waitingFigure = figure("pool_waiting_slots", "Slots that should move and cannot yet.", "pool")
 	unownedFigure = figure("pool_unowned_slots", "Slots without a backend.", "pool")
 	epochsFigure  = figure("pool_epochs", "Sets of moves under way.", "pool")
@@ -129,7 +130,7 @@ var (
 	backendShareFigure = figure("backend_slot_share", "Share of the pool's slots whose new flows go to the backend.",
 		"pool", "backend")
 	wantedShareFigure = figure("backend_weight_share",
-		"Share that the weights of those that may get new flows give the backend.", "pool", "backend")
+		"The backend's part of the weights of all that may get new flows.", "pool", "backend")
 	movingOutFigure = figure("backend_moving_out_slots",
 		"Slots that have moved away and whose old flows the backend serves yet.", "pool", "backend")
 	drainFigure = figure("backend_draining", "1 while the backend is drained by an operator.", "pool",
@@ -138,10 +139,10 @@ var (
 	backendBytesFigure   = figure("backend_bytes_total", "Bytes of frames sent to the backend.", "switch", "pool",
 		"backend")
 
-	claimsFigure = figure("arp_claims_total", "ARP messages by which somebody else claimed a VIP, of those that the "+
-		"switch reported.", "switch", "port", "vip")
-	spoofsFigure = figure("spoofed_frames_total", "Frames of somebody who passed for a station, of those that the "+
-		"switch reported.", "switch", "port", "station")
+	claimsFigure = figure("arp_claims_total", "ARP messages that the switch reported because somebody "+
+		"else claimed a VIP.", "switch", "port", "vip")
+	spoofsFigure = figure("spoofed_frames_total", "Frames that the switch reported because their sender passed "+
+		"for a station.", "switch", "port", "station")
 )
 
 // Describe implements prometheus.Collector: what there is depends on the configuration.

@@ -85,8 +85,7 @@ func (w *slotWrites) gradual(rows string) int {
 	return len(moved)
 }
 
-const olderThan = "the store is older than switch leaf1, or was not written to it: 86 of 256 slots are otherwise " +
-	"there. " +
+const olderThan = "the store is older than switch leaf1, or was not written to it: 86 of 256 slots differ there. " +
 	"Open connections stay where the switch has them, and what has to change moves gradually"
 
 // toldOlder makes sure that status, event and log tell of a store that is older than the switch.

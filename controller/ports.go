@@ -14,7 +14,6 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/core"
-	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/text"
@@ -28,7 +27,7 @@ type collecting struct {
 	cancel context.CancelFunc
 }
 
-// collected is what of a switch a Collector is for.
+// collected is the part of a switch's configuration that its Collector goes by.
 type collected struct {
 	config.GNMI
 	device uint64
@@ -62,7 +61,7 @@ func (l *loop) collect() {
 			Target: cfg.Address, DeviceID: cfg.device, Username: cfg.Username, PasswordFile: cfg.PasswordFile,
 			Report: func(ctx context.Context, v ports.View) {
 				select {
-				case l.news <- func() { l.portsChanged(name, c, v) }:
+				case l.told <- func() { l.portsChanged(name, c, v) }:
 				case <-ctx.Done():
 				}
 			},
@@ -78,88 +77,20 @@ func (l *loop) portsChanged(name string, c *collecting, v ports.View) {
 		return
 	}
 	c.view = v
-	ids := make(map[string]uint16)
+	in := core.Ports{Switch: name, IDs: make(map[string]uint16), Down: make(map[uint16]bool)}
 	for _, p := range v.Ports {
-		ids[p.Name] = p.ID
+		in.IDs[p.Name] = p.ID
+		if p.Down() && !p.Stale {
+			in.Down[p.ID] = true
+		}
 	}
-	l.put(core.Ports{Switch: name, IDs: ids})
-	l.hasten(time.Now())
+	l.put(in)
 	l.signs.give()
 }
 
-// hasten has healthd ask those backends at once that may be gone, as their port is down.
-func (l *loop) hasten(now time.Time) {
-	off := l.cutOff()
-	if !l.urgent.take(now, off) {
-		return
-	}
-	l.tellChecks()
-	if len(off) == 0 {
-		return
-	}
-	var names []string
-	for key := range off {
-		names = append(names, key.String())
-	}
-	slices.Sort(names)
-	l.log.Info("healthd asks those at once whose port is down", "backends", text.List(names, core.Few))
-}
-
+// tellChecks tells healthd what to check.
 func (l *loop) tellChecks() {
-	l.checks.set(checksOf(l.core.Intent(), l.core.Stored(), l.urgent))
-}
-
-// cutOff lists the backends that are behind a port which is down, those too that are removed and own slots yet.
-func (l *loop) cutOff() map[plan.BackendKey]bool {
-	off := make(map[plan.BackendKey]bool)
-	for name, c := range l.collectors {
-		down := make(map[uint16]bool)
-		for _, p := range c.view.Ports {
-			if p.Down() && !p.Stale {
-				down[p.ID] = true
-			}
-		}
-		if len(down) == 0 {
-			continue
-		}
-		for _, pool := range l.core.Intent().Pools {
-			for _, b := range pool.Backends {
-				if down[b.SwitchPort.On(name)] {
-					off[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
-				}
-			}
-			leavers, _ := l.core.Stored().Plan.Leavers(pool.Name)
-			for _, b := range leavers {
-				if down[b.SwitchPort().On(name)] {
-					off[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
-				}
-			}
-		}
-	}
-	return off
-}
-
-// calm is for how long a backend is asked often after its port came up again. A port that goes up and down all the time
-// changes nothing meanwhile, and so causes no message.
-const calm = 10 * time.Second
-
-// urgency says which backends are urgent, and until when if nothing says so again.
-type urgency map[plan.BackendKey]time.Time
-
-// take takes which backends are cut off, and returns whether others are urgent than before.
-func (u urgency) take(now time.Time, off map[plan.BackendKey]bool) (changed bool) {
-	for key := range off {
-		_, before := u[key]
-		u[key] = now.Add(calm)
-		changed = changed || !before
-	}
-	for key, until := range u {
-		if !now.Before(until) {
-			delete(u, key)
-			changed = true
-		}
-	}
-	return changed
+	l.checks.set(checksOf(l.core.Intent(), l.core.Stored(), l.core.Urgent))
 }
 
 // source is a switch for the sampler.
@@ -240,8 +171,8 @@ func behindPorts(pools []*api.PoolStatus, name string) map[uint32][]*api.Backend
 	return behind
 }
 
-// portConcerns tells which of a switch's ports are not up, with who is behind them, which have dropped frames lately
-// for a reason, and of which nothing is heard.
+// portConcerns tells which ports of a switch are not up, and who is behind them; which have dropped frames lately, and
+// why; and which are not heard of.
 func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.PoolStatus, now time.Time) (list []string) {
 	behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(pools, s.Name) })
 	there := make(map[uint32]bool)
@@ -290,7 +221,7 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.Pool
 	return list
 }
 
-// unnumbered tells which ports the intent names that their switch does not tell of.
+// unnumbered tells which ports the intent names though their switch does not tell of them.
 func (l *loop) unnumbered() (list []string) {
 	for _, p := range l.core.Unnumbered() {
 		line := fmt.Sprintf("switch %s does not tell of a port %s, which the configuration names: ", p.Switch, p.Port)

@@ -23,7 +23,8 @@ import (
 // eventsAtOnce is how many events a watcher holds on to while they are sent.
 const eventsAtOnce = 64
 
-// service answers the API. What touches decisions runs in the loop.
+// service answers the API. What has to do with decisions runs in the loop: by call what may change one, by look what
+// only reads.
 type service struct {
 	loop      *loop
 	telemetry *telemetry.Sampler
@@ -46,9 +47,19 @@ func (s *service) call(ctx context.Context, f func() error) error {
 	return err
 }
 
+// look runs f in the loop, which gives the core nothing to decide, and waits for no store.
+func (s *service) look(ctx context.Context, f func() error) error {
+	var err error
+	if stopped := s.loop.look(ctx, func() { err = f() }); stopped != nil {
+		return connect.NewError(connect.CodeUnavailable,
+			fmt.Errorf("the caller has left, or the controller is stopping: %w", stopped))
+	}
+	return err
+}
+
 func (s *service) GetIntent(ctx context.Context, _ *api.GetIntentRequest) (*api.GetIntentResponse, error) {
 	m := new(api.GetIntentResponse)
-	return m, s.call(ctx, func() error {
+	return m, s.look(ctx, func() error {
 		i := s.loop.core.Stored().Intent
 		m.Yaml, m.Revision, m.AppliedAt = i.YAML, i.Revision, timestamppb.New(i.AppliedAt)
 		return nil
@@ -147,7 +158,7 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 	}
 	s.loop.written(ctx)
 	m := new(api.SetBackendAdminResponse)
-	return m, s.call(ctx, func() error {
+	return m, s.look(ctx, func() error {
 		if m.Backend = s.loop.backendStatus(key); m.Backend == nil {
 			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%v has left the configuration meanwhile", key))
 		}
@@ -192,7 +203,7 @@ func (l *loop) find(pool, backend string) (plan.BackendKey, error) {
 	return plan.BackendKey{}, connect.NewError(connect.CodeNotFound, err)
 }
 
-// noPool is the error for a pool that is none of those that there are.
+// noPool is the error for a pool that is not there.
 func noPool(pool string, there []string) error {
 	return connect.NewError(connect.CodeNotFound, fmt.Errorf("no pool %q%s", pool, text.Meant("; ", pool, there)))
 }
@@ -239,7 +250,7 @@ func (s *service) WatchChecks(ctx context.Context, _ *api.WatchChecksRequest,
 		select {
 		case <-s.stopping: // it has not left
 		default:
-			s.loop.events.tell(time.Now(), healthdChanged(watched))
+			s.loop.publish(healthdChanged{watched})
 		}
 	})()
 	for {
@@ -307,7 +318,7 @@ func healthOf(h api.Health) plan.Health {
 	return plan.Up
 }
 
-// timeOf is zero for a time that is missing, or none.
+// timeOf is zero for a time that is missing or not valid.
 func timeOf(t *timestamppb.Timestamp) time.Time {
 	if t == nil || t.CheckValid() != nil {
 		return time.Time{}

@@ -41,8 +41,9 @@ type seen struct {
 // see asks the loop and the switches.
 func (s *service) see(ctx context.Context) (seen, error) {
 	var all seen
-	err := s.call(ctx, func() error {
+	err := s.look(ctx, func() error {
 		all.status, all.in = s.loop.statusMessage(), s.loop.concerned()
+		all.in.spoofs = s.loop.core.Spoofs()
 		all.devices = maps.Clone(s.loop.devices)
 		all.banks = s.loop.core.Stored().Plan.Banks()
 		return nil
@@ -115,8 +116,12 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, v := range l.core.VIPs() {
 		m.Vips = append(m.Vips, l.vipStatus(v))
 	}
-	m.ArpClaims = l.claimMessages()
-	m.Spoofs = l.spoofMessages()
+	for _, c := range l.core.Claims() {
+		m.ArpClaims = append(m.ArpClaims, claimMessage(c))
+	}
+	for _, s := range l.core.Spoofs() {
+		m.Spoofs = append(m.Spoofs, spoofMessage(s))
+	}
 	m.Reprogrammed = slices.Clone(l.done)
 	return m
 }
@@ -131,7 +136,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	st := v.status
 	m.State = stateMessage(st.State)
 	if st.State == device.Synced && st.Applied < l.core.Sequence() {
-		m.State = api.SwitchStatus_STATE_RECONCILING // with what it was, not with what it is to be
+		m.State = api.SwitchStatus_STATE_RECONCILING // it holds an earlier decision, not the last one
 	}
 	if !st.Since.IsZero() {
 		m.Since = timestamppb.New(st.Since)
@@ -233,7 +238,7 @@ func portsMessage(ports config.SwitchPorts) map[string]uint32 {
 	return m
 }
 
-// authorship tells of a verdict who gave it, whether it is still repeated, and who finds otherwise.
+// authorship adds who gave a verdict, whether it is still repeated, and who disagrees.
 func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verdict, now time.Time) {
 	is := l.core.Authorship(key, now)
 	m.Healthd, m.Reported, m.HealthStale = v.Author, timestampOf(is.Heard), is.Stale
@@ -270,7 +275,7 @@ func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list [
 	return list
 }
 
-// waits counts the slots that wait, of those that are meant, and says why: "a", or "a (31), b (7)". awaited are the
+// waits counts the waiting slots that are meant, and says what they wait for: "a", or "a (31), b (7)". awaited are the
 // switches that lag.
 func (l *loop) waits(awaited []*api.AwaitedSwitch, meant func(plan.Wait) bool) (slots uint32, reason string) {
 	counts := make(map[plan.Why]int)

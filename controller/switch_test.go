@@ -523,7 +523,7 @@ func TestDisownedRequests(t *testing.T) {
 	tg.End(3).Inject(packet.NewARPRequest(server, vip, netip.MustParseAddr("10.0.0.1")))
 	e := d.wait("it is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
 	want := "02:00:00:00:00:12 (web/web2: arp_announce=2 is missing there) asks for its neighbours as VIP 10.0.0.100 " +
-		"on port 3 of leaf1: asked without it, 1 so far"
+		"on port 3 of leaf1: forwarded without the VIP, 1 so far"
 	if e.Text != want {
 		t.Errorf("got event %q, want %q", e.Text, want)
 	}
@@ -543,8 +543,8 @@ func TestWrongPortShows(t *testing.T) {
 	tg, d, _ := setup(t)
 	web1 := packet.MAC{2, 0, 0, 0, 0, 0x11} // at port 2, says the intent
 	tg.End(1).Inject(packet.NewARPRequest(web1, netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.6")))
-	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: switch_port says " +
-		"2, or a host there pretends"
+	const want = "frames from its MAC 02:00:00:00:00:11 come in by port 1 of leaf1 and are dropped: its " +
+		"switch_port, 2, is wrong, or a host there pretends"
 	d.until("the contradiction shows", func(m *api.GetStatusResponse) bool {
 		for _, c := range m.Concerns {
 			if c.Text == "backend web/web1: "+want {

@@ -120,7 +120,7 @@ func TestFloorHolds(t *testing.T) {
 		}
 		want := []string{
 			"web: none of the 5 backends is up: " + whatToDo,
-			"web: backends that are down have their grace again, and no more",
+			"web: backends that are down keep open connections for their grace and no longer",
 		}
 		if diff := cmp.Diff(want, l.held()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
@@ -565,7 +565,7 @@ func TestHealthdsAreLogged(t *testing.T) {
 		l.in(func() { got = log.String() })
 		want := `msg="a healthd reports" healthd=h1
 msg="a healthd reports" healthd=h2
-msg="a healthd is silent: where others report, what it said counts no more" healthd=h2 for=30s
+msg="a healthd is silent: what it said no longer counts where others report" healthd=h2 for=30s
 msg="a healthd reports" healthd=h2
 `
 		if diff := cmp.Diff(want, got); diff != "" {

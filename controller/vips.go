@@ -18,8 +18,12 @@ import (
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
-// vipsBeat is the longest silence of WatchVIPs.
-const vipsBeat = time.Second
+const (
+	// vipsBeat is the longest silence of WatchVIPs.
+	vipsBeat = time.Second
+	// fullLoad is the load of a VIP that can take no more.
+	fullLoad = loadreport.Offline - 1
+)
 
 // vips holds the states of the VIPs, and wakes those who wait for the next ones.
 type vips struct {
@@ -137,6 +141,21 @@ func (l *loop) vipLoad(v core.VIP) uint32 {
 	return loadOf(v.Config.Capacity, rate, known, int(v.Live.Weight), int(v.Live.Weights))
 }
 
+// loadOf is the load of a VIP that takes traffic, 0..254. With a capacity it is the rate, in packets a second,
+// relative to what is left of the capacity; without, or while the rate is not known, it is the share of the
+// pool's weight that takes no new connections.
+func loadOf(capacity int, rate float64, known bool, live, total int) uint32 {
+	if live <= 0 || total <= 0 {
+		return fullLoad
+	}
+	share := min(float64(live)/float64(total), 1)
+	load := 1 - share
+	if capacity > 0 && known {
+		load = rate / (float64(capacity) * share)
+	}
+	return uint32(math.Round(fullLoad * min(load, 1)))
+}
+
 // measured says whether a VIP's load follows from what switches count.
 func (l *loop) measured() bool {
 	return slices.ContainsFunc(l.core.Intent().VIPs, func(v config.VIP) bool { return v.Capacity > 0 })
@@ -161,4 +180,8 @@ func (s *service) WatchVIPs(ctx context.Context, _ *api.WatchVIPsRequest,
 		case <-beat.C:
 		}
 	}
+}
+
+func vipKey(v config.VIP) rows.VIPKey {
+	return rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}
 }

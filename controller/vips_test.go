@@ -399,7 +399,7 @@ func TestReportsOfItems(t *testing.T) {
 		{"a tag of a disabled VIP", loadreport.Tag("spare"), report(255, 2, 3)},
 		{"a tag that nobody has", loadreport.Tag("www"), none},
 	} {
-		if diff := cmp.Diff(test.want, l.loadReport(test.item)); diff != "" {
+		if diff := cmp.Diff(test.want, l.answerLoadReport(test.item)); diff != "" {
 			t.Errorf("%s, %v (-want +got):\n%s", test.name, test.item, diff)
 		}
 	}
@@ -417,7 +417,7 @@ func TestReportsOfItems(t *testing.T) {
 		{"a tag out of sight", loadreport.Tag("shop"), unseen},
 		{"a disabled VIP", vip("10.0.0.102:80", 6), report(255, 2, 3)},
 	} {
-		if diff := cmp.Diff(test.want, l.loadReport(test.item)); diff != "" {
+		if diff := cmp.Diff(test.want, l.answerLoadReport(test.item)); diff != "" {
 			t.Errorf("%s, %v (-want +got):\n%s", test.name, test.item, diff)
 		}
 	}
@@ -430,13 +430,13 @@ func TestReportsOfItems(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.tellVIPs()
-	if diff := cmp.Diff(report(255, 2, 4), l.loadReport(loadreport.Tag("all"))); diff != "" {
+	if diff := cmp.Diff(report(255, 2, 4), l.answerLoadReport(loadreport.Tag("all"))); diff != "" {
 		t.Errorf("a tag of a VIP that died (-want +got):\n%s", diff)
 	}
 	// Of the dead one that needs no switch to be seen.
 	l.switchIs(t, "leaf1", device.Disconnected)
 	l.tellVIPs()
-	if diff := cmp.Diff(report(255, 2, 4), l.loadReport(loadreport.Tag("all"))); diff != "" {
+	if diff := cmp.Diff(report(255, 2, 4), l.answerLoadReport(loadreport.Tag("all"))); diff != "" {
 		t.Errorf("a tag of one that died and one out of sight (-want +got):\n%s", diff)
 	}
 }

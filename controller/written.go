@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// writtenTimeout bounds how long a caller waits for the switches: then it is told which of them it was not written to.
+// writtenTimeout bounds how long a caller waits for the switches. After that it is told to which of them its change is
+// not written.
 const writtenTimeout = time.Second
 
 // writer is somebody who waits until the connected switches have what was decided.
@@ -18,7 +19,7 @@ type writer struct {
 // written waits, not for long, until the connected switches have what is decided now. Not for the loop's goroutine.
 func (l *loop) written(ctx context.Context) {
 	w := writer{done: make(chan struct{})}
-	if l.do(ctx, func() { w.sequence = l.core.Sequence(); l.writers = append(l.writers, w) }) != nil {
+	if l.look(ctx, func() { w.sequence = l.core.Sequence(); l.writers = append(l.writers, w) }) != nil {
 		return
 	}
 	late := time.NewTimer(writtenTimeout)
@@ -30,7 +31,7 @@ func (l *loop) written(ctx context.Context) {
 	}
 }
 
-// tellWriters lets those go whose decision is written; the others leave by themselves.
+// tellWriters answers those whose decision is written; the others stop waiting by themselves.
 func (l *loop) tellWriters() {
 	if len(l.writers) == 0 {
 		return

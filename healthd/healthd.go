@@ -41,8 +41,8 @@ const (
 type Config struct {
 	Controller string       // address, as api.Dial takes it; default rpc.Find(api.RoleName), looked up at each attempt
 	Security   rpc.Security // for a controller on another host
-	// Name tells this healthd from others that report to the same controller, over restarts: what it said before one is
-	// void with its first report after it.
+	// Name tells this healthd from others that report to the same controller, and stays the same over restarts: its
+	// first report after one voids what it said before.
 	Name    string        // default the host's name
 	Network check.Network // default check.Kernel
 	// ReportInterval is the time between full reports, and the longest that a report may take.
@@ -116,7 +116,7 @@ func New(c Config) (*Daemon, error) {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// ValidName says why a healthd cannot have a name.
+// ValidName returns why a text cannot be the name of a healthd, nil when it can.
 func ValidName(name string) error {
 	if !nameForm.MatchString(name) {
 		return fmt.Errorf(`must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`,
@@ -135,10 +135,10 @@ func nameOr(name string, hostName func() (string, error)) (string, error) {
 	}
 	name, err := hostName()
 	if err != nil {
-		return "", fmt.Errorf("name: it would be the host's: %w", err)
+		return "", fmt.Errorf("name: is not given, and the host's cannot be read: %w", err)
 	}
 	if err := ValidName(name); err != nil {
-		return "", fmt.Errorf("name: it would be the host's, and %w", err)
+		return "", fmt.Errorf("name: is not given, and the host's %w", err)
 	}
 	return name, nil
 }
@@ -241,7 +241,7 @@ func (d *Daemon) watch(ctx context.Context, worked func()) error {
 		backends, targets, err := expand(stream.Msg(), d.network)
 		if err != nil {
 			if text := err.Error(); text != refused {
-				d.log.Error("the controller wants too much: the former checks go on", "error", err)
+				d.log.Error("the controller asks for too many checks: those of before go on", "error", err)
 				refused = text
 			}
 			continue

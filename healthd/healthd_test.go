@@ -493,8 +493,8 @@ func TestNames(t *testing.T) {
 		{"health1", host("h", nil), "health1"},
 		{"", host("h.example", nil), "h.example"},
 		{"a b", host("h", nil), "name: " + rule + `"a b"`},
-		{"", host("(none)", nil), "name: it would be the host's, and " + rule + `"(none)"`},
-		{"", host("", errors.New("no such file")), "name: it would be the host's: no such file"},
+		{"", host("(none)", nil), "name: is not given, and the host's " + rule + `"(none)"`},
+		{"", host("", errors.New("no such file")), "name: is not given, and the host's cannot be read: no such file"},
 	} {
 		got, err := nameOr(tt.name, tt.hostName)
 		if err != nil {
@@ -523,7 +523,7 @@ func TestTooLargeASet(t *testing.T) {
 	c.checks <- checked(huge)
 	c.checks <- checked(one.backend("web1"), one.backend("web2"))
 	c.await(t, "the next set", says("web2 UP"))
-	if n := log.count("the controller wants too much: the former checks go on"); n != 1 {
+	if n := log.count("the controller asks for too many checks: those of before go on"); n != 1 {
 		t.Errorf("said %d times, want once:\n%s", n, log.String())
 	}
 }

@@ -67,7 +67,7 @@ func figure(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connectedFigure = figure("controller_connected", "1 while the controller takes reports.")
-	verdictFigure   = figure("verdict", "1 for what is said of the backend.", "pool", "backend", "health")
+	verdictFigure   = figure("verdict", "1 for the verdict on the backend.", "pool", "backend", "health")
 )
 
 // Describe implements prometheus.Collector: what there is depends on what there is to check.

@@ -142,7 +142,7 @@ func (b *backend) health(c *checkStatus) probe.Health {
 // fell reports that c failed when it was last asked.
 func (c *checkStatus) fell() bool { return c.Health == probe.Down || c.Health == probe.Failing }
 
-// failed is the verdict that the first check decided that says h. Its reason names all that fail.
+// failed is the verdict of the first check that says h. Its reason names all that fail.
 func (b *backend) failed(h probe.Health) verdict {
 	v := verdict{health: h}
 	var failures []string
@@ -159,7 +159,7 @@ func (b *backend) failed(h probe.Health) verdict {
 	return v
 }
 
-// unchecked is the verdict that the first check decided that cannot be asked. Its reason names all of them.
+// unchecked is the verdict of the first check that cannot be asked. Its reason names all of them.
 func (b *backend) unchecked() verdict {
 	v := verdict{health: probe.Unchecked}
 	var reasons []string

@@ -60,36 +60,46 @@ func configCheck(c *cli.Context, args []string) error {
 		return usageError(err)
 	}
 	intent, err := config.Parse(file, text)
-	problems := strict.Problems(err)
-	result := checked{File: file, OK: err == nil, Problems: []checkedProblem{}}
+	result := checked{File: file, OK: err == nil, Problems: checkedProblems(strict.Problems(err))}
 	if err == nil {
 		result.Switches, result.VIPs, result.Pools = len(intent.Switches), len(intent.VIPs), len(intent.Pools)
 		for _, p := range intent.Pools {
 			result.Backends += len(p.Backends)
 		}
 	}
-	for _, p := range problems {
-		result.Problems = append(result.Problems, checkedProblem{p.File, p.Line, p.Path, p.Message})
+	return tellChecked(c, file, err, result, count(result.VIPs, "VIP", "VIPs"), count(result.Pools, "pool", "pools"),
+		count(result.Backends, "backend", "backends"), count(result.Switches, "switch", "switches"))
+}
+
+// checkedProblems are problems as they are printed in JSON: a list, though it be empty.
+func checkedProblems(list []*strict.Problem) []checkedProblem {
+	all := []checkedProblem{}
+	for _, p := range list {
+		all = append(all, checkedProblem{p.File, p.Line, p.Path, p.Message})
 	}
+	return all
+}
+
+// tellChecked prints what became of a check: the problems of err to the standard error, and the result as JSON if that
+// is wanted, else, where there are no problems, what the file has. Problems are a usage error.
+func tellChecked(c *cli.Context, file string, err error, result any, has ...string) error {
 	if err != nil {
 		if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(err.Error())); err != nil {
 			return err
 		}
 	}
+	var unwritten error
 	switch {
 	case c.Bool("json"):
-		err = writeJSON(c.App.Writer, result)
-	case result.OK:
-		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.VIPs, "VIP", "VIPs"),
-			count(result.Pools, "pool", "pools"),
-			count(result.Backends, "backend", "backends"), count(result.Switches, "switch", "switches"))
-	default:
-		err = nil
+		unwritten = writeJSON(c.App.Writer, result)
+	case err == nil:
+		_, unwritten = fmt.Fprintf(c.App.Writer, "%s: ok: %s\n", file, strings.Join(has, ", "))
 	}
-	if err == nil && !result.OK {
-		return usageError(fmt.Errorf("%s: %s", file, count(strict.Count(problems), "problem", "problems")))
+	if unwritten != nil || err == nil {
+		return unwritten
 	}
-	return err
+	problems := strict.Count(strict.Problems(err))
+	return usageError(fmt.Errorf("%s: %s", file, count(problems, "problem", "problems")))
 }
 
 // readConfig reads the file with this name, - being standard input.

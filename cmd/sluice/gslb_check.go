@@ -48,12 +48,11 @@ func gslbCheck(c *cli.Context, args []string) error {
 	} else {
 		cfg, _, err = gslbconfig.Load(file)
 	}
-	problems := strict.Problems(err)
-	result := gslbChecked{File: file, OK: err == nil, Problems: []checkedProblem{}, Warnings: []checkedProblem{}}
+	result := gslbChecked{
+		File: file, OK: err == nil, Problems: checkedProblems(strict.Problems(err)), Warnings: []checkedProblem{},
+	}
 	if err == nil {
-		for _, w := range cfg.Warnings {
-			result.Warnings = append(result.Warnings, checkedProblem{w.File, w.Line, w.Path, w.Message})
-		}
+		result.Warnings = checkedProblems(cfg.Warnings)
 		if len(cfg.Warnings) > 0 {
 			if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(cfg.Warnings.String())); err != nil {
 				return err
@@ -64,26 +63,7 @@ func gslbCheck(c *cli.Context, args []string) error {
 			result.Records += len(z.Records)
 		}
 	}
-	for _, p := range problems {
-		result.Problems = append(result.Problems, checkedProblem{p.File, p.Line, p.Path, p.Message})
-	}
-	if err != nil {
-		if _, err := fmt.Fprintln(c.App.ErrWriter, firstLines(err.Error())); err != nil {
-			return err
-		}
-	}
-	switch {
-	case c.Bool("json"):
-		err = writeJSON(c.App.Writer, result)
-	case result.OK:
-		_, err = fmt.Fprintf(c.App.Writer, "%s: ok: %s, %s, %s, %s\n", file, count(result.Rules, "rule", "rules"),
-			count(result.Answers, "answer", "answers"), count(result.Zones, "zone", "zones"),
-			count(result.Records, "record", "records"))
-	default:
-		err = nil
-	}
-	if err == nil && !result.OK {
-		return usageError(fmt.Errorf("%s: %s", file, count(strict.Count(problems), "problem", "problems")))
-	}
-	return err
+	return tellChecked(c, file, err, result, count(result.Rules, "rule", "rules"),
+		count(result.Answers, "answer", "answers"), count(result.Zones, "zone", "zones"),
+		count(result.Records, "record", "records"))
 }

@@ -15,7 +15,7 @@ import (
 
 //go:generate ./generate.sh
 
-// RoleName is the controller's in the name of its socket.
+// RoleName stands for the controller in the name of its socket.
 const RoleName = "controller"
 
 // Bounds of the messages.
@@ -24,7 +24,7 @@ const (
 	// MaxVerdicts is how many verdicts a report may have: one for each backend that there may be, and for those that
 	// an intent is about to lose.
 	MaxVerdicts = 32768
-	// MaxVIPs is how many VIPs a word of WatchVIPs may have: as many as there may be.
+	// MaxVIPs is how many VIPs a message of WatchVIPs may have: as many as there may be.
 	MaxVIPs = 8192
 
 	// What a client takes: the status of a controller at its limits, with a reason for each backend.
@@ -50,7 +50,7 @@ func Serve(ctx context.Context, l *rpc.Listener, c ControllerServiceHandler, h H
 	return rpc.Serve(ctx, l, Methods, Services(c, h)...)
 }
 
-// Services are for rpc.Serve, where others are beside them.
+// Services returns the services for rpc.Serve, for who serves others beside them.
 func Services(c ControllerServiceHandler, h HealthServiceHandler) []rpc.Service {
 	return []rpc.Service{
 		rpc.Mount(NewControllerServiceHandler(c, Methods.Options())),

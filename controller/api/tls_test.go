@@ -70,7 +70,7 @@ func TestRolesOverTLS(t *testing.T) {
 	}
 	other := rpctest.NewLab(t, "other")
 	_, err = dial(other.Caller(t, "x", rpc.Operator)).GetStatus(t.Context(), &api.GetStatusRequest{})
-	want1 := l.Address() + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
+	want1 := l.Address() + ` is not trusted: its certificate is of the authority "lab", which is not in ` +
 		other.Dir + "/ca.crt"
 	if refused, ok := errors.AsType[*rpc.RefusedError](err); !ok || refused.Error() != want1 ||
 		connect.CodeOf(err) != connect.CodeUnavailable {

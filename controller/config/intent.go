@@ -50,13 +50,13 @@ type GNMI struct {
 	Username, PasswordFile string // empty: none
 }
 
-// Station is a host that is no backend and must keep its port in the switch, as backends do: a router,
-// or the host that healthd runs on. What sends under its MAC elsewhere is dropped.
+// Station is a host that is no backend and must keep its port in the switch, as backends do: a router, or the host that
+// healthd runs on. Frames under its MAC that come in elsewhere are dropped.
 type Station struct {
 	Name       string
 	MAC        packet.MAC
 	SwitchPort SwitchPorts
-	Addresses  []netip.Addr // that ARP gives to nobody else
+	Addresses  []netip.Addr // ARP may give them to nobody else
 }
 
 // SwitchPorts says by which port of each switch a station is reached.
@@ -129,7 +129,7 @@ const (
 	Forward AllDown = "forward" // the verdicts are disregarded: as if every backend were up
 )
 
-// FailingAs says what becomes of the slots of a backend that answers its checks, wrongly.
+// FailingAs says what becomes of the slots of a backend that answers its checks, but wrongly.
 type FailingAs string
 
 const (

@@ -29,8 +29,9 @@ type rawIntent struct {
 	VIPs     []rawVIP     `yaml:"vips"`
 }
 
-// What an intent may be, before it is looked at: one with all VIPs and backends that there may be, and every key of
-// theirs, has half of the first and three quarters of the second, which bounds the memory that reading it takes.
+// The size of an intent, in bytes and in keys and values, is bounded before it is read: so is the memory that reading
+// it takes. One with as many VIPs and backends as there may be, and every key of theirs, has half of the first and
+// three quarters of the second.
 const (
 	MaxBytes  = 8 << 20
 	maxValues = 1 << 20

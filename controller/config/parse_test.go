@@ -152,12 +152,12 @@ func TestParseProblems(t *testing.T) {
 			`f:2: switches[0].gnmi.username: must be 1..64 printable ASCII characters without spaces, is "a b"`}},
 		{"a password in plain text", "ports: [3",
 			`gnmi: {address: "leaf1:9339", username: admin, password_file: /x}, ports: [3`, []string{
-				`f:2: switches[0].gnmi.username: must be left out, as leaf1:9339 is in plain text, and a password ` +
-					`goes to https:// or stays on this machine`}},
+				`f:2: switches[0].gnmi.username: must be left out, as leaf1:9339 is in plain text: a password ` +
+					`is sent by https:// or within this machine`}},
 		{"a password in plain text, at P4Runtime's address", `"127.0.0.1:9559"`,
 			`"leaf1:9559", gnmi: {username: admin, password_file: /x}`, []string{
-				`f:2: switches[0].gnmi.username: must be left out, as leaf1:9559 is in plain text, and a password ` +
-					`goes to https:// or stays on this machine`}},
+				`f:2: switches[0].gnmi.username: must be left out, as leaf1:9559 is in plain text: a password ` +
+					`is sent by https:// or within this machine`}},
 		{"gNMI nowhere", "ports: [3", `gnmi: {address: nowhere}, ports: [3`, []string{
 			`f:2: switches[0].gnmi.address: must be https://host:port, host:port such as 127.0.0.1:9559, the port ` +
 				`1..65535, or unix:/path, is "nowhere"`}},
@@ -196,11 +196,11 @@ func TestParseProblems(t *testing.T) {
 		{"switch twice", "vip_mac", "  - {name: leaf1, address: \"127.0.0.1:9559\", device_id: 1, ports: [1, 2]}\n" +
 			"vip_mac", []string{
 			`f:3: switches[1].name: must be unique, "leaf1" is the name of switches[0] (line 2) too`,
-			`f:3: switches[1].address: must be another device than that of any other switch, 127.0.0.1:9559 with ` +
+			`f:3: switches[1].address: must differ from that of every other switch, 127.0.0.1:9559 with ` +
 				`device_id 1 is switches[0] (line 2) too`}},
 		{"switch twice, once with TLS", "vip_mac",
 			"  - {name: leaf2, address: \"https://127.0.0.1:9559\", device_id: 1, ports: [1, 2]}\nvip_mac", []string{
-				`f:3: switches[1].address: must be another device than that of any other switch, ` +
+				`f:3: switches[1].address: must differ from that of every other switch, ` +
 					`https://127.0.0.1:9559 with device_id 1 is switches[0] (line 2) too`}},
 		{"switch with TLS and no host", "127.0.0.1:9559", "https://:9559", []string{
 			`f:2: switches[0].address: must be https://host:port, host:port such as 127.0.0.1:9559, the port ` +
@@ -252,8 +252,8 @@ func TestParseProblems(t *testing.T) {
 		{"weight worth no slot", "    checks:", "    slots: 64\n    checks:", nil},
 		{"weights too uneven", "weight: 50}", "weight: 1}\n      - {name: web3, address: 10.0.0.13, mac: " +
 			"\"02:00:00:00:00:13\", switch_port: 1, weight: 1000}\n    slots: 64",
-			[]string{`f:10: pools[0].backends[1].weight: must be worth one of the pool's 64 slots, 1 of 1101 ` +
-				`together is not: raise it, or slots`}},
+			[]string{`f:10: pools[0].backends[1].weight: must be worth one of the pool's 64 slots, and 1 of ` +
+				`1101 in all is worth less: raise it, or slots`}},
 		{"backend name twice", "name: web2", "name: web1",
 			[]string{`f:10: pools[0].backends[1].name: must be unique, "web1" is the name of pools[0].backends[0] ` +
 				`(line 9) too`}},

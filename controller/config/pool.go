@@ -211,7 +211,7 @@ func (p *parser) backends(pool string, raw []rawBackend, ports []uint16) []Backe
 	return all
 }
 
-// agrees holds a backend against those of other pools that are the same machine.
+// agrees compares a backend with those of other pools that are the same machine.
 func (p *parser) agrees(path string, b Backend) {
 	if b.Address.IsValid() && !b.MAC.IsZero() && !p.Bad(path+".address") {
 		if first, ok := p.byAddress[b.Address]; !ok {
@@ -277,7 +277,7 @@ func (p *parser) switchPort(path string, raw strict.Each[string]) (ports SwitchP
 	return ports
 }
 
-// hasPort sees to it that a port, where there is one, is one of a switch, by the index of that, as it is written there.
+// hasPort makes sure that a port, where one is given, is one of the switch with that index, and written as it is there.
 func (p *parser) hasPort(i int, path string, port uint16, name string) {
 	s := p.ports[i]
 	if p.Bad(path) || p.Bad(fmt.Sprintf("switches[%d].ports", i)) || len(s.Ports)+len(s.Named) == 0 {
@@ -332,8 +332,8 @@ func (p *parser) enoughSlots(path string, pool Pool) {
 	for i, b := range pool.Backends {
 		at := fmt.Sprintf("%s.backends[%d].weight", path, i)
 		if b.Weight*pool.Slots < sum && !p.Bad(at) {
-			p.Add(at, "must be worth one of the pool's %d slots, %d of %d together is "+
-				"not: raise it, or slots", pool.Slots, b.Weight, sum)
+			p.Add(at, "must be worth one of the pool's %d slots, and %d of %d in all is "+
+				"worth less: raise it, or slots", pool.Slots, b.Weight, sum)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 		if p.usable(path+".address") && p.usable(path+".device_id") {
 			// With TLS or without, it is the same device.
 			unique(p, path+".address", device{strings.TrimPrefix(s.Address, "https://"), s.DeviceID}, devices,
-				"must be another device than that of any other switch, %s with device_id %d is %s too", s.Address,
+				"must differ from that of every other switch, %s with device_id %d is %s too", s.Address,
 				s.DeviceID)
 		}
 		s.Ports, s.Named = p.switchPorts(path+".ports", r.Ports)
@@ -83,7 +83,7 @@ func (p *parser) gnmi(path string, r rawGNMI, address string) GNMI {
 		p.Add(user, "is missing: password_file needs it")
 	case p.Has(user) && p.usable(where):
 		if e, err := endpoint.Parse(g.Address); err == nil && !e.TLS && !e.Local() {
-			p.Add(user, "must be left out, as %s is in plain text, and a password goes to https:// or stays on this "+
+			p.Add(user, "must be left out, as %s is in plain text: a password is sent by https:// or within this "+
 				"machine", g.Address)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 const (
 	// lapse is how long the verdicts of a healthd that is silent stand while another reports.
 	lapse = 30 * time.Second
-	// stale is how long a verdict is not remarked upon that nobody repeats: three full reports of healthd.
+	// stale is the age at which a status remarks that nobody repeats a verdict: three full reports of healthd.
 	stale = 15 * time.Second
 	// sharedTold is for how long a status says that two healthds have one name.
 	sharedTold = 5 * time.Minute
@@ -58,8 +58,7 @@ func (a authors) hear(name, session string, now time.Time) *author {
 	return one
 }
 
-// changed returns who has come since it was asked last, and who has been silent for so long that it is taken to have
-// left.
+// changed returns who has come since it was called last, and who has been silent for so long that it counts as gone.
 func (a authors) changed(before map[string]bool, now time.Time) (came, left []string) {
 	for name, one := range a {
 		switch is := now.Sub(one.last) <= lapse; {
@@ -118,8 +117,8 @@ func (a authors) forget(checked func(plan.BackendKey) bool) {
 }
 
 // standing is the verdict on a backend that counts: of those by healthds that are present and can ask, the one that was
-// detected last; where nobody present says anything, what stood before. A verdict from before `since` was given by
-// other checks, and one that is still to come by a clock that was set back since.
+// detected last; where nobody present says anything, the one that stood before. A verdict from before `since` comes
+// from other checks, and one from the future from a clock that was set back later.
 func (a authors) standing(key plan.BackendKey, before Verdict, since, started, now time.Time) Verdict {
 	var best Verdict
 	if before.Health != plan.Unknown && a.present(key, before, started, now) &&
@@ -143,8 +142,8 @@ func (a authors) standing(key plan.BackendKey, before Verdict, since, started, n
 	return best
 }
 
-// dissent is the first healthd by name that finds a backend up while v, which stands, says otherwise, and until when it
-// is present; "" when nobody does.
+// dissent is the first healthd by name that finds a backend up though v, which stands, says otherwise, and until when
+// it is present; "" when there is none.
 func (a authors) dissent(key plan.BackendKey, v Verdict, since, now time.Time) (name string, until time.Time) {
 	if v.Health != plan.Down && v.Health != plan.Failing {
 		return "", time.Time{}
@@ -180,6 +179,7 @@ type doubt struct {
 // Unchecked says why nothing new is known of a backend, empty when it is being checked. watched: a healthd is
 // connected.
 func (c *Core) Unchecked(key plan.BackendKey, watched bool, now time.Time) string {
+	c = c.seen()
 	d, ok := c.doubts[key]
 	v := c.stored.Verdicts[key]
 	switch {
@@ -195,7 +195,7 @@ func (c *Core) Unchecked(key plan.BackendKey, watched bool, now time.Time) strin
 	return ""
 }
 
-// Authorship is who gave a verdict, and whether that is sure.
+// Authorship is who gave a verdict, and whether others agree.
 type Authorship struct {
 	Heard  time.Time // when its author said it last; zero: it has none
 	Stale  bool      // nobody has repeated it for a while
@@ -204,6 +204,7 @@ type Authorship struct {
 
 // Authorship tells who gave the verdict on a backend.
 func (c *Core) Authorship(key plan.BackendKey, now time.Time) Authorship {
+	c = c.seen()
 	v := c.stored.Verdicts[key]
 	heard := v.Heard
 	if one := c.authors[v.Author]; one != nil && one.session == v.Session {

@@ -19,7 +19,7 @@ import (
 // Moves of a pool that a switch is overdue for begin and end by the word of the others. When it is back, the slots that
 // have settled meanwhile go to their backend there at once; those that still move wait for its word again.
 
-// lag is since when a switch has lacked what was decided; the zero lag: it does not.
+// lag is since when a switch has lacked what was decided; the zero lag: it lacks nothing.
 type lag struct {
 	since  time.Time
 	target uint64 // the sequence with which it has come nearer
@@ -201,15 +201,16 @@ func (c *Core) await() {
 // Awaited is a switch that lags.
 type Awaited struct {
 	Switch string
-	Away   bool // or it is connected, and does not hold what was decided
-	// Until is when the moves of the pool go on without it; zero: that has no end, for no other switch keeps up.
+	Away   bool // false: it is connected, and does not hold what was decided
+	// Until is when the moves of the pool go on without it; zero: never, for no other switch keeps up.
 	Until time.Time
-	Over  bool // they do
+	Over  bool // the moves go on without it already
 }
 
-// Awaited are the switches that lag, as they are to a pool of the intent, by name. One that is connected is told of
-// when it has lagged for longer than it should take.
+// Awaited lists the switches that lag, by name, and for how long a pool of the intent waits for each. A connected one
+// is in it only when it has lagged for longer than writing should take.
 func (c *Core) Awaited(pool config.Pool, now time.Time) []Awaited {
+	c = c.seen()
 	var all []Awaited
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {
 		v := c.views[name]

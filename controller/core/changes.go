@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	changesPending = 1024 // a switch that is connected and never done keeps no more
-	// latestCause is how long ago what caused a change may have been detected: the time from an earlier
-	// detection, reported by a healthd that was away, says nothing of how quick the change was.
+	changesPending = 1024 // a switch that is connected and never catches up keeps no more
+	// latestCause is how long ago the cause of a change may have been detected: one that was detected earlier, and
+	// reported by a healthd that was away, does not tell how quick the change was.
 	latestCause = time.Minute
 )
 
@@ -53,8 +53,8 @@ func (c *change) clone() *change {
 	return &other
 }
 
-// take looks at a switch's status. When the change is over, reached tells whether any switch has it:
-// those that lose their connection get it with their next read-back, which is another story.
+// take looks at a switch's status. When the change is over, reached tells whether any switch has it: those that lose
+// their connection get it after their next read-back, and are not waited for.
 func (c *change) take(s Switch) (over, reached bool) {
 	if c.waiting[s.Name] {
 		switch {
@@ -91,7 +91,7 @@ func (c *Core) follow(one *change) {
 	c.pending = append(c.pending, one)
 }
 
-// pass holds a switch's status against the changes that are waited for.
+// pass compares a switch's status with the changes that wait for it.
 func (c *Core) pass(s Switch) {
 	c.pending = slices.DeleteFunc(c.pending, func(one *change) bool {
 		over, reached := one.take(s)

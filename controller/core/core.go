@@ -44,9 +44,12 @@ type Core struct {
 	meetings meetings
 	authors  authors
 	doubts   map[plan.BackendKey]doubt // backends that cannot be asked
-	present  map[string]bool           // healthds that were told of, by name
+	present  map[string]bool           // healthds whose coming the log has told, by name
 	portIDs  config.PortIDs            // as switches told them last
+	down     map[string]downPorts      // by switch
+	urgent   urgency
 	places   places
+	noise    noise
 	served   time.Time // since when some switch keeps up, zero: none does
 
 	frozen    error      // why the store does not have what is decided
@@ -55,11 +58,11 @@ type Core struct {
 	retry     time.Time  // when a store that does not answer is tried again
 	candidate *candidate // a decision that waits for the store, nil: none does
 	over      bool       // another controller decides
-	facts     vipFacts   // what the VIPs follow from that were told last
+	facts     vipFacts   // what the VIPs that were told last follow from
 
-	free []Effect  // of the Input under way: nothing holds them up
-	out  []Effect  // of what is being decided: with the store, or when that is known not to take it
-	last []Effect  // the same: what comes after the switches have been told
+	free []Effect  // effects of the Input under way that wait for nothing
+	out  []Effect  // effects of what is being decided: they wait until the store has it, or is known not to take it
+	last []Effect  // the same: those that come after the switches have been told
 	tell bool      // the switches have to be told
 	take []string  // switches to be taken on, if tell
 	save bool      // what is decided is to be stored
@@ -72,9 +75,9 @@ type Core struct {
 type decided struct {
 	stored   Stored
 	written  *config.Intent           // as it names ports
-	intent   *config.Intent           // the same, with the numbers of these
+	intent   *config.Intent           // the same, with the numbers of the ports
 	known    map[plan.BackendKey]bool // the intent's backends
-	leavers  []plan.Member            // that are checked too, though the intent has them no more
+	leavers  []plan.Member            // have left the intent, and are checked all the same
 	checked  int64                    // revision of the intent that the checks are of
 	sequence uint64                   // of the last decision
 	steps    uint64                   // counts the times that the plan was asked
@@ -84,10 +87,10 @@ type decided struct {
 	limits  limits
 	graces  graces
 	ended   map[plan.BackendKey]bool // whose grace has just ended
-	givenUp map[plan.BackendKey]bool // that the operator no longer wants, since they are down
+	givenUp map[plan.BackendKey]bool // backends that the operator took out while they were down
 	floors  map[string]string        // why the graces of a pool do not end, by pool
 	falls   map[string]*fall         // since when, of the same pools
-	// suspicion is set while a switch is the suspect, and not the servers.
+	// suspicion is set while a switch is suspected, rather than the servers.
 	suspicion *suspicion
 	patience  patience
 	outlook   outlook
@@ -108,10 +111,10 @@ func (d decided) clone() decided {
 	return d
 }
 
-// candidate is a decision that waits for the store: what follows when the store has it, or is known not to take it.
+// candidate is a decision that waits for the store, with its effects.
 type candidate struct {
-	must     bool    // what the store does not take has not happened
-	before   decided // that is decided then; unless it must, but a look back when all is over
+	must     bool    // if the store does not take it, it has not happened
+	before   decided // what was decided before it: all that others see meanwhile
 	deadline time.Time
 
 	out, last []Effect
@@ -137,6 +140,9 @@ func New(stored Stored, now time.Time) *Core {
 		doubts:   make(map[plan.BackendKey]doubt),
 		present:  make(map[string]bool),
 		portIDs:  make(config.PortIDs),
+		down:     make(map[string]downPorts),
+		urgent:   make(urgency),
+		noise:    newNoise(),
 	}
 }
 
@@ -159,12 +165,13 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 			if c.candidate.must {
 				patience = changePatience
 			}
-			// A change that is refused for it must not be what is stored in the end.
+			// The change is refused, so what was being saved must not be what stays in the store.
 			c.newer = c.candidate.must
 			c.outcome(Silent, fmt.Errorf("writing the store: the store does not answer for %v", patience))
 		default:
 			panic(fmt.Sprintf("core: %T while a decision waits for the store", in))
 		}
+		before = c.decided // without what was refused
 	} else {
 		c.catchUp()
 		c.input(in)
@@ -228,6 +235,8 @@ func (c *Core) input(in Input) {
 		c.status(in)
 	case Idle:
 		c.idle(in)
+	case Noise:
+		c.hear(in)
 	case Met:
 		c.meet(in)
 	case Saved:
@@ -256,7 +265,7 @@ func (c *Core) change(f func() (Answer, error)) {
 	c.commit(true, before)
 }
 
-// commit lets what was decided out, when the store has it if it is to.
+// commit lets out what was decided: at once, or, if it is to be stored, when the store has it.
 func (c *Core) commit(must bool, before decided) {
 	switch {
 	case !c.save:
@@ -330,7 +339,7 @@ func (c *Core) stop(err error) {
 	c.release()
 }
 
-// freeze notes why the store does not have what is decided; nil: it has.
+// freeze notes why the store does not have what is decided; nil: it has it.
 func (c *Core) freeze(err error) {
 	if (err == nil) != (c.frozen == nil) {
 		c.publish(StoreChanged{err})
@@ -338,7 +347,7 @@ func (c *Core) freeze(err error) {
 	c.frozen, c.retry = err, c.now.Add(saveInterval)
 }
 
-// release lets out what follows from what is decided. What the time brings next does not hold it up.
+// release lets out the effects of what is decided, before anything that becomes due is decided in turn.
 func (c *Core) release() {
 	if c.tell {
 		c.setChecks()
@@ -358,6 +367,8 @@ func (c *Core) advance() {
 	c.decideMeetings()
 	c.forgetRetired()
 	c.tellAuthors()
+	c.tellNoise()
+	c.hasten()
 	c.await()
 	c.limit()
 	c.tellDrained()

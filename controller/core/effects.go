@@ -7,6 +7,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
 )
 
 // Input is one thing that a Core hears of.
@@ -19,7 +20,7 @@ type Begin struct{ Intent *config.Intent }
 type Apply struct {
 	File, Text string
 	Intent     *config.Intent // what Text says
-	Err        error          // or why it says nothing; one that is running already is not asked for its faults
+	Err        error          // or what is wrong with Text; nobody asks for it when Text is what runs already
 	Loaded     bool           // it comes from the controller's own file
 }
 
@@ -32,33 +33,33 @@ type SetAdmin struct {
 // Report is a healthd's word. Answered only with an error.
 type Report struct {
 	Healthd, Session string
-	Full             bool // it has all that this healthd says
+	Full             bool // it has every verdict of this healthd
 	Verdicts         []Said
 }
 
-// Said is what a healthd says of one backend. One that is not checked is passed over.
+// Said is what a healthd says of one backend. A backend that is not checked is passed over.
 type Said struct {
 	Backend  plan.BackendKey
 	Health   plan.Health // Unknown: it cannot ask
 	Reason   string
-	Since    time.Time // zero or to come: now
+	Since    time.Time // zero or in the future: now
 	Detected time.Time // the same
 }
 
-// Switch is what a switch of the intent is at a moment.
+// Switch is the state of a switch of the intent.
 type Switch struct {
 	Name      string
 	Connected bool
 	Connects  uint64 // times that it was read back whole
-	ReadBack  int    // planned rows that it held the last time
+	ReadBack  int    // planned rows that it held at the last read-back
 
-	Applied   uint64    // the sequence of what it holds, what it refuses apart
+	Applied   uint64    // the sequence of the decision that it holds, apart from what it refuses
 	AppliedAt time.Time // when the last row of it was written
 	Writes    int       // how many that took
 
-	Refuses bool // updates
-	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them, else because
-	// they are not written yet. Nil until it was read back. Nobody changes it.
+	Refuses bool // some updates are refused
+	// Lacks says of every wanted VIP which of its rows the switch does not hold: it refuses them, or else they are not
+	// written yet. Nil until it was read back. Nobody changes it.
 	Lacks map[rows.VIPKey]rows.Lack
 }
 
@@ -68,8 +69,14 @@ type Idle struct {
 	Slots  []plan.SlotRef
 }
 
-// Met is what a switch held when it was connected first. Release with the same ID answers, now or later; nothing may be
-// written to the switch before.
+// Noise is what hosts behind a switch made happen since its last Noise. A switch sends one a second at most.
+type Noise struct {
+	Switch string
+	tally.Noise
+}
+
+// Met is what a switch held when it was connected first. A Release with the same ID answers it, now or later; nothing
+// may be written to the switch before that.
 type Met struct {
 	Switch string
 	ID     uint64
@@ -91,15 +98,17 @@ func (SetAdmin) input() {}
 func (Report) input()   {}
 func (Switch) input()   {}
 func (Idle) input()     {}
+func (Noise) input()    {}
 func (Met) input()      {}
 func (Saved) input()    {}
 func (Passed) input()   {}
 func (Ports) input()    {}
 
-// Ports is what a switch says of the numbers of its ports, by its names for them.
+// Ports is what a switch says of its ports.
 type Ports struct {
 	Switch string
-	IDs    map[string]uint16
+	IDs    map[string]uint16 // their numbers, by its names for them
+	Down   map[uint16]bool   // those that are down, by number, as far as that is fresh
 }
 
 // Outcome is how a Save ended.
@@ -108,8 +117,8 @@ type Outcome uint8
 // The ends of a Save.
 const (
 	Done      Outcome = iota
-	Refused           // it is not there
-	Silent            // it may be there or not
+	Refused           // what was to be saved is not stored
+	Silent            // it may be stored or not
 	TakenOver         // another controller has the store
 )
 
@@ -139,13 +148,13 @@ type Tell struct {
 // Release answers Met.
 type Release struct{ ID uint64 }
 
-// Watch tells healthd what to check: the intent's backends, and the Leavers of the plan.
+// Watch tells healthd what to check: the intent's backends, the Leavers of the plan, and which of them are Urgent.
 type Watch struct{}
 
-// Serve tells others what the VIPs are: another thing than before, perhaps.
+// Serve tells others the states of the VIPs, which may have changed.
 type Serve struct{}
 
-// Publish tells who wants to know.
+// Publish tells those who watch events.
 type Publish struct{ Event Event }
 
 // Log is a line of the log.
@@ -158,7 +167,7 @@ type Log struct {
 // Answer tells a caller what became of a change.
 type Answer struct {
 	Revision int64 // of the intent that is running after an Apply
-	Changed  bool  // it is another than before
+	Changed  bool  // it differs from the one before
 	Err      error // then nothing has changed; ErrFrozen: the store does not answer
 }
 

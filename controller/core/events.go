@@ -11,6 +11,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/internal/text"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // Event is something that people and programs may want to know. Its fields are for programs.
@@ -19,7 +20,7 @@ type Event interface {
 	Lines() []Log // for the log
 }
 
-// Few is how many of a list a line has. Lines must stay readable when a thousand servers change at once.
+// Few is how many things of a list a line names. Lines must stay readable when a thousand servers change at once.
 const Few = 8
 
 // MovesTold is how many moves an event has: every one more costs each event that is remembered.
@@ -32,7 +33,7 @@ func info(text string, args ...any) []Log { return []Log{{slog.LevelInfo, text, 
 
 func warn(text string, args ...any) []Log { return []Log{{slog.LevelWarn, text, args}} }
 
-// VerdictChanged: the verdict on a backend is another one.
+// VerdictChanged: the verdict on a backend has changed.
 type VerdictChanged struct {
 	Backend plan.BackendKey
 	Verdict Verdict
@@ -111,7 +112,7 @@ func SlotsOf(r plan.Report) (slots int) {
 	return slots
 }
 
-// Reprogrammed: the switches that were connected when something was decided have it.
+// Reprogrammed: all switches that were connected when something was decided hold it.
 type Reprogrammed struct {
 	Cause    string
 	Detected time.Time // by healthd; zero when no verdict was the cause, or long ago
@@ -190,16 +191,18 @@ func (e IntentApplied) Text() string { return fmt.Sprintf("intent revision %d ap
 
 func (e IntentApplied) Lines() []Log { return info("intent applied", "revision", e.Revision) }
 
-// PoolHeld: the graces of a pool do not end, and why; or, without a reason, they do again.
+// PoolHeld: the graces of a pool do not end, for a Reason; or, where that is empty, they end again.
 type PoolHeld struct{ Pool, Reason string }
 
+const floorOver = "backends that are down keep open connections for their grace and no longer"
+
 func (e PoolHeld) Text() string {
-	return e.Pool + ": " + cmp.Or(e.Reason, "backends that are down have their grace again, and no more")
+	return e.Pool + ": " + cmp.Or(e.Reason, floorOver)
 }
 
 func (e PoolHeld) Lines() []Log {
 	if e.Reason == "" {
-		return info("backends that are down have their grace again, and no more", "pool", e.Pool)
+		return info(floorOver, "pool", e.Pool)
 	}
 	return []Log{{slog.LevelError, "too much fell at once", []any{"pool", e.Pool, "reason", e.Reason}}}
 }
@@ -248,7 +251,7 @@ func (e DrainDone) Lines() []Log {
 	return info("drain done", "backend", e.Backend.String(), "forced", e.Forced)
 }
 
-// StoreChanged: the store does not take what is decided, or nil: it does again.
+// StoreChanged: the store does not take what is decided, for a reason; or, with nil, it does again.
 type StoreChanged struct{ Err error }
 
 func (e StoreChanged) Text() string {
@@ -276,11 +279,11 @@ type SlotsAdopted struct {
 
 func (e SlotsAdopted) Text() string {
 	text := fmt.Sprintf("the store is older than switch %s, or was not written to it: "+
-		"%d of %d slots are otherwise there. Open connections stay where the switch has them, "+
+		"%d of %d slots differ there. Open connections stay where the switch has them, "+
 		"and what has to change moves gradually",
 		e.Switch, e.Found.Astray, e.Found.Slots)
 	if e.Found.Unknown > 0 {
-		text += fmt.Sprintf("; %d backends are drained that the store does not know", e.Found.Unknown)
+		text += fmt.Sprintf("; %d backends that the store does not know are drained", e.Found.Unknown)
 	}
 	return text
 }
@@ -295,7 +298,7 @@ func (e SlotsAdopted) Lines() []Log {
 type SwitchOverdue struct {
 	Switch string
 	Away   bool          // or it is connected, and does not take what it is told
-	For    time.Duration // that it has lacked it
+	For    time.Duration // for how long
 	Pools  []config.Pool
 }
 
@@ -305,12 +308,12 @@ func (e SwitchOverdue) Text() string {
 		is = "is away"
 	}
 	return fmt.Sprintf("switch %s %s for %v: moves of %s go on without it. When it is back, slots that have settled "+
-		"meanwhile go to their new backend there at once, and connections that it had to another break",
+		"meanwhile go to their new backend there at once, and connections that it still has to another one break",
 		e.Switch, is, e.For, e.pools())
 }
 
 func (e SwitchOverdue) Lines() []Log {
-	return warn("moves go on without a switch that lacks what was decided for longer than drain_limit",
+	return warn("moves go on without a switch that has lagged for longer than drain_limit",
 		"switch", e.Switch, "away", e.Away, "for", e.For, "pools", e.pools())
 }
 
@@ -322,15 +325,154 @@ func (e SwitchOverdue) pools() string {
 	return text.List(names, Few)
 }
 
-// SwitchInLine: a switch that moves went on without holds what was decided.
+// SwitchInLine: a switch that moves went on without has caught up.
 type SwitchInLine struct{ Switch string }
 
 func (e SwitchInLine) Text() string {
-	return fmt.Sprintf("switch %s holds what was decided again: moves wait for it as before", e.Switch)
+	return fmt.Sprintf("switch %s has caught up, and holds all that was decided: moves wait for it as before", e.Switch)
 }
 
 func (e SwitchInLine) Lines() []Log {
-	return info("a switch that moves went on without holds what was decided again", "switch", e.Switch)
+	return info("a switch that moves went on without has caught up", "switch", e.Switch)
+}
+
+// VIPClaimed: a host says by ARP that it has a VIP, or asks for its neighbours as if it had.
+type VIPClaimed struct {
+	Claim
+	Also string // what else came since the last such event, empty: nothing
+}
+
+func (e VIPClaimed) Text() string {
+	who := e.MAC.String()
+	if e.Disowned {
+		if e.Backend != "" {
+			who = fmt.Sprintf("%v (%s: arp_announce=2 is missing there)", e.MAC, e.Backend)
+		}
+		return fmt.Sprintf(
+			"%s asks for its neighbours as VIP %v on port %d of %s: forwarded without the VIP, %d so far%s",
+			who, e.VIP, e.Port, e.Switch, e.Times, also(e.Also))
+	}
+	if e.Backend != "" {
+		who = fmt.Sprintf("%v (%s: it must not answer ARP for the VIP)", e.MAC, e.Backend)
+	}
+	return fmt.Sprintf("%s claims VIP %v on port %d of %s: dropped, %d so far%s",
+		who, e.VIP, e.Port, e.Switch, e.Times, also(e.Also))
+}
+
+func (e VIPClaimed) Lines() []Log {
+	what := "somebody claims a VIP"
+	if e.Disowned {
+		what = "somebody asks for its neighbours as a VIP"
+	}
+	return warn(what, "vip", e.VIP.String(), "mac", e.MAC.String(), "switch", e.Switch, "port", e.Port,
+		"backend", e.Backend, "times", e.Times, "also", e.Also)
+}
+
+// StationMoved: a station shows at another port.
+type StationMoved struct {
+	Switch   string
+	MAC      packet.MAC
+	Backend  string // of the intent, pool/backend, whose MAC it is; empty: nobody's
+	From, To uint16
+	Times    uint64
+	Also     string // as of VIPClaimed
+}
+
+func (e StationMoved) Text() string {
+	who := e.MAC.String()
+	if e.Backend != "" {
+		who = fmt.Sprintf("%v (%s)", e.MAC, e.Backend)
+	}
+	return fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, e.From, e.To, e.Switch, also(e.Also))
+}
+
+func (e StationMoved) Lines() []Log {
+	return info("station moved", "mac", e.MAC.String(), "backend", e.Backend, "switch", e.Switch, "from", e.From,
+		"to", e.To, "times", e.Times, "also", e.Also)
+}
+
+// StationsFull: a switch has no room to learn a station.
+type StationsFull struct {
+	Switch string
+	Port   uint16
+	MAC    packet.MAC
+	Reason string // empty: it is not known
+	Also   string // as of VIPClaimed
+}
+
+func (e StationsFull) Text() string {
+	return fmt.Sprintf("%s does not learn %v on port %d: frames to it are flooded%s%s",
+		e.Switch, e.MAC, e.Port, also(e.Reason), also(e.Also))
+}
+
+func (e StationsFull) Lines() []Log {
+	return warn("stations are not learned: frames to them are flooded", "switch", e.Switch, "port", e.Port,
+		"mac", e.MAC.String(), "reason", e.Reason, "also", e.Also)
+}
+
+// StationSpoofed: somebody passes for a pinned station.
+type StationSpoofed struct{ Spoof }
+
+func (e StationSpoofed) Text() string { return fmt.Sprintf("%s: dropped%s", e.Pretence(), e.hint()) }
+
+func (e StationSpoofed) Lines() []Log {
+	if e.Address.IsValid() {
+		return warn("somebody says by ARP that he has the address of a station", "mac", e.MAC.String(),
+			"sender", e.Sender, "address", e.Address.String(), "station", e.Station,
+			"station_mac", e.stationMAC(), "switch", e.Switch,
+			"port", e.Port)
+	}
+	return warn("somebody sends under the MAC of a pinned station", "mac", e.MAC.String(), "station", e.Station,
+		"station_port", e.StationPort, "switch", e.Switch, "port", e.Port)
+}
+
+// stationMAC is empty where nobody has the address any more.
+func (e StationSpoofed) stationMAC() string {
+	if e.Station == "" {
+		return ""
+	}
+	return e.StationMAC.String()
+}
+
+// hint says what to do if nobody pretends.
+func (e StationSpoofed) hint() string {
+	switch {
+	case e.Station == "":
+		return ""
+	case e.Address.IsValid():
+		return fmt.Sprintf("; its mac is %v, and if that has changed the configuration must say so", e.StationMAC)
+	case e.StationPort == 0:
+		return ""
+	}
+	return fmt.Sprintf("; its switch_port is %d, and if it has moved the configuration must say so", e.StationPort)
+}
+
+// Pretence says who passes for whom.
+func (s Spoof) Pretence() string {
+	if s.Address.IsValid() {
+		whose := s.Address.String()
+		if s.Station != "" {
+			whose += ", the address of " + s.Station
+		}
+		who := s.MAC.String()
+		if s.Sender != "" {
+			who = fmt.Sprintf("%s (%v)", s.Sender, s.MAC)
+		}
+		return fmt.Sprintf("%s on port %d of %s says by ARP that it has %s", who, s.Port, s.Switch, whose)
+	}
+	whose := s.MAC.String()
+	if s.Station != "" {
+		whose += ", the MAC of " + s.Station
+	}
+	return fmt.Sprintf("somebody on port %d of %s sends as %s", s.Port, s.Switch, whose)
+}
+
+// also appends what else there is to say, if anything.
+func also(more string) string {
+	if more == "" {
+		return ""
+	}
+	return "; " + more
 }
 
 func joinKeys(keys []plan.BackendKey) string {

@@ -104,8 +104,8 @@ func vipKey(v config.VIP) rows.VIPKey {
 	return rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}
 }
 
-// recheck notes which pools have got other checks: what those say may have been detected before what the
-// former checks said last.
+// recheck notes which pools have got other checks: their verdicts count even if they were detected before the last ones
+// of the former checks.
 func (c *Core) recheck(before *config.Intent) {
 	if before == nil {
 		return
@@ -141,8 +141,8 @@ func wanted(pool config.Pool, backend string) bool {
 
 // giveUp takes note of the backends that the operator disabled or removed while they were down: he says that they are
 // dead, as the floor's message asks him to. One that fell after it was disabled was drained alive, and its checks are
-// no surer than those of the others. What is given up is not stored: after a restart of the controller the grace waits
-// as for all.
+// no more certain than those of others. This is not stored: after a restart of the controller the floor counts for
+// these backends as for all.
 func (c *Core) giveUp(before *config.Intent) {
 	if before == nil {
 		return

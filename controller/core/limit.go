@@ -7,8 +7,8 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// limits knows since when moves last. The plan knows no time, and what is not stored counts anew after
-// a restart of the controller: a move may then last for up to another drain_limit.
+// limits knows for how long moves have lasted. The plan knows no time, and what is not stored counts anew after a
+// restart of the controller: a move may then last for up to another drain_limit.
 type limits struct {
 	since map[move]time.Time                     // from when the connected switches held it
 	moves map[*plan.Pool]map[move][]plan.SlotRef // that are under way there; pools are never modified
@@ -33,8 +33,8 @@ func movesOf(p *plan.Pool) map[move][]plan.SlotRef {
 	return moves
 }
 
-// look brings l in line with st. Moves that are new to it begin now, unless the switches lack them: held says of which
-// pools they do not.
+// look brings l in line with st. Moves that are new to it begin now, if the connected switches hold them: held says for
+// which pools they do.
 func (l *limits) look(st plan.State, held map[string]bool, now time.Time) {
 	moves := make(map[*plan.Pool]map[move][]plan.SlotRef, len(st.Pools))
 	since := make(map[move]time.Time)
@@ -61,7 +61,7 @@ func (c *Core) limit() {
 	var due []plan.SlotRef
 	for _, pool := range c.intent.Pools {
 		p := c.stored.Plan.Pools[pool.Name]
-		// what is due waits: its return ends up here, and so does the end of the wait
+		// what is due waits: the switch's return leads here again, and so does the end of the wait
 		gone := c.waits(pool, (*view).away)
 		for m, refs := range c.limits.moves[p] {
 			since, ok := c.limits.since[m]

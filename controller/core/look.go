@@ -8,41 +8,54 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-// What follows tells how things are. Nobody modifies what is returned.
+// What follows tells how things are, at any time between two Steps. A decision that waits for the store has not
+// happened yet, and perhaps never will: until then everything is told as it was before it. Nobody modifies what is
+// returned.
 
-// Stored is what is decided, be it stored yet or not.
-func (c *Core) Stored() Stored { return c.stored }
+// seen is the core as others may see it. Only methods that change nothing may be called on it.
+func (c *Core) seen() *Core {
+	if c.candidate == nil {
+		return c
+	}
+	before := *c
+	before.decided, before.candidate = c.candidate.before, nil
+	return &before
+}
+
+// Stored is what is decided. While the store does not answer, it may have an older state.
+func (c *Core) Stored() Stored { return c.seen().stored }
 
 // Intent is the running intent, nil before there is one.
-func (c *Core) Intent() *config.Intent { return c.intent }
+func (c *Core) Intent() *config.Intent { return c.seen().intent }
 
 // Sequence is that of the last decision.
-func (c *Core) Sequence() uint64 { return c.sequence }
+func (c *Core) Sequence() uint64 { return c.seen().sequence }
 
 // Asked counts the times that the plan was asked: while it is the same, so is the Health.
-func (c *Core) Asked() uint64 { return c.steps }
+func (c *Core) Asked() uint64 { return c.seen().steps }
 
-// Frozen says why the store does not have what is decided; nil: it has.
+// Frozen says why the store does not have what is decided; nil: it has it.
 func (c *Core) Frozen() error { return c.frozen }
 
 // Waits are the slots that should move and cannot yet.
-func (c *Core) Waits() []plan.Wait { return c.waiting }
+func (c *Core) Waits() []plan.Wait { return c.seen().waiting }
 
 // Health is what the plan goes by.
 func (c *Core) Health() map[plan.BackendKey]plan.Health {
+	c = c.seen()
 	if c.outlook.of(c.steps, c.suspicion) {
 		return c.outlook.health
 	}
 	return c.health(c.stored)
 }
 
-// Held says whether switches are connected, and all that a pool of the intent waits for hold what was decided.
-func (c *Core) Held(pool config.Pool) bool { return c.held(pool) }
+// Held says whether some switch is connected, and each that a pool of the intent waits for holds what was decided.
+func (c *Core) Held(pool config.Pool) bool { return c.seen().held(pool) }
 
 // Forced counts the slots of a backend's drain that drain_limit ended.
-func (c *Core) Forced(key plan.BackendKey) int { return c.forced[key] }
+func (c *Core) Forced(key plan.BackendKey) int { return c.seen().forced[key] }
 
-// Older says that the store was older than a switch, empty when it was not lately.
+// Older says that the store was found older than a switch; empty when that was not lately.
 func (c *Core) Older(now time.Time) string {
 	if now.Sub(c.meetings.at) >= olderTold {
 		return ""
@@ -52,6 +65,7 @@ func (c *Core) Older(now time.Time) string {
 
 // Forgot tells of the switches that have lately lost the marks of moving slots.
 func (c *Core) Forgot(now time.Time) (lines []string) {
+	c = c.seen()
 	for _, s := range c.intent.Switches {
 		if v := c.views[s.Name]; v != nil && v.forgot > 0 && now.Sub(v.forgotAt) < olderTold {
 			lines = append(lines, fmt.Sprintf("switch %s came back empty while %d slots moved: connections that were "+

@@ -72,8 +72,8 @@ func sameNumbers(a, b plan.State) bool {
 	return a.NextPool == b.NextPool && a.NextBackend == b.NextBackend && a.NextEpoch == b.NextEpoch
 }
 
-// forgetSilence forgets what switches said of slots that are other than before, for it was said of an earlier move: the
-// same backend may have got new flows since. A change that is refused after all costs a repetition.
+// forgetSilence forgets what switches said of slots that have changed: it was said of an earlier move, and the same
+// backend may have got new flows since. If the change is refused after all, the switches say it again.
 func (c *Core) forgetSilence(before, after plan.State) {
 	type pair struct{ was, is *plan.Pool }
 	pools := make(map[rows.PoolID]pair, len(after.Pools))
@@ -111,7 +111,7 @@ type Ending uint8
 const (
 	Silence    Ending = iota // the old flows are gone
 	AfterLimit               // it has lasted for drain_limit
-	AfterGrace               // the old backend is down, and has had its time
+	AfterGrace               // the old backend is down, and its grace is over
 )
 
 // settle ends the moves of slots: their old flows are gone everywhere, or break.
@@ -149,6 +149,7 @@ func (c *Core) settle(ended []plan.SlotRef, why Ending) {
 
 // countForced remembers of drains how many of their slots drain_limit ended.
 func (c *Core) countForced(ended []plan.SlotRef) {
+	c.forced = maps.Clone(c.forced) // as it was before, others see it until this is stored
 	for _, ref := range ended {
 		if key, ok := c.stored.Plan.Backend(ref.Old); ok && c.stored.Admin[key] == plan.Drain {
 			c.forced[key]++

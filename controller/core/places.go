@@ -20,7 +20,7 @@ type places struct {
 	of      map[string]plan.Places // by switch; "": of all
 }
 
-// fit says whether what is remembered was made of the same.
+// fit says whether the rows that are remembered were made of the same intent and state.
 func (p *places) fit(intent *config.Intent, st Stored) bool {
 	if p.of == nil || p.intent != intent || !maps.Equal(p.retired, st.Retired) {
 		return false

@@ -7,13 +7,14 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 )
 
-// ports takes the numbers that a switch gives its ports. Where one that the intent names has another number than
-// before, what is pinned there moves with it. One that the switch does not tell of keeps the number that it had: to
-// unpin who is behind it would help nobody.
+// ports takes the numbers that a switch gives its ports. Where a port that the intent names has another number than
+// before, what is pinned there moves with it. A port that the switch does not tell of keeps the number that it had: to
+// unpin the station behind it would help nobody.
 func (c *Core) ports(in Ports) {
 	if c.views[in.Switch] == nil {
 		return
 	}
+	c.noteDown(in)
 	c.portIDs[in.Switch] = in.IDs
 	ids := c.numbered(c.written, c.stored.PortIDs)
 	if maps.EqualFunc(ids, c.stored.PortIDs, maps.Equal) {
@@ -50,14 +51,15 @@ func (c *Core) numbered(intent *config.Intent, before config.PortIDs) config.Por
 	return ids
 }
 
-// Unnumbered is a port that the intent names and whose switch does not tell of it.
+// Unnumbered is a port that the intent names, and that its switch does not tell of.
 type Unnumbered struct {
 	Switch, Port string
 	Kept         uint16 // the number that it had, 0: none was ever told
 }
 
-// Unnumbered lists those, in the intent's order.
+// Unnumbered lists the ports that the intent names and their switch does not tell of, in the intent's order.
 func (c *Core) Unnumbered() (list []Unnumbered) {
+	c = c.seen()
 	for _, s := range c.written.Switches {
 		for _, name := range s.Named {
 			if id := c.portIDs[s.Name][name]; id == 0 || id > config.MaxPort {

@@ -66,13 +66,15 @@ vips:
 	}{
 		{"at first nobody knows", Apply{File: "test.yaml", Text: text, Intent: intent}, []string{"[1]"},
 			"{leaf1 eth2 0}"},
-		{"the switch tells", Ports{"leaf1", map[string]uint16{"eth2": 7, "eth3": 3}}, []string{"[1 7]"}, ""},
-		{"the same again", Ports{"leaf1", map[string]uint16{"eth2": 7}}, nil, ""},
-		{"another number", Ports{"leaf1", map[string]uint16{"eth2": 8}}, []string{"[1 8]"}, ""},
-		{"it is gone", Ports{"leaf1", nil}, nil, "{leaf1 eth2 8}"},
-		{"it is no port of the pipeline", Ports{"leaf1", map[string]uint16{"eth2": 510}}, nil, "{leaf1 eth2 8}"},
-		{"another switch", Ports{"leaf9", map[string]uint16{"eth2": 5}}, nil, "{leaf1 eth2 8}"},
-		{"it is back", Ports{"leaf1", map[string]uint16{"eth2": 2}}, []string{"[1 2]"}, ""},
+		{"the switch tells", Ports{Switch: "leaf1", IDs: map[string]uint16{"eth2": 7, "eth3": 3}},
+			[]string{"[1 7]"}, ""},
+		{"the same again", Ports{Switch: "leaf1", IDs: map[string]uint16{"eth2": 7}}, nil, ""},
+		{"another number", Ports{Switch: "leaf1", IDs: map[string]uint16{"eth2": 8}}, []string{"[1 8]"}, ""},
+		{"it is gone", Ports{Switch: "leaf1"}, nil, "{leaf1 eth2 8}"},
+		{"it is no port of the pipeline", Ports{Switch: "leaf1", IDs: map[string]uint16{"eth2": 510}},
+			nil, "{leaf1 eth2 8}"},
+		{"another switch", Ports{Switch: "leaf9", IDs: map[string]uint16{"eth2": 5}}, nil, "{leaf1 eth2 8}"},
+		{"it is back", Ports{Switch: "leaf1", IDs: map[string]uint16{"eth2": 2}}, []string{"[1 2]"}, ""},
 	} {
 		got := step(tt.in)
 		if diff := cmp.Diff(tt.want, got); diff != "" || kept() != tt.kept {
@@ -86,6 +88,7 @@ vips:
 	// What was stored counts from the start.
 	again := New(c.stored, now)
 	again.Step(now, Begin{Intent: intent})
+	again.Step(now, Saved{})
 	if got := again.Intent().Pools[0].Backends[0].SwitchPort.On("leaf1"); got != 2 {
 		t.Errorf("after a restart web1 is at port %d, want 2", got)
 	}

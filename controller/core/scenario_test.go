@@ -19,6 +19,8 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 var update = flag.Bool("update", false, "write what the core does into the scenarios of testdata; commit only what "+
@@ -42,10 +44,13 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	idle SWITCH ... [n=N]     the old paths of all slots that move, or of the first N, are silent there
 //	meet SWITCH stored|empty|BACKEND   it is read back for the first time: it holds what is stored, nothing,
 //	                          or all slots lead to one backend
+//	claim SWITCH PORT MAC ... hosts behind a port claim the first VIP by ARP
+//	spoof SWITCH PORT MAC ... hosts behind a port send under these MACs, which are stations'
+//	ports SWITCH [N ...]      its ports N are down, all others are up
 //	wait D                    time passes
 //	stop D                    the same, and the daemon does not run meanwhile
 //	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
-//	saved                     the save that is under way ends after all, as the store answers
+//	saved [refuses]           the save that is under way ends after all, as the store answers, or as is said
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -85,6 +90,12 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+}
+
+// outcomes are how saves end, by what becomes of them.
+var outcomes = map[string]Saved{
+	"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {},
+	"conflicts": {TakenOver, errors.New("taken over")},
 }
 
 // scenario is a world that is driven by commands and written down.
@@ -189,6 +200,18 @@ func (s *scenario) command(words []string) error {
 		return s.idle(args)
 	case "meet":
 		return s.meet(args[0], args[1])
+	case "claim", "spoof":
+		return s.noise(name, args)
+	case "ports":
+		in := Ports{Switch: args[0], Down: make(map[uint16]bool)}
+		for _, arg := range args[1:] {
+			n, err := strconv.ParseUint(arg, 10, 16)
+			if err != nil {
+				return err
+			}
+			in.Down[uint16(n)] = true
+		}
+		s.put(in)
 	case "wait":
 		d, err := time.ParseDuration(args[0])
 		if err != nil {
@@ -203,20 +226,44 @@ func (s *scenario) command(words []string) error {
 		s.now = s.now.Add(d)
 		s.put(Passed{})
 	case "store":
-		outcomes := map[string]Saved{
-			"answers": {}, "refuses": {Refused, errors.New("no room is left")}, "silent": {},
-			"conflicts": {TakenOver, errors.New("taken over")},
-		}
 		saved, ok := outcomes[args[0]]
 		if !ok {
 			return errors.New("there is no such store")
 		}
 		s.store, s.nobody = saved, args[0] == "silent"
 	case "saved":
-		s.put(s.outcome())
+		if len(args) > 0 {
+			s.put(outcomes[args[0]])
+		} else {
+			s.put(s.outcome())
+		}
 	default:
 		return errors.New("there is no such command")
 	}
+	return nil
+}
+
+func (s *scenario) noise(what string, args []string) error {
+	n, err := strconv.ParseUint(args[1], 10, 16)
+	if err != nil {
+		return err
+	}
+	port := uint16(n)
+	claims := tally.New(func(k tally.Claimed) uint16 { return k.Port })
+	spoofs := tally.New(func(k tally.Spoofed) uint16 { return k.Port })
+	for _, arg := range args[2:] {
+		mac, err := packet.ParseMAC(arg)
+		if err != nil {
+			return err
+		}
+		by := tally.Sender{MAC: mac, Known: s.core.ownerOf(mac) != "", Count: tally.Once(s.now)}
+		if what == "claim" {
+			claims.Add(tally.Claimed{VIP: s.core.Intent().VIPs[0].Address, Port: port}, by)
+		} else {
+			spoofs.Add(tally.Spoofed{Port: port}, by)
+		}
+	}
+	s.put(Noise{args[0], tally.Noise{Claims: claims.Take(), Spoofs: spoofs.Take()}})
 	return nil
 }
 
@@ -369,11 +416,10 @@ func (s *scenario) effect(e Effect) string {
 // show writes down what of the state is other than it was shown last.
 func (s *scenario) show() {
 	is := make(map[string]string)
-	switch {
-	case s.core.Waiting(): // nobody may see what it would be
+	if s.core.Waiting() { // nobody may see what it would be: nothing is other than before
 		s.say("a decision waits for the store")
-		return
-	case s.core.Intent() != nil:
+	}
+	if s.core.Intent() != nil {
 		is = s.state()
 	}
 	for _, key := range slices.Sorted(maps.Keys(is)) {
@@ -391,7 +437,7 @@ func (s *scenario) show() {
 
 // state is all that is decided, in lines by what they are about.
 func (s *scenario) state() map[string]string {
-	c := s.core
+	c := s.core.seen()
 	is := make(map[string]string)
 	for _, pool := range c.Intent().Pools {
 		p := c.Stored().Plan.Pools[pool.Name]
@@ -440,6 +486,9 @@ func (s *scenario) state() map[string]string {
 			}
 			if d, ok := c.doubts[key]; ok && c.Unchecked(key, true, s.now) != "" {
 				word = append(word, "not checked by "+d.author)
+			}
+			if c.Urgent(key) {
+				word = append(word, "urgent")
 			}
 			if until := c.GraceUntil(key); !until.IsZero() {
 				word = append(word, "grace until "+until.Sub(s.began).Round(time.Millisecond).String())

@@ -11,18 +11,18 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Stored is what a restart goes on from. The zero Stored is that of a new store. What it points to is never
-// modified, but replaced.
+// Stored is what the controller goes on from after a restart. The zero Stored is that of a new store. What it points to
+// is never modified, but replaced.
 type Stored struct {
 	Intent   Intent
 	Plan     plan.State
 	Admin    map[plan.BackendKey]plan.Admin
 	Verdicts map[plan.BackendKey]Verdict
-	// VIPAge is the intent's revision that each VIP came with.
+	// VIPAge is the revision of the intent with which each VIP came.
 	VIPAge map[rows.VIPKey]int64
 	// Retired are MACs that VIPs had, and until when they are kept from being flooded.
 	Retired map[packet.MAC]time.Time
-	// PortIDs are those that switches last gave the ports which the intent names.
+	// PortIDs are the numbers that switches gave last to the ports that the intent names.
 	PortIDs config.PortIDs
 }
 

@@ -511,6 +511,7 @@ func (c *Core) stale() {
 // GraceUntil is when the open flows of a backend that is down lose it; zero while that is not known: they are held,
 // nobody else may take its slots, or a switch does not hold yet that it is down.
 func (c *Core) GraceUntil(key plan.BackendKey) time.Time {
+	c = c.seen()
 	if end := c.graces.ends[key]; c.suspicion == nil && end.After(c.now) {
 		return end
 	}
@@ -519,6 +520,7 @@ func (c *Core) GraceUntil(key plan.BackendKey) time.Time {
 
 // HeldReason says why the grace of a pool's backends does not end, empty when it does.
 func (c *Core) HeldReason(pool config.Pool, census plan.Census) string {
+	c = c.seen()
 	var reasons []string
 	if census.Unowned > 0 && census.Moving > 0 && c.floors[pool.Name] == "" {
 		reasons = append(reasons, "no other backend may take slots of those that are down or failing: "+

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-// report takes a healthd's word. What it says again changes nothing, and what it said before something newer does
-// not count: a healthd that was stopped for a while goes on with what it thought then.
+// report takes the verdicts of a healthd. One that it repeats changes nothing, and one that is older than what it said
+// last does not count: a healthd that was stopped for a while goes on with what it knew then.
 func (c *Core) report(in Report) error {
 	name := in.Healthd
 	shared := len(c.authors.shared(c.now))
@@ -82,7 +82,7 @@ func (c *Core) tellAuthors() {
 	}
 	for _, name := range left {
 		delete(c.present, name)
-		c.log(slog.LevelWarn, "a healthd is silent: where others report, what it said counts no more",
+		c.log(slog.LevelWarn, "a healthd is silent: what it said no longer counts where others report",
 			"healthd", name, "for", lapse)
 	}
 	for name := range c.present {
@@ -123,8 +123,7 @@ func outdated(v, before Verdict, now time.Time) bool {
 	return v.DetectedAt.Before(before.DetectedAt) && !before.DetectedAt.After(now)
 }
 
-// notToCome is t, unless that is missing or to come: nothing is known from the future, but the clock of another machine
-// may be ahead.
+// notToCome is t, or now where t is missing or in the future: the clock of another machine may be ahead.
 func (c *Core) notToCome(t time.Time) time.Time {
 	if t.IsZero() || t.After(c.now) {
 		return c.now
@@ -134,6 +133,7 @@ func (c *Core) notToCome(t time.Time) time.Time {
 
 // Knows says whether a backend is checked.
 func (c *Core) Knows(key plan.BackendKey) bool {
+	c = c.seen()
 	if c.known[key] {
 		return true
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// Serving is what a VIP is.
+// Serving is the state of a VIP.
 type Serving uint8
 
-// What a VIP can be.
+// The states of a VIP.
 const (
 	Disabled     Serving = iota // by the intent
 	Unprogrammed                // no switch that can be seen has its rows
@@ -32,13 +32,14 @@ type VIP struct {
 	Config  config.VIP
 	State   Serving
 	Reason  string
-	Serving bool // traffic may come: some switch does with it what was decided, as far as that can be told
-	Unseen  bool // a switch may serve that is out of sight, and none that is in sight does
+	Serving bool // traffic may come: some switch serves it as decided, as far as that is known
+	Unseen  bool // no switch in sight serves it, and one that is out of sight may
 	Live    Live // of its pool
 }
 
-// VIPs are those of the intent, in its order, by what switches hold and not by what is wanted.
+// VIPs returns the intent's VIPs, in its order, judged by what switches hold and not by what is wanted.
 func (c *Core) VIPs() []VIP {
+	c = c.seen()
 	health := c.Health()
 	dead := c.deadAhead(health)
 	live := make(map[string]Live)
@@ -52,9 +53,9 @@ func (c *Core) VIPs() []VIP {
 	return list
 }
 
-// Live is what of a pool takes new connections.
+// Live is the part of a pool that takes new connections.
 type Live struct {
-	Owned           bool // somebody does
+	Owned           bool // some backend does
 	Backends, Total uint32
 	Weight, Weights uint32
 }
@@ -81,7 +82,8 @@ func liveOf(pool config.Pool, st plan.State, health map[plan.BackendKey]plan.Hea
 	return s
 }
 
-// vip is the one truth about a VIP. dead are those whom switches send new flows to though they are not up.
+// vip is the one truth about a VIP. dead are the backends that are not up and get new flows from some switch all the
+// same.
 func (c *Core) vip(v config.VIP, live Live, dead map[rows.BackendID]bool) VIP {
 	is := VIP{Config: v, Live: live}
 	switch {
@@ -126,8 +128,8 @@ func (c *Core) vip(v config.VIP, live Live, dead map[rows.BackendID]bool) VIP {
 	return is
 }
 
-// service says what is wrong with a VIP on a switch that was read back, and whether it serves there. What is being
-// written to a VIP that stands there is not wrong: it goes by what was decided before.
+// service says what is wrong with a VIP on a switch that was read back, and whether it serves there. Nothing is wrong
+// while rows of a VIP that stands there are being written: it is served as was decided before.
 func (c *Core) service(view *view, v config.VIP, dead map[rows.BackendID]bool) (wrong string, serves bool) {
 	name := view.config.Name
 	lack, told := view.status.Lacks[vipKey(v)]
@@ -171,7 +173,7 @@ func (c *Core) astray(a *rows.Astray, dead map[rows.BackendID]bool) (where strin
 	return text.List(parts, 3), lost
 }
 
-// deadAhead returns whom new flows go to where a switch refuses rows, of those who are not up. 0 is nobody.
+// deadAhead returns the backends that are not up and get new flows because a switch refuses rows. 0 stands for nobody.
 func (c *Core) deadAhead(health map[plan.BackendKey]plan.Health) map[rows.BackendID]bool {
 	dead := make(map[rows.BackendID]bool)
 	seen := make(map[*rows.Astray]bool)
@@ -195,8 +197,9 @@ func (c *Core) deadAhead(health map[plan.BackendKey]plan.Health) map[rows.Backen
 	return dead
 }
 
-// Unwritten says why what was decided on a backend is not in the switches yet, a line for each.
+// Unwritten says, in a line for each switch, why it does not hold yet what was decided on a backend.
 func (c *Core) Unwritten(pool config.Pool, backend string, id rows.BackendID) (lines []string) {
+	c = c.seen()
 	if !c.connected() {
 		return []string{"no switch is connected"}
 	}
@@ -247,7 +250,7 @@ func (f vipFacts) equal(g vipFacts) bool {
 		maps.Equal(f.dead, g.dead)
 }
 
-// tellVIPs has it told when VIPs may be other than before.
+// tellVIPs has the VIPs told when they may have changed.
 func (c *Core) tellVIPs() {
 	served := make(map[string]uint64)
 	refused := false

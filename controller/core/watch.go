@@ -7,7 +7,8 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-// setChecks has healthd told what to watch, if that has changed, and forgets what was said of others.
+// setChecks has healthd told what to watch, if that has changed, and forgets verdicts on backends that it no longer
+// watches.
 func (c *Core) setChecks() {
 	var leavers []plan.Member
 	for _, pool := range c.intent.Pools {

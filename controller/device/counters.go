@@ -23,7 +23,7 @@ type Counters struct {
 	Tally   map[string]Count     // why packets went nowhere; cells that counted nothing are absent
 
 	Openings [limits.Banks]uint64         // packets that marked a flow as new, by bank
-	Unsent   map[string]map[uint16]uint64 // what meters held back of what should go up, by kind and port; not 0
+	Unsent   map[string]map[uint16]uint64 // what meters held back from going up, by kind and port; without zeros
 }
 
 // unsent names what the counters of reports that were held back count (p4/sluice.p4, p4/include/l2.p4).
@@ -49,7 +49,7 @@ var tallies = [...]string{
 	16: "drop_arp_spoof",
 }
 
-// Mended names the tallies of packets that went on, changed.
+// Mended names the tallies of packets that were forwarded after a change.
 var Mended = map[string]bool{"arp_disowned": true}
 
 var errNoSession = errors.New("there is no session")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -62,15 +63,15 @@ type Status struct {
 	ReadBack       int       // planned rows found by the last one
 	WrittenConnect int       // entries written by the first pass after it
 	Written        uint64    // entries written since the start; L2 rows are not counted
-	Held           int       // planned rows now
-	Failed         []Failure // a few
+	Held           int       // planned rows that it holds now
+	Failed         []Failure // the first few changes that it refuses
 	FailedTotal    int
 	Unmetered      string // why it does not meter what it sends up; empty: it does
-	// Lacks says of every wanted VIP what the switch does not hold of its rows: because it refuses them while it is
-	// Degraded, else because they are not written yet. Nil until it was read back. Nobody changes it.
+	// Lacks says of every wanted VIP which of its rows the switch does not hold: it refuses them, while it is Degraded,
+	// or else they are not written yet. Nil until it was read back. Nobody changes it.
 	Lacks map[rows.VIPKey]rows.Lack
 
-	Applied   uint64    // the sequence of what it holds, failures apart
+	Applied   uint64    // the sequence of what it holds, apart from failures
 	AppliedAt time.Time // when the last row of it was written
 	Writes    int       // how many that took
 }
@@ -80,7 +81,7 @@ type Report struct {
 	Switch string
 	Status *Status
 	Idle   []plan.SlotRef // moving slots whose old path is silent
-	Noise  *Noise         // at most once an interval
+	Noise  *tally.Noise   // at most once an interval; who is in Wanted.Named is a known sender
 }
 
 // Config is what a Device needs.
@@ -96,8 +97,8 @@ type Config struct {
 	Security rpc.Security // for a target that is not on this machine
 
 	// Meet gets what the switch held when it was connected first, before anything is written to it, and may change what
-	// is wanted (Set) before it returns. The Tables are the Device's again then. It returns when the context ends. May
-	// be nil.
+	// is wanted (Set) before it returns. After that the Tables belong to the Device again. It returns when the context
+	// ends. May be nil.
 	Meet func(context.Context, rows.Tables)
 
 	Elect func(context.Context, p4rt.Rivals) (p4rt.ElectionID, error) // makes the election ids
@@ -199,7 +200,7 @@ func (d *Device) SessionError() error { return d.session.Status().Err }
 // Stations is what a Device knows of the stations of its switch.
 type Stations struct {
 	Known int
-	Full  string // why new ones are not learned, and what is sent to them flooded; empty while there is room
+	Full  string // why new ones are not learned, so that frames to them are flooded; empty while there is room
 }
 
 // Stations returns what is known of the stations, as of the last session if there is none.

@@ -29,10 +29,10 @@ type failure struct {
 // would break something without them do.
 type failures struct {
 	rows map[rows.Ref]*failure
-	// refused counts the rows that were, by every name that others miss them by.
+	// refused counts the rows that were, by every name by which others need them.
 	refused map[rows.Ref]int
-	// waits has the rows that are not tried, by every name that others miss them by, and stays what is needed by
-	// rows that the switch holds against the plan. Both are gathered in each pass.
+	// waits has the rows that are not tried, by the same names, and stays what is needed by rows that the switch still
+	// holds though the plan has them no more. Both are gathered in each pass.
 	waits, stays map[rows.Ref]bool
 }
 
@@ -74,8 +74,8 @@ func (f *failures) count(ch rows.Change, by int) {
 	}
 }
 
-// missed are the names by which others miss a row that is not as wanted. Who needs a whole can do with a part of it
-// that is otherwise, but not without.
+// missed are the names by which others need a row that is not as wanted. A row that needs a whole bears a part of it
+// that differs, but not one that is missing.
 func missed(ch rows.Change) []rows.Ref {
 	ref := ch.Row.Ref()
 	if part, ok := ref.(rows.Part); ok && ch.Op == rows.Insert {

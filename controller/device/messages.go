@@ -130,13 +130,13 @@ func (r *reconciler) digest(list *v1.DigestList) error {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
 		by := tally.Sender{MAC: mac, Known: named[mac], Count: tally.Once(now)}
 		if decoded.Digest == disowned {
-			r.noise.claims.Add(Claimed{VIP: fields[2].Value.Addr(), Port: port, Disowned: true}, by)
+			r.noise.claims.Add(tally.Claimed{VIP: fields[2].Value.Addr(), Port: port, Disowned: true}, by)
 			r.noise.loud = true
 			continue
 		}
 		switch from, what := r.learner.Seen(mac, port, now); what {
 		case learn.Moved:
-			r.noise.moves.Add(Move{from, port}, by)
+			r.noise.moves.Add(tally.Move{From: from, To: port}, by)
 			r.noise.loud = true
 		case learn.NoRoom:
 			r.noise.noRoom.Add(port, by)
@@ -183,21 +183,21 @@ func (r *reconciler) packetIn(p *v1.PacketIn) error {
 	case limits.ReasonARPClaim:
 		if arp, ok := packet.FindARP(in.Payload); ok {
 			mac := arp.SenderMAC()
-			r.noise.claims.Add(Claimed{VIP: arp.Sender(), Port: port},
+			r.noise.claims.Add(tally.Claimed{VIP: arp.Sender(), Port: port},
 				tally.Sender{MAC: mac, Known: r.get().Named[mac], Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}
 	case limits.ReasonSpoof:
 		if frame := packet.Ethernet(in.Payload); frame.IsValid() {
 			r.sighted(frame.Src(), port, time.Now())
-			r.noise.spoofs.Add(Spoofed{Port: port},
+			r.noise.spoofs.Add(tally.Spoofed{Port: port},
 				tally.Sender{MAC: frame.Src(), Known: true, Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}
 	case limits.ReasonARPSpoof:
 		if arp, ok := packet.FindARP(in.Payload); ok {
 			mac := arp.SenderMAC()
-			r.noise.spoofs.Add(Spoofed{Port: port, Address: arp.Sender()},
+			r.noise.spoofs.Add(tally.Spoofed{Port: port, Address: arp.Sender()},
 				tally.Sender{MAC: mac, Known: r.get().Named[mac], Count: tally.Once(time.Now())})
 			r.noise.loud = true
 		}

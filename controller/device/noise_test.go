@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/limits"
@@ -323,7 +324,7 @@ func TestClaimsAreAddedUp(t *testing.T) {
 			}
 			e := r.Noise.Claims[0]
 			got += e.Times
-			if e.Key != (Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3}) || len(e.Senders) > 5 {
+			if e.Key != (tally.Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3}) || len(e.Senders) > 5 {
 				t.Errorf("entry %+v, want the VIP's on port 3, and a few senders", e)
 			}
 			if e.Senders[0].MAC == backend {

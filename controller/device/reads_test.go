@@ -15,6 +15,7 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
@@ -118,7 +119,7 @@ func TestDisownedRequestsAreNamed(t *testing.T) {
 			Members: []*v1.P4Data{value(2, 0, 0, 0, 0, 0x12), value(3), value(10, 0, 0, 100)},
 		}}}}})
 	got := r.noise.take(time.Now()).Claims
-	want := Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3, Disowned: true}
+	want := tally.Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3, Disowned: true}
 	if err != nil || len(got) != 1 || got[0].Key != want || got[0].Times != 1 ||
 		got[0].Senders[0].MAC != (packet.MAC{2, 0, 0, 0, 0, 0x12}) {
 		t.Errorf("%v, claims %+v, want one of %+v by 02:00:00:00:00:12", err, got, want)

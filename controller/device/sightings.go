@@ -8,7 +8,7 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Sighting is where a frame under a backend's MAC was dropped, for its port is another.
+// Sighting is the port where a frame under a backend's MAC was dropped, because the backend belongs to another port.
 type Sighting struct {
 	Port uint16
 	At   time.Time // when that was noticed last

@@ -18,7 +18,7 @@ import (
 // Table is one of the two tables that hold a station.
 type Table uint8
 
-// The source's row, which ages, and the destination's, which does not: it goes with the other.
+// Station has the row of a source MAC, which ages; L2 that of the same MAC as a destination, which goes with the other.
 const (
 	Station Table = iota
 	L2
@@ -58,13 +58,14 @@ func (c Change) String() string {
 	return fmt.Sprintf("%v %v %v port %d", c.Op, c.Table, c.MAC, c.Port)
 }
 
-// Retry is how long the learner leaves a switch alone with what that has refused.
+// Retry is how long the learner waits before it tries again what a switch has refused.
 const Retry = 30 * time.Second
 
 // Sight is what a report of a source MAC means.
 type Sight uint8
 
-// A station is Known where it is, or none at all; it is Fresh, or has Moved; or there is NoRoom for it.
+// Known: nothing is to be done, as the station is there already, or is none. Fresh: it is new. Moved: it was at another
+// port. NoRoom: it is not learned.
 const (
 	Known Sight = iota
 	Fresh
@@ -132,8 +133,8 @@ func (l *Learner) Limit(size int, ports []uint16) {
 	}
 }
 
-// Ignore names the MACs whose port the plan gives, or that have none, the VIPs': nobody is learned by
-// these, and who was before they were named is forgotten. One whose port is limits.NoPort is learned as any other.
+// Ignore names the MACs that are not learned: those whose port the plan gives, and those of VIPs, which have none. What
+// was learned under one of them is forgotten. One whose port is limits.NoPort is learned as any other.
 func (l *Learner) Ignore(pinned map[packet.MAC]uint16) {
 	if maps.Equal(l.pinned, pinned) {
 		return
@@ -263,9 +264,9 @@ func (l *Learner) changes(mac packet.MAC) []Change {
 	return changes
 }
 
-// Changes returns rows to write now, about most of them. Ports take turns, so that a station does not wait
-// behind those that another port invents; within a port the oldest comes first. Those that neither Done nor
-// Refused is told of come again.
+// Changes returns rows to write now, about most of them. Ports take turns, so that a station does not wait behind those
+// that another port invents; within a port the oldest comes first. Changes that are told neither to Done nor to Refused
+// are returned again.
 func (l *Learner) Changes(most int, now time.Time) []Change {
 	if len(l.refused) > 0 && !now.Before(l.retryAt) {
 		for _, mac := range l.refused {
@@ -360,7 +361,7 @@ func (l *Learner) Refused(c Change, now time.Time) {
 // Len counts the stations.
 func (l *Learner) Len() int { return len(l.want) }
 
-// Full says why new stations are not learned, where that is so; empty when there is room on every port.
+// Full says why new stations are not learned; empty when there is room on every port.
 func (l *Learner) Full(now time.Time) string {
 	size := l.size
 	if now.Before(l.retryAt) && l.tight > 0 {

@@ -21,7 +21,7 @@ const (
 // Adoption says what Adopt has found.
 type Adoption struct {
 	Slots   int // of the pools that the switch has rows of; 0: it has none
-	Astray  int // of these, slots that the switch treats otherwise than what was stored
+	Astray  int // of these, slots that the switch treats in another way than was stored
 	Unknown int // backends that the switch names and the state does not: removed members by now
 	// Alive are the backends that the switch treats as alive in slots that are astray, sorted: a verdict that is as old
 	// as the state says nothing of them.
@@ -32,9 +32,9 @@ type Adoption struct {
 // meant. What has to change from there is for Step, which moves slots and breaks no flow.
 //
 // stored is the state as it was read, of which Step has made st with the intent. Where the switch has the slots as they
-// were stored, st follows from what the switch has, and stays. Otherwise a pool takes over the SlotTable that
-// its VIPs lead to on the switch, with the id, the generation and the number of slots, unless that was another pool's.
-// Whose a row is, is whom it forwards to: the backend with the MAC that stands in `backend` under its id. The switch's
+// were stored, st follows from what the switch has, and stays. Otherwise a pool takes over the SlotTable that its VIPs
+// lead to on the switch, with the id, the generation and the number of slots, unless that was another pool's. A row
+// belongs to the server that it forwards to: the one with the MAC that stands in `backend` under its id. The switch's
 // ids stay, so that no slot ever names a row that is about to be another server's; who had such an id in st gets a new
 // one. A server that the state does not know becomes a removed member: its flows are drained.
 //
@@ -238,7 +238,7 @@ func (a *adopter) numberBackends() {
 	}
 }
 
-// numberPools gives other ids to pools whose id is another's on the switch.
+// numberPools gives other ids to pools whose id belongs to another pool on the switch.
 func (a *adopter) numberPools() {
 	a.st.NextPool = max(a.st.NextPool, 1)
 	for t := range a.have.Slots {

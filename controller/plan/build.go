@@ -9,8 +9,8 @@ import (
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
-// Build returns what all switches must hold alike. Place says the rest, which is a switch's own, but for the flood
-// group (config.Switch.Ports). st is what Step made of the same intent.
+// Build returns the rows that are the same on all switches. What differs by switch is from Place, and the flood group
+// (config.Switch.Ports). st is what Step made of the same intent.
 func Build(intent *config.Intent, st State) rows.Tables {
 	t := rows.NewTables()
 	addresses(&t, intent, st)
@@ -72,7 +72,7 @@ func (p Places) Put(t *rows.Tables) {
 
 // Place gives every station its port on a switch that the intent gives one there. A backend of several pools is one
 // station; one that left the intent stays where it was while it serves old flows, unless the intent says otherwise. A
-// station without a port there is learned as any other, but a frame to it is its own and no VIP's.
+// station without a port there is learned as any other, but a frame for its MAC is never balanced.
 func Place(intent *config.Intent, st State, on string) Places {
 	p := Places{
 		Backend:       make(map[rows.BackendID]rows.Forward),
@@ -108,7 +108,7 @@ func Place(intent *config.Intent, st State, on string) Places {
 	return p
 }
 
-// SamePlaces says whether stations have the same port on every switch: then Place says the same of all.
+// SamePlaces says whether stations have the same port on every switch, so that Place returns the same for all.
 func SamePlaces(intent *config.Intent, st State) bool {
 	for _, s := range intent.Stations {
 		if s.SwitchPort.All == 0 {
@@ -125,8 +125,7 @@ func SamePlaces(intent *config.Intent, st State) bool {
 	return true
 }
 
-// Retire keeps frames from being flooded that are sent to the MAC of a VIP which the intent has no more,
-// unless it names a station by it.
+// Retire keeps frames for a MAC that a removed VIP had from being flooded, unless it is the MAC of a station.
 func (p Places) Retire(m packet.MAC) {
 	if _, ok := p.L2[m]; !ok {
 		p.L2[m] = rows.Nowhere

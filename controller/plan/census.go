@@ -82,7 +82,7 @@ func (st State) Leavers(pool string) (members []Member, shares []Share) {
 	return members, shares
 }
 
-// Former returns the members that keep old flows of slots which are others' by now, in the order of their ids.
+// Former returns the members that still serve old flows of slots that have gone to others, in the order of their ids.
 func (p *Pool) Former() []Member {
 	keeps := make(map[rows.BackendID]bool)
 	for _, slot := range p.Slots {
@@ -99,7 +99,7 @@ func (p *Pool) Former() []Member {
 	return members
 }
 
-// Kept returns the moving slots whose new flows somebody takes and whose old flows old keeps.
+// Kept returns the moving slots whose old flows stay with old, and whose new flows somebody else takes.
 func (p *Pool) Kept(old rows.BackendID) []SlotRef {
 	var refs []SlotRef
 	for i, slot := range p.Slots {

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// Check reports whether st can be what Step and Settle made: whoever reads a State back from
-// somewhere asks first. Step relies on it.
+// Check returns what is in st that Step and Settle never make. Whoever reads a State from somewhere calls it first:
+// Step relies on it.
 func (st State) Check() error {
 	var problems []error
 	pools := make(map[rows.PoolID]string)
@@ -44,7 +44,7 @@ func (st State) Check() error {
 			last, members[m.ID], backends[m.ID] = m.ID, m, BackendKey{name, m.Name}
 		}
 		if len(p.Entered) != 0 && len(p.Entered) != len(p.Slots) {
-			bad("slots: %d of them and %d last epochs", len(p.Slots), len(p.Entered))
+			bad("slots: there are %d, and %d last epochs: must be as many", len(p.Slots), len(p.Entered))
 			continue
 		}
 		if err := p.check(members, st.NextEpoch, epochs); err != nil {

@@ -61,7 +61,7 @@ func TestCheckRefusesWhatStepNeverMakes(t *testing.T) {
 		{"epoch not entered", func(_ *State, p *Pool) { p.Entered = make([]uint32, len(p.Slots)) },
 			fmt.Sprintf("pool web: slot %d: its last epoch must be 1..1, is 0", moving)},
 		{"last epochs of some", func(_ *State, p *Pool) { p.Entered = p.Entered[:1] },
-			"pool web: slots: 4 of them and 1 last epochs"},
+			"pool web: slots: there are 4, and 1 last epochs: must be as many"},
 		{"two epochs in a bank", func(s *State, p *Pool) {
 			s.NextEpoch = 9
 			p.Slots[settled] = rows.Slot{Backend: 1, Old: 2, Epoch: 7}

@@ -23,7 +23,7 @@ const (
 	Unknown Health = iota
 	Up
 	Down    // nothing answers: new flows go elsewhere at once, open ones have the pool's grace
-	Failing // it answers, wrongly: its slots move as in a drain, unless the pool says otherwise
+	Failing // it answers, but wrongly: its slots move as in a drain, unless the pool says otherwise
 )
 
 func (h Health) String() string { return [...]string{"not judged", "up", "down", "failing"}[h] }
@@ -41,14 +41,14 @@ type Input struct {
 	Intent *config.Intent
 	Health map[BackendKey]Health
 	Admin  map[BackendKey]Admin
-	// Hold are the pools that wait for a switch which does not yet hold what an earlier Step decided, or may not.
-	// Dead backends lose their slots as ever, but no gradual move begins there: a slot must not move on from
-	// a place that the switch has never heard of. Call Step again when the writes are done.
+	// Hold are the pools that wait for a switch which lacks, or may lack, what an earlier Step decided. Dead backends
+	// lose their slots all the same, but no gradual move begins there: a slot must not move on from a place that the
+	// switch has never heard of. Call Step again when the writes are done.
 	Hold map[string]bool
 	// Over are the dead backends whose grace is over: open flows of theirs may break.
 	Over map[BackendKey]bool
-	// Stale are the pools that fell below their floor long ago: as no grace ends there, a slot between two backends
-	// which are both called dead does not wait for one.
+	// Stale are the pools that fell below their floor long ago. No grace ends there, so a slot between two backends
+	// that are both called dead does not wait for the end of one.
 	Stale map[string]bool
 
 	banks int // of the switch; 0: limits.Banks
@@ -69,13 +69,12 @@ func flip(s rows.Slot, alive bool) rows.Slot {
 // Report says what a Step did.
 type Report struct {
 	Moves []Move
-	// Surplus counts the moves that brought no pool nearer to its shares. It is 0; it is computed
-	// from the slots before and after.
+	// Surplus counts the moves that brought no pool nearer to its shares, by the slots before and after. It should be
+	// 0.
 	Surplus int
 	// Waiting lists the slots that should move and cannot yet, in the order of the intent's pools.
 	Waiting []Wait
-	// Rehashed counts the slots of pools whose table shrank that lost their backend by it: open
-	// flows there break.
+	// Rehashed counts the slots that lost their backend because the table of their pool shrank: open flows there break.
 	Rehashed int
 }
 

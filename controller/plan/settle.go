@@ -7,9 +7,9 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// Settle ends the moves of slots whose old path has been silent for the pool's drain time, on every switch, or
-// that may not go on, as the drain limit or a grace is over: then the flows that are left on the old path break.
-// It returns the number of moves ended; references to moves that are no more are ignored.
+// Settle ends the moves of slots. Their old path has been silent for the pool's drain time, on every switch; or the
+// drain limit or a grace is over, and the flows that are left on the old path break. It returns the number of moves
+// ended; references to moves that have ended are ignored.
 //
 // An idle notification counts only when slot_old could have been hit for the whole drain time: when its
 // slot row said move, and every VIP of the pool led to this generation. Before, silence says nothing.

@@ -37,7 +37,7 @@ func (w Why) String() string {
 	case EpochsUsed:
 		return fmt.Sprintf("all %d epochs are in use or kept for backends that go down", banks)
 	case TableFull:
-		return "as many slots as a switch can remember are moving"
+		return "as many slots are moving as a switch can remember"
 	case Behind:
 		return "a switch does not hold the last decision yet"
 	case NobodyUp:
@@ -50,8 +50,8 @@ func (w Why) String() string {
 	return fmt.Sprintf("why %d", uint8(w))
 }
 
-// waits lists the pool's slots that should be elsewhere, by the backend that has them. settled is
-// what keeps those from moving that are free to.
+// waits lists the pool's slots that should be elsewhere, by the backend that has them. settled is why slots do not move
+// though they are free to.
 func (w *work) waits(settled Why) []Wait {
 	lacks := w.lacks()
 	free := make([]int, len(w.pool.Members)) // slots that do not move

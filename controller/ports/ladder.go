@@ -73,7 +73,7 @@ var (
 	errGone = errors.New("it ended the call")
 )
 
-// most is how many losses in a row make a way one that the target does not bear.
+// most is how many losses in a row show that the target does not bear a way.
 const mostLosses = 3
 
 // after is what follows when the target has ended, by err, what was asked; told says that it had answered until then.

@@ -35,7 +35,7 @@ type Port struct {
 	ReasonAt time.Time
 
 	Heard time.Time // when the target has last said something of it, by the clock of this process
-	Stale bool      // for so long nothing was heard of it that what it says may be wrong
+	Stale bool      // nothing was heard of it for so long that the above may be wrong
 }
 
 // Down says whether the target says that nothing passes the port. Where it does not know, it does not say so.
@@ -66,7 +66,7 @@ func (v View) stale() (n int) {
 }
 
 // ErrUntold is the error of a target without gNMI.
-var ErrUntold = errors.New("it has no gNMI: states of ports are not known, and what P4Runtime counts is all there is")
+var ErrUntold = errors.New("it has no gNMI: how its ports are is not known, but for what P4Runtime counts")
 
 // Config is what a Collector needs.
 type Config struct {
@@ -76,8 +76,8 @@ type Config struct {
 	DeviceID uint64
 	// Username goes with every call, and what PasswordFile holds when a connection begins. Empty: none.
 	Username, PasswordFile string
-	// Report hears of a View in which an id, a name or a state is another than before: at once, but for reportGap
-	// after another; and within seldom of one in which ports are stale that were not, or no longer. It may be nil.
+	// Report gets each View in which an id, a name or a state has changed: at once, but no sooner than reportGap after
+	// the one before. One in which other ports are stale than before it gets within seldom. It may be nil.
 	Report func(context.Context, View)
 }
 

@@ -241,7 +241,8 @@ func TestWays(t *testing.T) {
 			<-s.Context().Done()
 			return err
 		}}, time.Second,
-			" | gNMI, streamed |  | of 1 interfaces it tells of none which port of P4Runtime it is (openconfig-p4rt)",
+			" | gNMI, streamed |  | it says of none of its 1 interfaces which port of P4Runtime it is " +
+				"(openconfig-p4rt)",
 			"STREAM"},
 		{"another device", &fake{subscribe: honest, get: func(*gnmi.GetRequest) (*gnmi.GetResponse, error) {
 			return &gnmi.GetResponse{Notification: []*gnmi.Notification{{Update: []*gnmi.Update{

@@ -134,7 +134,7 @@ func (t *table) apply(n *gnmi.Notification, now time.Time) (values int, signs bo
 	return values, signs
 }
 
-// set takes a value, and returns whether it is a sign, which one that is as before is not.
+// set takes a value, and returns whether it is a sign. One that has not changed is none.
 func (t *table) set(p place, v any, now time.Time) bool {
 	leaf, ok := leaves[p.leaf]
 	if p.list != interfaces || !ok || v == nil {
@@ -208,7 +208,7 @@ func (e *entry) sign() sign {
 	return s
 }
 
-// same says whether nobody would act on u otherwise than on t.
+// same says whether nobody would act on u in another way than on t.
 func (t *table) same(u *table) bool {
 	if len(t.entries) != len(u.entries) {
 		return false
@@ -260,7 +260,7 @@ func (t *table) view(now time.Time, every time.Duration, err error, l ladder, fl
 	})
 	v.Note = t.note(l, now.Sub(flood) < patience, twice)
 	if err == nil && len(v.Ports) == 0 {
-		v.Err = fmt.Errorf("of %d interfaces it tells of none which port of P4Runtime it is (openconfig-p4rt)",
+		v.Err = fmt.Errorf("it says of none of its %d interfaces which port of P4Runtime it is (openconfig-p4rt)",
 			len(t.entries))
 	}
 	return v
@@ -280,7 +280,7 @@ func (t *table) note(l ladder, floods, twice bool) string {
 	add(t.left > 0,
 		fmt.Sprintf("it tells of more than %d interfaces, or of names of more than %d bytes: the others are left out",
 			maxInterfaces, text.Most))
-	add(twice, "it gives an id of P4Runtime to two interfaces")
-	add(t.faults != "", "not all that it tells can be read: "+t.faults)
+	add(twice, "it gives two interfaces one id of P4Runtime")
+	add(t.faults != "", "some of what it tells cannot be read: "+t.faults)
 	return strings.Join(notes, "; ")
 }

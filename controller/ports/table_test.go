@@ -131,10 +131,10 @@ func TestMerge(t *testing.T) {
 			update("interfaces/interface[name=eth1]/state/id", uint(0)))}}, nil, true, ""},
 		{"half a document", []*gnmi.Notification{{Update: append(eth1(),
 			update("interfaces/interface[name=eth1]/state", ietf(`{"id":`)))}}, []Port{up}, true,
-			"not all that it tells can be read: a JSON document: unexpected EOF"},
+			"some of what it tells cannot be read: a JSON document: unexpected EOF"},
 		{"a bomb", []*gnmi.Notification{{Update: append(eth1(), update("interfaces/interface[name=eth1]/state",
 			ietf(`[`+strings.Repeat(`{},`, maxItems)+`{}]`)))}}, []Port{up}, true,
-			"not all that it tells can be read: a JSON document of 131074 items: must be at most 65536"},
+			"some of what it tells cannot be read: a JSON document of 131074 items: must be at most 65536"},
 		{"texts are cut", []*gnmi.Notification{{Update: append(eth1(),
 			update("interfaces/interface[name=eth1]/state/oper-status", str("DOWN")),
 			update("interfaces/interface[name=eth1]/state/oper-status-reason", str(long)),
@@ -143,7 +143,7 @@ func TestMerge(t *testing.T) {
 			"it tells of more than 4096 interfaces, or of names of more than 256 bytes: the others are left out"},
 		{"one id, two ports", []*gnmi.Notification{{Update: append(eth1(),
 			update("interfaces/interface[name=eth2]/state/id", uint(1)))}},
-			[]Port{up, {ID: 1, Name: "eth2"}}, true, "it gives an id of P4Runtime to two interfaces"},
+			[]Port{up, {ID: 1, Name: "eth2"}}, true, "it gives two interfaces one id of P4Runtime"},
 	} {
 		tab := newTable()
 		var signs bool

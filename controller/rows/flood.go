@@ -9,7 +9,7 @@ import (
 )
 
 // FloodRow is the multicast group that unknown and broadcast destinations go to. It is no table of the pipeline: its
-// Table has no keys, and it no Entry.
+// Table has no keys, and the row has no Entry.
 type FloodRow struct{ Ports PortSet }
 
 // PortSet is a set of ports of a switch.

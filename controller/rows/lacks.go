@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Lack is what a switch does not hold of the rows that a VIP needs. The zero Lack: nothing.
+// Lack says which rows that a VIP needs a switch does not hold. The zero Lack: it holds all.
 type Lack struct {
 	// Row is the first of the VIP's own rows, or of those that all VIPs need, that is not there as wanted.
 	Row string
@@ -33,7 +33,7 @@ func (a *Astray) equal(o *Astray) bool {
 // SameLacks says whether two switches, or one at two times, serve the same VIPs in the same way.
 func SameLacks(a, b map[VIPKey]Lack) bool { return maps.EqualFunc(a, b, Lack.equal) }
 
-// Lacks says of every wanted VIP what have does not hold of what it needs.
+// Lacks says of every wanted VIP which rows that it needs are not in have.
 func Lacks(have, want Tables) map[VIPKey]Lack {
 	out := make(map[VIPKey]Lack, len(want.VIP))
 	pools := make(map[SlotTable]*Astray)

@@ -7,7 +7,7 @@ import "slices"
 type Kind struct {
 	Table *Table
 	after []*Kind
-	stage int // the longest way to a kind that is after none
+	stage int // length of the longest way to a kind that is after no other
 }
 
 // kind makes one whose rows are written after those of other kinds, and whose table gives up rows before theirs does.

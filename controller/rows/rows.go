@@ -59,7 +59,7 @@ type Entry struct {
 
 const maxKeys, maxParams = 3, 4
 
-// Row reads an entry of the table; false when none of our rows can be so.
+// Row reads an entry of the table; false when it cannot be one of ours.
 func (t *Table) Row(e Entry) (Row, bool) { return t.decode(e) }
 
 // Put writes a row into t, over one of the same Ref.

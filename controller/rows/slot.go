@@ -123,7 +123,7 @@ func (r SlotRow) set(t *Tables, gone bool) {
 	*s = Slot{Backend: r.Backend, Old: s.Old, Grace: r.Grace, Epoch: r.Epoch, Bank: r.Bank, Back: r.Back}
 }
 
-// slotRow is the row of slot that a Slot has; another than the zero SlotRow unless it has none.
+// slotRow is the row that a Slot has in the table slot; the zero SlotRow: it has none.
 func slotRow(t SlotTable, i uint16, s Slot) SlotRow {
 	return SlotRow{t, i, s.Backend, s.Epoch, s.Bank, s.Grace, s.Back}
 }

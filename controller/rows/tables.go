@@ -52,8 +52,8 @@ func NewTables() Tables {
 
 // Ports that are none.
 const (
-	Nowhere  uint16 = 0             // of who has none
-	Anywhere uint16 = limits.NoPort // of who is where the switch learns it
+	Nowhere  uint16 = 0             // of a station that has no port
+	Anywhere uint16 = limits.NoPort // of a station whose port the switch learns
 )
 
 // Forward is the action of a backend row.

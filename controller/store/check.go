@@ -45,7 +45,7 @@ func checkFiles(data string) error {
 	return nil
 }
 
-// guarded makes an error of a panic, and of reading where no file is mapped.
+// guarded turns a panic, and a read where no file is mapped, into an error.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -117,7 +117,7 @@ func TestStandbyOfAFullStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.Close()
-	second.log.wait(t, `level=WARN msg="the store cannot be taken, and is tried again" `+
+	second.log.wait(t, `level=WARN msg="the store cannot be taken: this controller tries again" `+
 		`err="taking the store: the store refuses the change: etcdserver: mvcc: database space exceeded"`)
 	if _, err := client.AlarmDisarm(t.Context(),
 		&clientv3.AlarmMember{MemberID: 1, Alarm: pb.AlarmType_NOSPACE}); err != nil {
@@ -127,7 +127,7 @@ func TestStandbyOfAFullStore(t *testing.T) {
 	if s := <-second.done; s != nil {
 		s.Close()
 	}
-	if n := strings.Count(second.log.text.String(), "is tried again"); n != 1 {
+	if n := strings.Count(second.log.text.String(), "this controller tries again"); n != 1 {
 		t.Errorf("said %d times, want once", n)
 	}
 }

@@ -245,8 +245,8 @@ func (k *kv) save(ctx context.Context, docs map[string][]byte) error {
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
-		// Either another writer took over, which again tells, or a change of our own, given up for lost,
-		// came through late.
+		// Either another writer took over, as k.again finds out, or a change of our own, given up for lost, came
+		// through late.
 	}
 	return fmt.Errorf("writing the store: %w", ErrConflict)
 }

@@ -82,7 +82,7 @@ func campaign(ctx context.Context, client *clientv3.Client, via *external, cfg C
 		case err != nil:
 			if complaint != err.Error() {
 				complaint = err.Error()
-				l.log.Warn("the store cannot be taken, and is tried again", "err", err)
+				l.log.Warn("the store cannot be taken: this controller tries again", "err", err)
 			}
 		case other == nil:
 			if !first {
@@ -341,8 +341,8 @@ func (s *Store) Bid(ctx context.Context, target, id string) error {
 	return s.leader.bid(ctx, target, id)
 }
 
-// Bidders returns the election ids of which it is known that they are this controller's, or of leaders
-// before it that the store has outlived. An embedded store knows none: it may be a copy.
+// Bidders returns the election ids that are known to be this controller's, or those of former leaders of the same
+// store. An embedded store knows none: it may be a copy.
 func (s *Store) Bidders(ctx context.Context, target string) ([]string, error) {
 	if s.leader == nil {
 		return nil, nil

@@ -70,10 +70,9 @@ type Store struct {
 	verdicts map[string]encodedVerdicts // the same, by pool
 }
 
-// Open opens the store, takes it over from an earlier writer and returns what it holds. One that another
-// controller has, and that controller lives, it does not take: the directory of an embedded store is locked,
-// which is an error; for an external store it waits as a standby until the other has left, or is silent for
-// so long that its lease lapses.
+// Open opens the store, takes it over from an earlier writer and returns what it holds. It takes no store from a
+// controller that lives: the directory of an embedded store is locked, which is an error; for an external store it
+// waits as a standby until the other has left, or is silent for so long that its lease lapses.
 func Open(ctx context.Context, cfg Config) (*Store, core.Stored, error) {
 	if (cfg.Dir == "") == (len(cfg.Endpoints) == 0) {
 		return nil, core.Stored{}, errors.New("the store needs a data directory or etcd endpoints, one of the two")
@@ -131,7 +130,7 @@ func (s *Store) load(ctx context.Context) (core.Stored, error) {
 	return decode(docs)
 }
 
-// SavedAt is when what Open returned, or Save wrote last, was saved; zero when that is unknown. While a
+// SavedAt is the time of the last save: by this process, or of what Open returned; zero when it is unknown. While a
 // controller cannot save, what is stored says less and less of how things are.
 func (s *Store) SavedAt() time.Time { return s.kv.head.SavedAt }
 
@@ -162,7 +161,7 @@ func (s *Store) saveEmbedded(ctx context.Context, docs map[string][]byte) error 
 	}
 	if err == nil && s.kv.wrote >= s.embedded.compacted+keepRevisions {
 		if err := s.embedded.compact(ctx, s.kv.wrote); err != nil {
-			s.log.Warn("the store keeps its history for now", "err", err)
+			s.log.Warn("the history of the store could not be dropped: it stays for now", "err", err)
 		}
 	}
 	return err

@@ -42,13 +42,13 @@ func TestExternalOverTLS(t *testing.T) {
 		{"a certificate of its authority", at, mine, ""},
 		{"another authority for the server", at,
 			rpc.Files{Cert: mine.Cert, Key: mine.Key, CA: cert.Authority(other.Dir).Cert},
-			` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
+			` is not trusted: its certificate is of the authority "lab", which is not in ` +
 				cert.Authority(other.Dir).Cert},
 		{"a server of another host, called by its address", masked, mine,
 			` is not trusted: its certificate is for ["gslb1.example"] and not for "127.0.0.1"`},
 		{"a certificate of another authority", at, foreign,
 			" refuses the certificate " + foreign.Cert +
-				`, of "ctl": its authority, "other", is none of those that the server believes`},
+				`, of "ctl": its authority, "other", is not among those that the server trusts`},
 		{"no TLS here", plainly(at), mine, " ended the connection before it said anything (EOF): " +
 			"where it speaks TLS, the address must begin with https://"},
 		{"no TLS there", Config{Endpoints: []string{"https://" + cluster(t).Endpoints[0]}}, mine,

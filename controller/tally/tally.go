@@ -165,7 +165,11 @@ func (e *Entry[K]) addSender(s Sender) {
 			}
 		}
 	}
-	if most := map[bool]int{false: strangers, true: known}[s.Known]; alike < most {
+	most := strangers
+	if s.Known {
+		most = known
+	}
+	if alike < most {
 		e.Senders = append(e.Senders, s)
 	} else {
 		e.Senders[least] = s

@@ -9,7 +9,7 @@ import (
 
 // rates turns what switches count into packets a second. For one goroutine.
 type rates struct {
-	keep     time.Duration // for so long the rates of a switch stand that does not answer
+	keep     time.Duration // how long the rates of a switch that does not answer stand
 	switches map[string]switchRates
 }
 
@@ -20,10 +20,10 @@ type switchRates struct {
 
 // take adds what the switches have counted that there are now, and returns the rates of all. A VIP of which no switch
 // has a rate yet is left out.
-func (r *rates) take(now time.Time, news map[string]Sample) map[rows.VIPKey]float64 {
+func (r *rates) take(now time.Time, samples map[string]Sample) map[rows.VIPKey]float64 {
 	next := make(map[string]switchRates)
 	sum := make(map[rows.VIPKey]float64)
-	for name, sample := range news {
+	for name, sample := range samples {
 		s := r.switches[name]
 		if sample.CountersErr == nil {
 			s = switchRates{sample, rateOf(s.last, sample)}

@@ -19,9 +19,10 @@ import (
 const (
 	// patience is how long a switch may take to answer.
 	patience = time.Second
-	// fresh is how old a Snapshot may be for who asks now: so often at most are switches asked, however many ask.
+	// fresh is how old a Snapshot may be that answers a request: so switches are not asked more often, however many
+	// ask.
 	fresh = 100 * time.Millisecond
-	// keeps is how many intervals the rate of a switch stands that does not answer.
+	// keeps is for how many intervals the rates of a switch that does not answer stand.
 	keeps = 3
 )
 

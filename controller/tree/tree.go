@@ -1,5 +1,6 @@
-// Package tree is what a controller tells over gNMI: its schema, and how a status fills it. What there is and what it
-// means is in sluice.yang, beside. It is pure: who asks the switches and the core is the caller, package controller.
+// Package tree is what a controller tells over gNMI: its schema, and how a status fills it. sluice.yang, in this
+// directory, says what there is and what it means. It is pure: who asks the switches and the core is the caller,
+// package controller.
 package tree
 
 import (
@@ -28,8 +29,8 @@ type Counted struct {
 // Backend names one.
 type Backend struct{ Pool, Name string }
 
-// Samples fills in what goes on changing: m has the switches, with their tallies, and counted what those have counted
-// that have told.
+// Samples fills in what changes all the time. m has the switches, with their tallies; counted has what each switch that
+// answered has counted.
 func Samples(m *api.GetStatusResponse, counted map[string]Counted, t *gnmi.Tree) {
 	fill(m, t, true)
 	for name, c := range counted {

@@ -35,12 +35,12 @@ type Network interface {
 	Ping(ctx context.Context, address netip.Addr) (time.Duration, error)
 }
 
-// router is what a Network may be as well: it tells whether this host has a route to an address now, and why not.
+// router is what some Networks are as well: it tells whether this host has a route to an address now, and if not, why.
 type router interface{ Route(to netip.Addr) error }
 
-// ErrNotAsked says that the question never left this host, or that this host could not have heard an answer: no
-// file descriptors, no local port, no permission, no route, or the check was stopped; or that who was asked in place of
-// the server sees nothing of it. It tells nothing of the server.
+// ErrNotAsked says that the question never left this host, or that this host could not have heard an answer: no file
+// descriptors, no local port, no permission, no route, or the check was stopped; or that whoever was asked about the
+// server does not see it. It says nothing about the server.
 var ErrNotAsked = errors.New("not asked")
 
 // ErrWrongAnswer says that the service answered, if only a byte, and not as it should: it is there, and fails. Errors

@@ -51,7 +51,7 @@ func rcode(n int) string {
 	return fmt.Sprint("RCODE ", n)
 }
 
-// exchange sends the query and reads until its answer: what is none is passed over.
+// exchange sends the query and reads until its answer: all else is passed over.
 func (c DNS) exchange(q *question, network string) (*dns.Msg, error) {
 	query := new(dns.Msg).SetQuestion(c.Name, c.Type)
 	packed, err := query.Pack()

@@ -80,7 +80,7 @@ type HTTP struct {
 	wait    time.Duration
 }
 
-// NewHTTP prepares the request. It refuses what would not be one request.
+// NewHTTP prepares the request. It refuses options that would not make exactly one request.
 func NewHTTP(n Network, o HTTPOptions) (*HTTP, error) {
 	if len(o.Expect) == 0 {
 		o.Expect = []StatusRange{{200, 299}}

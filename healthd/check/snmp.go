@@ -91,7 +91,8 @@ func (c SNMP) exchange(q *question, oid string) (*gosnmp.SnmpPacket, error) {
 	}
 }
 
-// decode takes apart a message of anybody's. gosnmp recovers from its own panics only in what it sends itself.
+// decode takes apart a message that anybody may have sent. gosnmp recovers from its own panics only in what it sends
+// itself.
 func decode(b []byte) (p *gosnmp.SnmpPacket, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -66,5 +66,5 @@ type Status struct {
 	// Unchecked says why the check cannot be asked, while that is so: Health is what it was. Empty when it can.
 	Unchecked      string
 	UncheckedSince time.Time // end of the first probe that told nothing
-	UncheckedAt    time.Time // end of the one that made them enough
+	UncheckedAt    time.Time // end of the probe with which they were enough to say so
 }

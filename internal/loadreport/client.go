@@ -50,7 +50,7 @@ func (c *Client) ask(ctx context.Context, addr netip.AddrPort, key Key, items []
 	if err == nil && h.status == statusClock {
 		ours := h.time()
 		if h, body, err = x.round(ctx, ours); err == nil && h.status == statusClock {
-			err = fmt.Errorf("the controller refuses its own time, %v", ours.UTC())
+			err = fmt.Errorf("the controller refuses even the time that it gave, %v", ours.UTC())
 		}
 	}
 	switch {

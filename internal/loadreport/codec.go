@@ -81,7 +81,7 @@ func (h header) append(b []byte) []byte {
 	return append(b, h.nonce[:]...)
 }
 
-// errForeign is the error of what is no datagram of this version of the protocol.
+// errForeign is the error for a datagram that is not of this version of the protocol.
 var errForeign = errors.New("not a load report of version 1")
 
 // parseHeader reads what comes before the items. It is all that is believed before the MAC is checked.

@@ -498,7 +498,7 @@ func TestAskErrors(t *testing.T) {
 			"the reply has 0 reports in 0 bytes, to 1 items"},
 		{"a clock that no time suits",
 			func(q []byte, send func([]byte)) { send(encodeReply(k, header(q), noon, statusClock, nil)) },
-			"the controller refuses its own time, 2026-11-22 12:00:00 +0000 UTC"},
+			"the controller refuses even the time that it gave, 2026-11-22 12:00:00 +0000 UTC"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			at := liar(t, test.answer)

@@ -82,8 +82,8 @@ func (s *Server) Addr() netip.AddrPort { return s.socket.addr() }
 // Close closes the socket of a server that may never have run.
 func (s *Server) Close() error { return s.socket.conn.Close() }
 
-// Run answers until ctx ends, then closes the socket and returns nil. answer says how loaded what an item asks
-// for is; it is called by this goroutine and must not block.
+// Run answers until ctx ends, then closes the socket and returns nil. answer returns the report on an item; it is
+// called by this goroutine and must not block.
 func (s *Server) Run(ctx context.Context, answer func(Item) Report) error {
 	defer s.socket.conn.Close()
 	defer context.AfterFunc(ctx, func() { s.socket.conn.SetReadDeadline(time.Unix(1, 0)) })()

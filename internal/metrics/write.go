@@ -16,7 +16,7 @@ func (w Writer) Counter(d *prometheus.Desc, n uint64, labels ...string) {
 	w.To <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 }
 
-// Gauge writes a number that comes and goes.
+// Gauge writes a number that may rise and fall.
 func (w Writer) Gauge(d *prometheus.Desc, x float64, labels ...string) {
 	w.To <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, x, labels...)
 }
@@ -42,8 +42,9 @@ func (w Writer) Histogram(d *prometheus.Desc, counts []uint64, sum float64, labe
 	w.To <- prometheus.MustNewConstHistogram(d, n, sum, below, labels...)
 }
 
-// States writes, after labels, 1 for the value of a protobuf enumeration that one has, and 0 for the others, of which
-// value 0 is only written when it is the one. names are those of the enumeration, each behind prefix.
+// States writes, for each value of a protobuf enumeration, 1 if it is the current one and 0 if not, with its name as
+// the last label. Value 0 is left out unless it is the current one. names are those of the enumeration, each behind
+// prefix.
 func (w Writer) States(d *prometheus.Desc, prefix string, names map[int32]string, is int32, labels ...string) {
 	for _, value := range slices.Sorted(maps.Keys(names)) {
 		if value != 0 || is == 0 {

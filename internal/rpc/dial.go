@@ -166,7 +166,7 @@ func checkPath(path string, trusted []uint32) error {
 	return nil
 }
 
-// denied says more of a socket that lets this user not connect.
+// denied says why a socket does not let this user connect.
 func denied(err error, path string) error {
 	info, unseen := os.Lstat(path)
 	if !errors.Is(err, syscall.EACCES) || unseen != nil {

@@ -159,7 +159,7 @@ func (i *Identity) parse(c contents) (material, error) {
 	}
 	for _, a := range authorities {
 		if !a.IsCA {
-			return m, fmt.Errorf("%s: must hold certificates of authorities, that of %q is none",
+			return m, fmt.Errorf("%s: must hold certificates of authorities, and that of %q is not one",
 				i.files.CA, cert.Name(a))
 		}
 		m.pool.AddCert(a)
@@ -179,8 +179,8 @@ func (i *Identity) parse(c contents) (material, error) {
 	return m, nil
 }
 
-// worse says why the other ends would not take a certificate that takes the place of one which they take; nil if they
-// will, and if they take neither.
+// worse says why other ends would refuse a new certificate though they accept the one in use; nil if they accept both,
+// or neither.
 func (m material) worse(than material, file string, now time.Time) error {
 	if m.cert == nil || than.cert == nil {
 		return nil
@@ -196,7 +196,7 @@ func (m material) worse(than material, file string, now time.Time) error {
 		use  x509.ExtKeyUsage
 	}{{"servers", x509.ExtKeyUsageServerAuth}, {"clients", x509.ExtKeyUsageClientAuth}} {
 		if cert.IsFor(than.cert.Leaf, ends.use) && !cert.IsFor(m.cert.Leaf, ends.use) {
-			return fmt.Errorf("%s: the certificate of %q is none for %s, as the one in use is", file, after.Name,
+			return fmt.Errorf("%s: the certificate of %q is not for %s, and the one in use is", file, after.Name,
 				ends.name)
 		}
 	}
@@ -291,7 +291,7 @@ func (i *Identity) mayServe() error {
 			"who listens with TLS shows a certificate, and asks for one")
 	}
 	if leaf := i.refresh().cert.Leaf; !cert.IsFor(leaf, x509.ExtKeyUsageServerAuth) {
-		return fmt.Errorf("the certificate %s, of %q, is none for servers, as those with a host are",
+		return fmt.Errorf("the certificate %s, of %q, is not for servers: those that are name a host",
 			i.files.Cert, cert.Name(leaf))
 	}
 	return nil

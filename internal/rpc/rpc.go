@@ -54,7 +54,7 @@ func (s Security) parse(address string) (endpoint.Endpoint, error) {
 	return e, nil
 }
 
-// AddressError is that of an address which this process may not use, whoever is there.
+// AddressError says why this process may not use an address, whoever is there.
 type AddressError struct {
 	Address string
 	err     error

@@ -29,7 +29,7 @@ const (
 	alertCertificateRequired = tls.AlertError(116)
 )
 
-// RefusedError is that of an end whose certificate the other one does not accept, or the other way round.
+// RefusedError says that one end of a connection does not accept the certificate of the other.
 type RefusedError struct {
 	Address string
 	why     string
@@ -80,7 +80,7 @@ func (c *tlsConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// explain makes an error of TLS one for people. Others stay what they are.
+// explain turns an error of TLS into one for people. Other errors stay as they are.
 func (c *tlsConn) explain(err error) error {
 	why := ""
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
@@ -113,10 +113,10 @@ func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity)
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](bad.Err); ok {
 		if i.believes(s.Issuer) {
 			return fmt.Sprintf(
-				"its certificate is of an authority %q, which is another one than that of this name in %s",
+				"its certificate is of an authority %q, but not of the one of that name in %s",
 				s.Issuer, i.files.CA)
 		}
-		return fmt.Sprintf("its certificate is of the authority %q, which is none of those in %s", s.Issuer, i.files.CA)
+		return fmt.Sprintf("its certificate is of the authority %q, which is not in %s", s.Issuer, i.files.CA)
 	}
 	if _, ok := errors.AsType[x509.HostnameError](bad.Err); ok {
 		if len(s.Hosts) == 0 {
@@ -132,15 +132,15 @@ func distrusted(bad *tls.CertificateVerificationError, host string, i *Identity)
 		case invalid.Reason == x509.Expired:
 			return "its certificate is " + period(invalid.Cert, i.now())
 		case invalid.Reason == x509.IncompatibleUsage && host == "":
-			return fmt.Sprintf("its certificate, of %q, is none for clients", s.Name)
+			return fmt.Sprintf("its certificate, of %q, is not for clients", s.Name)
 		case invalid.Reason == x509.IncompatibleUsage:
-			return fmt.Sprintf("its certificate, of %q, is none for servers", s.Name)
+			return fmt.Sprintf("its certificate, of %q, is not for servers", s.Name)
 		}
 	}
 	return bad.Err.Error()
 }
 
-// period says when a certificate is valid, for who finds that now is another time.
+// period says when a certificate is valid, where it is not valid now.
 func period(c *x509.Certificate, now time.Time) string {
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	return fmt.Sprintf("valid from %s until %s, and the time here is %s", at(c.NotBefore), at(c.NotAfter), at(now))
@@ -161,7 +161,7 @@ func (c *tlsConn) alerted(alert error) string {
 	case alertCertificateRequired.Error():
 		return what + "it got none"
 	case alertUnknownCA.Error():
-		return what + fmt.Sprintf("its authority, %q, is none of those that the server believes", s.Issuer)
+		return what + fmt.Sprintf("its authority, %q, is not among those that the server trusts", s.Issuer)
 	case alertCertificateExpired.Error():
 		what += "it is " + period(c.shown.cert.Leaf, c.identity.now())
 		if s.State == cert.Valid {
@@ -171,7 +171,7 @@ func (c *tlsConn) alerted(alert error) string {
 		return what
 	case alertBadCertificate.Error():
 		if !cert.IsFor(c.shown.cert.Leaf, x509.ExtKeyUsageClientAuth) {
-			return what + "it is none for clients, as those with a role are"
+			return what + "it is not for clients: those that are name a role"
 		}
 		return what + "it is not whole"
 	case alertProtocolVersion.Error():

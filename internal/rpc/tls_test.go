@@ -268,9 +268,8 @@ func TestCertificates(t *testing.T) {
 				`viewer, ` +
 				`healthd, gslb, controller, and this needs viewer`)},
 		{"a server that is no client", address, askPath, elsewhere, noon,
-			fmt.Sprintf(`refused: %s refuses the certificate %s, of "elsewhere": it is none for clients, as those `+
-				`with a `+
-				`role are`, address, elsewhere.Cert)},
+			fmt.Sprintf(`refused: %s refuses the certificate %s, of "elsewhere": it is not for clients: those `+
+				`that are name a role`, address, elsewhere.Cert)},
 		{"no certificate", address, askPath, Files{CA: serving.CA}, noon,
 			"refused: " + address + " asks for a certificate, and this process has none: --tls-cert and --tls-key " +
 				"name one"},
@@ -279,8 +278,8 @@ func TestCertificates(t *testing.T) {
 			f.CA = serving.CA
 			return f
 		}(), noon,
-			fmt.Sprintf(`refused: %s refuses the certificate %s, of "client": its authority, "other", is none of `+
-				`those that the server believes`,
+			fmt.Sprintf(`refused: %s refuses the certificate %s, of "client": its authority, "other", is not `+
+				`among those that the server trusts`,
 				address, filepath.Join(other, "client.crt"))},
 		{"an expired one", address, askPath, func() Files {
 			pair, err := cert.Issue(lab, cert.Request{Name: "old", Roles: []string{"operator"}, Days: 1},
@@ -298,16 +297,15 @@ func TestCertificates(t *testing.T) {
 			f.CA = cert.Authority(other).Cert
 			return f
 		}(), noon,
-			fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is none of `+
-				`those in %s`, address, cert.Authority(other).Cert)},
+			fmt.Sprintf(`refused: %s is not trusted: its certificate is of the authority "lab", which is not `+
+				`in %s`, address, cert.Authority(other).Cert)},
 		{"a server of another authority of the same name", address, askPath, func() Files {
 			f := client
 			f.CA = cert.Authority(authority(t, "lab")).Cert
 			namesake = f.CA
 			return f
-		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of an authority "lab", which is `+
-			`another one `+
-			`than that of this name in %s`, address, namesake)},
+		}(), noon, fmt.Sprintf(`refused: %s is not trusted: its certificate is of an authority "lab", but not `+
+			`of the one of that name in %s`, address, namesake)},
 		{"a server of another host", strange, askPath, client, noon,
 			`refused: ` + strange + ` is not trusted: its certificate is for ["192.0.2.1"] and not for "127.0.0.1"`},
 		{"a client that serves", masked, askPath, client, noon,
@@ -377,9 +375,9 @@ func TestRefusalIsLogged(t *testing.T) {
 		want  string
 	}{
 		{"no certificate", Files{CA: serving.CA}, `"tls: client didn't provide a certificate"`},
-		{"a server's", serving, `"its certificate, of \"ctl\", is none for clients"`},
+		{"a server's", serving, `"its certificate, of \"ctl\", is not for clients"`},
 		{"another authority's", foreign,
-			`"its certificate is of the authority \"other\", which is none of those in ` + serving.CA + `"`},
+			`"its certificate is of the authority \"other\", which is not in ` + serving.CA + `"`},
 	} {
 		server := listenTLS(t, mustIdentity(t, serving, at(noon), nil), nil)
 		call(t, server.Address(), askPath, mustIdentity(t, test.files, at(noon), nil))
@@ -430,7 +428,7 @@ func TestSecurity(t *testing.T) {
 		{"https://192.0.2.1:1", Security{Identity: server}, "", ""},
 		{"https://192.0.2.1:1", Security{Identity: believer}, show, ""},
 		{"https://192.0.2.1:1", Security{Identity: client},
-			"the certificate " + client.files.Cert + `, of "boss", is none for servers, as those with a host are`, ""},
+			"the certificate " + client.files.Cert + `, of "boss", is not for servers: those that are name a host`, ""},
 		{"https://:1", Security{Identity: server}, "", "must have a host before the port"},
 		{"https://127.0.0.1:0", Security{Identity: server}, "", `the port must be 1..65535, is "0"`},
 	} {
@@ -637,7 +635,7 @@ func TestReload(t *testing.T) {
 	next.CA = both
 	replace(t, serverFiles, next)
 	if got, want := serverName(t, address, calling), "error: "+address+` is not trusted: its certificate is of the `+
-		`authority "second", which is none of those in `+clientFiles.CA; got != want {
+		`authority "second", which is not in `+clientFiles.CA; got != want {
 		t.Errorf("before the client knows the authority: %s, want %s", got, want)
 	}
 	newClient := issue(t, second, cert.Request{Name: "watcher-2", Roles: []string{"viewer"}})
@@ -651,7 +649,7 @@ func TestReload(t *testing.T) {
 	stays := mustIdentity(t, issue(t, first, cert.Request{Name: "watcher-3", Roles: []string{"viewer"}}), now.Now, nil)
 	stays.current.pool = calling.refresh().pool
 	if got := call(t, address, askPath, stays); !strings.Contains(got,
-		`its authority, "first", is none of those that the server believes`) {
+		`its authority, "first", is not among those that the server trusts`) {
 		t.Errorf("a certificate of the authority that is gone: %s", got)
 	}
 	goesOn("after the authority was replaced")
@@ -699,15 +697,15 @@ func TestFaultyFiles(t *testing.T) {
 		later string // who serves two days later
 	}{
 		{"half of the authorities", Files{Cert: good.Cert, Key: good.Key, CA: cut(both)},
-			"CA: must have whole blocks of PEM, and 1 of them is none", "good"},
+			"CA: must have whole blocks of PEM, and 1 is broken or cut off", "good"},
 		{"half a chain", Files{Cert: cut(chain), Key: good.Key, CA: good.CA},
-			"Cert: must have whole blocks of PEM, and 1 of them is none", "good"},
+			"Cert: must have whole blocks of PEM, and 1 is broken or cut off", "good"},
 		{"half a key", Files{Cert: good.Cert, Key: cut(good.Key), CA: good.CA},
 			"Key: must have the key of the certificate in Cert: tls: failed to find any PEM data in key input", "good"},
 		{"a client's", issue(t, lab, cert.Request{Name: "roles", Roles: []string{"gslb"}}),
-			`Cert: the certificate of \"roles\" is none for servers, as the one in use is`, "good"},
+			`Cert: the certificate of \"roles\" is not for servers, and the one in use is`, "good"},
 		{"a server's", issue(t, lab, cert.Request{Name: "hosts", Hosts: host}),
-			`Cert: the certificate of \"hosts\" is none for clients, as the one in use is`, "good"},
+			`Cert: the certificate of \"hosts\" is not for clients, and the one in use is`, "good"},
 		{"one that comes before its time", Files{Cert: early.Cert, Key: early.Key, CA: good.CA},
 			`Cert: the certificate of \"early\" is valid from 2026-11-29T11:55:00Z until 2027-11-29T12:00:00Z, ` +
 				"and the time here is 2026-11-28T12:00:00Z", "early"},

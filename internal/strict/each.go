@@ -8,7 +8,7 @@ import (
 
 // Each is one value for all things of a kind, or a set of their names with a value each.
 type Each[T any] struct {
-	All *T         // nil: there is no such one
+	All *T         // nil: there is no value for all
 	By  []Named[T] // in the file's order
 }
 

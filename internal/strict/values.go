@@ -25,7 +25,7 @@ func Values(data []byte) int {
 	return n
 }
 
-// ends says whether a token that c comes behind is over.
+// ends says whether c ends the token before it.
 func ends(c byte) bool {
 	switch c {
 	case ' ', '\t', '\r', '\n', ',', '[', ']', '{', '}', 0xc2, 0xe2: // the last two begin line breaks outside of ASCII

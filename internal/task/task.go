@@ -1,5 +1,5 @@
-// Package task runs what lives as long as a process: the tasks of a role, which end together, and the role itself, to
-// which signals of the operator go and whose readiness systemd hears of. What tasks do is their own.
+// Package task runs what lives as long as a process: the tasks of a role, which end together, and the role itself,
+// which gets the signals of the operator and tells systemd when it is ready. What tasks do is their own.
 package task
 
 import (
@@ -55,7 +55,7 @@ const patience = time.Minute
 func Serve(ctx context.Context, role Role, log *slog.Logger) error {
 	return serve(ctx, role, func(state string) {
 		if _, err := daemon.SdNotify(false, state); err != nil {
-			log.Warn("systemd is not told", "state", state, "err", err)
+			log.Warn("systemd could not be told", "state", state, "err", err)
 		}
 	})
 }

@@ -69,14 +69,14 @@ type options struct {
 	security rpc.Security
 }
 
-// WithSecurity gives what targets beyond this machine need: an identity those with https://, the operator's leave those
-// in plain text. Targets are other people's as well, so TLS 1.2 will do.
+// WithSecurity sets how targets beyond this machine are reached: those at https:// need an identity, those in plain
+// text the operator's leave. Targets are other makers' as well, so TLS 1.2 is enough.
 func WithSecurity(s rpc.Security) Option {
 	s.Oldest = tls.VersionTLS12
 	return func(o *options) { o.security = s }
 }
 
-// WithDialer replaces the dialer, and whoever serves is trusted.
+// WithDialer replaces the dialer; whoever it reaches is trusted.
 func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) Option {
 	return func(o *options) { o.dial = dial }
 }

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ErrNotPrimary is part of the errors of writes, packet-outs and acknowledgements that need to be
-// primary, by a client that is not or no longer.
+// ErrNotPrimary is in the error of a write, packet-out or acknowledgement by a client that is not the primary, or is it
+// no longer.
 var ErrNotPrimary = errors.New("this client is not primary")
 
 // notPrimary marks PERMISSION_DENIED for a whole RPC, and nothing else, as ErrNotPrimary.

@@ -73,7 +73,11 @@ func (t telemetry) Events(_ context.Context, tree *gnmi.Tree) error {
 		e.Set(leafConfigID, uint64(a.id))
 		e.Set(leafStateID, uint64(a.id))
 		e.Set(leafOper, p.Status.String())
-		e.Set(leafAdmin, map[bool]string{false: "UP", true: "DOWN"}[p.SetDown])
+		admin := "UP"
+		if p.SetDown {
+			admin = "DOWN"
+		}
+		e.Set(leafAdmin, admin)
 		if p.Reason != "" {
 			e.Set(leafReason, p.Reason)
 		}

@@ -145,10 +145,10 @@ func TestDialOverTLS(t *testing.T) {
 		{"no certificate", address, rpc.Security{Identity: nobody},
 			address + " asks for a certificate, and this process has none: --tls-cert and --tls-key name one"},
 		{"another authority's certificate", address, rpc.Security{Identity: rpctest.Identity(t, foreigner)},
-			address + " refuses the certificate " + foreigner.Cert + `, of "spy": its authority, "other", is none of ` +
-				`those that the server believes`},
+			address + " refuses the certificate " + foreigner.Cert + `, of "spy": its authority, "other", is not ` +
+				`among those that the server trusts`},
 		{"a switch of another authority", address, rpc.Security{Identity: other.Caller(t, "ctl", rpc.Controller)},
-			address + ` is not trusted: its certificate is of the authority "lab", which is none of those in ` +
+			address + ` is not trusted: its certificate is of the authority "lab", which is not in ` +
 				other.Dir + "/ca.crt"},
 		{"a switch of another name", elsewhere, rpc.Security{Identity: ctl},
 			elsewhere + ` is not trusted: its certificate is for ["sw2.example"] and not for "127.0.0.1"`},

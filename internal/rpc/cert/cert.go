@@ -87,7 +87,7 @@ func Parse(text []byte) ([]*x509.Certificate, error) {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
 			if begun > 0 {
-				return nil, fmt.Errorf("must have whole blocks of PEM, and %d of them is none", begun)
+				return nil, fmt.Errorf("must have whole blocks of PEM, and %d is broken or cut off", begun)
 			}
 			break
 		}

@@ -55,12 +55,12 @@ func Parse(text string) (Endpoint, error) {
 	return Endpoint{Network: "tcp", Address: hostPort, TLS: secure}, nil
 }
 
-// PortError is that of a port which is no number of 16 bits.
+// PortError says that a port is not a number of 16 bits.
 type PortError struct{ Port string }
 
 func (e *PortError) Error() string { return e.Text(0) }
 
-// Text is the error where the lowest port that may be is another.
+// Text is the message of the error where the lowest port that is allowed is another.
 func (e *PortError) Text(least int) string {
 	return fmt.Sprintf("the port must be %d..65535, is %q", least, e.Port)
 }

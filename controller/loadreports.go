@@ -4,8 +4,8 @@ import (
 	"github.com/sluicelb/sluice/internal/loadreport"
 )
 
-// listenReports opens the socket for load reports, if there is to be one.
-func (c *Controller) listenReports() (*loadreport.Server, error) {
+// listenLoadReports opens the socket for load reports, if there is to be one.
+func (c *Controller) listenLoadReports() (*loadreport.Server, error) {
 	if c.cfg.LoadReport == "" {
 		return nil, nil
 	}
@@ -16,10 +16,10 @@ func (c *Controller) listenReports() (*loadreport.Server, error) {
 	return loadreport.Listen(loadreport.Config{Listen: c.cfg.LoadReport, Keys: keys, Log: c.log})
 }
 
-// reloadKeys lets the keys of load reports be changed while the controller runs.
-func (c *Controller) reloadKeys() {
+// reloadLoadReportKeys lets the keys of load reports be changed while the controller runs.
+func (c *Controller) reloadLoadReportKeys() {
 	c.mu.Lock()
-	reports := c.reports
+	reports := c.loadReports
 	c.mu.Unlock()
 	if reports == nil {
 		return
@@ -35,8 +35,8 @@ func (c *Controller) reloadKeys() {
 	c.log.Info("the load report keys were read", "keys", len(keys))
 }
 
-// loadReport answers one item. Any goroutine may call it.
-func (l *loop) loadReport(item loadreport.Item) loadreport.Report {
+// answerLoadReport answers one item. Any goroutine may call it.
+func (l *loop) answerLoadReport(item loadreport.Item) loadreport.Report {
 	states, _ := l.vips.get()
 	return states.report(item)
 }

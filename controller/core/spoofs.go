@@ -1,4 +1,4 @@
-package controller
+package core
 
 import (
 	"cmp"
@@ -8,12 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/core"
-	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -21,11 +16,11 @@ import (
 
 const (
 	spoofsKept    = 1024             // stations and ports
-	spoofInterval = 30 * time.Second // between two events about one port of a switch
+	spoofInterval = 30 * time.Second // the least time between two events about one port of a switch
 )
 
-// spoofKey is a port that somebody passes for a station on: by its MAC, or by ARP for its address under another, which
-// can be invented and does not tell one key from another.
+// spoofKey is a port where somebody passes for a station: by the MAC of the station, or by its address in ARP. There
+// the MAC of the sender can be invented, and is no part of the key.
 type spoofKey struct {
 	spoofPort
 	MAC     packet.MAC // the zero MAC with an address
@@ -44,7 +39,7 @@ type spoof struct {
 	known       bool
 }
 
-// spoofs counts what switches sent up of such frames. For one goroutine.
+// spoofs counts such frames, of those that switches sent up. For one goroutine.
 type spoofs struct {
 	seen map[spoofKey]*spoof
 	told map[spoofPort]time.Time
@@ -76,7 +71,7 @@ func (s *spoofs) add(k spoofKey, by tally.Sender, now time.Time) bool {
 	return true
 }
 
-// forgetOldest makes room, for a quarter at once: it looks at all.
+// forgetOldest forgets a quarter of all at once, since it has to look at all of them.
 func (s *spoofs) forgetOldest() {
 	keys := s.keys()
 	slices.SortStableFunc(keys, func(a, b spoofKey) int { return s.seen[a].last.Compare(s.seen[b].last) })
@@ -98,43 +93,58 @@ func (s *spoofs) keys() []spoofKey {
 	return keys
 }
 
+// Spoof counts the frames by which somebody behind a port passed for a station.
+type Spoof struct {
+	Switch string
+	Port   uint16
+	MAC    packet.MAC // of the sender
+	// Address is the station's, by ARP under the MAC of the sender; the zero Addr: it is the station's MAC itself.
+	Address netip.Addr
+	Sender  string // with an Address: the station whose MAC the sender has, empty: nobody's
+	// Station is whose MAC or Address it is, empty where it is nobody's any more.
+	Station     string
+	StationMAC  packet.MAC
+	StationPort uint16 // on this switch, 0: the intent gives it none there
+	Frames      uint64
+	First, Last time.Time
+}
+
 // spoofed takes a switch's word on who passed for whom.
-func (l *loop) spoofed(name string, what device.Spoofed, s tally.Sender, now time.Time) {
+func (c *Core) spoofed(name string, what tally.Spoofed, by tally.Sender) {
 	k := spoofKey{spoofPort: spoofPort{name, what.Port}, Address: what.Address}
 	if !what.Address.IsValid() {
-		k.MAC = s.MAC
+		k.MAC = by.MAC
 	}
-	if l.spoofs.add(k, s, now) {
-		l.events.tell(now, stationSpoofed(l.spoofMessage(k)))
+	if c.noise.spoofs.add(k, by, c.now) {
+		c.tellAtOnce(StationSpoofed{c.spoof(k)})
 	}
 }
 
-func (l *loop) spoofMessages() []*api.Spoof {
-	var all []*api.Spoof
-	for _, k := range l.spoofs.keys() {
-		all = append(all, l.spoofMessage(k))
+// Spoofs lists them, by switch, port and whom they pass for.
+func (c *Core) Spoofs() (all []Spoof) {
+	c = c.seen()
+	for _, k := range c.noise.spoofs.keys() {
+		all = append(all, c.spoof(k))
 	}
 	return all
 }
 
-func (l *loop) spoofMessage(k spoofKey) *api.Spoof {
-	one := l.spoofs.seen[k]
-	m := &api.Spoof{
-		Switch: k.Switch, Port: uint32(k.Port), Mac: one.mac.String(),
-		Frames: one.frames, First: timestamppb.New(one.first), Last: timestamppb.New(one.last),
+func (c *Core) spoof(k spoofKey) Spoof {
+	one := c.noise.spoofs.seen[k]
+	s := Spoof{
+		Switch: k.Switch, Port: k.Port, MAC: one.mac, Address: k.Address, Frames: one.frames,
+		First: one.first, Last: one.last,
 	}
-	of := stationOf(l.core.Intent(), l.core.Stored().Plan, one.mac)
+	of := stationOf(c.intent, c.stored.Plan, one.mac)
 	if k.Address.IsValid() {
-		m.Address, m.Sender = k.Address.String(), of.Name
-		if of = stationAt(l.core.Intent(), l.core.Stored().Plan, k.Address); of.Name != "" {
-			m.StationMac = of.MAC.String()
-		}
+		s.Sender = of.Name
+		of = stationAt(c.intent, c.stored.Plan, k.Address)
 	}
-	m.Station, m.StationPort = of.Name, uint32(of.SwitchPort.On(k.Switch))
-	return m
+	s.Station, s.StationMAC, s.StationPort = of.Name, of.MAC, of.SwitchPort.On(k.Switch)
+	return s
 }
 
-// stationOf says whose MAC is pinned, and to which port; no name for one that is no more, and no port for a MAC of
+// stationOf says whose MAC is pinned, and to which port; no name where nobody has it any more, and no port for a MAC of
 // VIPs.
 func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Station {
 	for s := range stations(intent, st) {
@@ -142,13 +152,13 @@ func stationOf(intent *config.Intent, st plan.State, mac packet.MAC) config.Stat
 			return s
 		}
 	}
-	if core.VIPMACs(intent)[mac] {
+	if VIPMACs(intent)[mac] {
 		return config.Station{Name: "the VIPs", MAC: mac}
 	}
 	return config.Station{}
 }
 
-// stationAt says whose address it is; no name for one that is no more.
+// stationAt says whose address it is; no name where nobody has it any more.
 func stationAt(intent *config.Intent, st plan.State, address netip.Addr) config.Station {
 	for s := range stations(intent, st) {
 		if slices.Contains(s.Addresses, address) {
@@ -197,50 +207,4 @@ func stations(intent *config.Intent, st plan.State) iter.Seq[config.Station] {
 			}
 		}
 	}
-}
-
-func stationSpoofed(m *api.Spoof) happening {
-	line := warn("somebody sends under the MAC of a pinned station", "mac", m.Mac, "station", m.Station,
-		"station_port", m.StationPort, "switch", m.Switch, "port", m.Port)
-	if m.Address != "" {
-		line = warn("somebody says by ARP that he has the address of a station", "mac", m.Mac, "sender", m.Sender,
-			"address", m.Address, "station", m.Station, "station_mac", m.StationMac, "switch", m.Switch, "port", m.Port)
-	}
-	return happening{
-		&api.Event{Text: fmt.Sprintf("%s: dropped%s", pretence(m), hint(m)), Detail: &api.Event_Spoof{Spoof: m}},
-		line,
-	}
-}
-
-// pretence says who passes for whom.
-func pretence(m *api.Spoof) string {
-	if m.Address != "" {
-		whose := m.Address
-		if m.Station != "" {
-			whose += ", the address of " + m.Station
-		}
-		who := m.Mac
-		if m.Sender != "" {
-			who = fmt.Sprintf("%s (%s)", m.Sender, m.Mac)
-		}
-		return fmt.Sprintf("%s on port %d of %s says by ARP that it has %s", who, m.Port, m.Switch, whose)
-	}
-	whose := m.Mac
-	if m.Station != "" {
-		whose += ", the MAC of " + m.Station
-	}
-	return fmt.Sprintf("somebody on port %d of %s sends as %s", m.Port, m.Switch, whose)
-}
-
-// hint says what to do if nobody pretends.
-func hint(m *api.Spoof) string {
-	switch {
-	case m.Station == "":
-		return ""
-	case m.Address != "":
-		return fmt.Sprintf("; its mac is %s, and if that has changed the configuration must say so", m.StationMac)
-	case m.StationPort == 0:
-		return ""
-	}
-	return fmt.Sprintf("; its switch_port is %d, and if it has moved the configuration must say so", m.StationPort)
 }

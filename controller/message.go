@@ -14,7 +14,7 @@ import (
 	"github.com/sluicelb/sluice/internal/text"
 )
 
-// message is an event of the core for the API.
+// message is an event for the API.
 func message(e core.Event) *api.Event {
 	m := &api.Event{Text: e.Text()}
 	switch e := e.(type) {
@@ -66,6 +66,28 @@ func message(e core.Event) *api.Event {
 		m.Detail = &api.Event_SwitchAwaited{SwitchAwaited: is}
 	case core.SwitchInLine:
 		m.Detail = &api.Event_SwitchAwaited{SwitchAwaited: &api.SwitchAwaited{Switch: e.Switch, Awaited: true}}
+	case core.VIPClaimed:
+		claim := claimMessage(e.Claim)
+		claim.Also = e.Also
+		m.Detail = &api.Event_ArpClaim{ArpClaim: claim}
+	case core.StationMoved:
+		m.Detail = &api.Event_Station{Station: &api.StationMoved{
+			Switch: e.Switch, Mac: e.MAC.String(), FromPort: uint32(e.From), ToPort: uint32(e.To), Backend: e.Backend,
+			Times: e.Times, Also: e.Also,
+		}}
+	case core.StationsFull:
+		m.Detail = &api.Event_StationsFull{StationsFull: &api.StationsFull{
+			Switch: e.Switch, Port: uint32(e.Port), Mac: e.MAC.String(), Reason: e.Reason, Also: e.Also,
+		}}
+	case core.StationSpoofed:
+		m.Detail = &api.Event_Spoof{Spoof: spoofMessage(e.Spoof)}
+	case switchChanged:
+		m.Detail = &api.Event_Switch{Switch: &api.SwitchChanged{
+			Switch: e.name, State: stateMessage(e.status.State), RowsReadBack: uint64(e.status.ReadBack),
+			EntriesWritten: uint64(e.status.WrittenConnect), Error: e.wrong(),
+		}}
+	case healthdChanged:
+		m.Detail = &api.Event_Healthd{Healthd: &api.HealthdChanged{Connected: e.connected}}
 	default:
 		panic(fmt.Sprintf("no message for %T", e))
 	}
@@ -98,95 +120,18 @@ func moves(r plan.Report) []*api.SlotMoves {
 	return out
 }
 
-// happening is an event of the edge: text for people and detail for programs, and what the log says of it.
-type happening struct {
-	event *api.Event
-	line  core.Log
+// switchChanged: the state of a switch has changed.
+type switchChanged struct {
+	name   string
+	status *device.Status
 }
 
-func (e *events) tell(now time.Time, h happening) { e.publish(now, h.event, h.line) }
-
-func info(text string, args ...any) core.Log {
-	return core.Log{Level: slog.LevelInfo, Text: text, Args: args}
-}
-
-func warn(text string, args ...any) core.Log {
-	return core.Log{Level: slog.LevelWarn, Text: text, Args: args}
-}
-
-func arpClaim(m *api.ARPClaim) happening {
-	who, does, what := m.Mac, "", "somebody claims a VIP"
-	if m.Disowned {
-		if m.Backend != "" {
-			who = fmt.Sprintf("%s (%s: arp_announce=2 is missing there)", m.Mac, m.Backend)
-		}
-		what = "somebody asks for its neighbours as a VIP"
-		does = fmt.Sprintf("%s asks for its neighbours as VIP %s on port %d of %s: asked without it, %d so far",
-			who, m.VipAddress, m.Port, m.Switch, m.Count)
-	} else {
-		if m.Backend != "" {
-			who = fmt.Sprintf("%s (%s: it must not answer ARP for the VIP)", m.Mac, m.Backend)
-		}
-		does = fmt.Sprintf("%s claims VIP %s on port %d of %s: dropped, %d so far%s",
-			who, m.VipAddress, m.Port, m.Switch, m.Count, alsoText(m.Also))
-	}
-	return happening{
-		&api.Event{Text: does, Detail: &api.Event_ArpClaim{ArpClaim: m}},
-		warn(what, "vip", m.VipAddress, "mac", m.Mac, "switch", m.Switch, "port", m.Port, "backend", m.Backend,
-			"times", m.Count, "also", m.Also),
-	}
-}
-
-func stationMoved(m *api.StationMoved) happening {
-	who := m.Mac
-	if m.Backend != "" {
-		who = fmt.Sprintf("%s (%s)", m.Mac, m.Backend)
-	}
-	return happening{
-		&api.Event{
-			Text: fmt.Sprintf("%s moved from port %d to port %d of %s%s", who, m.FromPort, m.ToPort, m.Switch,
-				alsoText(m.Also)),
-			Detail: &api.Event_Station{Station: m},
-		},
-		info("station moved", "mac", m.Mac, "backend", m.Backend, "switch", m.Switch, "from", m.FromPort, "to",
-			m.ToPort,
-			"times", m.Times, "also", m.Also),
-	}
-}
-
-func stationsFull(m *api.StationsFull) happening {
-	text := fmt.Sprintf("%s does not learn %s on port %d: frames to it are flooded", m.Switch, m.Mac, m.Port)
-	if m.Reason != "" {
-		text += "; " + m.Reason
-	}
-	return happening{
-		&api.Event{Text: text + alsoText(m.Also), Detail: &api.Event_StationsFull{StationsFull: m}},
-		warn("stations are not learned: frames to them are flooded", "switch", m.Switch, "port", m.Port, "mac", m.Mac,
-			"reason", m.Reason, "also", m.Also),
-	}
-}
-
-// alsoText is what a notice says of the rest.
-func alsoText(also string) string {
-	if also == "" {
-		return ""
-	}
-	return "; " + also
-}
-
-func switchChanged(name string, s *device.Status) happening {
-	m := &api.SwitchChanged{
-		Switch: name, State: stateMessage(s.State), RowsReadBack: uint64(s.ReadBack),
-		EntriesWritten: uint64(s.WrittenConnect),
-	}
-	var is string
+func (e switchChanged) Text() string {
+	s := e.status
+	is := ""
 	switch s.State {
 	case device.Disconnected:
-		is = "disconnected"
-		if s.Err != nil {
-			m.Error = text.Cut(s.Err.Error())
-			is += ": " + m.Error
-		}
+		is = "disconnected" + because(e.wrong())
 	case device.Reconciling:
 		is = "connected"
 	case device.Synced:
@@ -194,19 +139,32 @@ func switchChanged(name string, s *device.Status) happening {
 			s.WrittenConnect)
 	case device.Degraded:
 		is = fmt.Sprintf("%d updates are refused and will be retried", s.FailedTotal)
-		if len(s.Failed) > 0 {
-			m.Error = failureText(s.Failed[0])
-			is += ", the first: " + m.Error
+		if wrong := e.wrong(); wrong != "" {
+			is += ", the first: " + wrong
 		}
 		if n := leftOut(s); n > 0 {
 			is += fmt.Sprintf("; %d VIPs are left out, the newest", n)
 		}
 	}
-	return happening{
-		&api.Event{Text: fmt.Sprintf("switch %s: %s", name, is), Detail: &api.Event_Switch{Switch: m}},
-		info("switch", "name", name, "state", s.State.String(), "read_back", m.RowsReadBack, "written",
-			m.EntriesWritten, "err", m.Error),
+	return fmt.Sprintf("switch %s: %s", e.name, is)
+}
+
+func (e switchChanged) Lines() []core.Log {
+	return []core.Log{{Level: slog.LevelInfo, Text: "switch", Args: []any{
+		"name", e.name, "state", e.status.State.String(), "read_back", uint64(e.status.ReadBack),
+		"written", uint64(e.status.WrittenConnect), "err", e.wrong(),
+	}}}
+}
+
+// wrong says why the switch is disconnected, or what it refuses first.
+func (e switchChanged) wrong() string {
+	switch s := e.status; {
+	case s.State == device.Disconnected && s.Err != nil:
+		return text.Cut(s.Err.Error())
+	case s.State == device.Degraded && len(s.Failed) > 0:
+		return failureText(s.Failed[0])
 	}
+	return ""
 }
 
 // leftOut counts the VIPs that a switch does not serve at all.
@@ -223,15 +181,48 @@ func failureText(f device.Failure) string {
 	return fmt.Sprintf("%s: %v: %s", f.Change, f.Code, f.Message)
 }
 
-func healthdChanged(connected bool) happening {
-	is := warn("healthd has left: its verdicts stand, and nobody notices a server that dies")
-	if connected {
-		is = info("healthd is connected")
+// healthdChanged: the first healthd is connected, or the last one has left.
+type healthdChanged struct{ connected bool }
+
+func (e healthdChanged) Text() string {
+	if e.connected {
+		return "healthd is connected"
 	}
-	return happening{
-		&api.Event{Text: is.Text, Detail: &api.Event_Healthd{Healthd: &api.HealthdChanged{Connected: connected}}},
-		is,
+	return "healthd has left: its verdicts stand, and nobody notices a server that dies"
+}
+
+func (e healthdChanged) Lines() []core.Log {
+	level := slog.LevelWarn
+	if e.connected {
+		level = slog.LevelInfo
 	}
+	return []core.Log{{Level: level, Text: e.Text()}}
+}
+
+func claimMessage(c core.Claim) *api.ARPClaim {
+	m := &api.ARPClaim{
+		Switch: c.Switch, VipAddress: c.VIP.String(), Port: uint32(c.Port), Backend: c.Backend, Disowned: c.Disowned,
+		Count: c.Times, First: timestamppb.New(c.First), Last: timestamppb.New(c.Last),
+	}
+	if !c.MAC.IsZero() {
+		m.Mac = c.MAC.String()
+	}
+	return m
+}
+
+func spoofMessage(s core.Spoof) *api.Spoof {
+	m := &api.Spoof{
+		Switch: s.Switch, Port: uint32(s.Port), Mac: s.MAC.String(), Sender: s.Sender, Station: s.Station,
+		StationPort: uint32(s.StationPort), Frames: s.Frames,
+		First: timestamppb.New(s.First), Last: timestamppb.New(s.Last),
+	}
+	if s.Address.IsValid() {
+		m.Address = s.Address.String()
+		if s.Station != "" {
+			m.StationMac = s.StationMAC.String()
+		}
+	}
+	return m
 }
 
 func healthMessage(h plan.Health) api.Health {

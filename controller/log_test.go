@@ -78,7 +78,7 @@ level=INFO msg="slots moved" cause="verdict on web/web2" slots=32 moves="32 slot
 level=ERROR msg="too much fell at once" pool=web reason="none of the 2 backends is up: open connections stay where they are, for it may be the checks that fail and not the servers; disable or remove those that are really dead"
 level=INFO msg=verdict backend=web/web2 health=up reason=""
 level=INFO msg="slots moved" cause="verdict on web/web2" slots=32 moves="32 slots of web: nobody -> web2"
-level=INFO msg="backends that are down have their grace again, and no more" pool=web
+level=INFO msg="backends that are down keep open connections for their grace and no longer" pool=web
 level=INFO msg=verdict backend=web/web1 health=up reason=""
 level=INFO msg="slots moved" cause="verdict on web/web1" slots=32 moves="32 slots of web: web2 -> web1 (gradually)"
 level=INFO msg=switch name=leaf1 state=synced read_back=9 written=0 err=""

@@ -134,10 +134,7 @@ func TestCompletion(t *testing.T) {
 	controller := serveController(t, fewBackends{})
 	t.Setenv("SLUICE_CONTROLLER", controller)
 	_, script, _ := sluice(t, "completion", "bash")
-	binary := filepath.Join(t.TempDir(), "sluice")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	binary := build(t)
 	for _, tt := range []struct{ line, want string }{
 		{"st", "status"},
 		{"backend ", "list drain undrain"},

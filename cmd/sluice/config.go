@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -55,7 +56,7 @@ func configCheck(c *cli.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
 	}
-	file, text, err := readConfig(args[0], c.App.Reader)
+	file, text, err := readConfig(c.Context, args[0], c.App.Reader)
 	if err != nil {
 		return usageError(err)
 	}
@@ -102,21 +103,43 @@ func tellChecked(c *cli.Context, file string, err error, result any, has ...stri
 	return usageError(fmt.Errorf("%s: %s", file, count(problems, "problem", "problems")))
 }
 
-// readConfig reads the file with this name, - being standard input.
-func readConfig(name string, stdin io.Reader) (file string, text []byte, err error) {
-	from := stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return name, nil, err
-		}
-		defer f.Close()
-		from = f
-	} else {
-		name = "stdin"
+// readConfig reads the file with this name, - being standard input, until ctx ends.
+func readConfig(ctx context.Context, name string, stdin io.Reader) (file string, text []byte, err error) {
+	open := func() (io.ReadCloser, error) { return os.Open(name) }
+	if file = name; name == "-" {
+		file = "stdin"
+		open = func() (io.ReadCloser, error) { return io.NopCloser(stdin), nil }
 	}
-	text, err = io.ReadAll(io.LimitReader(from, config.MaxBytes+1)) // with one byte more it is refused
-	return name, text, err
+	text, err = reading(ctx, file, func() ([]byte, error) {
+		from, err := open()
+		if err != nil {
+			return nil, err
+		}
+		defer from.Close()
+		return io.ReadAll(io.LimitReader(from, config.MaxBytes+1)) // with one byte more it is refused
+	})
+	return file, text, err
+}
+
+// reading returns what read does. A terminal or a pipe may let that wait for ever: the end of ctx is waited for, too,
+// and leaves read to itself.
+func reading[T any](ctx context.Context, file string, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, fmt.Errorf("reading %s: %w", file, context.Cause(ctx))
+	}
 }
 
 // firstLines is what people see of a text that has a line for each problem.

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestConfigCheck(t *testing.T) {
@@ -96,6 +99,48 @@ func TestConfigCheckTakesTheReference(t *testing.T) {
 	}
 	if got, want := stdout.String(), file+": ok: 1 VIP, 1 pool, 3 backends, 1 switch\n"; got != want {
 		t.Errorf("stdout %q, want %q", got, want)
+	}
+}
+
+// A terminal or a pipe that says nothing is waited for until the command is told to end.
+func TestReadingEnds(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	silent, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin := os.Stdin
+	os.Stdin = silent
+	t.Cleanup(func() {
+		os.Stdin = stdin
+		writer.Close()
+		if f, err := os.OpenFile(fifo, os.O_RDWR, 0); err == nil { // lets go who waits for it
+			f.Close()
+		}
+	})
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(errors.New("told to end"))
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"config check", []string{"config", "check", "-"}, "sluice: reading stdin: told to end\n"},
+		{"config check of a pipe", []string{"config", "check", fifo}, "sluice: reading " + fifo + ": told to end\n"},
+		{"config apply", []string{"config", "apply", "-"}, "sluice: reading stdin: told to end\n"},
+		{"gslb check", []string{"gslb", "check", "-"}, "sluice: reading stdin: told to end\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(ctx, append([]string{"sluice"}, tt.args...), &stdout, &stderr)
+			if code != exitUsage || stdout.Len() > 0 || stderr.String() != tt.want {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want %d, nothing, %q", code, &stdout, &stderr, exitUsage,
+					tt.want)
+			}
+		})
 	}
 }
 

@@ -31,7 +31,7 @@ func configApply(c *cli.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
 	}
-	file, text, err := readConfig(args[0], c.App.Reader)
+	file, text, err := readConfig(c.Context, args[0], c.App.Reader)
 	if err != nil {
 		return usageError(err)
 	}

@@ -44,7 +44,12 @@ func gslbCheck(c *cli.Context, args []string) error {
 	var err error
 	if file == "-" {
 		file = "stdin"
-		cfg, err = gslbconfig.Read(file, c.App.Reader)
+		cfg, err = reading(c.Context, file, func() (*gslbconfig.Config, error) {
+			return gslbconfig.Read(file, c.App.Reader)
+		})
+		if c.Context.Err() != nil {
+			return usageError(err)
+		}
 	} else {
 		cfg, _, err = gslbconfig.Load(file)
 	}

@@ -45,7 +45,7 @@ func unreachableError(err error) error { return &exitError{exitUnreachable, err}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what waits for something else than ctx: the kernel takes it
 	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
 }
 

@@ -16,12 +16,12 @@ import (
 // write something and the RFCs allow others, those are turned into it. All else stays as it is.
 type speller struct {
 	*lineReader
-	word  []byte // that is being read
-	words int    // of this entry, before it; one that begins with a blank has an empty first one
-	plain bool   // the entry is known not to be spelled otherwise
-	left  []byte // to be handed out before what comes next
-	// include is the file that the last $INCLUDE names.
-	include string
+	word    []byte // that is being read
+	words   int    // of this entry, before it; one that begins with a blank has an empty first one
+	plain   bool   // the entry is known not to be spelled otherwise
+	left    []byte // to be handed out before what comes next
+	include string // the file that the last $INCLUDE names
+	newTTL  string // what a $TTL says, until somebody has taken it from here
 }
 
 // ReadByte returns the next byte. Its error is io.EOF, or what is wrong with the data of a record.
@@ -75,12 +75,13 @@ func (s *speller) Read(b []byte) (int, error) {
 func (s *speller) spell(word string) error {
 	if s.words == 1 {
 		s.plain = strings.HasPrefix(word, "$")
-		if word != "$INCLUDE" {
+		says := map[string]*string{"$INCLUDE": &s.include, "$TTL": &s.newTTL}[word]
+		if says == nil {
 			return nil
 		}
 		rest, comment := s.rest()
 		if len(rest) > 0 {
-			s.include = rest[0].plain()
+			*says = rest[0].plain()
 		}
 		s.hand(rest.unquoted(), comment)
 		return nil

@@ -341,7 +341,8 @@ y AAAA 192.0.2.1
 		"sub/two": "c 30 A 192.0.2.3",
 		"generate": "@ SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\n$GENERATE 1-2 a$ A 192.0.2.$\n" +
 			"x 30 A 192.0.2.9\n$generate 1-1 b$ IN 60 A 192.0.2.$\n$GENERATE 1-1 c$ IN A 192.0.2.$\n$TTL 1h30m\n" +
-			"$GENERATE 1-1 d$ A 192.0.2.$\n",
+			"$GENERATE 1-1 d$ A 192.0.2.$\n$TTL 90;seconds\ny 30 A 192.0.2.9\n$GENERATE 1-1 e$ A 192.0.2.$\n" +
+			"$ttl ( ; in parentheses\n 91 )\ny2 30 A 192.0.2.9\n$GENERATE 1-1 f$ A 192.0.2.$\n",
 		"obsolete": "@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx WKS \\# 5 c000020106\n" +
 			"x A6 \\# 1 80\nx TYPE22 \\# 1 47\nx SINK \\# 1 00\nx NXT y A\n" +
 			"x SIG A 1 3 60 20300101000000 20200101000000 1 example.com. AAAA\n",
@@ -490,7 +491,10 @@ func TestZoneFileRecords(t *testing.T) {
 		{"generate", "example.com",
 			[]string{"a1.example.com. 3600 IN A 192.0.2.1", "a2.example.com. 3600 IN A 192.0.2.2",
 				"b1.example.com. 60 IN A 192.0.2.1", "c1.example.com. 30 IN A 192.0.2.1",
-				"d1.example.com. 5400 IN A 192.0.2.1", "x.example.com. 30 IN A 192.0.2.9"}, nil},
+				"d1.example.com. 5400 IN A 192.0.2.1", "e1.example.com. 90 IN A 192.0.2.1",
+				"f1.example.com. 91 IN A 192.0.2.1",
+				"x.example.com. 30 IN A 192.0.2.9", "y.example.com. 30 IN A 192.0.2.9",
+				"y2.example.com. 30 IN A 192.0.2.9"}, nil},
 		{"obsolete", "example.com", []string{"example.com. 60 IN NS ns.example.net.",
 			`x.example.com. 60 CLASS1 TYPE11 \# 5 c000020106`, `x.example.com. 60 CLASS1 TYPE22 \# 1 47`,
 			"x.example.com. 60 IN SIG A 1 3 60 20300101000000 20200101000000 1 example.com. AAAA",

@@ -42,20 +42,14 @@ func (s *zoneSource) ReadByte() (byte, error) {
 		if n := len(s.in.reading); n > 1 && s.in.reading[n-1] == s {
 			s.in.reading = s.in.reading[:n-1]
 		}
-	} else if err == nil && c == '\n' {
-		s.follow()
 	}
-	return c, err
-}
-
-// follow takes the default from a $TTL.
-func (s *zoneSource) follow() {
-	fields := strings.Fields(s.current())
-	if len(fields) > 1 && strings.EqualFold(fields[0], "$TTL") {
-		if ttl, ok := zoneTTL(fields[1]); ok {
+	if s.newTTL != "" {
+		if ttl, ok := zoneTTL(s.newTTL); ok {
 			s.ttl, s.said = ttl, true
 		}
+		s.newTTL = ""
 	}
+	return c, err
 }
 
 func (s *zoneSource) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }

@@ -32,6 +32,9 @@ type Scratch struct {
 	question
 	message
 
+	recent recent
+	place  *remembered // in recent, of the query; nil: none
+
 	answers  answers
 	turns    turns
 	query    selection.Query
@@ -60,6 +63,7 @@ func Answer(v *responder.View, s *Scratch, req []byte, from netip.AddrPort, now 
 		return nil, false
 	}
 	s.answers.follow(v.Config)
+	s.recent.follow(v)
 	s.turns.n = 0
 	cursors := s.core.Cursors(v.Rules)
 	if !s.resolve(cursors) {

@@ -28,7 +28,15 @@ func (s *Scratch) resolve(cursors []uint32) bool {
 	if len(s.name) == 1 { // the root is written otherwise than other names
 		return false
 	}
-	if !s.step(step{s.name, headerSize, true}, cursors) {
+	first := step{s.name, headerSize, true}
+	var has, ok bool
+	if s.place, has = s.recent.find(s.name, s.qtype); has {
+		s.recall()
+		ok = s.byChoice(first, nil, cursors)
+	} else {
+		ok = s.step(first, cursors)
+	}
+	if !ok {
 		return false
 	}
 	if s.response.Disposition == responder.Reply {
@@ -74,6 +82,9 @@ func (s *Scratch) step(at step, cursors []uint32) bool {
 	s.choose(set, at.name, cursors)
 	if s.choice.Outcome == selection.NoRule {
 		return s.byZone(at, found.WithoutRules(), cursors)
+	}
+	if at.first {
+		s.remember(found.Owner)
 	}
 	return s.byChoice(at, found.Zone, cursors)
 }

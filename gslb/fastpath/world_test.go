@@ -156,6 +156,9 @@ func (w *world) check(t *testing.T, req []byte, from netip.AddrPort, view int) (
 			t.Fatalf("query %d, fast path %v (-full +fast):\n%s\nfull %s\nfast %s", i+1, ok, d, unpack(want.Wire),
 				unpack(got.Wire))
 		}
+		if d := cmp.Diff(a.core.Cursors(a.view.Rules), b.core.Cursors(b.view.Rules)); d != "" {
+			t.Fatalf("query %d, fast path %v, round robins (-full +fast):\n%s", i+1, ok, d)
+		}
 		if string(req) != sent {
 			t.Fatal("the query was changed")
 		}

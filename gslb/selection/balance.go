@@ -49,6 +49,8 @@ func (d *decision) pick(c *clause, live bitmap, n int, how leniency) {
 		p.give(p.next())
 	}
 	d.out.Stick = d.sticky != config.NotSticky && how == mustLive
+	d.out.Alike = d.alike && d.out.N == 1 && d.sticky == config.NotSticky &&
+		(n == 1 || c.balance == config.Ordered || c.balance == config.HashDomain)
 	d.kindOutcome(c)
 }
 

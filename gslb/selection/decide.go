@@ -71,6 +71,7 @@ type decision struct {
 	*rule                        // that decides; nil for none
 	unknown config.UnknownPolicy // the rule's, or AsDown to find out what that comes to
 	found   found
+	alike   bool // all clients get this rule
 }
 
 // found is the rule that has the client, and by what.
@@ -90,8 +91,10 @@ func (d *decision) findRule() {
 	}
 	bySubnet := q.Subnet.IsValid() && q.Subnet.Bits() > 0
 	one, more := d.r.parts(q)
+	d.alike = true
 	for one >= 0 {
 		set := &d.r.sets[one]
+		d.alike = d.alike && set.alike
 		one = -1
 		if len(more) > 0 {
 			one, more = more[0], more[1:]
@@ -188,7 +191,7 @@ func (d *decision) useRule() {
 // forget has the clauses tried anew.
 func (d *decision) forget() {
 	d.out.Outcome, d.out.Policy, d.out.Clause, d.out.Cursor = NoRule, 0, config.None, config.None
-	d.out.N, d.out.Servers, d.out.Stick, d.out.MaxWait = 0, nil, false, 0
+	d.out.N, d.out.Servers, d.out.Stick, d.out.MaxWait, d.out.Alike = 0, nil, false, 0, false
 }
 
 // prospect is what may be given by the verdicts that are waited for, but for the case that all of them are down.

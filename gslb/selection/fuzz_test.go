@@ -84,9 +84,10 @@ func fuzzWorld(t testing.TB, b *bytesOf) *world {
 		}
 		w.Groups = append(w.Groups, g)
 	}
+	narrow := b.below(2) // 0: no rule looks at who asks
 	for range 1 + b.below(4) {
 		r := config.Rule{
-			Sources: b.below(3), Domains: b.below(2), ClientSubnet: b.below(2) == 0,
+			Sources: b.below(3) * narrow, Domains: b.below(2), ClientSubnet: b.below(2)*narrow == 1,
 			Unknown: config.UnknownPolicy(1 + b.below(3)), Prefix4: 1 + b.below(32), Prefix6: 1 + b.below(128),
 			Sticky: config.Sticky{By: config.StickyBy(b.below(3))},
 		}
@@ -101,6 +102,47 @@ func fuzzWorld(t testing.TB, b *bytesOf) *world {
 	return w
 }
 
+// fuzzCase makes rules, states and a query of what the bytes say, and returns those that are left.
+func fuzzCase(t testing.TB, data []byte) (w *world, r *Rules, s *States, q Query, rest bytesOf) {
+	b := bytesOf(data)
+	w = fuzzWorld(t, &b)
+	r = w.compile()
+	s = NewStates(&w.Config)
+	for i := range s.Answers {
+		s.Answers[i] = State{Health(b.below(3)), b.next(), b.below(2) == 0, b.below(5) == 0, b.below(2) == 0}
+	}
+	for i := range s.RulesSuspended {
+		s.RulesSuspended[i] = b.below(5) == 0
+	}
+	if b.below(10) == 0 {
+		s.Answers = s.Answers[:b.below(len(s.Answers))]
+	}
+	q = Query{
+		Name: wire(t, []string{"www.example.", "xy.invalid.", "x.invalid.", "other."}[b.below(4)]),
+		Type: []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeCNAME}[b.below(4)], Source: b.addr(),
+		Subnet: b.prefix(),
+		Stuck:  newAnswerID([]string{"a", "v4", "n", "gone"}[b.below(4)]),
+	}
+	for range b.below(r.Cursors() + 2) {
+		q.Cursors = append(q.Cursors, uint32(b.next())<<24|uint32(b.next()))
+	}
+	q.Set = r.MatchRegexp(q.Name)
+	if q.Set < 0 {
+		if names := r.Balanced(); len(names) > 0 {
+			q.Set = names[0].Set
+		}
+	}
+	return w, r, s, q, b
+}
+
+// seeded is bytes for a case, others for each seed.
+func seeded(seed int) (b []byte) {
+	for i := range 120 {
+		b = binary.LittleEndian.AppendUint64(b, mix(uint64(seed*1000+i)))
+	}
+	return b
+}
+
 // FuzzSelect: whatever the rules, the states and the query, only candidates are given, each address once, and Explain
 // agrees.
 func FuzzSelect(f *testing.F) {
@@ -108,42 +150,10 @@ func FuzzSelect(f *testing.F) {
 	f.Add(slices.Repeat([]byte{1}, 200))
 	f.Add(slices.Repeat([]byte{7, 3, 0, 200, 31}, 100))
 	for seed := range 20 {
-		var b []byte
-		for i := range 60 {
-			b = binary.LittleEndian.AppendUint64(b, mix(uint64(seed*1000+i)))
-		}
-		f.Add(b)
+		f.Add(seeded(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		b := bytesOf(data)
-		w := fuzzWorld(t, &b)
-		r := w.compile()
-		s := NewStates(&w.Config)
-		for i := range s.Answers {
-			s.Answers[i] = State{Health(b.below(3)), b.next(), b.below(2) == 0, b.below(5) == 0, b.below(2) == 0}
-		}
-		for i := range s.RulesSuspended {
-			s.RulesSuspended[i] = b.below(5) == 0
-		}
-		if b.below(10) == 0 {
-			s.Answers = s.Answers[:b.below(len(s.Answers))]
-		}
-		q := Query{
-			Name: wire(t, []string{"www.example.", "xy.invalid.", "x.invalid.", "other."}[b.below(4)]),
-			Type: []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeCNAME}[b.below(4)], Source: b.addr(),
-			Subnet: b.prefix(),
-			Stuck:  newAnswerID([]string{"a", "v4", "n", "gone"}[b.below(4)]),
-		}
-		for range b.below(r.Cursors() + 2) {
-			q.Cursors = append(q.Cursors, uint32(b.next())<<24|uint32(b.next()))
-		}
-		q.Set = r.MatchRegexp(q.Name)
-		if q.Set < 0 {
-			if names := r.Balanced(); len(names) > 0 {
-				q.Set = names[0].Set
-			}
-		}
-
+		w, r, s, q, _ := fuzzCase(t, data)
 		var out Choice
 		r.Select(s, &q, &out)
 		checkChoice(t, w, s, &q, &out)
@@ -155,6 +165,68 @@ func FuzzSelect(f *testing.F) {
 		checkChoice(t, w, s, &q, &out)
 		out.Advance(q.Cursors)
 	})
+}
+
+// What Alike promises holds of anybody else who asks for the same.
+func TestAlike(t *testing.T) {
+	alike := 0
+	for seed := range 3000 {
+		w, r, s, q, b := fuzzCase(t, seeded(seed))
+		var first, other Choice
+		if r.Select(s, &q, &first); !first.Alike {
+			continue
+		}
+		alike++
+		if first.N != 1 {
+			t.Fatalf("%d answers of which one is given to all: %s", first.N, w.describe(&first))
+		}
+		for range 8 {
+			q.Source, q.Subnet, q.Stuck = b.addr(), b.prefix(), newAnswerID([]string{"a", "b", "v4", "n"}[b.below(4)])
+			for i := range q.Cursors {
+				q.Cursors[i] = uint32(b.next())
+			}
+			r.Select(s, &q, &other)
+			if diff := cmp.Diff(first, other, cmp.Comparer(equalKeys), cmp.Comparer(equalAddrPorts)); diff != "" {
+				t.Fatalf("case %d: %v with subnet %v gets another choice (-first +this):\n%s", seed, q.Source,
+					q.Subnet, diff)
+			}
+		}
+	}
+	if alike < 40 {
+		t.Errorf("%d choices of 3000 are alike: too few to tell", alike)
+	}
+}
+
+// Of several expressions that have a name, none may look at who asks.
+func TestAlikeOfExpressions(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		sources [2]string // of the rules of the first expression, and of the second
+		want    bool
+	}{
+		{"everyone", [2]string{config.Anywhere, config.Anywhere}, true},
+		{"some by the first", [2]string{"ten", config.Anywhere}, false},
+		{"some by the second", [2]string{config.Anywhere, "ten"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.vips("a")
+			lists := map[string]int{config.Anywhere: anywhere, "ten": w.sources("ten", "10.0.0.0/8")}
+			for i, expr := range []string{"/^x/", "/y$/"} {
+				w.rule(config.Rule{
+					Sources: lists[tt.sources[i]], Domains: w.domains(expr, expr),
+					Clauses: []config.Clause{{Group: w.group(expr, "a")}},
+				})
+			}
+			r, q := w.compile(), query(t)
+			q.Name = wire(t, "xy.")
+			q.Set = r.MatchRegexp(q.Name)
+			var out Choice
+			if r.Select(w.states(), &q, &out); out.N != 1 || out.Alike != tt.want {
+				t.Errorf("%s, alike %v, want an address, alike %v", w.describe(&out), out.Alike, tt.want)
+			}
+		})
+	}
 }
 
 // checkChoice checks what holds of every choice.

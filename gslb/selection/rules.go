@@ -96,6 +96,7 @@ type set struct {
 	// rules that look at it, and others those of the rest. sources is nil where there are no such rules.
 	all, subnet, others view
 	rules               []int32 // in file order
+	alike               bool    // all clients get the same rule
 }
 
 // view is some rules of a set by their source lists.
@@ -319,7 +320,8 @@ func (s *setMaker) set(rules []int32) int32 {
 			others = append(others, i)
 		}
 	}
-	made := set{rules: rules, all: s.view(rules)}
+	picky := func(i int32) bool { return s.rules[i].subnet || s.config.Rules[i].Sources != anywhere }
+	made := set{rules: rules, all: s.view(rules), alike: !slices.ContainsFunc(rules, picky)}
 	switch {
 	case len(others) == 0:
 		made.subnet = made.all

@@ -145,6 +145,9 @@ type Choice struct {
 	Scope      uint8
 	// Cursor is the round robin that the choice was made by; config.None for none.
 	Cursor int32
+	// Alike: there is one answer, and while rules and states stay all who ask for that name and type get this choice,
+	// whoever they are and wherever round robins stand.
+	Alike bool
 	// Sticky: the rule is sticky, StickyKey says by what. Stick: Answers[0] is live, and the client is to stick to
 	// it (StickTo) for Inactivity. Stuck: it is the one of Query.Stuck. Held: that one is live, though it may have no
 	// answer of the type in question, and must not be forgotten for the other.

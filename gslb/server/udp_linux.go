@@ -45,7 +45,7 @@ const (
 func openUDP(s *Server, a netip.AddrPort, n int) ([]*udpSocket, error) {
 	var all []*udpSocket
 	for range n {
-		u, err := newUDP(s, a)
+		u, err := newUDP(s, a, len(all) > 0)
 		if err != nil {
 			for _, u := range all {
 				u.close()
@@ -58,7 +58,9 @@ func openUDP(s *Server, a netip.AddrPort, n int) ([]*udpSocket, error) {
 	return all, nil
 }
 
-func newUDP(s *Server, a netip.AddrPort) (u *udpSocket, err error) {
+// newUDP opens a socket. An address must be nobody's, unless it is ours already: else queries that are for another
+// server, which has it, would come here, too, and be lost.
+func newUDP(s *Server, a netip.AddrPort, ours bool) (u *udpSocket, err error) {
 	family := unix.AF_INET
 	if a.Addr().Is6() {
 		family = unix.AF_INET6
@@ -68,14 +70,14 @@ func newUDP(s *Server, a netip.AddrPort) (u *udpSocket, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	if err := u.bind(a, family == unix.AF_INET6); err != nil {
+	if err := u.bind(a, family == unix.AF_INET6, ours); err != nil {
 		u.close()
 		return nil, err
 	}
 	return u, nil
 }
 
-func (u *udpSocket) bind(a netip.AddrPort, ipv6 bool) error {
+func (u *udpSocket) bind(a netip.AddrPort, ipv6, ours bool) error {
 	set := func(level, option, value int) error {
 		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(u.fd, level, option, value))
 	}
@@ -102,8 +104,7 @@ func (u *udpSocket) bind(a netip.AddrPort, ipv6 bool) error {
 	if a.Addr().IsUnspecified() {
 		errs = append(errs, set(level, info, 1))
 	}
-	// A port that is still to be found must be nobody's: it is shared with the next sockets once it is found.
-	if a.Port() != 0 {
+	if ours {
 		errs = append(errs, share())
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -116,7 +117,7 @@ func (u *udpSocket) bind(a netip.AddrPort, ipv6 bool) error {
 	if err := unix.Bind(u.fd, to); err != nil {
 		return os.NewSyscallError("bind", err)
 	}
-	if a.Port() == 0 {
+	if !ours { // the next sockets have it, too
 		if err := share(); err != nil {
 			return err
 		}

@@ -165,6 +165,21 @@ func TestUDPAddressInUse(t *testing.T) {
 	}
 }
 
+// An address that a server of ours has is not shared with the next one, which would take its queries until it ends.
+func TestUDPAddressOfAnotherServer(t *testing.T) {
+	first := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Cores: 2})
+	if err := first.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	defer first.close()
+	addr := first.Addrs()[0]
+	err := New(Config{Listen: first.Addrs(), Cores: 2}).Listen()
+	if want := "listening on UDP " + addr.String() + ": bind: address already in use"; err == nil ||
+		err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 func TestUDPUnknownZone(t *testing.T) {
 	err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("[fe80::1%no-such-link]:0")}}).Listen()
 	if want := "listening on UDP [fe80::1%no-such-link]:0: zone no-such-link: route ip+net: no such network " +

@@ -108,6 +108,14 @@ func (s *scenario) holding(name string) Switch {
 	}
 }
 
+// read has a switch connected that is not: it is being read back.
+func (s *scenario) read(name string) {
+	if is := s.core.views[name].status; !is.Connected {
+		is.Name, is.Connected, is.Applied, is.Lacks = name, true, 0, nil
+		s.put(is)
+	}
+}
+
 func (s *scenario) run(script string) string {
 	for line := range strings.Lines(script) {
 		line = strings.TrimSuffix(line, "\n")
@@ -150,6 +158,7 @@ func (s *scenario) command(words []string) error {
 		return s.report(args)
 	case "connect":
 		for _, name := range args {
+			s.read(name)
 			s.held[name] = s.wanted[name]
 			s.put(s.holding(name))
 		}
@@ -171,6 +180,7 @@ func (s *scenario) command(words []string) error {
 		is.Refuses, is.Lacks = true, rows.Lacks(have, s.wanted[args[0]])
 		s.put(is)
 	case "reconnect":
+		s.read(args[0])
 		was := s.core.views[args[0]].status
 		was.Name, was.Connected, was.Connects, was.ReadBack, was.Applied = args[0], true, was.Connects+1, 1, 0
 		if len(args) > 1 && args[1] == "empty" {

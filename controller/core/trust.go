@@ -59,6 +59,9 @@ func suspect(views map[string]*view, settling time.Duration, now time.Time) *sus
 		switch {
 		case v.unmet():
 			text = fmt.Sprintf("switch %s is not met yet", name)
+			if v.connected() { // it is being read back
+				end = v.met.Add(upToDate + settling)
+			}
 		case !v.behind:
 			text = fmt.Sprintf("switch %s %s", name, v.came())
 			end, open = v.back.Add(settling), false

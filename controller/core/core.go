@@ -49,7 +49,8 @@ type Core struct {
 	places   places
 	served   time.Time // since when some switch keeps up, zero: none does
 
-	frozen    error      // why the store does not have what is decided
+	frozen    error      // why the store does not have what is decided, or does not take changes
+	unsure    bool       // the store may have a change that was refused, as if it had not happened
 	saving    bool       // a Save is under way
 	newer     bool       // what is decided is newer than what is being saved
 	retry     time.Time  // when a store that does not answer is tried again
@@ -113,6 +114,7 @@ type candidate struct {
 	must     bool    // what the store does not take has not happened
 	before   decided // that is decided then; unless it must, but a look back when all is over
 	deadline time.Time
+	refused  error // why the store did not take a change; what it is tried with is as it was before that
 
 	out, last []Effect
 	tell      bool
@@ -243,7 +245,7 @@ func (c *Core) input(in Input) {
 func (c *Core) change(f func() (Answer, error)) {
 	before := c.decided.clone()
 	answer, err := f()
-	if err == nil && c.save && c.frozen != nil {
+	if err == nil && c.frozen != nil && (c.save || c.unsure) { // what is confirmed must be stored, too
 		err = fmt.Errorf("%w: %w", ErrFrozen, c.frozen)
 	}
 	if err != nil {
@@ -267,7 +269,10 @@ func (c *Core) commit(must bool, before decided) {
 		if must {
 			patience = changePatience
 		}
-		c.candidate = &candidate{must, before, c.now.Add(patience), c.out, c.last, c.tell, c.take}
+		c.candidate = &candidate{
+			must: must, before: before, deadline: c.now.Add(patience),
+			out: c.out, last: c.last, tell: c.tell, take: c.take,
+		}
 		c.out, c.last, c.tell, c.take, c.save = nil, nil, false, nil, false
 		c.begin()
 		return
@@ -294,12 +299,24 @@ func (c *Core) outcome(o Outcome, err error) {
 		}
 		c.stop(err)
 		return
+	case one.refused != nil:
+		c.freeze(err)
+		c.answer(Answer{Err: one.refused})
+		c.release()
+		return
 	case o != Done && one.must:
 		c.decided = one.before
-		if o == Silent {
+		switch o {
+		case Silent:
 			// It may be there all the same. The state as it was is stored again as soon as the store answers.
 			c.freeze(err)
+			c.unsure = true
 			err = fmt.Errorf("%w: %w", ErrFrozen, err)
+		case Refused:
+			// It may be the change, or the store, that is too large: the state as it was is tried, and tells.
+			c.candidate = &candidate{must: true, before: one.before, deadline: one.deadline, refused: err}
+			c.begin()
+			return
 		}
 		c.answer(Answer{Err: err})
 		c.release()
@@ -336,6 +353,7 @@ func (c *Core) freeze(err error) {
 		c.publish(StoreChanged{err})
 	}
 	c.frozen, c.retry = err, c.now.Add(saveInterval)
+	c.unsure = c.unsure && err != nil
 }
 
 // release lets out what follows from what is decided. What the time brings next does not hold it up.

@@ -44,7 +44,7 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	                          or all slots lead to one backend
 //	wait D                    time passes
 //	stop D                    the same, and the daemon does not run meanwhile
-//	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
+//	store answers|refuses|silent|conflicts [once]   what becomes of saves from now on, or of one; silent: nothing
 //	saved                     the save that is under way ends after all, as the store answers
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -221,7 +221,7 @@ func (s *scenario) command(words []string) error {
 		if !ok {
 			return errors.New("there is no such store")
 		}
-		s.store, s.nobody = saved, args[0] == "silent"
+		s.store, s.nobody, s.once = saved, args[0] == "silent", len(args) > 1
 	case "saved":
 		s.put(s.outcome())
 	default:

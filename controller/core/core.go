@@ -66,6 +66,7 @@ type Core struct {
 	save bool      // what is decided is to be stored
 	wake time.Time // when Passed is due, zero: never
 	ran  time.Time // when the core was last free to do what is due
+	owed time.Time // until when a suspicion goes on, since nobody could speak for a part of its time
 }
 
 // decided is all that a change of the configuration may alter before the store has taken it: a change that is refused
@@ -379,6 +380,9 @@ func (c *Core) advance() {
 	c.await()
 	c.limit()
 	c.tellDrained()
+	if c.timed() {
+		c.wakeAt(c.now.Add(beat))
+	}
 }
 
 // wakeAt has Passed come then; zero: no matter when.

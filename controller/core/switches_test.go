@@ -108,7 +108,7 @@ func TestFirstMeeting(t *testing.T) {
 			w.apply(testIntent)
 		}
 		for _, hears := range tt.hears {
-			w.now = began.Add(time.Duration(hears.seconds) * time.Second)
+			w.wait(began.Add(time.Duration(hears.seconds) * time.Second).Sub(w.now))
 			is := hears.is
 			is.Name = "leaf1"
 			if is.Connects > 0 {

@@ -47,7 +47,7 @@ var flowChanges = []*strings.Replacer{
 // flowStorm is a storm over flows that are never silent. All servers live all the time; whoever is called down is so
 // falsely, and for a time in which the grace, the floor, the other healthd or the suspicion is to help. What
 // docs/architecture.md lists as limits does not happen in it: marks that a switch lost, stores that do not have what a
-// switch has forgotten, switches that are away while the controller starts, floors that last.
+// switch has forgotten, controllers that die before a switch was written to, floors that last.
 type flowStorm struct {
 	*storm
 	flows map[string][]*testFlow // by address of the switch
@@ -368,10 +368,12 @@ func (s *flowStorm) event() {
 		d := time.Duration(s.r.IntN(30000)) * time.Millisecond
 		if s.two() && s.r.IntN(2) == 0 {
 			d /= 10
+		} else if s.two() {
+			d *= 4
 		}
 		back := d + time.Duration(s.r.IntN(6500))*time.Millisecond
 		s.note("%s is lost for %v", name, d)
-		s.quiet = s.now.Add(d + 40*time.Second)
+		s.quiet = s.now.Add(min(d, 30*time.Second) + 40*time.Second)
 		if s.solid() && s.r.IntN(2) == 0 {
 			s.note("and restarts")
 			s.forget(s.switches[name].address)
@@ -383,7 +385,7 @@ func (s *flowStorm) event() {
 			}
 		}
 		s.lose(name, d)
-	case n < 21 && calm && (!s.two() || s.solid() && s.allThere()):
+	case n < 21 && calm && (!s.two() || s.stored() && s.written()):
 		s.mend()
 		d := time.Duration(s.r.IntN(20000)) * time.Millisecond
 		s.note("the controller dies, for %v", d)
@@ -425,16 +427,14 @@ func (s *flowStorm) event() {
 	}
 }
 
+// anyDown says whether a server is called down, or may be in a moment.
 func (s *flowStorm) anyDown() bool {
-	if s.now.Before(s.second) {
-		return true
-	}
-	for _, said := range s.found {
-		if said.Health == plan.Down {
+	for _, v := range s.core.Stored().Verdicts {
+		if v.Health != plan.Up {
 			return true
 		}
 	}
-	return false
+	return s.now.Before(s.second)
 }
 
 // No flow of a server that lives is ever sent to another, whatever is said of it for a while.
@@ -513,9 +513,27 @@ func TestFlowStorm(t *testing.T) {
 	}
 }
 
-// solid says whether the store has what is decided: else nobody remembers what a switch that restarts has forgotten.
+// solid says whether the store and all switches have what is decided: else nobody remembers what a switch that restarts
+// has forgotten.
 func (s *flowStorm) solid() bool {
-	return s.calm && s.core.Frozen() == nil && s.saving == nil && s.allThere()
+	for _, sw := range s.switches {
+		if !sw.is.Connected {
+			return false
+		}
+	}
+	return s.stored() && s.written()
+}
+
+func (s *flowStorm) stored() bool { return s.calm && s.core.Frozen() == nil && s.saving == nil }
+
+// written says whether the switches that are connected hold what was decided.
+func (s *flowStorm) written() bool {
+	for _, sw := range s.switches {
+		if sw.is.Connected && sw.is.Applied < sw.tell.Sequence {
+			return false
+		}
+	}
+	return true
 }
 
 // anyEmpty says whether a switch has no rows: then only the store knows where flows are.
@@ -529,16 +547,6 @@ func (s *flowStorm) anyEmpty() bool {
 }
 
 func (s *flowStorm) two() bool { return strings.Contains(s.first, "leaf2") }
-
-// allThere says whether all switches can be reached: a controller that starts takes others for those without rows.
-func (s *flowStorm) allThere() bool {
-	for _, sw := range s.switches {
-		if !sw.is.Connected || sw.is.Applied < sw.tell.Sequence {
-			return false
-		}
-	}
-	return true
-}
 
 // mend ends what servers are called failing for: they would be called down instead.
 func (s *flowStorm) mend() {

@@ -24,6 +24,7 @@ type view struct {
 	// ever served.
 	lost   time.Time
 	taken  time.Time // when it was taken on
+	had    bool      // the controller before this one had it: it may have rows, though nobody has met it yet
 	met    time.Time // when it was connected last
 	back   time.Time // when it held what was decided again
 	empty  bool      // it held nothing when it was connected last
@@ -62,12 +63,12 @@ func (v *view) came() string {
 	return "was away"
 }
 
-// away says whether the switch goes on by what it was told before it was lost.
-func (v *view) away() bool { return !v.connected() && v.status.Connects > 0 }
+// away says whether the switch goes on by what it was told before it was lost, or may do so.
+func (v *view) away() bool { return !v.connected() && (v.status.Connects > 0 || v.had) }
 
-// settleable returns those of the slots that every switch has reported silent lately, but for those that were never
-// connected and those that are overdue: an older report may have been overtaken by traffic, as switches repeat
-// themselves after a drain time while a slot stays silent, and of a switch that is away nothing is known.
+// settleable returns those of the slots that every switch has reported silent lately, but for those that are new to the
+// intent and were never connected, and those that are overdue: an older report may have been overtaken by traffic, as
+// switches repeat themselves after a drain time while a slot stays silent, and of one that is away nothing is known.
 func (c *Core) settleable(refs []plan.SlotRef) []plan.SlotRef {
 	pools := make(map[rows.PoolID]config.Pool)
 	for _, pool := range c.intent.Pools {
@@ -183,8 +184,8 @@ func (c *Core) own(alike rows.Tables, s config.Switch) rows.Tables {
 }
 
 // syncSwitches takes on the switches of the intent, and lets go of others: their tables stay as they are. served says
-// whether there were slots before: else nobody has an open connection.
-func (c *Core) syncSwitches(served bool) {
+// whether there were slots before: else nobody has an open connection. began: the intent is that of before the start.
+func (c *Core) syncSwitches(served, began bool) {
 	wanted := make(map[string]config.Switch)
 	for _, s := range c.intent.Switches {
 		wanted[s.Name] = s
@@ -199,7 +200,7 @@ func (c *Core) syncSwitches(served bool) {
 	}
 	for _, s := range c.intent.Switches {
 		if c.views[s.Name] == nil {
-			v := &view{config: s, taken: c.now, idle: make(map[plan.SlotRef]time.Time)}
+			v := &view{config: s, taken: c.now, had: began, idle: make(map[plan.SlotRef]time.Time)}
 			if served {
 				v.lost, v.behind = c.now, true
 			}

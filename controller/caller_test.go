@@ -30,11 +30,15 @@ type slowStore struct {
 	takes time.Duration
 	saved []core.Stored
 	err   error
+	most  int64 // the revision after which all is too large, 0: none
 }
 
 func (s *slowStore) Save(ctx context.Context, st core.Stored) error {
 	s.mu.Lock()
 	takes, failure := s.takes, s.err
+	if s.most > 0 && st.Intent.Revision > s.most {
+		failure = fmt.Errorf("writing the store: %w: etcdserver: request is too large", store.ErrRefused)
+	}
 	s.mu.Unlock()
 	select {
 	case <-time.After(takes):
@@ -216,23 +220,56 @@ func TestForgottenWhileSaving(t *testing.T) {
 	})
 }
 
-// A refusal is no silence: the caller is told why, and the configuration is not frozen for it.
+// A refusal is no silence: the caller is told why. The configuration is frozen for it where the store would refuse any
+// change, and status says so before a verdict has to be saved.
 func TestStoreRefuses(t *testing.T) {
-	saving(t, func(t *testing.T, db *slowStore, s *service, look func(func(*loop)), _ func()) {
-		refused := fmt.Errorf("writing the store: %w: etcdserver: request is too large", store.ErrRefused)
-		db.set(0, refused)
-		_, err := s.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: drained})
-		want := "failed_precondition: writing the store: the store refuses the change: etcdserver: request is too large"
-		if err == nil || err.Error() != want || connect.CodeOf(err) != connect.CodeFailedPrecondition {
-			t.Errorf("got %v, want %s", err, want)
-		}
-		look(func(l *loop) {
-			if l.core.Frozen() != nil || l.core.Stored().Intent.Revision != 1 {
-				t.Errorf("frozen %v, revision %d, want neither frozen nor changed", l.core.Frozen(),
-					l.core.Stored().Intent.Revision)
-			}
+	const refused = "writing the store: the store refuses the change: "
+	for _, test := range []struct {
+		name   string
+		refuse func(*slowStore)
+		want   string
+		frozen bool
+	}{
+		{"the change", func(db *slowStore) { db.most = 1 }, refused + "etcdserver: request is too large", false},
+		{"all", func(db *slowStore) {
+			db.err = fmt.Errorf("writing the store: %w: no space left on device", store.ErrRefused)
+		}, refused + "no space left on device", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			saving(t, func(t *testing.T, db *slowStore, s *service, look func(func(*loop)), _ func()) {
+				db.mu.Lock()
+				test.refuse(db)
+				db.mu.Unlock()
+				_, err := s.ApplyIntent(t.Context(), &api.ApplyIntentRequest{Yaml: drained})
+				want := "failed_precondition: " + test.want
+				if err == nil || err.Error() != want || connect.CodeOf(err) != connect.CodeFailedPrecondition {
+					t.Errorf("got %v, want %s", err, want)
+				}
+				frozen := ""
+				if test.frozen {
+					frozen = test.want
+				}
+				look(func(l *loop) {
+					got := ""
+					if err := l.core.Frozen(); err != nil {
+						got = err.Error()
+					}
+					if r := l.core.Stored().Intent.Revision; got != frozen || r != 1 {
+						t.Errorf("frozen %q, revision %d, want %q and 1", got, r, frozen)
+					}
+				})
+				db.mu.Lock()
+				db.most, db.err = 0, nil
+				db.mu.Unlock()
+				time.Sleep(2 * time.Second)
+				look(func(l *loop) {
+					if l.core.Frozen() != nil {
+						t.Errorf("later: frozen %v, want not", l.core.Frozen())
+					}
+				})
+			})
 		})
-	})
+	}
 }
 
 // At the end what the store did not take before is stored, if it takes it then.

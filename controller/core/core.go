@@ -52,7 +52,8 @@ type Core struct {
 	noise    noise
 	served   time.Time // since when some switch keeps up, zero: none does
 
-	frozen    error      // why the store does not have what is decided
+	frozen    error      // why the store does not have what is decided, or does not take changes
+	unsure    bool       // the store may have a change that was refused, as if it had not happened
 	saving    bool       // a Save is under way
 	newer     bool       // what is decided is newer than what is being saved
 	retry     time.Time  // when a store that does not answer is tried again
@@ -68,6 +69,7 @@ type Core struct {
 	save bool      // what is decided is to be stored
 	wake time.Time // when Passed is due, zero: never
 	ran  time.Time // when the core was last free to do what is due
+	owed time.Time // until when a suspicion goes on, since nobody could speak for a part of its time
 }
 
 // decided is all that a change of the configuration may alter before the store has taken it: a change that is refused
@@ -116,6 +118,7 @@ type candidate struct {
 	must     bool    // if the store does not take it, it has not happened
 	before   decided // what was decided before it: all that others see meanwhile
 	deadline time.Time
+	refused  error // why the store did not take a change; what it is tried with is as it was before that
 
 	out, last []Effect
 	tell      bool
@@ -252,7 +255,7 @@ func (c *Core) input(in Input) {
 func (c *Core) change(f func() (Answer, error)) {
 	before := c.decided.clone()
 	answer, err := f()
-	if err == nil && c.save && c.frozen != nil {
+	if err == nil && c.frozen != nil && (c.save || c.unsure) { // what is confirmed must be stored, too
 		err = fmt.Errorf("%w: %w", ErrFrozen, c.frozen)
 	}
 	if err != nil {
@@ -276,7 +279,10 @@ func (c *Core) commit(must bool, before decided) {
 		if must {
 			patience = changePatience
 		}
-		c.candidate = &candidate{must, before, c.now.Add(patience), c.out, c.last, c.tell, c.take}
+		c.candidate = &candidate{
+			must: must, before: before, deadline: c.now.Add(patience),
+			out: c.out, last: c.last, tell: c.tell, take: c.take,
+		}
 		c.out, c.last, c.tell, c.take, c.save = nil, nil, false, nil, false
 		c.begin()
 		return
@@ -303,12 +309,24 @@ func (c *Core) outcome(o Outcome, err error) {
 		}
 		c.stop(err)
 		return
+	case one.refused != nil:
+		c.freeze(err)
+		c.answer(Answer{Err: one.refused})
+		c.release()
+		return
 	case o != Done && one.must:
 		c.decided = one.before
-		if o == Silent {
+		switch o {
+		case Silent:
 			// It may be there all the same. The state as it was is stored again as soon as the store answers.
 			c.freeze(err)
+			c.unsure = true
 			err = fmt.Errorf("%w: %w", ErrFrozen, err)
+		case Refused:
+			// It may be the change, or the store, that is too large: the state as it was is tried, and tells.
+			c.candidate = &candidate{must: true, before: one.before, deadline: one.deadline, refused: err}
+			c.begin()
+			return
 		}
 		c.answer(Answer{Err: err})
 		c.release()
@@ -345,6 +363,7 @@ func (c *Core) freeze(err error) {
 		c.publish(StoreChanged{err})
 	}
 	c.frozen, c.retry = err, c.now.Add(saveInterval)
+	c.unsure = c.unsure && err != nil
 }
 
 // release lets out the effects of what is decided, before anything that becomes due is decided in turn.
@@ -372,6 +391,9 @@ func (c *Core) advance() {
 	c.await()
 	c.limit()
 	c.tellDrained()
+	if c.timed() {
+		c.wakeAt(c.now.Add(beat))
+	}
 }
 
 // wakeAt has Passed come then; zero: no matter when.

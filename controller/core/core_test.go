@@ -34,6 +34,7 @@ type world struct {
 	// store is how saves end. With `nobody` they do not: the outcome comes by itself.
 	store  Saved
 	nobody bool
+	once   bool   // the next save ends so, and those after it well
 	stored Stored // what the store has
 
 	saving Stored // what the latest save is of
@@ -86,10 +87,14 @@ func (w *world) put(in Input) (answer Answer) {
 
 // outcome ends the save that is under way as the store does.
 func (w *world) outcome() Saved {
-	if w.store.Outcome == Done {
+	is := w.store
+	if is.Outcome == Done {
 		w.stored = w.saving
 	}
-	return w.store
+	if w.once {
+		w.store, w.once = Saved{}, false
+	}
+	return is
 }
 
 // wait lets time pass.

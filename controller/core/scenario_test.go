@@ -49,7 +49,7 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	ports SWITCH [N ...]      its ports N are down, all others are up
 //	wait D                    time passes
 //	stop D                    the same, and the daemon does not run meanwhile
-//	store answers|refuses|silent|conflicts   what becomes of saves from now on; silent: nothing
+//	store answers|refuses|silent|conflicts [once]   what becomes of saves from now on, or of one; silent: nothing
 //	saved [refuses]           the save that is under way ends after all, as the store answers, or as is said
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -119,6 +119,14 @@ func (s *scenario) holding(name string) Switch {
 	}
 }
 
+// read has a switch connected that is not: it is being read back.
+func (s *scenario) read(name string) {
+	if is := s.core.views[name].status; !is.Connected {
+		is.Name, is.Connected, is.Applied, is.Lacks = name, true, 0, nil
+		s.put(is)
+	}
+}
+
 func (s *scenario) run(script string) string {
 	for line := range strings.Lines(script) {
 		line = strings.TrimSuffix(line, "\n")
@@ -161,6 +169,7 @@ func (s *scenario) command(words []string) error {
 		return s.report(args)
 	case "connect":
 		for _, name := range args {
+			s.read(name)
 			s.held[name] = s.wanted[name]
 			s.put(s.holding(name))
 		}
@@ -182,6 +191,7 @@ func (s *scenario) command(words []string) error {
 		is.Refuses, is.Lacks = true, rows.Lacks(have, s.wanted[args[0]])
 		s.put(is)
 	case "reconnect":
+		s.read(args[0])
 		was := s.core.views[args[0]].status
 		was.Name, was.Connected, was.Connects, was.ReadBack, was.Applied = args[0], true, was.Connects+1, 1, 0
 		if len(args) > 1 && args[1] == "empty" {
@@ -230,7 +240,7 @@ func (s *scenario) command(words []string) error {
 		if !ok {
 			return errors.New("there is no such store")
 		}
-		s.store, s.nobody = saved, args[0] == "silent"
+		s.store, s.nobody, s.once = saved, args[0] == "silent", len(args) > 1
 	case "saved":
 		if len(args) > 0 {
 			s.put(outcomes[args[0]])

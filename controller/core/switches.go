@@ -20,9 +20,11 @@ type view struct {
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
 
 	// lost is when it was lost last, zero: never. One that is not met yet may have been lost before anybody was there
-	// to see it: it counts as lost when it was taken on, unless it is there atOnce, and with rows, or nobody was ever
-	// served.
+	// to see it: it counts as lost when it was taken on, unless it is connected atOnce, and with rows, or nobody was
+	// ever served.
 	lost   time.Time
+	taken  time.Time // when it was taken on
+	had    bool      // the controller before this one had it: it may have rows, though nobody has met it yet
 	met    time.Time // when it was connected last
 	back   time.Time // when it held what was decided again
 	empty  bool      // it held nothing when it was connected last
@@ -37,8 +39,21 @@ type view struct {
 
 func (v *view) connected() bool { return v.status.Connected }
 
-// unmet says whether it was never connected.
-func (v *view) unmet() bool { return !v.connected() && v.status.Connects == 0 }
+// unmet says whether nobody has read yet what it holds.
+func (v *view) unmet() bool { return v.status.Connects == 0 }
+
+// meet takes note of what it held when it was read back for the first time. One that forwards and was connected at once
+// was never seen not to. One that could not be reached for a while may have been cut off with those who check, though
+// the store knew of nobody who was served.
+func (v *view) meet() {
+	switch {
+	case v.lost.After(v.taken) || v.empty: // it was seen to be lost, or shows it
+	case v.met.Sub(v.taken) <= atOnce:
+		v.lost, v.behind = time.Time{}, false
+	default:
+		v.lost, v.behind = v.taken, true
+	}
+}
 
 // came says how it was found when it was connected last.
 func (v *view) came() string {
@@ -48,12 +63,12 @@ func (v *view) came() string {
 	return "was away"
 }
 
-// away says whether the switch goes on by what it was told before it was lost.
-func (v *view) away() bool { return !v.connected() && v.status.Connects > 0 }
+// away says whether the switch goes on by what it was told before it was lost, or may do so.
+func (v *view) away() bool { return !v.connected() && (v.status.Connects > 0 || v.had) }
 
-// settleable returns those of the slots that every switch has reported silent lately, but for those that were never
-// connected and those that are overdue: an older report may have been overtaken by traffic, as switches repeat
-// themselves after a drain time while a slot stays silent, and of a switch that is away nothing is known.
+// settleable returns those of the slots that every switch has reported silent lately, but for those that are new to the
+// intent and were never connected, and those that are overdue: an older report may have been overtaken by traffic, as
+// switches repeat themselves after a drain time while a slot stays silent, and of one that is away nothing is known.
 func (c *Core) settleable(refs []plan.SlotRef) []plan.SlotRef {
 	pools := make(map[rows.PoolID]config.Pool)
 	for _, pool := range c.intent.Pools {
@@ -99,23 +114,23 @@ func (c *Core) status(s Switch) {
 		return
 	}
 	before := v.status.Connected
+	if s.Connected && !before {
+		v.met = c.now
+	}
 	if s.Connects > v.status.Connects {
-		switch v.empty = s.ReadBack == 0; {
-		case v.empty:
+		if v.empty = s.ReadBack == 0; v.empty {
 			c.forgotten(v)
-		case v.unmet() && c.now.Sub(v.lost) <= atOnce:
-			v.lost, v.behind = time.Time{}, false // it forwards, and nobody saw that it ever did not
+		}
+		if v.unmet() {
+			v.meet()
 		}
 	}
 	if s.Connected != before || s.Refuses != v.status.Refuses || !rows.SameLacks(v.status.Lacks, s.Lacks) {
 		v.served++
 	}
 	v.status = s
-	switch {
-	case !s.Connected && before:
+	if !s.Connected && before {
 		v.lost, v.behind = c.now, true
-	case s.Connected && !before:
-		v.met = c.now
 	}
 	if v.behind && s.Connected && s.Applied >= c.sequence {
 		v.back, v.behind = c.now, false
@@ -169,8 +184,8 @@ func (c *Core) own(alike rows.Tables, s config.Switch) rows.Tables {
 }
 
 // syncSwitches takes on the switches of the intent, and lets go of others: their tables stay as they are. served says
-// whether there were slots before: else nobody has an open connection.
-func (c *Core) syncSwitches(served bool) {
+// whether there were slots before: else nobody has an open connection. began: the intent is that of before the start.
+func (c *Core) syncSwitches(served, began bool) {
 	wanted := make(map[string]config.Switch)
 	for _, s := range c.intent.Switches {
 		wanted[s.Name] = s
@@ -185,7 +200,7 @@ func (c *Core) syncSwitches(served bool) {
 	}
 	for _, s := range c.intent.Switches {
 		if c.views[s.Name] == nil {
-			v := &view{config: s, idle: make(map[plan.SlotRef]time.Time)}
+			v := &view{config: s, taken: c.now, had: began, idle: make(map[plan.SlotRef]time.Time)}
 			if served {
 				v.lost, v.behind = c.now, true
 			}

@@ -66,3 +66,63 @@ func TestSettleable(t *testing.T) {
 		}
 	}
 }
+
+// A switch that is met first may have been away, with the checks that go through it, before anybody was there to see.
+func TestFirstMeeting(t *testing.T) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	reading, read := Switch{Connected: true}, Switch{Connected: true, Connects: 1, ReadBack: 1}
+	empty, lost := Switch{Connected: true, Connects: 1}, Switch{}
+	type at struct {
+		seconds int
+		is      Switch
+	}
+	for _, tt := range []struct {
+		name     string
+		anything bool // was stored
+		hears    []at
+		want     string // what makes the checks suspect, a second after the last
+	}{
+		{"nobody yet", true, nil, "switch leaf1 is not met yet"},
+		{"nobody yet, and nothing was stored", false, nil, ""},
+		{"it is being read back", true, []at{{1, reading}}, "switch leaf1 is not met yet"},
+		{"it is being read back for long", true, []at{{1, reading}, {40, reading}}, "switch leaf1 is not met yet"},
+		{"with rows, at once", true, []at{{1, reading}, {2, read}}, ""},
+		{"with many rows, at once", true, []at{{1, reading}, {30, read}}, ""},
+		{"with rows, after a while", true, []at{{6, reading}, {7, read}}, "switch leaf1 was away"},
+		{"with rows, after a while, and nothing was stored", false, []at{{6, reading}, {7, read}},
+			"switch leaf1 was away"},
+		{"with rows, at once, and nothing was stored", false, []at{{1, reading}, {2, read}}, ""},
+		{"empty", true, []at{{1, reading}, {2, empty}}, "switch leaf1 came empty"},
+		{"empty, and nothing was stored", false, []at{{1, reading}, {2, empty}}, ""},
+		{"lost while it was read back", true, []at{{1, reading}, {2, lost}, {3, reading}, {4, read}},
+			"switch leaf1 was away"},
+	} {
+		w := newWorld(t)
+		w.now = began
+		if tt.anything {
+			w.start()
+			w.apply(testIntent)
+		}
+		w.start()
+		if !tt.anything {
+			w.apply(testIntent)
+		}
+		for _, hears := range tt.hears {
+			w.wait(began.Add(time.Duration(hears.seconds) * time.Second).Sub(w.now))
+			is := hears.is
+			is.Name = "leaf1"
+			if is.Connects > 0 {
+				is.Applied = w.core.Sequence()
+			}
+			w.put(is)
+		}
+		w.wait(time.Second)
+		got := ""
+		if s := w.core.suspicion; s != nil {
+			got = s.text
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

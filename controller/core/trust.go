@@ -59,6 +59,9 @@ func suspect(views map[string]*view, settling time.Duration, now time.Time) *sus
 		switch {
 		case v.unmet():
 			text = fmt.Sprintf("switch %s is not met yet", name)
+			if v.connected() { // it is being read back
+				end = v.met.Add(upToDate + settling)
+			}
 		case !v.behind:
 			text = fmt.Sprintf("switch %s %s", name, v.came())
 			end, open = v.back.Add(settling), false
@@ -326,11 +329,25 @@ func (p *patience) count(connected bool, now time.Time) (over bool) {
 	return connected && now.After(p.until)
 }
 
+// putOff gives it more time.
+func (p *patience) putOff(d time.Duration) {
+	if !p.until.IsZero() {
+		p.until = p.until.Add(d)
+	}
+	if !p.lost.IsZero() {
+		p.lost = p.lost.Add(d)
+	}
+}
+
 // suspectSwitches finds out anew whether a switch is the suspect. When that is over, the plan is asked what it was not
 // told.
 func (c *Core) suspectSwitches() {
 	s := suspect(c.views, settlingTime(c.intent), c.now)
 	before := c.suspicion
+	if s == nil && before != nil && c.now.Before(c.owed) {
+		put := *before
+		put.until, s = c.owed, &put
+	}
 	if s == nil {
 		c.patience = patience{}
 	} else {
@@ -360,11 +377,16 @@ func (c *Core) suspectSwitches() {
 	}
 }
 
-// tooLate is by how much what is due may be late. When it is later the daemon was held up, by its store or because it
-// did not run, and with it whoever would have taken a verdict back.
-const tooLate = 500 * time.Millisecond
+const (
+	// tooLate is by how much what is due may be late. When it is later the daemon was held up, by its store or because
+	// it did not run, and with it whoever would have spoken.
+	tooLate = 500 * time.Millisecond
+	// beat is how often the core is woken while somebody's time to speak runs out: so it knows that it was held up,
+	// also where that ends just before what is due.
+	beat = time.Second
+)
 
-// catchUp gives verdicts the time to be taken back in which nobody could.
+// catchUp gives back the time in which nobody could speak: healthds, to take a verdict back, and switches.
 func (c *Core) catchUp() {
 	late, d := !c.wake.IsZero() && c.now.Sub(c.wake) > tooLate, c.now.Sub(c.ran)
 	c.ran = c.now
@@ -380,6 +402,33 @@ func (c *Core) catchUp() {
 	for _, f := range c.falls {
 		f.since = f.since.Add(d)
 	}
+	for _, one := range c.authors {
+		one.last = one.last.Add(d)
+	}
+	for _, v := range c.views {
+		if !v.lag.since.IsZero() {
+			v.lag.since = v.lag.since.Add(d)
+		}
+	}
+	if c.suspicion != nil {
+		c.owed = c.now.Add(settlingTime(c.intent))
+		c.patience.putOff(d)
+	}
+}
+
+// timed says whether somebody's time to speak runs out.
+func (c *Core) timed() bool {
+	for _, end := range c.graces.ends {
+		if !end.IsZero() {
+			return true
+		}
+	}
+	for _, f := range c.falls {
+		if !f.over {
+			return true
+		}
+	}
+	return c.suspicion != nil && !c.suspicion.until.IsZero()
 }
 
 // grace ends those graces that are over.

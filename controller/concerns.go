@@ -12,6 +12,7 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/text"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // fresh is for how long a single happening, such as a claim or a dropped frame, is worth a look.
@@ -28,6 +29,7 @@ type concerned struct {
 	unnumbered []string
 	forgot     []string // which switches have lost the marks of moving slots
 	spoofs     []core.Spoof
+	banks      [limits.Banks]uint32 // the epoch that has a bank of mark cells, 0: none
 }
 
 func (l *loop) concerned() concerned {
@@ -35,7 +37,7 @@ func (l *loop) concerned() concerned {
 		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
 		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
 	}
-	c.unnumbered = l.unnumbered()
+	c.unnumbered, c.banks = l.unnumbered(), l.core.Stored().Plan.Banks()
 	for _, v := range l.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}

@@ -2,10 +2,15 @@ package controller_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	pb "github.com/openconfig/gnmi/proto/gnmi"
@@ -19,6 +24,8 @@ import (
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/cert"
 	"github.com/sluicelb/sluice/internal/rpc/rpctest"
+	"github.com/sluicelb/sluice/p4/limits"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // dialGNMI is a client of gRPC at a controller's address.
@@ -199,5 +206,101 @@ func TestControllerTreeByRoles(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// gets returns the leaves below a path by Get: their paths with sorted keys, and their values.
+func gets(t *testing.T, client pb.GNMIClient, path *pb.Path) map[string]string {
+	t.Helper()
+	m, err := client.Get(t.Context(), &pb.GetRequest{Encoding: pb.Encoding_PROTO, Path: []*pb.Path{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]string)
+	for _, n := range m.Notification {
+		for _, u := range n.Update {
+			var b strings.Builder
+			for _, e := range slices.Concat(n.GetPrefix().GetElem(), u.Path.Elem) {
+				b.WriteString("/" + e.Name)
+				for _, k := range slices.Sorted(maps.Keys(e.Key)) {
+					fmt.Fprintf(&b, "[%s=%s]", k, e.Key[k])
+				}
+			}
+			_, all[b.String()], _ = strings.Cut(strings.ReplaceAll(u.Val.String(), "  ", " "), ":")
+		}
+	}
+	return all
+}
+
+// What a switch reports and counts is in the tree as in the status: who claims VIPs, how full its tables are, what was
+// opened on moving slots and what follows from it, and how its ports are.
+func TestTreeOfASwitch(t *testing.T) {
+	tg := newTarget(t)
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir,
+		strings.Replace(intent(tg.Target()), "drain_idle: 500ms", "drain_idle: 1h", 1))})
+	d.synced()
+	d.atRest()
+	client := dialGNMI(t, d.Address(), insecure.NewCredentials())
+	server := packet.MAC{2, 0, 0, 0, 0, 0x12}
+	tg.End(3).Inject(packet.NewARPReply(server, netip.MustParseAddr("10.0.0.100"), packet.MAC{2, 0, 0, 0, 0, 1},
+		netip.MustParseAddr("10.0.0.1")))
+	d.wait("the claim is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
+	d.admin("web3", api.Admin_ADMIN_DRAIN)
+	d.quiet()
+	gets(t, client, sluicePath("switches")) // sees the epoch
+	for n := range 1000 {
+		tg.End(1).Inject(packet.NewTCP(packet.Segment{
+			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 1}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
+			Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}), 1024),
+			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
+		}))
+	}
+	d.until("all SYNs are counted",
+		func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == 1000 })
+	d.until("how the ports are is known",
+		func(m *api.GetStatusResponse) bool { return len(m.Switches[0].Ports) == 4 && m.ArpClaims != nil })
+	sw := d.status().Switches[0]
+	want := map[string]string{
+		"claims/claim[port=3][vip-address=10.0.0.100]/vip-address": `"10.0.0.100"`,
+		"claims/claim[port=3][vip-address=10.0.0.100]/port":        "3",
+		"claims/claim[port=3][vip-address=10.0.0.100]/claims":      "1",
+		"claims/claim[port=3][vip-address=10.0.0.100]/disowned":    "0",
+		"claims/claim[port=3][vip-address=10.0.0.100]/backends":    `{element:{string_val:"web/web2"}}`,
+
+		"ports/port[id=4]/id": "4", "ports/port[id=4]/name": `"port4"`, "ports/port[id=4]/state": `"up"`,
+		"ports/port[id=4]/stale": "false",
+		"ports-way":              `"gNMI, streamed"`,
+
+		"tables/table[name=vip]/name": `"vip"`, "tables/table[name=vip]/rows": "1",
+		"tables/table[name=vip]/size":     fmt.Sprint(limits.VIPSize),
+		"tables/table[name=backend]/rows": "3", "tables/table[name=slot]/rows": "256",
+	}
+	opened := uint64(0)
+	for _, b := range sw.Banks {
+		opened += b.Openings
+		at := fmt.Sprintf("banks/bank[id=%d]/", b.Id)
+		want[at+"id"], want[at+"epoch"] = fmt.Sprint(b.Id), fmt.Sprint(b.Epoch)
+		want[at+"openings"] = fmt.Sprint(b.Openings)
+		predicted := float64(b.Openings) / 65536 * float64(b.Openings) / 65536
+		want[at+"false-positives"] = fmt.Sprint(math.Round(predicted*1e12) / 1e12)
+	}
+	if opened < 300 || opened > 700 {
+		t.Errorf("%d openings, want about half of 1000: %v", opened, sw.Banks)
+	}
+	deadline := time.Now().Add(patience)
+	for { // a sample may be of up to 100 ms ago
+		all := gets(t, client, sluicePath("switches", "switch=leaf1"))
+		got := make(map[string]string)
+		for path := range want {
+			got[path] = all["/sluice/switches/switch[name=leaf1]/"+path]
+		}
+		diff := cmp.Diff(want, got)
+		if diff == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
 	}
 }

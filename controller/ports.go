@@ -109,14 +109,22 @@ func (s source) Ports() ports.View {
 	return s.collector.View()
 }
 
+// viewsOf is what samples know of ports.
+func viewsOf(sampled map[string]telemetry.Sample) map[string]ports.View {
+	views := make(map[string]ports.View)
+	for name, s := range sampled {
+		views[name] = s.Ports
+	}
+	return views
+}
+
 // addPorts adds how the ports of the switches are, to backends too.
-func addPorts(m *api.GetStatusResponse, sampled map[string]telemetry.Sample) {
+func addPorts(m *api.GetStatusResponse, views map[string]ports.View) {
 	for _, sw := range m.Switches {
-		sample, ok := sampled[sw.Name]
+		v, ok := views[sw.Name]
 		if !ok || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
 			continue
 		}
-		v := sample.Ports
 		sw.PortsWay, sw.PortsNote = v.Way, v.Note
 		if v.Err != nil {
 			sw.PortsUntold = text.Cut(v.Err.Error())

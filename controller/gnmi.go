@@ -43,9 +43,10 @@ func (w watched) Changed() <-chan struct{} { return w.loop.signs.next() }
 // Events implements gnmi.Source. The switches are not asked: what is known of their ports is.
 func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
 	var m *api.GetStatusResponse
+	var wanted map[string]map[uint32]bool
 	views := make(map[string]ports.View)
 	err := w.look(ctx, func() {
-		m = w.loop.statusMessage()
+		m, wanted = w.loop.statusMessage(), w.loop.wantedPorts()
 		for name, c := range w.loop.collectors {
 			views[name] = c.View()
 		}
@@ -53,7 +54,7 @@ func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
 	if err != nil {
 		return err
 	}
-	addPorts(m, views)
+	addPorts(m, views, wanted)
 	tree.Events(m, t)
 	return nil
 }
@@ -69,7 +70,7 @@ func (w watched) Samples(ctx context.Context, t *gnmi.Tree) error {
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "asking the switches: %v", err)
 	}
-	addPorts(m, viewsOf(sampled.Switches))
+	addPorts(m, viewsOf(sampled.Switches), in.ports)
 	addCounters(m, sampled.Switches, in, w.loop.openings)
 	all := make(map[string]tree.Counted)
 	for _, sw := range m.Switches {

@@ -90,6 +90,8 @@ var (
 	portStaleFigure = figure("switch_port_stale",
 		"1 while nothing was heard of the port for some seconds; then nothing else is told of it.", "switch", "port",
 		"name")
+	portConfiguredFigure = figure("switch_port_configured", "1 where the configuration has the port.", "switch", "port",
+		"name")
 	portBackendsFigure = figure("switch_port_backends", "Backends that are behind the port, by the configuration.",
 		"switch", "port", "name")
 	portUpFigure       = figure("switch_port_up", "1 while the port is up.", "switch", "port", "name")
@@ -263,6 +265,7 @@ func (e exposition) device(sw *api.SwitchStatus, pools []*api.PoolStatus) {
 	behind := behindPorts(pools, sw.Name)
 	for _, p := range sw.Ports {
 		of := []string{sw.Name, strconv.FormatUint(uint64(p.Id), 10), p.Name}
+		e.Truth(portConfiguredFigure, p.Configured, of...)
 		e.Gauge(portBackendsFigure, float64(len(behind[p.Id])), of...)
 		e.Truth(portStaleFigure, p.Stale, of...)
 		if p.Stale {

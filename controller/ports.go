@@ -77,11 +77,13 @@ func (l *loop) portsChanged(name string, c *collecting, v ports.View) {
 		return
 	}
 	c.view = v
-	in := core.Ports{Switch: name, IDs: make(map[string]uint16), Down: make(map[uint16]bool)}
+	in := core.Ports{Switch: name, IDs: make(map[string]uint16)}
 	for _, p := range v.Ports {
 		in.IDs[p.Name] = p.ID
-		if p.Down() && !p.Stale {
-			in.Down[p.ID] = true
+		if !p.Stale {
+			in.Fresh = append(in.Fresh, core.Port{
+				ID: p.ID, Name: p.Name, State: p.State, Reason: p.Reason, Down: p.Down(),
+			})
 		}
 	}
 	l.put(in)
@@ -118,8 +120,8 @@ func viewsOf(sampled map[string]telemetry.Sample) map[string]ports.View {
 	return views
 }
 
-// addPorts adds how the ports of the switches are, to backends too.
-func addPorts(m *api.GetStatusResponse, views map[string]ports.View) {
+// addPorts adds how the ports of the switches are, to backends too. The intent has those that are wanted.
+func addPorts(m *api.GetStatusResponse, views map[string]ports.View, wanted map[string]map[uint32]bool) {
 	for _, sw := range m.Switches {
 		v, ok := views[sw.Name]
 		if !ok || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
@@ -132,6 +134,7 @@ func addPorts(m *api.GetStatusResponse, views map[string]ports.View) {
 		behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(m.Pools, sw.Name) })
 		for _, p := range v.Ports {
 			port := portMessage(p)
+			port.Configured = wanted[sw.Name][port.Id]
 			sw.Ports = append(sw.Ports, port)
 			if !p.Down() || p.Stale {
 				continue

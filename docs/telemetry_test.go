@@ -97,6 +97,7 @@ var leafOf = map[string]string{
 	"switch_ports_told":                          "switches/switch[name]/ports-untold",
 	"switch_port_up":                             "switches/switch[name]/ports/port[id]/state",
 	"switch_port_stale":                          "switches/switch[name]/ports/port[id]/stale",
+	"switch_port_configured":                     "switches/switch[name]/ports/port[id]/configured",
 	"switch_port_backends":                       "pools/pool[name]/backends/backend[name]/switch-port",
 	"switch_port_received_packets_total":         "switches/switch[name]/ports/port[id]/in-pkts",
 	"switch_port_received_dropped_packets_total": "switches/switch[name]/ports/port[id]/in-discards",

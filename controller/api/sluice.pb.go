@@ -984,6 +984,7 @@ type PortStatus struct {
 	ReasonAt        *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=reason_at,json=reasonAt,proto3" json:"reason_at,omitempty"` // of the last frame dropped for that reason
 	Heard           *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=heard,proto3" json:"heard,omitempty"`                      // when the switch has last said something of it
 	Stale           bool                   `protobuf:"varint,11,opt,name=stale,proto3" json:"stale,omitempty"`                     // for so long nothing was heard of it that what is said here may be wrong
+	Configured      bool                   `protobuf:"varint,12,opt,name=configured,proto3" json:"configured,omitempty"`           // the intent has it: others are nobody's concern
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1091,6 +1092,13 @@ func (x *PortStatus) GetHeard() *timestamppb.Timestamp {
 func (x *PortStatus) GetStale() bool {
 	if x != nil {
 		return x.Stale
+	}
+	return false
+}
+
+func (x *PortStatus) GetConfigured() bool {
+	if x != nil {
+		return x.Configured
 	}
 	return false
 }
@@ -3708,7 +3716,8 @@ func (x *PoolHeld) GetReason() string {
 	return ""
 }
 
-// PortChanged says how a port is that was up, or is up again.
+// PortChanged says how a port of the configuration is that was up, or is up again. Of a port that goes on changing it
+// comes once in 10 s.
 type PortChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
@@ -3717,7 +3726,7 @@ type PortChanged struct {
 	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`       // as in PortStatus
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`     // why it is not up; empty where nothing says so
 	Backends      []string               `protobuf:"bytes,6,rep,name=backends,proto3" json:"backends,omitempty"` // pool/backend, the first few of those behind it
-	Also          string                 `protobuf:"bytes,7,opt,name=also,proto3" json:"also,omitempty"`         // what else changed on that switch since the last such event
+	Changes       uint32                 `protobuf:"varint,7,opt,name=changes,proto3" json:"changes,omitempty"`  // since the last such event of the port
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3794,11 +3803,11 @@ func (x *PortChanged) GetBackends() []string {
 	return nil
 }
 
-func (x *PortChanged) GetAlso() string {
+func (x *PortChanged) GetChanges() uint32 {
 	if x != nil {
-		return x.Also
+		return x.Changes
 	}
-	return ""
+	return 0
 }
 
 type SwitchChanged struct {
@@ -5086,7 +5095,7 @@ const file_sluice_proto_rawDesc = "" +
 	"MeterDrops\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x18\n" +
-	"\apackets\x18\x03 \x01(\x04R\apackets\"\xdd\x02\n" +
+	"\apackets\x18\x03 \x01(\x04R\apackets\"\xfd\x02\n" +
 	"\n" +
 	"PortStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
@@ -5100,7 +5109,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\treason_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breasonAt\x120\n" +
 	"\x05heard\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x14\n" +
-	"\x05stale\x18\v \x01(\bR\x05stale\"p\n" +
+	"\x05stale\x18\v \x01(\bR\x05stale\x12\x1e\n" +
+	"\n" +
+	"configured\x18\f \x01(\bR\n" +
+	"configured\"p\n" +
 	"\fFailedUpdate\x12\x16\n" +
 	"\x06update\x18\x01 \x01(\tR\x06update\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -5344,15 +5356,15 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06forced\x18\x04 \x01(\bR\x06forced\"6\n" +
 	"\bPoolHeld\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xab\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb1\x01\n" +
 	"\vPortChanged\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bbackends\x18\x06 \x03(\tR\bbackends\x12\x12\n" +
-	"\x04also\x18\a \x01(\tR\x04also\"\xc1\x01\n" +
+	"\bbackends\x18\x06 \x03(\tR\bbackends\x12\x18\n" +
+	"\achanges\x18\a \x01(\rR\achanges\"\xc1\x01\n" +
 	"\rSwitchChanged\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.sluice.v1.SwitchStatus.StateR\x05state\x12\x14\n" +

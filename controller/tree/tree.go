@@ -302,6 +302,7 @@ func init() {
 	ports.event("name", gnmi.String, func(m *api.PortStatus) any { return m.Name })
 	ports.event("state", gnmi.String, func(m *api.PortStatus) any { return said(m.State) })
 	ports.event("stale", gnmi.Bool, func(m *api.PortStatus) any { return m.Stale })
+	ports.event("configured", gnmi.Bool, func(m *api.PortStatus) any { return m.Configured })
 	ports.sampled("heard", gnmi.Uint64, func(m *api.PortStatus) any { return when(m.Heard) })
 	ports.sampled("reason", gnmi.String, func(m *api.PortStatus) any { return said(m.Reason) })
 	ports.sampled("in-pkts", gnmi.Uint64, func(m *api.PortStatus) any { return m.Received })

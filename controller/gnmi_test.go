@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -302,5 +304,111 @@ func TestTreeOfASwitch(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
+	}
+}
+
+// A controller that stands by tells so, and who leads, and refuses all else with that. When it leads it tells the rest.
+func TestTreeOfAStandby(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t)
+	store, _ := etcd(t)
+	dir := t.TempDir()
+	o := options{endpoints: []string{store}, file: writeFile(t, dir, intent(tg.Target()))}
+	first := startController(t, o)
+	first.synced()
+	o.also = "unix:" + dir + "/second.sock"
+	log, ready := standBy(t, o)
+	log.wait(t, `msg="gNMI is served while this controller stands by" listen=`+o.also)
+
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(o.also, "unix:"), grpc.WithAuthority("localhost"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, path string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := pb.NewGNMIClient(conn)
+	all := gets(t, client, sluicePath())
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leads := fmt.Sprintf("another controller has the store: process %d on %s, since ", os.Getpid(), host)
+	if why := all["/sluice/controller/stands-by"]; !strings.HasPrefix(why, `"`+leads) {
+		t.Errorf("it stands by because %s, want %s...", why, leads)
+	}
+	want := []string{"/sluice/controller/leader", "/sluice/controller/stands-by", "/sluice/controller/started"}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(all))); diff != "" || all[want[0]] != "false" {
+		t.Errorf("leader %s, leaves (-want +got):\n%s", all[want[0]], diff)
+	}
+	stream, err := client.Subscribe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
+		Mode: pb.SubscriptionList_STREAM, Subscription: []*pb.Subscription{
+			{Path: sluicePath("controller", "leader"), Mode: pb.SubscriptionMode_ON_CHANGE},
+			{Path: sluicePath("switches", "switch", "vips"), Mode: pb.SubscriptionMode_SAMPLE},
+		},
+	}}})
+	for synced := false; !synced; {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		synced = m.GetSyncResponse()
+	}
+	standing, err := api.Dial(o.also, rpc.Security{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer standing.Close()
+	_, err = standing.GetStatus(t.Context(), new(api.GetStatusRequest))
+	if want := "unavailable: this controller stands by: " + leads; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("GetStatus: %v, want %s...", err, want)
+	}
+	events, err := standing.WatchEvents(t.Context(), new(api.WatchEventsRequest))
+	if err == nil {
+		for events.Receive() {
+		}
+		err = events.Err()
+	}
+	if want := "unavailable: this controller stands by: " + leads; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("WatchEvents: %v, want %s...", err, want)
+	}
+
+	first.kill()
+	second := <-ready
+	if second == nil {
+		return
+	}
+	if _, err := stream.Recv(); err == nil {
+		t.Error("the stream of the standby goes on")
+	}
+	second.synced()
+	if got := gets(t, client, sluicePath("controller", "leader"))["/sluice/controller/leader"]; got != "true" {
+		t.Errorf("leader is %s", got)
+	}
+}
+
+// Where the leader has its sockets, as one on the same host may, a controller stands by without, and has them when it
+// leads.
+func TestStandbyWithoutSockets(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t)
+	store, _ := etcd(t)
+	dir := t.TempDir()
+	o := options{
+		endpoints: []string{store}, file: writeFile(t, dir, intent(tg.Target())), also: "unix:" + dir + "/one.sock",
+	}
+	first := startController(t, o)
+	first.synced()
+	log, ready := standBy(t, o)
+	log.wait(t, `msg="nothing is served while this controller stands by" err=`)
+	first.kill()
+	if second := <-ready; second != nil {
+		second.synced()
 	}
 }

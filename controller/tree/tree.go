@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -20,6 +21,14 @@ var Schema = gnmi.NewSchema(gnmi.Model{Name: "sluice", Organization: "Sluice", V
 
 // Events fills in what changes by decisions and by what others say: all that a status has without the counters.
 func Events(m *api.GetStatusResponse, t *gnmi.Tree) { fill(m, t, false) }
+
+// Standby fills in all that there is of a controller that does not lead: since when it runs, and why it stands by.
+func Standby(started time.Time, why string, t *gnmi.Tree) {
+	e := t.Entry(Schema.Root())
+	e.Set(leader, false)
+	e.Set(standsBy, why)
+	e.Set(startedAt, uint64(started.UnixNano()))
+}
 
 // Counted is what one switch has counted of VIPs and backends. They are told by switch, so that one that is lost does
 // not make a sum fall.
@@ -181,8 +190,10 @@ type field[M any] struct {
 	of   func(M) any
 }
 
-func (n *node[M]) event(path string, kind gnmi.Type, of func(M) any) {
-	n.fields[0] = append(n.fields[0], field[M]{n.list.Event(path, kind), of})
+func (n *node[M]) event(path string, kind gnmi.Type, of func(M) any) *gnmi.Leaf {
+	leaf := n.list.Event(path, kind)
+	n.fields[0] = append(n.fields[0], field[M]{leaf, of})
+	return leaf
 }
 
 func (n *node[M]) sampled(path string, kind gnmi.Type, of func(M) any) {
@@ -264,9 +275,14 @@ var (
 	switchPorts    = &node[portOn]{list: backends.list.List("switch-ports/switch-port", "switch")}
 )
 
+// leader, standsBy and startedAt are the leaves that a controller has which stands by.
+var leader, standsBy, startedAt *gnmi.Leaf
+
 func init() {
-	all.event("sluice:sluice/controller/leader", gnmi.Bool, func(_ *api.GetStatusResponse) any { return true })
-	all.event("sluice:sluice/controller/started", gnmi.Uint64,
+	leader = all.event("sluice:sluice/controller/leader", gnmi.Bool,
+		func(*api.GetStatusResponse) any { return true })
+	standsBy = Schema.Root().Event("sluice:sluice/controller/stands-by", gnmi.String)
+	startedAt = all.event("sluice:sluice/controller/started", gnmi.Uint64,
 		func(m *api.GetStatusResponse) any { return when(m.StartedAt) })
 	all.event("sluice:sluice/controller/intent-revision", gnmi.Uint64,
 		func(m *api.GetStatusResponse) any { return uint64(m.IntentRevision) })

@@ -120,6 +120,9 @@ func TestEveryLeaf(t *testing.T) {
 	var want []string
 	numbers := strings.NewReplacer("[id=text]", "[id=1]", "[port=text]", "[port=1]")
 	for _, l := range Schema.Leaves() {
+		if l == standsBy {
+			continue // a controller that stands by has it, and no status
+		}
 		want = append(want, numbers.Replace(keys.ReplaceAllStringFunc(l.Path(), func(list string) string {
 			names := strings.FieldsFunc(list, func(r rune) bool { return r == '[' || r == ']' })
 			slices.Sort(names)

@@ -31,7 +31,7 @@ import (
 )
 
 // dialGNMI is a client of gRPC at a controller's address.
-func dialGNMI(t *testing.T, address string, as credentials.TransportCredentials) pb.GNMIClient {
+func dialGNMI(t testing.TB, address string, as credentials.TransportCredentials) pb.GNMIClient {
 	t.Helper()
 	conn, err := grpc.NewClient(strings.TrimPrefix(address, "https://"), grpc.WithTransportCredentials(as))
 	if err != nil {

@@ -128,7 +128,7 @@ func processor(b *testing.B) time.Duration {
 // BenchmarkSampling is what it costs a controller to ask ten switches what they have counted of 4,000 VIPs and 10,000
 // backends, and to tell somebody: by gNMI, of one leaf, as a status, and to Prometheus. cpu-ms is how long it has a
 // processor for that (the switches are processes of their own), MB what it reads from the switches. Each round begins
-// with a wait of 7 s: -benchtime 3x will do.
+// with a wait of 3 s: -benchtime 3x will do.
 func BenchmarkSampling(b *testing.B) {
 	var addresses []string
 	for range 10 {
@@ -216,7 +216,7 @@ func BenchmarkSampling(b *testing.B) {
 			var bytes int64
 			n := 0
 			for b.Loop() {
-				time.Sleep(7 * time.Second) // until what was told before is old
+				time.Sleep(3 * time.Second) // until what was told before is old
 				before, began, had := processor(b), time.Now(), read.Load()
 				if err := way.ask(); err != nil {
 					b.Fatal(err)

@@ -56,8 +56,8 @@ func (n *notice[K]) due() time.Time {
 	return n.told.Add(noiseInterval)
 }
 
-// notices are those of a switch, and of its ports, which can go up and down all the time as well. What somebody known did is told apart from what strangers did, who could hide it among
-// theirs.
+// notices are those of a switch, and of its ports, which can go up and down all the time as well. What somebody known
+// did is told apart from what strangers did, who could hide it among theirs.
 type notices struct {
 	claims, strangeClaims notice[tally.Claimed]
 	moves, strangeMoves   notice[tally.Move]

@@ -256,17 +256,23 @@ func (t *table) parse(e *v1.TableEntry) (entry rows.Entry, ok bool) {
 
 // parseKey reads an entry's match alone.
 func (t *table) parseKey(e *v1.TableEntry) (entry rows.Entry, ok bool) {
-	if len(e.GetMatch()) != len(t.keys) {
+	return t.key(len(e.GetMatch()), func(id uint32) []byte {
+		for _, m := range e.GetMatch() {
+			if m.GetFieldId() == id {
+				return m.GetExact().GetValue()
+			}
+		}
+		return nil
+	})
+}
+
+// key reads the key of an entry with so many match fields, all of which must be exact.
+func (t *table) key(matches int, exact func(id uint32) []byte) (entry rows.Entry, ok bool) {
+	if matches != len(t.keys) {
 		return entry, false
 	}
 	for i, id := range t.keys {
-		found := false
-		for _, m := range e.GetMatch() {
-			if m.GetFieldId() == id && m.GetExact() != nil {
-				entry.Key[i], found = value(m.GetExact().GetValue())
-			}
-		}
-		if !found {
+		if entry.Key[i], ok = value(exact(id)); !ok {
 			return entry, false
 		}
 	}

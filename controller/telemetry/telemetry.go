@@ -30,7 +30,7 @@ const (
 	fresh = 100 * time.Millisecond
 	// perRow is about what it takes of a processor to read what a row has counted (BenchmarkSampling). A Snapshot of
 	// many rows stays fresh for five times as long as reading it took: that leaves most of a processor to decisions.
-	perRow = 5 * time.Microsecond
+	perRow = 2 * time.Microsecond
 	// keeps is for how many intervals the rates of a switch that does not answer stand.
 	keeps = 3
 )

@@ -246,11 +246,11 @@ func TestSlowSwitch(t *testing.T) {
 // Where switches have much to tell they are asked less often: a fifth of a processor is what that may take.
 func TestMuchToTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		large := &source{backends: 60_000}
+		large := &source{backends: 100_000}
 		s := New(Config{Sources: func(context.Context) (map[string]Source, error) {
 			return map[string]Source{"large": large}, nil
 		}})
-		const pause = 5 * 60_001 * perRow
+		const pause = 5 * 100_001 * perRow
 		for _, step := range []struct {
 			after time.Duration
 			asked int

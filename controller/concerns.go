@@ -12,6 +12,7 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/loadreport"
 	"github.com/sluicelb/sluice/internal/text"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // fresh is for how long a single happening, such as a claim or a dropped frame, is worth a look.
@@ -28,27 +29,34 @@ type concerned struct {
 	unnumbered []string
 	forgot     []string // which switches have lost the marks of moving slots
 	spoofs     []core.Spoof
+	banks      [limits.Banks]uint32 // the epoch that has a bank of mark cells, 0: none
 }
 
 func (l *loop) concerned() concerned {
 	c := concerned{
-		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: make(map[string]map[uint32]bool),
+		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: l.wantedPorts(),
 		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
 	}
-	c.unnumbered = l.unnumbered()
+	c.unnumbered, c.banks = l.unnumbered(), l.core.Stored().Plan.Banks()
 	for _, v := range l.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}
 	for _, p := range l.core.Intent().Pools {
 		c.checked[p.Name] = len(p.Checks) > 0
 	}
+	return c
+}
+
+// wantedPorts are the ports that the intent has of each switch.
+func (l *loop) wantedPorts() map[string]map[uint32]bool {
+	wanted := make(map[string]map[uint32]bool)
 	for _, s := range l.core.Intent().Switches {
-		c.ports[s.Name] = make(map[uint32]bool)
+		wanted[s.Name] = make(map[uint32]bool)
 		for _, port := range s.Ports {
-			c.ports[s.Name][uint32(port)] = true
+			wanted[s.Name][uint32(port)] = true
 		}
 	}
-	return c
+	return wanted
 }
 
 // concerns lists what in a status is not as it should be, the worst first: of each kind the first core.Few.

@@ -215,7 +215,11 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 			return err
 		}
 	}
-	db, state, err := store.Open(ctx, c.cfg.Store)
+	standby := &standby{c: c, started: time.Now()}
+	cfg := c.cfg.Store
+	cfg.StandsBy = standby.because
+	db, state, err := store.Open(ctx, cfg)
+	standby.end()
 	if err != nil && ctx.Err() != nil {
 		return nil // it has ended before it began
 	}
@@ -224,7 +228,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	}
 	defer db.Close()
 	saved := db.SavedAt() // what is stored, with its verdicts, is of that time
-	// Only who has the store listens.
+	// Only who has the store answers.
 	listeners, err := c.listen()
 	if err != nil {
 		return err

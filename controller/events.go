@@ -43,7 +43,7 @@ type events struct {
 // isNoise says whether hosts can repeat the event at will.
 func isNoise(ev *api.Event) bool {
 	switch ev.Detail.(type) {
-	case *api.Event_ArpClaim, *api.Event_Station, *api.Event_StationsFull, *api.Event_Spoof:
+	case *api.Event_ArpClaim, *api.Event_Station, *api.Event_StationsFull, *api.Event_Spoof, *api.Event_Port:
 		return true
 	}
 	return false

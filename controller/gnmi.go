@@ -10,7 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/ports"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/controller/tree"
@@ -38,12 +40,21 @@ type watched struct {
 // Changed implements gnmi.Source.
 func (w watched) Changed() <-chan struct{} { return w.loop.signs.next() }
 
-// Events implements gnmi.Source.
+// Events implements gnmi.Source. The switches are not asked: what is known of their ports is.
 func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
 	var m *api.GetStatusResponse
-	if err := w.look(ctx, func() { m = w.loop.statusMessage() }); err != nil {
+	var wanted map[string]map[uint32]bool
+	views := make(map[string]ports.View)
+	err := w.look(ctx, func() {
+		m, wanted = w.loop.statusMessage(), w.loop.wantedPorts()
+		for name, c := range w.loop.collectors {
+			views[name] = c.View()
+		}
+	})
+	if err != nil {
 		return err
 	}
+	addPorts(m, views, wanted)
 	tree.Events(m, t)
 	return nil
 }
@@ -59,40 +70,38 @@ func (w watched) Samples(ctx context.Context, t *gnmi.Tree) error {
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "asking the switches: %v", err)
 	}
-	addPorts(m, sampled.Switches)
-	addCounters(m, sampled.Switches, in.keys)
-	tree.Samples(m, countedBy(m, sampled.Switches, in.keys), t)
+	addPorts(m, viewsOf(sampled.Switches), in.ports)
+	addCounters(m, sampled.Switches, in, w.loop.openings)
+	all := make(map[string]tree.Counted)
+	for _, sw := range m.Switches {
+		if c, ok := countedBy(sw, sampled.Switches); ok {
+			all[sw.Name] = countedNames(c, m, in.keys)
+		}
+	}
+	tree.Samples(m, all, t)
 	return nil
 }
 
-// countedBy is what the switches of m have counted of its VIPs and backends. keys are the VIPs' by name.
-func countedBy(
-	m *api.GetStatusResponse, sampled map[string]telemetry.Sample, keys map[string]rows.VIPKey,
-) map[string]tree.Counted {
-	all := make(map[string]tree.Counted)
-	for _, sw := range m.Switches {
-		sample, ok := sampled[sw.Name]
-		if !ok || sample.CountersErr != nil {
-			continue
-		}
-		c := tree.Counted{
-			VIPs: make(map[string]*api.PacketCount), Backends: make(map[tree.Backend]*api.PacketCount),
-		}
-		for name, key := range keys {
-			if n, there := sample.Counters.VIP[key]; there {
-				c.VIPs[name] = countMessage(n)
-			}
-		}
-		for _, p := range m.Pools {
-			for _, b := range p.Backends {
-				if n, there := sample.Counters.Backend[rows.BackendID(b.Id)]; there {
-					c.Backends[tree.Backend{Pool: p.Name, Name: b.Name}] = countMessage(n)
-				}
-			}
-		}
-		all[sw.Name] = c
+// countedNames is what a switch has counted of the VIPs and backends of m. keys are the VIPs' by name.
+func countedNames(c device.Counters, m *api.GetStatusResponse, keys map[string]rows.VIPKey) tree.Counted {
+	named := tree.Counted{
+		VIPs: make(map[string]*api.PacketCount), Backends: make(map[tree.Backend]*api.PacketCount),
 	}
-	return all
+	for name, key := range keys {
+		if n, there := c.VIP[key]; there {
+			named.VIPs[name] = countMessage(n)
+		}
+	}
+	for _, p := range m.Pools {
+		for _, b := range p.Backends {
+			key := tree.Backend{Pool: p.Name, Name: b.Name}
+			n, there := c.Backend[rows.BackendID(b.Id)]
+			if there && named.Backends[key] == nil { // one that left and whose name another one has comes after that
+				named.Backends[key] = countMessage(n)
+			}
+		}
+	}
+	return named
 }
 
 func (w watched) look(ctx context.Context, f func()) error {
@@ -130,6 +139,7 @@ func (l *loop) sampledMessage() *api.GetStatusResponse {
 		}
 		m.Pools = append(m.Pools, pool)
 	}
+	l.addSenders(m)
 	return m
 }
 

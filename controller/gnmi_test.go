@@ -2,10 +2,17 @@ package controller_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math"
+	"net"
+	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	pb "github.com/openconfig/gnmi/proto/gnmi"
@@ -19,10 +26,12 @@ import (
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/rpc/cert"
 	"github.com/sluicelb/sluice/internal/rpc/rpctest"
+	"github.com/sluicelb/sluice/p4/limits"
+	"github.com/sluicelb/sluice/p4/packet"
 )
 
 // dialGNMI is a client of gRPC at a controller's address.
-func dialGNMI(t *testing.T, address string, as credentials.TransportCredentials) pb.GNMIClient {
+func dialGNMI(t testing.TB, address string, as credentials.TransportCredentials) pb.GNMIClient {
 	t.Helper()
 	conn, err := grpc.NewClient(strings.TrimPrefix(address, "https://"), grpc.WithTransportCredentials(as))
 	if err != nil {
@@ -199,5 +208,207 @@ func TestControllerTreeByRoles(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// gets returns the leaves below a path by Get: their paths with sorted keys, and their values.
+func gets(t *testing.T, client pb.GNMIClient, path *pb.Path) map[string]string {
+	t.Helper()
+	m, err := client.Get(t.Context(), &pb.GetRequest{Encoding: pb.Encoding_PROTO, Path: []*pb.Path{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]string)
+	for _, n := range m.Notification {
+		for _, u := range n.Update {
+			var b strings.Builder
+			for _, e := range slices.Concat(n.GetPrefix().GetElem(), u.Path.Elem) {
+				b.WriteString("/" + e.Name)
+				for _, k := range slices.Sorted(maps.Keys(e.Key)) {
+					fmt.Fprintf(&b, "[%s=%s]", k, e.Key[k])
+				}
+			}
+			_, all[b.String()], _ = strings.Cut(strings.ReplaceAll(u.Val.String(), "  ", " "), ":")
+		}
+	}
+	return all
+}
+
+// What a switch reports and counts is in the tree as in the status: who claims VIPs, how full its tables are, what was
+// opened on moving slots and what follows from it, and how its ports are.
+func TestTreeOfASwitch(t *testing.T) {
+	tg := newTarget(t)
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir,
+		strings.Replace(intent(tg.Target()), "drain_idle: 500ms", "drain_idle: 1h", 1))})
+	d.synced()
+	d.atRest()
+	client := dialGNMI(t, d.Address(), insecure.NewCredentials())
+	server := packet.MAC{2, 0, 0, 0, 0, 0x12}
+	tg.End(3).Inject(packet.NewARPReply(server, netip.MustParseAddr("10.0.0.100"), packet.MAC{2, 0, 0, 0, 0, 1},
+		netip.MustParseAddr("10.0.0.1")))
+	d.wait("the claim is reported", func(e *api.Event) bool { return e.GetArpClaim() != nil })
+	d.admin("web3", api.Admin_ADMIN_DRAIN)
+	d.quiet()
+	gets(t, client, sluicePath("switches")) // sees the epoch
+	for n := range 1000 {
+		tg.End(1).Inject(packet.NewTCP(packet.Segment{
+			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 1}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
+			Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}), 1024),
+			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
+		}))
+	}
+	d.until("all SYNs are counted",
+		func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == 1000 })
+	d.until("how the ports are is known",
+		func(m *api.GetStatusResponse) bool { return len(m.Switches[0].Ports) == 4 && m.ArpClaims != nil })
+	sw := d.status().Switches[0]
+	want := map[string]string{
+		"claims/claim[port=3][vip-address=10.0.0.100]/vip-address": `"10.0.0.100"`,
+		"claims/claim[port=3][vip-address=10.0.0.100]/port":        "3",
+		"claims/claim[port=3][vip-address=10.0.0.100]/claims":      "1",
+		"claims/claim[port=3][vip-address=10.0.0.100]/disowned":    "0",
+		"claims/claim[port=3][vip-address=10.0.0.100]/backends":    `{element:{string_val:"web/web2"}}`,
+
+		"ports/port[id=4]/id": "4", "ports/port[id=4]/name": `"port4"`, "ports/port[id=4]/state": `"up"`,
+		"ports/port[id=4]/stale": "false",
+		"ports-way":              `"gNMI, streamed"`,
+
+		"tables/table[name=vip]/name": `"vip"`, "tables/table[name=vip]/rows": "1",
+		"tables/table[name=vip]/size":     fmt.Sprint(limits.VIPSize),
+		"tables/table[name=backend]/rows": "3", "tables/table[name=slot]/rows": "256",
+	}
+	opened := uint64(0)
+	for _, b := range sw.Banks {
+		opened += b.Openings
+		at := fmt.Sprintf("banks/bank[id=%d]/", b.Id)
+		want[at+"id"], want[at+"epoch"] = fmt.Sprint(b.Id), fmt.Sprint(b.Epoch)
+		want[at+"openings"] = fmt.Sprint(b.Openings)
+		predicted := float64(b.Openings) / 65536 * float64(b.Openings) / 65536
+		want[at+"false-positives"] = fmt.Sprint(math.Round(predicted*1e12) / 1e12)
+	}
+	if opened < 300 || opened > 700 {
+		t.Errorf("%d openings, want about half of 1000: %v", opened, sw.Banks)
+	}
+	deadline := time.Now().Add(patience)
+	for { // a sample may be of up to 100 ms ago
+		all := gets(t, client, sluicePath("switches", "switch=leaf1"))
+		got := make(map[string]string)
+		for path := range want {
+			got[path] = all["/sluice/switches/switch[name=leaf1]/"+path]
+		}
+		diff := cmp.Diff(want, got)
+		if diff == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// A controller that stands by tells so, and who leads, and refuses all else with that. When it leads it tells the rest.
+func TestTreeOfAStandby(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t)
+	store, _ := etcd(t)
+	dir := t.TempDir()
+	o := options{endpoints: []string{store}, file: writeFile(t, dir, intent(tg.Target()))}
+	first := startController(t, o)
+	first.synced()
+	o.also = "unix:" + dir + "/second.sock"
+	log, ready := standBy(t, o)
+	log.wait(t, `msg="gNMI is served while this controller stands by" listen=`+o.also)
+
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(o.also, "unix:"), grpc.WithAuthority("localhost"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, path string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := pb.NewGNMIClient(conn)
+	all := gets(t, client, sluicePath())
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leads := fmt.Sprintf("another controller has the store: process %d on %s, since ", os.Getpid(), host)
+	if why := all["/sluice/controller/stands-by"]; !strings.HasPrefix(why, `"`+leads) {
+		t.Errorf("it stands by because %s, want %s...", why, leads)
+	}
+	want := []string{"/sluice/controller/leader", "/sluice/controller/stands-by", "/sluice/controller/started"}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(all))); diff != "" || all[want[0]] != "false" {
+		t.Errorf("leader %s, leaves (-want +got):\n%s", all[want[0]], diff)
+	}
+	stream, err := client.Subscribe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
+		Mode: pb.SubscriptionList_STREAM, Subscription: []*pb.Subscription{
+			{Path: sluicePath("controller", "leader"), Mode: pb.SubscriptionMode_ON_CHANGE},
+			{Path: sluicePath("switches", "switch", "vips"), Mode: pb.SubscriptionMode_SAMPLE},
+		},
+	}}})
+	for synced := false; !synced; {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		synced = m.GetSyncResponse()
+	}
+	standing, err := api.Dial(o.also, rpc.Security{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer standing.Close()
+	_, err = standing.GetStatus(t.Context(), new(api.GetStatusRequest))
+	if want := "unavailable: this controller stands by: " + leads; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("GetStatus: %v, want %s...", err, want)
+	}
+	events, err := standing.WatchEvents(t.Context(), new(api.WatchEventsRequest))
+	if err == nil {
+		for events.Receive() {
+		}
+		err = events.Err()
+	}
+	if want := "unavailable: this controller stands by: " + leads; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("WatchEvents: %v, want %s...", err, want)
+	}
+
+	first.kill()
+	second := <-ready
+	if second == nil {
+		return
+	}
+	if _, err := stream.Recv(); err == nil {
+		t.Error("the stream of the standby goes on")
+	}
+	second.synced()
+	if got := gets(t, client, sluicePath("controller", "leader"))["/sluice/controller/leader"]; got != "true" {
+		t.Errorf("leader is %s", got)
+	}
+}
+
+// Where the leader has its sockets, as one on the same host may, a controller stands by without, and has them when it
+// leads.
+func TestStandbyWithoutSockets(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t)
+	store, _ := etcd(t)
+	dir := t.TempDir()
+	o := options{
+		endpoints: []string{store}, file: writeFile(t, dir, intent(tg.Target())), also: "unix:" + dir + "/one.sock",
+	}
+	first := startController(t, o)
+	first.synced()
+	log, ready := standBy(t, o)
+	log.wait(t, `msg="nothing is served while this controller stands by" err=`)
+	first.kill()
+	if second := <-ready; second != nil {
+		second.synced()
 	}
 }

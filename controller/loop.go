@@ -33,18 +33,19 @@ type saver interface {
 // loop gives the core what happens, one thing at a time, and carries out what follows. Its methods run in one
 // goroutine, that of run, but for do and look, which send it work, and begin, which comes before run.
 type loop struct {
-	log     *slog.Logger
-	db      saver
-	start   func(device.Config, device.Wanted) (*running, error)
-	gather  func(ports.Config) *collecting // nil: no ports are looked at
-	calls   chan func()                    // what may be decided on: a decision waits for the store, and so do these
-	looks   chan func()                    // what only reads: it waits for no store
-	told    chan func()                    // what switches report: neither of the others waits behind them
-	events  events
-	checks  checks
-	vips    vips
-	figures *figures
-	signs   signs
+	log      *slog.Logger
+	db       saver
+	start    func(device.Config, device.Wanted) (*running, error)
+	gather   func(ports.Config) *collecting // nil: no ports are looked at
+	calls    chan func()                    // what may be decided on: a decision waits for the store, and so do these
+	looks    chan func()                    // what only reads: it waits for no store
+	told     chan func()                    // what switches report: neither of the others waits behind them
+	events   events
+	checks   checks
+	vips     vips
+	figures  *figures
+	openings *openings
+	signs    signs
 
 	started time.Time
 	core    *core.Core
@@ -80,6 +81,7 @@ func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
 		calls:      make(chan func(), 64),
 		looks:      make(chan func(), 64),
 		told:       make(chan func(), 64),
+		openings:   newOpenings(),
 		started:    now,
 		core:       core.New(stored, now),
 		devices:    make(map[string]*running),

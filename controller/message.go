@@ -79,6 +79,11 @@ func message(e core.Event) *api.Event {
 		m.Detail = &api.Event_StationsFull{StationsFull: &api.StationsFull{
 			Switch: e.Switch, Port: uint32(e.Port), Mac: e.MAC.String(), Reason: e.Reason, Also: e.Also,
 		}}
+	case core.PortChanged:
+		m.Detail = &api.Event_Port{Port: &api.PortChanged{
+			Switch: e.Switch, Port: uint32(e.Port.ID), Name: e.Port.Name, State: e.Port.State, Reason: e.Port.Reason,
+			Backends: e.Backends[:min(len(e.Backends), core.MovesTold)], Changes: uint32(e.Changes),
+		}}
 	case core.StationSpoofed:
 		m.Detail = &api.Event_Spoof{Spoof: spoofMessage(e.Spoof)}
 	case switchChanged:

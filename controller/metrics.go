@@ -2,20 +2,17 @@ package controller
 
 import (
 	"context"
-	"maps"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/rows"
-	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/metrics"
-	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // scrapeTime is how long a scrape waits for the loop and the switches. Prometheus gives up after 10 s by default.
@@ -27,15 +24,6 @@ type figures struct {
 	leads  atomic.Pointer[service] // nil: it stands by
 	saves  prometheus.Histogram
 	failed prometheus.Counter
-
-	mu     sync.Mutex                 // guards epochs
-	epochs map[string][]epochOpenings // of each switch, by bank
-}
-
-// epochOpenings is what a switch had counted in a bank when its epoch was seen first.
-type epochOpenings struct {
-	epoch uint32
-	began uint64
 }
 
 func newFigures() *figures {
@@ -45,7 +33,6 @@ func newFigures() *figures {
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_controller_store_save_failures_total", Help: "Writes to the store that failed.",
 		}),
-		epochs: make(map[string][]epochOpenings),
 	}
 }
 
@@ -92,13 +79,21 @@ var (
 		"Packets that opened a flow on a moving slot and were marked, by bank of cells.", "switch", "bank")
 	falseFigure = figure("predicted_false_positive_ratio",
 		"Of the flows that were open when the moves of a bank began, the share that is taken for new: "+
-			"(openings/65536)^2, by what was "+
-			"opened since the first scrape that saw the moves.", "switch", "bank")
+			"(openings/65536)^2, by what was opened since the moves were first seen by a status, gNMI or a scrape.",
+		"switch", "bank")
+
+	tableRowsFigure = figure("switch_table_rows", "Rows of the plan and of stations that the table holds.", "switch",
+		"table")
+	tableSizeFigure = figure("switch_table_size", "Rows that the table has room for, by the P4Info.", "switch", "table")
 
 	toldFigure      = figure("switch_ports_told", "1 while the switch tells how its ports are, by gNMI.", "switch")
 	portStaleFigure = figure("switch_port_stale",
 		"1 while nothing was heard of the port for some seconds; then nothing else is told of it.", "switch", "port",
 		"name")
+	portConfiguredFigure = figure("switch_port_configured", "1 where the configuration has the port.", "switch", "port",
+		"name")
+	portBackendsFigure = figure("switch_port_backends", "Backends that are behind the port, by the configuration.",
+		"switch", "port", "name")
 	portUpFigure       = figure("switch_port_up", "1 while the port is up.", "switch", "port", "name")
 	portReceivedFigure = figure("switch_port_received_packets_total", "Frames received.", "switch", "port", "name")
 	portLostFigure     = figure("switch_port_received_dropped_packets_total", "Frames lost before the pipeline.",
@@ -176,49 +171,12 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 		e.vip(v)
 	}
 	for _, sw := range m.Switches {
-		e.device(sw)
-		lost := sw.State == api.SwitchStatus_STATE_DISCONNECTED // the sample may be of just before
-		if sample, ok := all.sampled[sw.Name]; ok && sample.CountersErr == nil && !lost {
-			e.counted(sw, m, sample, all.in.keys)
-			f.openings(e, sw.Name, sample, all.banks)
+		e.device(sw, m.Pools)
+		if c, ok := countedBy(sw, all.sampled); ok {
+			e.counted(sw, m, c, all.in.keys)
 		}
 	}
-	f.forget(m)
 	e.noise(m)
-}
-
-// openings tells what was opened, and what follows from it.
-func (f *figures) openings(e exposition, name string, sample telemetry.Sample, banks [limits.Banks]uint32) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	known := f.epochs[name]
-	if known == nil {
-		known = make([]epochOpenings, limits.Banks)
-		f.epochs[name] = known
-	}
-	for bank, n := range sample.Counters.Openings {
-		label := strconv.Itoa(bank)
-		e.Counter(openingsFigure, n, name, label)
-		k := &known[bank]
-		if k.epoch != banks[bank] || n < k.began { // or the switch counts from zero again
-			*k = epochOpenings{banks[bank], n}
-		}
-		if k.epoch != 0 {
-			share := min(float64(n-k.began)/65536, 1)
-			e.Gauge(falseFigure, share*share, name, label)
-		}
-	}
-}
-
-// forget lets go of switches that are gone.
-func (f *figures) forget(m *api.GetStatusResponse) {
-	there := make(map[string]bool)
-	for _, sw := range m.Switches {
-		there[sw.Name] = true
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	maps.DeleteFunc(f.epochs, func(name string, _ []epochOpenings) bool { return !there[name] })
 }
 
 // exposition writes the metrics of a controller.
@@ -287,7 +245,7 @@ func (e exposition) vip(v *api.VIPStatus) {
 	}
 }
 
-func (e exposition) device(sw *api.SwitchStatus) {
+func (e exposition) device(sw *api.SwitchStatus, pools []*api.PoolStatus) {
 	e.States(stateFigure, "STATE_", api.SwitchStatus_State_name, int32(sw.State), sw.Name)
 	e.Counter(connectsFigure, sw.Connects, sw.Name)
 	e.Counter(writtenFigure, sw.EntriesWritten, sw.Name)
@@ -299,9 +257,16 @@ func (e exposition) device(sw *api.SwitchStatus) {
 	e.Gauge(stationsFigure, float64(sw.Stations), sw.Name)
 	e.Truth(fullFigure, sw.StationsFull != "", sw.Name)
 	e.Truth(unmeteredFigure, sw.Unmetered != "", sw.Name)
+	for _, t := range sw.Tables {
+		e.Gauge(tableRowsFigure, float64(t.Rows), sw.Name, t.Name)
+		e.Gauge(tableSizeFigure, float64(t.Size), sw.Name, t.Name)
+	}
 	e.Truth(toldFigure, sw.PortsUntold == "", sw.Name)
+	behind := behindPorts(pools, sw.Name)
 	for _, p := range sw.Ports {
 		of := []string{sw.Name, strconv.FormatUint(uint64(p.Id), 10), p.Name}
+		e.Truth(portConfiguredFigure, p.Configured, of...)
+		e.Gauge(portBackendsFigure, float64(len(behind[p.Id])), of...)
 		e.Truth(portStaleFigure, p.Stale, of...)
 		if p.Stale {
 			continue // the rest is of before
@@ -315,10 +280,10 @@ func (e exposition) device(sw *api.SwitchStatus) {
 }
 
 // counted tells what a switch has counted. Only what the configuration names is told by name.
-func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, sample telemetry.Sample,
+func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, c device.Counters,
 	keys map[string]rows.VIPKey,
 ) {
-	c, name := sample.Counters, sw.Name
+	name := sw.Name
 	for _, v := range m.Vips {
 		if n, ok := c.VIP[keys[v.Name]]; ok {
 			e.Counter(vipPacketsFigure, n.Packets, name, v.Name)
@@ -333,9 +298,14 @@ func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, samp
 			}
 		}
 	}
-	for kind, ports := range c.Unsent {
-		for port, n := range ports {
-			e.Counter(unsentFigure, n, name, kind, strconv.Itoa(int(port)))
+	for _, d := range sw.MeterDrops {
+		e.Counter(unsentFigure, d.Packets, name, d.Kind, strconv.FormatUint(uint64(d.Port), 10))
+	}
+	for _, b := range sw.Banks {
+		id := strconv.FormatUint(uint64(b.Id), 10)
+		e.Counter(openingsFigure, b.Openings, name, id)
+		if b.Epoch != 0 {
+			e.Gauge(falseFigure, b.FalsePositives, name, id)
 		}
 	}
 	for reason, n := range sw.Tallies {

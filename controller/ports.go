@@ -77,11 +77,13 @@ func (l *loop) portsChanged(name string, c *collecting, v ports.View) {
 		return
 	}
 	c.view = v
-	in := core.Ports{Switch: name, IDs: make(map[string]uint16), Down: make(map[uint16]bool)}
+	in := core.Ports{Switch: name, IDs: make(map[string]uint16)}
 	for _, p := range v.Ports {
 		in.IDs[p.Name] = p.ID
-		if p.Down() && !p.Stale {
-			in.Down[p.ID] = true
+		if !p.Stale {
+			in.Fresh = append(in.Fresh, core.Port{
+				ID: p.ID, Name: p.Name, State: p.State, Reason: p.Reason, Down: p.Down(),
+			})
 		}
 	}
 	l.put(in)
@@ -109,14 +111,22 @@ func (s source) Ports() ports.View {
 	return s.collector.View()
 }
 
-// addPorts adds how the ports of the switches are, to backends too.
-func addPorts(m *api.GetStatusResponse, sampled map[string]telemetry.Sample) {
+// viewsOf is what samples know of ports.
+func viewsOf(sampled map[string]telemetry.Sample) map[string]ports.View {
+	views := make(map[string]ports.View)
+	for name, s := range sampled {
+		views[name] = s.Ports
+	}
+	return views
+}
+
+// addPorts adds how the ports of the switches are, to backends too. The intent has those that are wanted.
+func addPorts(m *api.GetStatusResponse, views map[string]ports.View, wanted map[string]map[uint32]bool) {
 	for _, sw := range m.Switches {
-		sample, ok := sampled[sw.Name]
+		v, ok := views[sw.Name]
 		if !ok || sw.State == api.SwitchStatus_STATE_DISCONNECTED {
 			continue
 		}
-		v := sample.Ports
 		sw.PortsWay, sw.PortsNote = v.Way, v.Note
 		if v.Err != nil {
 			sw.PortsUntold = text.Cut(v.Err.Error())
@@ -124,6 +134,7 @@ func addPorts(m *api.GetStatusResponse, sampled map[string]telemetry.Sample) {
 		behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(m.Pools, sw.Name) })
 		for _, p := range v.Ports {
 			port := portMessage(p)
+			port.Configured = wanted[sw.Name][port.Id]
 			sw.Ports = append(sw.Ports, port)
 			if !p.Down() || p.Stale {
 				continue

@@ -21,7 +21,6 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/telemetry"
 	"github.com/sluicelb/sluice/internal/text"
-	"github.com/sluicelb/sluice/p4/limits"
 )
 
 func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.GetStatusResponse, error) {
@@ -35,7 +34,6 @@ type seen struct {
 	sampled map[string]telemetry.Sample // by switch
 	devices map[string]*running         // by switch
 	in      concerned
-	banks   [limits.Banks]uint32 // the epoch that has a bank of mark cells, 0: none
 }
 
 // see asks the loop and the switches.
@@ -45,7 +43,6 @@ func (s *service) see(ctx context.Context) (seen, error) {
 		all.status, all.in = s.loop.statusMessage(), s.loop.concerned()
 		all.in.spoofs = s.loop.core.Spoofs()
 		all.devices = maps.Clone(s.loop.devices)
-		all.banks = s.loop.core.Stored().Plan.Banks()
 		return nil
 	})
 	if err != nil {
@@ -57,8 +54,8 @@ func (s *service) see(ctx context.Context) (seen, error) {
 	}
 	m := all.status
 	all.sampled = sampled.Switches
-	addPorts(m, all.sampled)
-	addCounters(m, all.sampled, all.in.keys)
+	addPorts(m, viewsOf(all.sampled), all.in.ports)
+	addCounters(m, all.sampled, all.in, s.loop.openings)
 	sightings := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {
 		if d := all.devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
@@ -116,14 +113,19 @@ func (l *loop) statusMessage() *api.GetStatusResponse {
 	for _, v := range l.core.VIPs() {
 		m.Vips = append(m.Vips, l.vipStatus(v))
 	}
+	l.addSenders(m)
+	m.Reprogrammed = slices.Clone(l.done)
+	return m
+}
+
+// addSenders adds who claims VIPs, and who passes for whom.
+func (l *loop) addSenders(m *api.GetStatusResponse) {
 	for _, c := range l.core.Claims() {
 		m.ArpClaims = append(m.ArpClaims, claimMessage(c))
 	}
 	for _, s := range l.core.Spoofs() {
 		m.Spoofs = append(m.Spoofs, spoofMessage(s))
 	}
-	m.Reprogrammed = slices.Clone(l.done)
-	return m
 }
 
 func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
@@ -154,6 +156,14 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(d.Stations().Known)
 	m.StationsFull = d.Stations().Full
 	m.FailedTotal, m.Unmetered = uint64(st.FailedTotal), st.Unmetered
+	if v.connected() {
+		for _, t := range st.Tables {
+			m.Tables = append(m.Tables, &api.TableStatus{Name: t.Table, Rows: uint64(t.Rows), Size: uint64(t.Size)})
+		}
+		for _, t := range []*rows.Table{rows.Station, rows.L2} { // a station has a row in each
+			m.Tables = append(m.Tables, &api.TableStatus{Name: t.Name, Rows: m.Stations, Size: uint64(d.Room())})
+		}
+	}
 	for _, f := range st.Failed {
 		m.Failed = append(m.Failed, &api.FailedUpdate{Update: f.Change, Code: f.Code.String(), Message: f.Message,
 			Attempts: uint32(f.Attempts)})
@@ -335,19 +345,25 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 	return nil
 }
 
-// addCounters adds what switches have counted to m. keys are the VIPs' by name.
-func addCounters(m *api.GetStatusResponse, sampled map[string]telemetry.Sample, keys map[string]rows.VIPKey) {
-	if !slices.ContainsFunc(slices.Collect(maps.Values(sampled)),
-		func(s telemetry.Sample) bool { return s.CountersErr == nil }) {
-		return
-	}
+// countedBy returns what a switch has counted; false where it does not tell. A sample may be of just before it was
+// lost.
+func countedBy(sw *api.SwitchStatus, sampled map[string]telemetry.Sample) (device.Counters, bool) {
+	sample, ok := sampled[sw.Name]
+	lost := sw.State == api.SwitchStatus_STATE_DISCONNECTED
+	return sample.Counters, ok && sample.CountersErr == nil && !lost
+}
+
+// addCounters adds what switches have counted to m.
+func addCounters(m *api.GetStatusResponse, sampled map[string]telemetry.Sample, in concerned, opened *openings) {
+	opened.keep(m.Switches)
 	vips, backends := make(map[rows.VIPKey]device.Count), make(map[uint32]device.Count)
+	told := false
 	for _, sw := range m.Switches {
-		sample, ok := sampled[sw.Name]
-		if !ok || sample.CountersErr != nil {
+		c, ok := countedBy(sw, sampled)
+		if !ok {
 			continue
 		}
-		c := sample.Counters
+		told = true
 		for k, n := range c.VIP {
 			vips[k] = vips[k].Add(n)
 		}
@@ -362,9 +378,19 @@ func addCounters(m *api.GetStatusResponse, sampled map[string]telemetry.Sample, 
 				sw.Tallies[name] = countMessage(n)
 			}
 		}
+		sw.Banks = opened.banks(sw.Name, c.Openings, in.banks)
+		for _, kind := range slices.Sorted(maps.Keys(c.Unsent)) {
+			for _, port := range slices.Sorted(maps.Keys(c.Unsent[kind])) {
+				drops := &api.MeterDrops{Kind: kind, Port: uint32(port), Packets: c.Unsent[kind][port]}
+				sw.MeterDrops = append(sw.MeterDrops, drops)
+			}
+		}
+	}
+	if !told {
+		return
 	}
 	for _, v := range m.Vips {
-		v.Packets = countMessage(vips[keys[v.Name]])
+		v.Packets = countMessage(vips[in.keys[v.Name]])
 	}
 	for _, p := range m.Pools {
 		for _, b := range p.Backends {

@@ -571,8 +571,9 @@ func TestPortsShowInTheStatus(t *testing.T) {
 		return len(m.Switches[0].Ports) == 4 && m.Switches[0].Ports[1].State == "down"
 	})
 	want := []*api.PortStatus{
-		{Id: 1, Name: "port1", State: "up"}, {Id: 2, Name: "port2", State: "down", Reason: "the wire is pulled out"},
-		{Id: 3, Name: "port3", State: "up"}, {Id: 4, Name: "port4", State: "up"},
+		{Id: 1, Name: "port1", State: "up", Configured: true},
+		{Id: 2, Name: "port2", State: "down", Reason: "the wire is pulled out", Configured: true},
+		{Id: 3, Name: "port3", State: "up", Configured: true}, {Id: 4, Name: "port4", State: "up", Configured: true},
 	}
 	since := protocmp.IgnoreFields(new(api.PortStatus), "heard")
 	if diff := cmp.Diff(want, m.Switches[0].Ports, protocmp.Transform(), since); diff != "" ||
@@ -598,6 +599,11 @@ func TestPortsShowInTheStatus(t *testing.T) {
 		if diff := cmp.Diff(want, b.Ports); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", b.Name, diff)
 		}
+	}
+	told := d.wait("an event tells of it", func(e *api.Event) bool { return e.GetPort() != nil })
+	const event = "port 2 (port2) of leaf1 is down: the wire is pulled out; behind it: web/web1"
+	if told.Text != event {
+		t.Errorf("event %q, want %q", told.Text, event)
 	}
 	// healthd is told to look at once, and decides.
 	var urgent []string

@@ -150,11 +150,6 @@ func allMetrics(t *testing.T) []metric {
 	return all
 }
 
-const (
-	tableBegins = "<!-- metrics: go test ./docs -run TestMetricsAreDocumented -update -->\n"
-	tableEnds   = "<!-- end -->\n"
-)
-
 // telemetry.md lists every metric that the code makes, with its labels and its help text.
 func TestMetricsAreDocumented(t *testing.T) {
 	all := allMetrics(t)
@@ -166,26 +161,31 @@ func TestMetricsAreDocumented(t *testing.T) {
 	for _, m := range all {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.name, m.labels, m.help)
 	}
-	const file = "telemetry.md"
+	heldTable(t, "metrics", "TestMetricsAreDocumented", b.String())
+}
+
+// heldTable holds a table of telemetry.md, which a test makes, against the page; with -update it writes it there.
+func heldTable(t *testing.T, name, test, want string) {
+	t.Helper()
+	const file, ends = "telemetry.md", "<!-- end -->\n"
+	begins := fmt.Sprintf("<!-- %s: go test ./docs -run %s -update -->\n", name, test)
 	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, found := strings.Cut(string(page), tableBegins)
-	table, after, closed := strings.Cut(rest, tableEnds)
+	before, rest, found := strings.Cut(string(page), begins)
+	table, after, closed := strings.Cut(rest, ends)
 	if !found || !closed {
-		t.Fatalf("%s has no table between %q and %q", file, tableBegins, tableEnds)
+		t.Fatalf("%s has no table between %q and %q", file, begins, ends)
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(before+tableBegins+b.String()+tableEnds+after), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(before+begins+want+ends+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(strings.Split(b.String(), "\n"), strings.Split(table, "\n")); diff != "" {
-		t.Errorf(
-			"%s differs from the code; run go test ./docs -run TestMetricsAreDocumented -update (-code +page):\n%s",
-			file, diff)
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(table, "\n")); diff != "" {
+		t.Errorf("%s differs from the code; run go test ./docs -run %s -update (-code +page):\n%s", file, test, diff)
 	}
 }
 

@@ -297,7 +297,7 @@ func (x VIPStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VIPStatus_State.Descriptor instead.
 func (VIPStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{7, 0}
+	return file_sluice_proto_rawDescGZIP(), []int{10, 0}
 }
 
 type GetStatusRequest struct {
@@ -565,6 +565,9 @@ type SwitchStatus struct {
 	PortsWay      string                  `protobuf:"bytes,80,opt,name=ports_way,json=portsWay,proto3" json:"ports_way,omitempty"`                                                       // how it tells of its ports; empty while it does not
 	PortsNote     string                  `protobuf:"bytes,81,opt,name=ports_note,json=portsNote,proto3" json:"ports_note,omitempty"`                                                    // what it refused of that, and what is left out
 	Mended        map[string]*PacketCount `protobuf:"bytes,42,rep,name=mended,proto3" json:"mended,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // why packets went on changed, from the same counter as tallies
+	Tables        []*TableStatus          `protobuf:"bytes,82,rep,name=tables,proto3" json:"tables,omitempty"`                                                                           // how full they are; empty before it was read back
+	Banks         []*BankStatus           `protobuf:"bytes,83,rep,name=banks,proto3" json:"banks,omitempty"`                                                                             // of mark cells; empty while it does not answer
+	MeterDrops    []*MeterDrops           `protobuf:"bytes,84,rep,name=meter_drops,json=meterDrops,proto3" json:"meter_drops,omitempty"`                                                 // by kind and port; those that never were are absent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -753,6 +756,220 @@ func (x *SwitchStatus) GetMended() map[string]*PacketCount {
 	return nil
 }
 
+func (x *SwitchStatus) GetTables() []*TableStatus {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+func (x *SwitchStatus) GetBanks() []*BankStatus {
+	if x != nil {
+		return x.Banks
+	}
+	return nil
+}
+
+func (x *SwitchStatus) GetMeterDrops() []*MeterDrops {
+	if x != nil {
+		return x.MeterDrops
+	}
+	return nil
+}
+
+// TableStatus is how full a table of a switch is with what the controller has put there.
+type TableStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Rows          uint64                 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"` // rows that the P4Info has room for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableStatus) Reset() {
+	*x = TableStatus{}
+	mi := &file_sluice_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableStatus) ProtoMessage() {}
+
+func (x *TableStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableStatus.ProtoReflect.Descriptor instead.
+func (*TableStatus) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TableStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TableStatus) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *TableStatus) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// BankStatus is a bank of cells that mark the flows which were opened on moving slots.
+type BankStatus struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Epoch    uint32                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`       // of the moves that have the bank; 0: none
+	Openings uint64                 `protobuf:"varint,3,opt,name=openings,proto3" json:"openings,omitempty"` // packets that opened a flow and were marked there
+	// Of the flows that were open when those moves began, the share that is taken for new: (n/65536)^2 for n openings
+	// since the controller has first seen the epoch there. 0 while no moves have the bank.
+	FalsePositives float64 `protobuf:"fixed64,4,opt,name=false_positives,json=falsePositives,proto3" json:"false_positives,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *BankStatus) Reset() {
+	*x = BankStatus{}
+	mi := &file_sluice_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BankStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BankStatus) ProtoMessage() {}
+
+func (x *BankStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BankStatus.ProtoReflect.Descriptor instead.
+func (*BankStatus) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BankStatus) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *BankStatus) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *BankStatus) GetOpenings() uint64 {
+	if x != nil {
+		return x.Openings
+	}
+	return 0
+}
+
+func (x *BankStatus) GetFalsePositives() float64 {
+	if x != nil {
+		return x.FalsePositives
+	}
+	return 0
+}
+
+// MeterDrops is what a meter of the switch held back of what should have gone up to the controller.
+type MeterDrops struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`  // report, new_station
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"` // that it came in by
+	Packets       uint64                 `protobuf:"varint,3,opt,name=packets,proto3" json:"packets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeterDrops) Reset() {
+	*x = MeterDrops{}
+	mi := &file_sluice_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeterDrops) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeterDrops) ProtoMessage() {}
+
+func (x *MeterDrops) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeterDrops.ProtoReflect.Descriptor instead.
+func (*MeterDrops) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MeterDrops) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *MeterDrops) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *MeterDrops) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
 // PortStatus is what a switch tells of one of its ports.
 type PortStatus struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -767,13 +984,14 @@ type PortStatus struct {
 	ReasonAt        *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=reason_at,json=reasonAt,proto3" json:"reason_at,omitempty"` // of the last frame dropped for that reason
 	Heard           *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=heard,proto3" json:"heard,omitempty"`                      // when the switch has last said something of it
 	Stale           bool                   `protobuf:"varint,11,opt,name=stale,proto3" json:"stale,omitempty"`                     // for so long nothing was heard of it that what is said here may be wrong
+	Configured      bool                   `protobuf:"varint,12,opt,name=configured,proto3" json:"configured,omitempty"`           // the intent has it: others are nobody's concern
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *PortStatus) Reset() {
 	*x = PortStatus{}
-	mi := &file_sluice_proto_msgTypes[4]
+	mi := &file_sluice_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1003,7 @@ func (x *PortStatus) String() string {
 func (*PortStatus) ProtoMessage() {}
 
 func (x *PortStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[4]
+	mi := &file_sluice_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1016,7 @@ func (x *PortStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStatus.ProtoReflect.Descriptor instead.
 func (*PortStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{4}
+	return file_sluice_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PortStatus) GetId() uint32 {
@@ -878,6 +1096,13 @@ func (x *PortStatus) GetStale() bool {
 	return false
 }
 
+func (x *PortStatus) GetConfigured() bool {
+	if x != nil {
+		return x.Configured
+	}
+	return false
+}
+
 // FailedUpdate is a row that the switch does not take. It is retried.
 type FailedUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -891,7 +1116,7 @@ type FailedUpdate struct {
 
 func (x *FailedUpdate) Reset() {
 	*x = FailedUpdate{}
-	mi := &file_sluice_proto_msgTypes[5]
+	mi := &file_sluice_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1128,7 @@ func (x *FailedUpdate) String() string {
 func (*FailedUpdate) ProtoMessage() {}
 
 func (x *FailedUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[5]
+	mi := &file_sluice_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1141,7 @@ func (x *FailedUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUpdate.ProtoReflect.Descriptor instead.
 func (*FailedUpdate) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{5}
+	return file_sluice_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FailedUpdate) GetUpdate() string {
@@ -957,7 +1182,7 @@ type PacketCount struct {
 
 func (x *PacketCount) Reset() {
 	*x = PacketCount{}
-	mi := &file_sluice_proto_msgTypes[6]
+	mi := &file_sluice_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1194,7 @@ func (x *PacketCount) String() string {
 func (*PacketCount) ProtoMessage() {}
 
 func (x *PacketCount) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[6]
+	mi := &file_sluice_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1207,7 @@ func (x *PacketCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PacketCount.ProtoReflect.Descriptor instead.
 func (*PacketCount) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{6}
+	return file_sluice_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PacketCount) GetPackets() uint64 {
@@ -1018,7 +1243,7 @@ type VIPStatus struct {
 
 func (x *VIPStatus) Reset() {
 	*x = VIPStatus{}
-	mi := &file_sluice_proto_msgTypes[7]
+	mi := &file_sluice_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1255,7 @@ func (x *VIPStatus) String() string {
 func (*VIPStatus) ProtoMessage() {}
 
 func (x *VIPStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[7]
+	mi := &file_sluice_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1268,7 @@ func (x *VIPStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIPStatus.ProtoReflect.Descriptor instead.
 func (*VIPStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{7}
+	return file_sluice_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VIPStatus) GetName() string {
@@ -1131,7 +1356,7 @@ type WatchVIPsRequest struct {
 
 func (x *WatchVIPsRequest) Reset() {
 	*x = WatchVIPsRequest{}
-	mi := &file_sluice_proto_msgTypes[8]
+	mi := &file_sluice_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1368,7 @@ func (x *WatchVIPsRequest) String() string {
 func (*WatchVIPsRequest) ProtoMessage() {}
 
 func (x *WatchVIPsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[8]
+	mi := &file_sluice_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1381,7 @@ func (x *WatchVIPsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchVIPsRequest.ProtoReflect.Descriptor instead.
 func (*WatchVIPsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{8}
+	return file_sluice_proto_rawDescGZIP(), []int{11}
 }
 
 // VIPs is what a choice between data centers goes by.
@@ -1170,7 +1395,7 @@ type VIPs struct {
 
 func (x *VIPs) Reset() {
 	*x = VIPs{}
-	mi := &file_sluice_proto_msgTypes[9]
+	mi := &file_sluice_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1407,7 @@ func (x *VIPs) String() string {
 func (*VIPs) ProtoMessage() {}
 
 func (x *VIPs) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[9]
+	mi := &file_sluice_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1420,7 @@ func (x *VIPs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIPs.ProtoReflect.Descriptor instead.
 func (*VIPs) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{9}
+	return file_sluice_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VIPs) GetIntentRevision() int64 {
@@ -1236,7 +1461,7 @@ type VIP struct {
 
 func (x *VIP) Reset() {
 	*x = VIP{}
-	mi := &file_sluice_proto_msgTypes[10]
+	mi := &file_sluice_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1473,7 @@ func (x *VIP) String() string {
 func (*VIP) ProtoMessage() {}
 
 func (x *VIP) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[10]
+	mi := &file_sluice_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1486,7 @@ func (x *VIP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VIP.ProtoReflect.Descriptor instead.
 func (*VIP) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{10}
+	return file_sluice_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VIP) GetName() string {
@@ -1379,7 +1604,7 @@ type PoolStatus struct {
 
 func (x *PoolStatus) Reset() {
 	*x = PoolStatus{}
-	mi := &file_sluice_proto_msgTypes[11]
+	mi := &file_sluice_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1616,7 @@ func (x *PoolStatus) String() string {
 func (*PoolStatus) ProtoMessage() {}
 
 func (x *PoolStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[11]
+	mi := &file_sluice_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1629,7 @@ func (x *PoolStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolStatus.ProtoReflect.Descriptor instead.
 func (*PoolStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{11}
+	return file_sluice_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PoolStatus) GetName() string {
@@ -1513,7 +1738,7 @@ type AwaitedSwitch struct {
 
 func (x *AwaitedSwitch) Reset() {
 	*x = AwaitedSwitch{}
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1750,7 @@ func (x *AwaitedSwitch) String() string {
 func (*AwaitedSwitch) ProtoMessage() {}
 
 func (x *AwaitedSwitch) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[12]
+	mi := &file_sluice_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1763,7 @@ func (x *AwaitedSwitch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitedSwitch.ProtoReflect.Descriptor instead.
 func (*AwaitedSwitch) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{12}
+	return file_sluice_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AwaitedSwitch) GetSwitch() string {
@@ -1612,7 +1837,7 @@ type BackendStatus struct {
 
 func (x *BackendStatus) Reset() {
 	*x = BackendStatus{}
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1849,7 @@ func (x *BackendStatus) String() string {
 func (*BackendStatus) ProtoMessage() {}
 
 func (x *BackendStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[13]
+	mi := &file_sluice_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1862,7 @@ func (x *BackendStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackendStatus.ProtoReflect.Descriptor instead.
 func (*BackendStatus) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{13}
+	return file_sluice_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BackendStatus) GetPool() string {
@@ -1877,7 +2102,7 @@ type ARPClaim struct {
 
 func (x *ARPClaim) Reset() {
 	*x = ARPClaim{}
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +2114,7 @@ func (x *ARPClaim) String() string {
 func (*ARPClaim) ProtoMessage() {}
 
 func (x *ARPClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[14]
+	mi := &file_sluice_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +2127,7 @@ func (x *ARPClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ARPClaim.ProtoReflect.Descriptor instead.
 func (*ARPClaim) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{14}
+	return file_sluice_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ARPClaim) GetSwitch() string {
@@ -1997,7 +2222,7 @@ type Spoof struct {
 
 func (x *Spoof) Reset() {
 	*x = Spoof{}
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2234,7 @@ func (x *Spoof) String() string {
 func (*Spoof) ProtoMessage() {}
 
 func (x *Spoof) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[15]
+	mi := &file_sluice_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2247,7 @@ func (x *Spoof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spoof.ProtoReflect.Descriptor instead.
 func (*Spoof) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{15}
+	return file_sluice_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Spoof) GetSwitch() string {
@@ -2117,7 +2342,7 @@ type SlotMoves struct {
 
 func (x *SlotMoves) Reset() {
 	*x = SlotMoves{}
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2354,7 @@ func (x *SlotMoves) String() string {
 func (*SlotMoves) ProtoMessage() {}
 
 func (x *SlotMoves) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[16]
+	mi := &file_sluice_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2367,7 @@ func (x *SlotMoves) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotMoves.ProtoReflect.Descriptor instead.
 func (*SlotMoves) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{16}
+	return file_sluice_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SlotMoves) GetPool() string {
@@ -2211,7 +2436,7 @@ type Reprogrammed struct {
 
 func (x *Reprogrammed) Reset() {
 	*x = Reprogrammed{}
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2448,7 @@ func (x *Reprogrammed) String() string {
 func (*Reprogrammed) ProtoMessage() {}
 
 func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[17]
+	mi := &file_sluice_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2461,7 @@ func (x *Reprogrammed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reprogrammed.ProtoReflect.Descriptor instead.
 func (*Reprogrammed) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{17}
+	return file_sluice_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reprogrammed) GetTime() *timestamppb.Timestamp {
@@ -2345,7 +2570,7 @@ type GetIntentRequest struct {
 
 func (x *GetIntentRequest) Reset() {
 	*x = GetIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2582,7 @@ func (x *GetIntentRequest) String() string {
 func (*GetIntentRequest) ProtoMessage() {}
 
 func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[18]
+	mi := &file_sluice_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2595,7 @@ func (x *GetIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentRequest.ProtoReflect.Descriptor instead.
 func (*GetIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{18}
+	return file_sluice_proto_rawDescGZIP(), []int{21}
 }
 
 type GetIntentResponse struct {
@@ -2384,7 +2609,7 @@ type GetIntentResponse struct {
 
 func (x *GetIntentResponse) Reset() {
 	*x = GetIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2621,7 @@ func (x *GetIntentResponse) String() string {
 func (*GetIntentResponse) ProtoMessage() {}
 
 func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[19]
+	mi := &file_sluice_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2634,7 @@ func (x *GetIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntentResponse.ProtoReflect.Descriptor instead.
 func (*GetIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{19}
+	return file_sluice_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetIntentResponse) GetYaml() string {
@@ -2446,7 +2671,7 @@ type ApplyIntentRequest struct {
 
 func (x *ApplyIntentRequest) Reset() {
 	*x = ApplyIntentRequest{}
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2683,7 @@ func (x *ApplyIntentRequest) String() string {
 func (*ApplyIntentRequest) ProtoMessage() {}
 
 func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[20]
+	mi := &file_sluice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2696,7 @@ func (x *ApplyIntentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentRequest.ProtoReflect.Descriptor instead.
 func (*ApplyIntentRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{20}
+	return file_sluice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApplyIntentRequest) GetYaml() string {
@@ -2505,7 +2730,7 @@ type ApplyIntentResponse struct {
 
 func (x *ApplyIntentResponse) Reset() {
 	*x = ApplyIntentResponse{}
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2742,7 @@ func (x *ApplyIntentResponse) String() string {
 func (*ApplyIntentResponse) ProtoMessage() {}
 
 func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[21]
+	mi := &file_sluice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2755,7 @@ func (x *ApplyIntentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyIntentResponse.ProtoReflect.Descriptor instead.
 func (*ApplyIntentResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{21}
+	return file_sluice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApplyIntentResponse) GetRevision() int64 {
@@ -2560,7 +2785,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2572,7 +2797,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[22]
+	mi := &file_sluice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2585,7 +2810,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{22}
+	return file_sluice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Problem) GetFile() string {
@@ -2625,7 +2850,7 @@ type ListBackendsRequest struct {
 
 func (x *ListBackendsRequest) Reset() {
 	*x = ListBackendsRequest{}
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2862,7 @@ func (x *ListBackendsRequest) String() string {
 func (*ListBackendsRequest) ProtoMessage() {}
 
 func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[23]
+	mi := &file_sluice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2875,7 @@ func (x *ListBackendsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsRequest.ProtoReflect.Descriptor instead.
 func (*ListBackendsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{23}
+	return file_sluice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListBackendsRequest) GetPool() string {
@@ -2669,7 +2894,7 @@ type ListBackendsResponse struct {
 
 func (x *ListBackendsResponse) Reset() {
 	*x = ListBackendsResponse{}
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2906,7 @@ func (x *ListBackendsResponse) String() string {
 func (*ListBackendsResponse) ProtoMessage() {}
 
 func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[24]
+	mi := &file_sluice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2919,7 @@ func (x *ListBackendsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBackendsResponse.ProtoReflect.Descriptor instead.
 func (*ListBackendsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{24}
+	return file_sluice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListBackendsResponse) GetBackends() []*BackendStatus {
@@ -2715,7 +2940,7 @@ type SetBackendAdminRequest struct {
 
 func (x *SetBackendAdminRequest) Reset() {
 	*x = SetBackendAdminRequest{}
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2727,7 +2952,7 @@ func (x *SetBackendAdminRequest) String() string {
 func (*SetBackendAdminRequest) ProtoMessage() {}
 
 func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[25]
+	mi := &file_sluice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2740,7 +2965,7 @@ func (x *SetBackendAdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminRequest.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{25}
+	return file_sluice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetBackendAdminRequest) GetPool() string {
@@ -2773,7 +2998,7 @@ type SetBackendAdminResponse struct {
 
 func (x *SetBackendAdminResponse) Reset() {
 	*x = SetBackendAdminResponse{}
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +3010,7 @@ func (x *SetBackendAdminResponse) String() string {
 func (*SetBackendAdminResponse) ProtoMessage() {}
 
 func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[26]
+	mi := &file_sluice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +3023,7 @@ func (x *SetBackendAdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBackendAdminResponse.ProtoReflect.Descriptor instead.
 func (*SetBackendAdminResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{26}
+	return file_sluice_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetBackendAdminResponse) GetBackend() *BackendStatus {
@@ -2817,7 +3042,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2829,7 +3054,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[27]
+	mi := &file_sluice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2842,7 +3067,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{27}
+	return file_sluice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchEventsRequest) GetRecent() uint32 {
@@ -2877,6 +3102,7 @@ type Event struct {
 	//	*Event_Healthd
 	//	*Event_SlotsAdopted
 	//	*Event_SwitchAwaited
+	//	*Event_Port
 	Detail        isEvent_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2884,7 +3110,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2896,7 +3122,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[28]
+	mi := &file_sluice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2909,7 +3135,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{28}
+	return file_sluice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -3093,6 +3319,15 @@ func (x *Event) GetSwitchAwaited() *SwitchAwaited {
 	return nil
 }
 
+func (x *Event) GetPort() *PortChanged {
+	if x != nil {
+		if x, ok := x.Detail.(*Event_Port); ok {
+			return x.Port
+		}
+	}
+	return nil
+}
+
 type isEvent_Detail interface {
 	isEvent_Detail()
 }
@@ -3165,6 +3400,10 @@ type Event_SwitchAwaited struct {
 	SwitchAwaited *SwitchAwaited `protobuf:"bytes,71,opt,name=switch_awaited,json=switchAwaited,proto3,oneof"`
 }
 
+type Event_Port struct {
+	Port *PortChanged `protobuf:"bytes,80,opt,name=port,proto3,oneof"`
+}
+
 func (*Event_Verdict) isEvent_Detail() {}
 
 func (*Event_SlotsMoved) isEvent_Detail() {}
@@ -3199,6 +3438,8 @@ func (*Event_SlotsAdopted) isEvent_Detail() {}
 
 func (*Event_SwitchAwaited) isEvent_Detail() {}
 
+func (*Event_Port) isEvent_Detail() {}
+
 type VerdictChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
@@ -3212,7 +3453,7 @@ type VerdictChanged struct {
 
 func (x *VerdictChanged) Reset() {
 	*x = VerdictChanged{}
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3465,7 @@ func (x *VerdictChanged) String() string {
 func (*VerdictChanged) ProtoMessage() {}
 
 func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[29]
+	mi := &file_sluice_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3478,7 @@ func (x *VerdictChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChanged.ProtoReflect.Descriptor instead.
 func (*VerdictChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{29}
+	return file_sluice_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *VerdictChanged) GetPool() string {
@@ -3289,7 +3530,7 @@ type SlotsMoved struct {
 
 func (x *SlotsMoved) Reset() {
 	*x = SlotsMoved{}
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3542,7 @@ func (x *SlotsMoved) String() string {
 func (*SlotsMoved) ProtoMessage() {}
 
 func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[30]
+	mi := &file_sluice_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3555,7 @@ func (x *SlotsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsMoved.ProtoReflect.Descriptor instead.
 func (*SlotsMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{30}
+	return file_sluice_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SlotsMoved) GetCause() string {
@@ -3365,7 +3606,7 @@ type SlotsSettled struct {
 
 func (x *SlotsSettled) Reset() {
 	*x = SlotsSettled{}
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3618,7 @@ func (x *SlotsSettled) String() string {
 func (*SlotsSettled) ProtoMessage() {}
 
 func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[31]
+	mi := &file_sluice_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3631,7 @@ func (x *SlotsSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsSettled.ProtoReflect.Descriptor instead.
 func (*SlotsSettled) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{31}
+	return file_sluice_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SlotsSettled) GetPool() string {
@@ -3433,7 +3674,7 @@ type PoolHeld struct {
 
 func (x *PoolHeld) Reset() {
 	*x = PoolHeld{}
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3686,7 @@ func (x *PoolHeld) String() string {
 func (*PoolHeld) ProtoMessage() {}
 
 func (x *PoolHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[32]
+	mi := &file_sluice_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3699,7 @@ func (x *PoolHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolHeld.ProtoReflect.Descriptor instead.
 func (*PoolHeld) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{32}
+	return file_sluice_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PoolHeld) GetPool() string {
@@ -3475,6 +3716,100 @@ func (x *PoolHeld) GetReason() string {
 	return ""
 }
 
+// PortChanged says how a port of the configuration is that was up, or is up again. Of a port that goes on changing it
+// comes once in 10 s.
+type PortChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Switch        string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`         // that the switch has for it
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`       // as in PortStatus
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`     // why it is not up; empty where nothing says so
+	Backends      []string               `protobuf:"bytes,6,rep,name=backends,proto3" json:"backends,omitempty"` // pool/backend, the first few of those behind it
+	Changes       uint32                 `protobuf:"varint,7,opt,name=changes,proto3" json:"changes,omitempty"`  // since the last such event of the port
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PortChanged) Reset() {
+	*x = PortChanged{}
+	mi := &file_sluice_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PortChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PortChanged) ProtoMessage() {}
+
+func (x *PortChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PortChanged.ProtoReflect.Descriptor instead.
+func (*PortChanged) Descriptor() ([]byte, []int) {
+	return file_sluice_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PortChanged) GetSwitch() string {
+	if x != nil {
+		return x.Switch
+	}
+	return ""
+}
+
+func (x *PortChanged) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *PortChanged) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PortChanged) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PortChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PortChanged) GetBackends() []string {
+	if x != nil {
+		return x.Backends
+	}
+	return nil
+}
+
+func (x *PortChanged) GetChanges() uint32 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
 type SwitchChanged struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Switch         string                 `protobuf:"bytes,1,opt,name=switch,proto3" json:"switch,omitempty"`
@@ -3488,7 +3823,7 @@ type SwitchChanged struct {
 
 func (x *SwitchChanged) Reset() {
 	*x = SwitchChanged{}
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3835,7 @@ func (x *SwitchChanged) String() string {
 func (*SwitchChanged) ProtoMessage() {}
 
 func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[33]
+	mi := &file_sluice_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3848,7 @@ func (x *SwitchChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchChanged.ProtoReflect.Descriptor instead.
 func (*SwitchChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{33}
+	return file_sluice_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SwitchChanged) GetSwitch() string {
@@ -3560,7 +3895,7 @@ type IntentApplied struct {
 
 func (x *IntentApplied) Reset() {
 	*x = IntentApplied{}
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3572,7 +3907,7 @@ func (x *IntentApplied) String() string {
 func (*IntentApplied) ProtoMessage() {}
 
 func (x *IntentApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[34]
+	mi := &file_sluice_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3585,7 +3920,7 @@ func (x *IntentApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntentApplied.ProtoReflect.Descriptor instead.
 func (*IntentApplied) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{34}
+	return file_sluice_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *IntentApplied) GetRevision() int64 {
@@ -3606,7 +3941,7 @@ type AdminChanged struct {
 
 func (x *AdminChanged) Reset() {
 	*x = AdminChanged{}
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3618,7 +3953,7 @@ func (x *AdminChanged) String() string {
 func (*AdminChanged) ProtoMessage() {}
 
 func (x *AdminChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[35]
+	mi := &file_sluice_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3631,7 +3966,7 @@ func (x *AdminChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminChanged.ProtoReflect.Descriptor instead.
 func (*AdminChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{35}
+	return file_sluice_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AdminChanged) GetPool() string {
@@ -3667,7 +4002,7 @@ type DrainDone struct {
 
 func (x *DrainDone) Reset() {
 	*x = DrainDone{}
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3679,7 +4014,7 @@ func (x *DrainDone) String() string {
 func (*DrainDone) ProtoMessage() {}
 
 func (x *DrainDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[36]
+	mi := &file_sluice_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3692,7 +4027,7 @@ func (x *DrainDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainDone.ProtoReflect.Descriptor instead.
 func (*DrainDone) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{36}
+	return file_sluice_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DrainDone) GetPool() string {
@@ -3736,7 +4071,7 @@ type SwitchAwaited struct {
 
 func (x *SwitchAwaited) Reset() {
 	*x = SwitchAwaited{}
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +4083,7 @@ func (x *SwitchAwaited) String() string {
 func (*SwitchAwaited) ProtoMessage() {}
 
 func (x *SwitchAwaited) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[37]
+	mi := &file_sluice_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +4096,7 @@ func (x *SwitchAwaited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchAwaited.ProtoReflect.Descriptor instead.
 func (*SwitchAwaited) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{37}
+	return file_sluice_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SwitchAwaited) GetSwitch() string {
@@ -3802,7 +4137,7 @@ type HealthdChanged struct {
 
 func (x *HealthdChanged) Reset() {
 	*x = HealthdChanged{}
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3814,7 +4149,7 @@ func (x *HealthdChanged) String() string {
 func (*HealthdChanged) ProtoMessage() {}
 
 func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[38]
+	mi := &file_sluice_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3827,7 +4162,7 @@ func (x *HealthdChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthdChanged.ProtoReflect.Descriptor instead.
 func (*HealthdChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{38}
+	return file_sluice_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *HealthdChanged) GetConnected() bool {
@@ -3847,7 +4182,7 @@ type StoreChanged struct {
 
 func (x *StoreChanged) Reset() {
 	*x = StoreChanged{}
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +4194,7 @@ func (x *StoreChanged) String() string {
 func (*StoreChanged) ProtoMessage() {}
 
 func (x *StoreChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[39]
+	mi := &file_sluice_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +4207,7 @@ func (x *StoreChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreChanged.ProtoReflect.Descriptor instead.
 func (*StoreChanged) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{39}
+	return file_sluice_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StoreChanged) GetFrozen() bool {
@@ -3903,7 +4238,7 @@ type SlotsAdopted struct {
 
 func (x *SlotsAdopted) Reset() {
 	*x = SlotsAdopted{}
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3915,7 +4250,7 @@ func (x *SlotsAdopted) String() string {
 func (*SlotsAdopted) ProtoMessage() {}
 
 func (x *SlotsAdopted) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[40]
+	mi := &file_sluice_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3928,7 +4263,7 @@ func (x *SlotsAdopted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotsAdopted.ProtoReflect.Descriptor instead.
 func (*SlotsAdopted) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{40}
+	return file_sluice_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SlotsAdopted) GetSwitch() string {
@@ -3974,7 +4309,7 @@ type StationMoved struct {
 
 func (x *StationMoved) Reset() {
 	*x = StationMoved{}
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3986,7 +4321,7 @@ func (x *StationMoved) String() string {
 func (*StationMoved) ProtoMessage() {}
 
 func (x *StationMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[41]
+	mi := &file_sluice_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3999,7 +4334,7 @@ func (x *StationMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationMoved.ProtoReflect.Descriptor instead.
 func (*StationMoved) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{41}
+	return file_sluice_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StationMoved) GetSwitch() string {
@@ -4065,7 +4400,7 @@ type StationsFull struct {
 
 func (x *StationsFull) Reset() {
 	*x = StationsFull{}
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4412,7 @@ func (x *StationsFull) String() string {
 func (*StationsFull) ProtoMessage() {}
 
 func (x *StationsFull) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[42]
+	mi := &file_sluice_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4425,7 @@ func (x *StationsFull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StationsFull.ProtoReflect.Descriptor instead.
 func (*StationsFull) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{42}
+	return file_sluice_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StationsFull) GetSwitch() string {
@@ -4136,7 +4471,7 @@ type WatchChecksRequest struct {
 
 func (x *WatchChecksRequest) Reset() {
 	*x = WatchChecksRequest{}
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4483,7 @@ func (x *WatchChecksRequest) String() string {
 func (*WatchChecksRequest) ProtoMessage() {}
 
 func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[43]
+	mi := &file_sluice_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4496,7 @@ func (x *WatchChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChecksRequest.ProtoReflect.Descriptor instead.
 func (*WatchChecksRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{43}
+	return file_sluice_proto_rawDescGZIP(), []int{47}
 }
 
 // Checks is everything healthd has to watch.
@@ -4175,7 +4510,7 @@ type Checks struct {
 
 func (x *Checks) Reset() {
 	*x = Checks{}
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4187,7 +4522,7 @@ func (x *Checks) String() string {
 func (*Checks) ProtoMessage() {}
 
 func (x *Checks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[44]
+	mi := &file_sluice_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4200,7 +4535,7 @@ func (x *Checks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checks.ProtoReflect.Descriptor instead.
 func (*Checks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{44}
+	return file_sluice_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Checks) GetIntentRevision() int64 {
@@ -4229,7 +4564,7 @@ type PoolChecks struct {
 
 func (x *PoolChecks) Reset() {
 	*x = PoolChecks{}
-	mi := &file_sluice_proto_msgTypes[45]
+	mi := &file_sluice_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4241,7 +4576,7 @@ func (x *PoolChecks) String() string {
 func (*PoolChecks) ProtoMessage() {}
 
 func (x *PoolChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[45]
+	mi := &file_sluice_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4254,7 +4589,7 @@ func (x *PoolChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolChecks.ProtoReflect.Descriptor instead.
 func (*PoolChecks) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{45}
+	return file_sluice_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PoolChecks) GetPool() string {
@@ -4291,7 +4626,7 @@ type CheckedBackend struct {
 
 func (x *CheckedBackend) Reset() {
 	*x = CheckedBackend{}
-	mi := &file_sluice_proto_msgTypes[46]
+	mi := &file_sluice_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4303,7 +4638,7 @@ func (x *CheckedBackend) String() string {
 func (*CheckedBackend) ProtoMessage() {}
 
 func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[46]
+	mi := &file_sluice_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4316,7 +4651,7 @@ func (x *CheckedBackend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckedBackend.ProtoReflect.Descriptor instead.
 func (*CheckedBackend) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{46}
+	return file_sluice_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckedBackend) GetName() string {
@@ -4360,7 +4695,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_sluice_proto_msgTypes[47]
+	mi := &file_sluice_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4372,7 +4707,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[47]
+	mi := &file_sluice_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4385,7 +4720,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{47}
+	return file_sluice_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Check) GetType() string {
@@ -4486,7 +4821,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_sluice_proto_msgTypes[48]
+	mi := &file_sluice_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4498,7 +4833,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[48]
+	mi := &file_sluice_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4511,7 +4846,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{48}
+	return file_sluice_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Verdict) GetPool() string {
@@ -4572,7 +4907,7 @@ type ReportVerdictsRequest struct {
 
 func (x *ReportVerdictsRequest) Reset() {
 	*x = ReportVerdictsRequest{}
-	mi := &file_sluice_proto_msgTypes[49]
+	mi := &file_sluice_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4584,7 +4919,7 @@ func (x *ReportVerdictsRequest) String() string {
 func (*ReportVerdictsRequest) ProtoMessage() {}
 
 func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[49]
+	mi := &file_sluice_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4597,7 +4932,7 @@ func (x *ReportVerdictsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsRequest.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{49}
+	return file_sluice_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReportVerdictsRequest) GetVerdicts() []*Verdict {
@@ -4638,7 +4973,7 @@ type ReportVerdictsResponse struct {
 
 func (x *ReportVerdictsResponse) Reset() {
 	*x = ReportVerdictsResponse{}
-	mi := &file_sluice_proto_msgTypes[50]
+	mi := &file_sluice_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4650,7 +4985,7 @@ func (x *ReportVerdictsResponse) String() string {
 func (*ReportVerdictsResponse) ProtoMessage() {}
 
 func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_proto_msgTypes[50]
+	mi := &file_sluice_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4663,7 +4998,7 @@ func (x *ReportVerdictsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportVerdictsResponse.ProtoReflect.Descriptor instead.
 func (*ReportVerdictsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_proto_rawDescGZIP(), []int{50}
+	return file_sluice_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ReportVerdictsResponse) GetUnknown() []string {
@@ -4703,7 +5038,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x01\x12\x15\n" +
-	"\x11SEVERITY_CRITICAL\x10\x02\"\xee\b\n" +
+	"\x11SEVERITY_CRITICAL\x10\x02\"\x83\n" +
+	"\n" +
 	"\fSwitchStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -4728,7 +5064,11 @@ const file_sluice_proto_rawDesc = "" +
 	"\tports_way\x18P \x01(\tR\bportsWay\x12\x1d\n" +
 	"\n" +
 	"ports_note\x18Q \x01(\tR\tportsNote\x12;\n" +
-	"\x06mended\x18* \x03(\v2#.sluice.v1.SwitchStatus.MendedEntryR\x06mended\x1aR\n" +
+	"\x06mended\x18* \x03(\v2#.sluice.v1.SwitchStatus.MendedEntryR\x06mended\x12.\n" +
+	"\x06tables\x18R \x03(\v2\x16.sluice.v1.TableStatusR\x06tables\x12+\n" +
+	"\x05banks\x18S \x03(\v2\x15.sluice.v1.BankStatusR\x05banks\x126\n" +
+	"\vmeter_drops\x18T \x03(\v2\x15.sluice.v1.MeterDropsR\n" +
+	"meterDrops\x1aR\n" +
 	"\fTalliesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.sluice.v1.PacketCountR\x05value:\x028\x01\x1aQ\n" +
@@ -4740,7 +5080,22 @@ const file_sluice_proto_rawDesc = "" +
 	"\x12STATE_DISCONNECTED\x10\x01\x12\x15\n" +
 	"\x11STATE_RECONCILING\x10\x02\x12\x10\n" +
 	"\fSTATE_SYNCED\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x04\"\xdd\x02\n" +
+	"\x0eSTATE_DEGRADED\x10\x04\"I\n" +
+	"\vTableStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x04R\x04rows\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\"w\n" +
+	"\n" +
+	"BankStatus\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x1a\n" +
+	"\bopenings\x18\x03 \x01(\x04R\bopenings\x12'\n" +
+	"\x0ffalse_positives\x18\x04 \x01(\x01R\x0efalsePositives\"N\n" +
+	"\n" +
+	"MeterDrops\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x18\n" +
+	"\apackets\x18\x03 \x01(\x04R\apackets\"\xfd\x02\n" +
 	"\n" +
 	"PortStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
@@ -4754,7 +5109,10 @@ const file_sluice_proto_rawDesc = "" +
 	"\treason_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\breasonAt\x120\n" +
 	"\x05heard\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x14\n" +
-	"\x05stale\x18\v \x01(\bR\x05stale\"p\n" +
+	"\x05stale\x18\v \x01(\bR\x05stale\x12\x1e\n" +
+	"\n" +
+	"configured\x18\f \x01(\bR\n" +
+	"configured\"p\n" +
 	"\fFailedUpdate\x12\x16\n" +
 	"\x06update\x18\x01 \x01(\tR\x06update\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -4948,7 +5306,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x17SetBackendAdminResponse\x122\n" +
 	"\abackend\x18\x01 \x01(\v2\x18.sluice.v1.BackendStatusR\abackend\",\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
-	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xb2\b\n" +
+	"\x06recent\x18\x01 \x01(\rR\x06recent\"\xe0\b\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -4972,7 +5330,8 @@ const file_sluice_proto_rawDesc = "" +
 	"\rstations_full\x18\x14 \x01(\v2\x17.sluice.v1.StationsFullH\x00R\fstationsFull\x125\n" +
 	"\ahealthd\x18( \x01(\v2\x19.sluice.v1.HealthdChangedH\x00R\ahealthd\x12>\n" +
 	"\rslots_adopted\x18F \x01(\v2\x17.sluice.v1.SlotsAdoptedH\x00R\fslotsAdopted\x12A\n" +
-	"\x0eswitch_awaited\x18G \x01(\v2\x18.sluice.v1.SwitchAwaitedH\x00R\rswitchAwaitedB\b\n" +
+	"\x0eswitch_awaited\x18G \x01(\v2\x18.sluice.v1.SwitchAwaitedH\x00R\rswitchAwaited\x12,\n" +
+	"\x04port\x18P \x01(\v2\x16.sluice.v1.PortChangedH\x00R\x04portB\b\n" +
 	"\x06detail\"\xbe\x01\n" +
 	"\x0eVerdictChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
@@ -4997,7 +5356,15 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06forced\x18\x04 \x01(\bR\x06forced\"6\n" +
 	"\bPoolHeld\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc1\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb1\x01\n" +
+	"\vPortChanged\x12\x16\n" +
+	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bbackends\x18\x06 \x03(\tR\bbackends\x12\x18\n" +
+	"\achanges\x18\a \x01(\rR\achanges\"\xc1\x01\n" +
 	"\rSwitchChanged\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.sluice.v1.SwitchStatus.StateR\x05state\x12\x14\n" +
@@ -5122,7 +5489,7 @@ func file_sluice_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_sluice_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_sluice_proto_goTypes = []any{
 	(Health)(0),                     // 0: sluice.v1.Health
 	(Admin)(0),                      // 1: sluice.v1.Admin
@@ -5133,166 +5500,174 @@ var file_sluice_proto_goTypes = []any{
 	(*GetStatusResponse)(nil),       // 6: sluice.v1.GetStatusResponse
 	(*Concern)(nil),                 // 7: sluice.v1.Concern
 	(*SwitchStatus)(nil),            // 8: sluice.v1.SwitchStatus
-	(*PortStatus)(nil),              // 9: sluice.v1.PortStatus
-	(*FailedUpdate)(nil),            // 10: sluice.v1.FailedUpdate
-	(*PacketCount)(nil),             // 11: sluice.v1.PacketCount
-	(*VIPStatus)(nil),               // 12: sluice.v1.VIPStatus
-	(*WatchVIPsRequest)(nil),        // 13: sluice.v1.WatchVIPsRequest
-	(*VIPs)(nil),                    // 14: sluice.v1.VIPs
-	(*VIP)(nil),                     // 15: sluice.v1.VIP
-	(*PoolStatus)(nil),              // 16: sluice.v1.PoolStatus
-	(*AwaitedSwitch)(nil),           // 17: sluice.v1.AwaitedSwitch
-	(*BackendStatus)(nil),           // 18: sluice.v1.BackendStatus
-	(*ARPClaim)(nil),                // 19: sluice.v1.ARPClaim
-	(*Spoof)(nil),                   // 20: sluice.v1.Spoof
-	(*SlotMoves)(nil),               // 21: sluice.v1.SlotMoves
-	(*Reprogrammed)(nil),            // 22: sluice.v1.Reprogrammed
-	(*GetIntentRequest)(nil),        // 23: sluice.v1.GetIntentRequest
-	(*GetIntentResponse)(nil),       // 24: sluice.v1.GetIntentResponse
-	(*ApplyIntentRequest)(nil),      // 25: sluice.v1.ApplyIntentRequest
-	(*ApplyIntentResponse)(nil),     // 26: sluice.v1.ApplyIntentResponse
-	(*Problem)(nil),                 // 27: sluice.v1.Problem
-	(*ListBackendsRequest)(nil),     // 28: sluice.v1.ListBackendsRequest
-	(*ListBackendsResponse)(nil),    // 29: sluice.v1.ListBackendsResponse
-	(*SetBackendAdminRequest)(nil),  // 30: sluice.v1.SetBackendAdminRequest
-	(*SetBackendAdminResponse)(nil), // 31: sluice.v1.SetBackendAdminResponse
-	(*WatchEventsRequest)(nil),      // 32: sluice.v1.WatchEventsRequest
-	(*Event)(nil),                   // 33: sluice.v1.Event
-	(*VerdictChanged)(nil),          // 34: sluice.v1.VerdictChanged
-	(*SlotsMoved)(nil),              // 35: sluice.v1.SlotsMoved
-	(*SlotsSettled)(nil),            // 36: sluice.v1.SlotsSettled
-	(*PoolHeld)(nil),                // 37: sluice.v1.PoolHeld
-	(*SwitchChanged)(nil),           // 38: sluice.v1.SwitchChanged
-	(*IntentApplied)(nil),           // 39: sluice.v1.IntentApplied
-	(*AdminChanged)(nil),            // 40: sluice.v1.AdminChanged
-	(*DrainDone)(nil),               // 41: sluice.v1.DrainDone
-	(*SwitchAwaited)(nil),           // 42: sluice.v1.SwitchAwaited
-	(*HealthdChanged)(nil),          // 43: sluice.v1.HealthdChanged
-	(*StoreChanged)(nil),            // 44: sluice.v1.StoreChanged
-	(*SlotsAdopted)(nil),            // 45: sluice.v1.SlotsAdopted
-	(*StationMoved)(nil),            // 46: sluice.v1.StationMoved
-	(*StationsFull)(nil),            // 47: sluice.v1.StationsFull
-	(*WatchChecksRequest)(nil),      // 48: sluice.v1.WatchChecksRequest
-	(*Checks)(nil),                  // 49: sluice.v1.Checks
-	(*PoolChecks)(nil),              // 50: sluice.v1.PoolChecks
-	(*CheckedBackend)(nil),          // 51: sluice.v1.CheckedBackend
-	(*Check)(nil),                   // 52: sluice.v1.Check
-	(*Verdict)(nil),                 // 53: sluice.v1.Verdict
-	(*ReportVerdictsRequest)(nil),   // 54: sluice.v1.ReportVerdictsRequest
-	(*ReportVerdictsResponse)(nil),  // 55: sluice.v1.ReportVerdictsResponse
-	nil,                             // 56: sluice.v1.SwitchStatus.TalliesEntry
-	nil,                             // 57: sluice.v1.SwitchStatus.MendedEntry
-	nil,                             // 58: sluice.v1.BackendStatus.SwitchPortsEntry
-	(*timestamppb.Timestamp)(nil),   // 59: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 60: google.protobuf.Duration
+	(*TableStatus)(nil),             // 9: sluice.v1.TableStatus
+	(*BankStatus)(nil),              // 10: sluice.v1.BankStatus
+	(*MeterDrops)(nil),              // 11: sluice.v1.MeterDrops
+	(*PortStatus)(nil),              // 12: sluice.v1.PortStatus
+	(*FailedUpdate)(nil),            // 13: sluice.v1.FailedUpdate
+	(*PacketCount)(nil),             // 14: sluice.v1.PacketCount
+	(*VIPStatus)(nil),               // 15: sluice.v1.VIPStatus
+	(*WatchVIPsRequest)(nil),        // 16: sluice.v1.WatchVIPsRequest
+	(*VIPs)(nil),                    // 17: sluice.v1.VIPs
+	(*VIP)(nil),                     // 18: sluice.v1.VIP
+	(*PoolStatus)(nil),              // 19: sluice.v1.PoolStatus
+	(*AwaitedSwitch)(nil),           // 20: sluice.v1.AwaitedSwitch
+	(*BackendStatus)(nil),           // 21: sluice.v1.BackendStatus
+	(*ARPClaim)(nil),                // 22: sluice.v1.ARPClaim
+	(*Spoof)(nil),                   // 23: sluice.v1.Spoof
+	(*SlotMoves)(nil),               // 24: sluice.v1.SlotMoves
+	(*Reprogrammed)(nil),            // 25: sluice.v1.Reprogrammed
+	(*GetIntentRequest)(nil),        // 26: sluice.v1.GetIntentRequest
+	(*GetIntentResponse)(nil),       // 27: sluice.v1.GetIntentResponse
+	(*ApplyIntentRequest)(nil),      // 28: sluice.v1.ApplyIntentRequest
+	(*ApplyIntentResponse)(nil),     // 29: sluice.v1.ApplyIntentResponse
+	(*Problem)(nil),                 // 30: sluice.v1.Problem
+	(*ListBackendsRequest)(nil),     // 31: sluice.v1.ListBackendsRequest
+	(*ListBackendsResponse)(nil),    // 32: sluice.v1.ListBackendsResponse
+	(*SetBackendAdminRequest)(nil),  // 33: sluice.v1.SetBackendAdminRequest
+	(*SetBackendAdminResponse)(nil), // 34: sluice.v1.SetBackendAdminResponse
+	(*WatchEventsRequest)(nil),      // 35: sluice.v1.WatchEventsRequest
+	(*Event)(nil),                   // 36: sluice.v1.Event
+	(*VerdictChanged)(nil),          // 37: sluice.v1.VerdictChanged
+	(*SlotsMoved)(nil),              // 38: sluice.v1.SlotsMoved
+	(*SlotsSettled)(nil),            // 39: sluice.v1.SlotsSettled
+	(*PoolHeld)(nil),                // 40: sluice.v1.PoolHeld
+	(*PortChanged)(nil),             // 41: sluice.v1.PortChanged
+	(*SwitchChanged)(nil),           // 42: sluice.v1.SwitchChanged
+	(*IntentApplied)(nil),           // 43: sluice.v1.IntentApplied
+	(*AdminChanged)(nil),            // 44: sluice.v1.AdminChanged
+	(*DrainDone)(nil),               // 45: sluice.v1.DrainDone
+	(*SwitchAwaited)(nil),           // 46: sluice.v1.SwitchAwaited
+	(*HealthdChanged)(nil),          // 47: sluice.v1.HealthdChanged
+	(*StoreChanged)(nil),            // 48: sluice.v1.StoreChanged
+	(*SlotsAdopted)(nil),            // 49: sluice.v1.SlotsAdopted
+	(*StationMoved)(nil),            // 50: sluice.v1.StationMoved
+	(*StationsFull)(nil),            // 51: sluice.v1.StationsFull
+	(*WatchChecksRequest)(nil),      // 52: sluice.v1.WatchChecksRequest
+	(*Checks)(nil),                  // 53: sluice.v1.Checks
+	(*PoolChecks)(nil),              // 54: sluice.v1.PoolChecks
+	(*CheckedBackend)(nil),          // 55: sluice.v1.CheckedBackend
+	(*Check)(nil),                   // 56: sluice.v1.Check
+	(*Verdict)(nil),                 // 57: sluice.v1.Verdict
+	(*ReportVerdictsRequest)(nil),   // 58: sluice.v1.ReportVerdictsRequest
+	(*ReportVerdictsResponse)(nil),  // 59: sluice.v1.ReportVerdictsResponse
+	nil,                             // 60: sluice.v1.SwitchStatus.TalliesEntry
+	nil,                             // 61: sluice.v1.SwitchStatus.MendedEntry
+	nil,                             // 62: sluice.v1.BackendStatus.SwitchPortsEntry
+	(*timestamppb.Timestamp)(nil),   // 63: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 64: google.protobuf.Duration
 }
 var file_sluice_proto_depIdxs = []int32{
-	59, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	59, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	59, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
-	59, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
+	63, // 0: sluice.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	63, // 1: sluice.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	63, // 2: sluice.v1.GetStatusResponse.intent_applied_at:type_name -> google.protobuf.Timestamp
+	63, // 3: sluice.v1.GetStatusResponse.health_reported_at:type_name -> google.protobuf.Timestamp
 	8,  // 4: sluice.v1.GetStatusResponse.switches:type_name -> sluice.v1.SwitchStatus
-	12, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
-	16, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
-	19, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
-	22, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	20, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
+	15, // 5: sluice.v1.GetStatusResponse.vips:type_name -> sluice.v1.VIPStatus
+	19, // 6: sluice.v1.GetStatusResponse.pools:type_name -> sluice.v1.PoolStatus
+	22, // 7: sluice.v1.GetStatusResponse.arp_claims:type_name -> sluice.v1.ARPClaim
+	25, // 8: sluice.v1.GetStatusResponse.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	23, // 9: sluice.v1.GetStatusResponse.spoofs:type_name -> sluice.v1.Spoof
 	7,  // 10: sluice.v1.GetStatusResponse.concerns:type_name -> sluice.v1.Concern
 	2,  // 11: sluice.v1.Concern.severity:type_name -> sluice.v1.Concern.Severity
 	3,  // 12: sluice.v1.SwitchStatus.state:type_name -> sluice.v1.SwitchStatus.State
-	59, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
-	10, // 14: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
-	56, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
-	9,  // 16: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
-	57, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
-	59, // 18: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
-	59, // 19: sluice.v1.PortStatus.heard:type_name -> google.protobuf.Timestamp
-	4,  // 20: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
-	11, // 21: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
-	15, // 22: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
-	4,  // 23: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
-	18, // 24: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
-	17, // 25: sluice.v1.PoolStatus.awaited:type_name -> sluice.v1.AwaitedSwitch
-	59, // 26: sluice.v1.AwaitedSwitch.until:type_name -> google.protobuf.Timestamp
-	1,  // 27: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
-	0,  // 28: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
-	59, // 29: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
-	11, // 30: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
-	59, // 31: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
-	59, // 32: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
-	60, // 33: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
-	58, // 34: sluice.v1.BackendStatus.switch_ports:type_name -> sluice.v1.BackendStatus.SwitchPortsEntry
-	59, // 35: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
-	59, // 36: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
-	59, // 37: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
-	59, // 38: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
-	59, // 39: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
-	59, // 40: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
-	59, // 41: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
-	21, // 42: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
-	59, // 43: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
-	18, // 44: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
-	1,  // 45: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
-	18, // 46: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
-	59, // 47: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
-	34, // 48: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
-	35, // 49: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
-	22, // 50: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
-	19, // 51: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
-	38, // 52: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
-	39, // 53: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
-	40, // 54: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
-	41, // 55: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
-	36, // 56: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
-	44, // 57: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
-	46, // 58: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
-	37, // 59: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
-	20, // 60: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
-	47, // 61: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
-	43, // 62: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
-	45, // 63: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
-	42, // 64: sluice.v1.Event.switch_awaited:type_name -> sluice.v1.SwitchAwaited
-	0,  // 65: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
-	59, // 66: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
-	21, // 67: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
-	3,  // 68: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
-	1,  // 69: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
-	50, // 70: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
-	51, // 71: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
-	52, // 72: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
-	60, // 73: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
-	60, // 74: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
-	60, // 75: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
-	60, // 76: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
-	0,  // 77: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
-	59, // 78: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
-	59, // 79: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
-	53, // 80: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
-	11, // 81: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
-	11, // 82: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
-	5,  // 83: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
-	23, // 84: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
-	25, // 85: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
-	28, // 86: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
-	30, // 87: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
-	32, // 88: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
-	13, // 89: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
-	48, // 90: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
-	54, // 91: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
-	6,  // 92: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
-	24, // 93: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
-	26, // 94: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
-	29, // 95: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
-	31, // 96: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
-	33, // 97: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
-	14, // 98: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
-	49, // 99: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
-	55, // 100: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
-	92, // [92:101] is the sub-list for method output_type
-	83, // [83:92] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	63, // 13: sluice.v1.SwitchStatus.since:type_name -> google.protobuf.Timestamp
+	13, // 14: sluice.v1.SwitchStatus.failed:type_name -> sluice.v1.FailedUpdate
+	60, // 15: sluice.v1.SwitchStatus.tallies:type_name -> sluice.v1.SwitchStatus.TalliesEntry
+	12, // 16: sluice.v1.SwitchStatus.ports:type_name -> sluice.v1.PortStatus
+	61, // 17: sluice.v1.SwitchStatus.mended:type_name -> sluice.v1.SwitchStatus.MendedEntry
+	9,  // 18: sluice.v1.SwitchStatus.tables:type_name -> sluice.v1.TableStatus
+	10, // 19: sluice.v1.SwitchStatus.banks:type_name -> sluice.v1.BankStatus
+	11, // 20: sluice.v1.SwitchStatus.meter_drops:type_name -> sluice.v1.MeterDrops
+	63, // 21: sluice.v1.PortStatus.reason_at:type_name -> google.protobuf.Timestamp
+	63, // 22: sluice.v1.PortStatus.heard:type_name -> google.protobuf.Timestamp
+	4,  // 23: sluice.v1.VIPStatus.state:type_name -> sluice.v1.VIPStatus.State
+	14, // 24: sluice.v1.VIPStatus.packets:type_name -> sluice.v1.PacketCount
+	18, // 25: sluice.v1.VIPs.vips:type_name -> sluice.v1.VIP
+	4,  // 26: sluice.v1.VIP.state:type_name -> sluice.v1.VIPStatus.State
+	21, // 27: sluice.v1.PoolStatus.backends:type_name -> sluice.v1.BackendStatus
+	20, // 28: sluice.v1.PoolStatus.awaited:type_name -> sluice.v1.AwaitedSwitch
+	63, // 29: sluice.v1.AwaitedSwitch.until:type_name -> google.protobuf.Timestamp
+	1,  // 30: sluice.v1.BackendStatus.admin:type_name -> sluice.v1.Admin
+	0,  // 31: sluice.v1.BackendStatus.health:type_name -> sluice.v1.Health
+	63, // 32: sluice.v1.BackendStatus.since:type_name -> google.protobuf.Timestamp
+	14, // 33: sluice.v1.BackendStatus.packets:type_name -> sluice.v1.PacketCount
+	63, // 34: sluice.v1.BackendStatus.reported:type_name -> google.protobuf.Timestamp
+	63, // 35: sluice.v1.BackendStatus.grace_until:type_name -> google.protobuf.Timestamp
+	64, // 36: sluice.v1.BackendStatus.drain_idle:type_name -> google.protobuf.Duration
+	62, // 37: sluice.v1.BackendStatus.switch_ports:type_name -> sluice.v1.BackendStatus.SwitchPortsEntry
+	63, // 38: sluice.v1.ARPClaim.first:type_name -> google.protobuf.Timestamp
+	63, // 39: sluice.v1.ARPClaim.last:type_name -> google.protobuf.Timestamp
+	63, // 40: sluice.v1.Spoof.first:type_name -> google.protobuf.Timestamp
+	63, // 41: sluice.v1.Spoof.last:type_name -> google.protobuf.Timestamp
+	63, // 42: sluice.v1.Reprogrammed.time:type_name -> google.protobuf.Timestamp
+	63, // 43: sluice.v1.Reprogrammed.detected_at:type_name -> google.protobuf.Timestamp
+	63, // 44: sluice.v1.Reprogrammed.decided_at:type_name -> google.protobuf.Timestamp
+	24, // 45: sluice.v1.Reprogrammed.moves:type_name -> sluice.v1.SlotMoves
+	63, // 46: sluice.v1.GetIntentResponse.applied_at:type_name -> google.protobuf.Timestamp
+	21, // 47: sluice.v1.ListBackendsResponse.backends:type_name -> sluice.v1.BackendStatus
+	1,  // 48: sluice.v1.SetBackendAdminRequest.admin:type_name -> sluice.v1.Admin
+	21, // 49: sluice.v1.SetBackendAdminResponse.backend:type_name -> sluice.v1.BackendStatus
+	63, // 50: sluice.v1.Event.time:type_name -> google.protobuf.Timestamp
+	37, // 51: sluice.v1.Event.verdict:type_name -> sluice.v1.VerdictChanged
+	38, // 52: sluice.v1.Event.slots_moved:type_name -> sluice.v1.SlotsMoved
+	25, // 53: sluice.v1.Event.reprogrammed:type_name -> sluice.v1.Reprogrammed
+	22, // 54: sluice.v1.Event.arp_claim:type_name -> sluice.v1.ARPClaim
+	42, // 55: sluice.v1.Event.switch:type_name -> sluice.v1.SwitchChanged
+	43, // 56: sluice.v1.Event.intent_applied:type_name -> sluice.v1.IntentApplied
+	44, // 57: sluice.v1.Event.admin:type_name -> sluice.v1.AdminChanged
+	45, // 58: sluice.v1.Event.drain_done:type_name -> sluice.v1.DrainDone
+	39, // 59: sluice.v1.Event.slots_settled:type_name -> sluice.v1.SlotsSettled
+	48, // 60: sluice.v1.Event.store:type_name -> sluice.v1.StoreChanged
+	50, // 61: sluice.v1.Event.station:type_name -> sluice.v1.StationMoved
+	40, // 62: sluice.v1.Event.pool_held:type_name -> sluice.v1.PoolHeld
+	23, // 63: sluice.v1.Event.spoof:type_name -> sluice.v1.Spoof
+	51, // 64: sluice.v1.Event.stations_full:type_name -> sluice.v1.StationsFull
+	47, // 65: sluice.v1.Event.healthd:type_name -> sluice.v1.HealthdChanged
+	49, // 66: sluice.v1.Event.slots_adopted:type_name -> sluice.v1.SlotsAdopted
+	46, // 67: sluice.v1.Event.switch_awaited:type_name -> sluice.v1.SwitchAwaited
+	41, // 68: sluice.v1.Event.port:type_name -> sluice.v1.PortChanged
+	0,  // 69: sluice.v1.VerdictChanged.health:type_name -> sluice.v1.Health
+	63, // 70: sluice.v1.VerdictChanged.detected_at:type_name -> google.protobuf.Timestamp
+	24, // 71: sluice.v1.SlotsMoved.moves:type_name -> sluice.v1.SlotMoves
+	3,  // 72: sluice.v1.SwitchChanged.state:type_name -> sluice.v1.SwitchStatus.State
+	1,  // 73: sluice.v1.AdminChanged.admin:type_name -> sluice.v1.Admin
+	54, // 74: sluice.v1.Checks.pools:type_name -> sluice.v1.PoolChecks
+	55, // 75: sluice.v1.PoolChecks.backends:type_name -> sluice.v1.CheckedBackend
+	56, // 76: sluice.v1.PoolChecks.checks:type_name -> sluice.v1.Check
+	64, // 77: sluice.v1.Check.interval:type_name -> google.protobuf.Duration
+	64, // 78: sluice.v1.Check.fast_interval:type_name -> google.protobuf.Duration
+	64, // 79: sluice.v1.Check.timeout:type_name -> google.protobuf.Duration
+	64, // 80: sluice.v1.Check.jitter:type_name -> google.protobuf.Duration
+	0,  // 81: sluice.v1.Verdict.health:type_name -> sluice.v1.Health
+	63, // 82: sluice.v1.Verdict.since:type_name -> google.protobuf.Timestamp
+	63, // 83: sluice.v1.Verdict.detected_at:type_name -> google.protobuf.Timestamp
+	57, // 84: sluice.v1.ReportVerdictsRequest.verdicts:type_name -> sluice.v1.Verdict
+	14, // 85: sluice.v1.SwitchStatus.TalliesEntry.value:type_name -> sluice.v1.PacketCount
+	14, // 86: sluice.v1.SwitchStatus.MendedEntry.value:type_name -> sluice.v1.PacketCount
+	5,  // 87: sluice.v1.ControllerService.GetStatus:input_type -> sluice.v1.GetStatusRequest
+	26, // 88: sluice.v1.ControllerService.GetIntent:input_type -> sluice.v1.GetIntentRequest
+	28, // 89: sluice.v1.ControllerService.ApplyIntent:input_type -> sluice.v1.ApplyIntentRequest
+	31, // 90: sluice.v1.ControllerService.ListBackends:input_type -> sluice.v1.ListBackendsRequest
+	33, // 91: sluice.v1.ControllerService.SetBackendAdmin:input_type -> sluice.v1.SetBackendAdminRequest
+	35, // 92: sluice.v1.ControllerService.WatchEvents:input_type -> sluice.v1.WatchEventsRequest
+	16, // 93: sluice.v1.ControllerService.WatchVIPs:input_type -> sluice.v1.WatchVIPsRequest
+	52, // 94: sluice.v1.HealthService.WatchChecks:input_type -> sluice.v1.WatchChecksRequest
+	58, // 95: sluice.v1.HealthService.ReportVerdicts:input_type -> sluice.v1.ReportVerdictsRequest
+	6,  // 96: sluice.v1.ControllerService.GetStatus:output_type -> sluice.v1.GetStatusResponse
+	27, // 97: sluice.v1.ControllerService.GetIntent:output_type -> sluice.v1.GetIntentResponse
+	29, // 98: sluice.v1.ControllerService.ApplyIntent:output_type -> sluice.v1.ApplyIntentResponse
+	32, // 99: sluice.v1.ControllerService.ListBackends:output_type -> sluice.v1.ListBackendsResponse
+	34, // 100: sluice.v1.ControllerService.SetBackendAdmin:output_type -> sluice.v1.SetBackendAdminResponse
+	36, // 101: sluice.v1.ControllerService.WatchEvents:output_type -> sluice.v1.Event
+	17, // 102: sluice.v1.ControllerService.WatchVIPs:output_type -> sluice.v1.VIPs
+	53, // 103: sluice.v1.HealthService.WatchChecks:output_type -> sluice.v1.Checks
+	59, // 104: sluice.v1.HealthService.ReportVerdicts:output_type -> sluice.v1.ReportVerdictsResponse
+	96, // [96:105] is the sub-list for method output_type
+	87, // [87:96] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_sluice_proto_init() }
@@ -5300,7 +5675,7 @@ func file_sluice_proto_init() {
 	if File_sluice_proto != nil {
 		return
 	}
-	file_sluice_proto_msgTypes[28].OneofWrappers = []any{
+	file_sluice_proto_msgTypes[31].OneofWrappers = []any{
 		(*Event_Verdict)(nil),
 		(*Event_SlotsMoved)(nil),
 		(*Event_Reprogrammed)(nil),
@@ -5318,6 +5693,7 @@ func file_sluice_proto_init() {
 		(*Event_Healthd)(nil),
 		(*Event_SlotsAdopted)(nil),
 		(*Event_SwitchAwaited)(nil),
+		(*Event_Port)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5325,7 +5701,7 @@ func file_sluice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_proto_rawDesc), len(file_sluice_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   54,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

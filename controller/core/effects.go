@@ -108,7 +108,15 @@ func (Ports) input()    {}
 type Ports struct {
 	Switch string
 	IDs    map[string]uint16 // their numbers, by its names for them
-	Down   map[uint16]bool   // those that are down, by number, as far as that is fresh
+	Fresh  []Port            // how those are of which it was heard lately
+}
+
+// Port is how a port is, by its switch's word.
+type Port struct {
+	ID          uint16
+	Name, State string // State: of OpenConfig's oper-status, such as up or lower_layer_down
+	Reason      string // why it is not up, or dropped frames; empty: it is not known
+	Down        bool   // it carries nothing
 }
 
 // Outcome is how a Save ended.

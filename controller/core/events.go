@@ -410,6 +410,38 @@ func (e StationsFull) Lines() []Log {
 		"mac", e.MAC.String(), "reason", e.Reason, "also", e.Also)
 }
 
+// PortChanged: a port of the intent went down, or is up again.
+type PortChanged struct {
+	Switch   string
+	Port     Port
+	Backends []string // behind it
+	Changes  int      // since the last such event
+}
+
+func (e PortChanged) Text() string {
+	says := fmt.Sprintf("port %d (%s) of %s is %s", e.Port.ID, e.Port.Name, e.Switch,
+		strings.ReplaceAll(e.Port.State, "_", " "))
+	if e.Port.Reason != "" {
+		says += ": " + e.Port.Reason
+	}
+	if len(e.Backends) > 0 {
+		says += "; behind it: " + text.List(e.Backends, Few)
+	}
+	if e.Changes > 1 {
+		says += fmt.Sprintf("; it has changed %d times since the last such notice", e.Changes)
+	}
+	return says
+}
+
+func (e PortChanged) Lines() []Log {
+	line, is := info, "a port is up again"
+	if e.Port.State != "up" {
+		line, is = warn, "a port is not up"
+	}
+	return line(is, "switch", e.Switch, "port", e.Port.ID, "name", e.Port.Name, "state", e.Port.State,
+		"reason", e.Port.Reason, "backends", text.List(e.Backends, Few), "changes", e.Changes)
+}
+
 // StationSpoofed: somebody passes for a pinned station.
 type StationSpoofed struct{ Spoof }
 

@@ -56,20 +56,31 @@ func (n *notice[K]) due() time.Time {
 	return n.told.Add(noiseInterval)
 }
 
-// notices are those of a switch. What somebody known did is told apart from what strangers did, who could hide it among
-// theirs.
+// notices are those of a switch, and of its ports, which can go up and down all the time as well. What somebody known
+// did is told apart from what strangers did, who could hide it among theirs.
 type notices struct {
 	claims, strangeClaims notice[tally.Claimed]
 	moves, strangeMoves   notice[tally.Move]
 	noRoom                notice[uint16]
 	full                  string // why stations are not learned, as it was heard last
+	ports                 map[uint16]*portNotice
 }
 
 func newNotices() *notices {
 	return &notices{
 		newNotice[tally.Claimed](), newNotice[tally.Claimed](), newNotice[tally.Move](), newNotice[tally.Move](),
-		newNotice[uint16](), "",
+		newNotice[uint16](), "", make(map[uint16]*portNotice),
 	}
+}
+
+// noticesOf are the notices of a switch of the intent.
+func (c *Core) noticesOf(name string) *notices {
+	n := c.noise.notices[name]
+	if n == nil {
+		n = newNotices()
+		c.noise.notices[name] = n
+	}
+	return n
 }
 
 // hear takes what hosts made happen on a switch. One that is not of the intent has nothing to say.
@@ -80,11 +91,7 @@ func (c *Core) hear(in Noise) {
 	for _, e := range in.Claims {
 		c.noise.claims.Merge(onSwitch(in.Switch, e))
 	}
-	n := c.noise.notices[in.Switch]
-	if n == nil {
-		n = newNotices()
-		c.noise.notices[in.Switch] = n
-	}
+	n := c.noticesOf(in.Switch)
 	known, strange := split(in.Claims)
 	n.claims.add(known)
 	n.strangeClaims.add(strange)
@@ -116,6 +123,7 @@ func (c *Core) tellNoise() {
 		tellDue(c, &n.strangeClaims, claimed)
 		tellDue(c, &n.moves, moved)
 		tellDue(c, &n.strangeMoves, moved)
+		c.tellPorts(name, n)
 		tellDue(c, &n.noRoom, func(list []tally.Entry[uint16]) Event { return c.noRoom(name, n.full, list) })
 	}
 }

@@ -3,6 +3,8 @@ package core
 import (
 	"log/slog"
 	"maps"
+	"slices"
+	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
 )
@@ -15,6 +17,7 @@ func (c *Core) ports(in Ports) {
 		return
 	}
 	c.noteDown(in)
+	c.notePorts(in)
 	c.portIDs[in.Switch] = in.IDs
 	ids := c.numbered(c.written, c.stored.PortIDs)
 	if maps.EqualFunc(ids, c.stored.PortIDs, maps.Equal) {
@@ -24,6 +27,65 @@ func (c *Core) ports(in Ports) {
 	if err := c.adoptFor("the numbers of ports of "+in.Switch, c.written, c.stored); err != nil {
 		c.decided = before
 		c.log(slog.LevelError, "ports that have another number stay where they were", "switch", in.Switch, "err", err)
+	}
+}
+
+// portNotice tells how a port is when that is another state than was told: at once the first time, and then once an
+// interval.
+type portNotice struct {
+	port    Port
+	changes int // since it was told of
+
+	down bool // as told
+	told time.Time
+}
+
+// due is when there is something to tell, zero: never.
+func (n *portNotice) due() time.Time {
+	if n.port.Down == n.down {
+		return time.Time{}
+	}
+	return n.told.Add(noiseInterval)
+}
+
+// notePorts takes how the ports of a switch are that the intent has. To hear nothing of a port is no change of it.
+func (c *Core) notePorts(in Ports) {
+	n := c.noticesOf(in.Switch)
+	for _, p := range in.Fresh {
+		if !slices.Contains(c.views[in.Switch].config.Ports, p.ID) {
+			continue
+		}
+		one := n.ports[p.ID]
+		if one == nil {
+			one = new(portNotice)
+			n.ports[p.ID] = one
+		}
+		if p.Down != one.port.Down {
+			one.changes++
+		}
+		one.port = p
+	}
+}
+
+// tellPorts tells which ports of a switch are no longer as was told.
+func (c *Core) tellPorts(name string, n *notices) {
+	for _, id := range slices.Sorted(maps.Keys(n.ports)) {
+		one := n.ports[id]
+		switch due := one.due(); {
+		case due.IsZero():
+		case due.After(c.now):
+			c.wakeAt(due)
+		default:
+			e := PortChanged{Switch: name, Port: one.port, Changes: one.changes}
+			for _, key := range backends(c.behind(name, map[uint16]bool{id: true})) {
+				e.Backends = append(e.Backends, key.String())
+			}
+			if !one.port.Down {
+				e.Port.Reason = ""
+			}
+			one.down, one.told, one.changes = one.port.Down, c.now, 0
+			c.tellAtOnce(e)
+		}
 	}
 }
 

@@ -213,13 +213,23 @@ func (s *scenario) command(words []string) error {
 	case "claim", "spoof":
 		return s.noise(name, args)
 	case "ports":
-		in := Ports{Switch: args[0], Down: make(map[uint16]bool)}
+		in := Ports{Switch: args[0]}
+		down := make(map[uint16]bool)
 		for _, arg := range args[1:] {
 			n, err := strconv.ParseUint(arg, 10, 16)
 			if err != nil {
 				return err
 			}
-			in.Down[uint16(n)] = true
+			down[uint16(n)] = true
+		}
+		ids := append(slices.Sorted(maps.Keys(down)), s.core.views[args[0]].config.Ports...)
+		slices.Sort(ids)
+		for _, id := range slices.Compact(ids) {
+			p := Port{ID: id, Name: fmt.Sprint("eth", id), State: "up"}
+			if down[id] {
+				p.State, p.Down = "down", true
+			}
+			in.Fresh = append(in.Fresh, p)
 		}
 		s.put(in)
 	case "wait":

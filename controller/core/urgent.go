@@ -64,7 +64,7 @@ func (c *Core) hasten() {
 	c.free = append(c.free, Log{slog.LevelInfo, "healthd asks those at once whose port is down", args})
 }
 
-// cutOff lists the backends that are behind a port which is down, those too that are removed and own slots yet.
+// cutOff lists the backends that are behind a port which is down.
 func (c *Core) cutOff() map[plan.BackendKey]bool {
 	off := make(map[plan.BackendKey]bool)
 	for _, s := range c.intent.Switches {
@@ -72,29 +72,43 @@ func (c *Core) cutOff() map[plan.BackendKey]bool {
 		if !ok || down.by != s.GNMI || down.device != s.DeviceID || len(down.ports) == 0 {
 			continue
 		}
-		for _, pool := range c.intent.Pools {
-			for _, b := range pool.Backends {
-				if down.ports[b.SwitchPort.On(s.Name)] {
-					off[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
-				}
+		maps.Copy(off, c.behind(s.Name, down.ports))
+	}
+	return off
+}
+
+// behind lists the backends behind ports of a switch, those too that are removed and own slots yet.
+func (c *Core) behind(name string, ports map[uint16]bool) map[plan.BackendKey]bool {
+	all := make(map[plan.BackendKey]bool)
+	for _, pool := range c.intent.Pools {
+		for _, b := range pool.Backends {
+			if ports[b.SwitchPort.On(name)] {
+				all[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
 			}
-			leavers, _ := c.stored.Plan.Leavers(pool.Name)
-			for _, b := range leavers {
-				if down.ports[b.SwitchPort().On(s.Name)] {
-					off[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
-				}
+		}
+		leavers, _ := c.stored.Plan.Leavers(pool.Name)
+		for _, b := range leavers {
+			if ports[b.SwitchPort().On(name)] {
+				all[plan.BackendKey{Pool: pool.Name, Backend: b.Name}] = true
 			}
 		}
 	}
-	return off
+	return all
 }
 
 // noteDown takes which ports of a switch are down.
 func (c *Core) noteDown(in Ports) {
 	i := slices.IndexFunc(c.intent.Switches, func(s config.Switch) bool { return s.Name == in.Switch })
-	if i >= 0 {
-		c.down[in.Switch] = downPorts{c.intent.Switches[i].GNMI, c.intent.Switches[i].DeviceID, in.Down}
+	if i < 0 {
+		return
 	}
+	down := make(map[uint16]bool)
+	for _, p := range in.Fresh {
+		if p.Down {
+			down[p.ID] = true
+		}
+	}
+	c.down[in.Switch] = downPorts{c.intent.Switches[i].GNMI, c.intent.Switches[i].DeviceID, down}
 }
 
 // Urgent says whether healthd is to ask a backend at once, as its port is or was down.

@@ -30,6 +30,7 @@ type table struct {
 	id      uint32
 	keys    []uint32
 	actions []action
+	size    int
 }
 
 type action struct {
@@ -58,6 +59,16 @@ func newCodec(info *p4rt.Info) (*codec, error) {
 	return c, errors.Join(errs...)
 }
 
+// occupancy says how full the tables are that the plan fills.
+func (c *codec) occupancy(h *held) (all []Occupancy) {
+	for _, t := range c.tables {
+		if t.Table != rows.Station && t.Table != rows.L2 {
+			all = append(all, Occupancy{t.Name, h.in[t.Table], t.size})
+		}
+	}
+	return all
+}
+
 // resolve finds the ids of a table.
 func resolve(info *p4rt.Info, t *rows.Table) (*table, []error) {
 	to := &table{Table: t}
@@ -66,7 +77,7 @@ func resolve(info *p4rt.Info, t *rows.Table) (*table, []error) {
 		return to, []error{err}
 	}
 	var errs []error
-	to.id = is.ID
+	to.id, to.size = is.ID, int(is.Size)
 	if len(is.Keys) != len(t.Keys) {
 		errs = append(errs, fmt.Errorf("table %s has %d keys, must have %d", t.Name, len(is.Keys), len(t.Keys)))
 	}
@@ -245,17 +256,23 @@ func (t *table) parse(e *v1.TableEntry) (entry rows.Entry, ok bool) {
 
 // parseKey reads an entry's match alone.
 func (t *table) parseKey(e *v1.TableEntry) (entry rows.Entry, ok bool) {
-	if len(e.GetMatch()) != len(t.keys) {
+	return t.key(len(e.GetMatch()), func(id uint32) []byte {
+		for _, m := range e.GetMatch() {
+			if m.GetFieldId() == id {
+				return m.GetExact().GetValue()
+			}
+		}
+		return nil
+	})
+}
+
+// key reads the key of an entry with so many match fields, all of which must be exact.
+func (t *table) key(matches int, exact func(id uint32) []byte) (entry rows.Entry, ok bool) {
+	if matches != len(t.keys) {
 		return entry, false
 	}
 	for i, id := range t.keys {
-		found := false
-		for _, m := range e.GetMatch() {
-			if m.GetFieldId() == id && m.GetExact() != nil {
-				entry.Key[i], found = value(m.GetExact().GetValue())
-			}
-		}
-		if !found {
+		if entry.Key[i], ok = value(exact(id)); !ok {
 			return entry, false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/p4/limits"
+	"github.com/sluicelb/sluice/p4/p4rt"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -82,34 +83,48 @@ func (d *Device) Counters(ctx context.Context) (Counters, error) {
 			queries = append(queries, array.QueryCell(int64(port)))
 		}
 	}
-	for _, row := range []rows.Row{rows.VIPRow{}, rows.BackendRow{}, rows.PinnedStationRow{}} {
-		q := d.codec.byTable[row.Kind().Table].query()
-		q.GetTableEntry().CounterData = &v1.CounterData{}
-		queries = append(queries, q)
-	}
 	for e, err := range client.Read(ctx, queries...) {
 		if err != nil {
 			return c, fmt.Errorf("reading the counters: %w", err)
 		}
-		if cell := e.GetCounterEntry(); cell != nil {
-			c.add(cell.GetIndex().GetIndex(), count(cell.GetData()), cell.GetCounterId() == openings.ID,
-				kinds[cell.GetCounterId()])
+		cell := e.GetCounterEntry()
+		c.add(cell.GetIndex().GetIndex(), count(cell.GetData()), cell.GetCounterId() == openings.ID,
+			kinds[cell.GetCounterId()])
+	}
+	return c, d.countRows(ctx, client, &c)
+}
+
+// countRows adds what rows have counted.
+func (d *Device) countRows(ctx context.Context, client *p4rt.Client, c *Counters) error {
+	var queries []*v1.Entity
+	for _, t := range rows.Counting {
+		q := d.codec.byTable[t].query()
+		q.GetTableEntry().CounterData = &v1.CounterData{}
+		queries = append(queries, q)
+	}
+	for e, err := range client.ReadCounted(ctx, queries...) {
+		if err != nil {
+			return fmt.Errorf("reading the counters: %w", err)
+		}
+		t := d.codec.byID[e.Table]
+		if t == nil {
 			continue
 		}
-		row, ok := d.codec.parseRow(e.GetTableEntry())
+		key, ok := t.key(e.Matches, e.Exact)
 		if !ok {
 			continue
 		}
-		switch n := count(e.GetTableEntry().GetCounterData()); r := row.(type) {
-		case rows.VIPRow:
-			c.VIP[r.VIPKey] = n
-		case rows.BackendRow:
-			c.Backend[r.ID] = n
-		case rows.PinnedStationRow:
-			c.Pinned[r.MAC] = n
+		n := Count{e.Packets, e.Bytes}
+		switch of := rows.CountingKey(t.Table, key).(type) {
+		case rows.VIPKey:
+			c.VIP[of] = n
+		case rows.BackendID:
+			c.Backend[of] = n
+		case packet.MAC:
+			c.Pinned[of] = n
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // add takes up a cell of a counter: of openings, of what is not sent up, or else of the tally.

@@ -58,13 +58,14 @@ func (s State) String() string {
 type Status struct {
 	State          State
 	Since          time.Time
-	Err            error     // why it is disconnected
-	Connects       uint64    // read-backs that were complete
-	ReadBack       int       // planned rows found by the last one
-	WrittenConnect int       // entries written by the first pass after it
-	Written        uint64    // entries written since the start; L2 rows are not counted
-	Held           int       // planned rows that it holds now
-	Failed         []Failure // the first few changes that it refuses
+	Err            error       // why it is disconnected
+	Connects       uint64      // read-backs that were complete
+	ReadBack       int         // planned rows found by the last one
+	WrittenConnect int         // entries written by the first pass after it
+	Written        uint64      // entries written since the start; L2 rows are not counted
+	Held           int         // planned rows that it holds now
+	Tables         []Occupancy // the same by table, in the order in which they are read back; stations are not counted
+	Failed         []Failure   // the first few changes that it refuses
 	FailedTotal    int
 	Unmetered      string // why it does not meter what it sends up; empty: it does
 	// Lacks says of every wanted VIP which of its rows the switch does not hold: it refuses them, while it is Degraded,
@@ -74,6 +75,12 @@ type Status struct {
 	Applied   uint64    // the sequence of what it holds, apart from failures
 	AppliedAt time.Time // when the last row of it was written
 	Writes    int       // how many that took
+}
+
+// Occupancy says how full a table is.
+type Occupancy struct {
+	Table      string
+	Rows, Size int // Size is how many the P4Info has room for
 }
 
 // Report is news of a switch, one thing at a time.
@@ -210,6 +217,9 @@ func (d *Device) Stations() Stations {
 	}
 	return Stations{}
 }
+
+// Room returns how many stations the tables have room for.
+func (d *Device) Room() int { return d.codec.stations }
 
 func sortFailures(f []Failure) {
 	slices.SortFunc(f, func(a, b Failure) int { return cmp.Compare(a.Change, b.Change) })

@@ -16,8 +16,9 @@ import (
 // held is what the switch holds, as read back and as changed since: what was done, not what was meant.
 type held struct {
 	rows.Tables
-	rows    int          // planned rows, not counting L2
-	foreign []*v1.Entity // entries of our tables that no row of ours can be
+	rows    int                 // planned rows, not counting L2
+	in      map[*rows.Table]int // the same, by table
+	foreign []*v1.Entity        // entries of our tables that no row of ours can be
 	old     map[oldKey]oldRow
 	tables  map[rows.SlotTable]*slotTable
 	led     map[rows.SlotTable]leading
@@ -50,6 +51,7 @@ type slotTable struct {
 func newHeld() *held {
 	return &held{
 		Tables: rows.NewTables(),
+		in:     make(map[*rows.Table]int),
 		old:    make(map[oldKey]oldRow),
 		tables: make(map[rows.SlotTable]*slotTable),
 		led:    make(map[rows.SlotTable]leading),
@@ -77,8 +79,14 @@ func (h *held) apply(ch rows.Change, now time.Time) {
 	switch ch.Op {
 	case rows.Insert:
 		h.rows++
+		h.in[ch.Row.Kind().Table]++
 	case rows.Delete:
 		h.rows--
+		if t := ch.Row.Kind().Table; h.in[t] > 1 {
+			h.in[t]--
+		} else {
+			delete(h.in, t)
+		}
 	}
 	gone := ch.Op == rows.Delete
 	switch r := ch.Row.(type) {

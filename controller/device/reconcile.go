@@ -372,7 +372,7 @@ func (r *reconciler) setState(s State) {
 func (r *reconciler) report(ctx context.Context) {
 	s := *r.status
 	if r.held != nil {
-		s.Held = r.held.rows
+		s.Held, s.Tables = r.held.rows, r.codec.occupancy(r.held)
 		s.Failed, s.FailedTotal = r.failures.report(10), len(r.failures.rows)
 		for _, e := range r.held.foreign[:min(len(r.held.foreign), 3)] {
 			s.Failed = append(s.Failed, Failure{Change: text.Cut("delete foreign " + e.String()), Code: codes.Unknown})

@@ -254,6 +254,9 @@ func (a *asking) subscription() *gnmi.SubscribeRequest {
 		list.Subscription = append(list.Subscription, s)
 	}
 	const change, sample = gnmi.SubscriptionMode_ON_CHANGE, gnmi.SubscriptionMode_SAMPLE
+	if a.way.wide && a.offers.sluice { // a reason comes before what it is for, so that they are told together
+		add(change, "state", "oper-status-reason")
+	}
 	add(change, "state", "oper-status")
 	add(change, "state", "id")
 	add(sample, "state", "counters")
@@ -261,7 +264,6 @@ func (a *asking) subscription() *gnmi.SubscribeRequest {
 		add(change, "config", "id")
 	}
 	if a.way.wide && a.offers.sluice {
-		add(change, "state", "oper-status-reason")
 		add(sample, "state", "last-discard")
 		add(sample, "state", "last-discard-reason")
 	}

@@ -304,8 +304,8 @@ func TestOffers(t *testing.T) {
 			"PROTO: oper-status ON_CHANGE, id ON_CHANGE, counters SAMPLE 2s, config/id ON_CHANGE"},
 		{"JSON, of Sluice", &gnmi.CapabilityResponse{SupportedEncodings: []gnmi.Encoding{gnmi.Encoding_JSON},
 			SupportedModels: []*gnmi.ModelData{{Name: "openconfig-interfaces"}, {Name: "sluice-interfaces"}}},
-			"JSON: oper-status ON_CHANGE, id ON_CHANGE, counters SAMPLE 2s, config/id ON_CHANGE, oper-status-reason " +
-				"ON_CHANGE, last-discard SAMPLE 2s, last-discard-reason SAMPLE 2s"},
+			"JSON: oper-status-reason ON_CHANGE, oper-status ON_CHANGE, id ON_CHANGE, counters SAMPLE 2s, " +
+				"config/id ON_CHANGE, last-discard SAMPLE 2s, last-discard-reason SAMPLE 2s"},
 	} {
 		a := &asking{way: ways[0], offers: offered(tt.caps)}
 		l := a.subscription().GetSubscribe()

@@ -20,13 +20,17 @@ var vip = kind(&Table{
 	Name: "vip", Keys: []string{"address", "protocol", "port"}, Actions: []*Action{toPool},
 	decode: func(e Entry) (Row, bool) {
 		return VIPRow{
-			VIPKey{e.Key[0].addr(), config.Protocol(e.Key[1].Lo), uint16(e.Key[2].Lo)},
+			e.vipKey(),
 			ToPool{PoolID(e.Params[0].Lo), uint8(e.Params[1].Lo), uint16(e.Params[2].Lo)},
 		}, true
 	},
 	diff: keyed(func(t *Tables) map[VIPKey]ToPool { return t.VIP }, VIPKey.Compare,
 		func(k VIPKey, p ToPool) Row { return VIPRow{k, p} }),
 }, slotMoving, vipAddress, arpGuard)
+
+func (e Entry) vipKey() VIPKey {
+	return VIPKey{e.Key[0].addr(), config.Protocol(e.Key[1].Lo), uint16(e.Key[2].Lo)}
+}
 
 func (VIPRow) Kind() *Kind { return vip }
 func (r VIPRow) Ref() Ref  { return r.VIPKey }

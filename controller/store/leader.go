@@ -83,6 +83,7 @@ func campaign(ctx context.Context, client *clientv3.Client, via *external, cfg C
 			if complaint != err.Error() {
 				complaint = err.Error()
 				l.log.Warn("the store cannot be taken: this controller tries again", "err", err)
+				cfg.StandsBy("the store cannot be taken: " + complaint)
 			}
 		case other == nil:
 			if !first {
@@ -93,6 +94,7 @@ func campaign(ctx context.Context, client *clientv3.Client, via *external, cfg C
 			told, complaint = *other, ""
 			l.log.Warn("another controller has the store: this one stands by until it has left", "holder", told,
 				"lapse", l.lapse)
+			cfg.StandsBy("another controller has the store: " + told.String())
 		}
 		l.wait(ctx, err == nil)
 	}

@@ -44,6 +44,9 @@ type Config struct {
 	Security  rpc.Security  // for endpoints beyond this machine
 	Timeout   time.Duration // of one operation; default 2s
 	Log       *slog.Logger  // default: none
+	// StandsBy hears why an external store cannot be taken now, each time that is another reason; may be nil. Open
+	// calls it, and has called it last when it returns.
+	StandsBy func(reason string)
 
 	quota int64         // bytes of the embedded database; default maxDatabase
 	lapse time.Duration // after which a leader of an external store that is silent counts as gone; default 5s
@@ -85,6 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Store, core.Stored, error) {
 	}
 	if cfg.quota == 0 {
 		cfg.quota = maxDatabase
+	}
+	if cfg.StandsBy == nil {
+		cfg.StandsBy = func(string) {}
 	}
 	s := &Store{log: cfg.Log}
 	var err error

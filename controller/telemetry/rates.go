@@ -25,9 +25,12 @@ func (r *rates) take(now time.Time, samples map[string]Sample) map[rows.VIPKey]f
 	sum := make(map[rows.VIPKey]float64)
 	for name, sample := range samples {
 		s := r.switches[name]
-		if sample.CountersErr == nil {
+		switch {
+		case sample.CountersErr == nil && !s.last.At.IsZero() && sample.At.Equal(s.last.At):
+			// It has told nothing since then: its rate stands.
+		case sample.CountersErr == nil:
 			s = switchRates{sample, rateOf(s.last, sample)}
-		} else if now.Sub(s.last.At) > r.keep {
+		case now.Sub(s.last.At) > r.keep:
 			continue
 		}
 		next[name] = s

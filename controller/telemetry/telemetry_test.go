@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -81,18 +82,27 @@ type source struct {
 	mu    sync.Mutex
 	asked int
 	took  time.Duration
+
+	backends int // that it has counts of, besides
 }
 
 func (s *source) Counters(ctx context.Context) (device.Counters, error) {
 	s.mu.Lock()
 	s.asked++
-	n := s.asked
+	n, took := s.asked, s.took
 	s.mu.Unlock()
 	select {
 	case <-ctx.Done():
 		return device.Counters{}, ctx.Err()
-	case <-time.After(s.took):
-		return device.Counters{VIP: map[rows.VIPKey]device.Count{{Port: 80}: {Packets: uint64(n)}}}, nil
+	case <-time.After(took):
+		c := device.Counters{VIP: map[rows.VIPKey]device.Count{{Port: 80}: {Packets: uint64(n)}}}
+		for id := range s.backends {
+			if c.Backend == nil {
+				c.Backend = make(map[rows.BackendID]device.Count)
+			}
+			c.Backend[rows.BackendID(id)] = device.Count{}
+		}
+		return c, nil
 	}
 }
 
@@ -140,6 +150,7 @@ func TestNow(t *testing.T) {
 		if took := time.Since(began); took != patience {
 			t.Errorf("that took %v, want %v", took, patience)
 		}
+		time.Sleep(longest) // the silent one is read on
 	})
 }
 
@@ -176,6 +187,78 @@ func TestRun(t *testing.T) {
 		}
 		if one.asked != 2 {
 			t.Errorf("asked %d times, want 2", one.asked)
+		}
+	})
+}
+
+// A switch that takes longer than patience is read on, and its counters are told late; one that takes too long has
+// none, and what it told is not told for ever. Another switch under the name of one has nothing of that.
+func TestSlowSwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &source{took: 3 * patience}
+		sources := map[string]Source{"slow": slow}
+		s := New(Config{Sources: func(context.Context) (map[string]Source, error) { return sources, nil }})
+		for _, step := range []struct {
+			name  string
+			after time.Duration
+			does  func()
+			want  string
+			asked int
+		}{
+			{"it takes 3 s", 0, func() {}, "late", 1},
+			{"it has not answered yet", patience / 2, func() {}, "late", 1},
+			{"it has answered", 2 * patience, func() {}, "1", 2},
+			{"and is asked again, once at a time", patience / 2, func() {}, "1", 2},
+			{"and again", 10 * patience, func() {}, "2", 3},
+			{"it becomes too slow", 10 * patience, func() { slow.took = time.Hour }, "3", 4},
+			{"it has taken too long", longest + time.Millisecond, func() {}, "too late", 5},
+			{"another one has its name", patience, func() { sources["slow"] = &source{took: 2 * patience} }, "late", 5},
+		} {
+			time.Sleep(step.after)
+			slow.mu.Lock()
+			step.does()
+			slow.mu.Unlock()
+			m, err := s.Now(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			one, is := m.Switches["slow"], ""
+			switch {
+			case one.CountersErr == nil:
+				is = fmt.Sprint(one.Counters.VIP[rows.VIPKey{Port: 80}].Packets)
+			case one.CountersErr.Error() == "the switch has not answered within 1s: context deadline exceeded":
+				is = "late"
+			case one.CountersErr.Error() == "the switch has not answered within 10s: context deadline exceeded":
+				is = "too late"
+			default:
+				is = one.CountersErr.Error()
+			}
+			slow.mu.Lock()
+			if is != step.want || slow.asked != step.asked {
+				t.Errorf("%s: got %s, asked %d times, want %s, %d", step.name, is, slow.asked, step.want, step.asked)
+			}
+			slow.mu.Unlock()
+		}
+		time.Sleep(longest)
+	})
+}
+
+// Where switches have much to tell they are asked less often: a fifth of a processor is what that may take.
+func TestMuchToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := &source{backends: 100_000}
+		s := New(Config{Sources: func(context.Context) (map[string]Source, error) {
+			return map[string]Source{"large": large}, nil
+		}})
+		const pause = 5 * 100_001 * perRow
+		for _, step := range []struct {
+			after time.Duration
+			asked int
+		}{{0, 1}, {2 * fresh, 1}, {pause - 2*fresh, 1}, {time.Millisecond, 2}, {pause, 2}, {1, 3}} {
+			time.Sleep(step.after)
+			if _, err := s.Now(t.Context()); err != nil || large.asked != step.asked {
+				t.Errorf("after %v: asked %d times, %v, want %d", step.after, large.asked, err, step.asked)
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,8 @@ func whole[M protoreflect.ProtoMessage](m M) M {
 			r.Set(f, protoreflect.ValueOfUint64(1))
 		case f.Kind() == protoreflect.Int64Kind:
 			r.Set(f, protoreflect.ValueOfInt64(1))
+		case f.Kind() == protoreflect.DoubleKind:
+			r.Set(f, protoreflect.ValueOfFloat64(1))
 		case f.Kind() == protoreflect.EnumKind:
 			r.Set(f, protoreflect.ValueOfEnum(1))
 		case f.Message() != nil && f.Message().Name() == "Timestamp":
@@ -99,25 +102,41 @@ func TestEveryLeaf(t *testing.T) {
 	m := whole(new(api.GetStatusResponse))
 	sw := whole(new(api.SwitchStatus))
 	sw.Ports = []*api.PortStatus{whole(new(api.PortStatus))}
+	sw.Tables = []*api.TableStatus{whole(new(api.TableStatus))}
+	sw.Banks = []*api.BankStatus{whole(new(api.BankStatus))}
+	sw.MeterDrops = []*api.MeterDrops{whole(new(api.MeterDrops))}
 	sw.Tallies = map[string]*api.PacketCount{"text": {Packets: 1}}
 	pool := whole(new(api.PoolStatus))
-	pool.Backends = []*api.BackendStatus{whole(new(api.BackendStatus))}
-	m.Switches, m.Vips, m.Pools = []*api.SwitchStatus{sw}, []*api.VIPStatus{whole(new(api.VIPStatus))},
-		[]*api.PoolStatus{pool}
-	var want []string
+	b := whole(new(api.BackendStatus))
+	b.SwitchPorts = map[string]uint32{"text": 1}
+	pool.Backends = []*api.BackendStatus{b}
+	m.Switches, m.Pools = []*api.SwitchStatus{sw}, []*api.PoolStatus{pool}
+	m.Vips = []*api.VIPStatus{whole(new(api.VIPStatus))}
+	m.ArpClaims, m.Spoofs = []*api.ARPClaim{whole(new(api.ARPClaim))}, []*api.Spoof{whole(new(api.Spoof))}
 	counted := map[string]Counted{"text": {
 		VIPs:     map[string]*api.PacketCount{"text": {Packets: 1}},
 		Backends: map[Backend]*api.PacketCount{{"text", "text"}: {Packets: 1}},
 	}}
-	keys := strings.NewReplacer("[pool][name]", "[name=text][pool=text]", "[name]", "[name=text]", "[id]", "[id=1]")
+	var want []string
+	numbers := strings.NewReplacer("[id=text]", "[id=1]", "[port=text]", "[port=1]")
 	for _, l := range Schema.Leaves() {
-		want = append(want, keys.Replace(l.Path()))
+		if l == standsBy {
+			continue // a controller that stands by has it, and no status
+		}
+		want = append(want, numbers.Replace(keys.ReplaceAllStringFunc(l.Path(), func(list string) string {
+			names := strings.FieldsFunc(list, func(r rune) bool { return r == '[' || r == ']' })
+			slices.Sort(names)
+			return "[" + strings.Join(names, "=text][") + "=text]"
+		})))
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(leaves(t, m, counted)))); diff != "" {
 		t.Errorf("(-schema +served):\n%s", diff)
 	}
 }
+
+// keys are those of a list, by name.
+var keys = regexp.MustCompile(`(\[[a-z-]+\])+`)
 
 // Each value that an enumeration of the API has is one of the module's.
 func TestEnumerations(t *testing.T) {
@@ -176,5 +195,49 @@ func TestAbsent(t *testing.T) {
 		if there != (want != "") || text != want {
 			t.Errorf("%s: %v, want %q", path, v, want)
 		}
+	}
+}
+
+// What somebody claimed, or who passed for whom, is told by place, whoever it was: MACs can be invented.
+func TestPlacesAddUp(t *testing.T) {
+	at := func(s int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(s, 0)) }
+	claim := func(port uint32, mac, backend string, disowned bool, count uint64, last int64) *api.ARPClaim {
+		return &api.ARPClaim{
+			Switch: "leaf1", VipAddress: "10.0.0.1", Port: port, Mac: mac, Backend: backend, Disowned: disowned,
+			Count: count, Last: at(last),
+		}
+	}
+	all := leaves(t, &api.GetStatusResponse{
+		Switches: []*api.SwitchStatus{{Name: "leaf1"}},
+		ArpClaims: []*api.ARPClaim{
+			claim(3, "02:00:00:00:00:01", "web/web1", false, 2, 7), claim(3, "", "", false, 5, 9),
+			claim(3, "02:00:00:00:00:01", "web/web1", true, 11, 8), claim(4, "02:00:00:00:00:02", "", true, 1, 1),
+		},
+		Spoofs: []*api.Spoof{
+			{Switch: "leaf1", Port: 3, Mac: "02:00:00:00:00:01", Station: "router1", Frames: 2, Last: at(7)},
+			{Switch: "leaf1", Port: 3, Address: "10.0.0.9", Station: "router1", Frames: 3, Last: at(6)},
+		},
+	}, nil)
+	got := make(map[string]string)
+	for path, v := range all {
+		path, ok := strings.CutPrefix(path, "/sluice/switches/switch[name=leaf1]/")
+		if leaf := path[strings.LastIndexByte(path, '/')+1:]; ok && path != "name" && !slices.Contains(
+			[]string{"port", "vip-address", "station"}, leaf) && strings.Contains(path, "[port=") {
+			got[path] = strings.ReplaceAll(v.String(), "  ", " ")
+		}
+	}
+	want := map[string]string{
+		"claims/claim[port=3][vip-address=10.0.0.1]/claims":   "uint_val:7",
+		"claims/claim[port=3][vip-address=10.0.0.1]/disowned": "uint_val:11",
+		"claims/claim[port=3][vip-address=10.0.0.1]/last":     "uint_val:9000000000",
+		"claims/claim[port=3][vip-address=10.0.0.1]/backends": `leaflist_val:{element:{string_val:"web/web1"}}`,
+		"claims/claim[port=4][vip-address=10.0.0.1]/claims":   "uint_val:0",
+		"claims/claim[port=4][vip-address=10.0.0.1]/disowned": "uint_val:1",
+		"claims/claim[port=4][vip-address=10.0.0.1]/last":     "uint_val:1000000000",
+		"spoofs/spoof[port=3][station=router1]/frames":        "uint_val:5",
+		"spoofs/spoof[port=3][station=router1]/last":          "uint_val:7000000000",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Errors, by section 3.3.4: InvalidArgument for a path that cannot be one; Unimplemented for one that the schema does
 // not have, and for other encodings; NotFound where what it names is not there now; a list may have no entries.
 func (s *Server) Get(ctx context.Context, r *pb.GetRequest) (*pb.GetResponse, error) {
-	leave, err := enter(s.gets, "Gets")
+	leave, err := s.gets.enter(ctx)
 	if err != nil {
 		return nil, err
 	}

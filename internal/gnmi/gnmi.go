@@ -63,18 +63,34 @@ type Server struct {
 	cfg   Config
 	trees [classes]*cache
 	watch watch
-	// They hold a token for each call under way: who subscribes and stays keeps nobody from a Get.
-	gets, streams chan struct{}
+	// Who subscribes and stays keeps nobody from a Get.
+	gets, streams places
 }
 
-// mostCalls is how many Gets may be under way, and as many subscriptions.
+// places hold a token for each call of a kind that is under way: in a room for everybody, and in one for Owner.
+type places struct {
+	kind         string
+	others, ours chan struct{}
+}
+
+func newPlaces(kind string) places {
+	return places{kind, make(chan struct{}, mostCalls), make(chan struct{}, mostCalls)}
+}
+
+type ownerKey struct{}
+
+// Owner makes ctx that of a call of who may control the target: such callers have places of their own, so that those
+// who may only look cannot keep them out.
+func Owner(ctx context.Context) context.Context { return context.WithValue(ctx, ownerKey{}, true) }
+
+// mostCalls is how many Gets of each kind of caller may be under way, and as many subscriptions.
 const mostCalls = 64
 
 // New returns a Server.
 func New(cfg Config) *Server {
 	fresh := cfg.Lowest / 10
 	return &Server{
-		cfg: cfg, gets: make(chan struct{}, mostCalls), streams: make(chan struct{}, mostCalls),
+		cfg: cfg, gets: newPlaces("Gets"), streams: newPlaces("subscriptions"),
 		trees: [classes]*cache{
 			event:   newCache(cfg.Schema, event, fresh, cfg.Source.Events),
 			sampled: newCache(cfg.Schema, sampled, fresh, cfg.Source.Samples),
@@ -102,14 +118,19 @@ func (s *Server) Set(context.Context, *pb.SetRequest) (*pb.SetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "gNMI is read-only here: "+s.cfg.ReadOnly)
 }
 
-// enter takes a place for a call of a kind, until leave is called.
-func enter(places chan struct{}, kind string) (leave func(), err error) {
+// enter takes a place for a call, until leave is called.
+func (p places) enter(ctx context.Context) (leave func(), err error) {
+	room := p.others
+	if ctx.Value(ownerKey{}) != nil {
+		room = p.ours
+	}
 	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
+	case room <- struct{}{}:
+		return func() { <-room }, nil
 	default:
-		most := cap(places)
-		return nil, status.Errorf(codes.ResourceExhausted, "%d %s are under way: must be at most %d", most, kind, most)
+		most := cap(room)
+		return nil, status.Errorf(codes.ResourceExhausted, "%d %s are under way: must be at most %d", most, p.kind,
+			most)
 	}
 }
 

@@ -878,7 +878,7 @@ func TestPlaces(t *testing.T) {
 		synctest.Wait()
 		subscribe(t, s, pb.SubscriptionList_ONCE, &pb.Subscription{}, "/none").want("one has left", 0, "synced")
 		for range mostCalls {
-			s.gets <- struct{}{} // as slow ones do
+			s.gets.others <- struct{}{} // as slow ones do
 		}
 		const full = "rpc error: code = ResourceExhausted desc = 64 Gets are under way: must be at most 64"
 		if _, err := s.Get(t.Context(), get); err == nil || err.Error() != full {

@@ -40,7 +40,7 @@ func (s *Server) Subscribe(stream pb.GNMI_SubscribeServer) error {
 func (s *Server) subscribe(
 	ctx context.Context, recv func() (*pb.SubscribeRequest, error), send func(*pb.SubscribeResponse) error,
 ) error {
-	leave, err := enter(s.streams, "subscriptions")
+	leave, err := s.streams.enter(ctx)
 	if err != nil {
 		return err
 	}

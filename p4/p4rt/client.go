@@ -237,6 +237,27 @@ func (c *Client) setPipeline(ctx context.Context, config *v1.ForwardingPipelineC
 // the last entity, or after the first error; leaving it early ends the call.
 func (c *Client) Read(ctx context.Context, entities ...*v1.Entity) iter.Seq2[*v1.Entity, error] {
 	return func(yield func(*v1.Entity, error) bool) {
+		for data, err := range c.read(ctx, entities) {
+			e := new(v1.Entity)
+			if err == nil {
+				if err = proto.Unmarshal(data, e); err != nil {
+					err = fmt.Errorf("reading from device %d: decoding an entity: %w", c.deviceID, err)
+				}
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// read is Read, of entities that are not decoded yet. The sequence ends after the first error.
+func (c *Client) read(ctx context.Context, entities []*v1.Entity) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stream, err := c.startRead(ctx, entities)

@@ -43,10 +43,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 // and half a million rows take 40 MB encoded and ten times that decoded.
 type page struct{ data []byte }
 
-// entities decodes. The sequence ends after the last entity, or after the first error.
-func (p *page) entities() iter.Seq2[*v1.Entity, error] {
-	entities := (*v1.ReadResponse)(nil).ProtoReflect().Descriptor().Fields().ByName("entities").Number()
-	return func(yield func(*v1.Entity, error) bool) {
+var pageEntities = numberOf((*v1.ReadResponse)(nil), "entities")
+
+// entities yields them as they are encoded. The sequence ends after the last one, or after the first error.
+func (p *page) entities() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
 		for data := p.data; len(data) > 0; {
 			number, kind, n := protowire.ConsumeTag(data)
 			if n < 0 {
@@ -60,16 +61,10 @@ func (p *page) entities() iter.Seq2[*v1.Entity, error] {
 			}
 			value := data[:n]
 			data = data[n:]
-			if number != entities || kind != protowire.BytesType {
+			if number != pageEntities || kind != protowire.BytesType {
 				continue
 			}
-			encoded, _ := protowire.ConsumeBytes(value)
-			e := new(v1.Entity)
-			if err := proto.Unmarshal(encoded, e); err != nil {
-				yield(nil, fmt.Errorf("decoding an entity: %w", err))
-				return
-			}
-			if !yield(e, nil) {
+			if encoded, _ := protowire.ConsumeBytes(value); !yield(encoded, nil) {
 				return
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	pb "github.com/openconfig/gnmi/proto/gnmi"
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -208,4 +209,38 @@ func TestSwitchCertificateIsReplaced(t *testing.T) {
 		t.Errorf("a new client sees %s", got)
 	}
 	claim(2)
+}
+
+// However many subscriptions those have who may only look, a controller that comes then hears how the ports are.
+func TestViewersLeaveRoomForTheController(t *testing.T) {
+	lab := rpctest.NewLab(t, "lab")
+	address := overTLS(t, lab.Server(t, "sw1"))
+	as := func(role rpc.Role) pb.GNMIClient {
+		files := lab.Issue(t, cert.Request{Name: "as-" + string(role), Roles: []string{string(role)}})
+		return pb.NewGNMIClient(foreign(t, address, rpctest.Config(t, files)))
+	}
+	subscribe := func(client pb.GNMIClient) error {
+		stream, err := client.Subscribe(t.Context())
+		if err != nil {
+			return err
+		}
+		_ = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
+			Subscription: []*pb.Subscription{{Path: &pb.Path{Elem: []*pb.PathElem{{Name: "interfaces"}}}}},
+		}}})
+		_, err = stream.Recv() // sync_response: there are no ports
+		return err
+	}
+	viewer := as(rpc.Viewer)
+	for n := range 64 {
+		if err := subscribe(viewer); err != nil {
+			t.Fatalf("the viewer's subscription %d: %v", n+1, err)
+		}
+	}
+	const full = "rpc error: code = ResourceExhausted desc = 64 subscriptions are under way: must be at most 64"
+	if err := subscribe(viewer); err == nil || err.Error() != full {
+		t.Errorf("one more of a viewer: %v, want %s", err, full)
+	}
+	if err := subscribe(as(rpc.Controller)); err != nil {
+		t.Errorf("the controller's: %v", err)
+	}
 }

@@ -35,6 +35,24 @@ func Leaves(t *testing.T, module string, files ...string) map[string]string {
 	return leaves
 }
 
+// Descriptions reads files of YANG, of which all must be valid, and returns what each leaf is: its description, with
+// the names of an enumeration and its units. Paths are as in Leaves.
+func Descriptions(t *testing.T, files ...string) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	for path, e := range read(t, files) {
+		words := strings.Fields(e.Description)
+		if e.Type.Enum != nil {
+			words = append(words, "One of", strings.Join(e.Type.Enum.Names(), ", ")+".")
+		}
+		if e.Units != "" {
+			words = append(words, "In", e.Units+".")
+		}
+		all[path] = strings.Join(words, " ")
+	}
+	return all
+}
+
 // Enum returns the names that an enumeration has, sorted. path is as in Leaves.
 func Enum(t *testing.T, path string, files ...string) []string {
 	t.Helper()

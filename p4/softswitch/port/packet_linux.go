@@ -1,6 +1,7 @@
 package port
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,8 @@ import (
 // (TSO, GRO) are received whole, but can only leave by a port with as large an MTU: turn the hosts'
 // offloads off (ethtool -K IF tx off gro off).
 //
-// When the interface is deleted, the sockets stay, bound to nothing; when one of its name is there again they are bound
-// to that one.
+// One that is renamed is the same interface, and the port has its new name. When the interface is deleted, the sockets
+// stay, bound to nothing; when one of the name by which the port was opened is there again they are bound to that one.
 type packetPort struct {
 	name     string
 	ring     *ring
@@ -133,10 +134,11 @@ func (p *packetPort) Run(ctx context.Context, receive func(frames [][]byte)) err
 // look finds out whether the interface is down, and fails when it is gone. While it is down, wait lasts no longer than
 // until the next look.
 func (p *packetPort) look(down *bool) error {
-	if index, err := p.ring.interfaceIndex(p.name); err != nil || !p.ring.boundTo(index) {
+	name := p.ring.bound()
+	if name == "" {
 		return fmt.Errorf("interface %s: %w", p.name, ErrGone)
 	}
-	flags, err := p.ring.interfaceFlags(p.name)
+	flags, err := p.ring.interfaceFlags(name)
 	if *down = err != nil || flags&unix.IFF_UP == 0; *down {
 		p.poll.wakeAt(time.Now().Add(downInterval))
 	} else {
@@ -145,14 +147,14 @@ func (p *packetPort) look(down *bool) error {
 	return nil
 }
 
-// bind binds the sockets to the interface that has the port's name now, unless they are.
+// bind binds the sockets to the interface that has the port's name now, unless they are bound to one.
 func (p *packetPort) bind() error {
+	if p.ring.bound() != "" {
+		return nil
+	}
 	index, err := p.ring.interfaceIndex(p.name)
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", p.name, ErrGone)
-	}
-	if p.ring.boundTo(index) {
-		return nil
 	}
 	if err := errors.Join(p.ring.bind(index), p.tx.bind(index)); err != nil {
 		if errors.Is(err, unix.ENODEV) {
@@ -164,8 +166,8 @@ func (p *packetPort) bind() error {
 }
 
 func (p *packetPort) State() State {
-	s := State{Name: p.name}
-	flags, err := p.ring.interfaceFlags(p.name)
+	s := State{Name: cmp.Or(p.ring.bound(), p.name)}
+	flags, err := p.ring.interfaceFlags(s.Name)
 	switch {
 	case err != nil:
 		s.Status, s.Reason = NotPresent, "the interface is gone"

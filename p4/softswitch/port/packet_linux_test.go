@@ -346,6 +346,54 @@ func TestPacketInterfaceGone(t *testing.T) {
 	packettest.Equal(t, <-atB, frameOf(60, 3))
 }
 
+// An interface that is renamed goes on to be the port, while it is up and while it is down, and another one of its
+// former name is not.
+func TestPacketInterfaceRenamed(t *testing.T) {
+	sw, peer := inNamespace(t)
+	a, b := open(t, "sw"), open(t, "peer")
+	atA, atB := arrivals(t, a), arrivals(t, b)
+	passes := func(name string) {
+		t.Helper()
+		sendUntil(t, b, frameOf(60, 1), atA)
+		sendUntil(t, a, frameOf(60, 2), atB)
+		for _, waiting := range []<-chan []byte{atA, atB} { // sent again, as the link was not up yet
+			for len(waiting) > 0 {
+				<-waiting
+			}
+		}
+		if diff := cmp.Diff(State{Name: name}, a.State()); diff != "" {
+			t.Errorf("state (-want +got):\n%s", diff)
+		}
+	}
+	passes("sw")
+	switch err := netlink.LinkSetName(sw, "live"); {
+	case errors.Is(err, unix.EBUSY):
+		t.Log("this kernel renames no interface that is up (6.2 does)")
+	case err != nil:
+		t.Fatal(err)
+	default:
+		passes("live")
+	}
+	for _, err := range []error{
+		netlink.LinkSetDown(sw), netlink.LinkSetName(sw, "later"),
+		netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "sw"}, PeerName: "other"}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := State{Name: "later", Status: Down, SetDown: true, Reason: "the interface is set down"}
+	if diff := cmp.Diff(want, a.State()); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	for _, link := range []netlink.Link{sw, peer} {
+		if err := netlink.LinkSetUp(link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passes("later")
+}
+
 // A port that has read the error of an interface set down is told nothing when the interface is deleted.
 func TestPacketInterfaceGoneWhileDown(t *testing.T) {
 	sw, _ := inNamespace(t)

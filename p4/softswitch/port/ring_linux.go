@@ -93,11 +93,23 @@ func (r *ring) bind(index int) error {
 	return nil
 }
 
-// boundTo says whether the socket receives by that interface. One that was deleted has let go of it.
-func (r *ring) boundTo(index int) bool {
+// bound returns the name that the interface has now which the socket receives by; "" when it was deleted: then the
+// socket has let go of it.
+func (r *ring) bound() string {
 	address, err := unix.Getsockname(r.fd)
 	link, ok := address.(*unix.SockaddrLinklayer)
-	return err == nil && ok && link.Ifindex == index
+	if err != nil || !ok || link.Ifindex <= 0 {
+		return ""
+	}
+	request, err := unix.NewIfreq("")
+	if err != nil {
+		return ""
+	}
+	request.SetUint32(uint32(link.Ifindex))
+	if err := unix.IoctlIfreq(r.fd, unix.SIOCGIFNAME, request); err != nil {
+		return ""
+	}
+	return request.Name()
 }
 
 // interfaceIndex and interfaceFlags look for an interface where the socket is, in whatever network namespace the caller

@@ -32,7 +32,8 @@ var Methods = rpc.Methods{
 	v1.P4Runtime_StreamChannel_FullMethodName:               {Role: rpc.Controller, Stream: true, Items: 1 << 12},
 }
 
-// Guard lets callers of an rpc.Listener do what their role allows. It looks before anything of a request is read.
+// Guard lets callers of an rpc.Listener do what their role allows. It looks before anything of a request is read. Those
+// who may control the switch have places of their own at gNMI.
 func Guard(access *rpc.Access) grpc.ServerOption {
 	return grpc.InTapHandle(func(ctx context.Context, call *tap.Info) (context.Context, error) {
 		method, known := Methods[call.FullMethodName]
@@ -48,6 +49,9 @@ func Guard(access *rpc.Access) grpc.ServerOption {
 		}
 		if err := access.Permit(rpc.CallerAt(p.Addr), method.Role); err != nil {
 			return nil, status.Error(codes.PermissionDenied, err.Error())
+		}
+		if access.Permit(rpc.CallerAt(p.Addr), rpc.Controller) == nil {
+			ctx = gnmi.Owner(ctx)
 		}
 		return ctx, nil
 	})

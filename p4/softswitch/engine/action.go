@@ -48,7 +48,7 @@ func (p *param) number(c *compiler) *number {
 type step struct {
 	run   func(*Runner)
 	jump  func(*Runner) int
-	holds boolean // of an assertion, which jumps to the end when it does not hold
+	holds func(*Runner) bool // of an assertion, which jumps to the end when it does not hold
 }
 
 func (c *compiler) compileActions() error {
@@ -273,7 +273,7 @@ func (a *Assertion) Failed() uint64 { return a.failed.Load() }
 func (a *Assertion) Tell() bool { return !a.told.Swap(true) }
 
 // assertion compiles the condition of an assert or assume.
-func (c *compiler) assertion(where at, p primitiveJSON) (boolean, error) {
+func (c *compiler) assertion(where at, p primitiveJSON) (func(*Runner) bool, error) {
 	holds, err := c.nonzero(where.member("parameters").index(0), p.Parameters[0])
 	if err != nil {
 		return nil, err
@@ -294,15 +294,15 @@ func (c *compiler) assertion(where at, p primitiveJSON) (boolean, error) {
 }
 
 // nonzero compiles a condition that is boolean, or a number other than 0.
-func (c *compiler) nonzero(where at, v valueJSON) (boolean, error) {
+func (c *compiler) nonzero(where at, v valueJSON) (func(*Runner) bool, error) {
 	e, err := c.expression(where, v)
 	switch {
 	case err != nil:
 		return nil, err
 	case e.cond != nil:
-		return e.cond, nil
+		return e.cond.holds, nil
 	case e.num != nil:
-		return c.compare("!=", e.num, constant(new(big.Int))), nil
+		return c.compare("!=", e.num, constant(new(big.Int))).holds, nil
 	}
 	return nil, where.errorf("must be a number")
 }
@@ -482,13 +482,13 @@ func (c *compiler) assign(dst *field, src *number) func(*Runner) {
 		low = func(r *Runner) uint64 { return cut(r) & mask }
 	}
 	if i := dst.word; i >= 0 {
-		switch f := src.field; {
+		switch s := src.spot; {
 		case src.constant != nil:
 			k := low(nil)
 			return func(r *Runner) { r.words[i] = k }
-		case f != nil && f.word >= 0 && src.fits(dst.bits):
-			j := f.word
-			return func(r *Runner) { r.words[i] = r.words[j] }
+		case s != nil && src.fits(dst.bits):
+			s := *s
+			return func(r *Runner) { r.words[i] = s.get(r) }
 		}
 		return func(r *Runner) { r.words[i] = low(r) }
 	}

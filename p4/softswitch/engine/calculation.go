@@ -229,7 +229,8 @@ func (f *field) input(c *compiler) func(*Runner) {
 	switch {
 	case f.variable():
 		return func(r *Runner) {
-			r.addBytes(r.bytes[f.bit/8:f.bit/8+int(r.words[f.length])], 8*int(r.words[f.length]))
+			b := f.varying(r)
+			r.addBytes(b, 8*len(b))
 		}
 	case f.small():
 		load, n := f.load(), f.bits

@@ -60,8 +60,10 @@ type Program struct {
 	headerTypes []*headerType
 
 	// What a Runner needs.
-	words, bytes, keyWords, scratch, bigs int
-	buffers                               []int
+	words                   []uint64 // as every packet finds them
+	home                    int      // bytes of the homes of headers
+	keyWords, scratch, bigs int
+	buffers                 []int
 }
 
 // compiler is the state of Load.
@@ -115,9 +117,10 @@ func Load(deviceConfig []byte) (*Program, error) {
 			return nil, err
 		}
 	}
-	p.words, p.bytes, p.keyWords, p.bigs = c.words, c.bytes+padding, c.keyWords, c.bigs
+	p.words, p.home, p.keyWords, p.bigs = make([]uint64, c.words), c.bytes, c.keyWords, c.bigs
 	p.buffers, p.digestList = c.buffers, c.digestList
 	for _, h := range c.headers {
+		p.words[h.at] = uint64(h.home)
 		for _, f := range h.fields {
 			p.scratch = max(p.scratch, 2*((f.bits+7)/8))
 		}

@@ -437,10 +437,11 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 	case "set":
 		return c.set(where, params)
 	case "verify":
-		holds, err := c.boolean(where.index(0), params[0])
+		cond, err := c.boolean(where.index(0), params[0])
 		if err != nil {
 			return nil, err
 		}
+		holds := cond.holds
 		code, err := c.number(where.index(1), params[1])
 		if err != nil {
 			return nil, err
@@ -499,7 +500,8 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 				r.parserError = r.program.errors.tooShort
 				return false
 			}
-			h.extract(r, rest, 0)
+			r.words[h.valid.word] = 1
+			r.words[h.at] = uint64(r.program.home + r.parsed)
 			r.parsed += h.size
 			return true
 		}, nil
@@ -523,7 +525,7 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 			r.parserError = errors.headerTooShort
 			return false
 		}
-		h.extract(r, rest, int(bits/8))
+		h.extractVariable(r, rest, int(bits/8))
 		r.parsed += h.size + int(bits/8)
 		return true
 	}, nil

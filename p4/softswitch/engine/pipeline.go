@@ -6,17 +6,37 @@ import (
 	"slices"
 )
 
-// node is a step of a control: a table, a condition or an action call. run returns the next one.
+// node is a step of a control: a table, a condition or an action call. Most conditions compare a spot with
+// a constant or another spot: the walk does that by itself, and goes on with yes or no.
 type node struct {
-	name string
-	run  func(*Runner) *node
+	run     func(*Runner) *node // returns the next one; nil for such a comparison
+	a       spot
+	b       *spot // nil: value
+	value   uint64
+	yes, no *node
+	name    string
 }
 
 // walk runs a control from its first node.
 func (r *Runner) walk(n *node) {
 	r.exit = false
-	for n != nil && !r.exit {
-		n = n.run(r)
+	for n != nil {
+		if n.run != nil {
+			n = n.run(r)
+			if r.exit {
+				return
+			}
+			continue
+		}
+		value := n.value
+		if n.b != nil {
+			value = n.b.get(r)
+		}
+		if n.a.get(r) == value {
+			n = n.yes
+		} else {
+			n = n.no
+		}
 	}
 }
 
@@ -161,7 +181,7 @@ func (p *pipeline) always(n *node, run func(*Runner), next *node) {
 }
 
 func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) error {
-	holds, err := c.boolean(where.member("expression"), j.Expression)
+	cond, err := c.boolean(where.member("expression"), j.Expression)
 	if err != nil {
 		return err
 	}
@@ -175,13 +195,36 @@ func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) 
 	}
 	n := p.nodes[j.Name]
 	p.next[n] = append(p.next[n], yes, no)
-	n.run = func(r *Runner) *node {
-		if holds(r) {
-			return yes
-		}
-		return no
-	}
+	cond.branch(n, yes, no)
 	return nil
+}
+
+// branch makes n go on with yes when b holds, else with no. The parts of b become nodes of their own.
+func (b *boolean) branch(n, yes, no *node) {
+	switch b.op {
+	case "not":
+		b.parts[0].branch(n, no, yes)
+	case "and", "or":
+		second := new(node)
+		b.parts[1].branch(second, yes, no)
+		if b.op == "and" {
+			b.parts[0].branch(n, second, no)
+		} else {
+			b.parts[0].branch(n, yes, second)
+		}
+	case "value":
+		n.a, n.value, n.yes, n.no = b.spots[0], b.value, yes, no
+	case "spot":
+		n.a, n.b, n.yes, n.no = b.spots[0], &b.spots[1], yes, no
+	default:
+		holds := b.holds
+		n.run = func(r *Runner) *node {
+			if holds(r) {
+				return yes
+			}
+			return no
+		}
+	}
 }
 
 var matchKinds = map[string]MatchKind{

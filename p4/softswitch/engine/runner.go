@@ -42,7 +42,7 @@ type Runner struct {
 	words []uint64
 	bytes []byte
 
-	frame       []byte // as received
+	frame       []byte // as received, but for the headers in it: the end of bytes, without the padding
 	parsed      int    // bytes of it that the parser took
 	length      int    // of the packet as headers come and go
 	received    uint64 // len(frame), for counters
@@ -75,13 +75,12 @@ func (p *Program) NewRunner(out Output) *Runner {
 	r := &Runner{
 		program:    p,
 		out:        out,
-		words:      make([]uint64, p.words),
-		bytes:      make([]byte, p.bytes),
+		words:      make([]uint64, len(p.words)),
+		bytes:      make([]byte, p.home+padding),
 		key:        make([]uint64, p.keyWords),
 		scratch:    make([]byte, p.scratch),
 		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		savedWords: make([]uint64, p.words),
-		savedBytes: make([]byte, p.bytes),
+		savedWords: make([]uint64, len(p.words)),
 		deparsed:   make([]byte, 0, 4096),
 		input:      make([]byte, 0, 4096),
 	}
@@ -113,9 +112,9 @@ func (p *Program) NewRunner(out Output) *Runner {
 func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	p := r.program
 	std := &p.standard
-	clear(r.words)
-	clear(r.bytes)
-	r.frame, r.parsed, r.length, r.received = frame, 0, len(frame), uint64(len(frame))
+	copy(r.words, p.words)
+	r.take(frame)
+	r.parsed, r.length, r.received = 0, len(frame), uint64(len(frame))
 	r.now, r.parserError, r.learn = int64(now), p.errors.none, nil
 	r.failed, r.broken, r.longest = nil, false, math.MaxUint64
 	std.ingressPort.set(r, uint64(ingressPort))
@@ -123,7 +122,18 @@ func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	std.ingressTimestamp.set(r, uint64(now.Microseconds()))
 
 	r.forward()
-	r.frame = nil
+}
+
+// take lays out the bytes of a packet.
+func (r *Runner) take(frame []byte) {
+	home := r.program.home
+	if n := home + len(frame) + padding; n > cap(r.bytes) {
+		r.bytes = make([]byte, n)
+	} else {
+		r.bytes = r.bytes[:n]
+	}
+	clear(r.bytes[:home])
+	r.frame = r.bytes[home : home+copy(r.bytes[home:], frame)]
 }
 
 // Lock is held around calls of Process, as many as come at once, when others may read the counters of default entries
@@ -167,14 +177,15 @@ func (r *Runner) forward() {
 func (r *Runner) replicate(replicas []Replica) {
 	std := &r.program.standard
 	length := r.length
+	headers := r.bytes[:r.program.home+r.parsed]
 	if len(replicas) > 1 {
 		copy(r.savedWords, r.words)
-		copy(r.savedBytes, r.bytes)
+		r.savedBytes = append(r.savedBytes[:0], headers...)
 	}
 	for i, to := range replicas {
 		if i > 0 {
 			copy(r.words, r.savedWords)
-			copy(r.bytes, r.savedBytes)
+			copy(headers, r.savedBytes)
 			r.length, r.broken = length, false
 		}
 		std.egressRID.set(r, uint64(to.Instance))

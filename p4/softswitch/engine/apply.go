@@ -37,13 +37,7 @@ func (t *Table) applier(c *compiler) func(*Runner) *node {
 // take counts a hit, and runs the entry's action.
 func (t *Table) take(r *Runner, e *Installed) *node {
 	if s := e.stats; s != nil {
-		if t.counter {
-			s.packets.Add(1)
-			s.bytes.Add(r.received)
-		}
-		if t.timeout {
-			s.lastHit.Store(r.now)
-		}
+		r.hit(s)
 		if t.meter != nil {
 			t.meter.mark(r, s.meter)
 		}
@@ -74,9 +68,7 @@ func (t *Table) miss(r *Runner) *node {
 // which has no meters of default entries.
 func (t *Table) countMiss(r *Runner, s *stats) {
 	if t.counter {
-		m := &r.misses[t.missIndex]
-		m.packets++
-		m.bytes += r.received
+		r.hit(s)
 	}
 	if t.meter != nil {
 		if _, configured := s.meter.get(); configured {

@@ -53,11 +53,7 @@ type Program struct {
 	standard        standard
 	digestList      []*digest
 	assertions      []*Assertion
-	counted         int // tables whose misses count
-
-	runnersMu   sync.Mutex // guards runners
-	runners     []*Runner
-	headerTypes []*headerType
+	headerTypes     []*headerType
 
 	// What a Runner needs.
 	words                   []uint64 // as every packet finds them
@@ -143,20 +139,6 @@ func (p *Program) Register(name string) *Register { return p.registers[name] }
 
 // Meter returns an indirect meter array, nil when there is none of that name.
 func (p *Program) Meter(name string) *Meter { return p.meters[name] }
-
-// misses adds up what all Runners counted of one table.
-func (p *Program) misses(i int) missCount {
-	p.runnersMu.Lock()
-	defer p.runnersMu.Unlock()
-	var sum missCount
-	for _, r := range p.runners {
-		r.mu.Lock()
-		sum.packets += r.misses[i].packets
-		sum.bytes += r.misses[i].bytes
-		r.mu.Unlock()
-	}
-	return sum
-}
 
 // Assertions returns those of the program.
 func (p *Program) Assertions() []*Assertion { return slices.Clone(p.assertions) }

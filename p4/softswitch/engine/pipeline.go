@@ -233,6 +233,7 @@ var matchKinds = map[string]MatchKind{
 
 func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	t := &Table{name: j.Name, size: j.MaxSize, counter: j.WithCounters, timeout: j.SupportTimeout, seed: rand.Uint64()}
+	t.places.Store(rand.Uint32())
 	if j.Type != "simple" {
 		return where.errorf("table type %q is not supported: its actions are in an action profile", j.Type)
 	}
@@ -251,11 +252,6 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	}
 	if t.counter || t.meter != nil {
 		t.missStats = t.newStats()
-	}
-	if t.counter {
-		i := c.program.counted
-		t.missIndex, t.missStats.misses = i, func() missCount { return c.program.misses(i) }
-		c.program.counted++
 	}
 	n := p.nodes[j.Name]
 	if err := c.tableActions(where, p, t, j); err != nil {

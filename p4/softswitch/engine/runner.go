@@ -3,8 +3,8 @@ package engine
 import (
 	"math"
 	"math/big"
+	"math/bits"
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -35,8 +35,10 @@ type Runner struct {
 	program *Program
 	out     Output
 
-	mu     sync.Mutex // guards misses; see Lock
-	misses []missCount
+	// What packets hit, not yet added to the stats: packets that come at once mostly hit the same.
+	hits   [hitPlaces]hits
+	filled uint64 // a bit for each place that is in use
+	held   bool
 
 	// The packet, laid out as layout.go says.
 	words []uint64
@@ -84,10 +86,6 @@ func (p *Program) NewRunner(out Output) *Runner {
 		deparsed:   make([]byte, 0, 4096),
 		input:      make([]byte, 0, 4096),
 	}
-	r.misses = make([]missCount, p.counted)
-	p.runnersMu.Lock()
-	p.runners = append(p.runners, r)
-	p.runnersMu.Unlock()
 	for range p.bigs {
 		r.big = append(r.big, new(big.Int))
 	}
@@ -122,6 +120,9 @@ func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	std.ingressTimestamp.set(r, uint64(now.Microseconds()))
 
 	r.forward()
+	if !r.held {
+		r.settle()
+	}
 }
 
 // take lays out the bytes of a packet.
@@ -136,12 +137,50 @@ func (r *Runner) take(frame []byte) {
 	r.frame = r.bytes[home : home+copy(r.bytes[home:], frame)]
 }
 
-// Lock is held around calls of Process, as many as come at once, when others may read the counters of default entries
-// meanwhile: they wait.
-func (r *Runner) Lock() { r.mu.Lock() }
+// Hold is called before packets that come at once: what they hit is counted together, by Release.
+func (r *Runner) Hold() { r.held = true }
 
-// Unlock lets others read the counters of default entries.
-func (r *Runner) Unlock() { r.mu.Unlock() }
+// Release counts what packets hit since Hold.
+func (r *Runner) Release() {
+	r.held = false
+	r.settle()
+}
+
+const hitPlaces = 64
+
+// hits are what packets did to one entry of a table.
+type hits struct {
+	stats          *stats
+	packets, bytes uint64
+}
+
+// hit counts the packet for an entry.
+func (r *Runner) hit(s *stats) {
+	h := &r.hits[s.place%hitPlaces]
+	if h.stats != s {
+		r.displace(h, s)
+	}
+	h.packets++
+	h.bytes += r.received
+}
+
+// displace makes room for s.
+func (r *Runner) displace(h *hits, s *stats) {
+	if h.stats != nil {
+		h.stats.hit(h.packets, h.bytes, r.now)
+	}
+	*h = hits{stats: s}
+	r.filled |= 1 << (s.place % hitPlaces)
+}
+
+// settle counts all hits.
+func (r *Runner) settle() {
+	for ; r.filled != 0; r.filled &= r.filled - 1 {
+		h := &r.hits[bits.TrailingZeros64(r.filled)]
+		h.stats.hit(h.packets, h.bytes, r.now)
+		h.stats = nil
+	}
+}
 
 // Failed returns an assertion that did not hold for the last packet or a copy of it; nil when all did.
 func (r *Runner) Failed() *Assertion { return r.failed }

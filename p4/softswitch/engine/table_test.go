@@ -606,11 +606,11 @@ func TestMissesOfSeveralRunners(t *testing.T) {
 		wg.Go(func() {
 			r := p.NewRunner(discard{})
 			for range 100 {
-				r.Lock()
+				r.Hold()
 				for range 10 {
 					r.Process(1, zeros(), time.Second)
 				}
-				r.Unlock()
+				r.Release()
 			}
 		})
 	}

@@ -2,19 +2,13 @@ package engine
 
 import "slices"
 
-// applier returns what runs a table on a packet.
-func (t *Table) applier(c *compiler) func(*Runner) *node {
-	if len(t.keys) == 0 {
-		return t.miss
-	}
+// prepareLookup makes ready how packets find entries.
+func (t *Table) prepareLookup(c *compiler) {
 	if t.kind == Exact && t.words == 1 {
-		key := t.wordKey()
-		return func(r *Runner) *node {
-			if e := t.exact.find1(key(r)); e != nil {
-				return t.take(r, e)
-			}
-			return t.miss(r)
-		}
+		t.spots = t.keySpots()
+	}
+	if len(t.keys) == 0 || t.spots != nil {
+		return
 	}
 	fill := t.fillKey(c)
 	find := t.findExact
@@ -24,28 +18,47 @@ func (t *Table) applier(c *compiler) func(*Runner) *node {
 	case Range:
 		find = t.findRange
 	}
-	return func(r *Runner) *node {
+	t.find = func(r *Runner) *Installed {
 		key := r.key[:t.words]
 		fill(r, key)
-		if e := find(r, key); e != nil {
-			return t.take(r, e)
-		}
-		return t.miss(r)
+		return find(r, key)
 	}
 }
 
-// take counts a hit, and runs the entry's action.
-func (t *Table) take(r *Runner, e *Installed) *node {
+// keySpots returns the parts of a key of one word; nil when one of them is not just a spot.
+func (t *Table) keySpots() []shiftedSpot {
+	var spots []shiftedSpot
+	for i := range t.keys {
+		k := &t.keys[i]
+		s := k.field.spot()
+		if s == nil || k.mask != ones(k.Bits) {
+			return nil
+		}
+		spots = append(spots, shiftedSpot{*s, uint8(k.shift)})
+	}
+	return spots
+}
+
+// apply runs the table on a packet, and returns what comes next.
+func (t *Table) apply(r *Runner) *node {
+	var e *Installed
+	switch {
+	case t.spots != nil:
+		e = t.exact.find1(together(r, t.spots))
+	case t.find != nil:
+		e = t.find(r)
+	}
+	if e == nil {
+		return t.miss(r)
+	}
 	if s := e.stats; s != nil {
 		r.hit(s)
 		if t.meter != nil {
 			t.meter.mark(r, s.meter)
 		}
 	}
-	if e.call.run != nil {
-		r.args = e.words[t.argAt:]
-		e.call.run(r)
-	}
+	r.args = e.words[t.argAt:]
+	e.call.do(r)
 	return e.call.hit
 }
 
@@ -57,10 +70,8 @@ func (t *Table) miss(r *Runner) *node {
 	if e == nil {
 		return t.missNext
 	}
-	if e.call.run != nil {
-		r.args = e.words[t.argAt:]
-		e.call.run(r)
-	}
+	r.args = e.words[t.argAt:]
+	e.call.do(r)
 	return e.call.miss
 }
 
@@ -74,33 +85,6 @@ func (t *Table) countMiss(r *Runner, s *stats) {
 		if _, configured := s.meter.get(); configured {
 			t.meter.mark(r, s.meter)
 		}
-	}
-}
-
-// wordKey returns what builds a key of one word.
-func (t *Table) wordKey() func(*Runner) uint64 {
-	var loads []func(*Runner) uint64
-	var shifts []int
-	for i := range t.keys {
-		loads = append(loads, t.keys[i].load())
-		shifts = append(shifts, t.keys[i].shift)
-	}
-	switch len(loads) {
-	case 1:
-		return loads[0]
-	case 2:
-		a, b, s := loads[0], loads[1], shifts[1]
-		return func(r *Runner) uint64 { return a(r) | b(r)<<s }
-	case 3:
-		a, b, c, s, u := loads[0], loads[1], loads[2], shifts[1], shifts[2]
-		return func(r *Runner) uint64 { return a(r) | b(r)<<s | c(r)<<u }
-	}
-	return func(r *Runner) uint64 {
-		var key uint64
-		for i, load := range loads {
-			key |= load(r) << shifts[i]
-		}
-		return key
 	}
 }
 

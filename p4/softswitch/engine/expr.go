@@ -16,7 +16,8 @@ type number struct {
 	min, max *big.Int // nil: not bounded
 	wide     func(*Runner) *big.Int
 	constant *big.Int
-	spot     *spot // where it stands; nil for what is computed
+	spot     *spot  // where it stands; nil for what is computed
+	param    *param // the parameter of an action that it is; nil for others
 }
 
 // boolean is a compiled truth value. A control that branches on it does so by its parts, see pipeline.branch.

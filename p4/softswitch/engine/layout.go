@@ -282,6 +282,21 @@ func (s spot) bits(above, n int) spot {
 	return s
 }
 
+// shiftedSpot is a part of a key of 64 bits.
+type shiftedSpot struct {
+	spot
+	up uint8
+}
+
+// together returns a key of its parts.
+func together(r *Runner, parts []shiftedSpot) uint64 {
+	var key uint64
+	for i := range parts {
+		key |= parts[i].get(r) << (parts[i].up & 63)
+	}
+	return key
+}
+
 // spot returns where the field is; nil when it is not in one place of 64 bits.
 func (f *field) spot() *spot {
 	lead := f.bit % 8

@@ -12,8 +12,8 @@ type parseState struct {
 	ops  []parserOp
 	key  []selectPart
 
-	// Instead of key, when it is one field of up to 64 bits, as it mostly is.
-	field func(*Runner) uint64
+	// Instead of key, when it is of fields, and of up to 64 bits, as it mostly is.
+	spots []shiftedSpot
 
 	// One of the two, by the size of the key: up to 64 bits, and more.
 	cases  []parseCase
@@ -25,11 +25,11 @@ type parseState struct {
 
 // selectPart is one part of a transition key. Both functions return false when the packet is too short.
 type selectPart struct {
-	bits  int
-	size  int                          // in whole bytes
-	field func(*Runner) uint64         // of a field of up to 64 bits; nil for others
-	load  func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
-	fill  func(*Runner, []byte) bool   // size bytes, from the right
+	bits int
+	size int                          // in whole bytes
+	spot *spot                        // of a field; nil for others
+	load func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
+	fill func(*Runner, []byte) bool   // size bytes, from the right
 
 	signed bool
 }
@@ -66,8 +66,8 @@ func (r *Runner) parse() {
 		switch {
 		case len(state.cases) > 0:
 			var key uint64
-			if state.field != nil {
-				key = state.field(r)
+			if state.spots != nil {
+				key = together(r, state.spots)
 			} else {
 				var ok bool
 				if key, ok = state.keyOf(r); !ok {
@@ -229,8 +229,8 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState,
 	if n > 8 {
 		state.buffer = c.buffer(n)
 	}
-	if len(state.key) == 1 {
-		state.field = state.key[0].field
+	if n <= 8 {
+		state.spots = selectSpots(state.key)
 	}
 	for k, t := range s.Transitions {
 		where := where.member("transitions").index(k)
@@ -324,7 +324,7 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		part.fill = func(r *Runner, b []byte) bool { f.read(r, b); return true }
 		if f.small() {
 			load := f.load()
-			part.field, part.load = load, func(r *Runner) (uint64, bool) { return load(r), true }
+			part.spot, part.load = f.spot(), func(r *Runner) (uint64, bool) { return load(r), true }
 		}
 		return part, nil
 	case "lookahead":
@@ -340,6 +340,20 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		return part, nil
 	}
 	return part, where.errorf("unknown key type %q", v.Type)
+}
+
+// selectSpots returns the parts of a key; nil when one of them is not just a spot.
+func selectSpots(key []selectPart) []shiftedSpot {
+	spots := make([]shiftedSpot, len(key))
+	up := 0
+	for i := len(key) - 1; i >= 0; i-- {
+		if key[i].spot == nil {
+			return nil
+		}
+		spots[i] = shiftedSpot{*key[i].spot, uint8(up)}
+		up += 8 * key[i].size
+	}
+	return spots
 }
 
 func lookahead(where at, raw json.RawMessage) (offset, bits int, err error) {
@@ -422,7 +436,8 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 		if s.jump != nil {
 			return nil, where.errorf("jump outside an action")
 		}
-		return func(r *Runner) bool { s.run(r); return true }, nil
+		a := &action{steps: []step{s}}
+		return func(r *Runner) bool { a.do(r); return true }, nil
 	}
 	params := make([]valueJSON, len(op.Parameters))
 	for i, raw := range op.Parameters {

@@ -6,33 +6,52 @@ import (
 	"slices"
 )
 
-// node is a step of a control: a table, a condition or an action call. Most conditions compare a spot with
-// a constant or another spot: the walk does that by itself, and goes on with yes or no.
+// node is a step of a control: a table, an action, or a condition.
 type node struct {
-	run     func(*Runner) *node // returns the next one; nil for such a comparison
-	a       spot
-	b       *spot // nil: value
+	kind    nodeKind
+	a, b    spot
 	value   uint64
-	yes, no *node
+	holds   func(*Runner) bool
+	table   *Table
+	action  *action
+	yes, no *node // what comes next; after an action: yes
 	name    string
 }
+
+type nodeKind int
+
+const (
+	sameValue nodeKind = iota // a is value
+	sameSpot                  // a is b
+	condition                 // holds
+	applyTable
+	doAction
+)
 
 // walk runs a control from its first node.
 func (r *Runner) walk(n *node) {
 	r.exit = false
 	for n != nil {
-		if n.run != nil {
-			n = n.run(r)
-			if r.exit {
+		var yes bool
+		switch n.kind {
+		case sameValue:
+			yes = n.a.get(r) == n.value
+		case sameSpot:
+			yes = n.a.get(r) == n.b.get(r)
+		case condition:
+			yes = n.holds(r)
+		case applyTable:
+			if n = n.table.apply(r); r.exit {
 				return
 			}
 			continue
+		case doAction:
+			if n.action.do(r); r.exit {
+				return
+			}
+			yes = true
 		}
-		value := n.value
-		if n.b != nil {
-			value = n.b.get(r)
-		}
-		if n.a.get(r) == value {
+		if yes {
 			n = n.yes
 		} else {
 			n = n.no
@@ -126,7 +145,7 @@ func (c *compiler) compilePipeline(where at, j pipelineJSON) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.always(p.nodes[t.Name], a.run, next)
+		p.always(p.nodes[t.Name], a, next)
 	}
 	start, err := p.node(where.member("init_table"), j.InitTable)
 	if err != nil {
@@ -168,16 +187,9 @@ func (p *pipeline) cycle() *node {
 }
 
 // always makes n run an action and go on.
-func (p *pipeline) always(n *node, run func(*Runner), next *node) {
+func (p *pipeline) always(n *node, a *action, next *node) {
 	p.next[n] = append(p.next[n], next)
-	if run == nil {
-		n.run = func(*Runner) *node { return next }
-		return
-	}
-	n.run = func(r *Runner) *node {
-		run(r)
-		return next
-	}
+	n.kind, n.action, n.yes = doAction, a, next
 }
 
 func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) error {
@@ -201,6 +213,7 @@ func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) 
 
 // branch makes n go on with yes when b holds, else with no. The parts of b become nodes of their own.
 func (b *boolean) branch(n, yes, no *node) {
+	n.yes, n.no = yes, no
 	switch b.op {
 	case "not":
 		b.parts[0].branch(n, no, yes)
@@ -213,17 +226,11 @@ func (b *boolean) branch(n, yes, no *node) {
 			b.parts[0].branch(n, yes, second)
 		}
 	case "value":
-		n.a, n.value, n.yes, n.no = b.spots[0], b.value, yes, no
+		n.kind, n.a, n.value = sameValue, b.spots[0], b.value
 	case "spot":
-		n.a, n.b, n.yes, n.no = b.spots[0], &b.spots[1], yes, no
+		n.kind, n.a, n.b = sameSpot, b.spots[0], b.spots[1]
 	default:
-		holds := b.holds
-		n.run = func(r *Runner) *node {
-			if holds(r) {
-				return yes
-			}
-			return no
-		}
+		n.kind, n.holds = condition, b.holds
 	}
 }
 
@@ -271,10 +278,11 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	c.program.tableBy[t.name] = t
 	c.program.tables = append(c.program.tables, t)
 	if len(t.keys) == 0 && t.constDefault && t.initial != nil && len(t.initial.call.params) == 0 && t.missStats == nil {
-		p.always(n, t.initial.call.run, t.initial.call.miss) // a statement that p4c put in a table
+		p.always(n, t.initial.call.action, t.initial.call.miss) // a statement that p4c put in a table
 		return nil
 	}
-	n.run = t.applier(c)
+	n.kind, n.table = applyTable, t
+	t.prepareLookup(c)
 	return nil
 }
 

@@ -68,11 +68,13 @@ const (
 
 // do runs the action on a packet.
 func (a *action) do(r *Runner) {
-	for _, l := range a.locks {
-		l.Lock()
+	if a.locks != nil {
+		a.doLocked(r)
+		return
 	}
-	for i := 0; i < len(a.steps); i++ {
-		switch s := &a.steps[i]; s.kind {
+	steps := a.steps
+	for i := 0; i < len(steps); i++ {
+		switch s := &steps[i]; s.kind {
 		case setSpot:
 			r.words[s.to] = s.from.get(r)
 		case setArgument:
@@ -85,6 +87,14 @@ func (a *action) do(r *Runner) {
 			s.run(r)
 		}
 	}
+}
+
+func (a *action) doLocked(r *Runner) {
+	for _, l := range a.locks {
+		l.Lock()
+	}
+	unlocked := action{steps: a.steps}
+	unlocked.do(r)
 	for _, l := range a.locks {
 		l.Unlock()
 	}

@@ -57,8 +57,10 @@ func (t *Table) apply(r *Runner) *node {
 			t.meter.mark(r, s.meter)
 		}
 	}
-	r.args = e.words[t.argAt:]
-	e.call.do(r)
+	if len(e.call.steps) > 0 {
+		r.args = e.words[t.argAt:]
+		e.call.do(r)
+	}
 	return e.call.hit
 }
 
@@ -70,8 +72,10 @@ func (t *Table) miss(r *Runner) *node {
 	if e == nil {
 		return t.missNext
 	}
-	r.args = e.words[t.argAt:]
-	e.call.do(r)
+	if len(e.call.steps) > 0 {
+		r.args = e.words[t.argAt:]
+		e.call.do(r)
+	}
 	return e.call.miss
 }
 

@@ -273,6 +273,9 @@ func (s *spot) get(r *Runner) uint64 {
 	return v << (s.left & 63) >> (s.down & 63)
 }
 
+// whole says whether the operand is a word as it is.
+func (s *spot) whole() bool { return !s.inBytes && s.down == 0 }
+
 // bits returns where the n bits of the operand are that end above its lowest ones; there must be as many.
 func (s spot) bits(above, n int) spot {
 	s.down += uint8(above)
@@ -325,7 +328,7 @@ func (f *field) load() func(*Runner) uint64 {
 }
 
 func (s spot) load() func(*Runner) uint64 {
-	if i := s.word; !s.inBytes && s.down == 0 {
+	if i := s.word; s.whole() {
 		return func(r *Runner) uint64 { return r.words[i] }
 	}
 	return func(r *Runner) uint64 { return s.get(r) }

@@ -44,8 +44,12 @@ type longCase struct {
 	next        *parseState
 }
 
-// parserOp does one operation; false ends parsing, with the error in Runner.parserError.
-type parserOp func(*Runner) bool
+// parserOp is one operation: to extract a header of fixed size, as most are, or what run does. False ends parsing,
+// with the error in Runner.parserError.
+type parserOp struct {
+	header *header
+	run    func(*Runner) bool
+}
 
 // maxStates bounds the states that one packet visits: a parser may loop without extracting.
 const maxStates = 4096
@@ -58,8 +62,16 @@ func (r *Runner) parse() {
 			r.parserError = r.program.errors.timeout
 			return
 		}
-		for _, op := range state.ops {
-			if !op(r) {
+		for i := range state.ops {
+			if h := state.ops[i].header; h != nil {
+				if len(r.frame)-r.parsed < h.size {
+					r.parserError = r.program.errors.tooShort
+					return
+				}
+				r.words[h.valid.word] = 1
+				r.words[h.at] = uint64(r.program.home + r.parsed)
+				r.parsed += h.size
+			} else if !state.ops[i].run(r) {
 				return
 			}
 		}
@@ -404,45 +416,45 @@ var parserOpCounts = map[string]int{
 func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 	want, ok := parserOpCounts[op.Op]
 	if !ok {
-		return nil, where.errorf("unknown parser operation %q", op.Op)
+		return parserOp{}, where.errorf("unknown parser operation %q", op.Op)
 	}
 	where = at(string(where) + " " + op.Op)
 	if len(op.Parameters) != want {
-		return nil, where.errorf("takes %d parameters, has %d", want, len(op.Parameters))
+		return parserOp{}, where.errorf("takes %d parameters, has %d", want, len(op.Parameters))
 	}
 	errors := &c.program.errors
 	switch op.Op {
 	case "shift":
 		var n int
 		if err := decode(where, op.Parameters[0], &n); err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		if n < 0 {
-			return nil, where.errorf("must not be negative")
+			return parserOp{}, where.errorf("must not be negative")
 		}
-		return func(r *Runner) bool { return r.skip(uint64(n)) }, nil
+		return parserOp{run: func(r *Runner) bool { return r.skip(uint64(n)) }}, nil
 	case "primitive":
 		var p primitiveJSON
 		if err := decode(where, op.Parameters[0], &p); err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		s, err := c.primitive(where, p, 0, 1)
 		if err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		if s.holds != nil {
-			return parserOp(s.holds), nil
+			return parserOp{run: s.holds}, nil
 		}
 		if s.jump != nil {
-			return nil, where.errorf("jump outside an action")
+			return parserOp{}, where.errorf("jump outside an action")
 		}
 		a := &action{steps: []step{s}}
-		return func(r *Runner) bool { a.do(r); return true }, nil
+		return parserOp{run: func(r *Runner) bool { a.do(r); return true }}, nil
 	}
 	params := make([]valueJSON, len(op.Parameters))
 	for i, raw := range op.Parameters {
 		if err := decode(where.member("parameters").index(i), raw, &params[i]); err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 	}
 	where = where.member("parameters")
@@ -450,38 +462,39 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 	case "extract", "extract_VL":
 		return c.extract(where, params)
 	case "set":
-		return c.set(where, params)
+		run, err := c.set(where, params)
+		return parserOp{run: run}, err
 	case "verify":
 		cond, err := c.boolean(where.index(0), params[0])
 		if err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		holds := cond.holds
 		code, err := c.number(where.index(1), params[1])
 		if err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
-		return func(r *Runner) bool {
+		return parserOp{run: func(r *Runner) bool {
 			if holds(r) {
 				return true
 			}
 			r.parserError = code.low(r)
 			return false
-		}, nil
+		}}, nil
 	}
 	by, err := c.number(where.index(0), params[0]) // advance
 	if err != nil {
-		return nil, err
+		return parserOp{}, err
 	}
 	amount := by.index(c)
-	return func(r *Runner) bool {
+	return parserOp{run: func(r *Runner) bool {
 		n := amount(r)
 		if n%8 != 0 {
 			r.parserError = errors.invalidArgument
 			return false
 		}
 		return r.skip(n / 8)
-	}, nil
+	}}, nil
 }
 
 func (r *Runner) skip(n uint64) bool {
@@ -495,38 +508,29 @@ func (r *Runner) skip(n uint64) bool {
 
 func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 	if params[0].Type != "regular" {
-		return nil, where.index(0).errorf("unknown extract type %q", params[0].Type)
+		return parserOp{}, where.index(0).errorf("unknown extract type %q", params[0].Type)
 	}
 	h, err := c.header(where.index(0), params[0].Value)
 	if err != nil {
-		return nil, err
+		return parserOp{}, err
 	}
 	if h.metadata {
-		return nil, where.index(0).errorf("%s is metadata", h.name)
+		return parserOp{}, where.index(0).errorf("%s is metadata", h.name)
 	}
 	if (h.variable != nil) != (len(params) == 2) {
-		return nil, where.index(0).errorf("extract is for headers of fixed size and extract_VL for the others: %s",
+		return parserOp{}, where.index(0).errorf(
+			"extract is for headers of fixed size and extract_VL for the others: %s",
 			h.name)
 	}
 	if h.variable == nil {
-		return func(r *Runner) bool {
-			rest := r.frame[r.parsed:]
-			if len(rest) < h.size {
-				r.parserError = r.program.errors.tooShort
-				return false
-			}
-			r.words[h.valid.word] = 1
-			r.words[h.at] = uint64(r.program.home + r.parsed)
-			r.parsed += h.size
-			return true
-		}, nil
+		return parserOp{header: h}, nil
 	}
 	n, err := c.number(where.index(1), params[1])
 	if err != nil {
-		return nil, err
+		return parserOp{}, err
 	}
 	length, most := n.index(c), uint64(h.variable.bits/8)
-	return func(r *Runner) bool {
+	return parserOp{run: func(r *Runner) bool {
 		bits, rest := length(r), r.frame[r.parsed:]
 		errors := &r.program.errors
 		switch {
@@ -543,10 +547,10 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 		h.extractVariable(r, rest, int(bits/8))
 		r.parsed += h.size + int(bits/8)
 		return true
-	}, nil
+	}}, nil
 }
 
-func (c *compiler) set(where at, params []valueJSON) (parserOp, error) {
+func (c *compiler) set(where at, params []valueJSON) (func(*Runner) bool, error) {
 	dst, err := c.smallOrWideField(where.index(0), params[0])
 	if err != nil {
 		return nil, err

@@ -21,7 +21,8 @@ type node struct {
 type nodeKind int
 
 const (
-	sameValue nodeKind = iota // a is value
+	sameWord  nodeKind = iota // a, a whole word, is value
+	sameValue                 // a is value
 	sameSpot                  // a is b
 	condition                 // holds
 	applyTable
@@ -31,15 +32,17 @@ const (
 // walk runs a control from its first node.
 func (r *Runner) walk(n *node) {
 	r.exit = false
+	words := r.words
 	for n != nil {
 		var yes bool
 		switch n.kind {
-		case sameValue:
-			yes = n.a.get(r) == n.value
-		case sameSpot:
-			yes = n.a.get(r) == n.b.get(r)
-		case condition:
-			yes = n.holds(r)
+		case sameWord: // most
+			if words[n.a.word] == n.value {
+				n = n.yes
+			} else {
+				n = n.no
+			}
+			continue
 		case applyTable:
 			if n = n.table.apply(r); r.exit {
 				return
@@ -49,7 +52,14 @@ func (r *Runner) walk(n *node) {
 			if n.action.do(r); r.exit {
 				return
 			}
-			yes = true
+			n = n.yes
+			continue
+		case sameValue:
+			yes = n.a.get(r) == n.value
+		case sameSpot:
+			yes = n.a.get(r) == n.b.get(r)
+		default:
+			yes = n.holds(r)
 		}
 		if yes {
 			n = n.yes
@@ -227,6 +237,9 @@ func (b *boolean) branch(n, yes, no *node) {
 		}
 	case "value":
 		n.kind, n.a, n.value = sameValue, b.spots[0], b.value
+		if n.a.whole() {
+			n.kind = sameWord
+		}
 	case "spot":
 		n.kind, n.a, n.b = sameSpot, b.spots[0], b.spots[1]
 	default:

@@ -35,11 +35,6 @@ type Runner struct {
 	program *Program
 	out     Output
 
-	// What packets hit, not yet added to the stats: packets that come at once mostly hit the same.
-	hits   [hitPlaces]hits
-	filled uint64 // a bit for each place that is in use
-	held   bool
-
 	// The packet, laid out as layout.go says.
 	words []uint64
 	bytes []byte
@@ -70,6 +65,11 @@ type Runner struct {
 	savedWords []uint64 // the packet after ingress, while its copies go through egress
 	savedBytes []byte
 	deparsed   []byte
+
+	// What packets hit, not yet added to the stats: packets that come at once mostly hit the same.
+	hits   [hitPlaces]hits
+	filled uint64 // a bit for each place that is in use
+	held   bool
 }
 
 // NewRunner returns a Runner that gives what it produces to out.

@@ -52,6 +52,8 @@ type step struct {
 	from  spot
 	value uint64 // or the index of an argument
 	run   func(*Runner)
+	sets  []int // what words run sets
+	knows bool  // whether sets has them all
 	jump  func(*Runner) int
 	holds func(*Runner) bool // of an assertion, which jumps to the end when it does not hold
 }
@@ -190,6 +192,12 @@ var parameterCounts = map[string]int{
 	"exit": 0, "no_op": 0, "log_msg": 2, "_jump": 1, "_jump_if_zero": 2,
 }
 
+// resultParameter has the parameter that is set by primitives which set no other field; -1: none.
+var resultParameter = map[string]int{
+	"count": -1, "register_write": -1, "generate_digest": -1, "no_op": -1, "log_msg": -1,
+	"register_read": 0, "modify_field_with_hash_based_offset": 0, "modify_field_rng_uniform": 0, "execute_meter": 2,
+}
+
 // primitive compiles call index of count calls.
 func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step, error) {
 	if run, err := c.olderPrimitive(where, p); run != nil || err != nil {
@@ -218,8 +226,17 @@ func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step,
 	case "assign", "modify_field":
 		return c.assignment(where.member("parameters"), p)
 	}
-	run, err := c.primitiveRun(where, p)
-	return step{run: run}, err
+	s := step{}
+	var err error
+	s.run, err = c.primitiveRun(where, p)
+	if into, ok := resultParameter[p.Op]; ok {
+		s.knows = true
+		if into >= 0 && err == nil {
+			f, _ := c.fieldParameter(where, p.Parameters[into]) // primitiveRun took it
+			s.sets = f.words()
+		}
+	}
+	return s, err
 }
 
 // olderPrimitives are those whose result is that of an operation on their other parameters.
@@ -472,7 +489,7 @@ func (c *compiler) assignment(where at, p primitiveJSON) (step, error) {
 	if err != nil {
 		return step{}, err
 	}
-	s := step{run: c.assign(dst, src), to: dst.word}
+	s := step{run: c.assign(dst, src), to: dst.word, sets: dst.words(), knows: true}
 	switch k := src.constant; {
 	case dst.word < 0:
 	case k != nil:

@@ -39,8 +39,9 @@ func (t *Table) keySpots() []shiftedSpot {
 	return spots
 }
 
-// apply runs the table on a packet, and returns what comes next.
-func (t *Table) apply(r *Runner) *node {
+// apply runs a table on a packet, and returns what comes next.
+func (n *node) apply(r *Runner) *node {
+	t := n.table
 	var e *Installed
 	switch {
 	case t.spots != nil:
@@ -49,7 +50,7 @@ func (t *Table) apply(r *Runner) *node {
 		e = t.find(r)
 	}
 	if e == nil {
-		return t.miss(r)
+		return n.miss(r)
 	}
 	if s := e.stats; s != nil {
 		r.hit(s)
@@ -61,22 +62,23 @@ func (t *Table) apply(r *Runner) *node {
 		r.args = e.words[t.argAt:]
 		e.call.do(r)
 	}
-	return e.call.hit
+	return n.next[e.call.index].hit
 }
 
-func (t *Table) miss(r *Runner) *node {
+func (n *node) miss(r *Runner) *node {
+	t := n.table
 	if s := t.missStats; s != nil {
 		t.countMiss(r, s)
 	}
 	e := t.missed.Load()
 	if e == nil {
-		return t.missNext
+		return n.no
 	}
 	if len(e.call.steps) > 0 {
 		r.args = e.words[t.argAt:]
 		e.call.do(r)
 	}
-	return e.call.miss
+	return n.next[e.call.index].miss
 }
 
 // countMiss counts a packet for the default entry. A meter without rates leaves the color as it is, as bmv2 does,

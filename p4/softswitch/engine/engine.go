@@ -45,15 +45,16 @@ type Program struct {
 	groups   atomic.Pointer[map[uint16][]Replica]
 	groupsMu sync.Mutex // one writer of groups
 
-	start           *parseState
-	errors          parserErrors
-	verify, update  []*checksum
-	ingress, egress *node
-	order           []*header // of the deparser
-	standard        standard
-	digestList      []*digest
-	assertions      []*Assertion
-	headerTypes     []*headerType
+	start          *parseState
+	errors         parserErrors
+	verify, update []*checksum
+	ingress        control
+	egress         *node
+	order          []*header // of the deparser
+	standard       standard
+	digestList     []*digest
+	assertions     []*Assertion
+	headerTypes    []*headerType
 
 	// What a Runner needs.
 	words                   []uint64 // as every packet finds them
@@ -73,10 +74,12 @@ type compiler struct {
 	digests      map[int]*digest
 	digestList   []*digest
 	directMeters map[string]*directMeter
-	params       []*param // of the action that is compiled
+	params       []*param     // of the action that is compiled
+	parserSets   map[int]bool // words that the parser may set, of metadata
+	parserHides  bool         // it may set others
 
-	words, bytes, keyWords, bigs int
-	buffers                      []int
+	words, bytes, keyWords, bigs, wireHeaders int
+	buffers                                   []int
 }
 
 // Load compiles deviceConfig, bmv2's JSON. The error names the first construct that it does not
@@ -103,11 +106,12 @@ func Load(deviceConfig []byte) (*Program, error) {
 		actions:      make(map[int]*action),
 		digests:      make(map[int]*digest),
 		directMeters: make(map[string]*directMeter),
+		parserSets:   make(map[int]bool),
 	}
 	for _, compile := range []func() error{
 		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileMeters, c.compileCalculations,
 		c.compileDigests,
-		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums,
+		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums, c.specialise,
 	} {
 		if err := compile(); err != nil {
 			return nil, err

@@ -33,10 +33,11 @@ type header struct {
 	fields   []*field
 	byName   map[string]*field
 
-	word, words int // metadata: its words
-	at          int // word with the offset of its bytes
-	home        int // that offset, unless it is in the frame
-	size        int // of its bytes, without a variable field
+	word, words int    // metadata: its words
+	at          int    // word with the offset of its bytes
+	home        int    // that offset, unless it is in the frame
+	size        int    // of its bytes, without a variable field
+	bit         uint64 // in Runner.taken; 0: the program has too many headers
 	variable    *field
 	before      int // bytes of the header before the variable field
 }
@@ -188,6 +189,10 @@ func (c *compiler) addHeader(where at, name string, t *headerType, metadata bool
 	if c.headers[name] != nil {
 		return where.errorf("a second header of that name")
 	}
+	if !metadata {
+		h.bit = 1 << c.wireHeaders // 0 after 64
+		c.wireHeaders++
+	}
 	c.headers[name] = h
 	return nil
 }
@@ -247,6 +252,14 @@ func (f *field) variable() bool { return f.length >= 0 }
 func (f *field) small() bool    { return f.bits <= 64 && !f.variable() }
 
 func ones(bits int) uint64 { return ^uint64(0) >> (64 - bits) }
+
+// words returns the word that the field is, none for one that lives in bytes.
+func (f *field) words() []int {
+	if f.word < 0 {
+		return nil
+	}
+	return []int{f.word}
+}
 
 // base is where the bytes of the field's header begin.
 func (f *field) base(r *Runner) int { return int(r.words[f.at]) }

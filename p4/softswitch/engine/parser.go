@@ -44,10 +44,10 @@ type longCase struct {
 	next        *parseState
 }
 
-// parserOp is one operation: to extract a header of fixed size, as most are, or what run does. False ends parsing,
-// with the error in Runner.parserError.
+// parserOp is one operation: what run does, which ends parsing when it returns false, with the error in
+// Runner.parserError. Most operations extract a header of fixed size: they have no run.
 type parserOp struct {
-	header *header
+	header *header // that is extracted; nil: none
 	run    func(*Runner) bool
 }
 
@@ -57,13 +57,16 @@ const maxStates = 4096
 // parse runs the parser. What was extracted before an error stays.
 func (r *Runner) parse() {
 	state := r.program.start
+	r.taken = 0
 	for visits := 0; state != nil; visits++ {
 		if visits == maxStates {
 			r.parserError = r.program.errors.timeout
 			return
 		}
 		for i := range state.ops {
-			if h := state.ops[i].header; h != nil {
+			op := &state.ops[i]
+			h := op.header
+			if op.run == nil {
 				if len(r.frame)-r.parsed < h.size {
 					r.parserError = r.program.errors.tooShort
 					return
@@ -71,8 +74,11 @@ func (r *Runner) parse() {
 				r.words[h.valid.word] = 1
 				r.words[h.at] = uint64(r.program.home + r.parsed)
 				r.parsed += h.size
-			} else if !state.ops[i].run(r) {
+			} else if !op.run(r) {
 				return
+			}
+			if h != nil {
+				r.taken |= h.bit
 			}
 		}
 		switch {
@@ -448,6 +454,10 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 		if s.jump != nil {
 			return parserOp{}, where.errorf("jump outside an action")
 		}
+		for _, word := range s.sets {
+			c.parserSets[word] = true
+		}
+		c.parserHides = c.parserHides || !s.knows
 		a := &action{steps: []step{s}}
 		return parserOp{run: func(r *Runner) bool { a.do(r); return true }}, nil
 	}
@@ -530,7 +540,7 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 		return parserOp{}, err
 	}
 	length, most := n.index(c), uint64(h.variable.bits/8)
-	return parserOp{run: func(r *Runner) bool {
+	return parserOp{header: h, run: func(r *Runner) bool {
 		bits, rest := length(r), r.frame[r.parsed:]
 		errors := &r.program.errors
 		switch {
@@ -554,6 +564,9 @@ func (c *compiler) set(where at, params []valueJSON) (func(*Runner) bool, error)
 	dst, err := c.smallOrWideField(where.index(0), params[0])
 	if err != nil {
 		return nil, err
+	}
+	if dst.word >= 0 {
+		c.parserSets[dst.word] = true
 	}
 	if params[1].Type != "lookahead" {
 		src, err := c.number(where.index(1), params[1])

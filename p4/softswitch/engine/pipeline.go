@@ -14,9 +14,13 @@ type node struct {
 	holds   func(*Runner) bool
 	table   *Table
 	action  *action
-	yes, no *node // what comes next; after an action: yes
+	yes, no *node        // what comes next; after an action: yes; after a miss in a table without default entry: no
+	next    []afterTable // after each action of the table
 	name    string
 }
+
+// afterTable is what comes after an action of a table, when it hit, and when it missed.
+type afterTable struct{ hit, miss *node }
 
 type nodeKind int
 
@@ -44,7 +48,7 @@ func (r *Runner) walk(n *node) {
 			}
 			continue
 		case applyTable:
-			if n = n.table.apply(r); r.exit {
+			if n = n.apply(r); r.exit {
 				return
 			}
 			continue
@@ -93,7 +97,7 @@ func (c *compiler) compilePipelines() error {
 		var start **node
 		switch j.Name {
 		case "ingress":
-			start = &c.program.ingress
+			start = &c.program.ingress.general
 		case "egress":
 			start = &c.program.egress
 		default:
@@ -291,7 +295,7 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	c.program.tableBy[t.name] = t
 	c.program.tables = append(c.program.tables, t)
 	if len(t.keys) == 0 && t.constDefault && t.initial != nil && len(t.initial.call.params) == 0 && t.missStats == nil {
-		p.always(n, t.initial.call.action, t.initial.call.miss) // a statement that p4c put in a table
+		p.always(n, t.initial.call.action, n.next[t.initial.call.index].miss) // a statement that p4c put in a table
 		return nil
 	}
 	n.kind, n.table = applyTable, t
@@ -364,7 +368,7 @@ func (c *compiler) tableActions(where at, p *pipeline, t *Table, j tableJSON) er
 	if hasMiss {
 		base = miss
 	}
-	if t.missNext, err = next("__MISS__", base); err != nil {
+	if n.no, err = next("__MISS__", base); err != nil {
 		return err
 	}
 	for i, id := range j.ActionIDs {
@@ -372,24 +376,25 @@ func (c *compiler) tableActions(where at, p *pipeline, t *Table, j tableJSON) er
 		if a == nil {
 			return where.member("action_ids").index(i).errorf("no action with id %d", id)
 		}
-		ta := &tableAction{action: a}
+		var after afterTable
 		own, hasOwn := j.NextTables[a.name]
 		if !hasOwn {
 			own = j.BaseDefaultNext
 		}
-		if ta.hit, err = next(a.name, own); err != nil {
+		if after.hit, err = next(a.name, own); err != nil {
 			return err
 		}
-		ta.miss = ta.hit
+		after.miss = after.hit
 		if hasHit {
-			if ta.hit, err = next("__HIT__", hit); err != nil {
+			if after.hit, err = next("__HIT__", hit); err != nil {
 				return err
 			}
 		}
 		if hasMiss {
-			ta.miss = t.missNext
+			after.miss = n.no
 		}
-		t.actions = append(t.actions, ta)
+		t.actions = append(t.actions, &tableAction{a, i})
+		n.next = append(n.next, after)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Runner struct {
 
 	frame       []byte // as received, but for the headers in it: the end of bytes, without the padding
 	parsed      int    // bytes of it that the parser took
+	taken       uint64 // a bit for each header that it took
 	length      int    // of the packet as headers come and go
 	received    uint64 // len(frame), for counters
 	now         int64
@@ -195,7 +196,7 @@ func (r *Runner) forward() {
 	}
 	std.parserError.set(r, r.parserError)
 	std.checksumError.set(r, r.verifyChecksums())
-	r.walk(p.ingress)
+	r.walk(p.ingress.start(r.taken))
 	if r.broken {
 		return
 	}
@@ -264,6 +265,11 @@ type standard struct {
 	ingressPort, egressSpec, egressPort, instanceType, packetLength stdField
 	multicastGroup, egressRID, parserError, checksumError           stdField
 	ingressTimestamp, egressTimestamp, enqueueTimestamp             stdField
+}
+
+// fields returns those that the target sets before ingress.
+func (s *standard) fields() []stdField {
+	return []stdField{s.ingressPort, s.packetLength, s.ingressTimestamp, s.parserError, s.checksumError}
 }
 
 // stdField is a metadata field that the target uses. The zero stdField is a field that the program

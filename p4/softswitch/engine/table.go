@@ -88,7 +88,6 @@ type Table struct {
 	constDefault bool
 	initial      *Installed // the program's default entry; nil: none
 	missStats    *stats     // of all default entries, one after the other; nil when there is nothing to count or meter
-	missNext     *node      // when there is no default entry
 	seed         uint64     // of its hash tables
 
 	// Layout of Installed.words: key, mask (tables that are not exact), high ends (range), arguments.
@@ -211,7 +210,7 @@ func NewTable(u Unapplied) (*Table, error) {
 			compiled.words += q.words()
 			compiled.params = append(compiled.params, q)
 		}
-		t.actions = append(t.actions, &tableAction{action: compiled})
+		t.actions = append(t.actions, &tableAction{action: compiled, index: i})
 	}
 	if u.Default == nil {
 		return t, nil
@@ -224,7 +223,7 @@ func NewTable(u Unapplied) (*Table, error) {
 // tableAction is an action as one table calls it.
 type tableAction struct {
 	*action
-	hit, miss *node // what runs after it
+	index int // among the table's
 }
 
 // Installed is an entry that is, or was, in a table. After Modify, the old and the new Installed

@@ -26,15 +26,15 @@ func (t *Table) prepareLookup(c *compiler) {
 }
 
 // keySpots returns the parts of a key of one word; nil when one of them is not just a spot.
-func (t *Table) keySpots() []shiftedSpot {
-	var spots []shiftedSpot
+func (t *Table) keySpots() *keySpots {
+	spots := new(keySpots)
 	for i := range t.keys {
 		k := &t.keys[i]
 		s := k.field.spot()
 		if s == nil || k.mask != ones(k.Bits) {
 			return nil
 		}
-		spots = append(spots, shiftedSpot{*s, uint8(k.shift)})
+		spots.add(*s, k.shift)
 	}
 	return spots
 }
@@ -45,7 +45,18 @@ func (n *node) apply(r *Runner) *node {
 	var e *Installed
 	switch {
 	case t.spots != nil:
-		e = t.exact.find1(together(r, t.spots))
+		key := t.spots.first.get(r)
+		if len(t.spots.rest) > 0 {
+			key = t.spots.get(r)
+		}
+		a := t.exact.current.Load()
+		for i := mix(key, t.exact.seed); ; i++ { // find1
+			s := &a.slots[i&a.mask]
+			e = s.entry.Load()
+			if e == nil || s.mark.Load() == key && e.inline[0] == key && e != tombstone {
+				break
+			}
+		}
 	case t.find != nil:
 		e = t.find(r)
 	}

@@ -292,7 +292,14 @@ func (c *compiler) hashPrimitive(where at, p primitiveJSON) (func(*Runner), erro
 		return nil, err
 	}
 	from, modulus := base.low, size.index(c)
-	result := &number{min: new(big.Int), max: maxUint64, low: func(r *Runner) uint64 {
+	result := &number{min: new(big.Int), max: maxUint64}
+	if m := size.constant; isZero(base) && m != nil && m.IsUint64() && m.Uint64()&(m.Uint64()-1) == 0 {
+		mask := max(m.Uint64(), 1) - 1
+		result.max = new(big.Int).SetUint64(mask)
+		result.low = func(r *Runner) uint64 { return k.output(r) & mask }
+		return c.assign(dst, result), nil
+	}
+	result.low = func(r *Runner) uint64 {
 		h := k.output(r)
 		if m := modulus(r); m&(m-1) == 0 { // a power of two, or 0, which counts as 1
 			h &= max(m, 1) - 1
@@ -300,7 +307,7 @@ func (c *compiler) hashPrimitive(where at, p primitiveJSON) (func(*Runner), erro
 			h %= m
 		}
 		return h + from(r)
-	}}
+	}
 	return c.assign(dst, result), nil
 }
 

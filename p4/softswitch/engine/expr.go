@@ -655,6 +655,9 @@ func (c *compiler) bitwise(op string, l, r *number) *number {
 		if k := r.constant; k != nil {
 			mask := low64(k)
 			n.low = func(r *Runner) uint64 { return a(r) & mask }
+		} else if l.spot != nil && r.spot != nil {
+			a, b := *l.spot, *r.spot
+			n.low = func(r *Runner) uint64 { return a.get(r) & b.get(r) }
 		}
 		for _, x := range []*number{l, r} { // a natural operand bounds the result
 			if x.natural() && x.bounded() && (n.max == nil || x.max.Cmp(n.max) < 0) {

@@ -298,17 +298,31 @@ func (s spot) bits(above, n int) spot {
 	return s
 }
 
-// shiftedSpot is a part of a key of 64 bits.
+// keySpots is a key of up to 64 bits that is put together of spots, the one in its lowest bits first.
+type keySpots struct {
+	first spot
+	rest  []shiftedSpot
+}
+
+// shiftedSpot is a part of a key that does not begin at its lowest bit.
 type shiftedSpot struct {
 	spot
 	up uint8
 }
 
-// together returns a key of its parts.
-func together(r *Runner, parts []shiftedSpot) uint64 {
-	var key uint64
-	for i := range parts {
-		key |= parts[i].get(r) << (parts[i].up & 63)
+// add puts a spot into the key, bits up.
+func (k *keySpots) add(s spot, up int) {
+	if up == 0 {
+		k.first = s
+	} else {
+		k.rest = append(k.rest, shiftedSpot{s, uint8(up)})
+	}
+}
+
+func (k *keySpots) get(r *Runner) uint64 {
+	key := k.first.get(r)
+	for i := range k.rest {
+		key |= k.rest[i].get(r) << (k.rest[i].up & 63)
 	}
 	return key
 }

@@ -13,7 +13,7 @@ type parseState struct {
 	key  []selectPart
 
 	// Instead of key, when it is of fields, and of up to 64 bits, as it mostly is.
-	spots []shiftedSpot
+	spots *keySpots
 
 	// One of the two, by the size of the key: up to 64 bits, and more.
 	cases  []parseCase
@@ -85,7 +85,9 @@ func (r *Runner) parse() {
 		case len(state.cases) > 0:
 			var key uint64
 			if state.spots != nil {
-				key = together(r, state.spots)
+				if key = state.spots.first.get(r); len(state.spots.rest) > 0 {
+					key = state.spots.get(r)
+				}
 			} else {
 				var ok bool
 				if key, ok = state.keyOf(r); !ok {
@@ -247,7 +249,7 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState,
 	if n > 8 {
 		state.buffer = c.buffer(n)
 	}
-	if n <= 8 {
+	if n > 0 && n <= 8 {
 		state.spots = selectSpots(state.key)
 	}
 	for k, t := range s.Transitions {
@@ -361,14 +363,14 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 }
 
 // selectSpots returns the parts of a key; nil when one of them is not just a spot.
-func selectSpots(key []selectPart) []shiftedSpot {
-	spots := make([]shiftedSpot, len(key))
+func selectSpots(key []selectPart) *keySpots {
+	spots := new(keySpots)
 	up := 0
 	for i := len(key) - 1; i >= 0; i-- {
 		if key[i].spot == nil {
 			return nil
 		}
-		spots[i] = shiftedSpot{*key[i].spot, uint8(up)}
+		spots.add(*key[i].spot, up)
 		up += 8 * key[i].size
 	}
 	return spots

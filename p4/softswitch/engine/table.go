@@ -98,7 +98,7 @@ type Table struct {
 	places atomic.Uint32 // of stats
 
 	// What packets look up, by kind. Written under mu.
-	spots  []shiftedSpot            // of the key of an exact table, when it takes one word
+	spots  *keySpots                // of the key of an exact table, when it takes one word
 	find   func(*Runner) *Installed // of other tables with a key
 	exact  *hashTable
 	views  atomic.Pointer[[]view]

@@ -16,7 +16,6 @@ type action struct {
 	params []*param
 	words  int // of an entry's arguments
 	steps  []step
-	locks  []*sync.Mutex // held while it runs
 }
 
 // param is one parameter: its place among the words of Runner.args, least significant word first.
@@ -47,18 +46,20 @@ func (p *param) number(c *compiler) *number {
 
 // step is one primitive of an action. Most set a word to what is at hand; a jump returns the index of the next step.
 type step struct {
-	kind  stepKind
-	to    int // the word that is set
-	from  spot
-	value uint64 // or the index of an argument
-	run   func(*Runner)
-	sets  []int // what words run sets
-	knows bool  // whether sets has them all
-	jump  func(*Runner) int
-	holds func(*Runner) bool // of an assertion, which jumps to the end when it does not hold
+	kind   stepKind
+	to     int32 // the word that is set
+	from   spot
+	value  uint64 // or the index of an argument
+	run    func(*Runner)
+	jump   func(*Runner) int
+	effect *effect            // of run; nil: it may do anything
+	holds  func(*Runner) bool // of an assertion, which jumps to the end when it does not hold
 }
 
-type stepKind int
+// effect is what there is to know of a step: the words that it sets, and it does not end the control.
+type effect struct{ sets []int }
+
+type stepKind uint8
 
 const (
 	runStep stepKind = iota
@@ -70,10 +71,6 @@ const (
 
 // do runs the action on a packet.
 func (a *action) do(r *Runner) {
-	if a.locks != nil {
-		a.doLocked(r)
-		return
-	}
 	steps := a.steps
 	for i := 0; i < len(steps); i++ {
 		switch s := &steps[i]; s.kind {
@@ -88,17 +85,6 @@ func (a *action) do(r *Runner) {
 		default:
 			s.run(r)
 		}
-	}
-}
-
-func (a *action) doLocked(r *Runner) {
-	for _, l := range a.locks {
-		l.Lock()
-	}
-	unlocked := action{steps: a.steps}
-	unlocked.do(r)
-	for _, l := range a.locks {
-		l.Unlock()
 	}
 }
 
@@ -124,7 +110,9 @@ func (c *compiler) compileActions() error {
 			a.steps = append(a.steps, s)
 		}
 		c.params = nil
-		a.locks = locksOf(j, locked)
+		if locks := locksOf(j, locked); len(locks) > 0 {
+			a.steps = []step{{run: underLocks(&action{steps: a.steps}, locks)}}
+		}
 		if c.actions[a.id] != nil {
 			return where.errorf("a second action with id %d", a.id)
 		}
@@ -182,6 +170,18 @@ func locksOf(a actionJSON, locked map[string]*sync.Mutex) []*sync.Mutex {
 	return locks
 }
 
+func underLocks(a *action, locks []*sync.Mutex) func(*Runner) {
+	return func(r *Runner) {
+		for _, l := range locks {
+			l.Lock()
+		}
+		a.do(r)
+		for _, l := range locks {
+			l.Unlock()
+		}
+	}
+}
+
 // parameterCounts has the primitives and how many parameters each takes. Compilers of P4-14, and old ones of P4-16, use
 // others for what is an assignment today: see olderPrimitives.
 var parameterCounts = map[string]int{
@@ -230,10 +230,10 @@ func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step,
 	var err error
 	s.run, err = c.primitiveRun(where, p)
 	if into, ok := resultParameter[p.Op]; ok {
-		s.knows = true
+		s.effect = new(effect)
 		if into >= 0 && err == nil {
 			f, _ := c.fieldParameter(where, p.Parameters[into]) // primitiveRun took it
-			s.sets = f.words()
+			s.effect.sets = f.words()
 		}
 	}
 	return s, err
@@ -489,7 +489,7 @@ func (c *compiler) assignment(where at, p primitiveJSON) (step, error) {
 	if err != nil {
 		return step{}, err
 	}
-	s := step{run: c.assign(dst, src), to: dst.word, sets: dst.words(), knows: true}
+	s := step{run: c.assign(dst, src), to: int32(dst.word), effect: &effect{dst.words()}}
 	switch k := src.constant; {
 	case dst.word < 0:
 	case k != nil:

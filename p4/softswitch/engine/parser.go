@@ -456,10 +456,13 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 		if s.jump != nil {
 			return parserOp{}, where.errorf("jump outside an action")
 		}
-		for _, word := range s.sets {
-			c.parserSets[word] = true
+		if s.effect == nil {
+			c.parserHides = true
+		} else {
+			for _, word := range s.effect.sets {
+				c.parserSets[word] = true
+			}
 		}
-		c.parserHides = c.parserHides || !s.knows
 		a := &action{steps: []step{s}}
 		return parserOp{run: func(r *Runner) bool { a.do(r); return true }}, nil
 	}

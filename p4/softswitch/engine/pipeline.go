@@ -31,6 +31,7 @@ const (
 	condition                 // holds
 	applyTable
 	doAction
+	setWord // a to value
 )
 
 // walk runs a control from its first node.
@@ -58,6 +59,10 @@ func (r *Runner) walk(n *node) {
 			}
 			n = n.yes
 			continue
+		case setWord:
+			words[n.a.word] = n.value
+			n = n.yes
+			continue
 		case sameValue:
 			yes = n.a.get(r) == n.value
 		case sameSpot:
@@ -70,6 +75,14 @@ func (r *Runner) walk(n *node) {
 		} else {
 			n = n.no
 		}
+	}
+}
+
+// simplify makes an action that only sets a word to a value what a node does by itself.
+func (n *node) simplify() {
+	if len(n.action.steps) == 1 && n.action.steps[0].kind == setValue {
+		s := &n.action.steps[0]
+		n.kind, n.a, n.value = setWord, spot{word: s.to}, s.value
 	}
 }
 

@@ -153,6 +153,7 @@ const hitPlaces = 64
 type hits struct {
 	stats          *stats
 	packets, bytes uint64
+	last           int64 // when
 }
 
 // hit counts the packet for an entry.
@@ -163,12 +164,13 @@ func (r *Runner) hit(s *stats) {
 	}
 	h.packets++
 	h.bytes += r.received
+	h.last = r.now
 }
 
 // displace makes room for s.
 func (r *Runner) displace(h *hits, s *stats) {
 	if h.stats != nil {
-		h.stats.hit(h.packets, h.bytes, r.now)
+		h.stats.hit(h.packets, h.bytes, h.last)
 	}
 	*h = hits{stats: s}
 	r.filled |= 1 << (s.place % hitPlaces)
@@ -178,7 +180,7 @@ func (r *Runner) displace(h *hits, s *stats) {
 func (r *Runner) settle() {
 	for ; r.filled != 0; r.filled &= r.filled - 1 {
 		h := &r.hits[bits.TrailingZeros64(r.filled)]
-		h.stats.hit(h.packets, h.bytes, r.now)
+		h.stats.hit(h.packets, h.bytes, h.last)
 		h.stats = nil
 	}
 }

@@ -239,6 +239,7 @@ func (s *specialiser) copy(n *node, known facts) *node {
 		made.action = &a
 		a.steps, known = a.specialised(known)
 		made.yes = s.copy(n.yes, known)
+		made.simplify()
 	case applyTable:
 		if m := n.table.meter; m != nil {
 			known = known.without(m.field.words())
@@ -307,11 +308,11 @@ func (a *action) specialised(known facts) ([]step, facts) {
 		steps = append(steps, s)
 		switch {
 		case s.kind == setValue && !jumps:
-			known[s.to] = s.value
+			known[int(s.to)] = s.value
 		case s.kind == setValue, s.kind == setSpot, s.kind == setArgument:
-			delete(known, s.to)
-		case s.kind == runStep && s.knows:
-			for _, w := range s.sets {
+			delete(known, int(s.to))
+		case s.kind == runStep && s.effect != nil:
+			for _, w := range s.effect.sets {
 				delete(known, w)
 			}
 		case s.kind == runStep:

@@ -25,7 +25,7 @@ func (t *Table) prepareLookup(c *compiler) {
 	}
 }
 
-// keySpots returns the parts of a key of one word; nil when one of them is not just a spot.
+// keySpots returns the key of a table whose key takes one word; nil when a part of it is not just a spot.
 func (t *Table) keySpots() *keySpots {
 	spots := new(keySpots)
 	for i := range t.keys {
@@ -50,7 +50,7 @@ func (n *node) apply(r *Runner) *node {
 			key = t.spots.get(r)
 		}
 		a := t.exact.current.Load()
-		for i := mix(key, t.exact.seed); ; i++ { // find1
+		for i := mix(key, t.exact.seed); ; i++ { // hashTable.find, for one word
 			s := &a.slots[i&a.mask]
 			e = s.entry.Load()
 			if e == nil || s.mark.Load() == key && e.inline[0] == key && e != tombstone {

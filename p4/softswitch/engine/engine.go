@@ -1,6 +1,6 @@
 // Package engine runs a P4 program that p4c compiled to bmv2's JSON for v1model: it reads the JSON
-// once, turns it into Go closures over a flat packet scratch, and passes frames through parser,
-// ingress, traffic manager, egress and deparser with simple_switch's semantics. Packets allocate
+// once, turns it into nodes, steps and Go closures over a flat packet scratch, and passes frames through
+// parser, ingress, traffic manager, egress and deparser with simple_switch's semantics. Packets allocate
 // nothing, unless the program computes negative numbers wider than 64 bits.
 //
 // It knows no P4Runtime, no P4Info and no ports: package server writes its tables, and whoever has
@@ -78,13 +78,16 @@ type compiler struct {
 	parserSets   map[int]bool // words that the parser may set, of metadata
 	parserHides  bool         // it may set others
 
-	words, bytes, keyWords, bigs, wireHeaders int
-	buffers                                   []int
+	words, bytes, keyWords, bigs, wireHeaders, nodes int
+	buffers                                          []int
 }
 
 // Load compiles deviceConfig, bmv2's JSON. The error names the first construct that it does not
 // know, and where it is.
-func Load(deviceConfig []byte) (*Program, error) {
+func Load(deviceConfig []byte) (*Program, error) { return loadCopying(deviceConfig, copyLimit) }
+
+// loadCopying is Load with a bound for the copies of nodes.
+func loadCopying(deviceConfig []byte, copies int) (*Program, error) {
 	doc, err := readDocument(deviceConfig)
 	if err != nil {
 		return nil, err
@@ -111,12 +114,13 @@ func Load(deviceConfig []byte) (*Program, error) {
 	for _, compile := range []func() error{
 		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileMeters, c.compileCalculations,
 		c.compileDigests,
-		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums, c.specialise,
+		c.compileParser, c.compileActions, c.compilePipelines, c.compileDeparser, c.compileChecksums,
 	} {
 		if err := compile(); err != nil {
 			return nil, err
 		}
 	}
+	c.specialise(copies)
 	p.words, p.home, p.keyWords, p.bigs = make([]uint64, c.words), c.bytes, c.keyWords, c.bigs
 	p.buffers, p.digestList = c.buffers, c.digestList
 	for _, h := range c.headers {

@@ -24,12 +24,13 @@ type number struct {
 type boolean struct {
 	holds func(*Runner) bool
 
-	op    string // and, or, not: of parts; same: of spots
+	op    string // and, or, not: of parts; spot: whether two spots are the same; value: whether one is value
 	parts [2]*boolean
 	spots [2]spot
-	value uint64 // instead of the second spot
+	value uint64
 }
 
+// opaque is a truth value of which nothing but holds is known.
 func opaque(holds func(*Runner) bool) *boolean { return &boolean{holds: holds} }
 
 func (b *boolean) not() *boolean {

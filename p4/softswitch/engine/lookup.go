@@ -65,18 +65,8 @@ func (h *hashTable) place(key []uint64) (at, mark uint64) {
 	return sum, sum
 }
 
-// find1 is find for keys of one word.
-func (h *hashTable) find1(key uint64) *Installed {
-	a := h.current.Load()
-	for i := mix(key, h.seed); ; i++ {
-		s := &a.slots[i&a.mask]
-		e := s.entry.Load()
-		if e == nil || s.mark.Load() == key && e.inline[0] == key && e != tombstone {
-			return e
-		}
-	}
-}
-
+// find returns the entry with that key, nil when there is none. Packets that look for a key of one word do so in
+// node.apply.
 func (h *hashTable) find(key []uint64) *Installed {
 	a := h.current.Load()
 	i, mark := h.place(key)

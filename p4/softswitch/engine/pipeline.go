@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// node is a step of a control: a table, an action, or a condition.
+// node is a step of a control: a table, an action, or a condition. What most of them do needs no function of their own.
 type node struct {
 	kind    nodeKind
 	a, b    spot
@@ -149,6 +149,7 @@ func (c *compiler) compilePipeline(where at, j pipelineJSON) (*node, error) {
 		}
 		p.nodes[name] = &node{name: name}
 	}
+	c.nodes += len(names)
 	for i, t := range j.Tables {
 		if err := c.compileTable(where.named(".tables", i, t.Name), p, t); err != nil {
 			return nil, err
@@ -238,7 +239,7 @@ func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) 
 	return nil
 }
 
-// branch makes n go on with yes when b holds, else with no. The parts of b become nodes of their own.
+// branch makes n go on with yes when b holds, else with no. Of and, or the second part becomes a node of its own.
 func (b *boolean) branch(n, yes, no *node) {
 	n.yes, n.no = yes, no
 	switch b.op {

@@ -36,11 +36,12 @@ func (c *control) start(taken uint64) *node {
 	return c.general
 }
 
-// What a program may cost. Within them compiling takes some milliseconds.
+// What copying may cost: some milliseconds.
 const (
-	copyLimit  = 4096 // nodes
+	copyLimit  = 4096    // copies of nodes
+	askLimit   = 1 << 20 // nodes times words
 	startLimit = 64
-	parseLimit = 4096 // ways through the parser
+	parseLimit = 4096 // states of the parser with what it took before them
 )
 
 // facts are words whose value is known.
@@ -59,21 +60,25 @@ func (k facts) of(s *spot) (uint64, bool) {
 	return v << s.left >> s.down, ok && !s.inBytes
 }
 
-// specialiser copies controls.
+// specialiser copies a control.
 type specialiser struct {
 	asked  map[*node]map[int]bool // words that a node, or one after it, asks about
 	copies map[string]*node
+	limit  int
 }
 
-// specialise copies the ingress control for what is known when it starts.
-func (c *compiler) specialise() error {
+// specialise copies the ingress control, node by node up to a limit, for what is known when it starts.
+func (c *compiler) specialise(limit int) {
+	if c.nodes*c.words > askLimit {
+		return
+	}
 	in := &c.program.ingress
-	s := &specialiser{asked: make(map[*node]map[int]bool), copies: make(map[string]*node)}
+	s := &specialiser{asked: make(map[*node]map[int]bool), copies: make(map[string]*node), limit: limit}
 	asked := s.ask(in.general)
 	known := c.unset()
 	var headers []*header
 	for _, h := range c.headers {
-		if h.bit != 0 && asked[h.valid.word] {
+		if h.bit != 0 && asked[h.valid.word] && !c.parserSets[h.valid.word] {
 			headers = append(headers, h)
 			in.asked |= h.bit
 		}
@@ -96,7 +101,6 @@ func (c *compiler) specialise() error {
 		in.starts = append(in.starts, start{taken, s.copy(in.general, known)})
 	}
 	in.general = s.copy(in.general, known)
-	return nil
 }
 
 // unset returns the words of metadata that are 0 when ingress starts.
@@ -107,7 +111,9 @@ func (c *compiler) unset() facts {
 	}
 	standard := make(map[int]bool)
 	for _, f := range c.program.standard.fields() {
-		standard[f.word] = f.mask != 0
+		if f.mask != 0 {
+			standard[f.word] = true
+		}
 	}
 	for _, h := range c.headers {
 		for _, f := range h.fields {
@@ -166,24 +172,25 @@ func (s *specialiser) ask(n *node) map[int]bool {
 		return words
 	}
 	words := make(map[int]bool)
-	read := func(from *spot) {
-		if !from.inBytes {
-			words[int(from.word)] = true
+	read := func(spots ...spot) {
+		for _, s := range spots {
+			if !s.inBytes {
+				words[int(s.word)] = true
+			}
 		}
 	}
 	steps := func(a *action) {
-		for i := range a.steps {
-			if a.steps[i].kind == setSpot {
-				read(&a.steps[i].from)
+		for _, s := range a.steps {
+			if s.kind == setSpot {
+				read(s.from)
 			}
 		}
 	}
 	switch n.kind {
-	case sameSpot:
-		read(&n.b)
-		fallthrough
 	case sameWord, sameValue:
-		read(&n.a)
+		read(n.a)
+	case sameSpot:
+		read(n.a, n.b)
 	case doAction:
 		steps(n.action)
 	case applyTable:
@@ -227,7 +234,7 @@ func (s *specialiser) copy(n *node, known facts) *node {
 	if made := s.copies[key]; made != nil {
 		return made
 	}
-	if len(s.copies) == copyLimit {
+	if len(s.copies) == s.limit {
 		return n
 	}
 	made := new(node)

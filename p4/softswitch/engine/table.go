@@ -233,7 +233,7 @@ type Installed struct {
 	words  []uint64 // see Table; its array is inline when there is room
 	call   *tableAction
 	stats  *stats
-	inline [6]uint64 // inline[0] is words[0] in any case
+	inline [6]uint64 // inline[0] is words[0] in any case; as many as make the whole two cache lines
 
 	table    *Table
 	lower    *Installed // ternary: same value and mask, next lower priority

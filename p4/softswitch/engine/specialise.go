@@ -83,7 +83,8 @@ func (c *compiler) specialise(limit int) {
 			in.asked |= h.bit
 		}
 	}
-	for taken := range c.takes() {
+	takes := slices.Sorted(maps.Keys(c.takes()))
+	for _, taken := range slices.Backward(takes) { // with most headers first: most packets have them
 		taken &= in.asked
 		if slices.ContainsFunc(in.starts, func(s start) bool { return s.taken == taken }) {
 			continue

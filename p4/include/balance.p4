@@ -26,6 +26,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
         meta.pool_id = pool_id;
         meta.generation = generation;
         meta.slot_mask = slot_mask;
+        meta.done = 1;
         vip_packets.count();
     }
 
@@ -160,8 +161,10 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
-        if (hdr.tcp.isValid() && hdr.ipv4.src != hdr.ipv4.dst && vip.apply().hit) {
-            meta.done = 1;
+        if (hdr.tcp.isValid() && hdr.ipv4.src != hdr.ipv4.dst) {
+            vip.apply();
+        }
+        if (meta.done == 1) {
             hash(meta.flow_hash, HashAlgorithm.crc32, 32w0,
                  { hdr.ipv4.src, hdr.ipv4.dst, hdr.ipv4.protocol, hdr.tcp.src_port, hdr.tcp.dst_port },
                  64w0x100000000);

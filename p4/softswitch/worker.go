@@ -28,7 +28,7 @@ func (w *worker) receive(frames [][]byte) {
 		w.program, w.runner = program, program.NewRunner(w)
 	}
 	now := plane{w.s}.Now()
-	w.runner.Lock()
+	w.runner.Hold()
 	for _, frame := range frames {
 		w.runner.Process(w.ingress, frame, now)
 		if a := w.runner.Failed(); a != nil && a.Tell() {
@@ -36,7 +36,7 @@ func (w *worker) receive(frames [][]byte) {
 				"assertion", a.Where, "ingress_port", w.ingress)
 		}
 	}
-	w.runner.Unlock()
+	w.runner.Release()
 	w.flush()
 }
 

@@ -14,8 +14,8 @@ type action struct {
 	name   string
 	id     int
 	params []*param
-	words  int           // of an entry's arguments
-	run    func(*Runner) // nil: does nothing
+	words  int // of an entry's arguments
+	steps  []step
 }
 
 // param is one parameter: its place among the words of Runner.args, least significant word first.
@@ -29,7 +29,7 @@ func (p *param) words() int { return (p.bits + 63) / 64 }
 
 func (p *param) number(c *compiler) *number {
 	i := p.word
-	n := &number{min: new(big.Int), max: highest(p.bits, false),
+	n := &number{min: new(big.Int), max: highest(p.bits, false), param: p,
 		low: func(r *Runner) uint64 { return r.args[i] }}
 	if p.bits > 64 {
 		z, buf, words := c.big(), c.buffer(8*p.words()), p.words()
@@ -44,11 +44,48 @@ func (p *param) number(c *compiler) *number {
 	return n
 }
 
-// step is one primitive of an action. A jump is a step that returns the index of the next one.
+// step is one primitive of an action. Most set a word to what is at hand; a jump returns the index of the next step.
 type step struct {
-	run   func(*Runner)
-	jump  func(*Runner) int
-	holds boolean // of an assertion, which jumps to the end when it does not hold
+	kind   stepKind
+	to     int32 // the word that is set
+	from   spot
+	value  uint64 // or the index of an argument
+	run    func(*Runner)
+	jump   func(*Runner) int
+	effect *effect            // of run; nil: it may do anything
+	holds  func(*Runner) bool // of an assertion, which jumps to the end when it does not hold
+}
+
+// effect is what there is to know of a step: the words that it sets, and it does not end the control.
+type effect struct{ sets []int }
+
+type stepKind uint8
+
+const (
+	runStep stepKind = iota
+	jumpStep
+	setSpot
+	setArgument
+	setValue
+)
+
+// do runs the action on a packet.
+func (a *action) do(r *Runner) {
+	steps := a.steps
+	for i := 0; i < len(steps); i++ {
+		switch s := &steps[i]; s.kind {
+		case setSpot:
+			r.words[s.to] = s.from.get(r)
+		case setArgument:
+			r.words[s.to] = r.args[s.value]
+		case setValue:
+			r.words[s.to] = s.value
+		case jumpStep:
+			i = s.jump(r) - 1
+		default:
+			s.run(r)
+		}
+	}
 }
 
 func (c *compiler) compileActions() error {
@@ -65,18 +102,16 @@ func (c *compiler) compileActions() error {
 			a.params = append(a.params, q)
 		}
 		c.params = a.params
-		var steps []step
 		for k, p := range j.Primitives {
 			s, err := c.primitive(where.member("primitives").index(k), p, k, len(j.Primitives))
 			if err != nil {
 				return err
 			}
-			steps = append(steps, s)
+			a.steps = append(a.steps, s)
 		}
 		c.params = nil
-		a.run = sequence(steps)
 		if locks := locksOf(j, locked); len(locks) > 0 {
-			a.run = underLocks(a.run, locks)
+			a.steps = []step{{run: underLocks(&action{steps: a.steps}, locks)}}
 		}
 		if c.actions[a.id] != nil {
 			return where.errorf("a second action with id %d", a.id)
@@ -84,40 +119,6 @@ func (c *compiler) compileActions() error {
 		c.actions[a.id] = a
 	}
 	return nil
-}
-
-// sequence makes one closure of the steps of an action.
-func sequence(steps []step) func(*Runner) {
-	if slices.ContainsFunc(steps, func(s step) bool { return s.jump != nil }) {
-		return func(r *Runner) {
-			for i := 0; i < len(steps); {
-				if s := &steps[i]; s.jump != nil {
-					i = s.jump(r)
-				} else {
-					s.run(r)
-					i++
-				}
-			}
-		}
-	}
-	runs := make([]func(*Runner), len(steps))
-	for i, s := range steps {
-		runs[i] = s.run
-	}
-	switch len(runs) {
-	case 0:
-		return nil
-	case 1:
-		return runs[0]
-	case 2:
-		first, second := runs[0], runs[1]
-		return func(r *Runner) { first(r); second(r) }
-	}
-	return func(r *Runner) {
-		for _, run := range runs {
-			run(r)
-		}
-	}
 }
 
 // An action that reads and writes a register does both or neither for any other packet, as bmv2
@@ -169,12 +170,12 @@ func locksOf(a actionJSON, locked map[string]*sync.Mutex) []*sync.Mutex {
 	return locks
 }
 
-func underLocks(run func(*Runner), locks []*sync.Mutex) func(*Runner) {
+func underLocks(a *action, locks []*sync.Mutex) func(*Runner) {
 	return func(r *Runner) {
 		for _, l := range locks {
 			l.Lock()
 		}
-		run(r)
+		a.do(r)
 		for _, l := range locks {
 			l.Unlock()
 		}
@@ -189,6 +190,12 @@ var parameterCounts = map[string]int{
 	"mark_to_drop": 1, "count": 2, "execute_meter": 3, "register_read": 3, "register_write": 3,
 	"modify_field_with_hash_based_offset": 4, "modify_field_rng_uniform": 3, "generate_digest": 2,
 	"exit": 0, "no_op": 0, "log_msg": 2, "_jump": 1, "_jump_if_zero": 2,
+}
+
+// resultParameter has the parameter that is set by primitives which set no other field; -1: none.
+var resultParameter = map[string]int{
+	"count": -1, "register_write": -1, "generate_digest": -1, "no_op": -1, "log_msg": -1,
+	"register_read": 0, "modify_field_with_hash_based_offset": 0, "modify_field_rng_uniform": 0, "execute_meter": 2,
 }
 
 // primitive compiles call index of count calls.
@@ -207,18 +214,29 @@ func (c *compiler) primitive(where at, p primitiveJSON, index, count int) (step,
 	switch p.Op {
 	case "_jump", "_jump_if_zero":
 		jump, err := c.jump(where, p, index, count)
-		return step{jump: jump}, err
+		return step{kind: jumpStep, jump: jump}, err
 	case "assert", "assume":
 		holds, err := c.assertion(where, p)
-		return step{jump: func(r *Runner) int {
+		return step{kind: jumpStep, jump: func(r *Runner) int {
 			if holds(r) {
 				return index + 1
 			}
 			return count
 		}, holds: holds}, err
+	case "assign", "modify_field":
+		return c.assignment(where.member("parameters"), p)
 	}
-	run, err := c.primitiveRun(where, p)
-	return step{run: run}, err
+	s := step{}
+	var err error
+	s.run, err = c.primitiveRun(where, p)
+	if into, ok := resultParameter[p.Op]; ok {
+		s.effect = new(effect)
+		if into >= 0 && err == nil {
+			f, _ := c.fieldParameter(where, p.Parameters[into]) // primitiveRun took it
+			s.effect.sets = f.words()
+		}
+	}
+	return s, err
 }
 
 // olderPrimitives are those whose result is that of an operation on their other parameters.
@@ -273,7 +291,7 @@ func (a *Assertion) Failed() uint64 { return a.failed.Load() }
 func (a *Assertion) Tell() bool { return !a.told.Swap(true) }
 
 // assertion compiles the condition of an assert or assume.
-func (c *compiler) assertion(where at, p primitiveJSON) (boolean, error) {
+func (c *compiler) assertion(where at, p primitiveJSON) (func(*Runner) bool, error) {
 	holds, err := c.nonzero(where.member("parameters").index(0), p.Parameters[0])
 	if err != nil {
 		return nil, err
@@ -294,15 +312,15 @@ func (c *compiler) assertion(where at, p primitiveJSON) (boolean, error) {
 }
 
 // nonzero compiles a condition that is boolean, or a number other than 0.
-func (c *compiler) nonzero(where at, v valueJSON) (boolean, error) {
+func (c *compiler) nonzero(where at, v valueJSON) (func(*Runner) bool, error) {
 	e, err := c.expression(where, v)
 	switch {
 	case err != nil:
 		return nil, err
 	case e.cond != nil:
-		return e.cond, nil
+		return e.cond.holds, nil
 	case e.num != nil:
-		return c.compare("!=", e.num, constant(new(big.Int))), nil
+		return c.compare("!=", e.num, constant(new(big.Int))).holds, nil
 	}
 	return nil, where.errorf("must be a number")
 }
@@ -340,16 +358,6 @@ func (c *compiler) primitiveRun(where at, p primitiveJSON) (func(*Runner), error
 		return func(r *Runner) { r.exit = true }, nil
 	case "no_op", "log_msg": // bmv2 writes log_msg to its own log; packets do not depend on it
 		return func(*Runner) {}, nil
-	case "assign", "modify_field":
-		dst, err := c.smallOrWideField(place(0), p.Parameters[0])
-		if err != nil {
-			return nil, err
-		}
-		src, err := c.number(place(1), p.Parameters[1])
-		if err != nil {
-			return nil, err
-		}
-		return c.assign(dst, src), nil
 	case "assign_VL":
 		dst, err := c.fieldParameter(place(0), p.Parameters[0])
 		if err != nil {
@@ -471,6 +479,30 @@ func (c *compiler) headerParameter(where at, v valueJSON) (*header, error) {
 	return c.header(where, v.Value)
 }
 
+// assignment compiles the assignment of a number to a field.
+func (c *compiler) assignment(where at, p primitiveJSON) (step, error) {
+	dst, err := c.smallOrWideField(where.index(0), p.Parameters[0])
+	if err != nil {
+		return step{}, err
+	}
+	src, err := c.number(where.index(1), p.Parameters[1])
+	if err != nil {
+		return step{}, err
+	}
+	s := step{run: c.assign(dst, src), to: int32(dst.word), effect: &effect{dst.words()}}
+	switch k := src.constant; {
+	case dst.word < 0:
+	case k != nil:
+		s.kind, s.value = setValue, low64(k)&ones(dst.bits)
+	case !src.fits(dst.bits):
+	case src.spot != nil:
+		s.kind, s.from = setSpot, *src.spot
+	case src.param != nil:
+		s.kind, s.value = setArgument, uint64(src.param.word)
+	}
+	return s, nil
+}
+
 // assign stores a number in a field, cut to its width.
 func (c *compiler) assign(dst *field, src *number) func(*Runner) {
 	if !dst.small() {
@@ -482,14 +514,6 @@ func (c *compiler) assign(dst *field, src *number) func(*Runner) {
 		low = func(r *Runner) uint64 { return cut(r) & mask }
 	}
 	if i := dst.word; i >= 0 {
-		switch f := src.field; {
-		case src.constant != nil:
-			k := low(nil)
-			return func(r *Runner) { r.words[i] = k }
-		case f != nil && f.word >= 0 && src.fits(dst.bits):
-			j := f.word
-			return func(r *Runner) { r.words[i] = r.words[j] }
-		}
 		return func(r *Runner) { r.words[i] = low(r) }
 	}
 	return func(r *Runner) { store(r, low(r)) }

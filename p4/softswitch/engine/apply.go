@@ -2,19 +2,13 @@ package engine
 
 import "slices"
 
-// applier returns what runs a table on a packet.
-func (t *Table) applier(c *compiler) func(*Runner) *node {
-	if len(t.keys) == 0 {
-		return t.miss
-	}
+// prepareLookup makes ready how packets find entries.
+func (t *Table) prepareLookup(c *compiler) {
 	if t.kind == Exact && t.words == 1 {
-		key := t.wordKey()
-		return func(r *Runner) *node {
-			if e := t.exact.find1(key(r)); e != nil {
-				return t.take(r, e)
-			}
-			return t.miss(r)
-		}
+		t.spots = t.keySpots()
+	}
+	if len(t.keys) == 0 || t.spots != nil {
+		return
 	}
 	fill := t.fillKey(c)
 	find := t.findExact
@@ -24,91 +18,90 @@ func (t *Table) applier(c *compiler) func(*Runner) *node {
 	case Range:
 		find = t.findRange
 	}
-	return func(r *Runner) *node {
+	t.find = func(r *Runner) *Installed {
 		key := r.key[:t.words]
 		fill(r, key)
-		if e := find(r, key); e != nil {
-			return t.take(r, e)
-		}
-		return t.miss(r)
+		return find(r, key)
 	}
 }
 
-// take counts a hit, and runs the entry's action.
-func (t *Table) take(r *Runner, e *Installed) *node {
+// keySpots returns the key of a table whose key takes one word; nil when a part of it is not just a spot.
+func (t *Table) keySpots() *keySpots {
+	spots := new(keySpots)
+	for i := range t.keys {
+		k := &t.keys[i]
+		s := k.field.spot()
+		if s == nil || k.mask != ones(k.Bits) {
+			return nil
+		}
+		spots.add(*s, k.shift)
+	}
+	return spots
+}
+
+// apply runs a table on a packet, and returns what comes next.
+func (n *node) apply(r *Runner) *node {
+	t := n.table
+	var e *Installed
+	switch {
+	case t.spots != nil:
+		key := t.spots.first.get(r)
+		if len(t.spots.rest) > 0 {
+			key = t.spots.get(r)
+		}
+		a := t.exact.current.Load()
+		for i := mix(key, t.exact.seed); ; i++ { // hashTable.find, for one word
+			s := &a.slots[i&a.mask]
+			e = s.entry.Load()
+			if e == nil || s.mark.Load() == key && e.inline[0] == key && e != tombstone {
+				break
+			}
+		}
+	case t.find != nil:
+		e = t.find(r)
+	}
+	if e == nil {
+		return n.miss(r)
+	}
 	if s := e.stats; s != nil {
-		if t.counter {
-			s.packets.Add(1)
-			s.bytes.Add(r.received)
-		}
-		if t.timeout {
-			s.lastHit.Store(r.now)
-		}
+		r.hit(s)
 		if t.meter != nil {
 			t.meter.mark(r, s.meter)
 		}
 	}
-	if e.call.run != nil {
+	if len(e.call.steps) > 0 {
 		r.args = e.words[t.argAt:]
-		e.call.run(r)
+		e.call.do(r)
 	}
-	return e.call.hit
+	return n.next[e.call.index].hit
 }
 
-func (t *Table) miss(r *Runner) *node {
+func (n *node) miss(r *Runner) *node {
+	t := n.table
 	if s := t.missStats; s != nil {
 		t.countMiss(r, s)
 	}
 	e := t.missed.Load()
 	if e == nil {
-		return t.missNext
+		return n.no
 	}
-	if e.call.run != nil {
+	if len(e.call.steps) > 0 {
 		r.args = e.words[t.argAt:]
-		e.call.run(r)
+		e.call.do(r)
 	}
-	return e.call.miss
+	return n.next[e.call.index].miss
 }
 
 // countMiss counts a packet for the default entry. A meter without rates leaves the color as it is, as bmv2 does,
 // which has no meters of default entries.
 func (t *Table) countMiss(r *Runner, s *stats) {
 	if t.counter {
-		m := &r.misses[t.missIndex]
-		m.packets++
-		m.bytes += r.received
+		r.hit(s)
 	}
 	if t.meter != nil {
 		if _, configured := s.meter.get(); configured {
 			t.meter.mark(r, s.meter)
 		}
-	}
-}
-
-// wordKey returns what builds a key of one word.
-func (t *Table) wordKey() func(*Runner) uint64 {
-	var loads []func(*Runner) uint64
-	var shifts []int
-	for i := range t.keys {
-		loads = append(loads, t.keys[i].load())
-		shifts = append(shifts, t.keys[i].shift)
-	}
-	switch len(loads) {
-	case 1:
-		return loads[0]
-	case 2:
-		a, b, s := loads[0], loads[1], shifts[1]
-		return func(r *Runner) uint64 { return a(r) | b(r)<<s }
-	case 3:
-		a, b, c, s, u := loads[0], loads[1], loads[2], shifts[1], shifts[2]
-		return func(r *Runner) uint64 { return a(r) | b(r)<<s | c(r)<<u }
-	}
-	return func(r *Runner) uint64 {
-		var key uint64
-		for i, load := range loads {
-			key |= load(r) << shifts[i]
-		}
-		return key
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math/big"
 	"math/bits"
+	"strings"
 )
 
 func putUint64(b []byte, v uint64) { binary.BigEndian.PutUint64(b, v) }
@@ -17,16 +18,16 @@ type calculation struct {
 	payload bool
 	hash    func([]byte) uint64
 
-	// Instead of inputs, when all are metadata of whole bytes: each has its place.
-	places []place
-	length int
+	// Instead of inputs and hash, for a CRC over metadata of few bytes, see linear.
+	parts []linearPart
+	zero  uint64
 }
 
-// place is where a field of up to 64 bits goes in the input.
-type place struct {
-	load   func(*Runner) uint64
-	up     uint // 64 less its width
-	offset int
+// linearPart is a field in the input of a linear calculation. The tables have what each value of each of its bytes
+// changes in the result, the last byte first.
+type linearPart struct {
+	spot
+	tables [][256]uint32
 }
 
 var algorithms = map[string]func([]byte) uint64{
@@ -44,13 +45,17 @@ var algorithms = map[string]func([]byte) uint64{
 
 // output runs the calculation on the packet as it stands.
 func (k *calculation) output(r *Runner) uint64 {
-	if k.length > 0 {
-		b := r.input[:k.length+8]
-		for i := range k.places {
-			p := &k.places[i]
-			putUint64(b[p.offset:], p.load(r)<<p.up) // the next one overwrites what is too much
+	if k.parts != nil {
+		sum := uint32(k.zero)
+		for i := range k.parts {
+			p := &k.parts[i]
+			v := p.get(r)
+			for t := range p.tables {
+				sum ^= p.tables[t][byte(v)]
+				v >>= 8
+			}
 		}
-		return k.hash(b[:k.length])
+		return uint64(sum)
 	}
 	r.input, r.inputBits = r.input[:0], 0
 	for _, add := range k.inputs {
@@ -103,8 +108,8 @@ func (c *compiler) compileCalculations() error {
 			return where.errorf("unknown algorithm %q", j.Algo)
 		}
 		k := &calculation{hash: hash}
-		if places, length := c.places(j.Input); length > 0 {
-			k.places, k.length = places, length
+		if strings.HasPrefix(j.Algo, "crc") {
+			k.linear(c, j.Input)
 		}
 		for n, v := range j.Input {
 			where := where.member("input").index(n)
@@ -126,22 +131,43 @@ func (c *compiler) compileCalculations() error {
 	return nil
 }
 
-// places returns the places of the inputs, and their length, 0 when they have no fixed ones.
-func (c *compiler) places(inputs []valueJSON) ([]place, int) {
-	var out []place
+// linearBytes bounds the tables of a linear calculation, 1 KiB for each byte, which are to stay near the processor.
+const linearBytes = 16
+
+// linear makes the tables of a CRC whose inputs are metadata of whole bytes, if they are few. For inputs of one length
+// it is linear: each byte changes the result by what its value and place say, whatever the others are.
+func (k *calculation) linear(c *compiler, inputs []valueJSON) {
+	var fields []*field
 	length := 0
 	for _, v := range inputs {
 		if v.Type != "field" {
-			return nil, 0
+			return
 		}
 		f, err := c.field("", v.Value)
-		if err != nil || f.word < 0 || f.bits%8 != 0 || !c.owner(v.Value).metadata || length > 1024 {
-			return nil, 0
+		if err != nil || f.word < 0 || f.bits%8 != 0 || !c.owner(v.Value).metadata {
+			return
 		}
-		out = append(out, place{f.load(), uint(64 - f.bits), length})
+		fields = append(fields, f)
 		length += f.bits / 8
 	}
-	return out, length
+	if length == 0 || length > linearBytes {
+		return
+	}
+	b := make([]byte, length)
+	k.zero = k.hash(b)
+	end := 0
+	for _, f := range fields {
+		end += f.bits / 8
+		p := linearPart{*f.spot(), make([][256]uint32, f.bits/8)}
+		for t := range p.tables {
+			for v := range 256 {
+				b[end-1-t] = byte(v)
+				p.tables[t][v] = uint32(k.hash(b) ^ k.zero)
+			}
+			b[end-1-t] = 0
+		}
+		k.parts = append(k.parts, p)
+	}
 }
 
 func (c *compiler) input(where at, v valueJSON) (func(*Runner), error) {
@@ -229,7 +255,8 @@ func (f *field) input(c *compiler) func(*Runner) {
 	switch {
 	case f.variable():
 		return func(r *Runner) {
-			r.addBytes(r.bytes[f.bit/8:f.bit/8+int(r.words[f.length])], 8*int(r.words[f.length]))
+			b := f.varying(r)
+			r.addBytes(b, 8*len(b))
 		}
 	case f.small():
 		load, n := f.load(), f.bits
@@ -265,7 +292,14 @@ func (c *compiler) hashPrimitive(where at, p primitiveJSON) (func(*Runner), erro
 		return nil, err
 	}
 	from, modulus := base.low, size.index(c)
-	result := &number{min: new(big.Int), max: maxUint64, low: func(r *Runner) uint64 {
+	result := &number{min: new(big.Int), max: maxUint64}
+	if m := size.constant; isZero(base) && m != nil && m.IsUint64() && m.Uint64()&(m.Uint64()-1) == 0 {
+		mask := max(m.Uint64(), 1) - 1
+		result.max = new(big.Int).SetUint64(mask)
+		result.low = func(r *Runner) uint64 { return k.output(r) & mask }
+		return c.assign(dst, result), nil
+	}
+	result.low = func(r *Runner) uint64 {
 		h := k.output(r)
 		if m := modulus(r); m&(m-1) == 0 { // a power of two, or 0, which counts as 1
 			h &= max(m, 1) - 1
@@ -273,7 +307,7 @@ func (c *compiler) hashPrimitive(where at, p primitiveJSON) (func(*Runner), erro
 			h %= m
 		}
 		return h + from(r)
-	}}
+	}
 	return c.assign(dst, result), nil
 }
 

@@ -6,7 +6,7 @@ type checksum struct {
 	load   func(*Runner) uint64
 	store  func(*Runner)
 	value  *calculation
-	cond   boolean // nil: always
+	cond   func(*Runner) bool // nil: always
 }
 
 // verifyChecksums returns 1 when a checksum of the parsed packet is wrong, 0 otherwise.
@@ -29,6 +29,9 @@ func (r *Runner) deparse() []byte {
 			k.store(r)
 		}
 	}
+	if out := r.inPlace(); out != nil {
+		return out
+	}
 	out := r.deparsed[:0]
 	for _, h := range r.program.order {
 		if r.words[h.valid.word] != 0 {
@@ -38,6 +41,25 @@ func (r *Runner) deparse() []byte {
 	out = append(out, r.frame[r.parsed:]...)
 	r.deparsed = out
 	return out
+}
+
+// inPlace returns the packet when its headers and what the parser did not take stand one behind the other as they are;
+// else nil.
+func (r *Runner) inPlace() []byte {
+	order := r.program.order
+	start := r.program.home + r.parsed
+	for i := len(order) - 1; i >= 0; i-- {
+		h := order[i]
+		if r.words[h.valid.word] == 0 {
+			continue
+		}
+		base := h.base(r)
+		if h.variable != nil || base+h.size != start {
+			return nil
+		}
+		start = base
+	}
+	return r.bytes[start : r.program.home+len(r.frame)]
 }
 
 func (c *compiler) compileDeparser() error {
@@ -89,7 +111,7 @@ func (c *compiler) compileChecksums() error {
 			if err != nil {
 				return err
 			}
-			k.cond = cond
+			k.cond = cond.holds
 		}
 		if j.Verify == nil || *j.Verify {
 			c.program.verify = append(c.program.verify, k)

@@ -1,6 +1,6 @@
 // Package engine runs a P4 program that p4c compiled to bmv2's JSON for v1model: it reads the JSON
-// once, turns it into Go closures over a flat packet scratch, and passes frames through parser,
-// ingress, traffic manager, egress and deparser with simple_switch's semantics. Packets allocate
+// once, turns it into nodes, steps and Go closures over a flat packet scratch, and passes frames through
+// parser, ingress, traffic manager, egress and deparser with simple_switch's semantics. Packets allocate
 // nothing, unless the program computes negative numbers wider than 64 bits.
 //
 // It knows no P4Runtime, no P4Info and no ports: package server writes its tables, and whoever has
@@ -45,23 +45,22 @@ type Program struct {
 	groups   atomic.Pointer[map[uint16][]Replica]
 	groupsMu sync.Mutex // one writer of groups
 
-	start           *parseState
-	errors          parserErrors
-	verify, update  []*checksum
-	ingress, egress *node
-	order           []*header // of the deparser
-	standard        standard
-	digestList      []*digest
-	assertions      []*Assertion
-	counted         int // tables whose misses count
-
-	runnersMu   sync.Mutex // guards runners
-	runners     []*Runner
-	headerTypes []*headerType
+	start          *parseState
+	errors         parserErrors
+	verify, update []*checksum
+	ingress        control
+	egress         *node
+	order          []*header // of the deparser
+	standard       standard
+	digestList     []*digest
+	assertions     []*Assertion
+	headerTypes    []*headerType
 
 	// What a Runner needs.
-	words, bytes, keyWords, scratch, bigs int
-	buffers                               []int
+	words                   []uint64 // as every packet finds them
+	home                    int      // bytes of the homes of headers
+	keyWords, scratch, bigs int
+	buffers                 []int
 }
 
 // compiler is the state of Load.
@@ -75,15 +74,20 @@ type compiler struct {
 	digests      map[int]*digest
 	digestList   []*digest
 	directMeters map[string]*directMeter
-	params       []*param // of the action that is compiled
+	params       []*param     // of the action that is compiled
+	parserSets   map[int]bool // words that the parser may set, of metadata
+	parserHides  bool         // it may set others
 
-	words, bytes, keyWords, bigs int
-	buffers                      []int
+	words, bytes, keyWords, bigs, wireHeaders, nodes int
+	buffers                                          []int
 }
 
 // Load compiles deviceConfig, bmv2's JSON. The error names the first construct that it does not
 // know, and where it is.
-func Load(deviceConfig []byte) (*Program, error) {
+func Load(deviceConfig []byte) (*Program, error) { return loadCopying(deviceConfig, copyLimit) }
+
+// loadCopying is Load with a bound for the copies of nodes.
+func loadCopying(deviceConfig []byte, copies int) (*Program, error) {
 	doc, err := readDocument(deviceConfig)
 	if err != nil {
 		return nil, err
@@ -105,6 +109,7 @@ func Load(deviceConfig []byte) (*Program, error) {
 		actions:      make(map[int]*action),
 		digests:      make(map[int]*digest),
 		directMeters: make(map[string]*directMeter),
+		parserSets:   make(map[int]bool),
 	}
 	for _, compile := range []func() error{
 		c.layout, c.findStandard, c.readErrors, c.compileState, c.compileMeters, c.compileCalculations,
@@ -115,9 +120,11 @@ func Load(deviceConfig []byte) (*Program, error) {
 			return nil, err
 		}
 	}
-	p.words, p.bytes, p.keyWords, p.bigs = c.words, c.bytes+padding, c.keyWords, c.bigs
+	c.specialise(copies)
+	p.words, p.home, p.keyWords, p.bigs = make([]uint64, c.words), c.bytes, c.keyWords, c.bigs
 	p.buffers, p.digestList = c.buffers, c.digestList
 	for _, h := range c.headers {
+		p.words[h.at] = uint64(h.home)
 		for _, f := range h.fields {
 			p.scratch = max(p.scratch, 2*((f.bits+7)/8))
 		}
@@ -140,20 +147,6 @@ func (p *Program) Register(name string) *Register { return p.registers[name] }
 
 // Meter returns an indirect meter array, nil when there is none of that name.
 func (p *Program) Meter(name string) *Meter { return p.meters[name] }
-
-// misses adds up what all Runners counted of one table.
-func (p *Program) misses(i int) missCount {
-	p.runnersMu.Lock()
-	defer p.runnersMu.Unlock()
-	var sum missCount
-	for _, r := range p.runners {
-		r.mu.Lock()
-		sum.packets += r.misses[i].packets
-		sum.bytes += r.misses[i].bytes
-		r.mu.Unlock()
-	}
-	return sum
-}
 
 // Assertions returns those of the program.
 func (p *Program) Assertions() []*Assertion { return slices.Clone(p.assertions) }

@@ -16,15 +16,32 @@ type number struct {
 	min, max *big.Int // nil: not bounded
 	wide     func(*Runner) *big.Int
 	constant *big.Int
-	field    *field // the operand is just this field, small and unsigned or signed
+	spot     *spot  // where it stands; nil for what is computed
+	param    *param // the parameter of an action that it is; nil for others
 }
 
-type boolean func(*Runner) bool
+// boolean is a compiled truth value. A control that branches on it does so by its parts, see pipeline.branch.
+type boolean struct {
+	holds func(*Runner) bool
+
+	op    string // and, or, not: of parts; spot: whether two spots are the same; value: whether one is value
+	parts [2]*boolean
+	spots [2]spot
+	value uint64
+}
+
+// opaque is a truth value of which nothing but holds is known.
+func opaque(holds func(*Runner) bool) *boolean { return &boolean{holds: holds} }
+
+func (b *boolean) not() *boolean {
+	holds := b.holds
+	return &boolean{holds: func(r *Runner) bool { return !holds(r) }, op: "not", parts: [2]*boolean{b}}
+}
 
 // expression is one of the three types that expressions have here.
 type expression struct {
 	num  *number
-	cond boolean
+	cond *boolean
 	head *operandHeader
 }
 
@@ -145,7 +162,7 @@ func (c *compiler) number(where at, v valueJSON) (*number, error) {
 }
 
 // boolean compiles a value that must be a truth value.
-func (c *compiler) boolean(where at, v valueJSON) (boolean, error) {
+func (c *compiler) boolean(where at, v valueJSON) (*boolean, error) {
 	e, err := c.expression(where, v)
 	if err != nil {
 		return nil, err
@@ -191,7 +208,7 @@ func (c *compiler) expression(where at, v valueJSON) (expression, error) {
 		if err := decode(where, v.Value, &b); err != nil {
 			return e, err
 		}
-		e.cond = func(*Runner) bool { return b }
+		e.cond = opaque(func(*Runner) bool { return b })
 	case "header":
 		h, err := c.header(where, v.Value)
 		if err != nil {
@@ -283,34 +300,31 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 		case l.num != nil && r.num != nil:
 			e.cond = c.compare(op.Op, l.num, r.num)
 		case l.cond != nil && r.cond != nil:
-			a, b, want := l.cond, r.cond, op.Op == "=="
-			e.cond = func(r *Runner) bool { return (a(r) == b(r)) == want }
+			a, b, want := l.cond.holds, r.cond.holds, op.Op == "=="
+			e.cond = opaque(func(r *Runner) bool { return (a(r) == b(r)) == want })
 		case l.head != nil && r.head != nil:
 			a, b, want := l.head.now, r.head.now, op.Op == "=="
-			e.cond = func(r *Runner) bool { return a(r).equal(r, b(r)) == want }
+			e.cond = opaque(func(r *Runner) bool { return a(r).equal(r, b(r)) == want })
 		default:
 			return e, where.errorf("operands have different types")
 		}
 	case "and":
-		a, b := l.cond, r.cond
-		e.cond = func(r *Runner) bool { return a(r) && b(r) }
+		a, b := l.cond.holds, r.cond.holds
+		e.cond = &boolean{op: op.Op, parts: [2]*boolean{l.cond, r.cond},
+			holds: func(r *Runner) bool { return a(r) && b(r) }}
 	case "or":
-		a, b := l.cond, r.cond
-		e.cond = func(r *Runner) bool { return a(r) || b(r) }
+		a, b := l.cond.holds, r.cond.holds
+		e.cond = &boolean{op: op.Op, parts: [2]*boolean{l.cond, r.cond},
+			holds: func(r *Runner) bool { return a(r) || b(r) }}
 	case "not":
-		b := r.cond
-		e.cond = func(r *Runner) bool { return !b(r) }
+		e.cond = r.cond.not()
 	case "valid":
-		if h := r.head.same; h != nil {
-			e.cond = h.isValid()
-		} else {
-			h := r.head.now
-			e.cond = func(r *Runner) bool { return h(r).validNow(r) }
-		}
+		h := r.head.now
+		e.cond = opaque(func(r *Runner) bool { return h(r).validNow(r) })
 	case "d2b":
 		e.cond = c.compare("!=", r.num, constant(new(big.Int)))
 	case "b2d":
-		b := r.cond
+		b := r.cond.holds
 		e.num = &number{min: new(big.Int), max: one, low: func(r *Runner) uint64 {
 			if b(r) {
 				return 1
@@ -335,7 +349,7 @@ func (c *compiler) operation(where at, op operationJSON) (expression, error) {
 		if cond.cond == nil {
 			return e, where.errorf("cond must be boolean")
 		}
-		return c.choice(where, cond.cond, l, r)
+		return c.choice(where, cond.cond.holds, l, r)
 	}
 	return e, nil
 }
@@ -354,12 +368,9 @@ func (c *compiler) variableField(raw json.RawMessage) *field {
 }
 
 // sameVariable compares variable fields as bmv2 does, as numbers: leading zeros do not count.
-func sameVariable(a, b *field, want bool) boolean {
-	value := func(r *Runner, f *field) []byte {
-		at := f.bit / 8
-		return bytes.TrimLeft(r.bytes[at:at+int(r.words[f.length])], "\x00")
-	}
-	return func(r *Runner) bool { return bytes.Equal(value(r, a), value(r, b)) == want }
+func sameVariable(a, b *field, want bool) *boolean {
+	value := func(r *Runner, f *field) []byte { return bytes.TrimLeft(f.varying(r), "\x00") }
+	return opaque(func(r *Runner) bool { return bytes.Equal(value(r, a), value(r, b)) == want })
 }
 
 // infix compiles an operation on two numbers whose result is one.
@@ -377,7 +388,7 @@ func (c *compiler) infix(op string, l, r *number) *number {
 	return c.arithmetic(op, l, r)
 }
 
-func (c *compiler) choice(where at, cond boolean, l, r expression) (expression, error) {
+func (c *compiler) choice(where at, cond func(*Runner) bool, l, r expression) (expression, error) {
 	var e expression
 	switch {
 	case l.num != nil && r.num != nil:
@@ -401,13 +412,13 @@ func (c *compiler) choice(where at, cond boolean, l, r expression) (expression, 
 		}
 		e.num = n
 	case l.cond != nil && r.cond != nil:
-		a, b := l.cond, r.cond
-		e.cond = func(r *Runner) bool {
+		a, b := l.cond.holds, r.cond.holds
+		e.cond = opaque(func(r *Runner) bool {
 			if cond(r) {
 				return a(r)
 			}
 			return b(r)
-		}
+		})
 	case l.head != nil && r.head != nil && l.head.kind == r.head.kind:
 		a, b := l.head.now, r.head.now
 		e.head = &operandHeader{kind: l.head.kind, now: func(r *Runner) *header {
@@ -570,6 +581,10 @@ func (c *compiler) shiftRight(l, r *number) *number {
 	if isZero(r) {
 		return l
 	}
+	if k := r.constant; l.spot != nil && k != nil && k.IsUint64() && k.Cmp(big.NewInt(int64(l.max.BitLen()))) < 0 {
+		above := int(k.Int64())
+		return l.part(above, l.max.BitLen()-above)
+	}
 	by := r.index(c)
 	n := &number{min: l.min, max: l.max}
 	if k := r.constant; k != nil && k.IsUint64() && l.bounded() {
@@ -601,6 +616,20 @@ func isMask(n, x *number) bool {
 	return x.max.BitLen() <= k && n.constant.Cmp(highest(k, false)) == 0
 }
 
+// lowBits returns k when n is the constant 2^k-1, else 0.
+func lowBits(n *number) int {
+	if k := n.constant; k != nil && k.Sign() > 0 && k.Cmp(highest(k.BitLen(), false)) == 0 {
+		return k.BitLen()
+	}
+	return 0
+}
+
+// part returns n bits of a number that stands in a spot, from the one above that many.
+func (x *number) part(above, n int) *number {
+	s := x.spot.bits(above, n)
+	return &number{min: new(big.Int), max: highest(n, false), low: s.load(), spot: &s}
+}
+
 func (c *compiler) bitwise(op string, l, r *number) *number {
 	a, b := l.low, r.low
 	n := new(number)
@@ -619,11 +648,17 @@ func (c *compiler) bitwise(op string, l, r *number) *number {
 		if isMask(l, r) {
 			return r
 		}
+		if k := lowBits(r); l.spot != nil && k > 0 {
+			return l.part(0, min(k, l.max.BitLen()))
+		}
 		whole = (*big.Int).And
 		n.low = func(r *Runner) uint64 { return a(r) & b(r) }
 		if k := r.constant; k != nil {
 			mask := low64(k)
 			n.low = func(r *Runner) uint64 { return a(r) & mask }
+		} else if l.spot != nil && r.spot != nil {
+			a, b := *l.spot, *r.spot
+			n.low = func(r *Runner) uint64 { return a.get(r) & b.get(r) }
 		}
 		for _, x := range []*number{l, r} { // a natural operand bounds the result
 			if x.natural() && x.bounded() && (n.max == nil || x.max.Cmp(n.max) < 0) {
@@ -652,55 +687,47 @@ func (c *compiler) bitwise(op string, l, r *number) *number {
 	return c.finish(n, l, r, whole)
 }
 
-func (c *compiler) compare(op string, l, r *number) boolean {
-	if (op == "==" || op == "!=") && r.constant != nil && l.isUint64() {
-		if !r.constant.IsUint64() {
-			want := op == "!="
-			return func(*Runner) bool { return want }
+func (c *compiler) compare(op string, l, r *number) *boolean {
+	switch op {
+	case "==":
+		if b := same(l, r); b != nil {
+			return b
 		}
-		a, k := l.low, r.constant.Uint64()
-		if f := l.field; f != nil && f.word >= 0 {
-			i := f.word
-			if op == "==" {
-				return func(r *Runner) bool { return r.words[i] == k }
-			}
-			return func(r *Runner) bool { return r.words[i] != k }
+	case "!=":
+		if b := same(l, r); b != nil {
+			return b.not()
 		}
-		if op == "==" {
-			return func(r *Runner) bool { return a(r) == k }
-		}
-		return func(r *Runner) bool { return a(r) != k }
 	}
 	a, b := l.low, r.low
 	switch {
 	case l.isUint64() && r.isUint64():
 		switch op {
 		case "==":
-			return func(r *Runner) bool { return a(r) == b(r) }
+			return opaque(func(r *Runner) bool { return a(r) == b(r) })
 		case "!=":
-			return func(r *Runner) bool { return a(r) != b(r) }
+			return opaque(func(r *Runner) bool { return a(r) != b(r) })
 		case "<":
-			return func(r *Runner) bool { return a(r) < b(r) }
+			return opaque(func(r *Runner) bool { return a(r) < b(r) })
 		case ">":
-			return func(r *Runner) bool { return a(r) > b(r) }
+			return opaque(func(r *Runner) bool { return a(r) > b(r) })
 		case "<=":
-			return func(r *Runner) bool { return a(r) <= b(r) }
+			return opaque(func(r *Runner) bool { return a(r) <= b(r) })
 		}
-		return func(r *Runner) bool { return a(r) >= b(r) }
+		return opaque(func(r *Runner) bool { return a(r) >= b(r) })
 	case l.isInt64() && r.isInt64():
 		switch op {
 		case "==":
-			return func(r *Runner) bool { return a(r) == b(r) }
+			return opaque(func(r *Runner) bool { return a(r) == b(r) })
 		case "!=":
-			return func(r *Runner) bool { return a(r) != b(r) }
+			return opaque(func(r *Runner) bool { return a(r) != b(r) })
 		case "<":
-			return func(r *Runner) bool { return int64(a(r)) < int64(b(r)) }
+			return opaque(func(r *Runner) bool { return int64(a(r)) < int64(b(r)) })
 		case ">":
-			return func(r *Runner) bool { return int64(a(r)) > int64(b(r)) }
+			return opaque(func(r *Runner) bool { return int64(a(r)) > int64(b(r)) })
 		case "<=":
-			return func(r *Runner) bool { return int64(a(r)) <= int64(b(r)) }
+			return opaque(func(r *Runner) bool { return int64(a(r)) <= int64(b(r)) })
 		}
-		return func(r *Runner) bool { return int64(a(r)) >= int64(b(r)) }
+		return opaque(func(r *Runner) bool { return int64(a(r)) >= int64(b(r)) })
 	}
 	x, y := l.whole(c), r.whole(c)
 	holds := map[string]func(int) bool{
@@ -708,7 +735,20 @@ func (c *compiler) compare(op string, l, r *number) boolean {
 		"<": func(o int) bool { return o < 0 }, ">": func(o int) bool { return o > 0 },
 		"<=": func(o int) bool { return o <= 0 }, ">=": func(o int) bool { return o >= 0 },
 	}[op]
-	return func(r *Runner) bool { return holds(x(r).Cmp(y(r))) }
+	return opaque(func(r *Runner) bool { return holds(x(r).Cmp(y(r))) })
+}
+
+// same compares a spot with a constant or another spot; nil when l and r are something else.
+func same(l, r *number) *boolean {
+	switch {
+	case l.spot != nil && r.constant != nil && r.constant.IsUint64():
+		a, k := *l.spot, r.constant.Uint64()
+		return &boolean{holds: func(r *Runner) bool { return a.get(r) == k }, op: "value", spots: [2]spot{a}, value: k}
+	case l.spot != nil && r.spot != nil:
+		a, b := *l.spot, *r.spot
+		return &boolean{holds: func(r *Runner) bool { return a.get(r) == b.get(r) }, op: "spot", spots: [2]spot{a, b}}
+	}
+	return nil
 }
 
 // wrap is two_comp_mod: the low bits of n as a two's complement number.

@@ -232,7 +232,7 @@ func TestFieldPlaces(t *testing.T) {
 	for bits := 1; bits <= 64; bits++ {
 		for lead := range 8 {
 			f := &field{bits: bits, word: -1, length: -1, bit: 8 + lead}
-			r := &Runner{bytes: make([]byte, 32)}
+			r := &Runner{words: make([]uint64, 1), bytes: make([]byte, 32)}
 			for i := range r.bytes {
 				r.bytes[i] = byte(random.Uint32())
 			}

@@ -2,14 +2,6 @@ package engine
 
 import "bytes"
 
-func (h *header) isValid() boolean {
-	if h.metadata {
-		return func(*Runner) bool { return true }
-	}
-	i := h.valid.word
-	return func(r *Runner) bool { return r.words[i] != 0 }
-}
-
 func (h *header) validNow(r *Runner) bool { return h.metadata || r.words[h.valid.word] != 0 }
 
 // length returns the header's size on the wire in bytes, valid or not.
@@ -20,37 +12,36 @@ func (h *header) length(r *Runner) int {
 	return h.size
 }
 
-// extract fills the header from wire, which must hold size+varying bytes.
-func (h *header) extract(r *Runner, wire []byte, varying int) {
+// base is where its bytes begin.
+func (h *header) base(r *Runner) int { return int(r.words[h.at]) }
+
+// extractVariable fills a header with a variable field from wire, which must hold size+varying bytes.
+func (h *header) extractVariable(r *Runner, wire []byte, varying int) {
 	r.words[h.valid.word] = 1
-	if h.variable == nil {
-		copy(r.bytes[h.base:h.base+h.size], wire)
-		return
-	}
 	r.words[h.variable.length] = uint64(varying)
-	copy(r.bytes[h.base:h.base+h.before], wire)
-	at := h.variable.bit / 8
-	copy(r.bytes[at:at+varying], wire[h.before:])
-	copy(r.bytes[h.base+h.before:h.base+h.size], wire[h.before+varying:])
+	to := r.bytes[h.base(r):]
+	copy(to[:h.before], wire)
+	copy(to[h.size:h.size+varying], wire[h.before:])
+	copy(to[h.before:h.size], wire[h.before+varying:])
 }
 
 // emit appends the header to out.
 func (h *header) emit(r *Runner, out []byte) []byte {
+	b := r.bytes[h.base(r):]
 	if h.variable == nil {
-		return append(out, r.bytes[h.base:h.base+h.size]...)
+		return append(out, b[:h.size]...)
 	}
-	at, n := h.variable.bit/8, int(r.words[h.variable.length])
-	out = append(out, r.bytes[h.base:h.base+h.before]...)
-	out = append(out, r.bytes[at:at+n]...)
-	return append(out, r.bytes[h.base+h.before:h.base+h.size]...)
+	out = append(out, b[:h.before]...)
+	out = append(out, h.variable.varying(r)...)
+	return append(out, b[h.before:h.size]...)
 }
 
 // zero clears the fields; a variable field keeps its length, as in bmv2.
 func (h *header) zero(r *Runner) {
-	clear(r.bytes[h.base : h.base+h.size])
+	base := h.base(r)
+	clear(r.bytes[base : base+h.size])
 	if h.variable != nil {
-		at := h.variable.bit / 8
-		clear(r.bytes[at : at+int(r.words[h.variable.length])])
+		clear(h.variable.varying(r))
 	}
 	for _, f := range h.fields {
 		if f.word >= 0 {
@@ -68,7 +59,8 @@ func (h *header) assign(r *Runner, src *header) {
 	r.words[h.valid.word] = 1
 	if h.metadata == src.metadata {
 		copy(r.words[h.word:h.word+h.words], r.words[src.word:])
-		copy(r.bytes[h.base:h.base+h.size], r.bytes[src.base:])
+		base := h.base(r)
+		copy(r.bytes[base:base+h.size], r.bytes[src.base(r):])
 		if h.variable != nil {
 			assignVariable(r, h.variable, src.variable)
 		}
@@ -89,7 +81,7 @@ func (h *header) assign(r *Runner, src *header) {
 func assignVariable(r *Runner, dst, src *field) {
 	n := min(int(r.words[src.length]), dst.bits/8)
 	r.words[dst.length] = uint64(n)
-	copy(r.bytes[dst.bit/8:dst.bit/8+n], r.bytes[src.bit/8:])
+	copy(dst.varying(r), src.varying(r))
 }
 
 // equal compares as bmv2 does: two invalid headers are not equal.
@@ -100,9 +92,7 @@ func (h *header) equal(r *Runner, o *header) bool {
 	for i, f := range h.fields {
 		g := o.fields[i]
 		if f.variable() {
-			n := r.words[f.length]
-			if n != r.words[g.length] ||
-				!bytes.Equal(r.bytes[f.bit/8:f.bit/8+int(n)], r.bytes[g.bit/8:g.bit/8+int(n)]) {
+			if !bytes.Equal(f.varying(r), g.varying(r)) {
 				return false
 			}
 			continue

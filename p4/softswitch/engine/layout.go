@@ -7,9 +7,11 @@ import (
 )
 
 // The scratch of a packet is two flat areas. Metadata of up to 64 bits takes a word each, so do the
-// validity bits and the lengths of variable fields. Headers keep their wire format in bytes:
-// extracting and emitting one is a copy, and fields are read and written in place. Metadata wider
-// than 64 bits lives in bytes too.
+// validity bits and the lengths of variable fields. Headers keep their wire format in bytes, and fields
+// are read and written in place. The bytes begin with a home for each header, and the frame follows.
+// A word says where each header is: at home, or, once the parser has taken it, in the frame, so that
+// nothing is copied to extract it, nor to emit it while what stands before and behind it does so in the
+// frame too. A header with a variable field is copied home. Metadata wider than 64 bits lives there too.
 
 // field is one field of one header instance, or a header's validity bit.
 type field struct {
@@ -17,7 +19,8 @@ type field struct {
 	bits   int    // width; of a variable field, the largest it can be
 	signed bool
 	word   int // index in Runner.words, -1 when the field lives in bytes
-	bit    int // offset in bits in Runner.bytes
+	at     int // word with the offset of the header in Runner.bytes, when the field lives there
+	bit    int // offset in bits from there
 	length int // word with the current length in bytes, of a variable field; else -1
 }
 
@@ -30,8 +33,11 @@ type header struct {
 	fields   []*field
 	byName   map[string]*field
 
-	word, words int // metadata: its words
-	base, size  int // its bytes, without a variable field
+	word, words int    // metadata: its words
+	at          int    // word with the offset of its bytes
+	home        int    // that offset, unless it is in the frame
+	size        int    // of its bytes, without a variable field
+	bit         uint64 // in Runner.taken; 0: the program has too many headers
 	variable    *field
 	before      int // bytes of the header before the variable field
 }
@@ -141,10 +147,11 @@ func (c *compiler) newWord() int {
 func (c *compiler) addHeader(where at, name string, t *headerType, metadata bool) error {
 	h := &header{name: name, kind: t, metadata: metadata, byName: make(map[string]*field)}
 	h.valid = field{name: name + ".$valid$", bits: 1, word: c.newWord(), length: -1}
-	h.word, h.base = c.words, c.bytes
+	h.at, h.home = c.newWord(), c.bytes
+	h.word = c.words
 	bit := 0
 	for _, ft := range t.fields {
-		f := &field{name: name + "." + ft.name, bits: ft.bits, signed: ft.signed, word: -1, length: -1}
+		f := &field{name: name + "." + ft.name, bits: ft.bits, signed: ft.signed, word: -1, length: -1, at: h.at}
 		switch {
 		case ft.bits < 0:
 			if h.variable != nil || bit%8 != 0 {
@@ -170,20 +177,21 @@ func (c *compiler) addHeader(where at, name string, t *headerType, metadata bool
 	}
 	h.words = c.words - h.word
 	h.size = (bit + 7) / 8
-	for _, f := range h.fields {
-		f.bit += h.base * 8
-	}
 	c.bytes += h.size
 	if h.variable != nil {
 		room := t.max - h.size
 		if room < 0 {
 			return where.errorf("max_length %d is less than its %d fixed bytes", t.max, h.size)
 		}
-		h.variable.bits, h.variable.bit = room*8, c.bytes*8
+		h.variable.bits, h.variable.bit = room*8, h.size*8
 		c.bytes += room
 	}
 	if c.headers[name] != nil {
 		return where.errorf("a second header of that name")
+	}
+	if !metadata {
+		h.bit = 1 << c.wireHeaders // 0 after 64
+		c.wireHeaders++
 	}
 	c.headers[name] = h
 	return nil
@@ -245,21 +253,112 @@ func (f *field) small() bool    { return f.bits <= 64 && !f.variable() }
 
 func ones(bits int) uint64 { return ^uint64(0) >> (64 - bits) }
 
+// words returns the word that the field is, none for one that lives in bytes.
+func (f *field) words() []int {
+	if f.word < 0 {
+		return nil
+	}
+	return []int{f.word}
+}
+
+// base is where the bytes of the field's header begin.
+func (f *field) base(r *Runner) int { return int(r.words[f.at]) }
+
+// varying returns the bytes that a variable field has.
+func (f *field) varying(r *Runner) []byte {
+	from := f.base(r) + f.bit/8
+	return r.bytes[from : from+int(r.words[f.length])]
+}
+
+// spot is where an unsigned operand of up to 64 bits stands: it is a word, or eight bytes of a header, shifted.
+type spot struct {
+	word       int32 // itself, or the offset of the header
+	offset     int32 // in bytes from there
+	inBytes    bool
+	left, down uint8 // shifts, which leave the operand's bits
+}
+
+func (s *spot) get(r *Runner) uint64 {
+	v := r.words[s.word]
+	if s.inBytes {
+		v = binary.BigEndian.Uint64(r.bytes[int(v)+int(s.offset):])
+	}
+	return v << (s.left & 63) >> (s.down & 63)
+}
+
+// whole says whether the operand is a word as it is.
+func (s *spot) whole() bool { return !s.inBytes && s.down == 0 }
+
+// bits returns where the n bits of the operand are that end above its lowest ones; there must be as many.
+func (s spot) bits(above, n int) spot {
+	s.down += uint8(above)
+	cut := 64 - int(s.down) - n
+	s.left += uint8(cut)
+	s.down += uint8(cut)
+	return s
+}
+
+// keySpots is a key of up to 64 bits that is put together of spots, the one in its lowest bits first.
+type keySpots struct {
+	first spot
+	rest  []shiftedSpot
+}
+
+// shiftedSpot is a part of a key that does not begin at its lowest bit.
+type shiftedSpot struct {
+	spot
+	up uint8
+}
+
+// add puts a spot into the key, bits up.
+func (k *keySpots) add(s spot, up int) {
+	if up == 0 {
+		k.first = s
+	} else {
+		k.rest = append(k.rest, shiftedSpot{s, uint8(up)})
+	}
+}
+
+func (k *keySpots) get(r *Runner) uint64 {
+	key := k.first.get(r)
+	for i := range k.rest {
+		key |= k.rest[i].get(r) << (k.rest[i].up & 63)
+	}
+	return key
+}
+
+// spot returns where the field is; nil when it is not in one place of 64 bits.
+func (f *field) spot() *spot {
+	lead := f.bit % 8
+	switch {
+	case f.word >= 0:
+		return &spot{word: int32(f.word)}
+	case lead+f.bits > 64:
+		return nil
+	}
+	return &spot{
+		word: int32(f.at), offset: int32(f.bit / 8), inBytes: true,
+		left: uint8(lead), down: uint8(64 - f.bits),
+	}
+}
+
 // load returns the field's bits, for a small field.
 func (f *field) load() func(*Runner) uint64 {
-	if i := f.word; i >= 0 {
+	if s := f.spot(); s != nil {
+		return s.load()
+	}
+	at, i, lead, down := f.at, f.bit/8, f.bit%8, 64-f.bits
+	return func(r *Runner) uint64 {
+		b := r.bytes[int(r.words[at])+i:][:9]
+		return (binary.BigEndian.Uint64(b)<<lead | uint64(b[8])>>(8-lead)) >> down
+	}
+}
+
+func (s spot) load() func(*Runner) uint64 {
+	if i := s.word; s.whole() {
 		return func(r *Runner) uint64 { return r.words[i] }
 	}
-	i, lead, down := f.bit/8, f.bit%8, 64-f.bits
-	if lead+f.bits > 64 {
-		return func(r *Runner) uint64 {
-			b := r.bytes[i : i+9]
-			return (binary.BigEndian.Uint64(b)<<lead | uint64(b[8])>>(8-lead)) >> down
-		}
-	}
-	return func(r *Runner) uint64 {
-		return binary.BigEndian.Uint64(r.bytes[i:i+8]) << lead >> down
-	}
+	return func(r *Runner) uint64 { return s.get(r) }
 }
 
 // store sets the bits of a small field; the value must not be wider than the field.
@@ -267,11 +366,11 @@ func (f *field) store() func(*Runner, uint64) {
 	if i := f.word; i >= 0 {
 		return func(r *Runner, v uint64) { r.words[i] = v }
 	}
-	i, lead := f.bit/8, f.bit%8
+	at, i, lead := f.at, f.bit/8, f.bit%8
 	if over := lead + f.bits - 64; over > 0 {
 		hi, lo := ones(f.bits-over), byte(ones(over)<<(8-over))
 		return func(r *Runner, v uint64) {
-			b := r.bytes[i : i+9]
+			b := r.bytes[int(r.words[at])+i:][:9]
 			binary.BigEndian.PutUint64(b, binary.BigEndian.Uint64(b)&^hi|v>>over)
 			b[8] = b[8]&^lo | byte(v<<(8-over))
 		}
@@ -279,8 +378,8 @@ func (f *field) store() func(*Runner, uint64) {
 	shift := 64 - lead - f.bits
 	mask := ones(f.bits) << shift
 	return func(r *Runner, v uint64) {
-		b := r.bytes[i : i+8]
-		binary.BigEndian.PutUint64(b, binary.BigEndian.Uint64(b)&^mask|v<<shift)
+		b := r.bytes[int(r.words[at])+i:][:8]
+		binary.BigEndian.PutUint64(b, binary.BigEndian.Uint64(b)&^mask|v<<(shift&63))
 	}
 }
 
@@ -311,12 +410,12 @@ func (f *field) read(r *Runner, buf []byte) {
 	if len(buf) > 0 {
 		buf[0] = 0
 	}
-	copyBits(buf, len(buf)*8-f.bits, r.bytes, f.bit, f.bits)
+	copyBits(buf, len(buf)*8-f.bits, r.bytes, f.base(r)*8+f.bit, f.bits)
 }
 
 // write sets a field of any width from buf, big endian in ceil(bits/8) bytes.
 func (f *field) write(r *Runner, buf []byte) {
-	copyBits(r.bytes, f.bit, buf, len(buf)*8-f.bits, f.bits)
+	copyBits(r.bytes, f.base(r)*8+f.bit, buf, len(buf)*8-f.bits, f.bits)
 }
 
 // number is the field as an operand.
@@ -335,10 +434,12 @@ func (f *field) number(c *compiler) *number {
 		return &number{min: lowest(f.bits, f.signed), max: highest(f.bits, f.signed), wide: wide,
 			low: func(r *Runner) uint64 { return low64(wide(r)) }}
 	}
-	load := f.load()
+	n := &number{min: lowest(f.bits, f.signed), max: highest(f.bits, f.signed), low: f.load()}
 	if f.signed {
-		raw, up := load, 64-f.bits
-		load = func(r *Runner) uint64 { return uint64(int64(raw(r)<<up) >> up) }
+		raw, up := n.low, 64-f.bits
+		n.low = func(r *Runner) uint64 { return uint64(int64(raw(r)<<up) >> up) }
+	} else {
+		n.spot = f.spot()
 	}
-	return &number{min: lowest(f.bits, f.signed), max: highest(f.bits, f.signed), low: load, field: f}
+	return n
 }

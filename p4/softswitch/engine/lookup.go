@@ -9,17 +9,26 @@ import (
 // readers take no lock. Every slot is one atomic pointer, and a deleted entry leaves a tombstone, so
 // a reader that probes meanwhile finds what was there before or what is there after. When half of
 // the slots are used, tombstones counted, the writer builds another array and swaps it in.
+//
+// A slot has a mark beside its entry, the key itself or a hash of it, so that a reader meets few entries that are not
+// the one it looks for. The mark of a slot is written before its entry, and an entry is only taken for found by its own
+// key.
 type hashTable struct {
 	current atomic.Pointer[hashArray]
 	seed    uint64
 	words   int // of a key
-	used    int // slots that are not nil
+	used    int // slots whose entry is not nil
 	live    int
 }
 
 type hashArray struct {
 	mask  uint64
-	slots []atomic.Pointer[Installed]
+	slots []hashSlot
+}
+
+type hashSlot struct {
+	mark  atomic.Uint64
+	entry atomic.Pointer[Installed]
 }
 
 // tombstone fills the slot of a deleted entry. It matches no key: readers compare it last.
@@ -34,7 +43,7 @@ func newHashTable(words int, seed uint64) *hashTable {
 }
 
 func newHashArray(n int) *hashArray {
-	return &hashArray{mask: uint64(n - 1), slots: make([]atomic.Pointer[Installed], n)}
+	return &hashArray{mask: uint64(n - 1), slots: make([]hashSlot, n)}
 }
 
 // mix is one step of a keyed hash: whoever writes entries does not know the seed, and cannot aim
@@ -44,33 +53,27 @@ func mix(word, seed uint64) uint64 {
 	return hi ^ lo
 }
 
-func (h *hashTable) hash(key []uint64) uint64 {
+// place returns where the slots of a key begin, and their mark.
+func (h *hashTable) place(key []uint64) (at, mark uint64) {
+	if len(key) == 1 {
+		return mix(key[0], h.seed), key[0]
+	}
 	sum := h.seed
 	for _, w := range key {
 		sum = mix(w^sum>>29, sum|1)
 	}
-	return sum
+	return sum, sum
 }
 
-// find1 is find for keys of one word.
-func (h *hashTable) find1(key uint64) *Installed {
-	a := h.current.Load()
-	for i := mix(key^h.seed>>29, h.seed|1); ; i++ {
-		e := a.slots[i&a.mask].Load()
-		if e == nil || e.inline[0] == key && e != tombstone {
-			return e
-		}
-	}
-}
-
+// find returns the entry with that key, nil when there is none. Packets that look for a key of one word do so in
+// node.apply.
 func (h *hashTable) find(key []uint64) *Installed {
-	if len(key) == 1 {
-		return h.find1(key[0])
-	}
 	a := h.current.Load()
-	for i := h.hash(key); ; i++ {
-		e := a.slots[i&a.mask].Load()
-		if e == nil || e != tombstone && equalWords(e.words[:len(key)], key) {
+	i, mark := h.place(key)
+	for ; ; i++ {
+		s := &a.slots[i&a.mask]
+		e := s.entry.Load()
+		if e == nil || s.mark.Load() == mark && e != tombstone && equalWords(e.words[:len(key)], key) {
 			return e
 		}
 	}
@@ -92,24 +95,26 @@ func (h *hashTable) put(e *Installed) {
 		a = h.grow()
 	}
 	key := e.words[:h.words]
-	free := -1
-	for i := h.hash(key); ; i++ {
-		k := int(i & a.mask)
-		switch old := a.slots[k].Load(); {
+	i, mark := h.place(key)
+	var free *hashSlot
+	for ; ; i++ {
+		s := &a.slots[i&a.mask]
+		switch old := s.entry.Load(); {
 		case old == nil:
-			if free < 0 {
-				free = k
+			if free == nil {
+				free = s
 				h.used++
 			}
-			a.slots[free].Store(e)
+			free.mark.Store(mark)
+			free.entry.Store(e)
 			h.live++
 			return
 		case old == tombstone:
-			if free < 0 {
-				free = k
+			if free == nil {
+				free = s
 			}
 		case equalWords(old.words[:h.words], key):
-			a.slots[k].Store(e)
+			s.entry.Store(e)
 			return
 		}
 	}
@@ -118,10 +123,10 @@ func (h *hashTable) put(e *Installed) {
 // remove deletes the entry with that key, which must be there.
 func (h *hashTable) remove(key []uint64) {
 	a := h.current.Load()
-	for i := h.hash(key); ; i++ {
-		k := i & a.mask
-		if old := a.slots[k].Load(); old != tombstone && equalWords(old.words[:h.words], key) {
-			a.slots[k].Store(tombstone)
+	for i, _ := h.place(key); ; i++ {
+		s := &a.slots[i&a.mask]
+		if old := s.entry.Load(); old != tombstone && equalWords(old.words[:h.words], key) {
+			s.entry.Store(tombstone)
 			h.live--
 			return
 		}
@@ -135,15 +140,17 @@ func (h *hashTable) grow() *hashArray {
 	}
 	old, a := h.current.Load(), newHashArray(n)
 	for i := range old.slots {
-		e := old.slots[i].Load()
+		e := old.slots[i].entry.Load()
 		if e == nil || e == tombstone {
 			continue
 		}
-		k := h.hash(e.words[:h.words])
-		for a.slots[k&a.mask].Load() != nil {
+		k, mark := h.place(e.words[:h.words])
+		for a.slots[k&a.mask].entry.Load() != nil {
 			k++
 		}
-		a.slots[k&a.mask].Store(e)
+		s := &a.slots[k&a.mask]
+		s.mark.Store(mark)
+		s.entry.Store(e)
 	}
 	h.used = h.live
 	h.current.Store(a)
@@ -154,7 +161,7 @@ func (h *hashTable) grow() *hashArray {
 func (h *hashTable) each(yield func(*Installed) bool) bool {
 	a := h.current.Load()
 	for i := range a.slots {
-		if e := a.slots[i].Load(); e != nil && e != tombstone && !yield(e) {
+		if e := a.slots[i].entry.Load(); e != nil && e != tombstone && !yield(e) {
 			return false
 		}
 	}

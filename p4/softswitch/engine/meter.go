@@ -118,6 +118,7 @@ func worth(bytes bool, r *Runner) uint64 {
 type directMeter struct {
 	bytes bool
 	set   func(*Runner) // the color in Runner.cell
+	field *field        // where it puts it
 }
 
 func (m *directMeter) mark(r *Runner, c *meterCell) {
@@ -145,7 +146,7 @@ func (c *compiler) compileMeters() error {
 			if f.variable() {
 				return where.member("result_target").errorf("variable field %s cannot be assigned a number", f.name)
 			}
-			c.directMeters[j.Name] = &directMeter{bytes: j.Type == "bytes", set: c.assign(f, colorNumber())}
+			c.directMeters[j.Name] = &directMeter{bytes: j.Type == "bytes", set: c.assign(f, colorNumber()), field: f}
 			continue
 		}
 		if j.Size < 0 || j.Size > cellLimit {

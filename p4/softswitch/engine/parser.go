@@ -12,8 +12,8 @@ type parseState struct {
 	ops  []parserOp
 	key  []selectPart
 
-	// Instead of key, when it is one field of up to 64 bits, as it mostly is.
-	field func(*Runner) uint64
+	// Instead of key, when it is of fields, and of up to 64 bits, as it mostly is.
+	spots *keySpots
 
 	// One of the two, by the size of the key: up to 64 bits, and more.
 	cases  []parseCase
@@ -25,11 +25,11 @@ type parseState struct {
 
 // selectPart is one part of a transition key. Both functions return false when the packet is too short.
 type selectPart struct {
-	bits  int
-	size  int                          // in whole bytes
-	field func(*Runner) uint64         // of a field of up to 64 bits; nil for others
-	load  func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
-	fill  func(*Runner, []byte) bool   // size bytes, from the right
+	bits int
+	size int                          // in whole bytes
+	spot *spot                        // of a field; nil for others
+	load func(*Runner) (uint64, bool) // nil when the part is wider than 64 bits
+	fill func(*Runner, []byte) bool   // size bytes, from the right
 
 	signed bool
 }
@@ -44,8 +44,12 @@ type longCase struct {
 	next        *parseState
 }
 
-// parserOp does one operation; false ends parsing, with the error in Runner.parserError.
-type parserOp func(*Runner) bool
+// parserOp is one operation: what run does, which ends parsing when it returns false, with the error in
+// Runner.parserError. Most operations extract a header of fixed size: they have no run.
+type parserOp struct {
+	header *header // that is extracted; nil: none
+	run    func(*Runner) bool
+}
 
 // maxStates bounds the states that one packet visits: a parser may loop without extracting.
 const maxStates = 4096
@@ -53,21 +57,37 @@ const maxStates = 4096
 // parse runs the parser. What was extracted before an error stays.
 func (r *Runner) parse() {
 	state := r.program.start
+	r.taken = 0
 	for visits := 0; state != nil; visits++ {
 		if visits == maxStates {
 			r.parserError = r.program.errors.timeout
 			return
 		}
-		for _, op := range state.ops {
-			if !op(r) {
+		for i := range state.ops {
+			op := &state.ops[i]
+			h := op.header
+			if op.run == nil {
+				if len(r.frame)-r.parsed < h.size {
+					r.parserError = r.program.errors.tooShort
+					return
+				}
+				r.words[h.valid.word] = 1
+				r.words[h.at] = uint64(r.program.home + r.parsed)
+				r.parsed += h.size
+			} else if !op.run(r) {
 				return
+			}
+			if h != nil {
+				r.taken |= h.bit
 			}
 		}
 		switch {
 		case len(state.cases) > 0:
 			var key uint64
-			if state.field != nil {
-				key = state.field(r)
+			if state.spots != nil {
+				if key = state.spots.first.get(r); len(state.spots.rest) > 0 {
+					key = state.spots.get(r)
+				}
 			} else {
 				var ok bool
 				if key, ok = state.keyOf(r); !ok {
@@ -229,8 +249,8 @@ func (c *compiler) transitions(where at, s parseStateJSON, state *parseState,
 	if n > 8 {
 		state.buffer = c.buffer(n)
 	}
-	if len(state.key) == 1 {
-		state.field = state.key[0].field
+	if n > 0 && n <= 8 {
+		state.spots = selectSpots(state.key)
 	}
 	for k, t := range s.Transitions {
 		where := where.member("transitions").index(k)
@@ -324,7 +344,7 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		part.fill = func(r *Runner, b []byte) bool { f.read(r, b); return true }
 		if f.small() {
 			load := f.load()
-			part.field, part.load = load, func(r *Runner) (uint64, bool) { return load(r), true }
+			part.spot, part.load = f.spot(), func(r *Runner) (uint64, bool) { return load(r), true }
 		}
 		return part, nil
 	case "lookahead":
@@ -340,6 +360,20 @@ func (c *compiler) selectPart(where at, v valueJSON) (selectPart, error) {
 		return part, nil
 	}
 	return part, where.errorf("unknown key type %q", v.Type)
+}
+
+// selectSpots returns the parts of a key; nil when one of them is not just a spot.
+func selectSpots(key []selectPart) *keySpots {
+	spots := new(keySpots)
+	up := 0
+	for i := len(key) - 1; i >= 0; i-- {
+		if key[i].spot == nil {
+			return nil
+		}
+		spots.add(*key[i].spot, up)
+		up += 8 * key[i].size
+	}
+	return spots
 }
 
 func lookahead(where at, raw json.RawMessage) (offset, bits int, err error) {
@@ -390,44 +424,52 @@ var parserOpCounts = map[string]int{
 func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 	want, ok := parserOpCounts[op.Op]
 	if !ok {
-		return nil, where.errorf("unknown parser operation %q", op.Op)
+		return parserOp{}, where.errorf("unknown parser operation %q", op.Op)
 	}
 	where = at(string(where) + " " + op.Op)
 	if len(op.Parameters) != want {
-		return nil, where.errorf("takes %d parameters, has %d", want, len(op.Parameters))
+		return parserOp{}, where.errorf("takes %d parameters, has %d", want, len(op.Parameters))
 	}
 	errors := &c.program.errors
 	switch op.Op {
 	case "shift":
 		var n int
 		if err := decode(where, op.Parameters[0], &n); err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		if n < 0 {
-			return nil, where.errorf("must not be negative")
+			return parserOp{}, where.errorf("must not be negative")
 		}
-		return func(r *Runner) bool { return r.skip(uint64(n)) }, nil
+		return parserOp{run: func(r *Runner) bool { return r.skip(uint64(n)) }}, nil
 	case "primitive":
 		var p primitiveJSON
 		if err := decode(where, op.Parameters[0], &p); err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		s, err := c.primitive(where, p, 0, 1)
 		if err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 		if s.holds != nil {
-			return parserOp(s.holds), nil
+			return parserOp{run: s.holds}, nil
 		}
 		if s.jump != nil {
-			return nil, where.errorf("jump outside an action")
+			return parserOp{}, where.errorf("jump outside an action")
 		}
-		return func(r *Runner) bool { s.run(r); return true }, nil
+		if s.effect == nil {
+			c.parserHides = true
+		} else {
+			for _, word := range s.effect.sets {
+				c.parserSets[word] = true
+			}
+		}
+		a := &action{steps: []step{s}}
+		return parserOp{run: func(r *Runner) bool { a.do(r); return true }}, nil
 	}
 	params := make([]valueJSON, len(op.Parameters))
 	for i, raw := range op.Parameters {
 		if err := decode(where.member("parameters").index(i), raw, &params[i]); err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
 	}
 	where = where.member("parameters")
@@ -435,37 +477,39 @@ func (c *compiler) parserOp(where at, op parserOpJSON) (parserOp, error) {
 	case "extract", "extract_VL":
 		return c.extract(where, params)
 	case "set":
-		return c.set(where, params)
+		run, err := c.set(where, params)
+		return parserOp{run: run}, err
 	case "verify":
-		holds, err := c.boolean(where.index(0), params[0])
+		cond, err := c.boolean(where.index(0), params[0])
 		if err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
+		holds := cond.holds
 		code, err := c.number(where.index(1), params[1])
 		if err != nil {
-			return nil, err
+			return parserOp{}, err
 		}
-		return func(r *Runner) bool {
+		return parserOp{run: func(r *Runner) bool {
 			if holds(r) {
 				return true
 			}
 			r.parserError = code.low(r)
 			return false
-		}, nil
+		}}, nil
 	}
 	by, err := c.number(where.index(0), params[0]) // advance
 	if err != nil {
-		return nil, err
+		return parserOp{}, err
 	}
 	amount := by.index(c)
-	return func(r *Runner) bool {
+	return parserOp{run: func(r *Runner) bool {
 		n := amount(r)
 		if n%8 != 0 {
 			r.parserError = errors.invalidArgument
 			return false
 		}
 		return r.skip(n / 8)
-	}, nil
+	}}, nil
 }
 
 func (r *Runner) skip(n uint64) bool {
@@ -479,37 +523,29 @@ func (r *Runner) skip(n uint64) bool {
 
 func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 	if params[0].Type != "regular" {
-		return nil, where.index(0).errorf("unknown extract type %q", params[0].Type)
+		return parserOp{}, where.index(0).errorf("unknown extract type %q", params[0].Type)
 	}
 	h, err := c.header(where.index(0), params[0].Value)
 	if err != nil {
-		return nil, err
+		return parserOp{}, err
 	}
 	if h.metadata {
-		return nil, where.index(0).errorf("%s is metadata", h.name)
+		return parserOp{}, where.index(0).errorf("%s is metadata", h.name)
 	}
 	if (h.variable != nil) != (len(params) == 2) {
-		return nil, where.index(0).errorf("extract is for headers of fixed size and extract_VL for the others: %s",
+		return parserOp{}, where.index(0).errorf(
+			"extract is for headers of fixed size and extract_VL for the others: %s",
 			h.name)
 	}
 	if h.variable == nil {
-		return func(r *Runner) bool {
-			rest := r.frame[r.parsed:]
-			if len(rest) < h.size {
-				r.parserError = r.program.errors.tooShort
-				return false
-			}
-			h.extract(r, rest, 0)
-			r.parsed += h.size
-			return true
-		}, nil
+		return parserOp{header: h}, nil
 	}
 	n, err := c.number(where.index(1), params[1])
 	if err != nil {
-		return nil, err
+		return parserOp{}, err
 	}
 	length, most := n.index(c), uint64(h.variable.bits/8)
-	return func(r *Runner) bool {
+	return parserOp{header: h, run: func(r *Runner) bool {
 		bits, rest := length(r), r.frame[r.parsed:]
 		errors := &r.program.errors
 		switch {
@@ -523,16 +559,19 @@ func (c *compiler) extract(where at, params []valueJSON) (parserOp, error) {
 			r.parserError = errors.headerTooShort
 			return false
 		}
-		h.extract(r, rest, int(bits/8))
+		h.extractVariable(r, rest, int(bits/8))
 		r.parsed += h.size + int(bits/8)
 		return true
-	}, nil
+	}}, nil
 }
 
-func (c *compiler) set(where at, params []valueJSON) (parserOp, error) {
+func (c *compiler) set(where at, params []valueJSON) (func(*Runner) bool, error) {
 	dst, err := c.smallOrWideField(where.index(0), params[0])
 	if err != nil {
 		return nil, err
+	}
+	if dst.word >= 0 {
+		c.parserSets[dst.word] = true
 	}
 	if params[1].Type != "lookahead" {
 		src, err := c.number(where.index(1), params[1])

@@ -6,17 +6,83 @@ import (
 	"slices"
 )
 
-// node is a step of a control: a table, a condition or an action call. run returns the next one.
+// node is a step of a control: a table, an action, or a condition. What most of them do needs no function of their own.
 type node struct {
-	name string
-	run  func(*Runner) *node
+	kind    nodeKind
+	a, b    spot
+	value   uint64
+	holds   func(*Runner) bool
+	table   *Table
+	action  *action
+	yes, no *node        // what comes next; after an action: yes; after a miss in a table without default entry: no
+	next    []afterTable // after each action of the table
+	name    string
 }
+
+// afterTable is what comes after an action of a table, when it hit, and when it missed.
+type afterTable struct{ hit, miss *node }
+
+type nodeKind int
+
+const (
+	sameWord  nodeKind = iota // a, a whole word, is value
+	sameValue                 // a is value
+	sameSpot                  // a is b
+	condition                 // holds
+	applyTable
+	doAction
+	setWord // a to value
+)
 
 // walk runs a control from its first node.
 func (r *Runner) walk(n *node) {
 	r.exit = false
-	for n != nil && !r.exit {
-		n = n.run(r)
+	words := r.words
+	for n != nil {
+		var yes bool
+		switch n.kind {
+		case sameWord: // most
+			if words[n.a.word] == n.value {
+				n = n.yes
+			} else {
+				n = n.no
+			}
+			continue
+		case applyTable:
+			if n = n.apply(r); r.exit {
+				return
+			}
+			continue
+		case doAction:
+			if n.action.do(r); r.exit {
+				return
+			}
+			n = n.yes
+			continue
+		case setWord:
+			words[n.a.word] = n.value
+			n = n.yes
+			continue
+		case sameValue:
+			yes = n.a.get(r) == n.value
+		case sameSpot:
+			yes = n.a.get(r) == n.b.get(r)
+		default:
+			yes = n.holds(r)
+		}
+		if yes {
+			n = n.yes
+		} else {
+			n = n.no
+		}
+	}
+}
+
+// simplify makes an action that only sets a word to a value what a node does by itself.
+func (n *node) simplify() {
+	if len(n.action.steps) == 1 && n.action.steps[0].kind == setValue {
+		s := &n.action.steps[0]
+		n.kind, n.a, n.value = setWord, spot{word: s.to}, s.value
 	}
 }
 
@@ -44,7 +110,7 @@ func (c *compiler) compilePipelines() error {
 		var start **node
 		switch j.Name {
 		case "ingress":
-			start = &c.program.ingress
+			start = &c.program.ingress.general
 		case "egress":
 			start = &c.program.egress
 		default:
@@ -83,6 +149,7 @@ func (c *compiler) compilePipeline(where at, j pipelineJSON) (*node, error) {
 		}
 		p.nodes[name] = &node{name: name}
 	}
+	c.nodes += len(names)
 	for i, t := range j.Tables {
 		if err := c.compileTable(where.named(".tables", i, t.Name), p, t); err != nil {
 			return nil, err
@@ -106,7 +173,7 @@ func (c *compiler) compilePipeline(where at, j pipelineJSON) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.always(p.nodes[t.Name], a.run, next)
+		p.always(p.nodes[t.Name], a, next)
 	}
 	start, err := p.node(where.member("init_table"), j.InitTable)
 	if err != nil {
@@ -148,20 +215,13 @@ func (p *pipeline) cycle() *node {
 }
 
 // always makes n run an action and go on.
-func (p *pipeline) always(n *node, run func(*Runner), next *node) {
+func (p *pipeline) always(n *node, a *action, next *node) {
 	p.next[n] = append(p.next[n], next)
-	if run == nil {
-		n.run = func(*Runner) *node { return next }
-		return
-	}
-	n.run = func(r *Runner) *node {
-		run(r)
-		return next
-	}
+	n.kind, n.action, n.yes = doAction, a, next
 }
 
 func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) error {
-	holds, err := c.boolean(where.member("expression"), j.Expression)
+	cond, err := c.boolean(where.member("expression"), j.Expression)
 	if err != nil {
 		return err
 	}
@@ -175,13 +235,34 @@ func (c *compiler) compileConditional(where at, p *pipeline, j conditionalJSON) 
 	}
 	n := p.nodes[j.Name]
 	p.next[n] = append(p.next[n], yes, no)
-	n.run = func(r *Runner) *node {
-		if holds(r) {
-			return yes
-		}
-		return no
-	}
+	cond.branch(n, yes, no)
 	return nil
+}
+
+// branch makes n go on with yes when b holds, else with no. Of and, or the second part becomes a node of its own.
+func (b *boolean) branch(n, yes, no *node) {
+	n.yes, n.no = yes, no
+	switch b.op {
+	case "not":
+		b.parts[0].branch(n, no, yes)
+	case "and", "or":
+		second := new(node)
+		b.parts[1].branch(second, yes, no)
+		if b.op == "and" {
+			b.parts[0].branch(n, second, no)
+		} else {
+			b.parts[0].branch(n, yes, second)
+		}
+	case "value":
+		n.kind, n.a, n.value = sameValue, b.spots[0], b.value
+		if n.a.whole() {
+			n.kind = sameWord
+		}
+	case "spot":
+		n.kind, n.a, n.b = sameSpot, b.spots[0], b.spots[1]
+	default:
+		n.kind, n.holds = condition, b.holds
+	}
 }
 
 var matchKinds = map[string]MatchKind{
@@ -190,6 +271,7 @@ var matchKinds = map[string]MatchKind{
 
 func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	t := &Table{name: j.Name, size: j.MaxSize, counter: j.WithCounters, timeout: j.SupportTimeout, seed: rand.Uint64()}
+	t.places.Store(rand.Uint32())
 	if j.Type != "simple" {
 		return where.errorf("table type %q is not supported: its actions are in an action profile", j.Type)
 	}
@@ -209,11 +291,6 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	if t.counter || t.meter != nil {
 		t.missStats = t.newStats()
 	}
-	if t.counter {
-		i := c.program.counted
-		t.missIndex, t.missStats.misses = i, func() missCount { return c.program.misses(i) }
-		c.program.counted++
-	}
 	n := p.nodes[j.Name]
 	if err := c.tableActions(where, p, t, j); err != nil {
 		return err
@@ -232,10 +309,11 @@ func (c *compiler) compileTable(where at, p *pipeline, j tableJSON) error {
 	c.program.tableBy[t.name] = t
 	c.program.tables = append(c.program.tables, t)
 	if len(t.keys) == 0 && t.constDefault && t.initial != nil && len(t.initial.call.params) == 0 && t.missStats == nil {
-		p.always(n, t.initial.call.run, t.initial.call.miss) // a statement that p4c put in a table
+		p.always(n, t.initial.call.action, n.next[t.initial.call.index].miss) // a statement that p4c put in a table
 		return nil
 	}
-	n.run = t.applier(c)
+	n.kind, n.table = applyTable, t
+	t.prepareLookup(c)
 	return nil
 }
 
@@ -304,7 +382,7 @@ func (c *compiler) tableActions(where at, p *pipeline, t *Table, j tableJSON) er
 	if hasMiss {
 		base = miss
 	}
-	if t.missNext, err = next("__MISS__", base); err != nil {
+	if n.no, err = next("__MISS__", base); err != nil {
 		return err
 	}
 	for i, id := range j.ActionIDs {
@@ -312,24 +390,25 @@ func (c *compiler) tableActions(where at, p *pipeline, t *Table, j tableJSON) er
 		if a == nil {
 			return where.member("action_ids").index(i).errorf("no action with id %d", id)
 		}
-		ta := &tableAction{action: a}
+		var after afterTable
 		own, hasOwn := j.NextTables[a.name]
 		if !hasOwn {
 			own = j.BaseDefaultNext
 		}
-		if ta.hit, err = next(a.name, own); err != nil {
+		if after.hit, err = next(a.name, own); err != nil {
 			return err
 		}
-		ta.miss = ta.hit
+		after.miss = after.hit
 		if hasHit {
-			if ta.hit, err = next("__HIT__", hit); err != nil {
+			if after.hit, err = next("__HIT__", hit); err != nil {
 				return err
 			}
 		}
 		if hasMiss {
-			ta.miss = t.missNext
+			after.miss = n.no
 		}
-		t.actions = append(t.actions, ta)
+		t.actions = append(t.actions, &tableAction{a, i})
+		n.next = append(n.next, after)
 	}
 	return nil
 }

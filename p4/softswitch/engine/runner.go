@@ -3,8 +3,8 @@ package engine
 import (
 	"math"
 	"math/big"
+	"math/bits"
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -35,15 +35,13 @@ type Runner struct {
 	program *Program
 	out     Output
 
-	mu     sync.Mutex // guards misses; see Lock
-	misses []missCount
-
 	// The packet, laid out as layout.go says.
 	words []uint64
 	bytes []byte
 
-	frame       []byte // as received
+	frame       []byte // as received, but for the headers in it: the end of bytes, without the padding
 	parsed      int    // bytes of it that the parser took
+	taken       uint64 // a bit for each header that it took
 	length      int    // of the packet as headers come and go
 	received    uint64 // len(frame), for counters
 	now         int64
@@ -68,6 +66,11 @@ type Runner struct {
 	savedWords []uint64 // the packet after ingress, while its copies go through egress
 	savedBytes []byte
 	deparsed   []byte
+
+	// What packets hit, not yet added to the stats: packets that come at once mostly hit the same.
+	hits   [hitPlaces]hits
+	filled uint64 // a bit for each place that is in use
+	held   bool
 }
 
 // NewRunner returns a Runner that gives what it produces to out.
@@ -75,20 +78,15 @@ func (p *Program) NewRunner(out Output) *Runner {
 	r := &Runner{
 		program:    p,
 		out:        out,
-		words:      make([]uint64, p.words),
-		bytes:      make([]byte, p.bytes),
+		words:      make([]uint64, len(p.words)),
+		bytes:      make([]byte, p.home+padding),
 		key:        make([]uint64, p.keyWords),
 		scratch:    make([]byte, p.scratch),
 		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		savedWords: make([]uint64, p.words),
-		savedBytes: make([]byte, p.bytes),
+		savedWords: make([]uint64, len(p.words)),
 		deparsed:   make([]byte, 0, 4096),
 		input:      make([]byte, 0, 4096),
 	}
-	r.misses = make([]missCount, p.counted)
-	p.runnersMu.Lock()
-	p.runners = append(p.runners, r)
-	p.runnersMu.Unlock()
 	for range p.bigs {
 		r.big = append(r.big, new(big.Int))
 	}
@@ -113,9 +111,9 @@ func (p *Program) NewRunner(out Output) *Runner {
 func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	p := r.program
 	std := &p.standard
-	clear(r.words)
-	clear(r.bytes)
-	r.frame, r.parsed, r.length, r.received = frame, 0, len(frame), uint64(len(frame))
+	copy(r.words, p.words)
+	r.take(frame)
+	r.parsed, r.length, r.received = 0, len(frame), uint64(len(frame))
 	r.now, r.parserError, r.learn = int64(now), p.errors.none, nil
 	r.failed, r.broken, r.longest = nil, false, math.MaxUint64
 	std.ingressPort.set(r, uint64(ingressPort))
@@ -123,15 +121,69 @@ func (r *Runner) Process(ingressPort uint16, frame []byte, now time.Duration) {
 	std.ingressTimestamp.set(r, uint64(now.Microseconds()))
 
 	r.forward()
-	r.frame = nil
+	if !r.held {
+		r.settle()
+	}
 }
 
-// Lock is held around calls of Process, as many as come at once, when others may read the counters of default entries
-// meanwhile: they wait.
-func (r *Runner) Lock() { r.mu.Lock() }
+// take lays out the bytes of a packet.
+func (r *Runner) take(frame []byte) {
+	home := r.program.home
+	if n := home + len(frame) + padding; n > cap(r.bytes) {
+		r.bytes = make([]byte, n)
+	} else {
+		r.bytes = r.bytes[:n]
+	}
+	clear(r.bytes[:home])
+	r.frame = r.bytes[home : home+copy(r.bytes[home:], frame)]
+}
 
-// Unlock lets others read the counters of default entries.
-func (r *Runner) Unlock() { r.mu.Unlock() }
+// Hold is called before packets that come at once: what they hit is counted together, by Release.
+func (r *Runner) Hold() { r.held = true }
+
+// Release counts what packets hit since Hold.
+func (r *Runner) Release() {
+	r.held = false
+	r.settle()
+}
+
+const hitPlaces = 64
+
+// hits are what packets did to one entry of a table.
+type hits struct {
+	stats          *stats
+	packets, bytes uint64
+	last           int64 // when
+}
+
+// hit counts the packet for an entry.
+func (r *Runner) hit(s *stats) {
+	h := &r.hits[s.place%hitPlaces]
+	if h.stats != s {
+		r.displace(h, s)
+	}
+	h.packets++
+	h.bytes += r.received
+	h.last = r.now
+}
+
+// displace makes room for s.
+func (r *Runner) displace(h *hits, s *stats) {
+	if h.stats != nil {
+		h.stats.hit(h.packets, h.bytes, h.last)
+	}
+	*h = hits{stats: s}
+	r.filled |= 1 << (s.place % hitPlaces)
+}
+
+// settle counts all hits.
+func (r *Runner) settle() {
+	for ; r.filled != 0; r.filled &= r.filled - 1 {
+		h := &r.hits[bits.TrailingZeros64(r.filled)]
+		h.stats.hit(h.packets, h.bytes, h.last)
+		h.stats = nil
+	}
+}
 
 // Failed returns an assertion that did not hold for the last packet or a copy of it; nil when all did.
 func (r *Runner) Failed() *Assertion { return r.failed }
@@ -146,7 +198,7 @@ func (r *Runner) forward() {
 	}
 	std.parserError.set(r, r.parserError)
 	std.checksumError.set(r, r.verifyChecksums())
-	r.walk(p.ingress)
+	r.walk(p.ingress.start(r.taken))
 	if r.broken {
 		return
 	}
@@ -167,14 +219,15 @@ func (r *Runner) forward() {
 func (r *Runner) replicate(replicas []Replica) {
 	std := &r.program.standard
 	length := r.length
+	headers := r.bytes[:r.program.home+r.parsed]
 	if len(replicas) > 1 {
 		copy(r.savedWords, r.words)
-		copy(r.savedBytes, r.bytes)
+		r.savedBytes = append(r.savedBytes[:0], headers...)
 	}
 	for i, to := range replicas {
 		if i > 0 {
 			copy(r.words, r.savedWords)
-			copy(r.bytes, r.savedBytes)
+			copy(headers, r.savedBytes)
 			r.length, r.broken = length, false
 		}
 		std.egressRID.set(r, uint64(to.Instance))
@@ -214,6 +267,11 @@ type standard struct {
 	ingressPort, egressSpec, egressPort, instanceType, packetLength stdField
 	multicastGroup, egressRID, parserError, checksumError           stdField
 	ingressTimestamp, egressTimestamp, enqueueTimestamp             stdField
+}
+
+// fields returns those that the target sets before ingress.
+func (s *standard) fields() []stdField {
+	return []stdField{s.ingressPort, s.packetLength, s.ingressTimestamp, s.parserError, s.checksumError}
 }
 
 // stdField is a metadata field that the target uses. The zero stdField is a field that the program

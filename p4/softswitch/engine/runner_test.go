@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -215,6 +216,28 @@ func TestPacketsAreIndependent(t *testing.T) {
 		r.Process(clientPort, frame, time.Second)
 		if diff := cmp.Diff(run(p, clientPort, frame).frames, used.frames); diff != "" {
 			t.Fatalf("frame %x: a used Runner differs (-fresh +used):\n%s", frame, diff)
+		}
+	}
+}
+
+// Frames of any length, one after the other: what a Runner keeps of longer ones is not seen.
+func TestFrameLengths(t *testing.T) {
+	p := mustLoad(t, base())
+	out := new(recorder)
+	r := p.NewRunner(out)
+	for _, n := range []int{32, 9000, 33, 40, 20000, 32} {
+		frame := bytes.Repeat([]byte{byte(n)}, n)
+		out.frames = nil
+		r.Process(1, frame, time.Second)
+		if diff := cmp.Diff([]sent{{2, fmt.Sprintf("%x", frame)}}, out.frames); diff != "" {
+			t.Errorf("%d bytes (-want +got):\n%s", n, diff)
+		}
+	}
+	for n := range 32 { // too short for the header: reads nothing of the frames before
+		out.frames = nil
+		r.Process(1, make([]byte, n), time.Second)
+		if diff := cmp.Diff([]sent{{2, fmt.Sprintf("%x", make([]byte, n))}}, out.frames); diff != "" {
+			t.Errorf("%d bytes (-want +got):\n%s", n, diff)
 		}
 	}
 }

@@ -112,6 +112,12 @@ func newSluice(t testing.TB) *Program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fillSluice(t, p)
+	return p
+}
+
+func fillSluice(t testing.TB, p *Program) {
+	t.Helper()
 	for port, m := range map[uint64]packet.MAC{clientPort: clientMAC, otherPort: otherMAC, web2Port: web2MAC} {
 		insert(t, p, "station", Entry{Match: exact(macBytes(m)), Call: call("known", bytesOf(port, 2))})
 		insert(t, p, "l2", Entry{Match: exact(macBytes(m)), Call: call("forward", bytesOf(port, 2))})
@@ -138,7 +144,6 @@ func newSluice(t testing.TB) *Program {
 		insert(t, p, "slot", Entry{Match: slotMatch(i), Call: call("to_backend", bytesOf(1, 4))})
 	}
 	p.SetMulticastGroup(limits.FloodGroup, []Replica{{clientPort, 0}, {otherPort, 0}, {web1Port, 0}, {web2Port, 0}})
-	return p
 }
 
 // run passes one frame through a program.

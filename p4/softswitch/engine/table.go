@@ -88,8 +88,6 @@ type Table struct {
 	constDefault bool
 	initial      *Installed // the program's default entry; nil: none
 	missStats    *stats     // of all default entries, one after the other; nil when there is nothing to count or meter
-	missIndex    int        // in Runner.misses
-	missNext     *node      // when there is no default entry
 	seed         uint64     // of its hash tables
 
 	// Layout of Installed.words: key, mask (tables that are not exact), high ends (range), arguments.
@@ -97,8 +95,11 @@ type Table struct {
 
 	missed atomic.Pointer[Installed] // the default entry
 	count  atomic.Int64
+	places atomic.Uint32 // of stats
 
 	// What packets look up, by kind. Written under mu.
+	spots  *keySpots                // of the key of an exact table, when it takes one word
+	find   func(*Runner) *Installed // of other tables with a key
 	exact  *hashTable
 	views  atomic.Pointer[[]view]
 	ranges atomic.Pointer[[]*Installed] // by priority, highest first
@@ -177,6 +178,7 @@ type Unapplied struct {
 // NewTable makes a table that keeps entries and belongs to no program.
 func NewTable(u Unapplied) (*Table, error) {
 	t := &Table{name: u.Name, size: u.Size, counter: u.Counter, timeout: u.Timeout, seed: rand.Uint64()}
+	t.places.Store(rand.Uint32())
 	if u.Meter {
 		t.meter = new(directMeter)
 	}
@@ -208,7 +210,7 @@ func NewTable(u Unapplied) (*Table, error) {
 			compiled.words += q.words()
 			compiled.params = append(compiled.params, q)
 		}
-		t.actions = append(t.actions, &tableAction{action: compiled})
+		t.actions = append(t.actions, &tableAction{action: compiled, index: i})
 	}
 	if u.Default == nil {
 		return t, nil
@@ -221,7 +223,7 @@ func NewTable(u Unapplied) (*Table, error) {
 // tableAction is an action as one table calls it.
 type tableAction struct {
 	*action
-	hit, miss *node // what runs after it
+	index int // among the table's
 }
 
 // Installed is an entry that is, or was, in a table. After Modify, the old and the new Installed
@@ -231,7 +233,7 @@ type Installed struct {
 	words  []uint64 // see Table; its array is inline when there is room
 	call   *tableAction
 	stats  *stats
-	inline [4]uint64 // inline[0] is words[0] in any case
+	inline [6]uint64 // inline[0] is words[0] in any case; as many as make the whole two cache lines
 
 	table    *Table
 	lower    *Installed // ternary: same value and mask, next lower priority
@@ -241,15 +243,22 @@ type Installed struct {
 }
 
 type stats struct {
-	packets, bytes atomic.Uint64
-	lastHit        atomic.Int64
-	meter          *meterCell       // nil when the table has no meter
-	misses         func() missCount // of a default entry: what Runners counted since; nil for others
+	meter *meterCell // nil when the table has no meter
+	place uint8      // in Runner.hits
+
+	mu             sync.Mutex // guards what follows
+	packets, bytes uint64
+	lastHit        int64
 }
 
-// missCount is what one Runner counted of a table's misses. Most tables miss most packets: it is counted where no other
-// Runner looks, and added up when somebody asks.
-type missCount struct{ packets, bytes uint64 }
+// hit adds what packets did until now.
+func (s *stats) hit(packets, bytes uint64, now int64) {
+	s.mu.Lock()
+	s.packets += packets
+	s.bytes += bytes
+	s.lastHit = max(s.lastHit, now)
+	s.mu.Unlock()
+}
 
 // Entry returns the entry as it was written.
 func (e *Installed) Entry() Entry {
@@ -296,28 +305,23 @@ func fillBytes(b []byte, v uint64) {
 // Counter returns the direct counter, zeros when the table has none.
 func (e *Installed) Counter() (packets, bytes uint64) {
 	s := e.stats
-	if s == nil {
+	if s == nil || !e.table.counter {
 		return 0, 0
 	}
-	var missed missCount
-	if s.misses != nil {
-		missed = s.misses()
-	}
-	return s.packets.Load() + missed.packets, s.bytes.Load() + missed.bytes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.packets, s.bytes
 }
 
 // SetCounter sets the direct counter, if the table has one.
 func (e *Installed) SetCounter(packets, bytes uint64) {
 	s := e.stats
-	if s == nil {
+	if s == nil || !e.table.counter {
 		return
 	}
-	var missed missCount
-	if s.misses != nil {
-		missed = s.misses()
-	}
-	s.packets.Store(packets - missed.packets)
-	s.bytes.Store(bytes - missed.bytes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.packets, s.bytes = packets, bytes
 }
 
 // Rates returns those of the direct meter; false when it has none, or the table has no meter.
@@ -339,10 +343,12 @@ func (e *Installed) SetRates(rates *Rates) {
 // LastHit returns when a packet last hit the entry, or when it was written, whichever is later, on
 // the clock of Runner.Process. In tables without SupportsTimeout it is when it was written.
 func (e *Installed) LastHit() time.Duration {
-	if e.stats == nil {
+	if !e.table.timeout {
 		return e.since
 	}
-	return time.Duration(e.stats.lastHit.Load())
+	e.stats.mu.Lock()
+	defer e.stats.mu.Unlock()
+	return time.Duration(e.stats.lastHit)
 }
 
 // Name returns the table's name in the JSON.
@@ -431,8 +437,8 @@ func (t *Table) Modify(e Entry) error {
 	if old == nil {
 		return ErrNotFound
 	}
-	if in.stats = old.stats; in.stats != nil && in.stats.lastHit.Load() < int64(e.Since) {
-		in.stats.lastHit.Store(int64(e.Since))
+	if in.stats = old.stats; in.stats != nil {
+		in.stats.hit(0, 0, int64(e.Since))
 	}
 	t.replace(old, in)
 	return nil
@@ -557,13 +563,13 @@ func (t *Table) prepare(e Entry) (*Installed, error) {
 	in.priority, in.idle, in.since = e.Priority, e.IdleTimeout, e.Since
 	if t.counter || t.timeout || t.meter != nil {
 		in.stats = t.newStats()
-		in.stats.lastHit.Store(int64(e.Since))
+		in.stats.lastHit = int64(e.Since)
 	}
 	return in, nil
 }
 
 func (t *Table) newStats() *stats {
-	s := new(stats)
+	s := &stats{place: uint8(t.places.Add(1))}
 	if t.meter != nil {
 		s.meter = new(meterCell)
 	}

@@ -372,6 +372,69 @@ func TestCountersAndIdleTime(t *testing.T) {
 	}
 }
 
+// A table tells what it was asked to count, and no more.
+func TestCountersOfTables(t *testing.T) {
+	tests := []struct {
+		name             string
+		counter, timeout bool
+		packets          uint64
+		last             time.Duration
+	}{
+		{"nothing", false, false, 0, time.Second},
+		{"a counter", true, false, 1, time.Second},
+		{"idle time", false, true, 0, 3 * time.Second},
+		{"both", true, true, 1, 3 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			prog := withTable("exact", "b:exact")
+			table1(prog)["with_counters"], table1(prog)["support_timeout"] = tt.counter, tt.timeout
+			p := mustLoad(t, prog)
+			key := exact([]byte{0, 0})
+			if err := p.Table("t").Insert(Entry{Match: key, Call: answer(1), Since: time.Second}); err != nil {
+				t.Fatal(err)
+			}
+			p.NewRunner(discard{}).Process(1, zeros(), 3*time.Second)
+			e, _ := p.Table("t").Lookup(key, 0)
+			if n, bytes := e.Counter(); n != tt.packets || bytes != 32*tt.packets || e.LastHit() != tt.last {
+				t.Errorf("%d packets, %d bytes, last hit %v; want %d, %d, %v",
+					n, bytes, e.LastHit(), tt.packets, 32*tt.packets, tt.last)
+			}
+		})
+	}
+}
+
+// Packets that come at once hit more entries than a Runner has places for, and each is counted with its own time.
+func TestCountersOfPacketsAtOnce(t *testing.T) {
+	prog := withTable("exact", "b:exact")
+	const entries = 5 * hitPlaces
+	table1(prog)["max_size"] = entries
+	p := mustLoad(t, prog)
+	table := p.Table("t")
+	for i := range uint64(entries) {
+		if err := table.Insert(Entry{Match: exact(bytesOf(i, 2)), Call: answer(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := p.NewRunner(discard{})
+	r.Hold()
+	for round := range 2 {
+		for i := range entries {
+			frame := zeros()
+			copy(frame[atB:], bytesOf(uint64(i), 2))
+			r.Process(1, frame, time.Duration(round*entries+i))
+		}
+	}
+	r.Release()
+	for i := range entries {
+		e, _ := table.Lookup(exact(bytesOf(uint64(i), 2)), 0)
+		if n, bytes := e.Counter(); n != 2 || bytes != 64 || e.LastHit() != time.Duration(entries+i) {
+			t.Errorf("entry %d: %d packets, %d bytes, last hit %v; want 2, 64, %v",
+				i, n, bytes, e.LastHit(), time.Duration(entries+i))
+		}
+	}
+}
+
 // The concurrent hash against a map, over a life of insertions and deletions.
 func TestHashTable(t *testing.T) {
 	prog := withTable("exact", "b:exact")
@@ -606,11 +669,11 @@ func TestMissesOfSeveralRunners(t *testing.T) {
 		wg.Go(func() {
 			r := p.NewRunner(discard{})
 			for range 100 {
-				r.Lock()
+				r.Hold()
 				for range 10 {
 					r.Process(1, zeros(), time.Second)
 				}
-				r.Unlock()
+				r.Release()
 			}
 		})
 	}

@@ -439,7 +439,8 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	address := func(name string, a string) p4rt.Field { return is(name, p4rt.AddrValue(netip.MustParseAddr(a))) }
 	vip := func(a string, port, pool, mask int) {
 		row("vip", "to_pool", fields(address("address", a), number("protocol", 6), number("port", port)),
-			fields(number("pool_id", pool), number("generation", 0), number("slot_mask", mask)), 0)
+			fields(number("pool_id", pool), number("generation", 0), number("slot_mask", mask),
+				number("secret_1", 1<<62+pool), number("secret_2", 1<<61+mask)), 0)
 	}
 	vip("10.0.0.100", 80, 1, 15)
 	vip("10.0.0.101", 443, 2, 3)

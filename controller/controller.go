@@ -11,6 +11,8 @@ package controller
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +32,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/ports"
+	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/gnmi"
 	"github.com/sluicelb/sluice/internal/loadreport"
@@ -263,6 +266,9 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
 	// moves begin than seconds pass, so all epochs that were ever used are below the clock.
 	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
+	if state.Plan.Secret.IsZero() {
+		state.Plan.Secret = newSecret()
+	}
 	l := newLoop(c.log, db, state)
 	l.figures = figures
 	var devices sync.WaitGroup
@@ -409,4 +415,11 @@ func startDevice(ctx context.Context, wait *sync.WaitGroup, cfg device.Config, w
 		}
 	})
 	return &running{d, cfg, cancel}, nil
+}
+
+// newSecret draws the secret of a new cluster.
+func newSecret() rows.Secret {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return rows.Secret{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}
 }

@@ -30,7 +30,7 @@ var pipelineInfo = func() func(testing.TB) *p4rt.Info {
 
 func TestProgramsASwitch(t *testing.T) {
 	tg, d, _ := setup(t)
-	want := `vip{address=10.0.0.100 protocol=6 port=80} -> to_pool(pool_id=1, generation=0, slot_mask=0x00ff)
+	want := `vip{address=10.0.0.100 protocol=6 port=80} -> to_pool(pool_id=1, generation=0, slot_mask=0x00ff, secret_1=hidden, secret_2=hidden)
 vip_address{address=10.0.0.100} -> refuse()
 arp_guard{sender_address=10.0.0.100} -> claim()
 arp_responder{target_address=10.0.0.100} -> answer(mac=02:53:4c:00:00:01)

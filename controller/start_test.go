@@ -80,6 +80,32 @@ func TestEpochsAreAboveTheClock(t *testing.T) {
 	}
 }
 
+// The secret of flows' hashes is drawn when a store is new, and stays.
+func TestSecretIsDrawn(t *testing.T) {
+	tg := newTarget(t)
+	secret := func(dir string) rows.Secret {
+		t.Helper()
+		o := options{dir: dir, file: writeFile(t, dir, intent(tg.Target()))}
+		d := startController(t, o)
+		d.synced()
+		d.kill()
+		db, st, err := store.Open(t.Context(), store.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if st.Plan.Pools["web"].Secret.IsZero() || st.Plan.Secret.IsZero() {
+			t.Errorf("no secret: %+v", st.Plan)
+		}
+		return st.Plan.Secret
+	}
+	dir, other := t.TempDir(), t.TempDir()
+	first, second, third := secret(dir), secret(dir), secret(other)
+	if second != first || third == first {
+		t.Errorf("of one store %x and %x, of another %x", first, second, third)
+	}
+}
+
 // save changes what the store in dir holds.
 func save(t *testing.T, dir string, change func(*core.Stored)) {
 	t.Helper()

@@ -137,5 +137,6 @@ func fillEngine(program *engine.Program) error {
 	if err := insert("station", [][]byte{mac(routerMAC)}, "known", be(9, 1)); err != nil {
 		return err
 	}
-	return insert("vip", [][]byte{vip.AsSlice(), be(8, 6), be(16, 80)}, "to_pool", be(32, 1), be(8, 0), be(16, slots-1))
+	return insert("vip", [][]byte{vip.AsSlice(), be(8, 6), be(16, 80)}, "to_pool", be(32, 1), be(8, 0), be(16, slots-1),
+		be(64, 1<<62+1), be(64, 1<<61+1))
 }

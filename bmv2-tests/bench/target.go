@@ -90,7 +90,8 @@ func fillTarget(ctx context.Context, p *p4rt.Primary) error {
 		add("station", "known", []p4rt.Field{field("mac", p4rt.MACValue(routerMAC))}, []p4rt.Field{number("port", 1)}),
 		add("vip", "to_pool", []p4rt.Field{field("address", p4rt.AddrValue(vip)), number("protocol", 6),
 			number("port", 80)},
-			[]p4rt.Field{number("pool_id", 1), number("generation", 0), number("slot_mask", slots-1)}),
+			[]p4rt.Field{number("pool_id", 1), number("generation", 0), number("slot_mask", slots-1),
+				number("secret_1", 1<<62+1), number("secret_2", 1<<61+1)}),
 	)
 	if err := errors.Join(errs...); err != nil {
 		return err

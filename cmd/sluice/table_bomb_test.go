@@ -61,7 +61,8 @@ func TestTableDumpOfAnEndlessSwitch(t *testing.T) {
 	u := func(name string, x uint64) p4rt.Field { return p4rt.Field{Name: name, Value: p4rt.UintValue(x)} }
 	row, err := info.EncodeEntry(p4rt.Entry{
 		Table: "vip", Match: []p4rt.Field{u("address", 1), u("protocol", 6), u("port", 80)},
-		Action: "to_pool", Params: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot_mask", 4095)},
+		Action: "to_pool", Params: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot_mask", 4095),
+			u("secret_1", 1), u("secret_2", 2)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -87,7 +87,8 @@ func filledSwitch(t *testing.T) (address string) {
 			Table: "vip",
 			Match: []p4rt.Field{field("address", p4rt.AddrValue(netip.MustParseAddr(address))), u("protocol", 6),
 				u("port", port)},
-			Action: "to_pool", Params: []p4rt.Field{u("pool_id", pool), u("generation", 0), u("slot_mask", 4095)},
+			Action: "to_pool", Params: []p4rt.Field{u("pool_id", pool), u("generation", 0), u("slot_mask", 4095),
+				u("secret_1", 1), u("secret_2", 2)},
 			Counter: &p4rt.Counter{Packets: int64(port), Bytes: 100 * int64(port)},
 		}
 	}
@@ -150,10 +151,10 @@ func TestTableDump(t *testing.T) {
 	address := filledSwitch(t)
 	wantOutput(t, `
 table vip: 3 of 8192 entries; a miss does NoAction()
-address        protocol  port  ACTION                                              PACKETS  BYTES
-9.255.255.255         6    80  to_pool(pool_id=1, generation=0, slot_mask=0x0fff)       80   8000
-10.0.0.100            6    80  to_pool(pool_id=1, generation=0, slot_mask=0x0fff)       80   8000
-10.0.0.100            6   443  to_pool(pool_id=2, generation=0, slot_mask=0x0fff)      443  44300
+address        protocol  port  ACTION                                                                                PACKETS  BYTES
+9.255.255.255         6    80  to_pool(pool_id=1, generation=0, slot_mask=0x0fff, secret_1=hidden, secret_2=hidden)       80   8000
+10.0.0.100            6    80  to_pool(pool_id=1, generation=0, slot_mask=0x0fff, secret_1=hidden, secret_2=hidden)       80   8000
+10.0.0.100            6   443  to_pool(pool_id=2, generation=0, slot_mask=0x0fff, secret_1=hidden, secret_2=hidden)      443  44300
 `, "table", "dump", "vip", "--target", address)
 	wantOutput(t, `
 [

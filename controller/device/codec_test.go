@@ -46,7 +46,7 @@ var oneOfEach = []rows.Row{
 		Epoch: 1<<32 - 1},
 	rows.SlotOldRow{SlotTable: slots1, Slot: 7, Backend: 2, Idle: time.Minute},
 	rows.VIPRow{VIPKey: rows.VIPKey{Address: vip1, Protocol: 6, Port: 80},
-		ToPool: rows.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff}},
+		ToPool: rows.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff, Secret: rows.Secret{7, 1<<64 - 1}}},
 	rows.VIPAddressRow{Address: vip1},
 	rows.ARPGuardRow{Address: netip.MustParseAddr("0.0.0.1")},
 	rows.ARPResponderRow{Address: vip1, MAC: mac1},

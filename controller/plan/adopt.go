@@ -33,10 +33,10 @@ type Adoption struct {
 //
 // stored is the state as it was read, of which Step has made st with the intent. Where the switch has the slots as they
 // were stored, st follows from what the switch has, and stays. Otherwise a pool takes over the SlotTable that its VIPs
-// lead to on the switch, with the id, the generation and the number of slots, unless that was another pool's. A row
-// belongs to the server that it forwards to: the one with the MAC that stands in `backend` under its id. The switch's
-// ids stay, so that no slot ever names a row that is about to be another server's; who had such an id in st gets a new
-// one. A server that the state does not know becomes a removed member: its flows are drained.
+// lead to on the switch, with the id, the generation, the secret and the number of slots, unless it was another pool's.
+// A row belongs to the server that it forwards to: the one with the MAC that stands in `backend` under its id. The
+// switch's ids stay, so that no slot ever names a row that is about to be another server's; who had such an id in st
+// gets a new one. A server that the state does not know becomes a removed member: its flows are drained.
 //
 // A slot without rows, or whose rows name no row of `backend`, has no flows: it stays as in st. What a State cannot
 // have is settled on the backend of the new flows, as a move that ends by force: a move without the old path's row, and
@@ -52,7 +52,7 @@ func Adopt(st, stored State, intent *config.Intent, on string, have rows.Tables)
 	a.numberBackends()
 	a.numberPools()
 	a.compare()
-	if a.report.Astray > 0 || a.renumbered {
+	if a.report.Astray > 0 || a.renumbered || a.resecret {
 		a.takeOver()
 		a.finish()
 	}
@@ -67,6 +67,7 @@ type adopter struct {
 	epochs     [banks]uint32 // who lives in a bank: the youngest epoch that the switch has there
 	report     Adoption
 	renumbered bool // a row would come to name another server
+	resecret   bool // a pool's flows would be in other slots
 }
 
 // adopted is one pool in the course of an Adopt.
@@ -100,6 +101,7 @@ func (a *adopter) find(intent *config.Intent) {
 			taken[table] = true
 			p.rows = make([]rows.Slot, int(to.SlotMask)+1)
 			copy(p.rows, a.have.Slots[table].Rows)
+			a.resecret = a.resecret || to.Secret != p.pool.Secret
 			p.resize(to)
 			a.report.Slots += len(p.rows)
 		}
@@ -127,7 +129,7 @@ func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(rows.SlotTa
 
 // resize gives the pool the switch's number of slots: a flow's slot is the low bits of its hash.
 func (p *adopted) resize(to rows.ToPool) {
-	p.pool.ID, p.pool.Generation = to.Pool, to.Generation
+	p.pool.ID, p.pool.Generation, p.pool.Secret = to.Pool, to.Generation, to.Secret
 	if have, want := len(p.pool.Slots), len(p.rows); have != want {
 		slots, home := make([]rows.Slot, want), make([]rows.BackendID, want)
 		for i := range want {

@@ -370,3 +370,35 @@ func TestAdoptRandomLives(t *testing.T) {
 		})
 	}
 }
+
+// A store that was lost draws another secret, and plans the same slots for the same intent. The flows are where the
+// switch's secret has them.
+func TestSecretIsAdopted(t *testing.T) {
+	of := func(secret rows.Secret) State {
+		st, _, err := Step(State{Secret: secret}, Input{Intent: intent(pool(64, 100, 100))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	in := intent(pool(64, 100, 100))
+	old, fresh := of(rows.Secret{1, 2}), of(rows.Secret{3, 4})
+	have := build(in, old)
+	got, found := Adopt(fresh, State{}, in, "leaf1", have)
+	if found.Astray != 64 && found.Astray != 0 {
+		t.Errorf("found %+v", found)
+	}
+	if diff := cmp.Diff(have.VIP, build(in, got).VIP); diff != "" {
+		t.Errorf("rows of VIPs (-have +want):\n%s", diff)
+	}
+	// It stays, and a pool to come has that of the store.
+	in.Pools = append(in.Pools, config.Pool{Name: "other", Slots: 64, Backends: pool(64, 1).Backends})
+	next, _, err := Step(got, Input{Intent: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, other := next.Pools["web"].Secret, next.Pools["other"].Secret
+	if web != (rows.Secret{1, 2}) || other != (rows.Secret{3, 4}) {
+		t.Errorf("the secrets are %v and %v", web, other)
+	}
+}

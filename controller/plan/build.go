@@ -29,7 +29,7 @@ func Build(intent *config.Intent, st State) rows.Tables {
 		p := st.Pools[v.Pool]
 		t.ARPResponder[v.Address] = v.MAC
 		t.VIP[rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}] = rows.ToPool{
-			Pool: p.ID, Generation: p.Generation, SlotMask: uint16(len(p.Slots) - 1)}
+			Pool: p.ID, Generation: p.Generation, SlotMask: uint16(len(p.Slots) - 1), Secret: p.Secret}
 	}
 	return t
 }

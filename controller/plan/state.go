@@ -15,7 +15,9 @@ type State struct {
 	// NextEpoch only grows: the switch's mark cells keep epochs for ever, and one that is used again
 	// takes the flows of its first use for new ones.
 	NextEpoch uint32
-	Pools     map[string]*Pool
+	// Secret is that of pools to come. It is the cluster's, and drawn at random when its store is new.
+	Secret rows.Secret
+	Pools  map[string]*Pool
 }
 
 // Pool is the memory of one pool.
@@ -28,6 +30,7 @@ type Pool struct {
 	// Entered is the last epoch that each slot has entered, 0: none; nil: none has. Flows that were opened in an
 	// epoch stay marked for as long as it lives, so a slot enters only epochs that are younger.
 	Entered []uint32
+	Secret  rows.Secret `json:",omitzero"` // of the hashes of its flows; it stays
 }
 
 // Member is a backend of the intent, or one that left it and still serves old flows.

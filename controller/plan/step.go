@@ -177,6 +177,7 @@ func (s *stepper) begin(cfg *config.Pool, was *Pool) (*work, error) {
 			return nil, errors.New("every pool id has been used")
 		}
 		w.pool.Home, w.pool.Slots = make([]rows.BackendID, cfg.Slots), make([]rows.Slot, cfg.Slots)
+		w.pool.Secret = s.next.Secret
 	} else {
 		w.pool = *was
 	}

@@ -433,6 +433,7 @@ func (w *work) name(id rows.BackendID) string {
 // unchanged reports whether the pool is as it was; slices that are shared are equal.
 func (w *work) unchanged() bool {
 	a, b := w.was, &w.pool
-	return a.Generation == b.Generation && slices.EqualFunc(a.Members, b.Members, Member.Equal) &&
+	return a.Generation == b.Generation && a.Secret == b.Secret && slices.EqualFunc(a.Members, b.Members,
+		Member.Equal) &&
 		rows.Same(a.Home, b.Home) && rows.Same(a.Slots, b.Slots) && rows.Same(a.Entered, b.Entered)
 }

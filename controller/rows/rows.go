@@ -57,7 +57,7 @@ type Entry struct {
 	Idle   time.Duration // the switch gives notice of a row that nothing has hit for so long; 0: never
 }
 
-const maxKeys, maxParams = 3, 4
+const maxKeys, maxParams = 3, 5
 
 // Row reads an entry of the table; false when it cannot be one of ours.
 func (t *Table) Row(e Entry) (Row, bool) { return t.decode(e) }

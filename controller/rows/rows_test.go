@@ -28,7 +28,7 @@ var samples = []Row{
 	SlotRow{SlotTable: testSlots, Backend: 2, Grace: 1, Epoch: 5, Back: true},
 	SlotRow{SlotTable: testSlots, Backend: 2, Epoch: 5, Back: true},
 	SlotOldRow{SlotTable: testSlots, Slot: 7, Backend: 2, Idle: time.Minute},
-	VIPRow{VIPKey{testAddress, 6, 80}, ToPool{1, 2, 0xfff}},
+	VIPRow{VIPKey{testAddress, 6, 80}, ToPool{1, 2, 0xfff, Secret{1<<64 - 1, 5}}},
 	VIPAddressRow{testAddress}, ARPGuardRow{testAddress}, ARPResponderRow{testAddress, testMAC},
 	PinnedStationRow{testMAC, 509}, PinnedStationRow{testMAC, Nowhere}, PinnedL2Row{testMAC, 1},
 	PinnedL2Row{testMAC, Nowhere},

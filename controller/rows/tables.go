@@ -86,7 +86,15 @@ type ToPool struct {
 	Pool       PoolID
 	Generation uint8
 	SlotMask   uint16
+	Secret     Secret
 }
+
+// Secret is what a flow's hash depends on besides the flow, so that nobody outside knows which slot and which marks are
+// whose (p4/include/balance.p4). Another secret is another slot for nearly every flow.
+type Secret [2]uint64
+
+// IsZero says whether there is none.
+func (s Secret) IsZero() bool { return s == Secret{} }
 
 // Table is where the pool's slots are.
 func (p ToPool) Table() SlotTable { return SlotTable{p.Pool, p.Generation} }

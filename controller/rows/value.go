@@ -10,7 +10,7 @@ import (
 // Value is the value of a match field or a parameter, wide enough for an IPv6 address.
 type Value struct{ Hi, Lo uint64 }
 
-func number[T ~uint8 | ~uint16 | ~uint32](x T) Value { return Value{Lo: uint64(x)} }
+func number[T ~uint8 | ~uint16 | ~uint32 | ~uint64](x T) Value { return Value{Lo: uint64(x)} }
 
 func mac(m packet.MAC) Value {
 	var b [8]byte

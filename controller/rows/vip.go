@@ -7,13 +7,13 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 )
 
-// VIPRow is to_pool(Pool, Generation, SlotMask).
+// VIPRow is to_pool(Pool, Generation, SlotMask, Secret).
 type VIPRow struct {
 	VIPKey
 	ToPool
 }
 
-var toPool = &Action{"to_pool", []string{"pool_id", "generation", "slot_mask"}}
+var toPool = &Action{"to_pool", []string{"pool_id", "generation", "slot_mask", "secret_1", "secret_2"}}
 
 // All slots are there, and the address is nobody else's.
 var vip = kind(&Table{
@@ -21,7 +21,10 @@ var vip = kind(&Table{
 	decode: func(e Entry) (Row, bool) {
 		return VIPRow{
 			e.vipKey(),
-			ToPool{PoolID(e.Params[0].Lo), uint8(e.Params[1].Lo), uint16(e.Params[2].Lo)},
+			ToPool{
+				PoolID(e.Params[0].Lo), uint8(e.Params[1].Lo), uint16(e.Params[2].Lo),
+				Secret{e.Params[3].Lo, e.Params[4].Lo},
+			},
 		}, true
 	},
 	diff: keyed(func(t *Tables) map[VIPKey]ToPool { return t.VIP }, VIPKey.Compare,
@@ -40,9 +43,10 @@ func (r VIPRow) Needs() []Ref { return []Ref{SlotTable{r.Pool, r.Generation}} }
 
 func (r VIPRow) Entry() Entry {
 	return entry(toPool, keys(address(r.Address), number(r.Protocol), number(r.Port)),
-		number(r.Pool), number(r.Generation), number(r.SlotMask))
+		number(r.Pool), number(r.Generation), number(r.SlotMask), number(r.Secret[0]), number(r.Secret[1]))
 }
 
+// String leaves out the secret: it is for logs.
 func (r VIPRow) String() string {
 	return fmt.Sprintf("vip %s %s port %d: to_pool(%d, generation %d, mask 0x%x)",
 		r.Address, r.Protocol, r.Port, r.Pool, r.Generation, r.SlotMask)

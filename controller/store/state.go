@@ -31,6 +31,7 @@ type planDoc struct {
 	NextPool    rows.PoolID    `json:"next_pool"`
 	NextBackend rows.BackendID `json:"next_backend"`
 	NextEpoch   uint32         `json:"next_epoch"`
+	Secret      rows.Secret    `json:"secret,omitzero"`
 	VIPAge      []ageDoc       `json:"vip_age"`
 
 	Retired map[packet.MAC]time.Time `json:"retired,omitempty"`
@@ -59,7 +60,8 @@ type encodedVerdicts struct {
 // encode returns the documents of st. What is the same as in the last call is not encoded again.
 func (s *Store) encode(st core.Stored) (map[string][]byte, error) {
 	doc := planDoc{
-		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch, Retired: st.Retired,
+		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch,
+		Secret: st.Plan.Secret, Retired: st.Retired,
 		PortIDs: st.PortIDs,
 	}
 	for k, revision := range st.VIPAge {
@@ -184,7 +186,7 @@ func decode(docs map[string][]byte) (core.Stored, error) {
 		}
 	}
 	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
-	st.Retired, st.PortIDs = doc.Retired, doc.PortIDs
+	st.Plan.Secret, st.Retired, st.PortIDs = doc.Secret, doc.Retired, doc.PortIDs
 	if _, ok := docs[docText]; !ok && st.Intent.Revision > 0 {
 		return core.Stored{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
 	}

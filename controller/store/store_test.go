@@ -31,7 +31,7 @@ var (
 // sample is a core.Stored with something in every field.
 func sample() core.Stored {
 	p := &plan.Pool{
-		ID: 3, Generation: 200,
+		ID: 3, Generation: 200, Secret: rows.Secret{1 << 63, 5},
 		Members: []plan.Member{
 			{ID: 7, Name: "web1", MAC: packet.MAC{2, 0, 0, 0, 0, 1}, Port: 3, Weight: 100},
 			{ID: 300, Name: "web2", Weight: 1, Removed: true},
@@ -43,7 +43,7 @@ func sample() core.Stored {
 	}
 	return core.Stored{
 		Intent: core.Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
-		Plan: plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1,
+		Plan: plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1, Secret: rows.Secret{2, 1<<64 - 1},
 			Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
 		Admin: map[plan.BackendKey]plan.Admin{web2: plan.Drain},
 		Verdicts: map[plan.BackendKey]core.Verdict{web1: {

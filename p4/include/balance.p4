@@ -16,17 +16,25 @@
 // stay with B, all others are A's, and a packet that opens a flow takes back the mark that an earlier flow
 // of the same addresses and ports may have left.
 
+// Nobody outside can aim at a slot or at cells. A CRC is linear: who knows it knows flows that fall together, whatever
+// is XORed into it. Addition is not, as carries depend on all lower bits. So the secret of the cluster is added to what
+// the packet says, and again to the CRC of that: through one addition alone, flows that differ in few bits, or in the
+// highest one, still go together. It is no cipher: whoever sees which server answers him learns something of it.
+
 control Balance(inout headers_t hdr, inout metadata_t meta,
                 inout standard_metadata_t standard_metadata) {
     @name(".vip_packets")
     direct_counter(CounterType.packets_and_bytes) vip_packets;
 
     @name(".to_pool")
-    action to_pool(bit<32> pool_id, bit<8> generation, @format(HEX_STRING) bit<16> slot_mask) {
+    action to_pool(bit<32> pool_id, bit<8> generation, @format(HEX_STRING) bit<16> slot_mask,
+                   @secret bit<64> secret_1, @secret bit<64> secret_2) {
         meta.pool_id = pool_id;
         meta.generation = generation;
         meta.slot_mask = slot_mask;
         meta.done = 1;
+        meta.secret_1 = secret_1;
+        meta.secret_2 = secret_2;
         vip_packets.count();
     }
 
@@ -165,15 +173,17 @@ control Balance(inout headers_t hdr, inout metadata_t meta,
             vip.apply();
         }
         if (meta.done == 1) {
-            hash(meta.flow_hash, HashAlgorithm.crc32, 32w0,
-                 { hdr.ipv4.src, hdr.ipv4.dst, hdr.ipv4.protocol, hdr.tcp.src_port, hdr.tcp.dst_port },
-                 64w0x100000000);
+            bit<32> src = hdr.ipv4.src + meta.secret_1[63:32];
+            bit<32> ports = (hdr.tcp.src_port ++ hdr.tcp.dst_port) + meta.secret_1[31:0];
+            bit<32> flow;
+            hash(flow, HashAlgorithm.crc32, 32w0, { src, hdr.ipv4.dst, hdr.ipv4.protocol, ports }, 64w0x100000000);
+            bit<32> flow_1 = flow + meta.secret_2[63:32];
+            hash(meta.flow_hash, HashAlgorithm.crc32, 32w0, { flow_1 }, 64w0x100000000);
             meta.slot = meta.flow_hash[15:0] & meta.slot_mask;
             if (slot.apply().hit) {
                 if (meta.moving == 1) {
-                    hash(meta.flow_hash_2, HashAlgorithm.crc16, 16w0,
-                         { hdr.ipv4.src, hdr.ipv4.dst, hdr.ipv4.protocol, hdr.tcp.src_port, hdr.tcp.dst_port },
-                         32w0x10000);
+                    bit<32> flow_2 = flow + meta.secret_2[31:0];
+                    hash(meta.flow_hash_2, HashAlgorithm.crc16, 16w0, { flow_2 }, 32w0x10000);
                     bit<32> cell_1 = 14w0 ++ meta.bank ++ meta.flow_hash[31:16];
                     bit<32> cell_2 = 14w0 ++ meta.bank ++ meta.flow_hash_2;
                     bool opens = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;

@@ -202,6 +202,8 @@ struct metadata_t {
     bit<32> pool_id;
     bit<32> backend_id;
     bit<32> old_id;         // the backend of the old flows of a slot that leaves it; 0: slot_old knows
+    bit<64> secret_1;       // for the packet's source, and for its ports
+    bit<64> secret_2;       // for the CRC of these: towards the slot and the first mark, and towards the second
     bit<32> flow_hash;
     bit<16> flow_hash_2;
     bit<32> epoch;

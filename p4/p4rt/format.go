@@ -25,12 +25,16 @@ const (
 	IPv4                  // @format(IPV4_ADDRESS)
 	IPv6                  // @format(IPV6_ADDRESS)
 	Text                  // @format(STRING), and values translated to SDN strings
+	Hidden                // @secret, an annotation of ours: not for screens, files and logs
 )
 
 var formatAnnotation = regexp.MustCompile(`^@format\(\s*"?(\w+)"?\s*\)$`)
 
 func formatOf(annotations []string) Format {
 	for _, a := range annotations {
+		if a == "@secret" {
+			return Hidden
+		}
 		if m := formatAnnotation.FindStringSubmatch(a); m != nil {
 			switch m[1] {
 			case "HEX_STRING":

@@ -67,7 +67,8 @@ tables {
   match_fields { id: 7 name: "label" annotations: "@format(HEX_STRING)" bitwidth: 48 match_type: OPTIONAL }
   action_refs { id: 2 }
 }
-actions { preamble { id: 2 name: "set_nhop" } params { id: 1 name: "nhop" bitwidth: 32 } params { id: 2 name: "mac" bitwidth: 48 } params { id: 3 name: "port" bitwidth: 9 } }
+actions { preamble { id: 2 name: "set_nhop" } params { id: 1 name: "nhop" bitwidth: 32 } params { id: 2 name: "mac" bitwidth: 48 } params { id: 3 name: "port" bitwidth: 9 }
+  params { id: 4 name: "key" annotations: "@secret" bitwidth: 32 } }
 `)
 	entry, err := info.DecodeEntry(message(t, new(v1.TableEntry), `
 table_id: 1 priority: 5
@@ -78,11 +79,12 @@ match { field_id: 4 range { low: "\x00" high: "\x01" } }
 match { field_id: 5 lpm { value: "\n\x00\x00\x00" prefix_len: 8 } }
 match { field_id: 6 ternary { value: "\x06" mask: "\xff" } }
 match { field_id: 7 optional { value: "\x07" } }
-action { action { action_id: 2 params { param_id: 1 value: "\n\x00\x00\x02" } params { param_id: 2 value: "\x02\x00\x00\x00\x00\x09" } params { param_id: 3 value: "\x03" } } }`))
+action { action { action_id: 2 params { param_id: 1 value: "\n\x00\x00\x02" } params { param_id: 2 value: "\x02\x00\x00\x00\x00\x09" } params { param_id: 3 value: "\x03" }
+  params { param_id: 4 value: "\x07" } } }`))
 	const want = "acl{hdr.ethernet.srcAddr=02:00:00:00:00:00&ff:ff:ff:00:00:00 hdr.ipv4.dstAddr=10.0.0.0&255.0.0.0 " +
 		"hdr.arp.tpa=10.0.0.1 " +
 		"hdr.ipv6.src=::..::1 meta.class=10.0.0.0/8 proto=6&0xff label=0x000000000007 priority=5}" +
-		" -> set_nhop(nhop=10.0.0.2, mac=02:00:00:00:00:09, port=3)"
+		" -> set_nhop(nhop=10.0.0.2, mac=02:00:00:00:00:09, port=3, key=hidden)"
 	if diff := cmp.Diff(want, entry.String()); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -187,9 +187,11 @@ var rows = []struct{ entry, modified p4rt.Entry }{
 	},
 	{
 		p4rt.Entry{Table: "vip", Match: []p4rt.Field{field("address", vipAddress), u("protocol", 6), u("port", 80)},
-			Action: "to_pool", Params: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot_mask", 4095)}},
+			Action: "to_pool", Params: []p4rt.Field{u("pool_id", 1), u("generation", 0), u("slot_mask", 4095),
+				u("secret_1", 1), u("secret_2", 2)}},
 		p4rt.Entry{Table: "vip", Match: []p4rt.Field{field("address", vipAddress), u("protocol", 6), u("port", 80)},
-			Action: "to_pool", Params: []p4rt.Field{u("pool_id", 1), u("generation", 1), u("slot_mask", 0xffff)}},
+			Action: "to_pool", Params: []p4rt.Field{u("pool_id", 1), u("generation", 1), u("slot_mask", 0xffff),
+				u("secret_1", 1<<63), u("secret_2", 2)}},
 	},
 	{
 		p4rt.Entry{Table: "vip_address", Match: []p4rt.Field{field("address", vipAddress)}, Action: "refuse"},

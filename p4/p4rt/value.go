@@ -133,6 +133,8 @@ func (v Value) fill(dst []byte) {
 // String prints v by its format.
 func (v Value) String() string {
 	switch {
+	case v.format == Hidden:
+		return "hidden"
 	case v.format == Text:
 		return strconv.Quote(v.bytes)
 	case v.bytes == "":

@@ -43,7 +43,8 @@ func BenchmarkProcessVIPFull(b *testing.B) {
 	for i := range uint64(4000) {
 		a := [4]byte{10, 1, byte(i >> 8), byte(i)}
 		insert(b, p, "vip", Entry{Match: exact(a[:], bytesOf(6, 1), bytesOf(80, 2)),
-			Call: call("to_pool", bytesOf(100+i%100, 4), bytesOf(0, 1), bytesOf(4095, 2))})
+			Call: call("to_pool", bytesOf(100+i%100, 4), bytesOf(0, 1), bytesOf(4095, 2),
+				bytesOf(1<<62+1, 8), bytesOf(1<<61+1, 8))})
 		for flow := range uint16(8) {
 			frames = append(frames, packet.NewTCP(packet.Segment{DstMAC: vipMAC, SrcMAC: clientMAC, Flags: packet.ACK,
 				Src: netip.AddrPortFrom(client, 1000+flow), Dst: netip.AddrPortFrom(netip.AddrFrom4(a), 80)}))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,11 +14,12 @@ import (
 
 // flowHashes are the hashes of a flow to the VIP as balance.p4 takes them.
 func flowHashes(srcPort uint16) (crc32Of, crc16Of uint64) {
-	five := append(addr(client), addr(vip)...)
-	five = append(five, 6)
-	five = binary.BigEndian.AppendUint16(five, srcPort)
-	five = binary.BigEndian.AppendUint16(five, 80)
-	return uint64(crc32.ChecksumIEEE(five)), crc16(five)
+	word := binary.BigEndian.AppendUint32
+	in := word(nil, binary.BigEndian.Uint32(addr(client))+secret1>>32)
+	in = append(append(in, addr(vip)...), 6)
+	in = word(in, (uint32(srcPort)<<16|80)+secret1&math.MaxUint32)
+	flow := crc32.ChecksumIEEE(in)
+	return uint64(crc32.ChecksumIEEE(word(nil, flow+secret2>>32))), crc16(word(nil, flow+secret2&math.MaxUint32))
 }
 
 // A slot moves from web1 to web2 in epoch 9, bank 2. Flows that were open stay with web1, flows that

@@ -47,6 +47,8 @@ const (
 	web2Port   = 4
 	slots      = 64
 	poolID     = 7
+	secret1    = 0x9e3779b97f4a7c15
+	secret2    = 0xd1b54a32d192ed03
 )
 
 // recorder keeps what a Runner gives out.
@@ -134,7 +136,8 @@ func fillSluice(t testing.TB, p *Program) {
 	insert(t, p, "arp_guard", Entry{Match: exact(addr(vip)), Call: call("claim")})
 	insert(t, p, "arp_responder", Entry{Match: exact(addr(vip)), Call: call("answer", macBytes(vipMAC))})
 	insert(t, p, "vip", Entry{Match: exact(addr(vip), bytesOf(6, 1), bytesOf(80, 2)),
-		Call: call("to_pool", bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slots-1, 2))})
+		Call: call("to_pool", bytesOf(poolID, 4), bytesOf(0, 1), bytesOf(slots-1, 2),
+			bytesOf(secret1, 8), bytesOf(secret2, 8))})
 	insert(t, p, "vip_address", Entry{Match: exact(addr(vip)), Call: call("refuse")})
 	insert(t, p, "backend", Entry{Match: exact(bytesOf(1, 4)), Call: call("forward_to_backend", macBytes(web1MAC),
 		bytesOf(web1Port, 2))})

@@ -70,6 +70,8 @@ func TestKilledAnywhere(t *testing.T) {
 		d = startController(t, o)
 		d.synced()
 		d.atRest()
+		// Old paths of the dead, too, go when they are silent.
+		d.until("no old path is left", func(*api.GetStatusResponse) bool { return tg.dump("slot_old") == "" })
 		got := strings.Count(tg.dump("slot"), "\n")
 		shares := d.shares()
 		if got != 4096 { // with nobody up they stay where they are

@@ -313,3 +313,21 @@ func TestWatcherTooFarBehind(t *testing.T) {
 		t.Errorf("%d events are remembered beside one that is too long", len(e.kept))
 	}
 }
+
+// A daemon that was stopped finds both that the store has answered and that its patience is over: what is stored has
+// happened.
+func TestStoppedWhileTheStoreAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTestLoop(t, &fakeStore{})
+		web1 := plan.BackendKey{Pool: "web", Backend: "web1"}
+		l.core.Step(time.Now(), core.SetAdmin{Backend: web1, Admin: plan.Drain})
+		time.Sleep(time.Minute)
+		for range 100 {
+			l.saving = make(chan error, 1)
+			l.saving <- nil
+			if diff := cmp.Diff(core.Input(core.Saved{Outcome: core.Done}), l.outcome()); diff != "" {
+				t.Fatalf("what the core is told (-want +got):\n%s", diff)
+			}
+		}
+	})
+}

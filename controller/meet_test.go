@@ -139,8 +139,16 @@ func TestMeetingsEnd(t *testing.T) {
 			}
 		}
 		empty := l.meets("leaf1", rows.Tables{})
+		if !open(empty) {
+			t.Error("leaf1 does not wait for leaf2, though it is empty")
+		}
+		time.Sleep(others + time.Second)
 		if open(empty) {
-			t.Error("an empty switch waits")
+			t.Error("leaf1 is empty, and waits for ever")
+		}
+		l = newLimited(t, twoSwitches, stored)
+		if !open(l.meets("leaf1", rows.Tables{})) || open(l.meets("leaf2", rows.Tables{})) {
+			t.Error("leaf1 and leaf2 are empty, and wait for nobody else")
 		}
 		l = newLimited(t, twoSwitches, stored)
 		one := l.meets("leaf1", l.have(2))

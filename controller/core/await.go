@@ -91,6 +91,18 @@ func (c *Core) overdue(v *view, pool config.Pool) bool {
 	return !until.IsZero() && !c.now.Before(until)
 }
 
+// awaits says whether the wait of a pool for a switch runs out.
+func (c *Core) awaits() bool {
+	for _, v := range c.views {
+		for _, pool := range c.intent.Pools {
+			if v.lags(c.sequence) && !c.awaitedUntil(v, pool).IsZero() && !c.overdue(v, pool) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // waits says whether a pool waits for any switch of those that are meant.
 func (c *Core) waits(pool config.Pool, meant func(*view) bool) bool {
 	for _, v := range c.views {

@@ -14,15 +14,16 @@ import (
 // its disk was full. So the first switch that is connected and forwards already has the last word on the slots, and the
 // plan goes on from there; the others are brought in line with it. But where a switch has the slots as they are stored,
 // the store is not older: a switch that has them otherwise was away while they moved, and waits until the others have
-// been looked at. After that, and once a switch that came empty has been served from the store for a while, memory is
-// newer than what any other switch holds.
+// been looked at. One that holds nothing waits, too: only the others know to which servers flows through it were going.
+// After that, and once a switch that came empty has been served from the store for a while, memory is newer than what
+// any other switch holds.
 
 // meetings is what is remembered of the switches that it met.
 type meetings struct {
 	stored plan.State       // as it was read
 	first  time.Time        // when a switch was met first
 	met    map[string]*view // who has been looked at
-	astray []meeting        // those that have the slots otherwise than what was stored, and wait
+	wait   []meeting        // those that do not have the slots as they were stored
 	over   bool             // the slots are the memory's
 	older  string           // that the store and a switch disagreed, empty: they did not
 	at     time.Time        // when that was found
@@ -51,39 +52,37 @@ func (c *Core) meet(in Met) {
 		m.first, m.met = c.now, make(map[string]*view)
 	}
 	v := c.views[in.Switch]
-	if v == nil || m.over || c.now.Sub(m.first) > firstMeetings {
+	if v == nil || !m.open(c.now) {
 		c.last = append(c.last, Release{in.ID})
 		return
 	}
 	m.met[in.Switch] = v
 	next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, in.Switch, in.Have)
-	switch {
-	case found.Slots == 0:
-		c.last = append(c.last, Release{in.ID})
-	case found.Astray > 0:
-		m.astray = append(m.astray, meeting{v, in.Have, in.ID})
-	default:
+	if found.Slots == 0 || found.Astray > 0 {
+		m.wait = append(m.wait, meeting{v, in.Have, in.ID})
+	} else {
 		c.takeUp(in.Switch, next, found)
 		c.last = append(c.last, Release{in.ID})
 	}
 	c.decideMeetings()
 }
 
-// decideMeetings ends the wait of switches that have other slots than what was stored: when nobody else is to be
-// looked at, the first of them has the last word.
+// decideMeetings ends the wait of switches that do not have the slots as they were stored: when nobody else is to be
+// looked at, the first of them that has any has the last word.
 func (c *Core) decideMeetings() {
 	m := &c.meetings
-	if len(m.astray) == 0 || !m.over && c.expected() {
+	if len(m.wait) == 0 || !m.over && c.expected() {
 		return
 	}
-	for _, one := range m.astray {
+	for _, one := range m.wait {
 		if name := one.view.config.Name; !m.over && c.views[name] == one.view {
-			next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, name, one.have)
-			c.takeUp(name, next, found)
+			if next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, name, one.have); found.Slots > 0 {
+				c.takeUp(name, next, found)
+			}
 		}
 		c.last = append(c.last, Release{one.id})
 	}
-	m.astray = nil
+	m.wait = nil
 }
 
 // expected says whether a switch is yet to be looked at: one that is connected is being read, and one that is not may
@@ -103,6 +102,11 @@ func (c *Core) expected() (yet bool) {
 	return yet
 }
 
+// open says whether a switch that was not met yet may have the last word on the slots.
+func (m *meetings) open(now time.Time) bool {
+	return !m.over && !m.first.IsZero() && now.Sub(m.first) <= firstMeetings
+}
+
 // takeUp makes taken, which follows from what a switch holds, the plan.
 func (c *Core) takeUp(name string, taken plan.State, found plan.Adoption) {
 	m := &c.meetings
@@ -120,6 +124,13 @@ func (c *Core) takeUp(name string, taken plan.State, found plan.Adoption) {
 		ev := SlotsAdopted{name, found}
 		m.older, m.at = ev.Text(), c.now
 		c.publish(ev)
+		for _, v := range c.views { // what does not know the slots does not know either who has served by them
+			v.had = true
+			if v.lost.IsZero() && (v.unmet() || v.empty) {
+				v.lost, v.behind = v.taken, true
+			}
+		}
+		c.pace()
 	}
 	next := c.stored
 	next.Plan = taken

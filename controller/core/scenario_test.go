@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 // what is to be done, and then what of the state has changed. The output is written by `go test ./controller/core -run
 // TestScenarios -update`. A line that begins with # is a remark. Commands:
 //
-//	start                     a controller starts, with what is stored
+//	start [lost]              a controller starts, with what is stored, or with a new store
 //	apply NAME                the operator applies NAME.yaml
 //	reload NAME               the controller's own file says what NAME.yaml does
 //	drain B, undrain B        of the first pool; POOL/B of another
@@ -154,6 +154,9 @@ func (s *scenario) command(words []string) error {
 	name, args := words[0], words[1:]
 	switch name {
 	case "start":
+		if len(args) > 0 {
+			s.stored = Stored{}
+		}
 		s.start()
 	case "apply", "reload":
 		text, ok := s.files[args[0]+".yaml"]

@@ -24,7 +24,7 @@ type view struct {
 	// ever served.
 	lost   time.Time
 	taken  time.Time // when it was taken on
-	had    bool      // the controller before this one had it: it may have rows, though nobody has met it yet
+	had    bool      // it may have rows, though nobody has met it yet: somebody before may have written them
 	met    time.Time // when it was connected last
 	back   time.Time // when it held what was decided again
 	empty  bool      // it held nothing when it was connected last
@@ -190,9 +190,11 @@ func (c *Core) syncSwitches(served, began bool) {
 	for _, s := range c.intent.Switches {
 		wanted[s.Name] = s
 	}
+	moved := make(map[string]bool) // with its rows, to another address; or else another has taken its name
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {
 		v := c.views[name]
 		if s, ok := wanted[name]; !ok || s.Address != v.config.Address || s.DeviceID != v.config.DeviceID {
+			moved[name] = v.had || !v.unmet()
 			delete(c.views, name)
 			c.out = append(c.out, LetGo{name})
 			c.pass(Switch{Name: name}) // nobody waits for it
@@ -200,7 +202,7 @@ func (c *Core) syncSwitches(served, began bool) {
 	}
 	for _, s := range c.intent.Switches {
 		if c.views[s.Name] == nil {
-			v := &view{config: s, taken: c.now, had: began, idle: make(map[plan.SlotRef]time.Time)}
+			v := &view{config: s, taken: c.now, had: began || moved[s.Name], idle: make(map[plan.SlotRef]time.Time)}
 			if served {
 				v.lost, v.behind = c.now, true
 			}

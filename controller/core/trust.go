@@ -407,8 +407,14 @@ func (c *Core) catchUp() {
 	}
 	for _, v := range c.views {
 		if !v.lag.since.IsZero() {
-			v.lag.since = v.lag.since.Add(d)
+			v.lag.since, v.met = v.lag.since.Add(d), v.met.Add(d)
 		}
+	}
+	if !c.served.IsZero() {
+		c.served = c.served.Add(d)
+	}
+	if !c.meetings.first.IsZero() {
+		c.meetings.first = c.meetings.first.Add(d)
 	}
 	if c.suspicion != nil {
 		c.owed = c.now.Add(settlingTime(c.intent))
@@ -428,7 +434,7 @@ func (c *Core) timed() bool {
 			return true
 		}
 	}
-	return c.suspicion != nil && !c.suspicion.until.IsZero()
+	return c.suspicion != nil && !c.suspicion.until.IsZero() || c.meetings.open(c.now) || c.awaits()
 }
 
 // grace ends those graces that are over.

@@ -33,10 +33,11 @@ type Adoption struct {
 //
 // stored is the state as it was read, of which Step has made st with the intent. Where the switch has the slots as they
 // were stored, st follows from what the switch has, and stays. Otherwise a pool takes over the SlotTable that its VIPs
-// lead to on the switch, with the id, the generation, the secret and the number of slots, unless it was another pool's.
-// A row belongs to the server that it forwards to: the one with the MAC that stands in `backend` under its id. The
-// switch's ids stay, so that no slot ever names a row that is about to be another server's; who had such an id in st
-// gets a new one. A server that the state does not know becomes a removed member: its flows are drained.
+// lead to on the switch, with the id, the generation, the secret and the number of slots, unless it was another pool's:
+// one with another secret was not, for it is of another store. A row belongs to the server that it forwards to: the one
+// with the MAC that stands in `backend` under its id. The switch's ids stay, so that no slot ever names a row that is
+// about to be another server's; who had such an id in st gets a new one. A server that the state does not know becomes
+// a removed member: its flows are drained.
 //
 // A slot without rows, or whose rows name no row of `backend`, has no flows: it stays as in st. What a State cannot
 // have is settled on the backend of the new flows, as a move that ends by force: a move without the old path's row, and
@@ -52,7 +53,7 @@ func Adopt(st, stored State, intent *config.Intent, on string, have rows.Tables)
 	a.numberBackends()
 	a.numberPools()
 	a.compare()
-	if a.report.Astray > 0 || a.renumbered || a.resecret {
+	if a.report.Astray > 0 || a.renumbered {
 		a.takeOver()
 		a.finish()
 	}
@@ -67,7 +68,6 @@ type adopter struct {
 	epochs     [banks]uint32 // who lives in a bank: the youngest epoch that the switch has there
 	report     Adoption
 	renumbered bool // a row would come to name another server
-	resecret   bool // a pool's flows would be in other slots
 }
 
 // adopted is one pool in the course of an Adopt.
@@ -83,25 +83,28 @@ type adopted struct {
 
 // find looks for every pool's rows, and for the members that these name.
 func (a *adopter) find(intent *config.Intent) {
-	owner := make(map[rows.PoolID]string)
+	type stored struct {
+		id     rows.PoolID
+		secret rows.Secret
+	}
+	owner := make(map[stored]string)
 	for name, p := range a.stored.Pools {
-		owner[p.ID] = name
+		owner[stored{p.ID, p.Secret}] = name
 	}
 	taken := make(map[rows.SlotTable]bool)
 	for _, name := range slices.Sorted(maps.Keys(a.st.Pools)) {
 		p := &adopted{name: name, pool: *a.st.Pools[name]}
 		p.pool.Members = slices.Clone(p.pool.Members)
 		a.pools = append(a.pools, p)
-		to, ok := a.leads(intent, p, func(t rows.SlotTable) bool {
-			of, known := owner[t.Pool]
-			return !taken[t] && t.Pool <= lastPool && (!known || of == name)
+		to, ok := a.leads(intent, p, func(to rows.ToPool) bool {
+			of, known := owner[stored{to.Pool, to.Secret}]
+			return !taken[to.Table()] && to.Pool <= lastPool && (!known || of == name)
 		})
 		if ok {
 			table := to.Table()
 			taken[table] = true
 			p.rows = make([]rows.Slot, int(to.SlotMask)+1)
 			copy(p.rows, a.have.Slots[table].Rows)
-			a.resecret = a.resecret || to.Secret != p.pool.Secret
 			p.resize(to)
 			a.report.Slots += len(p.rows)
 		}
@@ -109,22 +112,28 @@ func (a *adopter) find(intent *config.Intent) {
 	}
 }
 
-// leads returns where the VIPs of a pool lead on the switch: to the table that is stored, if any of them does.
-func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(rows.SlotTable) bool) (to rows.ToPool, ok bool) {
+// leads returns where the VIPs of a pool lead on the switch: to the table that is stored, by the secret that is stored,
+// if any of them does.
+func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(rows.ToPool) bool) (to rows.ToPool, ok bool) {
 	stored := a.stored.Pools[p.name]
 	for _, v := range intent.VIPs {
 		held, there := a.have.VIP[rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}]
 		t := held.Table()
 		n := int(held.SlotMask) + 1
-		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(t) || bits.OnesCount(uint(n)) != 1 ||
-			n > maxMoving {
+		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(held) ||
+			bits.OnesCount(uint(n)) != 1 || n > maxMoving {
 			continue
 		}
-		if !ok || stored != nil && t == (rows.SlotTable{Pool: stored.ID, Generation: stored.Generation}) {
+		if !ok || stored.is(held) {
 			to, ok = held, true
 		}
 	}
 	return to, ok
+}
+
+// is says whether a VIP with that row leads to the pool, and has every flow in the slot that the pool has it in.
+func (p *Pool) is(to rows.ToPool) bool {
+	return p != nil && p.ID == to.Pool && p.Generation == to.Generation && p.Secret == to.Secret
 }
 
 // resize gives the pool the switch's number of slots: a flow's slot is the low bits of its hash.
@@ -302,10 +311,11 @@ func (a *adopter) compare() {
 }
 
 // storedSlots returns the slots of a pool as they were stored, by the members' ids of now; nil where the switch has
-// another table than that.
+// another table than that, or other flows in its slots.
 func (a *adopter) storedSlots(p *adopted) []rows.Slot {
 	was := a.stored.Pools[p.name]
-	if was == nil || was.ID != p.pool.ID || was.Generation != p.pool.Generation || len(was.Slots) != len(p.rows) {
+	to := rows.ToPool{Pool: p.pool.ID, Generation: p.pool.Generation, Secret: p.pool.Secret}
+	if !was.is(to) || len(was.Slots) != len(p.rows) {
 		return nil
 	}
 	ids := make(map[rows.BackendID]rows.BackendID)

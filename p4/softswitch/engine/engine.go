@@ -86,7 +86,7 @@ type compiler struct {
 // know, and where it is.
 func Load(deviceConfig []byte) (*Program, error) { return loadCopying(deviceConfig, copyLimit) }
 
-// loadCopying is Load with a bound for the copies of nodes.
+// loadCopying is Load with a bound for the copies of nodes, see copyLimit.
 func loadCopying(deviceConfig []byte, copies int) (*Program, error) {
 	doc, err := readDocument(deviceConfig)
 	if err != nil {

@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"fmt"
+	"encoding/binary"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // Most conditions of a control ask what is known where they stand: which headers the parser took, what metadata nothing
@@ -38,7 +37,7 @@ func (c *control) start(taken uint64) *node {
 
 // What copying may cost: some milliseconds.
 const (
-	copyLimit  = 4096    // copies of nodes
+	copyLimit  = 4096    // copies of nodes, and ways out of those of tables: each is looked at for what is known there
 	askLimit   = 1 << 20 // nodes times words
 	startLimit = 64
 	parseLimit = 4096 // states of the parser with what it took before them
@@ -63,7 +62,9 @@ func (k facts) of(s *spot) (uint64, bool) {
 // specialiser copies a control.
 type specialiser struct {
 	asked  map[*node]map[int]bool // words that a node, or one after it, asks about
-	copies map[string]*node
+	sorted map[*node][]int        // the same in order, of nodes that were copied
+	copies map[*node]map[string]*node
+	made   int // of what limit bounds, see copyLimit
 	limit  int
 }
 
@@ -73,9 +74,11 @@ func (c *compiler) specialise(limit int) {
 		return
 	}
 	in := &c.program.ingress
-	s := &specialiser{asked: make(map[*node]map[int]bool), copies: make(map[string]*node), limit: limit}
+	s := &specialiser{asked: make(map[*node]map[int]bool), sorted: make(map[*node][]int),
+		copies: make(map[*node]map[string]*node), limit: limit}
 	asked := s.ask(in.general)
 	known := c.unset()
+	maps.DeleteFunc(known, func(word int, _ uint64) bool { return !asked[word] })
 	var headers []*header
 	for _, h := range c.headers {
 		if h.bit != 0 && asked[h.valid.word] && !c.parserSets[h.valid.word] {
@@ -231,16 +234,19 @@ func (s *specialiser) copy(n *node, known facts) *node {
 	if n == nil {
 		return nil
 	}
-	key := s.key(n, known)
-	if made := s.copies[key]; made != nil {
-		return made
-	}
-	if len(s.copies) == s.limit {
+	if s.made >= s.limit {
 		return n
+	}
+	key := s.key(n, known)
+	if made := s.copies[n][key]; made != nil {
+		return made
 	}
 	made := new(node)
 	*made = *n
-	s.copies[key] = made
+	if s.made += 1 + len(n.next); s.copies[n] == nil {
+		s.copies[n] = make(map[string]*node)
+	}
+	s.copies[n][key] = made
 	switch n.kind {
 	case doAction:
 		a := *n.action
@@ -268,16 +274,20 @@ func (s *specialiser) copy(n *node, known facts) *node {
 	return made
 }
 
-// key tells copies apart: of what is known, what will be asked.
+// key tells copies of a node apart: of what is known, what will be asked.
 func (s *specialiser) key(n *node, known facts) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%p", n)
-	for _, word := range slices.Sorted(maps.Keys(s.asked[n])) {
+	words := s.sorted[n]
+	if words == nil {
+		words = slices.Sorted(maps.Keys(s.asked[n]))
+		s.sorted[n] = words
+	}
+	var key []byte
+	for _, word := range words {
 		if v, ok := known[word]; ok {
-			fmt.Fprintf(&b, " %d:%x", word, v)
+			key = binary.AppendUvarint(binary.AppendUvarint(key, uint64(word)), v)
 		}
 	}
-	return b.String()
+	return string(key)
 }
 
 // decide says how a condition turns out, if that much is enough to know.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -164,5 +165,64 @@ func TestWhatIsKnownIsNotAsked(t *testing.T) {
 				t.Errorf("comes to %q (kind %d), want %q", got, n.kind, tt.want)
 			}
 		})
+	}
+}
+
+// Copying is bounded by the ways that it goes, and not by nodes alone: a table has one for each of its actions.
+func TestCopiesAreFew(t *testing.T) {
+	const tables, actions, limit = 20, 40, 200
+	prog := base()
+	ids, names := array{}, array{}
+	for i := range actions {
+		name := fmt.Sprintf("set%d", i)
+		value := hexstr(fmt.Sprintf("%#x", i))
+		prog["actions"] = append(prog["actions"].(array),
+			action1(1+i, name, nil, primitive("assign", fieldRef("meta", "a"), value)))
+		ids, names = append(ids, 1+i), append(names, name)
+	}
+	var chain array
+	for i := range tables {
+		table := table1(withTable("exact", "a:exact"))
+		next := object{}
+		for _, name := range names {
+			next[name.(string)] = "last"
+			if i+1 < tables {
+				next[name.(string)] = fmt.Sprint("t", i+1)
+			}
+		}
+		table["name"], table["id"], table["action_ids"], table["actions"] = fmt.Sprint("t", i), i, ids, names
+		table["next_tables"], table["default_entry"] = next, nil
+		chain = append(chain, table)
+	}
+	ingress := prog["pipelines"].(array)[0].(object)
+	ingress["init_table"], ingress["tables"] = "t0", chain
+	ingress["conditionals"] = array{object{"name": "last", "id": 0, "expression": infix("==", fieldRef("meta", "a"),
+		hexstr("0x1")), "true_next": "call", "false_next": nil}}
+	config, err := json.Marshal(prog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := func(copies int) int {
+		p, err := loadCopying(config, copies)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, seen, open := 0, make(map[*node]bool), []*node{p.ingress.general}
+		for _, s := range p.ingress.starts {
+			open = append(open, s.node)
+		}
+		for len(open) > 0 {
+			at := open[len(open)-1]
+			if open = open[:len(open)-1]; at == nil || seen[at] {
+				continue
+			}
+			seen[at] = true
+			n += 1 + len(at.next)
+			open = append(open, at.after()...)
+		}
+		return n
+	}
+	if more, most := ways(limit)-ways(0), limit+actions; more <= 0 || more > most {
+		t.Errorf("copies have %d nodes and ways, want 1 to %d", more, most)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -359,9 +360,6 @@ func (d *daemon) atRest() {
 	d.t.Helper()
 	d.until("nothing moves", func(m *api.GetStatusResponse) bool {
 		for _, p := range m.Pools {
-			if strings.Contains(p.Held, "does not count yet") {
-				return false // while a switch is the suspect
-			}
 			held := uint32(0) // below its floor
 			for _, b := range p.Backends {
 				held += b.GraceSlots
@@ -371,6 +369,16 @@ func (d *daemon) atRest() {
 			}
 		}
 		return synced(m)
+	})
+}
+
+// trusting waits until, besides being synced, no switch is the suspect in place of the servers.
+func (d *daemon) trusting() {
+	d.t.Helper()
+	d.until("verdicts count", func(m *api.GetStatusResponse) bool {
+		return synced(m) && !slices.ContainsFunc(m.Pools, func(p *api.PoolStatus) bool {
+			return strings.Contains(p.Held, "does not count yet")
+		})
 	})
 }
 

@@ -251,15 +251,7 @@ func TestTreeOfASwitch(t *testing.T) {
 	d.admin("web3", api.Admin_ADMIN_DRAIN)
 	d.quiet()
 	gets(t, client, sluicePath("switches")) // sees the epoch
-	for n := range 1000 {
-		tg.End(1).Inject(packet.NewTCP(packet.Segment{
-			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 1}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
-			Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}), 1024),
-			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
-		}))
-	}
-	d.until("all SYNs are counted",
-		func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == 1000 })
+	d.open(tg, 1000)
 	d.until("how the ports are is known",
 		func(m *api.GetStatusResponse) bool { return len(m.Switches[0].Ports) == 4 && m.ArpClaims != nil })
 	sw := d.status().Switches[0]

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,7 @@ import (
 	"github.com/sluicelb/sluice/controller/store"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/p4rt"
+	"github.com/sluicelb/sluice/p4/packet"
 	"github.com/sluicelb/sluice/p4/softswitch"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
@@ -370,6 +372,20 @@ func (d *daemon) atRest() {
 		}
 		return synced(m)
 	})
+}
+
+// open opens so many flows to the VIP, and waits until the switch has counted them.
+func (d *daemon) open(tg *target, flows int) {
+	d.t.Helper()
+	for n := range flows {
+		tg.End(1).Inject(packet.NewTCP(packet.Segment{
+			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 1}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
+			Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}), 1024),
+			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
+		}))
+	}
+	d.until("all SYNs are counted",
+		func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == uint64(flows) })
 }
 
 // trusting waits until, besides being synced, no switch is the suspect in place of the servers.

@@ -126,15 +126,7 @@ func TestMetrics(t *testing.T) {
 	if n, share := opened(); n != "0" || share != "0" {
 		t.Errorf("before any flow %s openings, predicted %s", n, share)
 	}
-	for n := range 1000 {
-		tg.End(1).Inject(packet.NewTCP(packet.Segment{
-			SrcMAC: packet.MAC{2, 0, 0, 0, 0, 1}, DstMAC: packet.MAC{2, 0x53, 0x4c, 0, 0, 1},
-			Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}), 1024),
-			Dst: netip.MustParseAddrPort("10.0.0.100:80"), Flags: packet.SYN,
-		}))
-	}
-	d.until("all SYNs are counted",
-		func(m *api.GetStatusResponse) bool { return m.Vips[0].Packets.GetPackets() == 1000 })
+	d.open(tg, 1000)
 	deadline := time.Now().Add(patience)
 	for { // the page may be of up to 100ms ago
 		n, share := opened()

@@ -39,7 +39,12 @@ type embedded struct {
 }
 
 const (
-	snapshotCount = 500
+	// snapshotCount is after how many changes etcd writes a snapshot. Those since the last one are read into memory at
+	// the start, and applied anew. etcd has one goroutine apply them and another stand for election meanwhile, and dies
+	// when the second one looks for what the first one has dropped: it drops those that are applied when there are more
+	// than 100, but for the last catchUp.
+	snapshotCount = 50
+	catchUp       = 2 * snapshotCount
 	maxDatabase   = 4 << 30 // far above what is in use: past it etcd refuses every write
 	keepRevisions = 100     // nobody reads the past; each takes the room of what was written
 	startTimeout  = 30 * time.Second
@@ -191,10 +196,8 @@ func serverConfig(dir string, quota int64, log *zap.Logger) config.ServerConfig 
 		InitialElectionTickAdvance: true,
 		PreVote:                    true,
 
-		// Entries that a snapshot covers are kept for members that lag, of which there are none; those
-		// since the last one are read into memory at the start.
 		SnapshotCount:          snapshotCount,
-		SnapshotCatchUpEntries: 1,
+		SnapshotCatchUpEntries: catchUp,
 		MaxSnapFiles:           5,
 		MaxWALFiles:            5,
 

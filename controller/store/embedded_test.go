@@ -24,7 +24,7 @@ func TestServerConfig(t *testing.T) {
 	cfg.InitialCluster = cfg.Name + "=" + peer.String()
 	cfg.TickMs, cfg.ElectionMs = 10, 50
 	cfg.QuotaBackendBytes = quota
-	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, 1
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = snapshotCount, catchUp
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	etcd, err := embed.StartEtcd(cfg)
 	if err != nil {
@@ -46,5 +46,12 @@ func TestServerConfig(t *testing.T) {
 	}
 	if diff := cmp.Diff(want.ServerFeatureGate.String(), got.ServerFeatureGate.String()); diff != "" {
 		t.Errorf("features (-embed +here):\n%s", diff)
+	}
+	// A start applies what no snapshot covers yet, which is one snapshot's worth and what came in one go with its last
+	// change, and must not drop any of it before raft knows.
+	const more, inMemory = 32, 100 // the second is etcd's own memorySnapshotCount
+	if n := got.SnapshotCount + more; n > inMemory || n > got.SnapshotCatchUpEntries {
+		t.Errorf("a start applies up to %d changes, and may drop all but %d when they are more than %d", n,
+			got.SnapshotCatchUpEntries, inMemory)
 	}
 }

@@ -23,6 +23,7 @@ type concerned struct {
 	older   string                     // says that the store was older than a switch, or nothing
 	checked map[string]bool            // pools that have checks
 	ports   map[string]map[uint32]bool // of switches, as the intent has them
+	none    map[string]bool            // switches that say that they have no ports
 	shared  []string                   // names of two healthds each
 	keys    map[string]rows.VIPKey     // of VIPs by name
 	// ports that the intent names and that nobody knows
@@ -72,7 +73,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	}
 	const warning, critical = api.Concern_SEVERITY_WARNING, api.Concern_SEVERITY_CRITICAL
 
-	var away, refusing, ports []string
+	var away, refusing, ports, exposed []string
 	connected := 0
 	for _, s := range m.Switches {
 		switch s.State {
@@ -88,7 +89,15 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 			refusing = append(refusing, line)
 		}
 		connected++
-		ports = append(ports, portConcerns(s, in.ports[s.Name], m.Pools, m.Time.AsTime())...)
+		ports = append(ports, portConcerns(s, in.ports[s.Name], in.none[s.Name], m.Pools, m.Time.AsTime())...)
+		if s.StationsFull != "" {
+			exposed = append(exposed, fmt.Sprintf("switch %s learns no new stations, frames to them are flooded: %s",
+				s.Name, s.StationsFull))
+		}
+		if s.Unmetered != "" {
+			exposed = append(exposed, fmt.Sprintf("switch %s does not meter what it sends up, a host can flood the "+
+				"controller: %s", s.Name, s.Unmetered))
+		}
 	}
 	severity := warning
 	if connected == 0 {
@@ -110,6 +119,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	add(severity, "switches", away)
 	add(warning, "VIPs", degraded)
 	add(warning, "switches", refusing)
+	add(warning, "switches", exposed)
 
 	var held, last, down, unsure, wrong []string
 	anyChecked := false

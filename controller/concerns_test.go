@@ -152,6 +152,16 @@ func TestConcerns(t *testing.T) {
 		}, []string{"WARNING port 1 of leaf1 has dropped frames, the last 1m0s ago: frame is longer than the MTU",
 			"WARNING port 2 of leaf1 is not present: the interface is gone",
 			"WARNING switch leaf1 does not have ports that the configuration names: 12"}},
+		{"a switch without ports, and one that does not tell", func(m *api.GetStatusResponse) {
+			m.Switches[0].Ports, m.Switches[0].PortsUntold = nil, "it tells of no interface"
+			in.none = map[string]bool{"leaf1": true}
+		}, []string{"WARNING switch leaf1 does not have ports that the configuration names: 1, 2, 12"}},
+		{"a switch that hosts can flood, and one that they did", func(m *api.GetStatusResponse) {
+			m.Switches[0].StationsFull = "all 16384 stations are taken"
+			m.Switches[1].Unmetered = "no meters"
+		}, []string{"WARNING switch leaf1 learns no new stations, frames to them are flooded: all 16384 stations are " +
+			"taken",
+			"WARNING switch leaf2 does not meter what it sends up, a host can flood the controller: no meters"}},
 		{"a port with backends behind it", func(m *api.GetStatusResponse) {
 			m.Switches[0].Ports[1] = &api.PortStatus{Id: 2, Name: "eth2", State: "lower_layer_down"}
 			m.Switches[0].Ports[3].State = "" // of openconfig-interfaces nothing but the id
@@ -207,7 +217,7 @@ func TestConcerns(t *testing.T) {
 				"arp_announce=2 there"}},
 	} {
 		m := well()
-		in.spoofs = nil
+		in.spoofs, in.none = nil, nil
 		tt.harm(m)
 		var got []string
 		for _, c := range concerns(m, in) {

@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -120,6 +121,15 @@ func viewsOf(sampled map[string]telemetry.Sample) map[string]ports.View {
 	return views
 }
 
+// portless are the switches that answer when they are asked for their ports, and have none.
+func portless(views map[string]ports.View) map[string]bool {
+	none := make(map[string]bool)
+	for name, v := range views {
+		none[name] = errors.Is(v.Err, ports.ErrNothing)
+	}
+	return none
+}
+
 // addPorts adds how the ports of the switches are, to backends too. The intent has those that are wanted.
 func addPorts(m *api.GetStatusResponse, views map[string]ports.View, wanted map[string]map[uint32]bool) {
 	for _, sw := range m.Switches {
@@ -183,8 +193,10 @@ func behindPorts(pools []*api.PoolStatus, name string) map[uint32][]*api.Backend
 }
 
 // portConcerns tells which ports of a switch are not up, and who is behind them; which have dropped frames lately, and
-// why; and which are not heard of.
-func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.PoolStatus, now time.Time) (list []string) {
+// why; and which are not heard of. none: the switch says that it has none at all.
+func portConcerns(
+	s *api.SwitchStatus, wanted map[uint32]bool, none bool, pools []*api.PoolStatus, now time.Time,
+) (list []string) {
 	behind := sync.OnceValue(func() map[uint32][]*api.BackendStatus { return behindPorts(pools, s.Name) })
 	there := make(map[uint32]bool)
 	var stale []uint32
@@ -216,7 +228,7 @@ func portConcerns(s *api.SwitchStatus, wanted map[uint32]bool, pools []*api.Pool
 				"switch %s has said nothing of some ports for a while, what is known of them may be wrong: %s%s",
 				s.Name, numbers(stale), because(s.PortsUntold)))
 	}
-	if len(s.Ports) == 0 {
+	if len(s.Ports) == 0 && !none {
 		return list // it does not tell
 	}
 	var missing []uint32

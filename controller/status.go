@@ -54,7 +54,9 @@ func (s *service) see(ctx context.Context) (seen, error) {
 	}
 	m := all.status
 	all.sampled = sampled.Switches
-	addPorts(m, viewsOf(all.sampled), all.in.ports)
+	views := viewsOf(all.sampled)
+	all.in.none = portless(views)
+	addPorts(m, views, all.in.ports)
 	addCounters(m, all.sampled, all.in, s.loop.openings)
 	sightings := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {

@@ -623,6 +623,22 @@ func TestPortsShowInTheStatus(t *testing.T) {
 	}
 }
 
+// A switch that was started without ports forwards nothing, whatever its tables hold.
+func TestSwitchWithoutPorts(t *testing.T) {
+	ctx, end := context.WithCancel(context.Background())
+	sw, err := (&target{t: t}).Start(ctx, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(); _ = sw.Wait() })
+	dir := t.TempDir()
+	d := startController(t, options{dir: dir, file: writeFile(t, dir, intent(sw.Target))})
+	const want = "switch leaf1 does not have ports that the configuration names: 1, 2, 3, 4"
+	d.until("it is said", func(m *api.GetStatusResponse) bool {
+		return slices.ContainsFunc(m.Concerns, func(c *api.Concern) bool { return c.Text == want })
+	})
+}
+
 // Ports may be named as the switch names them. Their rows are those of the numbers, and another spelling of the same
 // writes nothing.
 func TestPortsByName(t *testing.T) {

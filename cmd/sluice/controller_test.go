@@ -20,6 +20,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/p4/softswitch"
+	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
 const controllerIntent = `switches:
@@ -45,6 +46,12 @@ func TestControllerCommands(t *testing.T) {
 	address := l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	sw := softswitch.New(softswitch.Config{DeviceID: 1, Log: slog.New(slog.DiscardHandler)})
+	for id := range uint16(3) {
+		cable, _ := port.NewLink()
+		if err := sw.AddPort(id+1, cable); err != nil {
+			t.Fatal(err)
+		}
+	}
 	switchDone := make(chan error, 1)
 	switchLives, endSwitch := context.WithCancel(ctx)
 	defer endSwitch()

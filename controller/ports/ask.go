@@ -416,7 +416,7 @@ func (a *asking) complete(since time.Time, swept bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.told && len(a.table.entries) == 0 {
-		return errNothing
+		return ErrNothing
 	}
 	changed := swept && a.table.sweep(since)
 	if !a.told {

@@ -67,8 +67,8 @@ const (
 
 var (
 	errSilent = errors.New("it does not answer")
-	// errNothing ends a way in which a target answers, without anything to show.
-	errNothing = errors.New("it tells of no interface")
+	// ErrNothing is the error of a target that answers, and has nothing to show.
+	ErrNothing = errors.New("it tells of no interface")
 	// errGone ends what a target ends by itself.
 	errGone = errors.New("it ended the call")
 )
@@ -89,7 +89,7 @@ func (l ladder) after(told bool, err error) (ladder, step) {
 		return ladder{}, anew
 	case errors.Is(err, errSilent):
 		l.exists, l.reason = true, "is not answered"
-	case errors.Is(err, errNothing):
+	case errors.Is(err, ErrNothing):
 		l.exists, l.reason = true, "tells of no interface"
 	case !refused:
 		if l.exists, l.losses = true, l.losses+1; l.losses < mostLosses {

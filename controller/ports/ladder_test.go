@@ -30,7 +30,7 @@ func TestLadder(t *testing.T) {
 		{"a path is not there", ladder{at: 2}, false, status.Error(codes.NotFound, "config/id"), ladder{at: 3,
 			reason: "is refused: NotFound: config/id", exists: true}, onward},
 		{"silence", ladder{at: 2}, false, errSilent, ladder{at: 3, reason: "is not answered", exists: true}, onward},
-		{"nothing", ladder{at: 2}, false, errNothing, ladder{at: 3, reason: "tells of no interface", exists: true},
+		{"nothing", ladder{at: 2}, false, ErrNothing, ladder{at: 3, reason: "tells of no interface", exists: true},
 			onward},
 		{"lost", ladder{at: 1}, false, lost, ladder{at: 1, losses: 1, exists: true}, again},
 		{"lost for the third time", ladder{at: 1, losses: 2}, false, lost, ladder{at: 2,

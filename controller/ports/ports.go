@@ -213,7 +213,9 @@ func (c *Collector) step(told bool, err error) step {
 	c.ladder, next = c.ladder.after(told, err)
 	switch next {
 	case again, anew:
-		c.err = errors.New(line(err))
+		if c.err = err; !errors.Is(err, ErrNothing) {
+			c.err = errors.New(line(err))
+		}
 	case leave:
 		c.err = ErrUntold
 	}

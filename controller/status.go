@@ -255,9 +255,12 @@ func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verd
 	is := l.core.Authorship(key, now)
 	m.Healthd, m.Reported, m.HealthStale = v.Author, timestampOf(is.Heard), is.Stale
 	if is.Differ != "" {
-		m.Contradictions = append(m.Contradictions, fmt.Sprintf("healthd %s calls it %v and healthd %s up: "+
-			"new connections go elsewhere and open ones stay; is there a way to it from both hosts?", v.Author,
-			v.Health, is.Differ))
+		what := "new connections go elsewhere and open ones stay"
+		if is.Counts {
+			what = "it counts as up, since most of the pool fell"
+		}
+		m.Contradictions = append(m.Contradictions, fmt.Sprintf("healthd %s calls it %v and healthd %s up: %s; is "+
+			"there a way to it from both hosts?", v.Author, v.Health, is.Differ, what))
 	}
 }
 

@@ -297,6 +297,55 @@ func TestHealthdsThatDiffer(t *testing.T) {
 	})
 }
 
+// A healthd that has no way to any server, beside one that finds them up, takes no VIP out of service: most of the pool
+// fell, so it may be the checks that fail, and nobody else would get the new connections.
+func TestHealthdsThatDifferOnAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t, wide(3), core.Stored{})
+		l.connect("leaf1")
+		before := l.slots()
+		say := func(name string, h api.Health) {
+			t.Helper()
+			r := &api.ReportVerdictsRequest{Healthd: name, Session: "1", Full: true}
+			for _, b := range []string{"web1", "web2", "web3"} {
+				r.Verdicts = append(r.Verdicts, detected(b, h, time.Now())...)
+			}
+			l.in(func() {
+				if _, err := l.verdicts(r); err != nil {
+					t.Error(err)
+				}
+			})
+			l.connect("leaf1")
+		}
+		want := func(when string, slots uint32, held string, differ []string) {
+			t.Helper()
+			m := l.web()
+			b := m.Backends[1]
+			if b.Slots != slots || b.Health != api.Health_HEALTH_DOWN || m.Held != held {
+				t.Errorf("%s: %v", when, m)
+			}
+			if diff := cmp.Diff(differ, b.Contradictions); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
+		}
+		say("h1", api.Health_HEALTH_UP)
+		time.Sleep(time.Second)
+		say("h2", api.Health_HEALTH_DOWN)
+		text := "healthd h2 calls it down and healthd h1 up: it counts as up, since most of the pool fell; is " +
+			"there a way to it from both hosts?"
+		const held = "none of the 3 backends is up: " + whatToDo
+		want("h2 calls all down", 21, held, []string{text})
+		if after := l.slots(); !slices.Equal(before, after) {
+			t.Errorf("slots moved:\n got %v\nwant %v", after, before)
+		}
+		time.Sleep(20 * time.Second)
+		say("h2", api.Health_HEALTH_DOWN)
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		want("h1 is silent for 31 s", 0, held, nil)
+	})
+}
+
 // Verdicts belong to who gave them.
 func TestAuthors(t *testing.T) {
 	const up, down, unchecked = api.Health_HEALTH_UP, api.Health_HEALTH_DOWN, api.Health_HEALTH_UNCHECKED

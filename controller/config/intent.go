@@ -126,7 +126,7 @@ type AllDown string
 
 const (
 	Drop    AllDown = "drop"    // they are dropped
-	Forward AllDown = "forward" // the verdicts are disregarded: as if every backend were up
+	Forward AllDown = "forward" // as if those that fell last were up
 )
 
 // FailingAs says what becomes of the slots of a backend that answers its checks, but wrongly.

@@ -200,6 +200,7 @@ type Authorship struct {
 	Heard  time.Time // when its author said it last; zero: it has none
 	Stale  bool      // nobody has repeated it for a while
 	Differ string    // a healthd that finds the backend up; empty: none does
+	Counts bool      // as up, for Differ finds it so and most of the pool fell
 }
 
 // Authorship tells who gave the verdict on a backend.
@@ -211,7 +212,7 @@ func (c *Core) Authorship(key plan.BackendKey, now time.Time) Authorship {
 		heard = one.last
 	}
 	differ, _ := c.authors.dissent(key, v, c.rechecked[key.Pool], now)
-	return Authorship{heard, v.Health != plan.Unknown && now.Sub(heard) > stale, differ}
+	return Authorship{heard, v.Health != plan.Unknown && now.Sub(heard) > stale, differ, c.doubtful[key]}
 }
 
 // Shared are the names by which two healthds have reported lately.

@@ -92,6 +92,9 @@ type decided struct {
 	givenUp map[plan.BackendKey]bool // backends that the operator took out while they were down
 	floors  map[string]string        // why the graces of a pool do not end, by pool
 	falls   map[string]*fall         // since when, of the same pools
+	// doubtful are the backends whose verdict another healthd may overrule, and whether one did when the plan was asked
+	// last; never modified.
+	doubtful map[plan.BackendKey]bool
 	// suspicion is set while a switch is suspected, rather than the servers.
 	suspicion *suspicion
 	patience  patience

@@ -456,6 +456,9 @@ func TestFlowStorm(t *testing.T) {
 			s.downUntil[plan.BackendKey{Pool: "web", Backend: fmt.Sprint("web", i+1)}] = time.Time{}
 		}
 		s.first = flowIntent
+		if seed%8 == 3 {
+			s.first = strings.Replace(s.first, "drain_limit", "all_down: forward\n    drain_limit", 1)
+		}
 		if seed%4 == 2 {
 			s.first = strings.Replace(s.first, "vip_mac", secondLeaf, 1)
 		}

@@ -46,7 +46,7 @@ func (c *Core) Health() map[plan.BackendKey]plan.Health {
 	if c.outlook.of(c.steps, c.suspicion) {
 		return c.outlook.health
 	}
-	return c.health(c.stored)
+	return c.judgeAll(c.stored).health
 }
 
 // Held says whether some switch is connected, and each that a pool of the intent waits for holds what was decided.

@@ -14,14 +14,14 @@ import (
 // changed. What an error leaves is as it was.
 func (c *Core) step(next Stored, why cause, always bool) error {
 	c.steps++
-	health := c.health(next)
+	judgement := c.judgeAll(next)
 	decided, report, err := plan.Step(next.Plan, plan.Input{
 		Intent: c.intent,
-		Health: health,
+		Health: judgement.health,
 		Admin:  next.Admin,
 		Hold:   c.holding(),
 		Over:   c.ended,
-		Stale:  c.fallenLong(floors(c.intent, health, next.Verdicts, c.takenOut(next.Plan))),
+		Stale:  c.fallenLong(judgement.fallen),
 	})
 	if err != nil {
 		return fmt.Errorf("planning: %w", err)
@@ -31,6 +31,7 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 		c.forgetSilence(c.stored.Plan, decided)
 	}
 	c.save = c.save || always || !same || !sameNumbers(c.stored.Plan, decided)
+	c.doubtful = judgement.doubtful
 	next.Plan = decided
 	if always || !same {
 		next.Verdicts = judged(c.intent, next)

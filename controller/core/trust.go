@@ -12,11 +12,11 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-// A verdict may be wrong. Three things keep one that is taken back in time from breaking a connection:
+// A verdict may be wrong. These keep one that is taken back in time from breaking a connection:
 //
 //	grace    the open flows of a backend that is down stay with it for a while (plan moves the new ones at once)
 //	floor    while so much has fallen at once that the checks are suspect, no grace ends
-//	dissent  while another healthd finds the backend up, its grace does not end
+//	dissent  while another healthd finds the backend up, its grace does not end; below the floor it counts as up
 //	suspect  while a switch is lost that the checks may go through, and until it has been back for the time of a
 //	         few checks, what they say of servers does not count, and no grace ends
 //
@@ -228,9 +228,105 @@ func (c *Core) takenOut(st plan.State) map[string][]string {
 	return out
 }
 
-// health is what the plan goes by: verdicts that came in while a switch is the suspect do not count yet,
-// but for those on backends that nobody is sent to.
-func (c *Core) health(st Stored) map[plan.BackendKey]plan.Health {
+// judgement is what follows from the verdicts, and from who gave them when.
+type judgement struct {
+	health map[plan.BackendKey]plan.Health // what the plan goes by
+	// floors are why the graces of a pool do not end, by pool. Who counts as up all the same has fallen, too: what took
+	// them may have taken those that nobody finds up.
+	floors map[string]string
+	// fallen are the same without those who count as up: their slots are not between two that are down.
+	fallen map[string]string
+	// doubtful are the backends that are not up in pools below their floor, or of which nobody is up: the checks may be
+	// what fails. true are those that count as up all the same, for another healthd finds them up.
+	doubtful map[plan.BackendKey]bool
+}
+
+// judgeAll finds what the plan goes by: verdicts that came in while a switch is the suspect do not count yet, but for
+// those on backends that nobody is sent to; where nobody of a pool is up, all_down says whether those that fell last
+// count as up.
+func (c *Core) judgeAll(st Stored) judgement {
+	j := judgement{health: c.unsuspected(st), doubtful: make(map[plan.BackendKey]bool)}
+	takenOut := c.takenOut(st.Plan)
+	j.floors = floors(c.intent, j.health, st.Verdicts, takenOut)
+	for _, pool := range c.intent.Pools {
+		bad, anyUp := notUp(pool, st, j.health)
+		if anyUp && j.floors[pool.Name] == "" {
+			continue
+		}
+		for _, key := range bad {
+			who, _ := c.dissent(st, key)
+			if j.doubtful[key] = who != ""; who != "" {
+				j.health[key] = plan.Up
+			}
+		}
+	}
+	for _, pool := range c.intent.Pools {
+		if pool.AllDown != config.Forward {
+			continue
+		}
+		if bad, anyUp := notUp(pool, st, j.health); !anyUp {
+			for _, key := range lastFallen(bad, st.Verdicts, pool.Floor.Within) {
+				j.health[key] = plan.Up
+			}
+		}
+	}
+	j.fallen = floors(c.intent, j.health, st.Verdicts, takenOut)
+	return j
+}
+
+// notUp are the backends of a pool that are not up. anyUp: another one is, that the operator wants.
+func notUp(pool config.Pool, st Stored, health map[plan.BackendKey]plan.Health) (bad []plan.BackendKey, anyUp bool) {
+	for _, b := range pool.Backends {
+		key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
+		if h := health[key]; h == plan.Down || h == plan.Failing {
+			bad = append(bad, key)
+		} else if b.Enabled && st.Admin[key] != plan.Drain {
+			anyUp = true
+		}
+	}
+	return bad, anyUp
+}
+
+// lastFallen are those of keys that fell last, each within a time after the one before it. Who fell earlier was not
+// part of what took the others.
+func lastFallen(
+	keys []plan.BackendKey, verdicts map[plan.BackendKey]Verdict, within time.Duration,
+) (last []plan.BackendKey) {
+	keys = slices.SortedFunc(slices.Values(keys), func(a, b plan.BackendKey) int {
+		return verdicts[b].Fell.Compare(verdicts[a].Fell)
+	})
+	for i, key := range keys {
+		if fell := verdicts[key].Fell; fell.IsZero() || i > 0 && verdicts[keys[i-1]].Fell.Sub(fell) > within {
+			break
+		}
+		last = append(last, key)
+	}
+	return last
+}
+
+// dissent is who finds a backend up, though the verdict that stands in st says otherwise, and until when that counts.
+func (c *Core) dissent(st Stored, key plan.BackendKey) (name string, until time.Time) {
+	return c.authors.dissent(key, st.Verdicts[key], c.rechecked[key.Pool], c.now)
+}
+
+// doubt asks the plan again when a backend that is doubtful counts otherwise by now: a healthd that finds it up was
+// heard of, or is gone.
+func (c *Core) doubt() {
+	changed := false
+	for key, believed := range c.doubtful {
+		who, until := c.dissent(c.stored, key)
+		changed = changed || believed != (who != "")
+		if who != "" {
+			c.wakeAt(until.Add(1))
+		}
+	}
+	if changed {
+		c.replan(cause{text: "healthds that differ"})
+	}
+}
+
+// unsuspected is the health by all verdicts but those that do not count because a switch is the suspect.
+func (c *Core) unsuspected(st Stored) map[plan.BackendKey]plan.Health {
 	health := effectiveHealth(c.intent, st)
 	if c.suspicion == nil {
 		return health
@@ -440,11 +536,12 @@ func (c *Core) timed() bool {
 // grace ends those graces that are over.
 func (c *Core) grace() {
 	c.suspectSwitches()
+	c.doubt()
 	health := c.healthNow()
 	c.stale()
 	held := c.caughtUpPools()
 	disputed := func(key plan.BackendKey) bool {
-		who, until := c.authors.dissent(key, c.stored.Verdicts[key], c.rechecked[key.Pool], c.now)
+		who, until := c.dissent(c.stored, key)
 		if who != "" {
 			c.wakeAt(until.Add(1)) // it may be silent by then
 		}
@@ -508,16 +605,16 @@ func (c *Core) healthNow() map[plan.BackendKey]plan.Health {
 	if c.outlook.of(c.steps, c.suspicion) {
 		return c.outlook.health
 	}
-	c.outlook = outlook{c.steps, c.suspicion, c.health(c.stored)}
-	held := floors(c.intent, c.outlook.health, c.stored.Verdicts, c.takenOut(c.stored.Plan))
+	is := c.judgeAll(c.stored)
+	c.outlook = outlook{c.steps, c.suspicion, is.health}
 	for _, pool := range c.intent.Pools {
-		if was, is := c.floors[pool.Name], held[pool.Name]; (was == "") != (is == "") {
-			c.publish(PoolHeld{pool.Name, is})
+		if was, why := c.floors[pool.Name], is.floors[pool.Name]; (was == "") != (why == "") {
+			c.publish(PoolHeld{pool.Name, why})
 		}
 	}
-	c.floors = held
-	falls := make(map[string]*fall, len(held))
-	for pool := range held {
+	c.floors = is.floors
+	falls := make(map[string]*fall, len(is.fallen))
+	for pool := range is.fallen {
 		if falls[pool] = c.falls[pool]; falls[pool] == nil {
 			falls[pool] = &fall{since: c.now}
 		}
@@ -534,10 +631,10 @@ type fall struct {
 
 // fallenLong are the pools that have been below their floor for as long as that counts: a slot between two backends
 // that are both called dead stays as it is in case they live. It must not for ever, in case they do not.
-func (c *Core) fallenLong(floors map[string]string) map[string]bool {
+func (c *Core) fallenLong(fallen map[string]string) map[string]bool {
 	stale := make(map[string]bool)
 	for _, pool := range c.intent.Pools {
-		if f := c.falls[pool.Name]; floors[pool.Name] != "" && f != nil && c.now.Sub(f.since) >= pool.Floor.Within {
+		if f := c.falls[pool.Name]; fallen[pool.Name] != "" && f != nil && c.now.Sub(f.since) >= pool.Floor.Within {
 			stale[pool.Name] = true
 		}
 	}

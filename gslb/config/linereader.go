@@ -5,7 +5,8 @@ import "io"
 // lineReader hands out a zone file byte by byte, as the zone parser takes it, and knows the line. It makes up for
 // three things that the parser leaves out: the end of a line that nothing ends, without which it forgets what the line
 // began; the blank that a line's end is in parentheses (RFC 1035 section 5.1), without which "( 1" and "2 )" are 12;
-// and that a parenthesis ends a word, without which "MX(10" is one.
+// and that a parenthesis ends a word, without which "MX(10" is one. And it leaves out comments in parentheses, behind
+// which the parser takes any "A" or "MX" for the type of the record.
 type lineReader struct {
 	data  []byte
 	next  int
@@ -30,6 +31,12 @@ func (r *lineReader) ReadByte() (byte, error) {
 	if !r.blank && r.separates(c) {
 		r.blank = true
 		return ' ', nil
+	}
+	if c == ';' && r.depth > 0 && !r.quoted && !r.escaped && !r.comment {
+		for r.next < len(r.data) && r.data[r.next] != '\n' {
+			r.next++
+		}
+		return r.ReadByte()
 	}
 	r.blank = false
 	if r.ended || r.next == 0 {

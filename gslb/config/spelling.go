@@ -1,11 +1,13 @@
 package config
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -21,7 +23,8 @@ type speller struct {
 	plain   bool   // the entry is known not to be spelled otherwise
 	left    []byte // to be handed out before what comes next
 	include string // the file that the last $INCLUDE names
-	newTTL  string // what a $TTL says, until somebody has taken it from here
+
+	generated *string // what the $GENERATE gives for which the last $INCLUDE was handed out
 }
 
 // ReadByte returns the next byte. Its error is io.EOF, or what is wrong with the data of a record.
@@ -40,6 +43,11 @@ func (s *speller) ReadByte() (byte, error) {
 	case c == '\n' && s.depth <= 0 && !s.quoted:
 		s.begin()
 	case s.plain, s.comment && c != ';':
+	case c == '$' && s.words == 0 && len(s.word) == 0 && !literal && s.generates():
+		if err := s.directive(); err != nil {
+			return 0, err
+		}
+		return s.ReadByte()
 	case literal:
 		s.word = append(s.word, c)
 	case strings.IndexByte(" \t\r\n();", c) < 0:
@@ -75,15 +83,13 @@ func (s *speller) Read(b []byte) (int, error) {
 func (s *speller) spell(word string) error {
 	if s.words == 1 {
 		s.plain = strings.HasPrefix(word, "$")
-		says := map[string]*string{"$INCLUDE": &s.include, "$TTL": &s.newTTL}[word]
-		if says == nil {
-			return nil
+		if word == "$INCLUDE" {
+			rest, comment := s.rest()
+			if len(rest) > 0 {
+				s.include = rest[0].plain()
+			}
+			s.hand(rest.unquoted(), comment)
 		}
-		rest, comment := s.rest()
-		if len(rest) > 0 {
-			*says = rest[0].plain()
-		}
-		s.hand(rest.unquoted(), comment)
 		return nil
 	}
 	if _, known := dns.StringToType[word]; !known {
@@ -107,7 +113,30 @@ func (s *speller) spell(word string) error {
 		}
 	}
 	s.hand(text+strings.Repeat(" )", opened), comment) // rest has read what closes them
+	if word == "IPSECKEY" {
+		s.left = append(s.left, "\n\n"...) // the parser takes one behind a key, and one more where there is none
+	}
 	return nil
+}
+
+// directive has an $INCLUDE handed out in place of a $GENERATE whose "$" was read, and keeps what that is to include.
+func (s *speller) directive() error {
+	rest, comment := s.rest()
+	lines, err := generate(rest[1:])
+	if err != nil {
+		return fmt.Errorf("bad $GENERATE: %w", err)
+	}
+	s.generated = &lines
+	s.hand("$INCLUDE $GENERATE", comment)
+	return nil
+}
+
+// generates reports whether a "$" that was read begins a $GENERATE.
+func (s *speller) generates() bool {
+	const name = "GENERATE"
+	rest := s.data[min(s.next, len(s.data)):]
+	return len(rest) > len(name) && strings.EqualFold(string(rest[:len(name)]), name) &&
+		strings.IndexByte(" \t\r\n(;", rest[len(name)]) >= 0
 }
 
 // hand has a rest of an entry handed out.
@@ -225,11 +254,20 @@ func (t token) plain() string {
 
 // spellings turn the data of a record into what the zone parser takes.
 var spellings = map[string]func(tokens) (string, error){
-	"X25":   withoutQuotes, // RFC 1183 section 3.1
-	"GPOS":  withoutQuotes, // RFC 1712 section 3
-	"NAPTR": naptr,
-	"WKS":   wks,
-	"NSAP":  nsap,
+	"X25":      withoutQuotes, // RFC 1183 section 3.1
+	"GPOS":     withoutQuotes, // RFC 1712 section 3
+	"NAPTR":    naptr,
+	"WKS":      wks,
+	"NSAP":     nsap,
+	"DNSKEY":   dnskey,
+	"CDNSKEY":  dnskey,
+	"KEY":      dnskey,
+	"NID":      identifier,
+	"L64":      identifier,
+	"SVCB":     parameters,
+	"HTTPS":    parameters,
+	"LOC":      loc,
+	"IPSECKEY": func(data tokens) (string, error) { return data.text(), nil },
 }
 
 func withoutQuotes(data tokens) (string, error) { return data.unquoted(), nil }
@@ -303,6 +341,97 @@ func nsap(data tokens) (string, error) {
 		return "", fmt.Errorf("must be 0x and an even number of hexadecimal digits, with points anywhere, is %q", text)
 	}
 	return generic(address), nil
+}
+
+// dnskey has the number of the algorithm, which may come as its mnemonic (RFC 4034 section 2.2).
+func dnskey(data tokens) (string, error) {
+	if len(data) > 2 {
+		if number, ok := dns.StringToAlgorithm[strings.ToUpper(data[2].plain())]; ok {
+			data[2] = token{text: strconv.Itoa(int(number))}
+		}
+	}
+	return data.text(), nil
+}
+
+// loc has the seconds of a place, which may come without (RFC 1876 section 3).
+func loc(data tokens) (string, error) {
+	var all tokens
+	numbers := 0 // degrees, minutes, seconds
+	for _, x := range data {
+		numbers++
+		if text := x.plain(); len(text) == 1 && strings.ContainsAny(text, "nNsSeEwW") {
+			if numbers == 3 {
+				all = append(all, token{text: "0"})
+			}
+			numbers = 0
+		}
+		all = append(all, x)
+	}
+	return all.text(), nil
+}
+
+var group = regexp.MustCompile(`^[0-9A-Fa-f]{1,4}$`)
+
+// identifier has all digits of a preference's identifier or locator (RFC 6742 sections 2.1 and 2.3): four groups, which
+// other servers write without leading zeros.
+func identifier(data tokens) (string, error) {
+	if len(data) != 2 {
+		return data.text(), nil
+	}
+	groups := strings.Split(data[1].plain(), ":")
+	for i, g := range groups {
+		if len(groups) != 4 || !group.MatchString(g) {
+			return "", fmt.Errorf("must be a preference and four groups of hexadecimal digits, "+
+				"as 10 14:4fff:ff20:ee64, has %q", data[1].plain())
+		}
+		groups[i] = strings.Repeat("0", 4-len(g)) + g
+	}
+	data[1] = token{text: strings.Join(groups, ":")}
+	return data.text(), nil
+}
+
+var keyForm = regexp.MustCompile(`^(?i:key)(0|[1-9][0-9]{0,4})(?:=(.*))?$`)
+
+// parameters has the names of keys that come by their numbers, with the bytes of the wire for a value (RFC 9460
+// section 2.1): so servers write those that were registered after them.
+func parameters(data tokens) (string, error) {
+	var all []string
+	for i := 0; i < len(data); i++ {
+		text := data[i : i+1].text()
+		at := keyForm.FindStringSubmatch(text)
+		if strings.HasSuffix(text, "=") && i+1 < len(data) && data[i+1].quoted {
+			i++
+			text += data[i : i+1].text()
+			if at != nil {
+				at[2] = data[i].text
+			}
+		}
+		if at != nil {
+			number, err := strconv.ParseUint(at[1], 10, 16)
+			if name := dns.SVCBKey(number).String(); err == nil && !strings.HasPrefix(name, "key") {
+				value, err := parameter(uint16(number), token{text: at[2]}.plain())
+				if err != nil {
+					return "", fmt.Errorf("key%d, which is %s, has a value that is none of its: %w", number, name, err)
+				}
+				text = name + `="` + value + `"`
+			}
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, " "), nil
+}
+
+// parameter is the value of a key that package dns knows, as it writes that.
+func parameter(key uint16, value string) (string, error) {
+	rdata := []byte{0, 1, 0} // its priority, and the root for a target
+	rdata = binary.BigEndian.AppendUint16(rdata, key)
+	rdata = binary.BigEndian.AppendUint16(rdata, uint16(len(value)))
+	rdata = append(rdata, value...)
+	rr, _, err := dns.UnpackRRWithHeader(dns.RR_Header{Rrtype: dns.TypeSVCB, Rdlength: uint16(len(rdata))}, rdata, 0)
+	if err != nil {
+		return "", errors.New(strings.TrimPrefix(err.Error(), "dns: "))
+	}
+	return rr.(*dns.SVCB).Value[0].String(), nil
 }
 
 // generic is data in the form that all types have (RFC 3597 section 5).

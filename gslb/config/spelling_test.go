@@ -14,11 +14,13 @@ func FuzzSpeller(f *testing.F) {
 		"x 60 IN A 192.0.2.1\n", "\tTXT ( \"a ( b\" ; c\n d\\;e )\n", "$TTL 60\n$include \"a b\" c\n",
 		"x X25 \"1\n2\" ( \\\" ; \"\n", "a\\ b 1h CLASS1 NAPTR 1 2 a b \"c\" d",
 		"x WKS 192.0.2.1 6 1 2 65535", "x NSAP 0x47", "x WKS )))\n", "\"", "(", "\\", ";", "x GPOS \"\"", "x NAPTR",
-		"x IN ( NAPTR(1 2 a b c d)) ; (",
+		"x IN ( NAPTR(1 2 a b c d)) ; (", "x DNSKEY 1 3 ED25519 AA", "x NID 1 a:b:c:d",
+		"x SVCB 1 . key1=\\002h2 key3=\"\"",
+		"$GENERATE 1-2 a$ MX \"1 \\\"\"", "x IPSECKEY",
 	} {
 		f.Add([]byte(text))
 	}
-	other := regexp.MustCompile(`(?i)X25|GPOS|NAPTR|WKS|NSAP|\$INCLUDE`)
+	other := regexp.MustCompile(`(?i)X25|GPOS|NAPTR|WKS|NSAP|KEY|NID|L64|SVCB|HTTPS|LOC|\$(INCLUDE|GENERATE)`)
 	all := func(r io.ByteReader, most int) (out []byte, err error) {
 		for range most {
 			c, err := r.ReadByte()

@@ -123,6 +123,12 @@ func TestRecordProblems(t *testing.T) {
 				`bad WKS data: must begin with an IPv4 address, is "2001:db8::1"`)}},
 		{"services of no protocol", "{name: x, type: WKS, data: 192.0.2.1 sctp 1}",
 			[]string{data("WKS", "192.0.2.1 sctp 1", `bad WKS data: protocol must be TCP, UDP or 0..255, is "sctp"`)}},
+		{"no groups of an identifier", "{name: x, type: NID, data: '10 2001:db8::1'}",
+			[]string{data("NID", "10 2001:db8::1", `bad NID data: must be a preference and four groups of hexadecimal `+
+				`digits, as 10 14:4fff:ff20:ee64, has "2001:db8::1"`)}},
+		{"a parameter of another form", `{name: x, type: SVCB, data: '1 . key3="a"'}`,
+			[]string{data("SVCB", `1 . key3="a"`, "bad SVCB data: key3, which is port, has a value that is none of "+
+				"its: SVCB.Value: bad svcbport: port length is not exactly 2 octets")}},
 		{"an X25 with a comment", "{name: x, type: X25, data: '311061700956 ; x'}",
 			[]string{data("X25", "311061700956 ; x", "a semicolon outside of quotes begins a comment")}},
 		{"a comment", "{name: x, type: TXT, data: v=DKIM1; k=rsa}",
@@ -185,9 +191,6 @@ func TestRecordProblems(t *testing.T) {
 		{"a delegation", "{name: x, type: NS, data: ns.x},\n{name: x, type: NS, data: ns.y.x},\n" +
 			"{name: x, type: DS, data: '1 13 2 00'},\n{name: ns.x, type: A, data: 192.0.2.1}, {name: ns.y.x, type: " +
 			"AAAA, data: '2001:db8::1'}", nil},
-		{"a delegation without glue", "{name: x, type: NS, data: ns.x}",
-			[]string{"f:4: zones[0].records[2]: must name a server with an address: ns.x.example.com. lies in this " +
-				"zone and has none"}},
 		{"a server in a delegation", "{name: x, type: NS, data: ns.example.net.},\n{name: '@', type: NS, data: ns.x}",
 			nil},
 		{"a server without address", "{name: '@', type: NS, data: ns}",
@@ -282,6 +285,8 @@ func TestZoneProblems(t *testing.T) {
 		{"bad services", "- {name: example.com, file: bad-wks}",
 			[]string{`bad-wks:4: is not a zone file: bad WKS data: service must be 0..65535 or the name of one that ` +
 				`this machine knows, is "nonsense"`}},
+		{"a generated record", "- {name: example.com, file: generate-bad}",
+			[]string{`generate-bad:4: is not a zone file: bad AAAA AAAA: "192.0.2.1"`}},
 		{"an obsolete form", "- {name: example.com, file: bad-a6}",
 			[]string{`bad-a6:3: is not a zone file: data of this type must be as \# 2 c000, a number of bytes and ` +
 				`the bytes (RFC 3597 section 5), is "64"`}},
@@ -289,7 +294,6 @@ func TestZoneProblems(t *testing.T) {
 			[]string{`sub/bad wks:2: is not a zone file: bad NSAP data: must be 0x and an even number of hexadecimal ` +
 				`digits, with points anywhere, is "0x4"`}},
 		{"file with problems", "- {name: example.com, file: problems}", []string{
-			"problems:8: must lie in the zone example.com., is www.example.org.",
 			"problems:9: must be of class IN, is of CH",
 			"problems:10: must not be of type RRSIG: signed zones are not served, as signatures made elsewhere would " +
 				"not cover answers that follow health",
@@ -363,6 +367,51 @@ w WKS 192.0.2.3 1
 w WKS \# 5 c000020406
 s NSAP 0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00
 x25 TXT X25 "WKS" 1
+`,
+		"others": `@ 60 SOA ns.example.net. h 1 2 3 4 5
+@ NS ns.example.net.
+d DNSKEY 257 3 ECDSAP256SHA256 AAAA ; by its mnemonic
+d CDNSKEY ( 257 3 ed25519 AA
+  AA )
+d KEY 256 3 13 AAAA
+g NID 10 14:4fff:ff20:ee64
+g L64 10 2001:0DB8:1:1000
+i IPSECKEY 10 1 2 192.0.2.38 AAAA ; a key
+i IPSECKEY 10 3 2 gw ( AAAA
+  AAAA )
+i IPSECKEY 10 0 0 . ; none
+l LOC 42 21 N 71 06 W 10m
+l LOC 42 N 71 6 1.5 W 10m
+c CSYNC ( 66 3 ; types
+  A ; and
+  NS )
+s SVCB 1 . alpn="h2" key7="/dns-query{?dns}" key65000="a \"b"
+s HTTPS 2 x KEY1=\002h3 key3=\001\187 key2
+s SVCB 3 . ( key4="\192\000\002\001"
+  port=53 )
+last A 192.0.2.9
+`,
+		"generate-forms": `@ 60 SOA ns.example.net. h 1 2 3 4 5
+@ NS ns.example.net.
+before A 192.0.2.9
+$GENERATE 8-9 a${0,3,o}.${-8,2}-${-9,0,x} A 192.0.2.$
+$GENERATE 0-4/3 ( n${16,3,n}.N${171,0,N}.x${250,3,X} ; all
+  A 192.0.2.1 )
+$GENERATE 1-1 s\$.h\.$.$$\032 A 192.0.2.1
+$GENERATE 1-1 $$INCLUDE A 192.0.2.1
+$GENERATE 1-1 w$ WKS 192.0.2.$ TCP 1$
+	TXT "of before"
+`,
+		"generate-bad": `@ 60 SOA ns.example.net. h 1 2 3 4 5
+@ NS ns.example.net.
+$GENERATE 1-9 a$ AAAA ( ; no
+  192.0.2.$ )
+`,
+		"generate-quoted": `@ 60 SOA ns.example.net. h 1 2 3 4 5
+@ NS ns.example.net.
+$GENERATE 1-2 m$ MX "10 h$" ; two words
+$GENERATE 1-1 t$ 30 TXT "\"a $ b\" c\;d"
+$GENERATE 1-1 u$ TXT "a"
 `,
 		"parentheses": `@ 60 SOA ns.example.net. h(1 2 3 4 5)
 @ NS ns.example.net.
@@ -511,6 +560,29 @@ func TestZoneFileRecords(t *testing.T) {
 			`w.example.com. 60 CLASS1 TYPE11 \# 5 c000020301`, `w.example.com. 60 CLASS1 TYPE11 \# 5 c000020406`,
 			"x.example.com. 60 IN X25 311061700956", "x.example.com. 60 IN X25 3110617",
 			`x25.example.com. 60 IN TXT "X25" "WKS" "1"`}, nil},
+		{"others", "example.com", []string{"c.example.com. 60 IN CSYNC 66 3 A NS",
+			"d.example.com. 60 IN KEY 256 3 13 AAAA",
+			"d.example.com. 60 IN DNSKEY 257 3 13 AAAA", "d.example.com. 60 IN CDNSKEY 257 3 15 AAAA",
+			"example.com. 60 IN NS ns.example.net.",
+			"g.example.com. 60 IN NID 10 0014:4fff:ff20:ee64", "g.example.com. 60 IN L64 10 2001:0DB8:0001:1000",
+			"i.example.com. 60 IN IPSECKEY 10 1 2 192.0.2.38 AAAA",
+			"i.example.com. 60 IN IPSECKEY 10 3 2 gw.example.com. AAAAAAAA", "i.example.com. 60 IN IPSECKEY 10 0 0 . ",
+			"l.example.com. 60 IN LOC 42 21 0.000 N 71 06 0.000 W 10m 1m 10000m 10m",
+			"l.example.com. 60 IN LOC 42 00 0.000 N 71 06 1.500 W 10m 1m 10000m 10m",
+			"last.example.com. 60 IN A 192.0.2.9",
+			`s.example.com. 60 IN SVCB 1 . alpn="h2" dohpath="/dns-query{?dns}" key65000="a\ \"b"`,
+			`s.example.com. 60 IN SVCB 3 . ipv4hint="192.0.2.1" port="53"`,
+			`s.example.com. 60 IN HTTPS 2 x.example.com. alpn="h3" port="443" no-default-alpn=""`}, nil},
+		{"generate-forms", "example.com", []string{`$include.example.com. 60 IN A 192.0.2.1`,
+			"a010.00-ffffffff.example.com. 60 IN A 192.0.2.8", "a011.01-0.example.com. 60 IN A 192.0.2.9",
+			"before.example.com. 60 IN A 192.0.2.9", `before.example.com. 60 IN TXT "of before"`,
+			"example.com. 60 IN NS ns.example.net.",
+			"n0.1.nb.a.x0fa.example.com. 60 IN A 192.0.2.1", "n3.1.ne.a.x0fd.example.com. 60 IN A 192.0.2.1",
+			`s$.h\.1.$\ .example.com. 60 IN A 192.0.2.1`,
+			`w1.example.com. 60 CLASS1 TYPE11 \# 7 c0000201060010`}, nil},
+		{"generate-quoted", "example.com", []string{"example.com. 60 IN NS ns.example.net.",
+			"m1.example.com. 60 IN MX 10 h1.example.com.", "m2.example.com. 60 IN MX 10 h2.example.com.",
+			`t1.example.com. 30 IN TXT "a 1 b" "c;d"`, `u1.example.com. 60 IN TXT "a"`}, nil},
 		{"parentheses", "example.com", []string{"a.example.com. 60 IN A 192.0.2.1", "b.example.com. 60 IN A 192.0.2.2",
 			"example.com. 60 IN NS ns.example.net.", "m.example.com. 60 IN MX 10 x.example.com.",
 			"m.example.com. 60 IN MX 20 y.example.com.",
@@ -594,6 +666,9 @@ func TestZoneWarnings(t *testing.T) {
 				"zones[0].records[2] (line 4), and this is no address but CNAME",
 			"f:6: zones[0].records[5]: is never given: y.sub.example.com. lies below the delegation of " +
 				"zones[0].records[2] (line 4), and this is no address but CNAME"}},
+		{"a delegation without glue", "{name: x, type: NS, data: ns.x},\n{name: y, type: NS, data: x}", "",
+			[]string{"f:4: zones[0].records[2]: names a server that nobody finds: ns.x.example.com. lies in this " +
+				"zone and has no address"}},
 		{"in another zone", "{name: www.sub, type: TXT, data: x}, {name: sub, type: A, data: 192.0.2.1}",
 			"- {name: sub.example.com, soa_from: [192.0.2.1]}", []string{
 				"f:4: zones[0].records[2]: is never given: www.sub.example.com. belongs to the zone zones[1] (line 5)",
@@ -617,7 +692,8 @@ func TestZoneWarnings(t *testing.T) {
 	c, _, err := parse("f", []byte("zones: [{name: example.com, file: ttls}]"),
 		func(string, access, string) ([]byte, error) {
 			return []byte("@ 60 SOA ns.example.net. h 1 2 3 4 5\n@ NS ns.example.net.\nx 70 A 192.0.2.1\n" +
-				"x 60 A 192.0.2.2\nx 80 A 192.0.2.3\ny 3000000000 A 192.0.2.1\n"), nil
+				"x 60 A 192.0.2.2\nx 80 A 192.0.2.3\ny 3000000000 A 192.0.2.1\n" +
+				"ns.example.net. A 192.0.2.1\n"), nil
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -627,9 +703,17 @@ func TestZoneWarnings(t *testing.T) {
 	if diff := cmp.Diff(want, texts(c, "example.com.")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if len(c.Warnings) != 2 || c.Warnings[0].Error() != "ttls:6: has the TTL 3000000000, above 2147483647, which "+
-		"counts as 0 (RFC 2181 section 8)" {
-		t.Errorf("warnings %v", c.Warnings)
+	var told []string
+	for _, w := range c.Warnings {
+		told = append(told, w.Error())
+	}
+	if diff := cmp.Diff([]string{
+		"ttls:6: has the TTL 3000000000, above 2147483647, which counts as 0 (RFC 2181 section 8)",
+		"ttls:7: is never given: ns.example.net. lies outside of the zone example.com.",
+		"ttls:4: has the TTL 60, and ttls (line 3) has 70 for A of x.example.com.: all get the lowest " +
+			"(RFC 2181 section 5.2)",
+	}, told); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 
 	// However many there are, the first are told.

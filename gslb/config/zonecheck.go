@@ -194,7 +194,8 @@ func (z *zone) above(name string) (cut, dname *record) {
 	return cut, dname
 }
 
-// checkServers sees to it that name servers inside of the zone have addresses, which nobody else could give.
+// checkServers sees to it that name servers inside of the zone have addresses, which nobody else could give. Other
+// servers take delegations without, and those work by their other servers, if by any.
 func (p *parser) checkServers(z *zone, n *node) {
 	if z.soaFrom || z.broken {
 		return
@@ -214,7 +215,11 @@ func (p *parser) checkServers(z *zone, n *node) {
 				p.where(r.at))
 		} else if z.nodes[target].first(dns.TypeA, dns.TypeAAAA) == nil && !z.elsewhere(target, n.name) &&
 			!p.isBalanced(target) {
-			p.fault(at, "must name a server with an address: %s lies in this zone and has none", target)
+			if n.name != z.Name {
+				p.warn(at, "names a server that nobody finds: %s lies in this zone and has no address", target)
+			} else {
+				p.fault(at, "must name a server with an address: %s lies in this zone and has none", target)
+			}
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -31,8 +29,15 @@ type zoneSource struct {
 	*speller
 	in   *zoneReader
 	file string
-	ttl  uint32 // of records that come without
-	said bool   // by $TTL, so that no record changes it (RFC 2308 section 4)
+	at   int // the line of the $GENERATE in file that this stands for; 0: it is the file
+}
+
+// place is where it is read.
+func (s *zoneSource) place() place {
+	if s.at > 0 {
+		return place{file: s.file, line: s.at}
+	}
+	return place{file: s.file, line: max(s.line, 1)}
 }
 
 // ReadByte returns the next byte, and ends the file with its last.
@@ -42,12 +47,6 @@ func (s *zoneSource) ReadByte() (byte, error) {
 		if n := len(s.in.reading); n > 1 && s.in.reading[n-1] == s {
 			s.in.reading = s.in.reading[:n-1]
 		}
-	}
-	if s.newTTL != "" {
-		if ttl, ok := zoneTTL(s.newTTL); ok {
-			s.ttl, s.said = ttl, true
-		}
-		s.newTTL = ""
 	}
 	return c, err
 }
@@ -61,8 +60,7 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 		return false
 	}
 	r := &zoneReader{parser: p, z: z, dir: filepath.Dir(file)}
-	first := r.enter(file, data, z.ttl, false)
-	zp := dns.NewZoneParser(first, z.Name, "")
+	zp := dns.NewZoneParser(r.enter(file, data, 0), z.Name, "")
 	zp.SetDefaultTTL(z.ttl)
 	zp.SetIncludeAllowed(true)
 	zp.SetIncludeFS(r)
@@ -71,15 +69,8 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 		if len(z.seen) > maxRecords {
 			return false
 		}
-		now := r.now()
-		at := place{file: now.file, line: now.line}
+		at := r.now().place()
 		h := rr.Header()
-		switch generated, without := generates(now.current()); {
-		case generated && without:
-			h.Ttl = now.ttl // the zone parser knows neither $TTL nor another default there
-		case !generated && !now.said:
-			now.ttl = h.Ttl
-		}
 		switch {
 		case h.Name == "":
 			p.fault(at, "must begin with a name: there is no record before it whose name it could have")
@@ -95,7 +86,7 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 		}
 	}
 	if err := zp.Err(); err != nil {
-		p.fault(place{file: r.now().file, line: max(r.now().line, 1)}, "is not a zone file: %s", parserProblem(err))
+		p.fault(r.now().place(), "is not a zone file: %s", parserProblem(err))
 		return false
 	}
 	return good
@@ -104,8 +95,8 @@ func (p *parser) zoneFile(z *zone, file string, data []byte) bool {
 // now is the file that is being read.
 func (r *zoneReader) now() *zoneSource { return r.reading[len(r.reading)-1] }
 
-func (r *zoneReader) enter(file string, data []byte, ttl uint32, said bool) *zoneSource {
-	s := &zoneSource{speller: &speller{lineReader: &lineReader{data: data}}, in: r, file: file, ttl: ttl, said: said}
+func (r *zoneReader) enter(file string, data []byte, at int) *zoneSource {
+	s := &zoneSource{speller: &speller{lineReader: &lineReader{data: data}}, in: r, file: file, at: at}
 	r.reading = append(r.reading, s)
 	return s
 }
@@ -119,6 +110,10 @@ var (
 // of the name, and does not tell whether it was absolute.
 func (r *zoneReader) Open(string) (fs.File, error) {
 	now := r.now()
+	if lines := now.generated; lines != nil {
+		now.generated = nil
+		return r.enter(now.file, []byte(*lines), now.place().line), nil
+	}
 	dir, file := r.dir, now.include
 	if filepath.IsAbs(file) {
 		var err error
@@ -137,43 +132,5 @@ func (r *zoneReader) Open(string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.enter(file, data, now.ttl, now.said), nil
-}
-
-// generates reports whether a line is a $GENERATE, and whether its records are without a TTL.
-func generates(line string) (is, withoutTTL bool) {
-	fields := strings.Fields(line)
-	if len(fields) < 5 || !strings.EqualFold(fields[0], "$GENERATE") { // range, name, type, data
-		return false, false
-	}
-	after := fields[3]
-	if _, class := dns.StringToClass[strings.ToUpper(after)]; class {
-		after = fields[4]
-	}
-	return true, after[0] < '0' || after[0] > '9'
-}
-
-// zoneTTL reads a TTL as zone files have it: seconds, or numbers with units, as 1h30m.
-func zoneTTL(text string) (uint32, bool) {
-	units := map[byte]uint64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}
-	total := uint64(0)
-	for text != "" {
-		n := strings.IndexFunc(text, func(c rune) bool { return c < '0' || c > '9' })
-		if n < 0 {
-			n = len(text)
-		}
-		value, err := strconv.ParseUint(text[:n], 10, 32)
-		if err != nil {
-			return 0, false
-		}
-		if text = text[n:]; text != "" {
-			unit, ok := units[text[0]|0x20]
-			if !ok {
-				return 0, false
-			}
-			value, text = value*unit, text[1:]
-		}
-		total += value
-	}
-	return uint32(total), total < 1<<32
+	return r.enter(file, data, 0), nil
 }

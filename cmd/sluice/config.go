@@ -56,11 +56,16 @@ func configCheck(c *cli.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError(fmt.Errorf("which FILE? `%s --help` tells the usage", c.Command.HelpName))
 	}
+	var intent *config.Intent
 	file, text, err := readConfig(c.Context, args[0], c.App.Reader)
-	if err != nil {
+	switch {
+	case c.Context.Err() != nil:
 		return usageError(err)
+	case err != nil:
+		err = strict.Unreadable(file, err)
+	default:
+		intent, err = config.Parse(file, text)
 	}
-	intent, err := config.Parse(file, text)
 	result := checked{File: file, OK: err == nil, Problems: checkedProblems(strict.Problems(err))}
 	if err == nil {
 		result.Switches, result.VIPs, result.Pools = len(intent.Switches), len(intent.VIPs), len(intent.Pools)

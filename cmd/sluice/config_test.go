@@ -74,7 +74,24 @@ sluice: bad.yaml: 2 problems
 		{"stdin", []string{"-"}, files["one.yaml"], 0, "stdin: ok: 0 VIPs, 0 pools, 0 backends, 1 switch\n", ""},
 		{"empty stdin", []string{"-"}, "", exitUsage, "", "stdin:1: is empty\nsluice: stdin: 1 problem\n"},
 		{"no such file", []string{"none.yaml"}, "", exitUsage, "",
-			"sluice: open none.yaml: no such file or directory\n"},
+			"none.yaml: cannot be read: no such file or directory\nsluice: none.yaml: 1 problem\n"},
+		{"no such file for programs", []string{"--json", "none.yaml"}, "", exitUsage, `{
+  "file": "none.yaml",
+  "ok": false,
+  "switches": 0,
+  "vips": 0,
+  "pools": 0,
+  "backends": 0,
+  "problems": [
+    {
+      "file": "none.yaml",
+      "line": 0,
+      "path": "",
+      "message": "cannot be read: no such file or directory"
+    }
+  ]
+}
+`, "none.yaml: cannot be read: no such file or directory\nsluice: none.yaml: 1 problem\n"},
 		{"no file", nil, "", exitUsage, "", "sluice: which FILE? `sluice config check --help` tells the usage\n"},
 		{"two files", []string{"one.yaml", "bad.yaml"}, "", exitUsage, "",
 			"sluice: unexpected argument \"bad.yaml\"; `sluice config check --help` tells the usage\n"},

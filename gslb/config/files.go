@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -106,13 +105,6 @@ func readFile(file string, access access, root string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxFileSize))
-}
-
-func unreadable(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		err = e.Err // the problem names the file
-	}
-	return fmt.Sprintf("cannot be read: %v", err)
 }
 
 func problem(at place, format string, args ...any) *strict.Problem {

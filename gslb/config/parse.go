@@ -32,7 +32,7 @@ func Load(file string) (*Config, []File, error) {
 	files := []File{Look(file)}
 	data, err := readFile(file, public, "")
 	if err != nil {
-		return nil, files, &strict.Problem{File: file, Message: unreadable(err)}
+		return nil, files, strict.Unreadable(file, err)
 	}
 	c, _, err := parse(file, data, func(path string, access access, root string) ([]byte, error) {
 		if !slices.ContainsFunc(files, func(f File) bool { return f.Path == path }) {
@@ -48,7 +48,7 @@ func Load(file string) (*Config, []File, error) {
 func Read(name string, r io.Reader) (*Config, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
 	if err != nil {
-		return nil, &strict.Problem{File: name, Message: unreadable(err)}
+		return nil, strict.Unreadable(name, err)
 	}
 	if len(data) > maxFileSize {
 		return nil, &strict.Problem{File: name, Message: fmt.Sprintf("may have %d bytes, has more", maxFileSize)}

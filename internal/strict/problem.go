@@ -4,7 +4,9 @@
 package strict
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -20,6 +22,14 @@ type Problem struct {
 // More is a problem that stands for n that are not told.
 func More(file string, n int) *Problem {
 	return &Problem{File: file, Message: fmt.Sprintf("and %d more", n), More: n}
+}
+
+// Unreadable is the problem of a file that cannot be read, as err says.
+func Unreadable(file string, err error) *Problem {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // the problem names the file
+	}
+	return &Problem{File: file, Message: fmt.Sprintf("cannot be read: %v", err)}
 }
 
 // Count returns how many problems there are, with those that are not told.

@@ -149,7 +149,7 @@ func (m *Manager) Set(want []config.Keepalive) {
 }
 
 func newSlot(k config.Keepalive) *slot {
-	s := &slot{result: Result{Load: NoLoad, Reason: "not asked yet"}}
+	s := &slot{result: Result{Load: NoLoad, Reason: "no answer yet"}}
 	s.heard.Store(NoLoad)
 	if k.Kind == config.Always {
 		s.result = Result{Health: probe.Up, Load: NoLoad, Since: time.Now()}
@@ -224,7 +224,7 @@ func reason(s probe.Status) string {
 	case s.Failure != "":
 		return "no verdict yet: " + s.Failure
 	case s.Last.IsZero():
-		return "not asked yet"
+		return "no answer yet"
 	}
 	return "no verdict yet"
 }

@@ -68,14 +68,14 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 		{"another order", []config.Keepalive{two, one}, []string{"down: " + refused, "up"},
 			[]string{"down: " + refused, "up"}},
 		{"one that is new, first", []config.Keepalive{three, one, two},
-			[]string{"unknown: not asked yet", "up", "down: " + refused}, []string{"up", "up", "down: " + refused}},
+			[]string{"unknown: no answer yet", "up", "down: " + refused}, []string{"up", "up", "down: " + refused}},
 		{"one that goes", []config.Keepalive{two}, []string{"down: " + refused}, []string{"down: " + refused}},
 		{"none", nil, nil, nil},
 		{"a name", []config.Keepalive{named, two}, []string{"up", "down: " + refused},
 			[]string{"up", "down: " + refused}},
 		{"another timing", []config.Keepalive{one, standardTwo}, []string{"up", "down: " + refused},
 			[]string{"up", "down: " + refused}},
-		{"another way to close", []config.Keepalive{one, twoByFIN}, []string{"up", "unknown: not asked yet"},
+		{"another way to close", []config.Keepalive{one, twoByFIN}, []string{"up", "unknown: no answer yet"},
 			[]string{"up", "down: " + refused}},
 		{"always up", []config.Keepalive{never, one}, []string{"up", "up"}, []string{"up", "up"}},
 	} {
@@ -83,7 +83,7 @@ func TestSetKeepsWhatIsUnchanged(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, &lab{of: map[string]behaviour{"10.0.0.2:80": refuses}}, 0)
 				w.Set([]config.Keepalive{one, two})
-				w.is("unknown: not asked yet", "unknown: not asked yet")
+				w.is("unknown: no answer yet", "unknown: no answer yet")
 				w.settle()
 				w.is("up", "down: "+refused)
 				since := w.Snapshot()[0].Since
@@ -168,7 +168,7 @@ func TestReloadsThatFollowEachOther(t *testing.T) {
 			w.Set([]config.Keepalive{one})
 		}
 		w.Set([]config.Keepalive{two, one})
-		w.is("unknown: not asked yet", "up")
+		w.is("unknown: no answer yet", "up")
 		w.settle()
 		w.is("up", "up")
 	})
@@ -190,7 +190,7 @@ func TestReloadsThatTheEngineMisses(t *testing.T) {
 		synctest.Wait() // this waits for the engine
 		w.Set([]config.Keepalive{two})
 		w.Set([]config.Keepalive{two, one})
-		w.is("unknown: not asked yet", "unknown: not asked yet")
+		w.is("unknown: no answer yet", "unknown: no answer yet")
 		close(held)
 		synctest.Wait()
 		if got := states(w.Snapshot())[1]; got != "up" {

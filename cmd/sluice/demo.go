@@ -27,7 +27,7 @@ var demoCommand = &cli.Command{
 		"With --json the last and only line on stdout is one object, of what there is when the demo fails\n" +
 		"midway; progress goes to stderr. \"proved\" is the whole: true if every claim holds, false if one\n" +
 		"does not, null if nothing was found false and not everything could be measured. What was not\n" +
-		"measured is null, never 0. \"ok\" counts the requests that were answered.",
+		"measured, or could not be judged, is null. \"ok\" counts the requests that were answered.",
 	Flags: []cli.Flag{
 		jsonFlag(),
 		&cli.BoolFlag{Name: "hold", Usage: "keep everything running afterwards, for other commands to look at"},

@@ -115,8 +115,13 @@ func (t tally) claims(served map[string]int, early *tally, cut, busy bool) []che
 		{ended == t.issued && t.ok >= leastAnswers && early.failedDead*10 <= early.issued, text, cut || busy},
 		{unsent == 0 && t.ok <= sent && sent <= ended, fmt.Sprintf(
 			"servers sent %s: all that were answered, no more than asked for", count(sent, "page")), false},
-		{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request")), busy},
+		t.claimOfLive(busy),
 	}
+}
+
+// claimOfLive is that no request failed on a live server.
+func (t tally) claimOfLive(busy bool) check {
+	return check{t.failedLive == 0, fmt.Sprintf("%s failed on live servers", count(t.failedLive, "request")), busy}
 }
 
 // leastAnswers of a demo that shows anything.

@@ -60,6 +60,14 @@ func (d *demo) check(holds bool, format string, args ...any) {
 	d.checks = append(d.checks, check{holds, fmt.Sprintf(format, args...), d.pace.busy() != ""})
 }
 
+// judged is n, which the claim is about; nil if the claim could not be judged.
+func (c check) judged(n *int) *int {
+	if !c.holds && c.excused {
+		return nil
+	}
+	return n
+}
+
 // proved says what claims come to: true if all hold, false if one does not, nil if one could not be judged.
 func proved(claims []check) *bool {
 	result := new(true)

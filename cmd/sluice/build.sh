@@ -49,7 +49,7 @@ show() {
             case $line in github.com/sluicelb/sluice/*) ;; *) announce ;; esac
             : "${packages:=$($go list -deps ./cmd/sluice | wc -l)}"
             compiled=$((compiled + 1))
-            if [ -t 2 ] || [ $((compiled % 50)) = 1 ]; then say "package $compiled of" $packages "or less"; fi
+            if [ -t 2 ] || [ $((compiled % 20)) = 1 ]; then say "package $compiled of" $packages "or less"; fi
             ;;
         esac
     done

@@ -35,7 +35,8 @@ github.com/sluicelb/sluice/cmd/sluice
 `, 0,
 			announcement + `  library 1: golang.org/x/sys v0.49.0
   package 1 of 3 or less
-  package 51 of 3 or less
+  package 21 of 3 or less
+  package 41 of 3 or less
   compiling and linking sluice
 `,
 		},

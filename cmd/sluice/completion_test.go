@@ -166,3 +166,38 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// The same for zsh, which chooses by itself from all that fit the place: what the script hands it is looked at.
+func TestCompletionOfZsh(t *testing.T) {
+	zsh, err := exec.LookPath("zsh")
+	if err != nil {
+		t.Skip("zsh is not on PATH")
+	}
+	controller := serveController(t, fewBackends{})
+	t.Setenv("SLUICE_CONTROLLER", controller)
+	_, script, _ := sluice(t, "completion", "zsh")
+	binary := build(t)
+	for _, tt := range []struct{ line, want string }{
+		{"backend ", "list drain undrain"},
+		{"backend drain --", "--controller --tls-cert --tls-key --tls-ca --pool --json --wait --help"},
+		{"backend drain w", "db1 web1 web2"},
+		{"backend  drain  --pool  db w", "db1 web1"},
+		{"backend drain --pool=", "db web"},
+		{"backend drain --controller=" + controller + " --pool=db w", "db1 web1"},
+		{"backend drain --controller unix:/no/s", "files"},
+		{"completion ", "bash zsh"},
+		{"help st", "backend cert completion config controller demo gslb healthd help status switch table"},
+		{"config check refer", "files"},
+	} {
+		// In place of what zsh has only while a key is pressed (zshcompwid(1)).
+		const around = `compdef() { }; compset() { }; _files() { echo files }; compadd() { shift; echo "$@" }; `
+		const press = `words=("$@") CURRENT=$# PREFIX=${@[-1]}; _sluice`
+		line := binary + " " + tt.line
+		words := regexp.MustCompile(`[^ ]+|$`).FindAllString(line, -1)
+		out, err := exec.Command(zsh, append([]string{"-f", "-c", around + script + press, "zsh"}, words...)...).
+			CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != tt.want {
+			t.Errorf("%q: %v, %q, want %q", tt.line, err, got, tt.want)
+		}
+	}
+}

@@ -11,7 +11,6 @@ type lineReader struct {
 	data  []byte
 	next  int
 	line  int // of the byte before next
-	start int // of that line, in data
 	ended bool
 
 	depth                    int // of parentheses
@@ -41,7 +40,6 @@ func (r *lineReader) ReadByte() (byte, error) {
 	r.blank = false
 	if r.ended || r.next == 0 {
 		r.line++
-		r.start = r.next
 	}
 	r.next++
 	r.ended = c == '\n'
@@ -82,6 +80,3 @@ func (r *lineReader) follow(c byte) {
 		r.depth--
 	}
 }
-
-// current is the line of the byte before next, as far as it was handed out.
-func (r *lineReader) current() string { return string(r.data[r.start:min(r.next, len(r.data))]) }

@@ -135,6 +135,7 @@ func New(stored Stored, now time.Time) *Core {
 		started: now,
 		decided: decided{
 			stored:    stored,
+			suspicion: goesOn(stored.Suspect, now),
 			views:     make(map[string]*view),
 			givenUp:   make(map[plan.BackendKey]bool),
 			drained:   make(map[plan.BackendKey]bool),
@@ -393,6 +394,7 @@ func (c *Core) advance() {
 	c.hasten()
 	c.await()
 	c.limit()
+	c.noteSuspicion()
 	c.tellDrained()
 	if c.timed() {
 		c.wakeAt(c.now.Add(beat))

@@ -20,8 +20,8 @@ type view struct {
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
 
 	// lost is when it was lost last, zero: never. One that is not met yet may have been lost before anybody was there
-	// to see it: it counts as lost when it was taken on, unless it is connected atOnce, and with rows, or nobody was
-	// ever served.
+	// to see it: it counts as lost when it was taken on, or since the controller before this one suspected a switch.
+	// Else it does not count as lost where it is connected atOnce, and with rows, or nobody was ever served.
 	lost   time.Time
 	taken  time.Time // when it was taken on
 	had    bool      // it may have rows, though nobody has met it yet: somebody before may have written them
@@ -47,7 +47,7 @@ func (v *view) unmet() bool { return v.status.Connects == 0 }
 // the store knew of nobody who was served.
 func (v *view) meet() {
 	switch {
-	case v.lost.After(v.taken) || v.empty: // it was seen to be lost, or shows it
+	case !v.lost.IsZero() && !v.lost.Equal(v.taken) || v.empty: // it was seen to be lost, or shows it
 	case v.met.Sub(v.taken) <= atOnce:
 		v.lost, v.behind = time.Time{}, false
 	default:
@@ -57,8 +57,11 @@ func (v *view) meet() {
 
 // came says how it was found when it was connected last.
 func (v *view) came() string {
-	if v.empty {
+	switch {
+	case v.empty:
 		return "came empty"
+	case v.lost.Before(v.taken):
+		return "may have been away before this controller started"
 	}
 	return "was away"
 }
@@ -205,6 +208,9 @@ func (c *Core) syncSwitches(served, began bool) {
 			v := &view{config: s, taken: c.now, had: began || moved[s.Name], idle: make(map[plan.SlotRef]time.Time)}
 			if served {
 				v.lost, v.behind = c.now, true
+			}
+			if began && c.suspicion != nil { // it may be this one that the controller before suspected
+				v.lost = c.suspicion.since
 			}
 			c.views[s.Name] = v
 			c.take = append(c.take, s.Name)

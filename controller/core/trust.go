@@ -473,6 +473,34 @@ func (c *Core) suspectSwitches() {
 	}
 }
 
+// goesOn is the suspicion that the controller before this one had since then; nil: it had none. What it did not count
+// does not count for this one either, until the switches have been here for a while.
+func goesOn(since, now time.Time) *suspicion {
+	if since.IsZero() {
+		return nil
+	}
+	if !since.Before(now) { // the clock was set back
+		since = now.Add(-1)
+	}
+	return &suspicion{since: since, text: "a switch was away when the controller before this one ended"}
+}
+
+// noteSuspicion stores since when a switch is the suspect, if that keeps a verdict from what it does otherwise: a
+// controller that starts in front of a switch that forwards has no reason of its own to suspect it.
+func (c *Core) noteSuspicion() {
+	var since time.Time
+	if s := c.suspicion; s != nil {
+		for _, v := range c.stored.Verdicts {
+			if (v.Health == plan.Down || v.Health == plan.Failing) && (s.seen || s.covers(v.Fell)) {
+				since = s.since
+			}
+		}
+	}
+	if !since.Equal(c.stored.Suspect) {
+		c.stored.Suspect, c.save = since, true
+	}
+}
+
 const (
 	// tooLate is by how much what is due may be late. When it is later the daemon was held up, by its store or because
 	// it did not run, and with it whoever would have spoken.

@@ -36,6 +36,7 @@ type planDoc struct {
 
 	Retired map[packet.MAC]time.Time `json:"retired,omitempty"`
 	PortIDs config.PortIDs           `json:"port_ids,omitempty"`
+	Suspect time.Time                `json:"suspect,omitzero"`
 }
 
 type ageDoc struct {
@@ -62,7 +63,7 @@ func (s *Store) encode(st core.Stored) (map[string][]byte, error) {
 	doc := planDoc{
 		NextPool: st.Plan.NextPool, NextBackend: st.Plan.NextBackend, NextEpoch: st.Plan.NextEpoch,
 		Secret: st.Plan.Secret, Retired: st.Retired,
-		PortIDs: st.PortIDs,
+		PortIDs: st.PortIDs, Suspect: st.Suspect,
 	}
 	for k, revision := range st.VIPAge {
 		doc.VIPAge = append(doc.VIPAge, ageDoc{k.Address, k.Protocol, k.Port, revision})
@@ -186,7 +187,7 @@ func decode(docs map[string][]byte) (core.Stored, error) {
 		}
 	}
 	st.Plan.NextPool, st.Plan.NextBackend, st.Plan.NextEpoch = doc.NextPool, doc.NextBackend, doc.NextEpoch
-	st.Plan.Secret, st.Retired, st.PortIDs = doc.Secret, doc.Retired, doc.PortIDs
+	st.Plan.Secret, st.Retired, st.PortIDs, st.Suspect = doc.Secret, doc.Retired, doc.PortIDs, doc.Suspect
 	if _, ok := docs[docText]; !ok && st.Intent.Revision > 0 {
 		return core.Stored{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
 	}

@@ -52,6 +52,7 @@ func sample() core.Stored {
 		}},
 		VIPAge:  map[rows.VIPKey]int64{{Address: netip.MustParseAddr("10.0.0.100"), Protocol: 6, Port: 80}: 12},
 		PortIDs: config.PortIDs{"leaf1": {"eth1": 3}},
+		Suspect: when,
 		Retired: map[packet.MAC]time.Time{{2, 0x53, 0x4c, 0, 0, 9}: when},
 	}
 }

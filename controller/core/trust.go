@@ -558,7 +558,8 @@ func (c *Core) timed() bool {
 			return true
 		}
 	}
-	return c.suspicion != nil && !c.suspicion.until.IsZero() || c.meetings.open(c.now) || c.awaits()
+	return c.suspicion != nil && !c.suspicion.until.IsZero() || c.meetings.open(c.now) || c.awaits() ||
+		len(c.present) > 0
 }
 
 // grace ends those graces that are over.

@@ -348,10 +348,10 @@ func (s *flowStorm) event() {
 		}
 		s.note("apply")
 		s.put(Apply{File: "flows.yaml", Text: text, Intent: s.parsed(text)})
-	case n < 14 && calm && free():
+	case n < 14 && calm && free() && !s.resets():
 		s.failing[one], s.downUntil[one] = true, s.now.Add(time.Duration(s.r.IntN(60))*time.Second)
 		s.note("%v is called failing until %v", one, s.downUntil[one].Sub(stormBegan))
-	case n < 16 && calm && free(): // a short one
+	case n < 16 && calm && free() && !s.resets(): // a short one
 		s.mend()
 		s.downUntil[one] = s.now.Add(time.Duration(s.r.IntN(4000)) * time.Millisecond)
 		s.note("%v is called down until %v", one, s.downUntil[one].Sub(stormBegan))
@@ -385,13 +385,32 @@ func (s *flowStorm) event() {
 			}
 		}
 		s.lose(name, d)
-	case n < 21 && calm && (!s.two() || s.stored() && s.written()):
+	case (n < 21 || n > 92 && s.two()) && calm && (!s.two() || s.stored() && s.written()):
 		s.mend()
 		d := time.Duration(s.r.IntN(20000)) * time.Millisecond
 		s.note("the controller dies, for %v", d)
 		s.dead = s.now.Add(d)
 		switch was := s.r.IntN(8); {
-		case s.two() || s.anyEmpty():
+		case s.anyEmpty():
+		case s.two() && was < 6 && s.solid():
+			if s.r.IntN(2) == 0 {
+				s.note("its store is lost")
+				s.has = Stored{}
+			} else if len(s.past) > 0 {
+				s.note("its store is restored")
+				s.has = s.past[s.r.IntN(len(s.past))]
+			}
+			if s.r.IntN(2) == 0 {
+				s.note("%s restarts with it", name)
+				s.forget(s.switches[name].address)
+			}
+			if s.r.IntN(2) == 0 {
+				up := s.dead.Add(time.Duration(s.r.IntN(60000)) * time.Millisecond)
+				s.note("%s is cut off until %v", name, up.Sub(stormBegan))
+				s.cut[name] = up
+			}
+			s.quiet = s.dead.Add(70 * time.Second)
+		case s.two():
 		case was == 0:
 			s.note("its store is lost")
 			s.has = Stored{}
@@ -408,12 +427,16 @@ func (s *flowStorm) event() {
 			s.cut[name] = up
 			s.quiet = up.Add(40 * time.Second)
 		}
-	case n < 21:
+	case n < 21 && s.r.IntN(6) == 0:
 		s.hung[name] = s.now.Add(time.Duration(s.r.IntN(100)) * time.Second)
 		s.note("%s hangs until %v", name, s.hung[name].Sub(stormBegan))
-	case n < 22 && free():
+	case n < 22 && free() && !s.resets():
 		s.second, s.alone = s.now.Add(time.Duration(s.r.IntN(120))*time.Second), one
 		s.note("another healthd comes, which does not see %v", one)
+	case n < 23 && !calm && !s.two():
+		d := time.Duration(s.r.IntN(3000)) * time.Millisecond
+		s.note("the controller dies, for %v", d)
+		s.dead = s.now.Add(d)
 	case n < 24:
 		d := time.Duration(s.r.IntN(20000)) * time.Millisecond
 		s.note("the controller stops for %v", d)
@@ -461,6 +484,9 @@ func TestFlowStorm(t *testing.T) {
 		}
 		if seed%4 == 2 {
 			s.first = strings.Replace(s.first, "vip_mac", secondLeaf, 1)
+		}
+		if seed%8 == 4 {
+			s.first = strings.Replace(s.first, "drain_idle: 2s", "drain_idle: 2s\n    grace: 0s", 1)
 		}
 		s.start()
 		s.quiet = s.now.Add(10 * time.Second)
@@ -548,6 +574,9 @@ func (s *flowStorm) anyEmpty() bool {
 	}
 	return false
 }
+
+// resets says whether the pool has no grace: who is called down while no switch is suspected loses his flows at once.
+func (s *flowStorm) resets() bool { return strings.Contains(s.first, "grace: 0s") }
 
 func (s *flowStorm) two() bool { return strings.Contains(s.first, "leaf2") }
 

@@ -135,7 +135,7 @@ func (c *Core) takeUp(name string, taken plan.State, found plan.Adoption) {
 	next := c.stored
 	next.Plan = taken
 	next.Verdicts = maps.Clone(next.Verdicts)
-	for _, key := range found.Alive {
+	for _, key := range found.Serving {
 		// Whoever wrote these rows knew better. A verdict that was given since then counts.
 		if h := next.Verdicts[key].Health; (h == plan.Down || h == plan.Failing) && !c.authors.heard(key) {
 			delete(next.Verdicts, key)

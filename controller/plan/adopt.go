@@ -23,9 +23,10 @@ type Adoption struct {
 	Slots   int // of the pools that the switch has rows of; 0: it has none
 	Astray  int // of these, slots that the switch treats in another way than was stored
 	Unknown int // backends that the switch names and the state does not: removed members by now
-	// Alive are the backends that the switch treats as alive in slots that are astray, sorted: a verdict that is as old
-	// as the state says nothing of them.
-	Alive []BackendKey
+	// Serving are the backends, sorted, of pools with slots that are astray, that the switch treats as alive, or keeps
+	// flows with since nobody is left: a verdict that is as old as the state says nothing of them. Those on all of a
+	// pool count together, or none: where one alone is down, its flows may be given to the others.
+	Serving []BackendKey
 }
 
 // Adopt brings st in line with a switch that forwards already: flows are where its rows say, whatever an older state
@@ -274,13 +275,13 @@ func (a *adopter) numberPools() {
 // compare reads the rows, and counts those that are not as stored.
 func (a *adopter) compare() {
 	a.st.NextEpoch = max(a.st.NextEpoch, 1)
-	alive := make(map[BackendKey]bool)
+	serving := make(map[BackendKey]bool)
 	for _, p := range a.pools {
 		names := make(map[rows.BackendID]string)
 		for _, m := range p.pool.Members {
 			names[m.ID] = m.Name
 		}
-		stored := a.storedSlots(p)
+		stored, astray := a.storedSlots(p), a.report.Astray
 		for i, row := range p.rows {
 			slot := p.held(row)
 			p.rows[i] = slot
@@ -296,16 +297,17 @@ func (a *adopter) compare() {
 				continue
 			}
 			a.report.Astray++
-			if slot.Backend != was.Backend {
-				alive[BackendKey{p.name, names[slot.Backend]}] = true
-			}
-			if slot.Old != was.Old {
-				alive[BackendKey{p.name, names[slot.Old]}] = true
-			}
+		}
+		if a.report.Astray == astray {
+			continue
+		}
+		for _, slot := range p.rows {
+			serving[BackendKey{p.name, names[cmp.Or(slot.Backend, slot.Grace)]}] = true
+			serving[BackendKey{p.name, names[slot.Old]}] = true
 		}
 	}
-	maps.DeleteFunc(alive, func(k BackendKey, _ bool) bool { return k.Backend == "" })
-	a.report.Alive = slices.SortedFunc(maps.Keys(alive), func(x, y BackendKey) int {
+	maps.DeleteFunc(serving, func(k BackendKey, _ bool) bool { return k.Backend == "" })
+	a.report.Serving = slices.SortedFunc(maps.Keys(serving), func(x, y BackendKey) int {
 		return cmp.Or(cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.Backend, y.Backend))
 	})
 }

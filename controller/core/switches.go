@@ -61,7 +61,7 @@ func (v *view) came() string {
 	case v.empty:
 		return "came empty"
 	case v.lost.Before(v.taken):
-		return "may have been away before this controller started"
+		return "may have been away before it was taken on"
 	}
 	return "was away"
 }
@@ -193,11 +193,16 @@ func (c *Core) syncSwitches(served, began bool) {
 	for _, s := range c.intent.Switches {
 		wanted[s.Name] = s
 	}
-	moved := make(map[string]bool) // with its rows, to another address; or else another has taken its name
+	// A switch keeps its rows under another address or name; or another has taken its name, which nobody can tell.
+	type place struct {
+		address string
+		device  uint64
+	}
+	was, there := make(map[string]*view), make(map[place]*view)
 	for _, name := range slices.Sorted(maps.Keys(c.views)) {
 		v := c.views[name]
 		if s, ok := wanted[name]; !ok || s.Address != v.config.Address || s.DeviceID != v.config.DeviceID {
-			moved[name] = v.had || !v.unmet()
+			was[name], there[place{v.config.Address, v.config.DeviceID}] = v, v
 			delete(c.views, name)
 			c.out = append(c.out, LetGo{name})
 			c.pass(Switch{Name: name}) // nobody waits for it
@@ -205,12 +210,21 @@ func (c *Core) syncSwitches(served, began bool) {
 	}
 	for _, s := range c.intent.Switches {
 		if c.views[s.Name] == nil {
-			v := &view{config: s, taken: c.now, had: began || moved[s.Name], idle: make(map[plan.SlotRef]time.Time)}
+			v := &view{config: s, taken: c.now, had: began, idle: make(map[plan.SlotRef]time.Time)}
 			if served {
 				v.lost, v.behind = c.now, true
 			}
 			if began && c.suspicion != nil { // it may be this one that the controller before suspected
 				v.lost = c.suspicion.since
+			}
+			for _, old := range []*view{was[s.Name], there[place{s.Address, s.DeviceID}]} {
+				if old == nil {
+					continue
+				}
+				v.had = v.had || old.had || !old.unmet()
+				if c.suspicion != nil && !old.lost.IsZero() {
+					v.lost = old.lost
+				}
 			}
 			c.views[s.Name] = v
 			c.take = append(c.take, s.Name)

@@ -29,6 +29,7 @@ type concerned struct {
 	// ports that the intent names and that nobody knows
 	unnumbered []string
 	forgot     []string // which switches have lost the marks of moving slots
+	unwritten  []string // which switches wait for a word on what they hold
 	spoofs     []core.Spoof
 	banks      [limits.Banks]uint32 // the epoch that has a bank of mark cells, 0: none
 }
@@ -37,6 +38,7 @@ func (l *loop) concerned() concerned {
 	c := concerned{
 		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: l.wantedPorts(),
 		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
+		unwritten: l.core.Meetings(),
 	}
 	c.unnumbered, c.banks = l.unnumbered(), l.core.Stored().Plan.Banks()
 	for _, v := range l.core.Intent().VIPs {
@@ -154,6 +156,7 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	if m.Frozen != "" {
 		add(warning, "", []string{"the configuration is frozen: " + m.Frozen})
 	}
+	add(warning, "switches", in.unwritten)
 	add(warning, "switches", in.forgot)
 	if in.older != "" {
 		add(warning, "", []string{in.older})

@@ -204,6 +204,9 @@ func TestConcerns(t *testing.T) {
 				"of web/web1: dropped; its mac, 02:00:00:00:00:11, is wrong, or a host there pretends",
 			"WARNING 02:00:00:00:00:99 on port 4 of leaf1 says by ARP that it has 10.0.0.1, the address of router1: " +
 				"dropped; its mac, 02:00:00:00:00:01, is wrong, or a host there pretends"}},
+		{"a switch that is not written to yet", func(*api.GetStatusResponse) {
+			in.unwritten = []string{"switch leaf2 is empty, and forwards nothing: it waits"}
+		}, []string{"WARNING switch leaf2 is empty, and forwards nothing: it waits"}},
 		{"claims", func(m *api.GetStatusResponse) {
 			m.ArpClaims = []*api.ARPClaim{
 				{VipAddress: "10.0.0.100", Mac: "02:00:00:00:00:12", Backend: "web/web2", Switch: "leaf1", Port: 3,
@@ -217,7 +220,7 @@ func TestConcerns(t *testing.T) {
 				"arp_announce=2 there"}},
 	} {
 		m := well()
-		in.spoofs, in.none = nil, nil
+		in.spoofs, in.none, in.unwritten = nil, nil, nil
 		tt.harm(m)
 		var got []string
 		for _, c := range concerns(m, in) {

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
@@ -138,13 +140,26 @@ func TestMeetingsEnd(t *testing.T) {
 				return true
 			}
 		}
+		told := func() (lines []string) {
+			l.in(func() { lines = l.concerned().unwritten })
+			return lines
+		}
 		empty := l.meets("leaf1", rows.Tables{})
 		if !open(empty) {
 			t.Error("leaf1 does not wait for leaf2, though it is empty")
 		}
+		want := []string{"switch leaf1 is empty, and forwards nothing: it waits until " +
+			time.Now().Add(others).UTC().Format(time.DateTime+" MST") + " at most to be written to, for leaf2 may " +
+			"know better where open connections are"}
+		if diff := cmp.Diff(want, told()); diff != "" {
+			t.Errorf("it is not told that leaf1 waits (-want +got):\n%s", diff)
+		}
 		time.Sleep(others + time.Second)
 		if open(empty) {
 			t.Error("leaf1 is empty, and waits for ever")
+		}
+		if got := told(); len(got) > 0 {
+			t.Errorf("it is told of leaf1, which does not wait: %q", got)
 		}
 		l = newLimited(t, twoSwitches, stored)
 		if !open(l.meets("leaf1", rows.Tables{})) || open(l.meets("leaf2", rows.Tables{})) {

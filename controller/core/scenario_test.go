@@ -561,6 +561,9 @@ func (s *scenario) state() map[string]string {
 			is[name] += "; moves go on without it: " + strings.Join(without, ", ")
 		}
 	}
+	if lines := c.Meetings(); len(lines) > 0 {
+		is["meetings"] = strings.Join(lines, "; ")
+	}
 	if c.suspicion != nil {
 		is["suspect"] = c.suspicion.text
 	}

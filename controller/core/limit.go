@@ -4,81 +4,94 @@ import (
 	"time"
 
 	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// limits knows for how long moves have lasted. The plan knows no time, and what is not stored counts anew after a
-// restart of the controller: a move may then last for up to another drain_limit.
-type limits struct {
-	since map[move]time.Time                     // from when the connected switches held it
-	moves map[*plan.Pool]map[move][]plan.SlotRef // that are under way there; pools are never modified
+// limits knows for how long slots have moved, by pool. The plan knows no time, and what is not stored counts anew after
+// a restart of the controller: a move may then last for up to another drain_limit. What it points to is replaced and
+// never modified.
+type limits map[string]*lasting
+
+// lasting is for how long the slots of a pool have moved.
+type lasting struct {
+	pool *plan.Pool
+	// since is, by slot, from when the connected switches held its move; zero: it does not move, or they do not hold
+	// that yet. Nil: none moves. A slot that turns begins anew: the flows that were opened since it began are the open
+	// ones now, and have the whole time.
+	since []time.Time
+	first time.Time // the earliest of them; zero: there is none
+	held  bool      // by the connected switches
 }
 
-// move is what slots have in common whose open flows have been with the same backend for the same time. One that turns
-// keeps its epoch, and the flows that were opened since it began are the open ones now: it has the whole time for them.
-type move struct {
-	epoch uint32
-	old   rows.BackendID
-	back  bool // it has turned an odd number of times
-}
-
-func movesOf(p *plan.Pool) map[move][]plan.SlotRef {
-	moves := make(map[move][]plan.SlotRef)
-	for _, epoch := range p.Epochs() {
-		for _, ref := range p.Moving(epoch) {
-			m := move{epoch, ref.Old, p.Slots[ref.Slot].Back}
-			moves[m] = append(moves[m], ref)
-		}
-	}
-	return moves
-}
-
-// look brings l in line with st. Moves that are new to it begin now, if the connected switches hold them: held says for
-// which pools they do.
-func (l *limits) look(st plan.State, held map[string]bool, now time.Time) {
-	moves := make(map[*plan.Pool]map[move][]plan.SlotRef, len(st.Pools))
-	since := make(map[move]time.Time)
+// look brings l in line with st: moves that are new to it begin now, if held says so of their pool.
+func (l limits) look(st plan.State, held map[string]bool, now time.Time) limits {
+	next := make(limits, len(st.Pools))
 	for name, p := range st.Pools {
-		of, ok := l.moves[p]
-		if !ok {
-			of = movesOf(p)
+		was := l[name]
+		if was == nil {
+			was = &lasting{pool: &plan.Pool{}}
 		}
-		moves[p] = of
-		for m := range of {
-			if at, ok := l.since[m]; ok {
-				since[m] = at
-			} else if held[name] {
-				since[m] = now
+		if was.pool == p && (was.held || !held[name]) {
+			next[name] = was
+			continue
+		}
+		is := &lasting{pool: p, held: held[name]}
+		for i, slot := range p.Slots {
+			if slot.Old == 0 {
+				continue
 			}
+			if is.since == nil {
+				is.since = make([]time.Time, len(p.Slots))
+			}
+			if n := len(was.since); n > 0 { // a pool that got more slots has each of them twice
+				before := was.pool.Slots[i%n]
+				if before.Epoch == slot.Epoch && before.Old == slot.Old && before.Back == slot.Back {
+					is.since[i] = was.since[i%n]
+				}
+			}
+			if is.since[i].IsZero() && is.held {
+				is.since[i] = now
+			}
+			is.first = earlier(is.first, is.since[i])
+		}
+		next[name] = is
+	}
+	return next
+}
+
+// due are the slots that have moved for a time.
+func (l *lasting) due(limit time.Duration, now time.Time) (refs []plan.SlotRef) {
+	if l.first.IsZero() || l.first.Add(limit).After(now) {
+		return nil
+	}
+	for i, since := range l.since {
+		if !since.IsZero() && !since.Add(limit).After(now) {
+			refs = append(refs, plan.SlotRef{Pool: l.pool.ID, Generation: l.pool.Generation, Slot: uint16(i),
+				Old: l.pool.Slots[i].Old})
 		}
 	}
-	l.since, l.moves = since, moves
+	return refs
 }
 
 // limit ends by force the moves that have lasted for their pool's drain_limit, and the graces that are over.
 func (c *Core) limit() {
-	c.limits.look(c.stored.Plan, c.caughtUpPools(), c.now)
+	c.limits = c.limits.look(c.stored.Plan, c.caughtUpPools(), c.now)
 	var due []plan.SlotRef
 	for _, pool := range c.intent.Pools {
-		p := c.stored.Plan.Pools[pool.Name]
 		// what is due waits: the switch's return leads here again, and so does the end of the wait
-		gone := c.waits(pool, (*view).away)
-		for m, refs := range c.limits.moves[p] {
-			since, ok := c.limits.since[m]
-			if !ok {
-				continue
-			}
-			if at := since.Add(pool.DrainLimit); at.After(c.now) {
-				c.wakeAt(at)
-			} else if !gone {
-				due = append(due, refs...)
-			}
+		if !c.waits(pool, (*view).away) {
+			due = append(due, c.limits[pool.Name].due(pool.DrainLimit, c.now)...)
 		}
 	}
 	if len(due) > 0 {
 		c.settle(due, AfterLimit)
-		// What moves now is new, and what is left is due at the time that was found, at the earliest.
-		c.limits.look(c.stored.Plan, c.caughtUpPools(), c.now)
+		c.limits = c.limits.look(c.stored.Plan, c.caughtUpPools(), c.now)
+	}
+	for _, pool := range c.intent.Pools {
+		if first := c.limits[pool.Name].first; !first.IsZero() {
+			if at := first.Add(pool.DrainLimit); at.After(c.now) {
+				c.wakeAt(at)
+			}
+		}
 	}
 	c.grace()
 }

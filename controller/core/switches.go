@@ -42,12 +42,15 @@ func (v *view) connected() bool { return v.status.Connected }
 // unmet says whether nobody has read yet what it holds.
 func (v *view) unmet() bool { return v.status.Connects == 0 }
 
+// seenLost says whether somebody saw that it was lost; else it counts as lost since nobody has met it.
+func (v *view) seenLost() bool { return !v.lost.IsZero() && !v.lost.Equal(v.taken) }
+
 // meet takes note of what it held when it was read back for the first time. One that forwards and was connected at once
 // was never seen not to. One that could not be reached for a while may have been cut off with those who check, though
 // the store knew of nobody who was served.
 func (v *view) meet() {
 	switch {
-	case !v.lost.IsZero() && !v.lost.Equal(v.taken) || v.empty: // it was seen to be lost, or shows it
+	case v.seenLost() || v.empty:
 	case v.met.Sub(v.taken) <= atOnce:
 		v.lost, v.behind = time.Time{}, false
 	default:
@@ -222,7 +225,7 @@ func (c *Core) syncSwitches(served, began bool) {
 					continue
 				}
 				v.had = v.had || old.had || !old.unmet()
-				if c.suspicion != nil && !old.lost.IsZero() {
+				if c.suspicion != nil && old.seenLost() {
 					v.lost = old.lost
 				}
 			}

@@ -147,7 +147,8 @@ func (s *flowStorm) note(format string, args ...any) {
 func (s *flowStorm) look() {
 	for _, address := range slices.Sorted(maps.Keys(s.flows)) {
 		for _, f := range s.flows[address] {
-			if to := forward(s.held[address], f, false); to != f.to && to != (rows.Forward{}) && s.broken == "" {
+			to := forward(s.held[address], f, false)
+			if to.MAC != f.to.MAC && to != (rows.Forward{}) && s.broken == "" {
 				row, _ := slotOf(s.held[address], f.hash)
 				s.broken = fmt.Sprintf("a flow of slot %d to %v, opened at %v with marks %v, goes to %v: %+v", f.hash,
 					f.to, f.opened.Sub(stormBegan), f.marks, to, row)

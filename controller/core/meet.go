@@ -191,8 +191,9 @@ func (c *Core) takeUp(name string, taken plan.State, found plan.Adoption) {
 		ev := SlotsAdopted{name, found}
 		m.older, m.at = ev.Text(), c.now
 		c.publish(ev)
-		for _, v := range c.views { // what does not know the slots does not know either who has served by them
-			v.had = true
+		// What does not know the slots does not know either who has served by them, and who was lost a moment ago.
+		for _, v := range c.views {
+			v.had, v.doubt = true, v.doubt || v.unmet()
 			if v.lost.IsZero() && (v.unmet() || v.empty) {
 				v.lost, v.behind = v.taken, true
 			}

@@ -381,6 +381,7 @@ func (s *scenario) meet(name, holds string) error {
 			have.Slots[key] = rows.Slots{Rows: slices.Repeat([]rows.Slot{{Backend: id}}, len(slots.Rows))}
 		}
 	}
+	s.read(name)
 	s.met++
 	s.meets[s.met] = name
 	s.put(Met{name, s.met, have})

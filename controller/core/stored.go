@@ -24,8 +24,7 @@ type Stored struct {
 	Retired map[packet.MAC]time.Time
 	// PortIDs are the numbers that switches gave last to the ports that the intent names.
 	PortIDs config.PortIDs
-	// Suspect is since when a switch is the suspect, where Verdicts have one that does not count for that or whose
-	// grace does not end; zero: none has.
+	// Suspect is since when a switch is the suspect, and not the servers; zero: none is.
 	Suspect time.Time
 }
 

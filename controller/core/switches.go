@@ -20,10 +20,11 @@ type view struct {
 	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
 
 	// lost is when it was lost last, zero: never. One that is not met yet may have been lost before anybody was there
-	// to see it: it counts as lost when it was taken on, or since the controller before this one suspected a switch.
-	// Else it does not count as lost where it is connected atOnce, and with rows, or nobody was ever served.
+	// to see it: it counts as lost when it was taken on, unless it is connected atOnce, and with rows, or nobody was
+	// ever served.
 	lost   time.Time
 	taken  time.Time // when it was taken on
+	doubt  bool      // it may have been lost before that, by what somebody saw or may have seen; then lost is not zero
 	had    bool      // it may have rows, though nobody has met it yet: somebody before may have written them
 	met    time.Time // when it was connected last
 	back   time.Time // when it held what was decided again
@@ -42,15 +43,12 @@ func (v *view) connected() bool { return v.status.Connected }
 // unmet says whether nobody has read yet what it holds.
 func (v *view) unmet() bool { return v.status.Connects == 0 }
 
-// seenLost says whether somebody saw that it was lost; else it counts as lost since nobody has met it.
-func (v *view) seenLost() bool { return !v.lost.IsZero() && !v.lost.Equal(v.taken) }
-
 // meet takes note of what it held when it was read back for the first time. One that forwards and was connected at once
 // was never seen not to. One that could not be reached for a while may have been cut off with those who check, though
 // the store knew of nobody who was served.
 func (v *view) meet() {
 	switch {
-	case v.seenLost() || v.empty:
+	case v.doubt || v.lost.After(v.taken) || v.empty: // it was seen to be lost, or shows it
 	case v.met.Sub(v.taken) <= atOnce:
 		v.lost, v.behind = time.Time{}, false
 	default:
@@ -63,7 +61,7 @@ func (v *view) came() string {
 	switch {
 	case v.empty:
 		return "came empty"
-	case v.lost.Before(v.taken):
+	case v.doubt && !v.lost.After(v.taken):
 		return "may have been away before it was taken on"
 	}
 	return "was away"
@@ -218,15 +216,15 @@ func (c *Core) syncSwitches(served, began bool) {
 				v.lost, v.behind = c.now, true
 			}
 			if began && c.suspicion != nil { // it may be this one that the controller before suspected
-				v.lost = c.suspicion.since
+				v.lost, v.doubt = c.suspicion.since, true
 			}
 			for _, old := range []*view{was[s.Name], there[place{s.Address, s.DeviceID}]} {
 				if old == nil {
 					continue
 				}
 				v.had = v.had || old.had || !old.unmet()
-				if c.suspicion != nil && old.seenLost() {
-					v.lost = old.lost
+				if c.suspicion != nil && (old.doubt || old.lost.After(old.taken)) {
+					v.lost, v.doubt = old.lost, true
 				}
 			}
 			c.views[s.Name] = v

@@ -485,13 +485,17 @@ func goesOn(since, now time.Time) *suspicion {
 	return &suspicion{since: since, text: "a switch was away when the controller before this one ended"}
 }
 
-// noteSuspicion stores since when a switch is the suspect, if that keeps a verdict from what it does otherwise: a
-// controller that starts in front of a switch that forwards has no reason of its own to suspect it.
+// noteSuspicion stores since when a switch is the suspect: a controller that starts in front of a switch that forwards
+// has no reason of its own to suspect it, and would believe at once what checks found, or find yet, without it. While
+// nobody has met a switch there is something to remember only where a verdict does not count for that.
 func (c *Core) noteSuspicion() {
 	var since time.Time
 	if s := c.suspicion; s != nil {
+		if s.seen || !c.stored.Suspect.IsZero() {
+			since = s.since
+		}
 		for _, v := range c.stored.Verdicts {
-			if (v.Health == plan.Down || v.Health == plan.Failing) && (s.seen || s.covers(v.Fell)) {
+			if (v.Health == plan.Down || v.Health == plan.Failing) && s.covers(v.Fell) {
 				since = s.since
 			}
 		}

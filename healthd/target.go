@@ -174,18 +174,17 @@ func newCheck(c *api.Check, address string, n check.Network) (check.Check, error
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-func statusesOf(c *api.Check) ([]int, error) {
-	const most = checkable.MaxStatus - checkable.MinStatus + 1
-	if n := len(c.GetExpectStatus()); n > most {
-		return nil, fmt.Errorf("expect_status: must have at most %d statuses, has %d", most, n)
+func statusesOf(c *api.Check) ([]uint16, error) {
+	if n := len(c.GetExpectStatus()); n > checkable.MaxStatuses {
+		return nil, fmt.Errorf("expect_status: must have at most %d statuses, has %d", checkable.MaxStatuses, n)
 	}
-	all := make([]int, len(c.GetExpectStatus()))
+	all := make([]uint16, len(c.GetExpectStatus()))
 	for i, code := range c.GetExpectStatus() {
 		if code < checkable.MinStatus || code > checkable.MaxStatus {
 			return nil, fmt.Errorf("expect_status[%d]: must be %d..%d, is %d", i, checkable.MinStatus,
 				checkable.MaxStatus, code)
 		}
-		all[i] = int(code)
+		all[i] = uint16(code)
 	}
 	return all, nil
 }

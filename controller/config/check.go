@@ -47,13 +47,13 @@ func (p *parser) check(path string, r rawCheck, ports []uint16) Check {
 	if known := slices.Contains(types, c.Type); known {
 		c.Port = p.checkPort(path+".port", c.Type, r.Port, ports)
 		p.webOnly(path, c.Type)
-	} else if p.usable(path + ".type") {
+	} else if p.Usable(path + ".type") {
 		p.Add(path+".type", "must be tcp, http, https or icmp, is %s", strict.Quote(r.Type))
 	}
 	if web(c.Type) {
-		c.Path = p.urlPath(path+".path", r.Path)
-		c.Host = p.hostName(path+".host", r.Host)
-		c.ExpectStatus = p.statuses(path+".expect_status", r.ExpectStatus)
+		c.Path = checkable.ReadPath(p.Document, path+".path", r.Path)
+		c.Host = checkable.ReadHost(p.Document, path+".host", r.Host)
+		c.ExpectStatus = checkable.ReadStatuses(p.Document, path+".expect_status", r.ExpectStatus)
 	}
 	c.VerifyCertificate = r.VerifyCertificate != nil && *r.VerifyCertificate
 	p.timing(path, r, &c)
@@ -112,51 +112,4 @@ func (p *parser) checkPort(path string, t CheckType, x *int, ports []uint16) uin
 		p.Add(path, "is missing, and the pool's VIPs have several ports (%s): must be 1..65535", list(ports))
 	}
 	return 0
-}
-
-func (p *parser) urlPath(path string, text *string) string {
-	if text == nil {
-		return "/"
-	}
-	if _, err := checkable.Path(*text); err != nil {
-		p.Add(path, "%v", err)
-	}
-	return *text
-}
-
-func (p *parser) hostName(path string, text *string) string {
-	if text == nil {
-		return ""
-	}
-	if _, _, err := checkable.Host(*text); err != nil {
-		p.Add(path, "%v", err)
-	}
-	return *text
-}
-
-// statuses reads codes and ranges of codes: [200, 300-399].
-func (p *parser) statuses(path string, raw []string) []uint16 {
-	if p.usable(path) && len(raw) == 0 {
-		p.Add(path, "must name at least one status")
-	}
-	var all []uint16
-	if p.atMost(path, len(raw), maxStatuses) {
-		return nil
-	}
-	for i, text := range raw {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		if !p.usable(at) {
-			continue
-		}
-		low, high, err := checkable.Statuses(text)
-		if err != nil {
-			p.Add(at, "%v", err)
-			continue
-		}
-		for code := low; code <= high; code++ {
-			all = append(all, code)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"regexp"
 
-	"github.com/sluicelb/sluice/controller/config/checkable"
 	"github.com/sluicelb/sluice/internal/strict"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
@@ -37,11 +36,8 @@ const (
 	maxValues = 1 << 20
 )
 
-// What lists may hold that no table bounds.
-const (
-	maxSwitches = 1024
-	maxStatuses = checkable.MaxStatus - checkable.MinStatus + 1
-)
+// maxSwitches bounds a list that no table bounds.
+const maxSwitches = 1024
 
 // Parse reads an intent. The error joins a *strict.Problem for each thing that is wrong, the first
 // strict.MaxProblems of them.
@@ -91,16 +87,13 @@ type place struct {
 	backend Backend
 }
 
-// usable reports whether the value at path is there and has no problem yet.
-func (p *parser) usable(path string) bool { return p.Has(path) && !p.Bad(path) }
-
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 const nameRule = `must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or a digit, is %s`
 
 // name checks a name that must be the only one of its kind; seen has the paths of those before it.
 func (p *parser) name(path, name string, seen map[string]string) {
-	if !p.usable(path) {
+	if !p.Usable(path) {
 		return
 	}
 	if !nameForm.MatchString(name) {
@@ -121,7 +114,7 @@ func unique[K comparable](p *parser, path string, key K, seen map[K]string, form
 
 // host reads the address of a VIP or a backend.
 func (p *parser) host(path, text string) netip.Addr {
-	if !p.usable(path) {
+	if !p.Usable(path) {
 		return netip.Addr{}
 	}
 	addr, err := netip.ParseAddr(text)
@@ -140,7 +133,7 @@ func (p *parser) host(path, text string) netip.Addr {
 
 // stationMAC reads a MAC that somebody may have.
 func (p *parser) stationMAC(path, text string) packet.MAC {
-	if !p.usable(path) {
+	if !p.Usable(path) {
 		return packet.MAC{}
 	}
 	mac, err := packet.ParseMAC(text)
@@ -159,7 +152,7 @@ func (p *parser) stationMAC(path, text string) packet.MAC {
 
 // atMost refuses a list that is too long, and says whether it did.
 func (p *parser) atMost(path string, n, most int) bool {
-	if n > most && p.usable(path) {
+	if n > most && p.Usable(path) {
 		p.Add(path, "must have at most %d elements, has %d", most, n)
 	}
 	return n > most

@@ -386,6 +386,10 @@ func TestParseProblems(t *testing.T) {
 				`200-299, is "600"`,
 			`f:7: pools[0].checks[0].expect_status[4]: must be a status, 200..599, or a range of them such as ` +
 				`200-299, is "1xx"`}},
+		{"no check statuses", "path: /healthz", "expect_status: []",
+			[]string{`f:7: pools[0].checks[0].expect_status: must have at least one status`}},
+		{"check statuses by the hundred", "path: /healthz", "expect_status: [" + strings.Repeat("200, ", 400) + "200]",
+			[]string{`f:7: pools[0].checks[0].expect_status: must have at most 400 elements, has 401`}},
 		{"check keys of another type", "type: http, path: /healthz",
 			"type: icmp, path: /, port: 7, verify_certificate: true", []string{
 				`f:7: pools[0].checks[0].port: must be left out of icmp checks: ICMP has no ports`,

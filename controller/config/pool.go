@@ -178,7 +178,7 @@ func (p *parser) portsOf(pool string, vips []VIP) []uint16 {
 }
 
 func (p *parser) backends(pool string, raw []rawBackend, ports []uint16) []Backend {
-	if p.usable(pool+".backends") && len(raw) == 0 {
+	if p.Usable(pool+".backends") && len(raw) == 0 {
 		p.Add(pool+".backends", "must name at least one backend")
 	}
 	names, addresses := make(map[string]string), make(map[netip.Addr]string)
@@ -240,10 +240,10 @@ func (p *parser) samePlace(a, b SwitchPorts) bool {
 
 // switchPort reads where a station is: one port of all switches, or one by switch.
 func (p *parser) switchPort(path string, raw strict.Each[string]) (ports SwitchPorts) {
-	if p.usable(path) && raw.All == nil && len(raw.By) == 0 {
+	if p.Usable(path) && raw.All == nil && len(raw.By) == 0 {
 		p.Add(path, "must be a port, or a set of switches (%s) with a port each, is empty", cut(p.switchNames()))
 	}
-	if raw.All != nil && p.usable(path) {
+	if raw.All != nil && p.Usable(path) {
 		ports.All, ports.Name = p.port(path, *raw.All)
 		for i := range p.ports {
 			p.hasPort(i, path, ports.All, ports.Name)
@@ -346,7 +346,7 @@ func (p *parser) references(intent *Intent) {
 	}
 	for i, v := range intent.VIPs {
 		path := fmt.Sprintf("vips[%d]", i)
-		if p.usable(path+".pool") && !slices.Contains(pools, v.Pool) {
+		if p.Usable(path+".pool") && !slices.Contains(pools, v.Pool) {
 			p.Add(path+".pool", "must be the name of a pool (%s), is %s", cut(pools), strict.Quote(v.Pool))
 		}
 		if at, ok := p.byAddress[v.Address]; ok {

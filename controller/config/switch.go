@@ -28,7 +28,7 @@ type rawGNMI struct {
 }
 
 func (p *parser) switches(raw []rawSwitch) []Switch {
-	if p.usable("switches") && len(raw) == 0 {
+	if p.Usable("switches") && len(raw) == 0 {
 		p.Add("switches", "must name at least one switch")
 	}
 	if p.atMost("switches", len(raw), maxSwitches) {
@@ -47,7 +47,7 @@ func (p *parser) switches(raw []rawSwitch) []Switch {
 		if r.DeviceID != nil {
 			s.DeviceID = *r.DeviceID
 		}
-		if p.usable(path+".address") && p.usable(path+".device_id") {
+		if p.Usable(path+".address") && p.Usable(path+".device_id") {
 			// With TLS or without, it is the same device.
 			unique(p, path+".address", device{strings.TrimPrefix(s.Address, "https://"), s.DeviceID}, devices,
 				"must differ from that of every other switch, %s with device_id %d is %s too", s.Address,
@@ -73,15 +73,15 @@ func (p *parser) gnmi(path string, r rawGNMI, address string) GNMI {
 	}
 	user, file := path+".username", path+".password_file"
 	switch {
-	case p.usable(user) && !usernameForm.MatchString(r.Username):
+	case p.Usable(user) && !usernameForm.MatchString(r.Username):
 		p.Add(user, "must be 1..64 printable ASCII characters without spaces, is %s", strict.Quote(r.Username))
-	case p.usable(file) && !filepath.IsAbs(r.PasswordFile):
+	case p.Usable(file) && !filepath.IsAbs(r.PasswordFile):
 		p.Add(file, "must be an absolute path, is %s", strict.Quote(r.PasswordFile))
 	case p.Has(user) && !p.Has(file):
 		p.Add(file, "is missing: username needs it")
 	case p.Has(file) && !p.Has(user):
 		p.Add(user, "is missing: password_file needs it")
-	case p.Has(user) && p.usable(where):
+	case p.Has(user) && p.Usable(where):
 		if e, err := endpoint.Parse(g.Address); err == nil && !e.TLS && !e.Local() {
 			p.Add(user, "must be left out, as %s is in plain text: a password is sent by https:// or within this "+
 				"machine", g.Address)
@@ -92,7 +92,7 @@ func (p *parser) gnmi(path string, r rawGNMI, address string) GNMI {
 
 // endpoint checks the address of a P4Runtime or gNMI server and returns its one spelling.
 func (p *parser) endpoint(path, text string) string {
-	if !p.usable(path) {
+	if !p.Usable(path) {
 		return text
 	}
 	e, err := endpoint.Parse(text)
@@ -122,7 +122,7 @@ func isPort(text string) bool {
 
 // switchPorts reads the flood domain.
 func (p *parser) switchPorts(path string, raw []string) (ports []uint16, names []string) {
-	if p.usable(path) && len(raw) == 0 {
+	if p.Usable(path) && len(raw) == 0 {
 		p.Add(path, "must name at least one port")
 	}
 	if p.atMost(path, len(raw), maxPort) {
@@ -130,7 +130,7 @@ func (p *parser) switchPorts(path string, raw []string) (ports []uint16, names [
 	}
 	for i, text := range raw {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if !p.usable(at) {
+		if !p.Usable(at) {
 			continue
 		}
 		switch n, name := p.port(at, text); {

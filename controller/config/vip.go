@@ -75,7 +75,7 @@ func (p *parser) vips(raw []rawVIP, vipMAC packet.MAC) []VIP {
 					first, p.Line(fmt.Sprintf("vips[%d]", first)), v.Address, all[first].MAC, v.MAC)
 			}
 		}
-		if p.usable(path + ".pool") {
+		if p.Usable(path + ".pool") {
 			p.vipsByPool[v.Pool] = append(p.vipsByPool[v.Pool], i)
 		}
 		all[i] = v
@@ -113,7 +113,7 @@ func (p *parser) tags(path string, tags []string) []string {
 	for i, tag := range tags {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		switch {
-		case !p.usable(at):
+		case !p.Usable(at):
 		case !nameForm.MatchString(tag):
 			p.Add(at, nameRule, strict.Quote(tag))
 		case slices.Contains(tags[:i], tag):
@@ -124,7 +124,7 @@ func (p *parser) tags(path string, tags []string) []string {
 }
 
 func (p *parser) servicePort(path, text string) uint16 {
-	if !p.usable(path) {
+	if !p.Usable(path) {
 		return 0
 	}
 	if text == "any" {

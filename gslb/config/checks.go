@@ -23,7 +23,7 @@ var nameForm = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9][A-Za-z0-9._-]{0,%d}$
 // name checks the name of an object, which must be the only one of its kind, and enters it.
 func (p *parser) name(x *index, list string, i int, name string) {
 	path := item(list, i) + ".name"
-	if !p.usable(path) {
+	if !p.Usable(path) {
 		x.bad = true
 		return
 	}
@@ -46,7 +46,7 @@ func (p *parser) name(x *index, list string, i int, name string) {
 
 // reference finds the object that the value at path names; None if there is no value, or no such object.
 func (p *parser) reference(x *index, path string, name *string) int {
-	if name == nil || !p.usable(path) {
+	if name == nil || !p.Usable(path) {
 		return None
 	}
 	if i, ok := x.at[*name]; ok {
@@ -67,7 +67,7 @@ func (p *parser) atMost(path string, n, most int) {
 
 // atLeastOne refuses a list that is there and empty.
 func (p *parser) atLeastOne(path string, n int, what string) {
-	if n == 0 && p.usable(path) {
+	if n == 0 && p.Usable(path) {
 		p.Add(path, "must have at least one %s", what)
 	}
 }

@@ -118,10 +118,10 @@ type Keepalive struct {
 	Address netip.AddrPort // Port 0 for ICMP; invalid for Always
 	FIN     bool           // TCP, HTTPHead: close in the orderly way; else by RST
 
-	TLS          bool   // HTTPHead
-	VerifyTLS    bool   // HTTPHead
-	Host, Path   string // HTTPHead
-	ExpectStatus []int  // HTTPHead; default 200
+	TLS          bool     // HTTPHead
+	VerifyTLS    bool     // HTTPHead
+	Host, Path   string   // HTTPHead
+	ExpectStatus []uint16 // HTTPHead; default 200
 
 	QueryName string // NameServerQuery: canonical
 	QueryType uint16 // NameServerQuery

@@ -96,7 +96,7 @@ func (p *parser) shared(raw []rawKeepalive) {
 		path := item("keepalives", i)
 		p.name(&p.keepaliveNames, "keepalives", i, r.Name)
 		k := p.probe(path, r.rawProbe, sharedOwn)[0]
-		if value := valueOf(k); p.usable(path + ".name") {
+		if value := valueOf(k); p.Usable(path + ".name") {
 			if _, twice := p.probes[value]; !twice {
 				p.probes[value] = i
 			}
@@ -188,9 +188,12 @@ func (p *parser) probe(path string, r rawProbe, own own) []Keepalive {
 		if k.VerifyTLS && !k.TLS {
 			p.Add(path+".verify_tls", "must be false, or be left out, without tls: true")
 		}
-		k.Path = p.urlPath(path+".path", r.Path)
-		k.Host = p.hostName(path+".host", r.Host)
-		k.ExpectStatus = p.statuses(path+".expect_status", r.ExpectStatus)
+		k.Path = checkable.ReadPath(p.Document, path+".path", r.Path)
+		k.Host = checkable.ReadHost(p.Document, path+".host", r.Host)
+		k.ExpectStatus = []uint16{200}
+		if r.ExpectStatus != nil {
+			k.ExpectStatus = checkable.ReadStatuses(p.Document, path+".expect_status", r.ExpectStatus)
+		}
 	case NameServerQuery:
 		k.QueryName, k.QueryType = p.query(path, r)
 	case SNMP:
@@ -264,51 +267,6 @@ func (p *parser) close(path string, text *string) (fin bool) {
 		p.Add(path, "must be rst or fin, is %s", strict.Quote(*text))
 	}
 	return true
-}
-
-func (p *parser) urlPath(path string, text *string) string {
-	if text == nil {
-		return "/"
-	}
-	if _, err := checkable.Path(*text); err != nil {
-		p.Add(path, "%v", err)
-	}
-	return *text
-}
-
-func (p *parser) hostName(path string, text *string) string {
-	if text == nil {
-		return ""
-	}
-	if _, _, err := checkable.Host(*text); err != nil {
-		p.Add(path, "%v", err)
-	}
-	return *text
-}
-
-// statuses reads codes and ranges of codes: [200, 300-399].
-func (p *parser) statuses(path string, raw []string) []int {
-	if raw == nil {
-		return []int{200}
-	}
-	p.atLeastOne(path, len(raw), "status")
-	var all []int
-	for i, text := range raw {
-		at := item(path, i)
-		if p.Bad(at) {
-			continue
-		}
-		low, high, err := checkable.Statuses(text)
-		if err != nil {
-			p.Add(at, "%v", err)
-			continue
-		}
-		for code := low; code <= high; code++ {
-			all = append(all, int(code))
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 // query reads what a name server is asked for.

@@ -173,9 +173,6 @@ func (p *parser) where(at place) string {
 	return named(filepath.Base(at.file), at.line)
 }
 
-// usable reports whether the value at path is there and has no problem yet.
-func (p *parser) usable(path string) bool { return p.Has(path) && !p.Bad(path) }
-
 // path makes a path of the file relative to the process instead of to the file.
 func (p *parser) path(path string) string {
 	if filepath.IsAbs(path) {
@@ -194,7 +191,7 @@ func (p *parser) also(file string, access access, root string) ([]byte, error) {
 
 // contents reads the file that the value at path names.
 func (p *parser) contents(path, name string, access access) ([]byte, string, bool) {
-	if !p.usable(path) || !p.pathForm(path, name) {
+	if !p.Usable(path) || !p.pathForm(path, name) {
 		return nil, "", false
 	}
 	file := p.path(name)

@@ -486,6 +486,9 @@ func TestParseKeepalives(t *testing.T) {
 				`is "300-200"`),
 		row("no statuses", "{name: k, kind: http_head, address: 192.0.2.1, expect_status: []}",
 			"f:15: keepalives[1].expect_status: must have at least one status"),
+		row("statuses by the hundred", "{name: k, kind: http_head, address: 192.0.2.1, expect_status: ["+
+			strings.Repeat("200, ", 400)+"200]}",
+			"f:15: keepalives[1].expect_status: must have at most 400 elements, has 401"),
 		row("name server", "{name: k, kind: name_server, address: 192.0.2.1, query_type: ANY}",
 			"f:15: keepalives[1].query_name: is missing: must be the name to ask for, which must resolve",
 			`f:15: keepalives[1].query_type: must be the type of a record, such as A, NS or SOA, is "ANY"`),
@@ -606,9 +609,9 @@ func TestInlineKeepalives(t *testing.T) {
 			"http_head}, {kind: http_head, tls: true, host: h, path: /x, expect_status: [204, 200-201]}, " +
 			"{kind: snmp, oid: .1.3.6, snmp_min: -1}]",
 			[]Keepalive{{Kind: ICMP, Address: at("192.0.2.1:0")}, {Kind: TCP, Address: at("192.0.2.1:22")},
-				{Kind: HTTPHead, Address: at("192.0.2.1:80"), Path: "/", ExpectStatus: []int{200}},
+				{Kind: HTTPHead, Address: at("192.0.2.1:80"), Path: "/", ExpectStatus: []uint16{200}},
 				{Kind: HTTPHead, Address: at("192.0.2.1:443"), TLS: true, Host: "h", Path: "/x",
-					ExpectStatus: []int{200, 201, 204}},
+					ExpectStatus: []uint16{200, 201, 204}},
 				{Kind: SNMP, Address: at("192.0.2.1:161"), OID: "1.3.6", Community: "public", SNMPMin: -1,
 					SNMPMax: math.MaxInt64}}},
 		{"a name server's port", "kind: name_server, servers: ['192.0.2.1:5353'], keepalives: [{kind: name_server, " +

@@ -130,10 +130,10 @@ func (p *parser) ruleForward(path string, r rawRule, clauses []Clause) []netip.A
 	}
 	switch {
 	case p.Has(path + ".forward"):
-		if !needed && p.usable(path+".all_down") == p.Has(path+".all_down") {
+		if !needed && p.Usable(path+".all_down") == p.Has(path+".all_down") {
 			p.Add(path+".forward", "must be left out while no all_down is forward")
 		}
-		if p.usable(path + ".forward") {
+		if p.Usable(path + ".forward") {
 			return p.endpoints(path+".forward", r.Forward)
 		}
 	case needed:

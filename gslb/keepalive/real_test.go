@@ -141,7 +141,7 @@ func web(secured, fin bool) func(*testing.T, *atomic.Bool) config.Keepalive {
 		return config.Keepalive{
 			Kind: config.HTTPHead, Address: netip.MustParseAddrPort(s.Listener.Addr().String()),
 			Timing: patientTiming(),
-			TLS:    secured, FIN: fin, Host: "www.example.com", Path: "/is it?up", ExpectStatus: []int{200},
+			TLS:    secured, FIN: fin, Host: "www.example.com", Path: "/is it?up", ExpectStatus: []uint16{200},
 		}
 	}
 }

@@ -285,7 +285,7 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestStatusRanges(t *testing.T) {
-	for want, codes := range map[string][]int{
+	for want, codes := range map[string][]uint16{
 		"[]":                nil,
 		"[200]":             {200},
 		"[200-202 301 404]": {404, 201, 200, 202, 301, 301},

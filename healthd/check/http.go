@@ -38,9 +38,10 @@ func (r StatusRange) String() string {
 }
 
 // StatusRanges joins neighbouring codes, for shorter reasons.
-func StatusRanges(codes []int) []StatusRange {
+func StatusRanges(codes []uint16) []StatusRange {
 	var all []StatusRange
-	for _, c := range slices.Sorted(slices.Values(codes)) {
+	for _, code := range slices.Sorted(slices.Values(codes)) {
+		c := int(code)
 		if n := len(all); n > 0 && c <= all[n-1].High+1 {
 			all[n-1].High = c
 			continue

@@ -101,6 +101,9 @@ func (d *Document) Has(path string) bool {
 	return ok
 }
 
+// Usable says whether the value at path is there and has no problem yet.
+func (d *Document) Usable(path string) bool { return d.Has(path) && !d.Bad(path) }
+
 // Line returns the line of the value at path, or of the nearest thing around it that is there.
 func (d *Document) Line(path string) int {
 	for {

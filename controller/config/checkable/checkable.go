@@ -1,6 +1,7 @@
 // Package checkable says what a check can ask: which paths and hosts an HTTP request can carry, and within which
 // bounds it is asked. Those who validate a configuration and those who ask use the same functions, so that nothing
-// passes the one that the other cannot do. What else a file may say is left to the packages of its roles.
+// passes the one that the other cannot do; both configurations read what they say of a request here, with the same
+// bounds and messages. What else a file may say is left to the packages of its roles.
 package checkable
 
 import (

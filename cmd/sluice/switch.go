@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
@@ -49,13 +48,7 @@ var switchCommand = &cli.Command{
 
 var switchRoles = []rpc.Role{rpc.Controller, rpc.Viewer}
 
-// switchPort is one --port.
-type switchPort struct {
-	id    uint16
-	iface string
-}
-
-func runSwitch(c *cli.Context, _ []string) (err error) {
+func runSwitch(c *cli.Context, _ []string) error {
 	log, err := newLogger(c, c.App.ErrWriter)
 	if err != nil {
 		return err
@@ -72,11 +65,7 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 		Identity: shown, Plaintext: c.Bool(insecure),
 		Danger: "whoever reaches it there owns the switch; --" + insecure + " allows it",
 	}
-	addresses := c.StringSlice("grpc")
-	if len(addresses) == 0 {
-		addresses = []string{rpc.Socket(softswitch.RoleName)}
-	}
-	for _, address := range addresses {
+	for _, address := range c.StringSlice("grpc") {
 		if err := sec.CheckListen(address); err != nil {
 			return usageError(fmt.Errorf("--grpc: %w", err))
 		}
@@ -101,59 +90,25 @@ func runSwitch(c *cli.Context, _ []string) (err error) {
 	if figures != nil {
 		defer figures.Close()
 	}
-	sw := softswitch.New(softswitch.Config{
-		DeviceID: c.Uint64("device-id"), CPUPort: uint16(c.Uint("cpu-port")), Log: log,
+	role, err := softswitch.NewRole(softswitch.RoleConfig{
+		Config: softswitch.Config{
+			DeviceID: c.Uint64("device-id"), CPUPort: uint16(c.Uint("cpu-port")), Log: log,
+		},
+		Interfaces: ports, Captures: captures,
+		Listen: c.StringSlice("grpc"), Access: who, Security: sec, Metrics: figures,
 	})
-	for _, p := range ports {
-		opened, err := port.OpenPacket(p.iface)
-		if errors.Is(err, port.ErrNoInterface) {
-			return usageError(fmt.Errorf("port %d: %w", p.id, err))
-		}
-		if err != nil {
-			return fmt.Errorf("port %d: %w", p.id, err)
-		}
-		defer opened.Close()
-		if captures != "" {
-			recorded, file, stop, err := record(opened, captures, fmt.Sprintf("port%d", p.id))
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, stop()) }()
-			log.Info("capture", "port", p.id, "file", file)
-			opened = recorded
-		}
-		if err := sw.AddPort(p.id, opened); err != nil {
-			return usageError(fmt.Errorf("--port: %w", err))
-		}
-		log.Info("port", "port", p.id, "interface", p.iface)
+	if errors.Is(err, port.ErrNoInterface) {
+		return usageError(err)
 	}
-	if len(ports) == 0 {
-		log.Warn("this switch has no ports and forwards nothing: --port ID=INTERFACE gives it one")
+	if err != nil {
+		return err
 	}
-	var listeners []net.Listener
-	for _, address := range addresses {
-		l, err := rpc.Listen(address, who, sec, log)
-		if err != nil {
-			return fmt.Errorf("P4Runtime server: %w", err)
-		}
-		defer l.Close()
-		listeners = append(listeners, l)
-		log.Info("P4Runtime server", "address", l.Address(), "device_id", c.Uint64("device-id"), "cpu_port",
-			c.Uint("cpu-port"))
-	}
-	err = task.Serve(c.Context, sw.Role(figures, listeners...), log)
-	status := sw.Status()
-	for _, p := range ports {
-		n := status.Ports[p.id]
-		log.Info("port stopped", "port", p.id, "interface", p.iface, "received", n.Received, "sent", n.Sent,
-			"receive_dropped", n.ReceiveDropped, "send_dropped", n.SendDropped)
-	}
-	return err
+	return task.Serve(c.Context, role, log)
 }
 
 // switchPorts reads the flags that name ports. It tells all that is wrong at once.
-func switchPorts(c *cli.Context) ([]switchPort, error) {
-	var ports []switchPort
+func switchPorts(c *cli.Context) ([]softswitch.Interface, error) {
+	var ports []softswitch.Interface
 	var problems []error
 	seen, taken := map[uint64]bool{}, map[string]bool{}
 	cpu := uint64(c.Uint("cpu-port"))
@@ -183,26 +138,8 @@ func switchPorts(c *cli.Context) ([]switchPort, error) {
 			problem("interface %s is there twice", iface)
 		default:
 			seen[id], taken[iface] = true, true
-			ports = append(ports, switchPort{uint16(id), iface})
+			ports = append(ports, softswitch.Interface{Port: uint16(id), Name: iface})
 		}
 	}
 	return ports, errors.Join(problems...)
-}
-
-// record writes the frames of p to a new file. stop closes it, and says what went wrong with it.
-func record(p port.Port, dir, name string) (_ port.Port, file string, stop func() error, err error) {
-	f, err := port.CreateCapture(dir, name)
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("--pcap: %w", err)
-	}
-	capture, err := port.NewPcap(f)
-	if err != nil {
-		return nil, "", nil, errors.Join(fmt.Errorf("%s: %w", f.Name(), err), f.Close())
-	}
-	return port.Capture(p, capture), f.Name(), func() error {
-		if err := errors.Join(capture.Err(), f.Close()); err != nil {
-			return fmt.Errorf("%s: %w", f.Name(), err)
-		}
-		return nil
-	}, nil
 }

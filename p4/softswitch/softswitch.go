@@ -26,7 +26,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sluicelb/sluice/internal/gnmi"
-	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/task"
 	"github.com/sluicelb/sluice/p4/backlog"
@@ -34,9 +33,6 @@ import (
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 	"github.com/sluicelb/sluice/p4/softswitch/server"
 )
-
-// RoleName is the switch's in the name of its socket.
-const RoleName = "switch"
 
 // DefaultCPUPort is the port between program and controller, where Config names none.
 const DefaultCPUPort = 510
@@ -204,37 +200,19 @@ func (s *Switch) Serve(ctx context.Context, l net.Listener) error {
 
 // RunAndServe runs the switch and offers its service on all until ctx ends.
 func (s *Switch) RunAndServe(ctx context.Context, all ...net.Listener) error {
-	return s.Role(nil, all...).Run(ctx)
+	return task.Run(ctx, s.tasks(all...)...)
 }
 
-// Role is the switch as the work of a process: its ports, and its service on all. It is ready once it runs, for the
-// sockets are open already.
-func (s *Switch) Role(shown *rpc.Listener, all ...net.Listener) task.Role {
+// tasks are the switch's ports, and its service on all.
+func (s *Switch) tasks(all ...net.Listener) []task.Task {
 	tasks := []task.Task{{Name: "ports", Run: s.Run}}
-	if shown != nil {
-		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return metrics.Serve(ctx, shown, RoleName, s)
-		}})
-	}
 	for _, l := range all {
 		tasks = append(tasks, task.Task{Name: "P4Runtime", Run: func(ctx context.Context) error {
 			return s.Serve(ctx, l)
 		}})
 	}
-	return &role{tasks, make(chan struct{})}
+	return tasks
 }
-
-type role struct {
-	tasks []task.Task
-	ready chan struct{}
-}
-
-func (r *role) Run(ctx context.Context) error {
-	close(r.ready)
-	return task.Run(ctx, r.tasks...)
-}
-
-func (r *role) Ready() <-chan struct{} { return r.ready }
 
 // Port is how a port is and what it has counted.
 type Port struct {

@@ -263,9 +263,6 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 			"err", unread)
 		file = ""
 	}
-	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
-	// moves begin than seconds pass, so all epochs that were ever used are below the clock.
-	state.Plan.NextEpoch = max(state.Plan.NextEpoch, uint32(time.Now().Unix()))
 	if state.Plan.Secret.IsZero() {
 		state.Plan.Secret = newSecret()
 	}

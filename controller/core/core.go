@@ -131,6 +131,9 @@ type candidate struct {
 // New is a Core that goes on from what is stored, which has passed its check. Its first Input is Begin, or Apply where
 // nothing is stored.
 func New(stored Stored, now time.Time) *Core {
+	// A switch's mark cells keep epochs that this store may not know of: it is new, or older than the switch. Fewer
+	// moves begin than seconds pass, so all epochs that were ever used are below the clock.
+	stored.Plan.NextEpoch = max(stored.Plan.NextEpoch, uint32(now.Unix()))
 	return &Core{
 		started: now,
 		decided: decided{

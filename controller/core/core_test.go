@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -141,6 +142,28 @@ func (c *Core) tables() rows.Tables {
 func (w *world) connect(name string) {
 	w.t.Helper()
 	w.put(Switch{Name: name, Connected: true, Connects: 1, ReadBack: 1, Applied: w.core.Sequence()})
+}
+
+// A switch may keep epochs of a store that was lost, or those that were given since a backup was made.
+func TestEpochsAreNotBelowTheClock(t *testing.T) {
+	clock := uint32(newWorld(t).now.Unix())
+	for _, tt := range []struct {
+		name         string
+		stored, want uint32
+	}{
+		{"a new store", 0, clock},
+		{"a backup", 7, clock},
+		{"more moves than seconds", math.MaxInt32, math.MaxInt32},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.stored.Plan.NextEpoch = tt.stored
+			w.start()
+			if got := w.core.Stored().Plan.NextEpoch; got != tt.want {
+				t.Errorf("the next epoch is %d, want %d", got, tt.want)
+			}
+		})
+	}
 }
 
 // What is put in while a decision waits for the store is a fault of the caller's.

@@ -450,7 +450,8 @@ func (t *Table) Delete(match []Match, priority int) error {
 	if t.constEntries {
 		return ErrConst
 	}
-	words, err := t.pack(match, priority)
+	var room keyRoom
+	words, err := t.pack(room[:], match, priority)
 	if err != nil {
 		return err
 	}
@@ -466,7 +467,8 @@ func (t *Table) Delete(match []Match, priority int) error {
 
 // Lookup finds the entry with that match and priority (not the one that a packet would hit).
 func (t *Table) Lookup(match []Match, priority int) (*Installed, bool) {
-	words, err := t.pack(match, priority)
+	var room keyRoom
+	words, err := t.pack(room[:], match, priority)
 	if err != nil {
 		return nil, false
 	}
@@ -552,7 +554,8 @@ func (t *Table) prepare(e Entry) (*Installed, error) {
 	if t.constEntries {
 		return nil, ErrConst
 	}
-	words, err := t.pack(e.Match, e.Priority)
+	var room keyRoom
+	words, err := t.pack(room[:], e.Match, e.Priority)
 	if err != nil {
 		return nil, err
 	}
@@ -615,8 +618,11 @@ func checkBytes(what, name string, b []byte, bits int) error {
 	return nil
 }
 
-// pack checks a match and makes words of it.
-func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
+// keyRoom is for the words of a match while it is looked for: most fit, and need no memory of their own then.
+type keyRoom [6]uint64
+
+// pack checks a match and makes words of it, in room if they fit.
+func (t *Table) pack(room []uint64, match []Match, priority int) ([]uint64, error) {
 	if len(match) != len(t.keys) {
 		return nil, invalid("table has %d keys, match has %d", len(t.keys), len(match))
 	}
@@ -626,8 +632,7 @@ func (t *Table) pack(match []Match, priority int) ([]uint64, error) {
 	if (t.kind == Exact || t.kind == LPM) && priority != 0 {
 		return nil, invalid("priority must be 0 in an %s table, is %d", t.kind, priority)
 	}
-	var small [6]uint64
-	words := slices.Grow(small[:0], t.argAt)[:t.argAt]
+	words := slices.Grow(room[:0], t.argAt)[:t.argAt]
 	clear(words)
 	for i := range t.keys {
 		k, m := &t.keys[i], &match[i]

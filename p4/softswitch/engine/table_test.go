@@ -23,6 +23,32 @@ func asked(t testing.TB, p *Program, frame string) string {
 	return through(t, p, f)[:2]
 }
 
+// A batch of writes is as many entries as a pool has slots. What is only looked for takes no memory, and what is written
+// takes that of the entry.
+func TestWritesTakeTheEntryAlone(t *testing.T) {
+	slot := newSluice(t).Table("slot")
+	e := Entry{Match: exact(bytesOf(9, 4), bytesOf(0, 1), bytesOf(7, 2)), Call: call("to_backend", bytesOf(1, 4))}
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(slot.Insert(e))
+	for _, tt := range []struct {
+		name string
+		do   func()
+		want float64
+	}{
+		{"looked for", func() { slot.Lookup(e.Match, 0) }, 0},
+		{"modified", func() { must(slot.Modify(e)) }, 1},
+		{"deleted and inserted", func() { must(slot.Delete(e.Match, 0)); must(slot.Insert(e)) }, 1},
+	} {
+		if got := testing.AllocsPerRun(100, tt.do); got != tt.want {
+			t.Errorf("%s: %v allocations, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestTableKinds(t *testing.T) {
 	prefix := func(value string, n int) Match { return Match{Value: unhex(value), PrefixLen: n} }
 	masked := func(value, mask string) Match { return Match{Value: unhex(value), Mask: unhex(mask)} }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
@@ -23,21 +24,20 @@ func unimplemented(what string) error {
 // batchError answers a batch: nil when all went well, else UNKNOWN with one p4.Error for every element
 // of the batch, in its order (section "Write RPC", "Error Reporting"). errs may have nils.
 func batchError(errs []error) error {
-	failed, first := 0, error(nil)
+	at := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if at < 0 {
+		return nil
+	}
+	failed, first := 0, errs[at]
 	details := make([]protoadapt.MessageV1, len(errs))
 	for i, err := range errs {
 		e := &v1.Error{}
 		if err != nil {
-			if failed++; first == nil {
-				first = err
-			}
+			failed++
 			st := status.Convert(err)
 			e.CanonicalCode, e.Message = int32(st.Code()), st.Message()
 		}
 		details[i] = protoadapt.MessageV1Of(e)
-	}
-	if failed == 0 {
-		return nil
 	}
 	message := fmt.Sprintf("%d of %d failed; the first: %s", failed, len(errs), status.Convert(first).Message())
 	st, err := status.New(codes.Unknown, message).WithDetails(details...)

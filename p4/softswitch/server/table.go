@@ -177,8 +177,10 @@ func (t *table) checkBody(e *v1.TableEntry) error {
 	case e.GetCounterData() != nil && !t.counter:
 		return invalid("table %s has no direct counter", t.name)
 	}
-	if _, err := rates("table "+t.name+": meter_config", e.GetMeterConfig()); err != nil {
-		return err
+	if e.GetMeterConfig() != nil {
+		if _, err := rates("table "+t.name+": meter_config", e.GetMeterConfig()); err != nil {
+			return err
+		}
 	}
 	return checkCounterData(e.GetCounterData())
 }

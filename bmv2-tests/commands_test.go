@@ -127,7 +127,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 
 func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
-// simple wraps a command of n arguments: what it writes becomes stdout, its error the verdict.
+// simple wraps a command of n arguments: what it writes becomes stdout, its error what came of it.
 func simple(n int, f func(*stage, io.Writer, []string) error) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if len(args) != n {

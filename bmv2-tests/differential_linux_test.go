@@ -290,7 +290,7 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 				entry.Counter.Bytes))
 		}
 	}
-	for _, name := range []string{"tally", "openings", "learn_unsent", "report_unsent"} {
+	for _, name := range []string{"tally", "openings", "learn_unsent", "alarm_unsent"} {
 		array, err := p.Info().Counter(name)
 		if err != nil {
 			return nil, err
@@ -306,7 +306,7 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 			got = append(got, fmt.Sprintf("%s[%d] %d packets %d bytes", name, cell.Index, cell.Packets, cell.Bytes))
 		}
 	}
-	meter, err := p.Info().Meter("report_meter")
+	meter, err := p.Info().Meter("alarm_meter")
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +319,7 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 		if c := cell.GetConfig(); c != nil {
 			rates = fmt.Sprint(c.Cir, c.Cburst, c.Pir, c.Pburst)
 		}
-		got = append(got, fmt.Sprintf("report_meter[%d] %s", cell.GetIndex().GetIndex(), rates))
+		got = append(got, fmt.Sprintf("alarm_meter[%d] %s", cell.GetIndex().GetIndex(), rates))
 	}
 	slices.Sort(got)
 	return got, nil
@@ -389,7 +389,7 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	// The address of host 2 is nobody's under another MAC.
 	row("pinned_arp", "owned", fields(is("sender_address", p4rt.AddrValue(netip.MustParseAddr("10.0.0.2")))),
 		fields(is("mac", p4rt.MACValue(hostMAC(2)))), 0)
-	meter, err := info.Meter("report_meter")
+	meter, err := info.Meter("alarm_meter")
 	if err != nil {
 		panic(err)
 	}

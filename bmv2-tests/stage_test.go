@@ -380,7 +380,7 @@ func (c *capture) stop() {
 
 // judge holds what was captured against Direct Server Return. Each card was read on its own, so the order between two
 // is not known: all frames count as entered before the first left.
-func (c *capture) judge() (proof.Verdict, error) {
+func (c *capture) judge() (proof.Finding, error) {
 	config := topology.Segments[0].Proof(vip, switchMAC)
 	config.ClaimsAllowed = true // by a server that leaks
 	p := proof.New(config)
@@ -394,7 +394,7 @@ func (c *capture) judge() (proof.Verdict, error) {
 			}
 		}
 	}
-	switch v := p.Verdict(); {
+	switch v := p.Finding(); {
 	case v.Breaches > 0:
 		return v, errors.New(strings.Join(v.Broken, "; "))
 	case v.Waiting > 0:

@@ -74,7 +74,7 @@ pools:
 		t.Errorf("%d moves told of %d, %d slots", len(moved.Moves), moved.MovesTotal, moved.SlotsTotal)
 	}
 	// Slots that go to nobody are told first: they break flows.
-	r := plan.Report{Moves: []plan.Move{{From: "a", To: "b", Slots: 1}, {From: "c", Slots: 2}}}
+	r := plan.Progress{Moves: []plan.Move{{From: "a", To: "b", Slots: 1}, {From: "c", Slots: 2}}}
 	if got := core.Foremost(r, 1)[0]; got.From != "c" {
 		t.Errorf("the foremost move is %v", got)
 	}

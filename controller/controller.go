@@ -5,7 +5,7 @@
 //
 //	API, file ---> loop: core.Step -> effects: store.Save, device.Set, events ---> device (one per switch) <--> switch
 //	                ^                                                              |
-//	                +------------- reports: status, idle, claims ------------------+
+//	                +-------------- observed: status, idle, noise -----------------+
 package controller
 
 import (
@@ -237,15 +237,15 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		return err
 	}
 	defer closeAll(listeners)
-	reports, err := c.listenLoadReports()
+	loads, err := c.listenLoadReports()
 	if err != nil {
 		return err
 	}
-	if reports != nil {
-		defer reports.Close()
+	if loads != nil {
+		defer loads.Close()
 	}
 	c.mu.Lock()
-	c.listeners, c.loadReports = listeners, reports
+	c.listeners, c.loadReports = listeners, loads
 	c.mu.Unlock()
 
 	if err := state.Plan.Check(); err != nil {
@@ -287,7 +287,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 		cfg.Security = security
 		return startCollector(working, &devices, cfg)
 	}
-	// The devices' reports wait until the loop runs.
+	// What the devices observe waits until the loop runs.
 	if err := l.begin(file, text); err != nil {
 		return err
 	}
@@ -317,9 +317,9 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 			return rpc.Serve(ctx, listener, methods, services...)
 		}})
 	}
-	if reports != nil {
+	if loads != nil {
 		tasks = append(tasks, task.Task{Name: "load reports", Run: func(ctx context.Context) error {
-			return reports.Run(ctx, l.answerLoadReport)
+			return loads.Run(ctx, l.answerLoadReport)
 		}})
 		c.log.Info("load reports are answered", "listen", c.LoadReportAddress())
 	}

@@ -182,7 +182,7 @@ func TestPortsBySwitch(t *testing.T) {
 		conn.Close()
 	}
 	for vip, one := range proofs {
-		v := one.Verdict()
+		v := one.Finding()
 		if v.Breaches > 0 || len(v.Unseen) > 0 || v.Flooded > 0 {
 			t.Errorf("%v: %+v", vip, v)
 		}

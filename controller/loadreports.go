@@ -38,5 +38,5 @@ func (c *Controller) reloadLoadReportKeys() {
 // answerLoadReport answers one item. Any goroutine may call it.
 func (l *loop) answerLoadReport(item loadreport.Item) loadreport.Report {
 	states, _ := l.vips.get()
-	return states.report(item)
+	return states.loadReport(item)
 }

@@ -392,9 +392,9 @@ func (l *loop) takeOn(e core.TakeOn) error {
 		Name:     name,
 		Target:   e.Switch.Address,
 		DeviceID: e.Switch.DeviceID,
-		Report: func(ctx context.Context, r device.Report) {
+		Observe: func(ctx context.Context, r device.Observation) {
 			select {
-			case l.told <- func() { l.report(v, r) }:
+			case l.told <- func() { l.observe(v, r) }:
 			case <-ctx.Done():
 			}
 		},
@@ -444,8 +444,8 @@ func (l *loop) meet(v *view, name string, have rows.Tables, release func()) {
 	l.put(core.Met{Switch: name, ID: l.met, Have: have})
 }
 
-// report takes news of a switch. v is the view that belonged to the device when it was started.
-func (l *loop) report(v *view, r device.Report) {
+// observe takes what was seen of a switch. v is the view that belonged to the device when it was started.
+func (l *loop) observe(v *view, r device.Observation) {
 	if l.views[r.Switch] != v {
 		return
 	}

@@ -26,8 +26,8 @@ func message(e core.Event) *api.Event {
 		}}
 	case core.SlotsMoved:
 		m.Detail = &api.Event_SlotsMoved{SlotsMoved: &api.SlotsMoved{
-			Cause: e.Cause, Moves: moves(e.Report), SurplusMoves: uint32(e.Report.Surplus),
-			MovesTotal: uint32(len(e.Report.Moves)), SlotsTotal: uint32(core.SlotsOf(e.Report)),
+			Cause: e.Cause, Moves: moves(e.Progress), SurplusMoves: uint32(e.Progress.Surplus),
+			MovesTotal: uint32(len(e.Progress.Moves)), SlotsTotal: uint32(core.SlotsOf(e.Progress)),
 		}}
 	case core.Reprogrammed:
 		m.Detail = &api.Event_Reprogrammed{Reprogrammed: reprogrammed(e)}
@@ -104,8 +104,9 @@ func reprogrammed(e core.Reprogrammed) *api.Reprogrammed {
 	m := &api.Reprogrammed{
 		Time: timestamppb.New(e.Last), Cause: e.Cause, DecidedAt: timestamppb.New(e.Decided),
 		WriteMs: core.Milliseconds(e.Wrote()), ReprogramMs: core.Milliseconds(took), Writes: uint32(e.Writes),
-		Moves: moves(e.Report), MovesTotal: uint32(len(e.Report.Moves)), SlotsTotal: uint32(core.SlotsOf(e.Report)),
-		SurplusMoves: uint32(e.Report.Surplus), Switches: e.Switches, BackendsTotal: uint32(len(e.Backends)),
+		Moves: moves(e.Progress), MovesTotal: uint32(len(e.Progress.Moves)),
+		SlotsTotal:   uint32(core.SlotsOf(e.Progress)),
+		SurplusMoves: uint32(e.Progress.Surplus), Switches: e.Switches, BackendsTotal: uint32(len(e.Backends)),
 	}
 	if !e.Detected.IsZero() {
 		m.DetectedAt = timestamppb.New(e.Detected)
@@ -116,7 +117,7 @@ func reprogrammed(e core.Reprogrammed) *api.Reprogrammed {
 	return m
 }
 
-func moves(r plan.Report) []*api.SlotMoves {
+func moves(r plan.Progress) []*api.SlotMoves {
 	var out []*api.SlotMoves
 	for _, m := range core.Foremost(r, core.MovesTold) {
 		out = append(out, &api.SlotMoves{Pool: m.Pool, From: m.From, To: m.To, Slots: uint32(m.Slots),

@@ -31,7 +31,7 @@ func TestNoiseIsTold(t *testing.T) {
 			return []tally.Sender{{MAC: mac, Known: mac == web1, Count: tally.Once(now)}}
 		}
 		l.in(func() {
-			l.report(l.views["leaf1"], device.Report{Switch: "leaf1", Noise: &tally.Noise{
+			l.observe(l.views["leaf1"], device.Observation{Switch: "leaf1", Noise: &tally.Noise{
 				Claims: []tally.Entry[tally.Claimed]{{
 					Key:   tally.Claimed{VIP: netip.MustParseAddr("10.0.0.100"), Port: 3},
 					Count: tally.Once(now), Senders: by(web1),

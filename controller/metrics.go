@@ -74,7 +74,7 @@ var (
 	mendedFigure = figure("switch_mended_packets_total", "Packets that were forwarded after a change, by reason.",
 		"switch", "reason")
 	unsentFigure = figure("switch_meter_drops_total",
-		"Reports to the controller that a meter held back, by kind and port.", "switch", "kind", "port")
+		"Messages to the controller that a meter held back, by kind and port.", "switch", "kind", "port")
 	openingsFigure = figure("switch_openings_total",
 		"Packets that opened a flow on a moving slot and were marked, by bank of cells.", "switch", "bank")
 	falseFigure = figure("predicted_false_positive_ratio",

@@ -152,9 +152,9 @@ func TestMetrics(t *testing.T) {
 	}
 	for {
 		all := metricsOf(t, d.MetricsAddress())
-		if n, _ := strconv.Atoi(all[`switch_meter_drops_total{kind="report",port="2",switch="leaf1"}`]); n > 0 &&
+		if n, _ := strconv.Atoi(all[`switch_meter_drops_total{kind="alarm",port="2",switch="leaf1"}`]); n > 0 &&
 			n < 1000 {
-			shown(t, all, map[string]string{`switch_meter_drops_total{kind="report",port="3",switch="leaf1"}`: ""})
+			shown(t, all, map[string]string{`switch_meter_drops_total{kind="alarm",port="3",switch="leaf1"}`: ""})
 			break
 		}
 		if time.Now().After(deadline) {

@@ -24,7 +24,7 @@ import (
 type collecting struct {
 	*ports.Collector
 	cfg    collected
-	view   ports.View // the last that it reported
+	view   ports.View // the last that it showed
 	cancel context.CancelFunc
 }
 
@@ -60,7 +60,7 @@ func (l *loop) collect() {
 		var c *collecting
 		c = l.gather(ports.Config{
 			Target: cfg.Address, DeviceID: cfg.device, Username: cfg.Username, PasswordFile: cfg.PasswordFile,
-			Report: func(ctx context.Context, v ports.View) {
+			Show: func(ctx context.Context, v ports.View) {
 				select {
 				case l.told <- func() { l.portsChanged(name, c, v) }:
 				case <-ctx.Done():

@@ -64,13 +64,13 @@ func TestCollectors(t *testing.T) {
 		port := l.core.Intent().Pools[0].Backends[0].SwitchPort.On("leaf1")
 		name := l.core.Intent().Pools[0].Backends[0].Name
 		down := ports.View{Ports: []ports.Port{{ID: port, Name: "eth", State: "down"}}}
-		old.Report(ctx, down)
+		old.Show(ctx, down)
 		synctest.Wait()
 		if diff := cmp.Diff([]string{name}, urgent()); diff != "" {
 			t.Errorf("urgent (-want +got):\n%s", diff)
 		}
 		down.Ports[0].Stale = true // the switch is lost, and nobody knows
-		old.Report(ctx, down)
+		old.Show(ctx, down)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := urgent(); got != nil {
@@ -88,7 +88,7 @@ func TestCollectors(t *testing.T) {
 		if diff := cmp.Diff([]string{"127.0.0.1:9339 admin"}, targets()); diff != "" {
 			t.Errorf("collectors (-want +got):\n%s", diff)
 		}
-		old.Report(ctx, down)
+		old.Show(ctx, down)
 		synctest.Wait()
 		if got := urgent(); got != nil {
 			t.Errorf("by one that has been let go %v are urgent", got)

@@ -100,7 +100,7 @@ func TestSwitchMetersWhatItSendsUp(t *testing.T) {
 	}
 	defer client.Close()
 	rates, bursts := make(map[string]int64), make(map[string]int64)
-	for _, name := range []string{"learn_meter", "report_meter"} {
+	for _, name := range []string{"learn_meter", "alarm_meter"} {
 		m, err := pipelineInfo(t).Meter(name)
 		if err != nil {
 			t.Fatal(err)
@@ -137,9 +137,9 @@ func TestSwitchMetersWhatItSendsUp(t *testing.T) {
 		for _, c := range m.ArpClaims {
 			told += c.Count
 		}
-		return m.Switches[0].Tallies["drop_arp_claim"].GetPackets() == claims && told >= uint64(bursts["report_meter"])
+		return m.Switches[0].Tallies["drop_arp_claim"].GetPackets() == claims && told >= uint64(bursts["alarm_meter"])
 	})
-	most := bursts["report_meter"] + int64(float64(rates["report_meter"])*time.Since(began).Seconds()) + 1
+	most := bursts["alarm_meter"] + int64(float64(rates["alarm_meter"])*time.Since(began).Seconds()) + 1
 	if int64(told) > most {
 		t.Errorf("%d of %d claims came up, want %d at most", told, claims, most)
 	}

@@ -72,9 +72,9 @@ func (s *vipStates) add(v config.VIP, m *api.VIP) {
 	}
 }
 
-// report answers one item of a load report. Several VIPs are as loaded as the most loaded of them, and so
+// loadReport answers one item of a load report. Several VIPs are as loaded as the most loaded of them, and so
 // offline when one of them is; else unseen when one of them is; the backends of a pool count once.
-func (s *vipStates) report(item loadreport.Item) loadreport.Report {
+func (s *vipStates) loadReport(item loadreport.Item) loadreport.Report {
 	found := s.byTag[item.Tag]
 	if item.Tag == "" {
 		found = s.byAddress[item.Address]

@@ -53,7 +53,7 @@ func (s *scheduler) replace(ctx context.Context, want set) error {
 		b.checks = append(b.checks, c)
 		asked := s.figures.watch(t.question.kind, t.check)
 		targets[i] = probe.Target{Key: t.question, Schedule: t.schedule, Urgent: t.urgent, Check: asked,
-			Report: func(now probe.Status) {
+			Tell: func(now probe.Status) {
 				c.Status = now
 				if taken { // until then some checks have not told what they know
 					s.judge(b)

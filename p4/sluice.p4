@@ -45,10 +45,10 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
 
     // Of each port, so that a flood on one does not hide what happens on another. Unset cells let
     // everything through.
-    @name(".report_meter")
-    meter(METER_SIZE, MeterType.packets) report_meter;
-    @name(".report_unsent")
-    counter(METER_SIZE, CounterType.packets) report_unsent; // reports that the meter held back, by port
+    @name(".alarm_meter")
+    meter(METER_SIZE, MeterType.packets) alarm_meter;
+    @name(".alarm_unsent")
+    counter(METER_SIZE, CounterType.packets) alarm_unsent; // alarms that the meter held back, by port
 
     apply {
         if (hdr.packet_out.isValid()) {
@@ -93,16 +93,16 @@ control SluiceIngress(inout headers_t hdr, inout metadata_t meta,
                 l2.apply(hdr, meta, standard_metadata);
             }
             if (meta.reason != REASON_NONE || meta.disowned != 0) {
-                report_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
+                alarm_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
                 if (meta.color == GREEN) {
                     if (meta.reason != REASON_NONE) {
                         standard_metadata.egress_spec = CPU_PORT;
                     } else {
-                        disowned_t report = { meta.disowned_mac, (bit<16>) standard_metadata.ingress_port, meta.disowned };
-                        digest<disowned_t>(1, report);
+                        disowned_t alarm = { meta.disowned_mac, (bit<16>) standard_metadata.ingress_port, meta.disowned };
+                        digest<disowned_t>(1, alarm);
                     }
                 } else {
-                    report_unsent.count((bit<32>) standard_metadata.ingress_port);
+                    alarm_unsent.count((bit<32>) standard_metadata.ingress_port);
                 }
             }
         }

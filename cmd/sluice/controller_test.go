@@ -392,7 +392,7 @@ func TestStatusText(t *testing.T) {
 				PortsUntold: "Unavailable: restarting"},
 			{Name: "leaf2", Address: "127.0.0.1:9560", State: api.SwitchStatus_STATE_DISCONNECTED,
 				Error:       "connection refused",
-				Unmetered:   "report_meter: no\nmeters",
+				Unmetered:   "alarm_meter: no\nmeters",
 				PortsUntold: "the target has no gNMI"},
 		},
 		Vips: []*api.VIPStatus{{Name: "www", Address: "10.0.0.100", Port: 80, Protocol: "tcp", Pool: "web",
@@ -444,7 +444,7 @@ leaf1: arp_disowned 5: forwarded, but changed
 leaf1: nothing more is heard of its ports: Unavailable: restarting
 leaf1: its ports, by gNMI, polled every 2s: streamed every 10s is refused: InvalidArgument: no STREAM
 leaf2: connection refused
-leaf2: does not meter what it sends up, a host can flood the controller: report_meter: no meters
+leaf2: does not meter what it sends up, a host can flood the controller: alarm_meter: no meters
 leaf2: its ports are not known: the target has no gNMI
 
 VIP  ADDRESS     PORT    POOL  STATE       LOAD  PACKETS  REASON

@@ -67,7 +67,7 @@ func runDemo(c *cli.Context, _ []string) error {
 	}
 	if c.Bool("json") {
 		cfg.Out = own(c.App.ErrWriter)
-		cfg.Report = func(r demo.Result) error { return json.NewEncoder(c.App.Writer).Encode(r) }
+		cfg.Result = func(r demo.Result) error { return json.NewEncoder(c.App.Writer).Encode(r) }
 	}
 	err := demo.Run(ctx, cfg)
 	if unusable, ok := errors.AsType[*demo.CaptureError](err); ok {

@@ -136,11 +136,11 @@ station               0   16384  mac:exact                                  -   
 vip                   3    8192  address:exact protocol:exact port:exact    packets+bytes  -             NoAction()
 vip_address           0    8192  address:exact                              packets+bytes  -             NoAction()
 
-COUNTER        CELLS  COUNTS
-learn_unsent     512  packets
-openings           4  packets
-report_unsent    512  packets
-tally             32  packets+bytes
+COUNTER       CELLS  COUNTS
+alarm_unsent    512  packets
+learn_unsent    512  packets
+openings          4  packets
+tally            32  packets+bytes
 
 MULTICAST GROUP  PORTS
               1  1 2 3(instance 7)
@@ -228,9 +228,8 @@ func TestTableErrors(t *testing.T) {
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
 			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, ` +
 				`backend, l2, ` +
-				`pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, learn_unsent ` +
-				`(counter), ` +
-				`openings (counter), report_unsent (counter), tally (counter)`},
+				`pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, alarm_unsent ` +
+				`(counter), learn_unsent (counter), openings (counter), tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},

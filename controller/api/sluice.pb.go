@@ -912,7 +912,7 @@ func (x *BankStatus) GetFalsePositives() float64 {
 // MeterDrops is what a meter of the switch held back of what should have gone up to the controller.
 type MeterDrops struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`  // report, new_station
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`  // alarm, new_station
 	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"` // that it came in by
 	Packets       uint64                 `protobuf:"varint,3,opt,name=packets,proto3" json:"packets,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -27,18 +27,18 @@ type change struct {
 	sequence uint64
 	cause    cause
 	decided  time.Time
-	report   plan.Report
+	progress plan.Progress
 	waiting  map[string]bool // switches that do not have it yet
 	switches []string        // those that do
 	last     time.Time       // when the last row was written; not before decided
 	writes   int
 }
 
-func newChange(sequence uint64, why cause, now time.Time, r plan.Report, views map[string]*view) *change {
+func newChange(sequence uint64, why cause, now time.Time, r plan.Progress, views map[string]*view) *change {
 	if now.Sub(why.detected) > latestCause {
 		why.detected = time.Time{}
 	}
-	c := &change{sequence: sequence, cause: why, decided: now, last: now, report: r, waiting: make(map[string]bool)}
+	c := &change{sequence: sequence, cause: why, decided: now, last: now, progress: r, waiting: make(map[string]bool)}
 	for name, v := range views {
 		if v.connected() {
 			c.waiting[name] = true
@@ -76,7 +76,7 @@ func (c *change) take(s Switch) (over, reached bool) {
 func (c *change) done() Reprogrammed {
 	return Reprogrammed{
 		Cause: c.cause.text, Detected: c.cause.detected, Decided: c.decided, Last: c.last, Backends: c.cause.backends,
-		Writes: c.writes, Report: c.report, Switches: slices.Sorted(slices.Values(c.switches)),
+		Writes: c.writes, Progress: c.progress, Switches: slices.Sorted(slices.Values(c.switches)),
 	}
 }
 

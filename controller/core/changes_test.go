@@ -10,7 +10,7 @@ import (
 
 // A change is reported when every switch that was connected has it; one that is lost meanwhile does
 // not hold up the report.
-func TestReportOfAChange(t *testing.T) {
+func TestProgressOfAChange(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	status := func(name string, connected bool, applied uint64, ms, writes int) Switch {
@@ -23,7 +23,7 @@ func TestReportOfAChange(t *testing.T) {
 	views["gone"] = &view{}
 	why := cause{text: "verdict on web/web1", detected: at(-10),
 		backends: []plan.BackendKey{{Pool: "web", Backend: "web1"}}}
-	c := newChange(7, why, at(0), plan.Report{Moves: []plan.Move{{Pool: "web", From: "web1", To: "web2", Slots: 5}}},
+	c := newChange(7, why, at(0), plan.Progress{Moves: []plan.Move{{Pool: "web", From: "web1", To: "web2", Slots: 5}}},
 		views)
 	steps := []struct {
 		s    Switch
@@ -46,7 +46,7 @@ func TestReportOfAChange(t *testing.T) {
 	}
 	e := c.done()
 	if _, took := e.Took(); took != 17*time.Millisecond || e.Wrote() != 7*time.Millisecond ||
-		e.Report.Moves[0].Slots != 5 {
+		e.Progress.Moves[0].Slots != 5 {
 		t.Errorf("event: %+v", e)
 	}
 }
@@ -68,7 +68,7 @@ func TestTimesOfAChange(t *testing.T) {
 	}
 	for _, tt := range tests {
 		views := map[string]*view{"a": {status: Switch{Connected: true}}}
-		c := newChange(1, cause{detected: tt.detected}, now, plan.Report{}, views)
+		c := newChange(1, cause{detected: tt.detected}, now, plan.Progress{}, views)
 		c.take(Switch{Name: "a", Connected: true, Applied: 1, AppliedAt: tt.applied})
 		_, took := c.done().Took()
 		if reprogram, written := Milliseconds(took), Milliseconds(c.done().Wrote()); reprogram != tt.reprogram ||
@@ -97,7 +97,7 @@ func TestPendingChanges(t *testing.T) {
 		t.Errorf("a switch is connected, %d changes wait, want 1", len(c.pending))
 	}
 	for range 2 * changesPending {
-		c.follow(newChange(c.sequence, cause{}, w.now, plan.Report{}, c.views))
+		c.follow(newChange(c.sequence, cause{}, w.now, plan.Progress{}, c.views))
 	}
 	if len(c.pending) != changesPending {
 		t.Errorf("%d changes wait, want %d", len(c.pending), changesPending)

@@ -30,7 +30,7 @@ type SetAdmin struct {
 	Admin   plan.Admin
 }
 
-// Report is a healthd's word. Answered only with an error.
+// Report is the verdicts that a healthd tells. Answered only with an error.
 type Report struct {
 	Healthd, Session string
 	Full             bool // it has every verdict of this healthd

@@ -57,28 +57,28 @@ func (e VerdictChanged) Lines() []Log {
 
 // SlotsMoved: the plan has given slots to others.
 type SlotsMoved struct {
-	Cause  string
-	Report plan.Report
+	Cause    string
+	Progress plan.Progress
 }
 
-func (e SlotsMoved) Text() string { return e.Cause + ": " + movesText(e.Report) }
+func (e SlotsMoved) Text() string { return e.Cause + ": " + movesText(e.Progress) }
 
 // Lines also tells when a pool loses its last live backend: only then do slots go to nobody.
 func (e SlotsMoved) Lines() []Log {
 	var lines []Log
 	lost := make(map[string]bool)
-	for _, move := range Foremost(e.Report, MovesTold) {
+	for _, move := range Foremost(e.Progress, MovesTold) {
 		if move.To == "" && !lost[move.Pool] {
 			lost[move.Pool] = true
 			lines = append(lines, warn("pool has no live backend", "pool", move.Pool, "cause", e.Cause)...)
 		}
 	}
-	moved := info("slots moved", "cause", e.Cause, "slots", SlotsOf(e.Report), "moves", movesText(e.Report))
+	moved := info("slots moved", "cause", e.Cause, "slots", SlotsOf(e.Progress), "moves", movesText(e.Progress))
 	return append(lines, moved...)
 }
 
 // movesText is for example "683 slots of web: web2 -> web1, 682 slots of web: web2 -> web3 (gradually)".
-func movesText(r plan.Report) string {
+func movesText(r plan.Progress) string {
 	var parts []string
 	for _, m := range Foremost(r, Few) {
 		s := fmt.Sprintf("%d slots of %s: %s -> %s", m.Slots, m.Pool, cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"))
@@ -98,14 +98,14 @@ func movesText(r plan.Report) string {
 }
 
 // Foremost returns the first few moves: those to nobody before all others, for they break flows.
-func Foremost(r plan.Report, most int) []plan.Move {
+func Foremost(r plan.Progress, most int) []plan.Move {
 	moves := slices.Clone(r.Moves)
 	slices.SortStableFunc(moves, func(a, b plan.Move) int { return cmp.Compare(min(len(a.To), 1), min(len(b.To), 1)) })
 	return moves[:min(len(moves), most)]
 }
 
 // SlotsOf counts the slots that moved.
-func SlotsOf(r plan.Report) (slots int) {
+func SlotsOf(r plan.Progress) (slots int) {
 	for _, m := range r.Moves {
 		slots += m.Slots
 	}
@@ -120,7 +120,7 @@ type Reprogrammed struct {
 	Last     time.Time         // when the last row was written; not before Decided
 	Backends []plan.BackendKey // whose verdicts were the cause
 	Writes   int
-	Report   plan.Report
+	Progress plan.Progress
 	Switches []string
 }
 

@@ -15,7 +15,7 @@ import (
 func (c *Core) step(next Stored, why cause, always bool) error {
 	c.steps++
 	judgement := c.judgeAll(next)
-	decided, report, err := plan.Step(next.Plan, plan.Input{
+	decided, progress, err := plan.Step(next.Plan, plan.Input{
 		Intent: c.intent,
 		Health: judgement.health,
 		Admin:  next.Admin,
@@ -37,20 +37,20 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 		next.Verdicts = judged(c.intent, next)
 	}
 	c.stored = next
-	c.waiting = report.Waiting
-	if len(report.Moves) > 0 {
-		c.publish(SlotsMoved{why.text, report})
+	c.waiting = progress.Waiting
+	if len(progress.Moves) > 0 {
+		c.publish(SlotsMoved{why.text, progress})
 	}
-	if report.Rehashed > 0 {
-		c.log(slog.LevelWarn, "open connections broke: a pool got fewer slots", "slots", report.Rehashed)
+	if progress.Rehashed > 0 {
+		c.log(slog.LevelWarn, "open connections broke: a pool got fewer slots", "slots", progress.Rehashed)
 	}
 	if same && !always {
 		return nil
 	}
 	c.sequence++
 	c.tell = true
-	if len(report.Moves) > 0 || always {
-		c.follow(newChange(c.sequence, why, c.now, report, c.views))
+	if len(progress.Moves) > 0 || always {
+		c.follow(newChange(c.sequence, why, c.now, progress, c.views))
 	}
 	return nil
 }

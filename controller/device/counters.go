@@ -27,8 +27,8 @@ type Counters struct {
 	Unsent   map[string]map[uint16]uint64 // what meters held back from going up, by kind and port; without zeros
 }
 
-// unsent names what the counters of reports that were held back count (p4/sluice.p4, p4/include/l2.p4).
-var unsent = map[string]string{"learn_unsent": "new_station", "report_unsent": "report"}
+// unsent names what the counters count of what meters held back (p4/sluice.p4, p4/include/l2.p4).
+var unsent = map[string]string{"learn_unsent": "new_station", "alarm_unsent": "alarm"}
 
 // tallies names the cells of the counter `tally` (p4/include/headers.p4).
 var tallies = [...]string{

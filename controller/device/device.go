@@ -1,7 +1,7 @@
 // Package device keeps one switch in line with the plan: it owns the P4Runtime session, reads the
 // switch back on every connect, writes the difference and nothing else, and remembers what was really
-// done. It also runs the switch's L2 learning and passes on what the switch reports. It decides
-// nothing about slots; the controller's loop sets what is wanted and gets reports.
+// done. It also runs the switch's L2 learning and passes on what the switch tells. It decides
+// nothing about slots; the controller's loop sets what is wanted and gets Observations.
 package device
 
 import (
@@ -83,8 +83,8 @@ type Occupancy struct {
 	Rows, Size int // Size is how many the P4Info has room for
 }
 
-// Report is news of a switch, one thing at a time.
-type Report struct {
+// Observation is what was seen of a switch, one thing at a time.
+type Observation struct {
 	Switch string
 	Status *Status
 	Idle   []plan.SlotRef // moving slots whose old path is silent
@@ -98,8 +98,8 @@ type Config struct {
 	DeviceID    uint64
 	StationIdle time.Duration // silence after which a station is forgotten; default 5m
 	Log         *slog.Logger
-	Report      func(context.Context, Report) // may block, not for long; returns when the context ends
-	Session     func(*p4rt.Config)            // changes the session's settings; may be nil
+	Observe     func(context.Context, Observation) // may block, not for long; returns when the context ends
+	Session     func(*p4rt.Config)                 // changes the session's settings; may be nil
 
 	Security rpc.Security // for a target that is not on this machine
 
@@ -190,13 +190,13 @@ func (d *Device) Run(ctx context.Context) error {
 		d.client.Store(p.Client)
 		err := r.run(session)
 		d.client.Store(nil)
-		r.reportNoise(ctx)
+		r.tellNoise(ctx)
 		if cause := context.Cause(session); cause != nil {
 			err = cause
 		}
 		r.setState(Disconnected)
 		status.Err = err
-		r.report(ctx)
+		r.tellStatus(ctx)
 		return err
 	})
 }

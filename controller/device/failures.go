@@ -160,8 +160,8 @@ func (f *failures) blocks(ch rows.Change) bool {
 	return slices.ContainsFunc(ch.Row.Needs(), func(need rows.Ref) bool { return f.refused[need] > 0 || f.waits[need] })
 }
 
-// report returns a few failures for people.
-func (f *failures) report(most int) []Failure {
+// some returns a few failures for people.
+func (f *failures) some(most int) []Failure {
 	out := make([]Failure, 0, min(most, len(f.rows)))
 	for _, one := range f.rows {
 		out = append(out, Failure{text.Cut(one.change.String()), one.code, one.message, one.tries})

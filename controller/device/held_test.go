@@ -253,7 +253,7 @@ func TestRefusedChangesWaitForTheirTurn(t *testing.T) {
 		t.Error("not tried when due")
 	}
 	want := []Failure{{Change: a.String(), Code: codes.Unknown, Message: "no", Attempts: 2}}
-	if diff := cmp.Diff(want, f.report(5)); diff != "" {
+	if diff := cmp.Diff(want, f.some(5)); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	f.begin(nil)

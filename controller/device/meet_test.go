@@ -37,8 +37,8 @@ func TestMeet(t *testing.T) {
 			return w
 		}
 		d, err := New(Config{
-			Log:    slog.New(slog.DiscardHandler),
-			Report: func(context.Context, Report) {},
+			Log:     slog.New(slog.DiscardHandler),
+			Observe: func(context.Context, Observation) {},
 			Meet: func(ctx context.Context, have rows.Tables) {
 				asked++
 				select {

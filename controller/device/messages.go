@@ -102,7 +102,7 @@ func (r *reconciler) take(ctx context.Context, weight int) {
 		}
 	}
 	if len(idle) > 0 {
-		r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Idle: idle})
+		r.cfg.Observe(ctx, Observation{Switch: r.cfg.Name, Idle: idle})
 	}
 }
 

@@ -20,7 +20,7 @@ var meterRates = []struct {
 	rate, burst int64
 }{
 	{"learn_meter", 512, 1024},
-	{"report_meter", 64, 64},
+	{"alarm_meter", 64, 64},
 }
 
 // configureMeters sets the rates of every port, where the switch has others. A target that cannot meter

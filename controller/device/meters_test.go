@@ -98,7 +98,7 @@ func TestConfigureMeters(t *testing.T) {
 		}
 	}
 	// One that somebody else has changed.
-	meter, err := r.codec.info.Meter("report_meter")
+	meter, err := r.codec.info.Meter("alarm_meter")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,17 +7,17 @@ import (
 	"github.com/sluicelb/sluice/controller/tally"
 )
 
-// noiseInterval is the time from one report of noise to the next. The first is made at once.
+// noiseInterval is the time from one Observation of noise to the next. The first is made at once.
 const noiseInterval = time.Second
 
-// noise adds up between two reports. For one goroutine.
+// noise adds up between two Observations. For one goroutine.
 type noise struct {
 	claims *tally.Tally[uint16, tally.Claimed]
 	moves  *tally.Tally[uint16, tally.Move]
 	noRoom *tally.Tally[uint16, uint16]
 	spoofs *tally.Tally[uint16, tally.Spoofed]
-	loud   bool      // there is something to report
-	told   time.Time // the last report
+	loud   bool      // there is something to tell
+	told   time.Time // when noise was told last
 }
 
 func newNoise() *noise {
@@ -29,7 +29,7 @@ func newNoise() *noise {
 	}
 }
 
-// due returns when the next report is; the zero Time for never.
+// due returns when noise is told next; the zero Time for never.
 func (n *noise) due() time.Time {
 	if !n.loud {
 		return time.Time{}
@@ -44,10 +44,10 @@ func (n *noise) take(now time.Time) *tally.Noise {
 	}
 }
 
-func (r *reconciler) reportNoise(ctx context.Context) {
+func (r *reconciler) tellNoise(ctx context.Context) {
 	if r.noise.loud {
 		n := r.noise.take(time.Now())
 		n.Full = r.Stations().Full
-		r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Noise: n})
+		r.cfg.Observe(ctx, Observation{Switch: r.cfg.Name, Noise: n})
 	}
 }

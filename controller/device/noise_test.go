@@ -97,7 +97,7 @@ var mustCodec = sync.OnceValue(func() *codec {
 type working struct {
 	*Device
 	*fakeTarget
-	reports []Report
+	reports []Observation
 	log     strings.Builder
 	stop    func()
 }
@@ -112,7 +112,7 @@ func work(t *testing.T, target *fakeTarget) *working {
 	d, err := New(Config{
 		Name: "leaf1",
 		Log:  slog.New(slog.NewTextHandler(&w.log, nil)),
-		Report: func(_ context.Context, r Report) {
+		Observe: func(_ context.Context, r Observation) {
 			if r.Status == nil {
 				w.reports = append(w.reports, r)
 			}
@@ -341,9 +341,9 @@ func TestClaimsAreAddedUp(t *testing.T) {
 func TestIdleSlotsAreReportedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := &fakeTarget{Backlog: backlog.New(backlog.DefaultRooms, nil)}
-		var reports []Report
+		var reports []Observation
 		d, err := New(Config{Name: "leaf1", Log: slog.New(slog.DiscardHandler),
-			Report: func(_ context.Context, r Report) {
+			Observe: func(_ context.Context, r Observation) {
 				reports = append(reports, r)
 			}}, Wanted{})
 		if err != nil {
@@ -370,7 +370,7 @@ func TestIdleSlotsAreReportedTogether(t *testing.T) {
 		}
 		pause(2 * time.Second)
 		r.take(t.Context(), 5)
-		if diff := cmp.Diff([]Report{{Switch: "leaf1", Idle: want}}, reports); diff != "" {
+		if diff := cmp.Diff([]Observation{{Switch: "leaf1", Idle: want}}, reports); diff != "" {
 			t.Errorf("reports (-want +got):\n%s", diff)
 		}
 	})

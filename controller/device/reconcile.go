@@ -67,7 +67,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	r.status.Err = nil
 	r.status.Applied, r.status.Lacks = 0, nil // it may have lost everything
 	r.setState(Reconciling)
-	r.report(ctx)
+	r.tellStatus(ctx)
 	if err := r.configureDigests(ctx); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (r *reconciler) run(ctx context.Context) error {
 		return err
 	}
 	r.status.Lacks = rows.Lacks(r.held.Tables, r.get().Tables)
-	r.report(ctx)
+	r.tellStatus(ctx)
 	retry := time.NewTimer(0)
 	retry.Stop()
 	defer retry.Stop()
@@ -168,7 +168,7 @@ func (r *reconciler) chores(ctx context.Context) (next time.Time, err error) {
 		r.stations.Store(&s)
 	}
 	if due := r.noise.due(); !due.IsZero() && !due.After(now) {
-		r.reportNoise(ctx)
+		r.tellNoise(ctx)
 	}
 	for _, due := range []time.Time{r.stationsDue(now), r.noise.due()} {
 		if next.IsZero() || !due.IsZero() && due.Before(next) {
@@ -261,7 +261,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		} else if !r.stale {
 			r.setState(Synced)
 		}
-		r.report(ctx)
+		r.tellStatus(ctx)
 		return nil
 	}
 }
@@ -368,18 +368,18 @@ func (r *reconciler) setState(s State) {
 	}
 }
 
-// report tells the controller. It gets a copy.
-func (r *reconciler) report(ctx context.Context) {
+// tellStatus tells the controller. It gets a copy.
+func (r *reconciler) tellStatus(ctx context.Context) {
 	s := *r.status
 	if r.held != nil {
 		s.Held, s.Tables = r.held.rows, r.codec.occupancy(r.held)
-		s.Failed, s.FailedTotal = r.failures.report(10), len(r.failures.rows)
+		s.Failed, s.FailedTotal = r.failures.some(10), len(r.failures.rows)
 		for _, e := range r.held.foreign[:min(len(r.held.foreign), 3)] {
 			s.Failed = append(s.Failed, Failure{Change: text.Cut("delete foreign " + e.String()), Code: codes.Unknown})
 		}
 		s.FailedTotal += len(r.held.foreign)
 	}
-	r.cfg.Report(ctx, Report{Switch: r.cfg.Name, Status: &s})
+	r.cfg.Observe(ctx, Observation{Switch: r.cfg.Name, Status: &s})
 }
 
 // backoff is exponential with full jitter above half.

@@ -1,4 +1,4 @@
-// Package learn decides where stations live: what the switch reports of source MACs becomes rows of
+// Package learn decides where stations live: what the switch tells of source MACs becomes rows of
 // the tables station and l2. It is pure; the controller's reconciler of each switch feeds it and
 // writes what it asks for. A switch's stations are its own: they are adopted on read-back, never
 // planned and never stored. Hosts may send from as many MACs as they like: how many are learned is
@@ -61,7 +61,7 @@ func (c Change) String() string {
 // Retry is how long the learner waits before it tries again what a switch has refused.
 const Retry = 30 * time.Second
 
-// Sight is what a report of a source MAC means.
+// Sight is what a notice of a source MAC means.
 type Sight uint8
 
 // Known: nothing is to be done, as the station is there already, or is none. Fresh: it is new. Moved: it was at another
@@ -157,7 +157,7 @@ func (l *Learner) Adopt(t Table, mac packet.MAC, port uint16) {
 	l.enqueue(mac)
 }
 
-// Seen takes the switch's report of a source MAC. from is the port where a station that moved was before.
+// Seen takes the switch's notice of a source MAC. from is the port where a station that moved was before.
 func (l *Learner) Seen(mac packet.MAC, port uint16, now time.Time) (from uint16, what Sight) {
 	if !l.learnable(mac) {
 		return 0, Known
@@ -236,7 +236,7 @@ func (l *Learner) wait(mac packet.MAC) {
 	l.queues[at] = append(l.queues[at], mac)
 }
 
-// Aged takes the switch's report that a station has been silent.
+// Aged takes the switch's notice that a station has been silent.
 func (l *Learner) Aged(mac packet.MAC) {
 	l.forget(mac)
 	l.enqueue(mac)
@@ -289,7 +289,7 @@ func (l *Learner) Changes(most int, now time.Time) []Change {
 				l.queues[at] = l.queues[at][1:]
 				of := l.changes(mac)
 				if shut && len(of) == 2 && of[0].Op == Insert {
-					l.forget(mac) // it is reported again
+					l.forget(mac) // it is told again
 					of = nil
 				}
 				if len(of) == 0 {
@@ -335,7 +335,7 @@ func (l *Learner) Done(c Change) {
 }
 
 // Refused records that the switch did not take a change. A station whose rows it does not take is
-// forgotten, so that it is reported anew when it sends again, and new ones are not tried until a row is
+// forgotten, so that it is told anew when it sends again, and new ones are not tried until a row is
 // deleted or Retry is over. A row that it does not delete is left for as long.
 func (l *Learner) Refused(c Change, now time.Time) {
 	switch c.Op {

@@ -48,17 +48,17 @@ type Adoption struct {
 func Adopt(st, stored State, intent *config.Intent, on string, have rows.Tables) (State, Adoption) {
 	a := adopter{st: st, stored: stored, on: on, have: have}
 	a.find(intent)
-	if a.report.Slots == 0 {
-		return st, a.report
+	if a.found.Slots == 0 {
+		return st, a.found
 	}
 	a.numberBackends()
 	a.numberPools()
 	a.compare()
-	if a.report.Astray > 0 || a.renumbered {
+	if a.found.Astray > 0 || a.renumbered {
 		a.takeOver()
 		a.finish()
 	}
-	return a.st, a.report
+	return a.st, a.found
 }
 
 type adopter struct {
@@ -67,7 +67,7 @@ type adopter struct {
 	have       rows.Tables
 	pools      []*adopted    // by name
 	epochs     [banks]uint32 // who lives in a bank: the youngest epoch that the switch has there
-	report     Adoption
+	found      Adoption
 	renumbered bool // a row would come to name another server
 }
 
@@ -107,7 +107,7 @@ func (a *adopter) find(intent *config.Intent) {
 			p.rows = make([]rows.Slot, int(to.SlotMask)+1)
 			copy(p.rows, a.have.Slots[table].Rows)
 			p.resize(to)
-			a.report.Slots += len(p.rows)
+			a.found.Slots += len(p.rows)
 		}
 		a.meet(p)
 	}
@@ -170,7 +170,7 @@ func (a *adopter) meet(p *adopted) {
 				if to.Port != rows.Anywhere {
 					was.Ports = map[string]uint16{a.on: to.Port}
 				}
-				a.report.Unknown++
+				a.found.Unknown++
 			}
 			was.ID, was.Removed = 0, true
 			i = len(p.pool.Members)
@@ -281,7 +281,7 @@ func (a *adopter) compare() {
 		for _, m := range p.pool.Members {
 			names[m.ID] = m.Name
 		}
-		stored, astray := a.storedSlots(p), a.report.Astray
+		stored, astray := a.storedSlots(p), a.found.Astray
 		for i, row := range p.rows {
 			slot := p.held(row)
 			p.rows[i] = slot
@@ -296,9 +296,9 @@ func (a *adopter) compare() {
 			if slot == was || slot == (rows.Slot{}) {
 				continue
 			}
-			a.report.Astray++
+			a.found.Astray++
 		}
-		if a.report.Astray == astray {
+		if a.found.Astray == astray {
 			continue
 		}
 		for _, slot := range p.rows {
@@ -307,7 +307,7 @@ func (a *adopter) compare() {
 		}
 	}
 	maps.DeleteFunc(serving, func(k BackendKey, _ bool) bool { return k.Backend == "" })
-	a.report.Serving = slices.SortedFunc(maps.Keys(serving), func(x, y BackendKey) int {
+	a.found.Serving = slices.SortedFunc(maps.Keys(serving), func(x, y BackendKey) int {
 		return cmp.Or(cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.Backend, y.Backend))
 	})
 }

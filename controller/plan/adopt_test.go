@@ -177,7 +177,7 @@ func TestAdopt(t *testing.T) {
 			}
 			w.step()
 			if diff := cmp.Diff(tt.want, w.adopts(stored, have)); diff != "" {
-				t.Errorf("report (-want +got):\n%s", diff)
+				t.Errorf("adoption (-want +got):\n%s", diff)
 			}
 			w.want(tt.slots)
 			// What has to change from there moves gradually.

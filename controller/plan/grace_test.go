@@ -34,7 +34,7 @@ func TestGrace(t *testing.T) {
 	w := newWorld(t, graceful(64, 100, 100, 200))
 	w.step()
 	before := slices.Clone(w.st.Pools["web"].Slots)
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 5, Grace: true},
+	wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 5, Grace: true},
 		{Pool: "web", From: "b2", To: "b3", Slots: 11, Grace: true}}}, w.health("b2", Down).step())
 	w.want(map[string]int{"b1": 21, "b2": 0, "-b2": 16, "b3": 43})
 	for i, slot := range w.st.Pools["web"].Slots {
@@ -46,7 +46,7 @@ func TestGrace(t *testing.T) {
 		w := *w
 		w.t = t
 		w.in.Health = map[BackendKey]Health{{"web", "b2"}: Up}
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 5, Gradual: true},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 5, Gradual: true},
 			{Pool: "web", From: "b3", To: "b2", Slots: 11, Gradual: true}}}, w.step())
 		w.want(map[string]int{"b1": 16, "-b1": 5, "b2": 16, "b3": 32, "-b3": 11})
 		for i, slot := range w.st.Pools["web"].Slots {
@@ -101,7 +101,7 @@ func TestGraceOfACascade(t *testing.T) {
 }
 
 // left counts the slots that left a backend with a grace and at once, and lists those that wait.
-func left(r Report, from string) (grace, hard int, waits []Wait) {
+func left(r Progress, from string) (grace, hard int, waits []Wait) {
 	for _, m := range r.Moves {
 		switch {
 		case m.From != from:
@@ -208,7 +208,7 @@ func TestBothDown(t *testing.T) {
 		w := newWorld(t, graceful(64, equal(4)...))
 		w.step()
 		w.health("b1", Down).step()
-		wantReport(t, Report{
+		wantProgress(t, Progress{
 			Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 8, Grace: true},
 				{Pool: "web", From: "b2", To: "b4", Slots: 8, Grace: true}},
 			Waiting: []Wait{{"web", "b2", 6, BothDown}},
@@ -234,7 +234,7 @@ func TestBothDown(t *testing.T) {
 	t.Run("no grace ends for long", func(t *testing.T) {
 		w := start(t)
 		w.in.Stale = map[string]bool{"web": true}
-		wantReport(t, Report{
+		wantProgress(t, Progress{
 			Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 3}, {Pool: "web", From: "b2", To: "b4", Slots: 3}},
 		}, w.step())
 	})
@@ -244,7 +244,7 @@ func TestFailing(t *testing.T) {
 	t.Run("drains", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
 			w.health("b2", Failing).step())
 		w.want(map[string]int{"b1": 64, "b2": 0, "-b2": 32})
 	})
@@ -253,7 +253,7 @@ func TestFailing(t *testing.T) {
 		p.Failing = config.FailingDown
 		w := newWorld(t, p)
 		w.step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
 			w.health("b2", Failing).step())
 	})
 	t.Run("all of them", func(t *testing.T) {

@@ -130,12 +130,12 @@ func (m *model) step(n *node, behind bool, over ...string) {
 	if (behind || n.away) && !m.noHold {
 		in.Hold = hold(modelPool)
 	}
-	st, report, err := Step(n.st, in)
+	st, progress, err := Step(n.st, in)
 	if err == nil {
 		err = st.Check()
 	}
-	if err != nil || report.Surplus != 0 {
-		panic(fmt.Sprintf("%v, %+v", err, report))
+	if err != nil || progress.Surplus != 0 {
+		panic(fmt.Sprintf("%v, %+v", err, progress))
 	}
 	n.st = st
 }

@@ -66,8 +66,8 @@ func flip(s rows.Slot, alive bool) rows.Slot {
 	return to
 }
 
-// Report says what a Step did.
-type Report struct {
+// Progress says what a Step did.
+type Progress struct {
 	Moves []Move
 	// Surplus counts the moves that brought no pool nearer to its shares, by the slots before and after. It should be
 	// 0.

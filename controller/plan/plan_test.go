@@ -82,27 +82,27 @@ func newWorld(t *testing.T, pools ...config.Pool) *world {
 	return w
 }
 
-func (w *world) step() Report {
+func (w *world) step() Progress {
 	w.t.Helper()
 	was := w.st
-	st, report, err := Step(was, w.in)
+	st, progress, err := Step(was, w.in)
 	if err != nil {
 		w.t.Fatalf("Step: %v", err)
 	}
 	if err := st.Check(); err != nil {
 		w.t.Fatalf("Step made a state that cannot be: %v", err)
 	}
-	if report.Surplus != 0 {
-		w.t.Errorf("%d surplus moves", report.Surplus)
+	if progress.Surplus != 0 {
+		w.t.Errorf("%d surplus moves", progress.Surplus)
 	}
-	for _, wait := range report.Waiting {
+	for _, wait := range progress.Waiting {
 		if wait.Slots < 1 || wait.Why == 0 {
 			w.t.Errorf("slots wait for nothing: %+v", wait)
 		}
 	}
 	w.st = st
 	w.flowsStay(was)
-	return report
+	return progress
 }
 
 // flowsStay holds that in a pool with a grace no backend lost a slot in which it may have open flows, be it called dead
@@ -177,16 +177,16 @@ func (w *world) want(want map[string]int) {
 	}
 }
 
-func wantReport(t *testing.T, want, got Report) {
+func wantProgress(t *testing.T, want, got Progress) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("report (-want +got):\n%s", diff)
+		t.Errorf("progress (-want +got):\n%s", diff)
 	}
 }
 
 func TestFirstTable(t *testing.T) {
 	w := newWorld(t, pool(4096, 100, 100, 200))
-	wantReport(t, Report{Moves: []Move{
+	wantProgress(t, Progress{Moves: []Move{
 		{Pool: "web", To: "b1", Slots: 1024}, {Pool: "web", To: "b2", Slots: 1024},
 		{Pool: "web", To: "b3", Slots: 2048},
 	}}, w.step())
@@ -214,7 +214,7 @@ func TestTheSameInputTwiceChangesNothing(t *testing.T) {
 	w.step()
 	w.admin("b3", Drain).step()
 	was := w.st
-	wantReport(t, Report{}, w.step())
+	wantProgress(t, Progress{}, w.step())
 	if was.Pools["web"] != w.st.Pools["web"] || was.NextEpoch != w.st.NextEpoch {
 		t.Error("the state changed")
 	}
@@ -226,7 +226,7 @@ func TestDeathMovesExactlyItsOwnSlotsAndReturnTakesExactlyThemBack(t *testing.T)
 	before := slices.Clone(w.st.Pools["web"].Slots)
 	w.want(map[string]int{"b1": 1366, "b2": 1365, "b3": 1365})
 
-	wantReport(t, Report{Moves: []Move{
+	wantProgress(t, Progress{Moves: []Move{
 		{Pool: "web", From: "b2", To: "b1", Slots: 682}, {Pool: "web", From: "b2", To: "b3", Slots: 683},
 	}}, w.health("b2", Down).step())
 	w.want(map[string]int{"b1": 2048, "b2": 0, "b3": 2048})
@@ -236,13 +236,13 @@ func TestDeathMovesExactlyItsOwnSlotsAndReturnTakesExactlyThemBack(t *testing.T)
 		}
 	}
 
-	wantReport(t, Report{Moves: []Move{
+	wantProgress(t, Progress{Moves: []Move{
 		{Pool: "web", From: "b1", To: "b2", Slots: 682, Gradual: true},
 		{Pool: "web", From: "b3", To: "b2", Slots: 683, Gradual: true},
 	}}, w.health("b2", Up).step())
 	w.want(map[string]int{"b1": 1366, "-b1": 682, "b2": 1365, "b3": 1365, "-b3": 683})
 	w.settle()
-	wantReport(t, Report{}, w.step())
+	wantProgress(t, Progress{}, w.step())
 	if diff := cmp.Diff(before, w.st.Pools["web"].Slots); diff != "" {
 		t.Errorf("the table after the return is another one (-before +after):\n%s", diff)
 	}
@@ -251,11 +251,11 @@ func TestDeathMovesExactlyItsOwnSlotsAndReturnTakesExactlyThemBack(t *testing.T)
 func TestDrainAndUndrain(t *testing.T) {
 	w := newWorld(t, pool(64, equal(2)...))
 	w.step()
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 32, Gradual: true}}},
+	wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b1", To: "b2", Slots: 32, Gradual: true}}},
 		w.admin("b1", Drain).step())
 	w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 64})
 	// The slots that it had go back at once, in the epoch in which they left.
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
+	wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
 		w.admin("b1", Active).step())
 	w.want(map[string]int{"b1": 32, "b2": 32, "-b2": 32})
 	for i, slot := range w.st.Pools["web"].Slots {
@@ -263,11 +263,11 @@ func TestDrainAndUndrain(t *testing.T) {
 			t.Fatalf("slot %d is %+v", i, slot)
 		}
 	}
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
+	wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32, Gradual: true}}},
 		w.admin("b2", Drain).step())
 	w.want(map[string]int{"b1": 64, "b2": 0, "-b2": 64})
 	w.settle()
-	wantReport(t, Report{}, w.step())
+	wantProgress(t, Progress{}, w.step())
 }
 
 func TestDisabledAndRemovedBackendsLeaveInPeace(t *testing.T) {
@@ -318,13 +318,13 @@ func TestHardFailureDuringAMove(t *testing.T) {
 	}
 	t.Run("of the old backend", func(t *testing.T) {
 		w := start()
-		wantReport(t, Report{}, w.health("b3", Down).step())
+		wantProgress(t, Progress{}, w.health("b3", Down).step())
 		w.want(map[string]int{"b1": 32, "b2": 32, "b3": 0})
 	})
 	t.Run("of the new backend", func(t *testing.T) {
 		w := start()
 		before := w.st.Pools["web"].Slots
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
 			w.health("b2", Down).step())
 		w.want(map[string]int{"b1": 64, "b2": 0, "b3": 0, "-b3": 32})
 		for i, slot := range w.st.Pools["web"].Slots {
@@ -346,7 +346,7 @@ func TestHardFailureDuringAMove(t *testing.T) {
 		w.in.Intent.Pools[0].Backends = append(w.in.Intent.Pools[0].Backends, backend(2, 100))
 		w.step()
 		w.want(map[string]int{"b1": 32, "-b1": 32, "b2": 32})
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b1", Slots: 32}}},
 			w.health("b2", Down).step())
 		w.want(map[string]int{"b1": 64, "b2": 0})
 	})
@@ -357,7 +357,7 @@ func TestAllDown(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
 		before := slices.Clone(w.st.Pools["web"].Slots)
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b1", Slots: 32, Grace: true},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b1", Slots: 32, Grace: true},
 			{Pool: "web", From: "b2", Slots: 32, Grace: true}}},
 			w.health("b1", Down).health("b2", Down).step())
 		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 0, "-b2": 32, "": 64}) // open flows stay where they are
@@ -371,7 +371,7 @@ func TestAllDown(t *testing.T) {
 		p.AllDown = config.Forward
 		w := newWorld(t, p)
 		w.step()
-		wantReport(t, Report{}, w.health("b1", Down).health("b2", Down).step())
+		wantProgress(t, Progress{}, w.health("b1", Down).health("b2", Down).step())
 		w.want(map[string]int{"b1": 32, "b2": 32})
 		w.health("b1", Up).step()
 		w.want(map[string]int{"b1": 64, "b2": 0})
@@ -380,7 +380,7 @@ func TestAllDown(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
 		w.admin("b1", Drain).step()
-		wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", Slots: 32, Grace: true}}},
+		wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", Slots: 32, Grace: true}}},
 			w.health("b2", Down).step())
 		w.want(map[string]int{"b1": 0, "-b1": 32, "b2": 32, "-b2": 32, "": 32}) // old flows go on
 		w.health("b2", Up).step()
@@ -389,13 +389,13 @@ func TestAllDown(t *testing.T) {
 	t.Run("all drain", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
 		w.step()
-		wantReport(t, Report{Waiting: []Wait{{"web", "b1", 32, NobodyUp}, {"web", "b2", 32, NobodyUp}}},
+		wantProgress(t, Progress{Waiting: []Wait{{"web", "b1", 32, NobodyUp}, {"web", "b2", 32, NobodyUp}}},
 			w.admin("b1", Drain).admin("b2", Drain).step())
 		w.want(map[string]int{"b1": 32, "b2": 32})
 	})
 	t.Run("from the start", func(t *testing.T) {
 		w := newWorld(t, pool(64, equal(2)...))
-		wantReport(t, Report{}, w.health("b1", Down).health("b2", Down).step())
+		wantProgress(t, Progress{}, w.health("b1", Down).health("b2", Down).step())
 		w.want(map[string]int{"b1": 0, "b2": 0, "": 64})
 	})
 }
@@ -404,7 +404,7 @@ func TestHoldLetsOnlyTheDeadGo(t *testing.T) {
 	w := newWorld(t, pool(64, 100, 100, 200))
 	w.step()
 	w.in.Hold = hold("web")
-	wantReport(t, Report{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}},
+	wantProgress(t, Progress{Moves: []Move{{Pool: "web", From: "b2", To: "b3", Slots: 16}},
 		Waiting: []Wait{{"web", "b1", 16, Behind}}},
 		w.admin("b1", Drain).health("b2", Down).step())
 }
@@ -417,7 +417,7 @@ func TestHoldOfOnePool(t *testing.T) {
 	w.step()
 	w.in.Hold = hold("web")
 	w.in.Admin[BackendKey{"other", "b1"}] = Drain
-	wantReport(t, Report{
+	wantProgress(t, Progress{
 		Moves:   []Move{{Pool: "other", From: "b1", To: "b2", Slots: 32, Gradual: true}},
 		Waiting: []Wait{{"web", "b1", 32, Behind}},
 	}, w.admin("b1", Drain).step())
@@ -486,7 +486,7 @@ func TestResize(t *testing.T) {
 	w.admin("b1", Drain).step()
 	before := w.st.Pools["web"].Slots
 	w.in.Intent.Pools[0].Slots = 256
-	wantReport(t, Report{}, w.step())
+	wantProgress(t, Progress{}, w.step())
 	p := w.st.Pools["web"]
 	if p.Generation != 1 || len(p.Slots) != 256 {
 		t.Fatalf("generation %d with %d slots, want 1 and 256", p.Generation, len(p.Slots))
@@ -622,12 +622,12 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		if p := was.Pools["web"]; p != nil {
 			copied = slices.Clone(p.Slots)
 		}
-		report := w.step()
+		progress := w.step()
 		now := w.st.Pools["web"]
 		if p := was.Pools["web"]; p != nil && !slices.Equal(copied, p.Slots) {
 			t.Fatalf("%s: Step modified the state it was given", event)
 		}
-		waiting = len(report.Waiting) > 0
+		waiting = len(progress.Waiting) > 0
 		dead := func(id rows.BackendID) bool {
 			key, _ := was.Backend(id)
 			return w.in.Health[key] == Down || w.in.Health[key] == Failing
@@ -678,13 +678,13 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 		}
 		shares := exact(w)
 		if event == "death" && quiet {
-			for _, m := range report.Moves {
+			for _, m := range progress.Moves {
 				if m.From != "" && w.in.Health[BackendKey{"web", m.From}] != Down {
 					t.Fatalf("%s moved %+v", event, m)
 				}
 			}
 		}
-		if len(report.Waiting) == 0 && shares != nil {
+		if len(progress.Waiting) == 0 && shares != nil {
 			if diff := cmp.Diff(shares, w.slots(), cmp.FilterPath(func(p cmp.Path) bool {
 				k, ok := p.Last().(cmp.MapIndex)
 				return ok && (k.Key().String() == "" || k.Key().String()[0] == '-')

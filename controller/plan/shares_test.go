@@ -169,14 +169,14 @@ func TestPeakOverMean(t *testing.T) {
 func TestMaglevSpreads(t *testing.T) {
 	w := newWorld(t, pool(4096, equal(10)...))
 	w.step()
-	report := w.health("b4", Down).step()
-	for _, m := range report.Moves {
+	progress := w.health("b4", Down).step()
+	for _, m := range progress.Moves {
 		if m.Slots < 45 || m.Slots > 46 {
 			t.Errorf("%d slots go to %s, want 45 or 46 of 409", m.Slots, m.To)
 		}
 	}
-	if len(report.Moves) != 9 {
-		t.Errorf("the slots go to %d backends, want 9", len(report.Moves))
+	if len(progress.Moves) != 9 {
+		t.Errorf("the slots go to %d backends, want 9", len(progress.Moves))
 	}
 }
 

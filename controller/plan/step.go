@@ -39,7 +39,7 @@ const (
 // returns are, as far as that costs no move, the ones that are its own when everybody is up.
 //
 // st is the zero State, what Step or Settle returned, or has passed Check.
-func Step(st State, in Input) (State, Report, error) {
+func Step(st State, in Input) (State, Progress, error) {
 	s := stepper{in: in, next: st}
 	// 0 is nobody's id, and the epoch of mark cells that were never written.
 	s.next.NextPool = max(st.NextPool, 1)
@@ -51,7 +51,7 @@ func Step(st State, in Input) (State, Report, error) {
 		cfg := &in.Intent.Pools[i]
 		w, err := s.begin(cfg, st.Pools[cfg.Name])
 		if err != nil {
-			return st, Report{}, err
+			return st, Progress{}, err
 		}
 		works[i] = w
 	}
@@ -60,21 +60,21 @@ func Step(st State, in Input) (State, Report, error) {
 		s.rescue(w)
 	}
 	if err := s.move(works); err != nil {
-		return st, Report{}, err
+		return st, Progress{}, err
 	}
 	pools := make(map[string]*Pool, len(works))
 	for _, w := range works {
 		pools[w.cfg.Name] = s.finish(w)
 	}
 	s.next.Pools = pools
-	slices.SortFunc(s.report.Moves, compareMoves)
-	return s.next, s.report, nil
+	slices.SortFunc(s.progress.Moves, compareMoves)
+	return s.next, s.progress, nil
 }
 
 type stepper struct {
-	in     Input
-	next   State // with the pools of before, until the end
-	report Report
+	in       Input
+	next     State // with the pools of before, until the end
+	progress Progress
 
 	works []*work
 	stock bool   // whether banks and room have been counted
@@ -237,7 +237,7 @@ func (s *stepper) resize(w *work) {
 	}
 	if more := w.pool.moving() * max(want/have, 1); more > 0 && s.moving()+more > maxMoving {
 		// Both tables at once are more than slot_old holds.
-		s.report.Waiting = append(s.report.Waiting, Wait{Pool: w.cfg.Name, Slots: have, Why: TableFull})
+		s.progress.Waiting = append(s.progress.Waiting, Wait{Pool: w.cfg.Name, Slots: have, Why: TableFull})
 		return
 	}
 	slots, home := make([]rows.Slot, want), make([]rows.BackendID, want)
@@ -246,7 +246,7 @@ func (s *stepper) resize(w *work) {
 	}
 	for i := want; i < have; i++ {
 		if w.pool.Slots[i] != slots[i%want] {
-			s.report.Rehashed++
+			s.progress.Rehashed++
 		}
 	}
 	if was := w.pool.Entered; was != nil {
@@ -328,13 +328,13 @@ func (s *stepper) move(works []*work) error {
 	return nil
 }
 
-// finish reports what was done and returns the pool as it is now.
+// finish notes what was done and returns the pool as it is now.
 func (s *stepper) finish(w *work) *Pool {
 	stopped := s.stopped
 	if s.in.Hold[w.cfg.Name] {
 		stopped = Behind
 	}
-	s.report.Waiting = append(s.report.Waiting, w.waits(stopped)...)
+	s.progress.Waiting = append(s.progress.Waiting, w.waits(stopped)...)
 	if w.cloned {
 		s.moves(w)
 	}
@@ -346,7 +346,7 @@ func (s *stepper) finish(w *work) *Pool {
 	return &p
 }
 
-// moves reports the difference between the pool's slots before and after.
+// moves notes the difference between the pool's slots before and after.
 func (s *stepper) moves(w *work) {
 	type key struct {
 		from, to       rows.BackendID
@@ -364,9 +364,9 @@ func (s *stepper) moves(w *work) {
 	if w.regained != nil {
 		from = w.regained // who goes back to his flows is no surplus
 	}
-	s.report.Surplus += w.surplus(from, w.pool.Slots)
+	s.progress.Surplus += w.surplus(from, w.pool.Slots)
 	for k, n := range counts {
-		s.report.Moves = append(s.report.Moves, Move{
+		s.progress.Moves = append(s.progress.Moves, Move{
 			Pool: w.cfg.Name, From: w.name(k.from), To: w.name(k.to), Slots: n, Gradual: k.gradual, Grace: k.grace,
 		})
 	}

@@ -356,7 +356,7 @@ func (s *stepper) regain(w *work) {
 	}
 	for _, m := range w.pool.Members {
 		if n := full[m.ID]; n > 0 {
-			s.report.Waiting = append(s.report.Waiting, Wait{w.cfg.Name, m.Name, n, TableFull})
+			s.progress.Waiting = append(s.progress.Waiting, Wait{w.cfg.Name, m.Name, n, TableFull})
 		}
 	}
 }

@@ -76,9 +76,9 @@ type Config struct {
 	DeviceID uint64
 	// Username goes with every call, and what PasswordFile holds when a connection begins. Empty: none.
 	Username, PasswordFile string
-	// Report gets each View in which an id, a name or a state has changed: at once, but no sooner than reportGap after
+	// Show gets each View in which an id, a name or a state has changed: at once, but no sooner than showGap after
 	// the one before. One in which other ports are stale than before it gets within seldom. It may be nil.
-	Report func(context.Context, View)
+	Show func(context.Context, View)
 }
 
 // Times, and bounds of what a target may say.
@@ -89,7 +89,7 @@ const (
 	patience = 10 * time.Second
 	// staleAfter is how many intervals after what was last heard a port is stale.
 	staleAfter = 3
-	reportGap  = 250 * time.Millisecond
+	showGap    = 250 * time.Millisecond
 
 	firstPause = 200 * time.Millisecond // between attempts, doubled up to the last
 	lastPause  = 10 * time.Second
@@ -108,7 +108,7 @@ type Collector struct {
 	cfg     Config
 	options []p4rt.Option // of the connection
 	limit   *rate.Limiter
-	changed chan struct{} // capacity 1: there is something to report
+	changed chan struct{} // capacity 1: there is something to show
 
 	mu     sync.Mutex // guards what follows
 	ladder ladder
@@ -139,9 +139,9 @@ func (c *Collector) View() View {
 
 // Run collects until ctx ends, whose error it returns.
 func (c *Collector) Run(ctx context.Context) error {
-	var reports sync.WaitGroup
-	defer reports.Wait()
-	reports.Go(func() { c.report(ctx) })
+	var shows sync.WaitGroup
+	defer shows.Wait()
+	shows.Go(func() { c.show(ctx) })
 	pause := firstPause
 	for {
 		began := time.Now()
@@ -165,9 +165,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	}
 }
 
-// report passes views on, so seldom that a port which goes up and down at the rate of its line costs nothing.
-func (c *Collector) report(ctx context.Context) {
-	if c.cfg.Report == nil {
+// show passes views on, so seldom that a port which goes up and down at the rate of its line costs nothing.
+func (c *Collector) show(ctx context.Context) {
+	if c.cfg.Show == nil {
 		return
 	}
 	look := time.NewTicker(seldom) // nobody says that nothing is said
@@ -189,11 +189,11 @@ func (c *Collector) report(ctx context.Context) {
 		if !changed {
 			continue
 		}
-		c.cfg.Report(ctx, v)
+		c.cfg.Show(ctx, v)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(reportGap):
+		case <-time.After(showGap):
 		}
 	}
 }

@@ -353,7 +353,7 @@ func TestLost(t *testing.T) {
 			return status.Error(codes.Unavailable, "restarting")
 		}
 		var reports []string
-		c := rig(t, f, Config{Report: func(_ context.Context, v View) { reports = append(reports, shown(v)) }})
+		c := rig(t, f, Config{Show: func(_ context.Context, v View) { reports = append(reports, shown(v)) }})
 		// Nothing changes, and the target is there when it is asked.
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -458,7 +458,7 @@ func TestFlood(t *testing.T) {
 				}
 			}
 		}}
-		c := rig(t, f, Config{Report: func(context.Context, View) { reports.Add(1) }})
+		c := rig(t, f, Config{Show: func(context.Context, View) { reports.Add(1) }})
 		time.Sleep(3 * time.Second)
 		// A message costs what it has, and one for itself; some are on their way.
 		if n, most := sent.Load(), int64(maxBurst+3*maxRate)/2+10_000; n > most {

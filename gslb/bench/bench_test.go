@@ -393,7 +393,7 @@ func TestReport(t *testing.T) {
 	gdnsd2 := &entrant{name: "gdnsd", version: "3.8.1", threads: 2, samples: []sample{{CPU: 6}}}
 	ours2 := &entrant{name: "sluice gslb", threads: 2, samples: []sample{{CPU: 6.6}}}
 	knot2 := &entrant{name: "Knot", threads: 3, samples: []sample{{CPU: 7}}}
-	r := newReport(plan{runs: 3, seconds: 5, rate: 20_000}, []*entrant{gdnsd, ours, stock, nsd, one, many, gdnsd2,
+	r := newFindings(plan{runs: 3, seconds: 5, rate: 20_000}, []*entrant{gdnsd, ours, stock, nsd, one, many, gdnsd2,
 		ours2, knot2})
 	text := new(strings.Builder)
 	if err := r.write(text); err != nil {
@@ -424,7 +424,7 @@ queries lost with 400 outstanding: 0                        6  missed
 	if err := r.writeJSON(text); err != nil {
 		t.Fatal(err)
 	}
-	var back report
+	var back findings
 	if err := json.Unmarshal([]byte(text.String()), &back); err != nil {
 		t.Fatal(err)
 	}

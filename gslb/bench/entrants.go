@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Set-ups that the report looks for.
+// Set-ups that the findings look for.
 const (
 	stockSetup = "as it comes"
 	oneRule    = "4,000 VIPs and 1 rule"
@@ -67,7 +67,7 @@ type sources struct {
 // coreDNS is what is built where there is none.
 const coreDNS = "github.com/coredns/coredns@v1.14.1"
 
-// entrants are all servers whose names contain one of the words, if there are any, in the order of the report.
+// entrants are all servers whose names contain one of the words, if there are any, in the order of the findings.
 func (s sources) entrants(ctx context.Context, only []string) ([]*entrant, error) {
 	var all []*entrant
 	add := func(e *entrant) {

@@ -75,7 +75,7 @@ func words(list string) []string {
 }
 
 // run measures all there is, and tells progress as it goes.
-func run(ctx context.Context, p plan, only []string, from sources, progress io.Writer) (*report, error) {
+func run(ctx context.Context, p plan, only []string, from sources, progress io.Writer) (*findings, error) {
 	dnsperf, err := exec.LookPath("dnsperf")
 	if err != nil {
 		return nil, errors.New("dnsperf asks the queries and is not installed (Debian package dnsperf)")
@@ -124,7 +124,7 @@ func run(ctx context.Context, p plan, only []string, from sources, progress io.W
 			fmt.Fprintf(progress, "%d/%d %-40s %v\n", n+1, p.runs, e.title(), s)
 		}
 	}
-	return newReport(p, entrants), nil
+	return newFindings(p, entrants), nil
 }
 
 func ready(entrants []*entrant) (n int) {

@@ -141,7 +141,7 @@ func (p *parser) fault(at place, format string, args ...any) {
 		p.Add(at.path, format, args...)
 		return
 	}
-	p.report(problem(at, format, args...))
+	p.note(problem(at, format, args...))
 }
 
 // warn notes what is odd at a place, and taken all the same.
@@ -156,8 +156,8 @@ func (p *parser) warn(at place, format string, args ...any) {
 	p.warnings = append(p.warnings, problem(at, format, args...))
 }
 
-// report notes a problem in another file.
-func (p *parser) report(err error) {
+// note keeps a problem in another file.
+func (p *parser) note(err error) {
 	if len(p.elsewhere) == strict.MaxProblems {
 		p.further++
 		return

@@ -164,11 +164,11 @@ func (m *Manager) target(k config.Keepalive, q question, s *slot) probe.Target {
 	if len(tries) > 0 {
 		asked = repeated{asked, tries}
 	}
-	return probe.Target{Key: q, Schedule: when, Check: asked, Report: func(now probe.Status) { m.report(q, s, now) }}
+	return probe.Target{Key: q, Schedule: when, Check: asked, Tell: func(now probe.Status) { m.take(q, s, now) }}
 }
 
-// report puts what the engine says of s where Snapshot finds it, and passes a change on.
-func (m *Manager) report(q question, s *slot, now probe.Status) {
+// take puts what the engine says of s where Snapshot finds it, and passes a change on.
+func (m *Manager) take(q question, s *slot, now probe.Status) {
 	silent := now.Health == probe.Down && q.kind == config.LoadReport
 	if now.Health == probe.Failing {
 		now.Health = probe.Down

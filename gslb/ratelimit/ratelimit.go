@@ -25,12 +25,12 @@ const (
 	Error                    // FORMERR, REFUSED, SERVFAIL and the like: one credit for all names
 )
 
-// Verdict says what to do with a response.
-type Verdict uint8
+// Decision says what to do with a response.
+type Decision uint8
 
 const (
-	Pass Verdict = iota // send it
-	Slip                // send it truncated and empty: a client that is who it says comes back over TCP
+	Pass Decision = iota // send it
+	Slip                 // send it truncated and empty: a client that is who it says comes back over TCP
 	Drop
 )
 
@@ -136,7 +136,7 @@ func (t *Table) Name(wire []byte) uint64 {
 // Allow charges client for a response of the category and name and says what to do with it. Responses that are
 // not sent are charged too: a flood has to end before its credit grows again, for at most the configured window.
 // now is any clock in nanoseconds that does not go back.
-func (t *Table) Allow(client netip.Addr, category Category, name uint64, now int64) Verdict {
+func (t *Table) Allow(client netip.Addr, category Category, name uint64, now int64) Decision {
 	l := t.limits.Load()
 	cost := l.cost(client, category)
 	if cost == 0 {

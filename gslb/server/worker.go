@@ -94,7 +94,7 @@ func (w *worker) full(request []byte, from netip.AddrPort, at local, out []byte)
 func (w *worker) finish(r *responder.Response, request []byte, from netip.AddrPort, at local, out []byte) int {
 	switch r.Disposition {
 	case responder.Reply:
-		switch w.s.verdict(w.core, from.Addr(), r, w.now) {
+		switch w.s.limit(w.core, from.Addr(), r, w.now) {
 		case ratelimit.Pass:
 			return copy(out, r.Wire) // onto itself, from the fast path
 		case ratelimit.Slip:
@@ -118,7 +118,7 @@ func (w *worker) later(r responder.Response, request []byte, from netip.AddrPort
 			c.counts.event(DroppedMalformed)
 			return
 		}
-		switch w.s.verdict(c, from.Addr(), &r, q.now) {
+		switch w.s.limit(c, from.Addr(), &r, q.now) {
 		case ratelimit.Pass:
 			w.send(r.Wire, from, at)
 		case ratelimit.Slip:
@@ -127,8 +127,8 @@ func (w *worker) later(r responder.Response, request []byte, from netip.AddrPort
 	})
 }
 
-// verdict says whether a response may be sent over UDP, and counts it.
-func (s *Server) verdict(c *core, to netip.Addr, r *responder.Response, now int64) ratelimit.Verdict {
+// limit says whether a response may be sent over UDP, and counts it.
+func (s *Server) limit(c *core, to netip.Addr, r *responder.Response, now int64) ratelimit.Decision {
 	if r.Cookie == responder.GoodCookie {
 		c.counts.event(ValidCookies)
 	} else if s.limiter.On() {

@@ -43,7 +43,7 @@ func run(b *testing.B, asked check.Check, checks, maxProbes int) {
 			Key:      name(fmt.Sprint(i)),
 			Schedule: Schedule{Interval: 1, Fast: 1, Spread: 1, Timeout: time.Minute, Rise: 1, Fall: 1},
 			Check:    countdown{asked, &left, cancel},
-			Report:   func(Status) {},
+			Tell:     func(Status) {},
 		})
 	}
 	done := make(chan error, 1)

@@ -109,7 +109,7 @@ func New(c Config) *Engine {
 }
 
 // Replace makes targets all there is to check, and returns once Run has taken them over. Run calls taken then,
-// unless it is nil: after the last report on targets that are gone, and before the first probe of a new one.
+// unless it is nil: after the last word on targets that are gone, and before the first probe of a new one.
 func (e *Engine) Replace(ctx context.Context, targets []Target, taken func()) error {
 	select {
 	case e.wants <- want{targets, taken}:
@@ -199,7 +199,7 @@ func (e *Engine) apply(ctx context.Context, w want) {
 			e.schedule(j)
 		}
 		jobs[t.Key] = j
-		t.Report(j.status)
+		t.Tell(j.status)
 	}
 	for k, j := range e.jobs {
 		if jobs[k] == nil {
@@ -301,7 +301,7 @@ func (e *Engine) finish(r result) {
 		j.late = 0
 		j.count(r)
 	}
-	j.Report(j.status)
+	j.Tell(j.status)
 	e.schedule(j)
 }
 

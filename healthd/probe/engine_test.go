@@ -135,7 +135,7 @@ func (w *world) want(targets ...Target) {
 	w.t.Helper()
 	for i := range targets {
 		n := targets[i].Key.(name)
-		targets[i].Report = func(s Status) {
+		targets[i].Tell = func(s Status) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.status[n] = s
@@ -665,7 +665,7 @@ func TestReplace(t *testing.T) {
 		}
 		target := func(n name, s check.Check) Target {
 			a := asks(n, s, usual)
-			a.Report = func(s Status) { tell(n, " ", s.Health) }
+			a.Tell = func(s Status) { tell(n, " ", s.Health) }
 			return a
 		}
 		replace := func(targets ...Target) string {

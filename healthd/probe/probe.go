@@ -50,9 +50,9 @@ type Target struct {
 	// that interval after its last probe, so that who says so over and over causes no more.
 	Urgent bool
 	Check  check.Check
-	// Report is told what is known of the check when the engine takes the target over, and after each probe. It
+	// Tell is told what is known of the check when the engine takes the target over, and after each probe. It
 	// is called by Engine.Run, one call at a time, and must not wait for the engine.
-	Report func(Status)
+	Tell func(Status)
 }
 
 // Status is what is known of one check.

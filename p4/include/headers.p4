@@ -182,7 +182,7 @@ struct headers_t {
 struct metadata_t {
     bit<1>  tags;           // more than one 802.1Q tag
     bit<1>  pinned;         // the source MAC has its port from the intent
-    bit<2>  color;          // what the meter says of a report
+    bit<2>  color;          // what the meter says of what goes up
     bit<1>  done;           // the packet's way is decided: L2 forwarding must not touch it
     bit<1>  claim;          // ARP that claims a VIP: never learned from
     bit<1>  moving;         // the slot is on its way from one backend to another

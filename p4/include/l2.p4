@@ -73,8 +73,8 @@ control Learning(inout headers_t hdr, inout metadata_t meta,
             if (meta.station_port != standard_metadata.ingress_port) {
                 learn_meter.execute_meter<bit<2>>((bit<32>) standard_metadata.ingress_port, meta.color);
                 if (meta.color == GREEN) {
-                    learn_t report = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
-                    digest<learn_t>(1, report);
+                    learn_t seen = { hdr.ethernet.src, (bit<16>) standard_metadata.ingress_port };
+                    digest<learn_t>(1, seen);
                 } else {
                     learn_unsent.count((bit<32>) standard_metadata.ingress_port);
                 }

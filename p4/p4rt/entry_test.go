@@ -474,7 +474,7 @@ func TestUnknownNames(t *testing.T) {
 		{actionErr, `no action "to_pol"; there is: NoAction, answer, anywhere, at, back, claim, discard, flood, ` +
 			`forward, ` +
 			`forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
-		{counterErr, `no counter "x"; there is: learn_unsent, openings, report_unsent, tally`},
+		{counterErr, `no counter "x"; there is: alarm_unsent, learn_unsent, openings, tally`},
 		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},
 		{packetErr, `packet-out: no metadata "x"; there is: egress_port`},
 		{missingErr, `packet-out: metadata egress_port: missing`},

@@ -74,7 +74,8 @@ func (r *Role) open() error {
 		}
 		r.close = append(r.close, ignoring(l.Close))
 		listeners = append(listeners, l)
-		r.cfg.Log.Info("P4Runtime server", "address", l.Address(), "device_id", r.cfg.DeviceID, "cpu_port", r.cfg.CPUPort)
+		r.cfg.Log.Info("P4Runtime server", "address", l.Address(), "device_id", r.cfg.DeviceID,
+			"cpu_port", r.cfg.CPUPort)
 	}
 	r.tasks = r.Switch.tasks(listeners...)
 	if r.cfg.Metrics != nil {

@@ -66,8 +66,8 @@ type Counts struct {
 	ARPClaims               int // on the VIP, by anybody else
 }
 
-// Verdict is what the frames so far come to.
-type Verdict struct {
+// Finding is what the frames so far come to.
+type Finding struct {
 	Counts
 	Flows    int      // records that are open
 	Waiting  int      // frames that entered and have not left, or not as they entered: on their way, lost, or dropped
@@ -332,11 +332,11 @@ func (p *Proof) Opened(id uint16) int {
 	return p.opens[id]
 }
 
-// Verdict returns what the frames so far come to.
-func (p *Proof) Verdict() Verdict {
+// Finding returns what the frames so far come to.
+func (p *Proof) Finding() Finding {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v := Verdict{Counts: p.counts, Flows: len(p.flows), Breaches: p.breaches, Broken: slices.Clone(p.broken)}
+	v := Finding{Counts: p.counts, Flows: len(p.flows), Breaches: p.breaches, Broken: slices.Clone(p.broken)}
 	if more := p.breaches - len(p.broken); more > 0 {
 		v.Broken = append(v.Broken, fmt.Sprintf("and so on, %d breaches in all", p.breaches))
 	}

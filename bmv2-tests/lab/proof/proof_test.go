@@ -231,14 +231,14 @@ func TestVerdict(t *testing.T) {
 			for _, s := range test.steps {
 				p.See(s.port, s.way, time.Time{}, s.frame)
 			}
-			v := p.Verdict()
-			type verdict struct {
+			v := p.Finding()
+			type finding struct {
 				Broken, Unseen    []string
 				Breaches, Waiting int
 			}
-			want := verdict{test.want, test.unseen, len(test.want), test.waiting}
-			if diff := cmp.Diff(want, verdict{v.Broken, v.Unseen, v.Breaches, v.Waiting}); diff != "" {
-				t.Errorf("verdict (-want +got):\n%s", diff)
+			want := finding{test.want, test.unseen, len(test.want), test.waiting}
+			if diff := cmp.Diff(want, finding{v.Broken, v.Unseen, v.Breaches, v.Waiting}); diff != "" {
+				t.Errorf("finding (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -259,7 +259,7 @@ func TestManyBreaches(t *testing.T) {
 		want = append(want, fmt.Sprintf("a frame of 192.0.2.10:%d left at port 2 "+
 			"with other bytes than it entered with, or left twice", 20000+n))
 	}
-	v := p.Verdict()
+	v := p.Finding()
 	if diff := cmp.Diff(append(want, "and so on, 14 breaches in all"), v.Broken); diff != "" || v.Breaches != 14 {
 		t.Errorf("%d breaches, want 14 (-want +got):\n%s", v.Breaches, diff)
 	}
@@ -278,7 +278,7 @@ func TestFinish(t *testing.T) {
 		p := New(config())
 		p.Open(client, time.Time{})
 		p.Finish(client, test.answered)
-		if diff := cmp.Diff(test.want, p.Verdict().Broken); diff != "" {
+		if diff := cmp.Diff(test.want, p.Finding().Broken); diff != "" {
 			t.Errorf("%s: broken (-want +got):\n%s", test.name, diff)
 		}
 	}

@@ -26,9 +26,9 @@ type Config struct {
 	Captures string       // directory, made if need be, for one capture file per port; "": none
 	Hold     bool         // keep everything running afterwards, until ctx ends
 	Log      *slog.Logger // of switches, controllers, health daemons and gslb; nil: none
-	// Report gets the result: before the hold, or what there is of it when the demo fails midway. It
+	// Result gets the result: before the hold, or what there is of it when the demo fails midway. It
 	// may be nil.
-	Report func(Result) error
+	Result func(Result) error
 
 	tamper tamper        // of tests
 	script []step        // of tests; nil: all
@@ -67,8 +67,8 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.watch == 0 {
 		cfg.watch = 3 * time.Second
 	}
-	if cfg.Report == nil {
-		cfg.Report = func(Result) error { return nil }
+	if cfg.Result == nil {
+		cfg.Result = func(Result) error { return nil }
 	}
 	if cfg.script == nil {
 		cfg.script = wholeScript
@@ -96,14 +96,14 @@ func Run(ctx context.Context, cfg Config) error {
 	switch {
 	case d.screen.broken() != nil:
 		err = fmt.Errorf("showing what happens: %w", d.screen.broken())
-	case ctx.Err() != nil && !d.reported:
+	case ctx.Err() != nil && !d.told:
 		err = ErrInterrupted
 	}
-	if !d.reported { // what there is; frames that were not watched to the end prove nothing
+	if !d.told { // what there is; frames that were not watched to the end prove nothing
 		d.countRequests()
 		d.judgeAnswers()
 		d.result.Proved = proved(append(d.checks, check{excused: true}))
-		err = errors.Join(err, cfg.Report(d.result))
+		err = errors.Join(err, cfg.Result(d.result))
 	}
 	return err
 }
@@ -176,7 +176,7 @@ func (d *demo) startSites(ctx context.Context, directory string, standard bool) 
 	return sites, err
 }
 
-// show plays the script under load and reports.
+// show plays the script under load, and says what holds.
 func (d *demo) show(ctx context.Context) error {
 	d.resolver = newResolver(d.selector.dns, d.pace, d.cfg.tamper.dns)
 	d.era(time.Now(), d.fra)
@@ -197,9 +197,9 @@ func (d *demo) show(ctx context.Context) error {
 	d.load.stop()
 	stopWatch()
 	watch.Wait()
-	failed := d.report()
-	d.reported = true
-	if err := d.cfg.Report(d.result); err != nil {
+	failed := d.judge()
+	d.told = true
+	if err := d.cfg.Result(d.result); err != nil {
 		return err
 	}
 	if d.cfg.Hold {
@@ -265,8 +265,8 @@ func (d *demo) sites() []*site {
 	return []*site{d.fra, d.ams}
 }
 
-// report prints what holds, what does not and what could not be judged, and returns an error that names the last two.
-func (d *demo) report() error {
+// judge prints what holds, what does not and what could not be judged, and returns an error that names the last two.
+func (d *demo) judge() error {
 	t := d.countRequests()
 	busy := d.pace.busy()
 	claims := append(t.claims(d.served(), d.early, d.cut, busy != ""), check{

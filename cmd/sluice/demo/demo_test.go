@@ -62,7 +62,7 @@ func TestDemoFindsLies(t *testing.T) {
 			err := Run(t.Context(), Config{
 				Out: &out, tamper: test.tamper, script: test.script, places: []place{fra},
 				watch:  300 * time.Millisecond,
-				Report: func(r Result) error { result = r; return nil },
+				Result: func(r Result) error { result = r; return nil },
 			})
 			t.Log(out.String())
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("of %d claims do not hold:\n", test.claims)) ||
@@ -126,7 +126,7 @@ func TestDemoFindsLiesAfterFailover(t *testing.T) {
 			var result Result
 			err := Run(t.Context(), Config{
 				Out: &out, tamper: test.tamper, script: []step{baseline, powerCuts}, watch: 300 * time.Millisecond,
-				Report: func(r Result) error { result = r; return nil },
+				Result: func(r Result) error { result = r; return nil },
 			})
 			t.Log(out.String())
 			if err == nil {
@@ -186,7 +186,7 @@ func TestResultOfHalfADemo(t *testing.T) {
 			out := &closing{on: test.on}
 			err := Run(t.Context(), Config{
 				Out: out, places: []place{fra}, watch: 100 * time.Millisecond,
-				Report: func(r Result) error { results = append(results, r); return nil },
+				Result: func(r Result) error { results = append(results, r); return nil },
 			})
 			if err == nil || err.Error() != test.want {
 				t.Errorf("error %v, want %s", err, test.want)
@@ -262,7 +262,7 @@ func TestCutShort(t *testing.T) {
 			err := Run(ctx, Config{
 				Out:    io.MultiWriter(&out, &notifier{on: "dig @", do: cancel}),
 				script: []step{test.step, draining}, places: []place{fra}, Hold: true, aside: true,
-				Report: func(r Result) error { results = append(results, r); return nil },
+				Result: func(r Result) error { results = append(results, r); return nil },
 			})
 			t.Log(out.String())
 			if test.busy == "" && onBusyMachine(out.String()) {

@@ -192,7 +192,7 @@ func toVIP(e packet.Ethernet) bool {
 
 // broken is what the proof of a network finds wrong.
 func broken(n *network) []string {
-	v := n.proof.Verdict()
+	v := n.proof.Finding()
 	return slices.Concat(v.Broken, v.Unseen)
 }
 
@@ -281,12 +281,12 @@ func TestProof(t *testing.T) {
 						t.Errorf("%s answered %d requests and sent %d pages", s.Name, answers, s.served.Load())
 					}
 				}
-				if v := n.proof.Verdict(); v.ARPClaims != 0 || v.Flooded != 0 {
+				if v := n.proof.Finding(); v.ARPClaims != 0 || v.Flooded != 0 {
 					t.Errorf("verdict: %+v", v)
 				}
 				// The last segments of closed connections arrive, and nothing is left over.
 				eventually(t, func() bool {
-					v := n.proof.Verdict()
+					v := n.proof.Finding()
 					return v.Flows+v.Waiting == 0 && v.RequestsIn == v.RequestsOut && v.RepliesIn == v.RepliesOut
 				})
 				return

@@ -41,10 +41,10 @@ type demo struct {
 	early           *tally         // what had become of requests before all of fra died; nil if it did not
 	eras            []era          // what DNS had to say when
 
-	result   Result
-	checks   []check
-	cut      bool // the script was not played to its end
-	reported bool
+	result Result
+	checks []check
+	cut    bool // the script was not played to its end
+	told   bool
 }
 
 // check is one claim of the demo and whether it holds. One that does not, and is excused, was not measured: the machine
@@ -196,7 +196,7 @@ func (d *demo) kill(ctx context.Context) error {
 	d.result.DetectionMS = &detection
 	d.screen.at(detected.Sub(d.killed), "healthd calls it down:")
 	d.screen.note("  %s", e.GetVerdict().GetReason())
-	report, err := d.reprogrammed(ctx, from, leaving(killed))
+	event, err := d.reprogrammed(ctx, from, leaving(killed))
 	if err != nil {
 		return err
 	}
@@ -204,13 +204,13 @@ func (d *demo) kill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reprogram := report.GetReprogramMs()
+	reprogram := event.GetReprogramMs()
 	d.result.ReprogramMS = &reprogram
-	written := report.GetTime().AsTime()
-	d.screen.at(written.Sub(d.killed), "the last slot is written (%s)", count(int(report.GetWrites()), "row"))
+	written := event.GetTime().AsTime()
+	d.screen.at(written.Sub(d.killed), "the last slot is written (%s)", count(int(event.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
-	d.moved("death of "+killed, report, moved, moved.surplusLeaving(killed), d.share)
+	d.moved("death of "+killed, event, moved, moved.surplusLeaving(killed), d.share)
 	if _, err := d.showShares(ctx, d.fra, killed+" dead"); err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (d *demo) bringBack(ctx context.Context) error {
 		return err
 	}
 	d.screen.at(e.GetVerdict().GetDetectedAt().AsTime().Sub(began), "healthd calls it up")
-	report, err := d.reprogrammed(ctx, from, arriving(killed))
+	event, err := d.reprogrammed(ctx, from, arriving(killed))
 	if err != nil {
 		return err
 	}
@@ -254,11 +254,11 @@ func (d *demo) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)",
-		count(int(report.GetWrites()), "row"))
+	d.screen.at(event.GetTime().AsTime().Sub(began), "the last slot is written (%s)",
+		count(int(event.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
-	d.moved("return of "+killed, report, moved, moved.surplusReturning(killed, d.share), d.share)
+	d.moved("return of "+killed, event, moved, moved.surplusReturning(killed, d.share), d.share)
 	answers, err := d.showShares(ctx, d.fra, killed+" back")
 	if err != nil {
 		return err
@@ -291,7 +291,7 @@ func (d *demo) drain(ctx context.Context) error {
 	if err := d.fra.setAdmin(ctx, drained, api.Admin_ADMIN_DRAIN); err != nil {
 		return err
 	}
-	report, err := d.reprogrammed(ctx, from, leaving(drained))
+	event, err := d.reprogrammed(ctx, from, leaving(drained))
 	if err != nil {
 		return err
 	}
@@ -299,11 +299,11 @@ func (d *demo) drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.at(report.GetTime().AsTime().Sub(began), "the last slot is written (%s)",
-		count(int(report.GetWrites()), "row"))
+	d.screen.at(event.GetTime().AsTime().Sub(began), "the last slot is written (%s)",
+		count(int(event.GetWrites()), "row"))
 	moved := before.movesTo(after)
 	d.showMoves(moved)
-	d.moved("drain of "+drained, report, moved, moved.surplusLeaving(drained), before.share()[drained])
+	d.moved("drain of "+drained, event, moved, moved.surplusLeaving(drained), before.share()[drained])
 	was, opened := d.load.openBefore(began)[drained], d.fra.proof.Opened(d.fra.server(drained).Port)
 	load := d.load.now()
 	if _, err := d.showShares(ctx, d.fra, drained+" draining"); err != nil {
@@ -344,25 +344,25 @@ func (d *demo) showMoves(m moves) {
 }
 
 // moved checks that a change moved a server's share and nothing else: by the slots themselves, before
-// and after, and by the controller's report, which must agree with them.
-func (d *demo) moved(change string, report *api.Reprogrammed, seen moves, surplus, share int) {
-	all := max(surplus, int(report.GetSurplusMoves()))
+// and after, and by what the controller tells of it, which must agree with them.
+func (d *demo) moved(change string, event *api.Reprogrammed, seen moves, surplus, share int) {
+	all := max(surplus, int(event.GetSurplusMoves()))
 	if before := d.result.SurplusSlotMoves; before != nil {
 		all += *before
 	}
 	d.result.SurplusSlotMoves = &all
-	explained := explained(change, report, seen, surplus, share)
+	explained := explained(change, event, seen, surplus, share)
 	d.check(explained.holds, "%s", explained.text)
 }
 
-func explained(change string, report *api.Reprogrammed, seen moves, surplus, share int) check {
-	reported := make(moves)
-	for _, m := range report.GetMoves() {
-		reported[move{m.GetFrom(), m.GetTo()}] += int(m.GetSlots())
+func explained(change string, event *api.Reprogrammed, seen moves, surplus, share int) check {
+	told := make(moves)
+	for _, m := range event.GetMoves() {
+		told[move{m.GetFrom(), m.GetTo()}] += int(m.GetSlots())
 	}
-	if !maps.Equal(reported, seen) || surplus != int(report.GetSurplusMoves()) {
+	if !maps.Equal(told, seen) || surplus != int(event.GetSurplusMoves()) {
 		return check{text: fmt.Sprintf("%s: %s moved, %d surplus; the controller says %d, %d surplus",
-			change, count(seen.all(), "slot"), surplus, reported.all(), report.GetSurplusMoves())}
+			change, count(seen.all(), "slot"), surplus, told.all(), event.GetSurplusMoves())}
 	}
 	return check{holds: surplus == 0 && share > 0 && seen.all() == share, text: fmt.Sprintf(
 		"%s: %s of %s moved, %d surplus; the controller agrees", change, thousands(seen.all()-surplus),
@@ -370,7 +370,7 @@ func explained(change string, report *api.Reprogrammed, seen moves, surplus, sha
 		surplus)}
 }
 
-// reprogrammed waits for the controller's report that moves of some kind are in the switch.
+// reprogrammed waits until the controller tells that moves of some kind are in the switch.
 func (d *demo) reprogrammed(ctx context.Context, from int, kind func(*api.SlotMoves) bool) (*api.Reprogrammed, error) {
 	e, err := d.fra.events.wait(ctx, from, "the switch is reprogrammed", func(e *api.Event) bool {
 		return slices.ContainsFunc(e.GetReprogrammed().GetMoves(), kind)

@@ -116,7 +116,7 @@ func (s *site) setAdmin(ctx context.Context, server string, admin api.Admin) err
 // claims says what the captures come to. If the script was cut short, a site that was not reached yet has nothing to
 // show; if the machine was busy, that nothing came is not the switch's fault, and what came is.
 func (s *site) claims(cut, busy bool) (claims []check, broken []string) {
-	v := s.proof.Verdict()
+	v := s.proof.Finding()
 	if cut && v.Counts == (proof.Counts{}) {
 		return []check{{text: s.Name + ": what the switch does to frames", excused: true}}, nil
 	}

@@ -484,10 +484,10 @@ func TestSluiceMeters(t *testing.T) {
 		tally  string
 		frames func(i byte) []byte
 	}{
-		{"claims", "report_meter", "cell 5: 10 packets, 420 bytes",
+		{"claims", "alarm_meter", "cell 5: 10 packets, 420 bytes",
 			func(i byte) []byte { return change(claim, 27, i) }},
-		{"spoofs", "report_meter", "cell 10: 10 packets, 420 bytes", func(byte) []byte { return spoof }},
-		{"ARP spoofs", "report_meter", "cell 16: 10 packets, 420 bytes", func(i byte) []byte {
+		{"spoofs", "alarm_meter", "cell 10: 10 packets, 420 bytes", func(byte) []byte { return spoof }},
+		{"ARP spoofs", "alarm_meter", "cell 16: 10 packets, 420 bytes", func(i byte) []byte {
 			return packet.NewARPReply(packet.MAC{2, 0, 0, 0, 1, i}, web1, clientMAC, client)
 		}},
 		{"new stations", "learn_meter", "", func(i byte) []byte {

@@ -23,8 +23,8 @@ func asked(t testing.TB, p *Program, frame string) string {
 	return through(t, p, f)[:2]
 }
 
-// A batch of writes is as many entries as a pool has slots. What is only looked for takes no memory, and what is written
-// takes that of the entry.
+// A batch of writes is as many entries as a pool has slots. What is only looked for takes no memory, and what is
+// written takes that of the entry.
 func TestWritesTakeTheEntryAlone(t *testing.T) {
 	slot := newSluice(t).Table("slot")
 	e := Entry{Match: exact(bytesOf(9, 4), bytesOf(0, 1), bytesOf(7, 2)), Call: call("to_backend", bytesOf(1, 4))}

@@ -14,8 +14,8 @@ import (
 	"text/tabwriter"
 )
 
-// report is all that was found. Figures of servers are medians; losses are sums.
-type report struct {
+// findings is all that was found. Figures of servers are medians; losses are sums.
+type findings struct {
 	Go         string   `json:"go"`
 	Kernel     string   `json:"kernel"`
 	Model      string   `json:"processor"`
@@ -50,8 +50,8 @@ type aim struct {
 	Met   bool    `json:"met"`
 }
 
-func newReport(p plan, entrants []*entrant) *report {
-	r := &report{
+func newFindings(p plan, entrants []*entrant) *findings {
+	r := &findings{
 		Go: runtime.Version(), Kernel: kernel(), Model: model(), Processors: runtime.NumCPU(),
 		Pinned: p.pin && runtime.NumCPU() > 1, Runs: p.runs, Seconds: p.seconds, Rate: p.rate,
 	}
@@ -72,7 +72,7 @@ func newReport(p plan, entrants []*entrant) *report {
 }
 
 // find is the server, if it was measured.
-func (r *report) find(name, setup string, threads int) *result {
+func (r *findings) find(name, setup string, threads int) *result {
 	for i := range r.Servers {
 		if s := &r.Servers[i]; s.Name == name && s.Setup == setup && s.Threads == threads && len(s.Samples) > 0 {
 			return s
@@ -116,7 +116,7 @@ func median(values []float64) float64 {
 }
 
 // judge holds Sluice to its aims, as far as what they need was measured.
-func (r *report) judge() {
+func (r *findings) judge() {
 	ours := r.find("sluice gslb", "", 1)
 	if ours == nil {
 		return
@@ -142,13 +142,13 @@ func (r *report) judge() {
 	}
 }
 
-func (r *report) writeJSON(w io.Writer) error {
+func (r *findings) writeJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
 
-func (r *report) write(w io.Writer) error {
+func (r *findings) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %s, %d x %s\n", r.Go, r.Kernel, r.Processors, r.Model)
 	fmt.Fprintf(w, "1,000 names, 9 %% NXDOMAIN, EDNS, UDP on the loopback; medians of %d runs of %g s\n", r.Runs,
 		r.Seconds)

@@ -33,7 +33,7 @@ pools:
 	}
 	b.WriteString("vips:\n  - {name: www, address: 10.0.0.100, port: 80, pool: web}\n")
 	var logged bytes.Buffer
-	l := newLoop(slog.New(slog.NewTextHandler(&logged, nil)), &fakeStore{}, core.Stored{})
+	l := newLoop(slog.New(slog.NewTextHandler(&logged, nil)), newFigures(), &fakeStore{}, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(b.String())); err != nil {
 		t.Fatal(err)

@@ -266,8 +266,7 @@ func (c *Controller) work(ctx context.Context, figures *figures) error {
 	if state.Plan.Secret.IsZero() {
 		state.Plan.Secret = newSecret()
 	}
-	l := newLoop(c.log, db, state)
-	l.figures = figures
+	l := newLoop(c.log, figures, db, state)
 	var devices sync.WaitGroup
 	defer devices.Wait()
 	working, stop := context.WithCancel(ctx)

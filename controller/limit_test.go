@@ -28,7 +28,7 @@ type limited struct {
 }
 
 func newLimited(t *testing.T, intent string, st core.Stored) limited {
-	l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, st)
+	l := newLoop(slog.New(slog.DiscardHandler), newFigures(), &fakeStore{}, st)
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(intent)); err != nil {
 		t.Fatal(err)

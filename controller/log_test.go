@@ -24,7 +24,7 @@ func TestLog(t *testing.T) {
 		return a
 	}}))
 	db := &fakeStore{}
-	l := newLoop(log, db, core.Stored{})
+	l := newLoop(log, newFigures(), db, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(testIntent)); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,6 @@ type saver interface {
 // goroutine, that of run, but for do and look, which send it work, and begin, which comes before run.
 type loop struct {
 	log      *slog.Logger
-	db       saver
 	start    func(device.Config, device.Wanted) (*running, error)
 	gather   func(ports.Config) *collecting // nil: no ports are looked at
 	calls    chan func()                    // what may be decided on: a decision waits for the store, and so do these
@@ -49,9 +48,8 @@ type loop struct {
 
 	started time.Time
 	core    *core.Core
-	saving  chan error         // the outcome of the save that is under way, nil while there is none
-	abandon context.CancelFunc // ends the latest save
-	fatal   error              // ends run
+	saves   saves
+	fatal   error // ends run
 
 	devices    map[string]*running
 	views      map[string]*view
@@ -70,17 +68,17 @@ type view struct{ status device.Status }
 
 func (v *view) connected() bool { return v.status.State != device.Disconnected }
 
-func newLoop(log *slog.Logger, db saver, stored core.Stored) *loop {
+func newLoop(log *slog.Logger, figures *figures, db saver, stored core.Stored) *loop {
 	now := time.Now()
 	return &loop{
 		log:        log,
-		db:         db,
 		events:     events{log: log},
 		vips:       newVIPs(),
-		figures:    newFigures(),
 		calls:      make(chan func(), 64),
 		looks:      make(chan func(), 64),
 		told:       make(chan func(), 64),
+		figures:    figures,
+		saves:      saves{db: db, figures: figures},
 		openings:   newOpenings(),
 		started:    now,
 		core:       core.New(stored, now),
@@ -140,8 +138,8 @@ func (l *loop) run(ctx context.Context, reloads <-chan fileRead) error {
 			}
 		case r := <-reloads:
 			l.reloaded(r)
-		case err := <-l.saving:
-			l.put(l.saved(err))
+		case err := <-l.saves.outcome:
+			l.put(l.saves.ended(err))
 		case <-due.C:
 			l.put(core.Passed{})
 		}
@@ -192,12 +190,12 @@ func (l *loop) outcome() core.Input {
 	defer patience.Stop()
 	for {
 		select {
-		case err := <-l.saving:
-			return l.saved(err)
+		case err := <-l.saves.outcome:
+			return l.saves.ended(err)
 		case <-patience.C:
 			select { // after a stop of the daemon both may be due: what the store says is what happened
-			case err := <-l.saving:
-				return l.saved(err)
+			case err := <-l.saves.outcome:
+				return l.saves.ended(err)
 			default:
 				return core.Passed{}
 			}
@@ -211,7 +209,7 @@ func (l *loop) outcome() core.Input {
 func (l *loop) carryOut(e core.Effect) error {
 	switch e := e.(type) {
 	case core.Save:
-		l.saving = l.begun(e.Stored)
+		l.saves.begin(e.Stored)
 	case core.TakeOn:
 		return l.takeOn(e)
 	case core.LetGo:
@@ -250,55 +248,23 @@ func (l *loop) carryOut(e core.Effect) error {
 // publish tells an event to those who watch, and to the log. Any goroutine may call it.
 func (l *loop) publish(e core.Event) { l.events.publish(time.Now(), message(e), e.Lines()...) }
 
-// begun starts a save. It is the daemon's own: it goes on when the caller leaves, and when the core no longer waits for
-// it. The store bounds what it takes.
-func (l *loop) begun(st core.Stored) chan error {
-	ctx, cancel := context.WithCancel(context.Background())
-	l.abandon = cancel
-	done := make(chan error, 1)
-	go func() { done <- l.store(ctx, st) }()
-	return done
-}
-
-// store saves, and counts how long it took.
-func (l *loop) store(ctx context.Context, st core.Stored) error {
-	start := time.Now()
-	err := l.db.Save(ctx, st)
-	l.figures.saved(time.Since(start), err)
-	return err
-}
-
-// saved is what became of the save that was under way.
-func (l *loop) saved(err error) core.Saved {
-	l.saving = nil
-	switch {
-	case err == nil:
-		return core.Saved{Outcome: core.Done}
-	case errors.Is(err, store.ErrConflict):
-		return core.Saved{Outcome: core.TakenOver, Err: err}
-	case errors.Is(err, store.ErrRefused):
-		return core.Saved{Outcome: core.Refused, Err: err}
-	}
-	return core.Saved{Outcome: core.Silent, Err: err}
-}
-
 // finish stores what is not stored yet: a verdict that was overtaken must not stand after a restart.
 func (l *loop) finish() {
 	if l.fatal != nil {
 		return
 	}
 	end := time.After(lastSave)
-	last := l.saving == nil // otherwise the save under way is of an older state
+	last := l.saves.outcome == nil // otherwise the save under way is of an older state
 	for {
 		if last {
-			l.saving = l.begun(l.core.Stored())
+			l.saves.begin(l.core.Stored())
 		}
 		var err error
 		select {
-		case err = <-l.saving:
+		case err = <-l.saves.outcome:
 		case <-end:
-			l.abandon()
-			<-l.saving
+			l.saves.abandon()
+			<-l.saves.outcome
 			err = fmt.Errorf("%w for %v", store.ErrUnavailable, lastSave)
 			last = true
 		}

@@ -64,7 +64,7 @@ vips:
 // newTestLoop returns a loop whose devices never connect to anything, at work on testIntent.
 func newTestLoop(t testing.TB, db saver) *loop {
 	t.Helper()
-	l := newLoop(slog.New(slog.DiscardHandler), db, core.Stored{})
+	l := newLoop(slog.New(slog.DiscardHandler), newFigures(), db, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(testIntent)); err != nil {
 		t.Fatal(err)
@@ -323,8 +323,8 @@ func TestStoppedWhileTheStoreAnswers(t *testing.T) {
 		l.core.Step(time.Now(), core.SetAdmin{Backend: web1, Admin: plan.Drain})
 		time.Sleep(time.Minute)
 		for range 100 {
-			l.saving = make(chan error, 1)
-			l.saving <- nil
+			l.saves.outcome = make(chan error, 1)
+			l.saves.outcome <- nil
 			if diff := cmp.Diff(core.Input(core.Saved{Outcome: core.Done}), l.outcome()); diff != "" {
 				t.Fatalf("what the core is told (-want +got):\n%s", diff)
 			}

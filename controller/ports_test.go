@@ -18,7 +18,7 @@ import (
 // A Collector runs for each switch of the intent, by what that says of gNMI; what one reports counts while it runs.
 func TestCollectors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, core.Stored{})
+		l := newLoop(slog.New(slog.DiscardHandler), newFigures(), &fakeStore{}, core.Stored{})
 		l.start = startNothing
 		running := make(map[string]ports.Config)
 		l.gather = func(cfg ports.Config) *collecting {

@@ -66,7 +66,7 @@ func told(l *loop) string {
 
 func newVIPsLoop(t *testing.T) *loop {
 	t.Helper()
-	l := newLoop(slog.New(slog.DiscardHandler), &fakeStore{}, core.Stored{})
+	l := newLoop(slog.New(slog.DiscardHandler), newFigures(), &fakeStore{}, core.Stored{})
 	l.start = startNothing
 	if err := l.begin("test.yaml", []byte(vipsIntent)); err != nil {
 		t.Fatal(err)

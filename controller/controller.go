@@ -185,7 +185,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	c.log.Info("metrics are shown", "address", l.Address())
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return metrics.Serve(ctx, l, "controller", figures) }) // while it stands by, too
+	g.Go(func() error { // while it stands by, too
+		return metrics.Serve(ctx, l, "controller", figures, map[string]metrics.Source{"by-switch": bySwitch{figures}})
+	})
 	g.Go(func() error { return c.work(ctx, figures) })
 	return g.Wait()
 }

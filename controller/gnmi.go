@@ -93,11 +93,9 @@ func countedNames(c device.Counters, m *api.GetStatusResponse, keys map[string]r
 		}
 	}
 	for _, p := range m.Pools {
-		for _, b := range p.Backends {
-			key := tree.Backend{Pool: p.Name, Name: b.Name}
-			n, there := c.Backend[rows.BackendID(b.Id)]
-			if there && named.Backends[key] == nil { // one that left and whose name another one has comes after that
-				named.Backends[key] = countMessage(n)
+		for b := range byName(p) {
+			if n, there := c.Backend[rows.BackendID(b.Id)]; there {
+				named.Backends[tree.Backend{Pool: p.Name, Name: b.Name}] = countMessage(n)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -31,8 +32,8 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 // seen is the status, and what it was made of.
 type seen struct {
 	status  *api.GetStatusResponse
-	sampled map[string]telemetry.Sample // by switch
-	devices map[string]*running         // by switch
+	sampled *telemetry.Snapshot
+	devices map[string]*running // by switch
 	in      concerned
 }
 
@@ -53,18 +54,18 @@ func (s *service) see(ctx context.Context) (seen, error) {
 		return seen{}, connect.NewError(connect.CodeUnavailable, fmt.Errorf("asking the switches: %w", err))
 	}
 	m := all.status
-	all.sampled = sampled.Switches
-	views := viewsOf(all.sampled)
+	all.sampled = sampled
+	views := viewsOf(sampled.Switches)
 	all.in.none = portless(views)
 	addPorts(m, views, all.in.ports)
-	addCounters(m, all.sampled, all.in, s.loop.openings)
+	addCounters(m, sampled.Switches, all.in, s.loop.openings)
 	sightings := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {
 		if d := all.devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
 			sightings[sw.Name] = d.Sightings()
 		}
 	}
-	contradict(m, sightings, all.sampled)
+	contradict(m, sightings, sampled.Switches)
 	m.Concerns = concerns(m, all.in)
 	return all, nil
 }
@@ -348,6 +349,20 @@ func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
 		}
 	}
 	return nil
+}
+
+// byName yields the backends of a pool by name: of one that left the configuration and one that has its name, the
+// latter, which comes first.
+func byName(p *api.PoolStatus) iter.Seq[*api.BackendStatus] {
+	return func(yield func(*api.BackendStatus) bool) {
+		there := make(map[string]bool, len(p.Backends))
+		for _, b := range p.Backends {
+			if !there[b.Name] && !yield(b) {
+				return
+			}
+			there[b.Name] = true
+		}
+	}
 }
 
 // countedBy returns what a switch has counted; false where it does not tell. A sample may be of just before it was

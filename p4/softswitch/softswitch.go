@@ -213,7 +213,7 @@ func (s *Switch) Role(shown *rpc.Listener, all ...net.Listener) task.Role {
 	tasks := []task.Task{{Name: "ports", Run: s.Run}}
 	if shown != nil {
 		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return metrics.Serve(ctx, shown, RoleName, s)
+			return metrics.Serve(ctx, shown, RoleName, s, nil)
 		}})
 	}
 	for _, l := range all {

@@ -73,7 +73,10 @@ type Config struct {
 // methods is who may call what at the controller's sockets.
 var methods = func() rpc.Methods {
 	all := maps.Clone(api.Methods)
-	maps.Copy(all, gnmi.Methods)
+	for name, m := range gnmi.Methods {
+		m.Owner = rpc.Operator
+		all[name] = m
+	}
 	return all
 }()
 

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
@@ -65,9 +66,11 @@ type Server struct {
 	watch watch
 	// Who subscribes and stays keeps nobody from a Get.
 	gets, streams places
+	standstill    time.Duration // for tests
 }
 
-// places hold a token for each call of a kind that is under way: in a room for everybody, and in one for Owner.
+// places hold a token for each call of a kind that is under way: in a room for everybody, and in one for those who rule
+// the target (rpc.IsOwner), so that others cannot keep them out.
 type places struct {
 	kind         string
 	others, ours chan struct{}
@@ -77,12 +80,6 @@ func newPlaces(kind string) places {
 	return places{kind, make(chan struct{}, mostCalls), make(chan struct{}, mostCalls)}
 }
 
-type ownerKey struct{}
-
-// Owner makes ctx that of a call of who may control the target: such callers have places of their own, so that those
-// who may only look cannot keep them out.
-func Owner(ctx context.Context) context.Context { return context.WithValue(ctx, ownerKey{}, true) }
-
 // mostCalls is how many Gets of each kind of caller may be under way, and as many subscriptions.
 const mostCalls = 64
 
@@ -90,7 +87,7 @@ const mostCalls = 64
 func New(cfg Config) *Server {
 	fresh := cfg.Lowest / 10
 	return &Server{
-		cfg: cfg, gets: newPlaces("Gets"), streams: newPlaces("subscriptions"),
+		cfg: cfg, gets: newPlaces("Gets"), streams: newPlaces("subscriptions"), standstill: standstill,
 		trees: [classes]*cache{
 			event:   newCache(cfg.Schema, event, fresh, cfg.Source.Events),
 			sampled: newCache(cfg.Schema, sampled, fresh, cfg.Source.Samples),
@@ -121,7 +118,7 @@ func (s *Server) Set(context.Context, *pb.SetRequest) (*pb.SetResponse, error) {
 // enter takes a place for a call, until leave is called.
 func (p places) enter(ctx context.Context) (leave func(), err error) {
 	room := p.others
-	if ctx.Value(ownerKey{}) != nil {
+	if rpc.IsOwner(ctx) {
 		room = p.ours
 	}
 	select {

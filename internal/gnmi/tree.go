@@ -113,9 +113,13 @@ func last(sorted []*Entry) []*Entry {
 	return kept
 }
 
-// follow returns was where e says the same, else e with its versions. was may be nil.
+// follow returns was where e says the same, else e with its versions, which shares with was what is the same. was may
+// be nil.
 func (e *Entry) follow(was *Entry, revision uint64) *Entry {
 	same := was != nil
+	if same {
+		e.keys = was.keys
+	}
 	e.changed = make([]version, len(e.values))
 	for i, v := range e.values {
 		switch {
@@ -123,7 +127,7 @@ func (e *Entry) follow(was *Entry, revision uint64) *Entry {
 			e.changed[i].born = revision
 			same = same && v == nil
 		case equal(was.values[i], v):
-			e.changed[i] = was.changed[i]
+			e.values[i], e.changed[i] = was.values[i], was.changed[i]
 		default:
 			e.changed[i] = version{was.changed[i].born, was.changed[i].changes + 1}
 			same = false
@@ -151,6 +155,17 @@ func (s *state) list(i int) []*Entry {
 		return nil
 	}
 	return s.lists[i]
+}
+
+// narrow is the part of a state that a query may ask for: who remembers that holds on to no more.
+func (q *query) narrow(s *state) *state {
+	part := &state{at: s.at, revision: s.revision, lists: make([][]*Entry, len(q.lists))}
+	for list, picks := range q.lists {
+		if len(picks) > 0 {
+			part.lists[list] = s.list(list)
+		}
+	}
+	return part
 }
 
 // item is a leaf of an entry, which has a value for it.

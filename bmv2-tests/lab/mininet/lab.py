@@ -371,9 +371,18 @@ def sluice(*args):
 
 
 class Prompt(CLI):
-    """Mininet's prompt. A dash may be in the name of a host."""
+    """Mininet's prompt, as the page has it: a dash may be in the name of a host, and a host gets its command as it was
+    typed. Mininet itself puts an address in place of each word that is a host's name, as in `sluice gslb status`."""
 
     identchars = CLI.identchars + "-"
+
+    def default(self, line):
+        host, command, line = self.parseline(line)
+        if host in self.mn and command:
+            self.mn[host].sendCmd(command)
+            self.waitForNode(self.mn[host])
+        else:
+            super().default(line)
 
 
 def main():

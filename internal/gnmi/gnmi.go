@@ -49,7 +49,7 @@ type Config struct {
 	Schema *Schema
 	Source Source
 	// Lowest is the shortest sample and heartbeat interval, and what a sample interval of 0 means. Nobody sees a sample
-	// that is older than a tenth of it.
+	// that is older than a tenth of it, but for trees of more than 40,000 values for each second of it.
 	Lowest time.Duration
 	// ReadOnly ends the refusal of Set: how the target is told what to do.
 	ReadOnly string
@@ -178,8 +178,19 @@ func (c *cache) current() (*state, <-chan struct{}) {
 	return c.latest, c.next
 }
 
-// get returns a state that is not old. Those who ask at the same time share one.
-func (c *cache) get(ctx context.Context) (*state, error) { return c.state(ctx, c.fresh) }
+// perValue is about what it takes of a processor to read a value and to compare it (BenchmarkRead of controller/tree).
+const perValue = 500 * time.Nanosecond
+
+// get returns a state that is not old. Those who ask at the same time share one. Samples of a large tree stay fresh for
+// five times as long as reading them takes: that leaves most of a processor to others.
+func (c *cache) get(ctx context.Context) (*state, error) {
+	age := c.fresh
+	if c.class == sampled {
+		latest, _ := c.current()
+		age = max(age, 5*time.Duration(latest.values)*perValue)
+	}
+	return c.state(ctx, age)
+}
 
 // state returns one that is younger than that; with 0, one whose reading began after the call.
 func (c *cache) state(ctx context.Context, age time.Duration) (*state, error) {

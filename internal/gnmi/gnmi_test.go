@@ -922,6 +922,39 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// Samples of a large tree are read less often: a fifth of a processor is what that may take.
+func TestLargeTree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		for i := range 100_000 {
+			h.lamps[fmt.Sprint(i)] = true
+		}
+		s := serve(h)
+		get := &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp[name=1]/state/used")}}
+		pause := 0 * time.Second
+		for _, step := range []struct {
+			name  string
+			after func() time.Duration
+			read  int
+		}{
+			{"at first", func() time.Duration { return 0 }, 1},
+			{"just before it is old", func() time.Duration { return pause - time.Millisecond }, 1},
+			{"it is old", func() time.Duration { return time.Millisecond }, 2},
+			{"again", func() time.Duration { return pause / 2 }, 2},
+		} {
+			time.Sleep(step.after())
+			if _, err := s.Get(t.Context(), get); err != nil || h.read != step.read {
+				t.Errorf("%s: read %d times, %v, want %d", step.name, h.read, err, step.read)
+			}
+			latest, _ := s.trees[sampled].current()
+			pause = 5 * time.Duration(latest.values) * perValue
+		}
+		if pause < 2*s.cfg.Lowest/10 {
+			t.Errorf("the tree is small: it stays fresh for %v", pause)
+		}
+	})
+}
+
 // Who takes nothing for a minute is let go, with the reason; who has nothing to take is not.
 func TestStandstill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

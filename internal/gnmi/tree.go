@@ -21,6 +21,7 @@ type Entry struct {
 	class  class
 	keys   []string
 	values []any // by Leaf.index; nil: there is no such leaf
+	count  int   // of values
 	// changed says of each value when it appeared, and how often it has changed since.
 	changed []version
 }
@@ -60,6 +61,9 @@ func (e *Entry) Set(l *Leaf, value any) {
 		}
 		value = list
 	}
+	if e.values[l.index] == nil {
+		e.count++
+	}
 	e.values[l.index] = value
 }
 
@@ -71,6 +75,7 @@ type state struct {
 	at       time.Time
 	revision uint64     // counts the states that differ from those before
 	lists    [][]*Entry // by List.index, sorted by keys
+	values   int        // how many there are
 }
 
 // follow makes t the state after before. It is before.revision when nothing has changed.
@@ -95,6 +100,9 @@ func (t *Tree) follow(before *state, at time.Time) *state {
 			}
 		}
 		next.lists[i] = entries
+		for _, e := range entries {
+			next.values += e.count
+		}
 	}
 	if !changed {
 		next.revision = before.revision

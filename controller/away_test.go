@@ -211,7 +211,7 @@ func TestMarksAreLost(t *testing.T) {
 		told := func(when string, want []string) {
 			t.Helper()
 			l.in(func() {
-				if got := l.concerned().forgot; !slices.Equal(got, want) {
+				if got := l.moment().concerned().forgot; !slices.Equal(got, want) {
 					t.Errorf("%s: got %v, want %v", when, got, want)
 				}
 			})

@@ -34,26 +34,26 @@ type concerned struct {
 	banks      [limits.Banks]uint32 // the epoch that has a bank of mark cells, 0: none
 }
 
-func (l *loop) concerned() concerned {
+func (at *moment) concerned() concerned {
 	c := concerned{
-		older: l.core.Older(time.Now()), checked: make(map[string]bool), ports: l.wantedPorts(),
-		shared: l.core.Shared(time.Now()), keys: make(map[string]rows.VIPKey), forgot: l.core.Forgot(time.Now()),
-		unwritten: l.core.Meetings(),
+		older: at.core.Older(at.at), checked: make(map[string]bool), ports: at.wantedPorts(),
+		shared: at.core.Shared(at.at), keys: make(map[string]rows.VIPKey), forgot: at.core.Forgot(at.at),
+		unwritten: at.core.Meetings(),
 	}
-	c.unnumbered, c.banks = l.unnumbered(), l.core.Stored().Plan.Banks()
-	for _, v := range l.core.Intent().VIPs {
+	c.unnumbered, c.banks = at.unnumbered(), at.core.Stored().Plan.Banks()
+	for _, v := range at.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
 	}
-	for _, p := range l.core.Intent().Pools {
+	for _, p := range at.core.Intent().Pools {
 		c.checked[p.Name] = len(p.Checks) > 0
 	}
 	return c
 }
 
 // wantedPorts are the ports that the intent has of each switch.
-func (l *loop) wantedPorts() map[string]map[uint32]bool {
+func (at *moment) wantedPorts() map[string]map[uint32]bool {
 	wanted := make(map[string]map[uint32]bool)
-	for _, s := range l.core.Intent().Switches {
+	for _, s := range at.core.Intent().Switches {
 		wanted[s.Name] = make(map[uint32]bool)
 		for _, port := range s.Ports {
 			wanted[s.Name][uint32(port)] = true

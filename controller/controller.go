@@ -73,7 +73,10 @@ type Config struct {
 // methods is who may call what at the controller's sockets.
 var methods = func() rpc.Methods {
 	all := maps.Clone(api.Methods)
-	maps.Copy(all, gnmi.Methods)
+	for name, m := range gnmi.Methods {
+		m.Owner = rpc.Operator
+		all[name] = m
+	}
 	return all
 }()
 
@@ -185,7 +188,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	c.log.Info("metrics are shown", "address", l.Address())
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return metrics.Serve(ctx, l, "controller", figures) }) // while it stands by, too
+	g.Go(func() error { // while it stands by, too
+		return metrics.Serve(ctx, l, "controller", figures, map[string]metrics.Source{"by-switch": bySwitch{figures}})
+	})
 	g.Go(func() error { return c.work(ctx, figures) })
 	return g.Wait()
 }

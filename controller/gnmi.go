@@ -42,34 +42,31 @@ func (w watched) Changed() <-chan struct{} { return w.loop.signs.next() }
 
 // Events implements gnmi.Source. The switches are not asked: what is known of their ports is.
 func (w watched) Events(ctx context.Context, t *gnmi.Tree) error {
-	var m *api.GetStatusResponse
-	var wanted map[string]map[uint32]bool
-	views := make(map[string]ports.View)
-	err := w.look(ctx, func() {
-		m, wanted = w.loop.statusMessage(), w.loop.wantedPorts()
-		for name, c := range w.loop.collectors {
-			views[name] = c.View()
-		}
-	})
+	at, err := w.look(ctx)
 	if err != nil {
 		return err
 	}
-	addPorts(m, views, wanted)
+	views := make(map[string]ports.View)
+	for name, c := range at.collectors {
+		views[name] = c.View()
+	}
+	m := at.statusMessage()
+	addPorts(m, views, at.wantedPorts())
 	tree.Events(m, t)
 	return nil
 }
 
 // Samples implements gnmi.Source.
 func (w watched) Samples(ctx context.Context, t *gnmi.Tree) error {
-	var m *api.GetStatusResponse
-	var in concerned
-	if err := w.look(ctx, func() { m, in = w.loop.sampledMessage(), w.loop.concerned() }); err != nil {
+	at, err := w.look(ctx)
+	if err != nil {
 		return err
 	}
 	sampled, err := w.sampler.Now(ctx)
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "asking the switches: %v", err)
 	}
+	m, in := at.sampledMessage(), at.concerned()
 	addPorts(m, viewsOf(sampled.Switches), in.ports)
 	addCounters(m, sampled.Switches, in, w.loop.openings)
 	all := make(map[string]tree.Counted)
@@ -93,35 +90,33 @@ func countedNames(c device.Counters, m *api.GetStatusResponse, keys map[string]r
 		}
 	}
 	for _, p := range m.Pools {
-		for _, b := range p.Backends {
-			key := tree.Backend{Pool: p.Name, Name: b.Name}
-			n, there := c.Backend[rows.BackendID(b.Id)]
-			if there && named.Backends[key] == nil { // one that left and whose name another one has comes after that
-				named.Backends[key] = countMessage(n)
+		for b := range byName(p) {
+			if n, there := c.Backend[rows.BackendID(b.Id)]; there {
+				named.Backends[tree.Backend{Pool: p.Name, Name: b.Name}] = countMessage(n)
 			}
 		}
 	}
 	return named
 }
 
-func (w watched) look(ctx context.Context, f func()) error {
-	if err := w.loop.look(ctx, f); err != nil {
-		return status.Errorf(codes.Unavailable, "the caller has left, or the controller is stopping: %v", err)
+func (w watched) look(ctx context.Context) (at *moment, err error) {
+	if err := w.loop.look(ctx, func() { at = w.loop.moment() }); err != nil {
+		return nil, status.Errorf(codes.Unavailable, "the caller has left, or the controller is stopping: %v", err)
 	}
-	return nil
+	return at, nil
 }
 
 // sampledMessage is the part of a status that changes all the time, with the backends that counters belong to.
-func (l *loop) sampledMessage() *api.GetStatusResponse {
+func (at *moment) sampledMessage() *api.GetStatusResponse {
 	m := new(api.GetStatusResponse)
-	if !l.reported.IsZero() {
-		m.HealthReportedAt = timestamppb.New(l.reported)
+	if !at.reported.IsZero() {
+		m.HealthReportedAt = timestamppb.New(at.reported)
 	}
-	for _, s := range l.core.Intent().Switches {
-		m.Switches = append(m.Switches, l.switchStatus(s))
+	for _, s := range at.core.Intent().Switches {
+		m.Switches = append(m.Switches, at.switchStatus(s))
 	}
-	planned := l.core.Stored().Plan
-	for _, p := range l.core.Intent().Pools {
+	planned := at.core.Stored().Plan
+	for _, p := range at.core.Intent().Pools {
 		pool := &api.PoolStatus{Name: p.Name}
 		add := func(b plan.Member) {
 			pool.Backends = append(pool.Backends, &api.BackendStatus{Name: b.Name, Id: uint32(b.ID)})
@@ -139,7 +134,7 @@ func (l *loop) sampledMessage() *api.GetStatusResponse {
 		}
 		m.Pools = append(m.Pools, pool)
 	}
-	l.addSenders(m)
+	at.addSenders(m)
 	return m
 }
 

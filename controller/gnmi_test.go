@@ -211,6 +211,45 @@ func TestControllerTreeByRoles(t *testing.T) {
 	}
 }
 
+// However many subscriptions viewers hold, operators have theirs.
+func TestViewersLeaveRoomForOperators(t *testing.T) {
+	lab := rpctest.NewLab(t, "lab")
+	tg := newTarget(t)
+	dir := t.TempDir()
+	d := startController(t, options{
+		dir: dir, file: writeFile(t, dir, intent(tg.Target())), identity: lab.Server(t, "ctl"),
+		also: "https://127.0.0.1:0",
+	})
+	as := func(role rpc.Role) pb.GNMIClient {
+		files := lab.Issue(t, cert.Request{Name: "as-" + string(role), Roles: []string{string(role)}})
+		return dialGNMI(t, d.Addresses()[1], credentials.NewTLS(rpctest.Config(t, files)))
+	}
+	subscribe := func(client pb.GNMIClient) error {
+		stream, err := client.Subscribe(t.Context())
+		if err != nil {
+			return err
+		}
+		_ = stream.Send(&pb.SubscribeRequest{Request: &pb.SubscribeRequest_Subscribe{Subscribe: &pb.SubscriptionList{
+			Subscription: []*pb.Subscription{{Path: sluicePath("controller", "leader")}},
+		}}})
+		_, err = stream.Recv()
+		return err
+	}
+	viewer := as(rpc.Viewer)
+	for n := range 64 {
+		if err := subscribe(viewer); err != nil {
+			t.Fatalf("the viewer's subscription %d: %v", n+1, err)
+		}
+	}
+	const full = "rpc error: code = ResourceExhausted desc = 64 subscriptions are under way: must be at most 64"
+	if err := subscribe(as(rpc.Controller)); err == nil || err.Error() != full {
+		t.Errorf("one more of who may only look: %v, want %s", err, full)
+	}
+	if err := subscribe(as(rpc.Operator)); err != nil {
+		t.Errorf("the operator's: %v", err)
+	}
+}
+
 // gets returns the leaves below a path by Get: their paths with sorted keys, and their values.
 func gets(t *testing.T, client pb.GNMIClient, path *pb.Path) map[string]string {
 	t.Helper()

@@ -66,7 +66,7 @@ func (l limited) admin(backend string, a plan.Admin) {
 // web is the status of the pool.
 func (l limited) web() (m *api.PoolStatus) {
 	l.t.Helper()
-	l.in(func() { m = l.poolStatus(l.core.Intent().Pools[0], l.core.Health()) })
+	l.in(func() { m = l.moment().poolStatus(l.core.Intent().Pools[0], l.core.Health()) })
 	return m
 }
 
@@ -201,12 +201,12 @@ func TestWaitingForAnEpoch(t *testing.T) {
 
 func TestVIPWithoutSwitch(t *testing.T) {
 	l := newTestLoop(t, &fakeStore{})
-	v := l.statusMessage().Vips[0]
+	v := l.moment().statusMessage().Vips[0]
 	if v.State != api.VIPStatus_STATE_UNPROGRAMMED || v.Reason != "no switch is connected" {
 		t.Errorf("got %v: %s", v.State, v.Reason)
 	}
 	l.switchIs(t, "leaf1", device.Synced)
-	if v := l.statusMessage().Vips[0]; v.State != api.VIPStatus_STATE_ACTIVE {
+	if v := l.moment().statusMessage().Vips[0]; v.State != api.VIPStatus_STATE_ACTIVE {
 		t.Errorf("with the switch: %v: %s", v.State, v.Reason)
 	}
 }

@@ -116,7 +116,7 @@ func TestStoreStopsAnswering(t *testing.T) {
 			if n := l.slotsOf("web2"); n != 0 {
 				t.Errorf("web2 is down and has %d slots", n)
 			}
-			if l.statusMessage().Frozen == "" {
+			if l.moment().statusMessage().Frozen == "" {
 				t.Error("the status does not say frozen")
 			}
 		})

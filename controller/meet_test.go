@@ -141,7 +141,7 @@ func TestMeetingsEnd(t *testing.T) {
 			}
 		}
 		told := func() (lines []string) {
-			l.in(func() { lines = l.concerned().unwritten })
+			l.in(func() { lines = l.moment().concerned().unwritten })
 			return lines
 		}
 		empty := l.meets("leaf1", rows.Tables{})
@@ -230,7 +230,7 @@ func TestOlderStoreIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimited(t, testIntent, newTestLoop(t, &fakeStore{}).core.Stored())
 		told := func() (text string) {
-			l.in(func() { text = l.concerned().older })
+			l.in(func() { text = l.moment().concerned().older })
 			return text
 		}
 		if got := told(); got != "" {

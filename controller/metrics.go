@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -44,8 +45,8 @@ func (f *figures) saved(took time.Duration, err error) {
 	}
 }
 
-func figure(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("sluice_controller_"+name, help, labels, nil)
+func figure(name, help string, labels ...string) *metrics.Desc {
+	return metrics.NewDesc("sluice_controller_"+name, help, labels...)
 }
 
 var (
@@ -105,8 +106,10 @@ var (
 	vipStateFigure = figure("vip_state", "1 for the state that the VIP is in.", "vip", "state")
 	vipLoadFigure  = figure("vip_load",
 		"Load of the VIP as told to gslb: 0 idle to 254 full, 255 no traffic may come.", "vip")
-	vipPacketsFigure = figure("vip_packets_total", "Packets for the VIP.", "switch", "vip")
-	vipBytesFigure   = figure("vip_bytes_total", "Bytes of frames for the VIP.", "switch", "vip")
+	vipPacketsFigure = figure("vip_packets_total",
+		"Packets for the VIP at all switches, since this controller asked each first.", "vip")
+	vipBytesFigure = figure("vip_bytes_total",
+		"Bytes of frames for the VIP at all switches, since this controller asked each first.", "vip")
 
 	slotsFigure  = figure("pool_slots", "Slots of the pool.", "pool")
 	movingFigure = figure("pool_moving_slots",
@@ -130,9 +133,21 @@ var (
 		"Slots that have moved away and whose old flows the backend serves yet.", "pool", "backend")
 	drainFigure = figure("backend_draining", "1 while the backend is drained by an operator.", "pool",
 		"backend")
-	backendPacketsFigure = figure("backend_packets_total", "Packets sent to the backend.", "switch", "pool", "backend")
-	backendBytesFigure   = figure("backend_bytes_total", "Bytes of frames sent to the backend.", "switch", "pool",
+	backendPacketsFigure = figure("backend_packets_total",
+		"Packets sent to the backend by all switches, since this controller asked each first.", "pool", "backend")
+	backendBytesFigure = figure("backend_bytes_total",
+		"Bytes of frames sent to the backend by all switches, since this controller asked each first.", "pool",
 		"backend")
+
+	// Those of the page by switch.
+	switchVIPPacketsFigure = figure("switch_vip_packets_total", "Packets for the VIP that the switch has counted.",
+		"switch", "vip")
+	switchVIPBytesFigure = figure("switch_vip_bytes_total",
+		"Bytes of frames for the VIP that the switch has counted.", "switch", "vip")
+	switchBackendPacketsFigure = figure("switch_backend_packets_total",
+		"Packets that the switch has sent to the backend.", "switch", "pool", "backend")
+	switchBackendBytesFigure = figure("switch_backend_bytes_total",
+		"Bytes of frames that the switch has sent to the backend.", "switch", "pool", "backend")
 
 	claimsFigure = figure("arp_claims_total", "ARP messages that the switch reported because somebody "+
 		"else claimed a VIP.", "switch", "port", "vip")
@@ -140,27 +155,25 @@ var (
 		"for a station.", "switch", "port", "station")
 )
 
-// Describe implements prometheus.Collector: what there is depends on the configuration.
-func (f *figures) Describe(chan<- *prometheus.Desc) {}
+// The values of the enumerations that are shown.
+var (
+	switchStateNames = metrics.StatesOf("STATE_", api.SwitchStatus_State_name)
+	vipStateNames    = metrics.StatesOf("STATE_", api.VIPStatus_State_name)
+	healthNames      = metrics.StatesOf("HEALTH_", api.Health_name)
+)
 
-// Collect implements prometheus.Collector.
-func (f *figures) Collect(ch chan<- prometheus.Metric) {
-	e := exposition{metrics.Writer{To: ch}}
-	f.saves.Collect(ch)
-	f.failed.Collect(ch)
-	s := f.leads.Load()
-	e.Truth(leaderFigure, s != nil)
-	if s == nil {
+// Show implements metrics.Source. What there is grows with the VIPs and backends, and with the switches, but not with
+// one for each of the other.
+func (f *figures) Show(page *metrics.Page) {
+	e := exposition{page}
+	e.Collect(f.saves, f.failed)
+	e.Truth(leaderFigure, f.leads.Load() != nil)
+	all, ok := f.see()
+	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
-	defer cancel()
-	all, err := s.see(ctx)
-	if err != nil {
-		return // it is ending, or busy for longer than Prometheus waits
-	}
 	for _, d := range all.devices {
-		d.Collect(ch)
+		e.Collect(d)
 	}
 	m := all.status
 	e.daemon(m)
@@ -172,15 +185,60 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, sw := range m.Switches {
 		e.device(sw, m.Pools)
-		if c, ok := countedBy(sw, all.sampled); ok {
-			e.counted(sw, m, c, all.in.keys)
+		if _, ok := countedBy(sw, all.sampled.Switches); ok {
+			e.counted(sw)
 		}
 	}
+	e.totals(all)
 	e.noise(m)
 }
 
+// see is the status at a scrape; false: it stands by, is ending, or busy for longer than Prometheus waits.
+func (f *figures) see() (seen, bool) {
+	s := f.leads.Load()
+	if s == nil {
+		return seen{}, false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+	defer cancel()
+	all, err := s.see(ctx)
+	return all, err == nil
+}
+
+// bySwitch is the page of what each switch has counted of each VIP and backend, which is much where there are many
+// switches: who wants it asks for it.
+type bySwitch struct{ *figures }
+
+// Show implements metrics.Source.
+func (f bySwitch) Show(page *metrics.Page) {
+	all, ok := f.see()
+	if !ok {
+		return
+	}
+	for _, sw := range all.status.Switches {
+		c, ok := countedBy(sw, all.sampled.Switches)
+		if !ok {
+			continue
+		}
+		for _, v := range all.status.Vips {
+			if n, there := c.VIP[all.in.keys[v.Name]]; there {
+				page.Counter(switchVIPPacketsFigure, n.Packets, sw.Name, v.Name)
+				page.Counter(switchVIPBytesFigure, n.Bytes, sw.Name, v.Name)
+			}
+		}
+		for _, p := range all.status.Pools {
+			for b := range byName(p) {
+				if n, there := c.Backend[rows.BackendID(b.Id)]; there {
+					page.Counter(switchBackendPacketsFigure, n.Packets, sw.Name, p.Name, b.Name)
+					page.Counter(switchBackendBytesFigure, n.Bytes, sw.Name, p.Name, b.Name)
+				}
+			}
+		}
+	}
+}
+
 // exposition writes the metrics of a controller.
-type exposition struct{ metrics.Writer }
+type exposition struct{ *metrics.Page }
 
 func (e exposition) daemon(m *api.GetStatusResponse) {
 	e.Gauge(revisionFigure, float64(m.IntentRevision))
@@ -215,9 +273,9 @@ func (e exposition) pool(p *api.PoolStatus) {
 			sum += float64(b.Weight)
 		}
 	}
-	for _, b := range p.Backends {
+	for b := range byName(p) {
 		of := []string{p.Name, b.Name}
-		e.States(healthFigure, "HEALTH_", api.Health_name, int32(b.Health), of...)
+		e.States(healthFigure, healthNames, int32(b.Health), of...)
 		e.Truth(uncheckedFigure, b.UncheckedReason != "", of...)
 		weight := 0.
 		if b.Enabled {
@@ -239,14 +297,14 @@ func (e exposition) pool(p *api.PoolStatus) {
 }
 
 func (e exposition) vip(v *api.VIPStatus) {
-	e.States(vipStateFigure, "STATE_", api.VIPStatus_State_name, int32(v.State), v.Name)
+	e.States(vipStateFigure, vipStateNames, int32(v.State), v.Name)
 	if !v.Unseen {
 		e.Gauge(vipLoadFigure, float64(v.Load), v.Name)
 	}
 }
 
 func (e exposition) device(sw *api.SwitchStatus, pools []*api.PoolStatus) {
-	e.States(stateFigure, "STATE_", api.SwitchStatus_State_name, int32(sw.State), sw.Name)
+	e.States(stateFigure, switchStateNames, int32(sw.State), sw.Name)
 	e.Counter(connectsFigure, sw.Connects, sw.Name)
 	e.Counter(writtenFigure, sw.EntriesWritten, sw.Name)
 	if sw.State == api.SwitchStatus_STATE_DISCONNECTED {
@@ -279,25 +337,43 @@ func (e exposition) device(sw *api.SwitchStatus, pools []*api.PoolStatus) {
 	}
 }
 
-// counted tells what a switch has counted. Only what the configuration names is told by name.
-func (e exposition) counted(sw *api.SwitchStatus, m *api.GetStatusResponse, c device.Counters,
-	keys map[string]rows.VIPKey,
-) {
-	name := sw.Name
-	for _, v := range m.Vips {
-		if n, ok := c.VIP[keys[v.Name]]; ok {
-			e.Counter(vipPacketsFigure, n.Packets, name, v.Name)
-			e.Counter(vipBytesFigure, n.Bytes, name, v.Name)
+// totals tells what all switches together have counted, of what some that tells has a row of. Only what the
+// configuration names is told by name.
+func (e exposition) totals(all seen) {
+	var told []device.Counters
+	for _, sw := range all.status.Switches {
+		if c, ok := countedBy(sw, all.sampled.Switches); ok {
+			told = append(told, c)
 		}
 	}
-	for _, p := range m.Pools {
-		for _, b := range p.Backends {
-			if n, ok := c.Backend[rows.BackendID(b.Id)]; ok {
-				e.Counter(backendPacketsFigure, n.Packets, name, p.Name, b.Name)
-				e.Counter(backendBytesFigure, n.Bytes, name, p.Name, b.Name)
+	for _, v := range all.status.Vips {
+		key := all.in.keys[v.Name]
+		if slices.ContainsFunc(told, func(c device.Counters) bool { return has(c.VIP, key) }) {
+			n := all.sampled.Totals.VIP[key]
+			e.Counter(vipPacketsFigure, n.Packets, v.Name)
+			e.Counter(vipBytesFigure, n.Bytes, v.Name)
+		}
+	}
+	for _, p := range all.status.Pools {
+		for b := range byName(p) {
+			id := rows.BackendID(b.Id)
+			if slices.ContainsFunc(told, func(c device.Counters) bool { return has(c.Backend, id) }) {
+				n := all.sampled.Totals.Backend[id]
+				e.Counter(backendPacketsFigure, n.Packets, p.Name, b.Name)
+				e.Counter(backendBytesFigure, n.Bytes, p.Name, b.Name)
 			}
 		}
 	}
+}
+
+func has[K comparable](counted map[K]device.Count, key K) bool {
+	_, there := counted[key]
+	return there
+}
+
+// counted tells what a switch has counted, but for VIPs and backends.
+func (e exposition) counted(sw *api.SwitchStatus) {
+	name := sw.Name
 	for _, d := range sw.MeterDrops {
 		e.Counter(unsentFigure, d.Packets, name, d.Kind, strconv.FormatUint(uint64(d.Port), 10))
 	}

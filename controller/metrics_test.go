@@ -27,7 +27,12 @@ import (
 // metricsOf is the page of a controller, by series: `name{labels}` without the prefix sluice_controller_.
 func metricsOf(t *testing.T, at net.Addr) map[string]string {
 	t.Helper()
-	response, err := http.Get("http://" + at.String() + "/metrics")
+	return metricsAt(t, at, "/metrics")
+}
+
+func metricsAt(t *testing.T, at net.Addr, path string) map[string]string {
+	t.Helper()
+	response, err := http.Get("http://" + at.String() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +54,16 @@ func metricsOf(t *testing.T, at net.Addr) map[string]string {
 	for line := range strings.Lines(string(text)) {
 		if series, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok &&
 			strings.HasPrefix(series, "sluice_controller_") {
-			all[strings.TrimPrefix(series, "sluice_controller_")] = value
+			series = strings.TrimPrefix(series, "sluice_controller_")
+			if _, twice := all[series]; twice {
+				t.Errorf("%s stands twice on %s", series, path)
+			}
+			all[series] = value
+			// A switch more must not make a page longer by all VIPs and backends; claims are bounded.
+			if path == "/metrics" && strings.Contains(series, `switch="`) && !strings.HasPrefix(series, "arp_claims") &&
+				(strings.Contains(series, `vip="`) || strings.Contains(series, `backend="`)) {
+				t.Errorf("%s is of each switch: its place is /metrics/by-switch", series)
+			}
 		}
 	}
 	return all
@@ -91,10 +105,10 @@ func TestMetrics(t *testing.T) {
 		`backend_weight_share{backend="web1",pool="web"}`:                  "0.5",
 		`backend_weight_share{backend="web2",pool="web"}`:                  "0",
 		`backend_slots{backend="web2",pool="web"}`:                         "0",
-		`backend_packets_total{backend="web3",pool="web",switch="leaf1"}`:  "0",
+		`backend_packets_total{backend="web3",pool="web"}`:                 "0",
 		`switch_openings_total{bank="0",switch="leaf1"}`:                   "0",
 		`predicted_false_positive_ratio{bank="0",switch="leaf1"}`:          "",
-		`vip_packets_total{switch="leaf1",vip="www"}`:                      "0",
+		`vip_packets_total{vip="www"}`:                                     "0",
 		`switch_dropped_packets_total{reason="no_service",switch="leaf1"}`: "",
 	}
 	for range 3 {
@@ -141,6 +155,23 @@ func TestMetrics(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	for { // what switches have counted together, and by switch
+		sum := metricsOf(t, d.MetricsAddress())
+		by := metricsAt(t, d.MetricsAddress(), "/metrics/by-switch")
+		packets := sum[`vip_packets_total{vip="www"}`]
+		if packets == "1000" && by[`switch_vip_packets_total{switch="leaf1",vip="www"}`] == packets &&
+			by[`switch_vip_bytes_total{switch="leaf1",vip="www"}`] == sum[`vip_bytes_total{vip="www"}`] &&
+			by[`switch_backend_packets_total{backend="web1",pool="web",switch="leaf1"}`] ==
+				sum[`backend_packets_total{backend="web1",pool="web"}`] &&
+			by[`switch_backend_bytes_total{backend="web1",pool="web",switch="leaf1"}`] ==
+				sum[`backend_bytes_total{backend="web1",pool="web"}`] {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("of 1,000 packets the page tells of %s, and by switch %v", packets, by)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	d.admin("web3", api.Admin_ADMIN_ACTIVE)
 	d.quiet()
 
@@ -167,12 +198,15 @@ func TestMetrics(t *testing.T) {
 	tg.StopSwitch()
 	d.wait("the switch is lost", isState(api.SwitchStatus_STATE_DISCONNECTED))
 	shown(t, metricsOf(t, d.MetricsAddress()), map[string]string{
-		`switch_state{state="disconnected",switch="leaf1"}`:               "1",
-		`vip_packets_total{switch="leaf1",vip="www"}`:                     "",
-		`backend_packets_total{backend="web1",pool="web",switch="leaf1"}`: "",
-		`switch_rows{switch="leaf1"}`:                                     "",
-		`switch_openings_total{bank="0",switch="leaf1"}`:                  "",
+		`switch_state{state="disconnected",switch="leaf1"}`: "1",
+		`vip_packets_total{vip="www"}`:                      "",
+		`backend_packets_total{backend="web1",pool="web"}`:  "",
+		`switch_rows{switch="leaf1"}`:                       "",
+		`switch_openings_total{bank="0",switch="leaf1"}`:    "",
 	})
+	if all := metricsAt(t, d.MetricsAddress(), "/metrics/by-switch"); len(all) > 0 {
+		t.Errorf("by switch, of one that is lost: %v", all)
+	}
 	tg.start()
 	d.quiet()
 
@@ -187,11 +221,11 @@ func TestMetrics(t *testing.T) {
 	d.quiet()
 	shown(t, metricsOf(t, d.MetricsAddress()), map[string]string{
 		"intent_revision": "2",
-		`backend_health{backend="web2",health="down",pool="web"}`:         "",
-		`backend_packets_total{backend="web2",pool="web",switch="leaf1"}`: "",
-		`vip_state{state="active",vip="www"}`:                             "",
-		`vip_state{state="active",vip="shop"}`:                            "1",
-		`switch_connects_total{switch="leaf1"}`:                           "2",
+		`backend_health{backend="web2",health="down",pool="web"}`: "",
+		`backend_packets_total{backend="web2",pool="web"}`:        "",
+		`vip_state{state="active",vip="www"}`:                     "",
+		`vip_state{state="active",vip="shop"}`:                    "1",
+		`switch_connects_total{switch="leaf1"}`:                   "2",
 	})
 	for _, name := range []string{`reconcile_seconds_count{switch="leaf1"}`, `write_seconds_count{switch="leaf1"}`,
 		"store_save_seconds_count"} {

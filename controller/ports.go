@@ -24,7 +24,6 @@ import (
 type collecting struct {
 	*ports.Collector
 	cfg    collected
-	view   ports.View // the last that it showed
 	cancel context.CancelFunc
 }
 
@@ -77,7 +76,6 @@ func (l *loop) portsChanged(name string, c *collecting, v ports.View) {
 	if l.collectors[name] != c {
 		return
 	}
-	c.view = v
 	in := core.Ports{Switch: name, IDs: make(map[string]uint16)}
 	for _, p := range v.Ports {
 		in.IDs[p.Name] = p.ID
@@ -245,8 +243,8 @@ func portConcerns(
 }
 
 // unnumbered tells which ports the intent names though their switch does not tell of them.
-func (l *loop) unnumbered() (list []string) {
-	for _, p := range l.core.Unnumbered() {
+func (at *moment) unnumbered() (list []string) {
+	for _, p := range at.core.Unnumbered() {
 		line := fmt.Sprintf("switch %s does not tell of a port %s, which the configuration names: ", p.Switch, p.Port)
 		if p.Kept != 0 {
 			line += fmt.Sprintf("it counts as port %d, as before", p.Kept)
@@ -254,8 +252,8 @@ func (l *loop) unnumbered() (list []string) {
 			line += "nothing is flooded to it, and who is behind it is not pinned there"
 		}
 		var there []string
-		if c := l.collectors[p.Switch]; c != nil {
-			for _, port := range c.view.Ports {
+		if c := at.collectors[p.Switch]; c != nil {
+			for _, port := range c.View().Ports {
 				there = append(there, port.Name)
 			}
 		}

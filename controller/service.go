@@ -157,13 +157,15 @@ func (s *service) SetBackendAdmin(ctx context.Context, r *api.SetBackendAdminReq
 		return nil, err
 	}
 	s.loop.written(ctx)
-	m := new(api.SetBackendAdminResponse)
-	return m, s.look(ctx, func() error {
-		if m.Backend = s.loop.backendStatus(key); m.Backend == nil {
-			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%v has left the configuration meanwhile", key))
-		}
-		return nil
-	})
+	var at *moment
+	if err := s.look(ctx, func() error { at = s.loop.moment(); return nil }); err != nil {
+		return nil, err
+	}
+	m := &api.SetBackendAdminResponse{Backend: at.backendStatus(key)}
+	if m.Backend == nil {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("%v has left the configuration meanwhile", key))
+	}
+	return m, nil
 }
 
 // find names a backend of the intent; the pool may be left out where there is no doubt.

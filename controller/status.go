@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -31,42 +33,74 @@ func (s *service) GetStatus(ctx context.Context, _ *api.GetStatusRequest) (*api.
 // seen is the status, and what it was made of.
 type seen struct {
 	status  *api.GetStatusResponse
-	sampled map[string]telemetry.Sample // by switch
-	devices map[string]*running         // by switch
+	sampled *telemetry.Snapshot
+	devices map[string]*running // by switch
 	in      concerned
 }
 
 // see asks the loop and the switches.
 func (s *service) see(ctx context.Context) (seen, error) {
-	var all seen
-	err := s.look(ctx, func() error {
-		all.status, all.in = s.loop.statusMessage(), s.loop.concerned()
-		all.in.spoofs = s.loop.core.Spoofs()
-		all.devices = maps.Clone(s.loop.devices)
-		return nil
-	})
-	if err != nil {
+	var at *moment
+	if err := s.look(ctx, func() error { at = s.loop.moment(); return nil }); err != nil {
 		return seen{}, err
 	}
 	sampled, err := s.telemetry.Now(ctx)
 	if err != nil {
 		return seen{}, connect.NewError(connect.CodeUnavailable, fmt.Errorf("asking the switches: %w", err))
 	}
+	all := seen{status: at.statusMessage(), sampled: sampled, devices: at.devices, in: at.concerned()}
+	all.in.spoofs = at.core.Spoofs()
 	m := all.status
-	all.sampled = sampled.Switches
-	views := viewsOf(all.sampled)
+	views := viewsOf(sampled.Switches)
 	all.in.none = portless(views)
 	addPorts(m, views, all.in.ports)
-	addCounters(m, all.sampled, all.in, s.loop.openings)
+	addCounters(m, sampled.Switches, all.in, s.loop.openings)
 	sightings := make(map[string]device.Sightings)
 	for _, sw := range m.Switches {
 		if d := all.devices[sw.Name]; d != nil && sw.State != api.SwitchStatus_STATE_DISCONNECTED {
 			sightings[sw.Name] = d.Sightings()
 		}
 	}
-	contradict(m, sightings, all.sampled)
+	contradict(m, sightings, sampled.Switches)
 	m.Concerns = concerns(m, all.in)
 	return all, nil
+}
+
+// moment is what the loop knows at one time. It is never changed: what is told of it is made outside of the loop, which
+// has to decide meanwhile.
+type moment struct {
+	core       *core.Core // a Look
+	at         time.Time
+	started    time.Time
+	reported   time.Time // when a healthd last reported
+	watched    bool      // a healthd watches the checks
+	rates      map[rows.VIPKey]float64
+	done       []*api.Reprogrammed
+	views      map[string]device.Status // by switch
+	devices    map[string]*running
+	collectors map[string]*collecting
+
+	waits func() map[string][]plan.Wait // by pool
+}
+
+// moment is of now. It is for the loop's goroutine, which it takes little time of.
+func (l *loop) moment() *moment {
+	m := &moment{
+		core: l.core.Look(), at: time.Now(), started: l.started, reported: l.reported, watched: l.checks.watched(),
+		rates: l.rates, done: l.done, views: make(map[string]device.Status),
+		devices: maps.Clone(l.devices), collectors: maps.Clone(l.collectors),
+	}
+	m.waits = sync.OnceValue(func() map[string][]plan.Wait {
+		by := make(map[string][]plan.Wait)
+		for _, w := range m.core.Waits() {
+			by[w.Pool] = append(by[w.Pool], w)
+		}
+		return by
+	})
+	for name, v := range l.views {
+		m.views[name] = v.status
+	}
+	return m
 }
 
 func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) (*api.ListBackendsResponse, error) {
@@ -91,61 +125,66 @@ func (s *service) ListBackends(ctx context.Context, r *api.ListBackendsRequest) 
 }
 
 // statusMessage is all but the counters.
-func (l *loop) statusMessage() *api.GetStatusResponse {
+func (at *moment) statusMessage() *api.GetStatusResponse {
 	m := &api.GetStatusResponse{
-		Time:            timestamppb.Now(),
-		StartedAt:       timestamppb.New(l.started),
-		IntentRevision:  l.core.Stored().Intent.Revision,
-		IntentAppliedAt: timestamppb.New(l.core.Stored().Intent.AppliedAt),
-		HealthConnected: l.checks.watched(),
+		Time:            timestamppb.New(at.at),
+		StartedAt:       timestamppb.New(at.started),
+		IntentRevision:  at.core.Stored().Intent.Revision,
+		IntentAppliedAt: timestamppb.New(at.core.Stored().Intent.AppliedAt),
+		HealthConnected: at.watched,
 	}
-	if l.core.Frozen() != nil {
-		m.Frozen = l.core.Frozen().Error()
+	if at.core.Frozen() != nil {
+		m.Frozen = at.core.Frozen().Error()
 	}
-	if !l.reported.IsZero() {
-		m.HealthReportedAt = timestamppb.New(l.reported)
+	if !at.reported.IsZero() {
+		m.HealthReportedAt = timestamppb.New(at.reported)
 	}
-	for _, s := range l.core.Intent().Switches {
-		m.Switches = append(m.Switches, l.switchStatus(s))
+	for _, s := range at.core.Intent().Switches {
+		m.Switches = append(m.Switches, at.switchStatus(s))
 	}
-	health := l.core.Health()
-	for _, p := range l.core.Intent().Pools {
-		m.Pools = append(m.Pools, l.poolStatus(p, health))
+	health := at.core.Health()
+	for _, p := range at.core.Intent().Pools {
+		m.Pools = append(m.Pools, at.poolStatus(p, health))
 	}
-	for _, v := range l.core.VIPs() {
-		m.Vips = append(m.Vips, l.vipStatus(v))
+	pools := make(map[string]*api.PoolStatus)
+	for _, p := range m.Pools {
+		pools[p.Name] = p
 	}
-	l.addSenders(m)
-	m.Reprogrammed = slices.Clone(l.done)
+	for _, v := range at.core.VIPs() {
+		pools[v.Config.Pool].Vips = append(pools[v.Config.Pool].Vips, v.Config.Name)
+		m.Vips = append(m.Vips, at.vipStatus(v))
+	}
+	at.addSenders(m)
+	m.Reprogrammed = at.done
 	return m
 }
 
 // addSenders adds who claims VIPs, and who passes for whom.
-func (l *loop) addSenders(m *api.GetStatusResponse) {
-	for _, c := range l.core.Claims() {
+func (at *moment) addSenders(m *api.GetStatusResponse) {
+	for _, c := range at.core.Claims() {
 		m.ArpClaims = append(m.ArpClaims, claimMessage(c))
 	}
-	for _, s := range l.core.Spoofs() {
+	for _, s := range at.core.Spoofs() {
 		m.Spoofs = append(m.Spoofs, spoofMessage(s))
 	}
 }
 
-func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
+func (at *moment) switchStatus(s config.Switch) *api.SwitchStatus {
 	m := &api.SwitchStatus{Name: s.Name, Address: s.Address, DeviceId: s.DeviceID,
 		State: api.SwitchStatus_STATE_DISCONNECTED}
-	v, d := l.views[s.Name], l.devices[s.Name]
-	if v == nil || d == nil {
+	st, known := at.views[s.Name]
+	d := at.devices[s.Name]
+	if !known || d == nil {
 		return m
 	}
-	st := v.status
 	m.State = stateMessage(st.State)
-	if st.State == device.Synced && st.Applied < l.core.Sequence() {
+	if st.State == device.Synced && st.Applied < at.core.Sequence() {
 		m.State = api.SwitchStatus_STATE_RECONCILING // it holds an earlier decision, not the last one
 	}
 	if !st.Since.IsZero() {
 		m.Since = timestamppb.New(st.Since)
 	}
-	if !v.connected() {
+	if st.State == device.Disconnected {
 		err := st.Err
 		if now := d.SessionError(); now != nil {
 			err = now
@@ -158,7 +197,7 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	m.EntriesWritten, m.RowsHeld, m.Stations = st.Written, uint64(st.Held), uint64(d.Stations().Known)
 	m.StationsFull = d.Stations().Full
 	m.FailedTotal, m.Unmetered = uint64(st.FailedTotal), st.Unmetered
-	if v.connected() {
+	if st.State != device.Disconnected {
 		for _, t := range st.Tables {
 			m.Tables = append(m.Tables, &api.TableStatus{Name: t.Table, Rows: uint64(t.Rows), Size: uint64(t.Size)})
 		}
@@ -173,31 +212,30 @@ func (l *loop) switchStatus(s config.Switch) *api.SwitchStatus {
 	return m
 }
 
-func (l *loop) vipStatus(v core.VIP) *api.VIPStatus {
+func (at *moment) vipStatus(v core.VIP) *api.VIPStatus {
 	return &api.VIPStatus{
 		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(),
 		Port: uint32(v.Config.Port),
 		Pool: v.Config.Pool, Mac: v.Config.MAC.String(), State: vipStateMessage(v.State), Reason: v.Reason,
-		Load: l.vipLoad(v), Unseen: v.Unseen,
+		Load: vipLoad(v, at.rates), Unseen: v.Unseen,
 	}
 }
 
-func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health) *api.PoolStatus {
-	census, _ := l.core.Stored().Plan.Census(p.Name)
+func (at *moment) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health) *api.PoolStatus {
+	census, _ := at.core.Stored().Plan.Census(p.Name)
 	m := &api.PoolStatus{
 		Name: p.Name, Id: uint32(census.Pool), Generation: uint32(census.Generation), Slots: uint32(census.Slots),
 		Moving: uint32(census.Moving), Unowned: uint32(census.Unowned), Epochs: uint32(census.Epochs),
 	}
-	for _, a := range l.core.Awaited(p, time.Now()) {
+	for _, a := range at.core.Awaited(p, at.at) {
 		is := &api.AwaitedSwitch{Switch: a.Switch, Away: a.Away, Until: timestampOf(a.Until), Over: a.Over}
 		m.Awaited = append(m.Awaited, is)
 	}
-	m.Waiting, m.WaitingReason = l.waits(m.Awaited, func(w plan.Wait) bool { return w.Pool == p.Name })
-	m.Held = l.core.HeldReason(p, census)
-	for _, v := range l.core.Intent().VIPs {
-		if v.Pool == p.Name {
-			m.Vips = append(m.Vips, v.Name)
-		}
+	m.Waiting, m.WaitingReason = waits(at.waits()[p.Name], m.Awaited)
+	m.Held = at.core.HeldReason(p, census)
+	waiting := make(map[string][]plan.Wait) // by backend
+	for _, w := range at.waits()[p.Name] {
+		waiting[w.Backend] = append(waiting[w.Backend], w)
 	}
 	shares := make(map[string]plan.Share)
 	for _, s := range census.Backends {
@@ -205,36 +243,34 @@ func (l *loop) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Health)
 			shares[s.Name] = s
 		}
 	}
-	now := time.Now()
 	for _, b := range p.Backends {
 		key := plan.BackendKey{Pool: p.Name, Backend: b.Name}
-		share, verdict := shares[b.Name], l.core.Stored().Verdicts[key]
+		share, verdict := shares[b.Name], at.core.Stored().Verdicts[key]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(share.ID), Address: b.Address.String(), Mac: b.MAC.String(),
 			SwitchPort: uint32(b.SwitchPort.All), SwitchPorts: portsMessage(b.SwitchPort),
 			Weight: uint32(b.Weight), Enabled: b.Enabled,
-			Admin: adminMessage(l.core.Stored().Admin[key]), Health: healthMessage(verdict.Health),
+			Admin: adminMessage(at.core.Stored().Admin[key]), Health: healthMessage(verdict.Health),
 			Reason: verdict.Reason,
 			Slots:  uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
 		}
-		bm.Waiting, bm.WaitingReason = l.waits(m.Awaited,
-			func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		bm.Waiting, bm.WaitingReason = waits(waiting[b.Name], m.Awaited)
 		if verdict.Health != plan.Unknown {
 			bm.Since = timestamppb.New(verdict.Since)
 		} else if health[key] == plan.Down {
 			bm.Reason = "waits for its first verdict"
 		}
 		if len(p.Checks) > 0 {
-			l.authorship(bm, key, verdict, now)
-			bm.UncheckedReason = l.core.Unchecked(key, l.checks.watched(), now)
+			at.authorship(bm, key, verdict)
+			bm.UncheckedReason = at.core.Unchecked(key, at.watched, at.at)
 		}
-		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), timestampOf(l.core.GraceUntil(key))
-		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && l.core.Held(p)
-		bm.Unwritten, bm.DrainIdle, bm.DrainForced = l.core.Unwritten(p, b.Name, share.ID), durationpb.New(p.DrainIdle),
-			uint32(l.core.Forced(key))
+		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), timestampOf(at.core.GraceUntil(key))
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && at.core.Held(p)
+		bm.Unwritten, bm.DrainForced = at.core.Unwritten(p, b.Name, share.ID), uint32(at.core.Forced(key))
+		bm.DrainIdle = durationpb.New(p.DrainIdle)
 		m.Backends = append(m.Backends, bm)
 	}
-	m.Backends = append(m.Backends, l.leaverStatus(p, m.Awaited)...)
+	m.Backends = append(m.Backends, at.leaverStatus(p, waiting, m.Awaited)...)
 	return m
 }
 
@@ -251,8 +287,8 @@ func portsMessage(ports config.SwitchPorts) map[string]uint32 {
 }
 
 // authorship adds who gave a verdict, whether it is still repeated, and who disagrees.
-func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verdict, now time.Time) {
-	is := l.core.Authorship(key, now)
+func (at *moment) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verdict) {
+	is := at.core.Authorship(key, at.at)
 	m.Healthd, m.Reported, m.HealthStale = v.Author, timestampOf(is.Heard), is.Stale
 	if is.Differ != "" {
 		what := "new connections go elsewhere and open ones stay"
@@ -265,10 +301,12 @@ func (l *loop) authorship(m *api.BackendStatus, key plan.BackendKey, v core.Verd
 }
 
 // leaverStatus lists the backends that are removed from the intent and own slots yet.
-func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list []*api.BackendStatus) {
-	members, shares := l.core.Stored().Plan.Leavers(p.Name)
+func (at *moment) leaverStatus(
+	p config.Pool, waiting map[string][]plan.Wait, awaited []*api.AwaitedSwitch,
+) (list []*api.BackendStatus) {
+	members, shares := at.core.Stored().Plan.Leavers(p.Name)
 	for i, b := range members {
-		share, verdict := shares[i], l.core.Stored().Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
+		share, verdict := shares[i], at.core.Stored().Verdicts[plan.BackendKey{Pool: p.Name, Backend: b.Name}]
 		bm := &api.BackendStatus{
 			Pool: p.Name, Name: b.Name, Id: uint32(b.ID), Address: b.Address, Mac: b.MAC.String(),
 			SwitchPort: uint32(b.Port), SwitchPorts: portsMessage(b.SwitchPort()),
@@ -283,22 +321,18 @@ func (l *loop) leaverStatus(p config.Pool, awaited []*api.AwaitedSwitch) (list [
 		if verdict.Reason != "" {
 			bm.Reason += "; " + verdict.Reason
 		}
-		bm.Waiting, bm.WaitingReason = l.waits(awaited,
-			func(w plan.Wait) bool { return w.Pool == p.Name && w.Backend == b.Name })
+		bm.Waiting, bm.WaitingReason = waits(waiting[b.Name], awaited)
 		list = append(list, bm)
 	}
 	return list
 }
 
-// waits counts the waiting slots that are meant, and says what they wait for: "a", or "a (31), b (7)". awaited are the
-// switches that lag.
-func (l *loop) waits(awaited []*api.AwaitedSwitch, meant func(plan.Wait) bool) (slots uint32, reason string) {
+// waits counts waiting slots, and says what they wait for: "a", or "a (31), b (7)". awaited are the switches that lag.
+func waits(list []plan.Wait, awaited []*api.AwaitedSwitch) (slots uint32, reason string) {
 	counts := make(map[plan.Why]int)
-	for _, w := range l.core.Waits() {
-		if meant(w) {
-			counts[w.Why] += w.Slots
-			slots += uint32(w.Slots)
-		}
+	for _, w := range list {
+		counts[w.Why] += w.Slots
+		slots += uint32(w.Slots)
 	}
 	var reasons []string
 	for _, why := range slices.Sorted(maps.Keys(counts)) {
@@ -336,18 +370,32 @@ func awaitedText(a *api.AwaitedSwitch) string {
 }
 
 // backendStatus is the status of one backend of the intent, without counters.
-func (l *loop) backendStatus(key plan.BackendKey) *api.BackendStatus {
-	for _, p := range l.core.Intent().Pools {
+func (at *moment) backendStatus(key plan.BackendKey) *api.BackendStatus {
+	for _, p := range at.core.Intent().Pools {
 		if p.Name != key.Pool {
 			continue
 		}
-		for _, b := range l.poolStatus(p, l.core.Health()).Backends {
+		for _, b := range at.poolStatus(p, at.core.Health()).Backends {
 			if b.Name == key.Backend {
 				return b
 			}
 		}
 	}
 	return nil
+}
+
+// byName yields the backends of a pool by name: of one that left the configuration and one that has its name, the
+// latter, which comes first.
+func byName(p *api.PoolStatus) iter.Seq[*api.BackendStatus] {
+	return func(yield func(*api.BackendStatus) bool) {
+		there := make(map[string]bool, len(p.Backends))
+		for _, b := range p.Backends {
+			if !there[b.Name] && !yield(b) {
+				return
+			}
+			there[b.Name] = true
+		}
+	}
 }
 
 // countedBy returns what a switch has counted; false where it does not tell. A sample may be of just before it was

@@ -98,7 +98,7 @@ func TestFloorHolds(t *testing.T) {
 		synctest.Wait()
 		keeps("after 10 minutes")
 		var vip api.VIPStatus_State
-		l.in(func() { vip = l.statusMessage().Vips[0].State })
+		l.in(func() { vip = l.moment().statusMessage().Vips[0].State })
 		if m := l.web(); m.Held != "none of the 5 backends is up: "+whatToDo || vip != api.VIPStatus_STATE_NO_BACKEND {
 			t.Errorf("held %q, the VIP is %v", m.Held, vip)
 		}

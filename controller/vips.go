@@ -119,7 +119,8 @@ func (l *loop) vipMessage(v core.VIP) *api.VIP {
 	return &api.VIP{
 		Name: v.Config.Name, Address: v.Config.Address.String(), Protocol: v.Config.Protocol.String(),
 		Port: uint32(v.Config.Port),
-		Tags: v.Config.Tags, State: vipStateMessage(v.State), Reason: v.Reason, Load: l.vipLoad(v), Unseen: v.Unseen,
+		Tags: v.Config.Tags, State: vipStateMessage(v.State), Reason: v.Reason, Load: vipLoad(v, l.rates),
+		Unseen:       v.Unseen,
 		LiveBackends: v.Live.Backends, TotalBackends: v.Live.Total, LiveWeight: v.Live.Weight,
 		TotalWeight: v.Live.Weights,
 	}
@@ -132,12 +133,12 @@ func vipStateMessage(s core.Serving) api.VIPStatus_State {
 	}[s]
 }
 
-// vipLoad is the load of a VIP.
-func (l *loop) vipLoad(v core.VIP) uint32 {
+// vipLoad is the load of a VIP; rates are of those that switches have counted twice, in packets a second.
+func vipLoad(v core.VIP, rates map[rows.VIPKey]float64) uint32 {
 	if !v.Serving {
 		return loadreport.Offline
 	}
-	rate, known := l.rates[vipKey(v.Config)]
+	rate, known := rates[vipKey(v.Config)]
 	return loadOf(v.Config.Capacity, rate, known, int(v.Live.Weight), int(v.Live.Weights))
 }
 

@@ -208,7 +208,7 @@ off disabled 2/3 300/400 load 255
 		if diff := cmp.Diff(step.want, told(l)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
-		for i, v := range l.statusMessage().Vips {
+		for i, v := range l.moment().statusMessage().Vips {
 			states, _ := l.vips.get()
 			if got := states.message.Vips[i]; got.State != v.State || got.Reason != v.Reason {
 				t.Errorf("%s: %s is %v (%s), the status says %v (%s)", step.name, v.Name, got.State, got.Reason,
@@ -286,7 +286,8 @@ func TestVIPsFollowTheirRows(t *testing.T) {
 		if diff := cmp.Diff(want, strings.Split(told(l), "\n")[:2]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
-		if got, load := l.statusMessage().Vips[0], told(l); !strings.Contains(load, fmt.Sprintf("load %d", got.Load)) {
+		got, load := l.moment().statusMessage().Vips[0], told(l)
+		if !strings.Contains(load, fmt.Sprintf("load %d", got.Load)) {
 			t.Errorf("%s: the status says load %d, gslb is told\n%s", step.name, got.Load, load)
 		}
 	}

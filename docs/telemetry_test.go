@@ -122,6 +122,11 @@ var leafOf = map[string]string{
 	"backend_draining":         "pools/pool[name]/backends/backend[name]/admin",
 	"backend_packets_total":    "switches/switch[name]/backends/backend[pool][name]/packets",
 	"backend_bytes_total":      "switches/switch[name]/backends/backend[pool][name]/bytes",
+
+	"switch_vip_packets_total":     "switches/switch[name]/vips/vip[name]/packets",
+	"switch_vip_bytes_total":       "switches/switch[name]/vips/vip[name]/bytes",
+	"switch_backend_packets_total": "switches/switch[name]/backends/backend[pool][name]/packets",
+	"switch_backend_bytes_total":   "switches/switch[name]/backends/backend[pool][name]/bytes",
 }
 
 // What Prometheus sees of a controller, gNMI tells too.

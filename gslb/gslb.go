@@ -290,7 +290,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	if d.metrics != nil {
 		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return metrics.Serve(ctx, d.metrics, "gslb", collector{d})
+			return metrics.Serve(ctx, d.metrics, "gslb", figures{d}, nil)
 		}})
 	}
 	now := d.now.Load()

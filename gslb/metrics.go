@@ -3,17 +3,15 @@ package gslb
 import (
 	"strconv"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sluicelb/sluice/gslb/server"
 	"github.com/sluicelb/sluice/internal/metrics"
 )
 
-// collector reads the daemon's counts when Prometheus asks.
-type collector struct{ d *Daemon }
+// figures reads the daemon's counts when Prometheus asks.
+type figures struct{ d *Daemon }
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("sluice_gslb_"+name, help, labels, nil)
+func desc(name, help string, labels ...string) *metrics.Desc {
+	return metrics.NewDesc("sluice_gslb_"+name, help, labels...)
 }
 
 var (
@@ -40,64 +38,52 @@ var (
 	tcpDesc = desc("tcp_connections", "Open TCP connections.")
 )
 
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		queriesDesc, responsesDesc, eventsDesc, clauseDesc, ruleDesc, answerDesc, stateDesc, loadDesc, liveDesc,
-		controllerDesc,
-		loadedDesc, refusedDesc, tookDesc, tookLaterDesc, tcpDesc,
-	} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	now, counted := c.d.now.Load(), c.d.server.Counts()
-	w := metrics.Writer{To: ch}
+// Show implements metrics.Source.
+func (f figures) Show(p *metrics.Page) {
+	now, counted := f.d.now.Load(), f.d.server.Counts()
 	for t, n := range counted.Queries {
-		w.Counter(queriesDesc, n, server.Transport(t).String())
+		p.Counter(queriesDesc, n, server.Transport(t).String())
 	}
 	for t := range counted.Responses {
 		for rcode, n := range counted.Responses[t] {
 			if n > 0 {
-				w.Counter(responsesDesc, n, server.Transport(t).String(), rcodeName(rcode))
+				p.Counter(responsesDesc, n, server.Transport(t).String(), rcodeName(rcode))
 			}
 		}
 	}
 	for t, took := range counted.Took {
-		w.Histogram(tookDesc, took.Buckets[:], took.Seconds, server.Transport(t).String())
+		p.Histogram(tookDesc, took.Buckets[:], took.Seconds, server.Transport(t).String())
 	}
-	w.Histogram(tookLaterDesc, counted.TookLater.Buckets[:], counted.TookLater.Seconds)
+	p.Histogram(tookLaterDesc, counted.TookLater.Buckets[:], counted.TookLater.Seconds)
 	for e, n := range counted.Events {
-		w.Counter(eventsDesc, n, server.Event(e).String())
+		p.Counter(eventsDesc, n, server.Event(e).String())
 	}
 	cfg := now.view.Config
 	for i := range cfg.Rules {
 		status := ruleStatus(now, i, counted)
-		w.Counter(ruleDesc, status.Queries, status.Name)
+		p.Counter(ruleDesc, status.Queries, status.Name)
 		for j, clause := range status.Clauses {
-			w.Counter(clauseDesc, clause.Answered, status.Name, strconv.Itoa(j+1), clause.Group)
-			w.Gauge(liveDesc, float64(clause.Live), status.Name, strconv.Itoa(j+1), clause.Group)
+			p.Counter(clauseDesc, clause.Answered, status.Name, strconv.Itoa(j+1), clause.Group)
+			p.Gauge(liveDesc, float64(clause.Live), status.Name, strconv.Itoa(j+1), clause.Group)
 		}
 	}
 	for i := range cfg.Answers {
 		a, st := &cfg.Answers[i], now.answers[i]
 		center := dataCenterName(cfg, a.DataCenter)
-		w.Counter(answerDesc, counted.Answers[a.Name], a.Name)
+		p.Counter(answerDesc, counted.Answers[a.Name], a.Name)
 		for _, name := range []string{"up", "down", "unknown", "suspended"} {
-			w.Truth(stateDesc, stateName(st.State) == name, a.Name, center, name)
+			p.Truth(stateDesc, stateName(st.State) == name, a.Name, center, name)
 		}
 		if st.HasLoad {
-			w.Gauge(loadDesc, float64(st.Load), a.Name, center)
+			p.Gauge(loadDesc, float64(st.Load), a.Name, center)
 		}
 	}
 	for i := range cfg.DataCenters {
 		if dc := &cfg.DataCenters[i]; dc.Controller != "" {
-			w.Truth(controllerDesc, c.d.watches.Controller(dc.Name).Connected, dc.Name)
+			p.Truth(controllerDesc, f.d.watches.Controller(dc.Name).Connected, dc.Name)
 		}
 	}
-	w.Gauge(loadedDesc, float64(now.compiled.loadedAt.UnixMilli())/1000)
-	w.Truth(refusedDesc, now.notRunning() != "")
-	w.Gauge(tcpDesc, float64(c.d.server.Connections()))
+	p.Gauge(loadedDesc, float64(now.compiled.loadedAt.UnixMilli())/1000)
+	p.Truth(refusedDesc, now.notRunning() != "")
+	p.Gauge(tcpDesc, float64(f.d.server.Connections()))
 }

@@ -152,7 +152,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	tasks := []task.Task{{Name: "checks", Run: d.scheduler.Run}, {Name: "reports", Run: d.keepTalking}}
 	if d.metrics != nil {
 		tasks = append(tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return metrics.Serve(ctx, d.metrics, "healthd", d)
+			return metrics.Serve(ctx, d.metrics, "healthd", d, nil)
 		}})
 	}
 	return task.Run(ctx, tasks...)

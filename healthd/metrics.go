@@ -61,8 +61,8 @@ func (w watched) Run(ctx context.Context) error {
 	return err
 }
 
-func figure(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("sluice_healthd_"+name, help, labels, nil)
+func figure(name, help string, labels ...string) *metrics.Desc {
+	return metrics.NewDesc("sluice_healthd_"+name, help, labels...)
 }
 
 var (
@@ -70,18 +70,13 @@ var (
 	verdictFigure   = figure("verdict", "1 for the verdict on the backend.", "pool", "backend", "health")
 )
 
-// Describe implements prometheus.Collector: what there is depends on what there is to check.
-func (d *Daemon) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (d *Daemon) Collect(ch chan<- prometheus.Metric) {
-	w := metrics.Writer{To: ch}
-	d.scheduler.figures.took.Collect(ch)
-	d.scheduler.figures.results.Collect(ch)
-	w.Truth(connectedFigure, d.connected.Load())
+// Show implements metrics.Source.
+func (d *Daemon) Show(p *metrics.Page) {
+	p.Collect(d.scheduler.figures.took, d.scheduler.figures.results)
+	p.Truth(connectedFigure, d.connected.Load())
 	for key, v := range d.board.all() {
 		for _, h := range []probe.Health{probe.Up, probe.Failing, probe.Down, probe.Unchecked} {
-			w.Truth(verdictFigure, v.health == h, key.pool, key.name, h.String())
+			p.Truth(verdictFigure, v.health == h, key.pool, key.name, h.String())
 		}
 	}
 }

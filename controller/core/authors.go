@@ -32,8 +32,17 @@ type author struct {
 	former  string    // the session that this one took the place of
 	shared  time.Time // when two sessions that both live took turns last: two healthds report by one name
 	last    time.Time // when it reported last
-	// verdicts are what it says of the backends that are checked; Unknown: it cannot ask, or no longer.
-	verdicts map[plan.BackendKey]Verdict
+	// verdicts are what it says of the backends that are checked; Unknown: it cannot ask, or no longer. They are
+	// replaced and never modified, so that a Look shares them.
+	verdicts map[plan.BackendKey]*Verdict
+}
+
+// said is what it says of a backend; false: nothing.
+func (a *author) said(key plan.BackendKey) (Verdict, bool) {
+	if v := a.verdicts[key]; v != nil {
+		return *v, true
+	}
+	return Verdict{}, false
 }
 
 // authors are the healthds that have reported to this controller, by name. For one goroutine.
@@ -43,7 +52,7 @@ type authors map[string]*author
 func (a authors) hear(name, session string, now time.Time) *author {
 	one := a[name]
 	if one == nil || one.session != session {
-		next := &author{session: session, verdicts: make(map[plan.BackendKey]Verdict)}
+		next := &author{session: session, verdicts: make(map[plan.BackendKey]*Verdict)}
 		if one != nil {
 			if next.former, next.shared = one.session, one.shared; one.former == session {
 				next.shared = now
@@ -91,7 +100,7 @@ func (a authors) forgetOldest() {
 // heard says whether anybody who reported to this controller has judged the backend.
 func (a authors) heard(key plan.BackendKey) bool {
 	for _, one := range a {
-		if v, ok := one.verdicts[key]; ok && v.Health != plan.Unknown {
+		if v, ok := one.said(key); ok && v.Health != plan.Unknown {
 			return true
 		}
 	}
@@ -105,14 +114,14 @@ func (a authors) present(key plan.BackendKey, v Verdict, started, now time.Time)
 	if one == nil {
 		return now.Sub(started) <= lapse
 	}
-	word, ok := one.verdicts[key]
+	word, ok := one.said(key)
 	return one.session == v.Session && now.Sub(one.last) <= lapse && (!ok || word.Health != plan.Unknown)
 }
 
 // forget drops what was said of backends that are no longer checked: another may come by the same name.
 func (a authors) forget(checked func(plan.BackendKey) bool) {
 	for _, one := range a {
-		maps.DeleteFunc(one.verdicts, func(key plan.BackendKey, _ Verdict) bool { return !checked(key) })
+		maps.DeleteFunc(one.verdicts, func(key plan.BackendKey, _ *Verdict) bool { return !checked(key) })
 	}
 }
 
@@ -127,7 +136,7 @@ func (a authors) standing(key plan.BackendKey, before Verdict, since, started, n
 	}
 	name := ""
 	for n, one := range a {
-		v, ok := one.verdicts[key]
+		v, ok := one.said(key)
 		if !ok || v.Health == plan.Unknown || now.Sub(one.last) > lapse {
 			continue
 		}
@@ -149,7 +158,7 @@ func (a authors) dissent(key plan.BackendKey, v Verdict, since, now time.Time) (
 		return "", time.Time{}
 	}
 	for n, one := range a {
-		said := one.verdicts[key]
+		said, _ := one.said(key)
 		if said.Health != plan.Up || said.DetectedAt.Before(since) || now.Sub(one.last) > lapse {
 			continue
 		}

@@ -2,15 +2,58 @@ package core
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 )
 
-// What follows tells how things are, at any time between two Steps. A decision that waits for the store has not
-// happened yet, and perhaps never will: until then everything is told as it was before it. Nobody modifies what is
-// returned.
+// What follows tells how things are, at any time between two Steps; a Look tells it at any time after it was taken. A
+// decision that waits for the store has not happened yet, and perhaps never will: until then everything is told as it
+// was before it. Nobody modifies what is returned.
+
+// Look is the core as others may see it now, and as it stays: any number of goroutines may ask it what the methods of
+// Core tell that change nothing, and no others. It shares all that is replaced and never modified.
+func (c *Core) Look() *Core {
+	is := *c.seen()
+	is.views = maps.Clone(is.views)
+	copies := make(map[*view]*view)
+	for name, v := range is.views {
+		one := *v
+		one.idle, one.overdue = nil, nil
+		is.views[name], copies[v] = &one, &one
+	}
+	is.meetings.met, is.meetings.wait = maps.Clone(is.meetings.met), slices.Clone(is.meetings.wait)
+	for name, v := range is.meetings.met {
+		is.meetings.met[name] = copies[v] // nil: it has left
+	}
+	for i, one := range is.meetings.wait {
+		if v := copies[one.view]; v != nil {
+			is.meetings.wait[i].view = v
+		}
+	}
+	is.graces.ends, is.forced = maps.Clone(is.graces.ends), maps.Clone(is.forced)
+	is.rechecked = maps.Clone(is.rechecked)
+	is.givenUp, is.falls = maps.Clone(is.givenUp), maps.Clone(is.falls)
+	for pool, f := range is.falls {
+		one := *f
+		is.falls[pool] = &one
+	}
+	is.limits, is.pending, is.drained = limits{}, nil, nil
+	is.authors = maps.Clone(is.authors)
+	for name, a := range is.authors {
+		one := *a
+		one.verdicts = maps.Clone(one.verdicts)
+		is.authors[name] = &one
+	}
+	is.doubts, is.portIDs, is.urgent = maps.Clone(is.doubts), maps.Clone(is.portIDs), maps.Clone(is.urgent)
+	is.noise = is.noise.clone()
+	is.present, is.down, is.places, is.facts = nil, nil, places{}, vipFacts{}
+	is.free, is.out, is.last, is.take = nil, nil, nil, nil
+	return &is
+}
 
 // seen is the core as others may see it. Only methods that change nothing may be called on it.
 func (c *Core) seen() *Core {

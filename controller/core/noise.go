@@ -27,6 +27,16 @@ type noise struct {
 	notices map[string]*notices // by switch
 }
 
+// clone is the part of it that others are told of.
+func (n noise) clone() noise {
+	seen := make(map[spoofKey]*spoof, len(n.spoofs.seen))
+	for k, s := range n.spoofs.seen {
+		one := *s
+		seen[k] = &one
+	}
+	return noise{claims: n.claims.Clone(), spoofs: spoofs{seen: seen}}
+}
+
 func newNoise() noise {
 	return noise{newClaims(), newSpoofs(), make(map[string]*notices)}
 }

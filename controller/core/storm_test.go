@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -84,6 +86,57 @@ type storm struct {
 	first   string // what the operator applies first
 	began   Stored // what log began with
 	log     []step
+	looks   []looked
+}
+
+// looked is what a Look told when it was taken.
+type looked struct {
+	*Core
+	now  time.Time
+	said string
+}
+
+// look takes a Look now and then, and holds what earlier ones tell against what they told first.
+func (s *storm) look() {
+	s.t.Helper()
+	if len(s.log)%8 != 0 || s.core.Intent() == nil {
+		return
+	}
+	is := looked{s.core.Look(), s.now, tells(s.core, s.now)}
+	s.looks = append(s.looks, is)
+	for _, l := range s.looks {
+		if diff := cmp.Diff(l.said, tells(l.Core, l.now)); diff != "" {
+			s.fatalf("a look that was taken at %v (-then +now):\n%s", l.now.Sub(stormBegan), diff)
+		}
+	}
+	if len(s.looks) > 4 {
+		s.looks = s.looks[1:]
+	}
+}
+
+// tells is all that a Core tells.
+func tells(c *Core, now time.Time) string {
+	var b strings.Builder
+	say := func(what string, values ...any) { fmt.Fprintf(&b, "%s: %+v\n", what, values) }
+	st := c.Stored()
+	say("stored", st.Intent.Revision, st.Admin, st.Verdicts, st.VIPAge, st.Retired, st.PortIDs)
+	say("core", c.Sequence(), c.Asked(), c.Frozen(), c.Waits(), c.Health(), c.Older(now), c.Forgot(now), c.Shared(now))
+	say("noise", c.Claims(), c.Spoofs())
+	say("meetings", c.Meetings())
+	say("ports", c.Unnumbered())
+	for _, v := range c.VIPs() {
+		say("VIP", v)
+	}
+	for _, p := range c.Intent().Pools {
+		census, _ := st.Plan.Census(p.Name)
+		say("pool "+p.Name, census, c.Held(p), c.HeldReason(p, census), c.Awaited(p, now))
+		for _, share := range census.Backends {
+			key := plan.BackendKey{Pool: p.Name, Backend: share.Name}
+			say(key.String(), c.Knows(key), c.Urgent(key), c.Forced(key), c.GraceUntil(key),
+				c.Unchecked(key, true, now), c.Authorship(key, now), c.Unwritten(p, share.Name, share.ID))
+		}
+	}
+	return b.String()
 }
 
 // step is an input and what followed from it.
@@ -175,6 +228,7 @@ func (s *storm) step(in Input) (a Answer, answered bool) {
 	s.t.Helper()
 	out := s.core.Step(s.now, in)
 	s.log = append(s.log, step{s.now, in, out})
+	s.look()
 	for _, e := range out {
 		switch e := e.(type) {
 		case Save:

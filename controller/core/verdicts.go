@@ -32,7 +32,7 @@ func (c *Core) report(in Report) error {
 		}
 		if said.Health == plan.Unknown {
 			c.doubts[key] = doubt{name, said.Reason}
-			by.verdicts[key] = Verdict{} // what others say counts from their next report on
+			by.verdicts[key] = new(Verdict) // what others say counts from their next report on
 			continue
 		}
 		if c.doubts[key].author == name {
@@ -43,16 +43,16 @@ func (c *Core) report(in Report) error {
 			DetectedAt: c.notToCome(said.Detected),
 			Author:     name, Session: in.Session,
 		}
-		if old, ok := by.verdicts[key]; !ok || !outdated(v, old, c.now) ||
+		if old, ok := by.said(key); !ok || !outdated(v, old, c.now) ||
 			old.DetectedAt.Before(c.rechecked[key.Pool]) {
-			by.verdicts[key] = v
+			by.verdicts[key] = &v
 		}
 		judged[key] = true
 		c.judge(next.Verdicts, key, v, &changed)
 	}
 	if in.Full { // what others said who are gone lapses
 		for _, key := range backends(by.verdicts) {
-			if v := by.verdicts[key]; v.Health != plan.Unknown && !judged[key] {
+			if v, _ := by.said(key); v.Health != plan.Unknown && !judged[key] {
 				c.judge(next.Verdicts, key, v, &changed)
 			}
 		}

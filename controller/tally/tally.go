@@ -80,6 +80,19 @@ func New[P, K comparable](place func(K) P) *Tally[P, K] {
 	return &Tally[P, K]{place: place, all: make(map[P][]*Entry[K])}
 }
 
+// Clone returns a copy, to which nothing is added with the original.
+func (t *Tally[P, K]) Clone() *Tally[P, K] {
+	all := make(map[P][]*Entry[K], len(t.all))
+	for at, here := range t.all {
+		for _, e := range here {
+			one := *e
+			one.Senders = slices.Clone(e.Senders)
+			all[at] = append(all[at], &one)
+		}
+	}
+	return &Tally[P, K]{place: t.place, all: all}
+}
+
 // Add counts what one sender did.
 func (t *Tally[P, K]) Add(k K, s Sender) {
 	if e := t.entry(k, s.Known); e != nil {

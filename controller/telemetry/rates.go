@@ -42,8 +42,7 @@ func (r *rates) take(now time.Time, samples map[string]Sample) map[rows.VIPKey]f
 	return sum
 }
 
-// rateOf is what was counted between two times, a second. A row that counts less than before, or that was not
-// there, began at zero in between.
+// rateOf is what was counted between two times, a second. A row that was not there began at zero in between.
 func rateOf(before, now Sample) map[rows.VIPKey]float64 {
 	elapsed := now.At.Sub(before.At).Seconds()
 	if before.At.IsZero() || elapsed <= 0 {
@@ -51,14 +50,15 @@ func rateOf(before, now Sample) map[rows.VIPKey]float64 {
 	}
 	rate := make(map[rows.VIPKey]float64, len(now.Counters.VIP))
 	for k, n := range now.Counters.VIP {
-		rate[k] = float64(since(before.Counters.VIP[k], n)) / elapsed
+		rate[k] = float64(since(before.Counters.VIP[k], n).Packets) / elapsed
 	}
 	return rate
 }
 
-func since(was, is device.Count) uint64 {
-	if was.Packets <= is.Packets {
-		return is.Packets - was.Packets
+// since is what a row has counted since then. One that has counted less than before began at zero in between.
+func since(was, is device.Count) device.Count {
+	if is.Packets < was.Packets || is.Bytes < was.Bytes {
+		return is
 	}
-	return is.Packets
+	return device.Count{Packets: is.Packets - was.Packets, Bytes: is.Bytes - was.Bytes}
 }

@@ -45,6 +45,7 @@ type Source interface {
 type Snapshot struct {
 	At       time.Time // when the switches were asked
 	Switches map[string]Sample
+	Totals   Totals
 }
 
 // fresh says whether a Snapshot does for who asks at that time.
@@ -84,6 +85,9 @@ type Sampler struct {
 
 	mu       sync.Mutex // guards what follows
 	readings map[string]*reading
+
+	adding sync.Mutex // guards totals
+	totals totals
 }
 
 // reading is what becomes of asking a switch.
@@ -175,6 +179,9 @@ func (s *Sampler) sample(ctx context.Context) (*Snapshot, error) {
 		})
 	}
 	wait.Wait()
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	next.Totals = s.totals.take(sources, next.Switches)
 	s.latest.Store(next)
 	return next, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"time"
 
 	"connectrpc.com/connect"
 	pb "github.com/openconfig/gnmi/proto/gnmi"
@@ -30,15 +32,28 @@ func (s *Server) Services() []rpc.Service {
 		unary(pb.GNMI_Capabilities_FullMethodName, s.Capabilities),
 		unary(pb.GNMI_Get_FullMethodName, s.Get),
 		unary(pb.GNMI_Set_FullMethodName, s.Set),
-		rpc.Mount(pb.GNMI_Subscribe_FullMethodName, connect.NewBidiStreamHandler(pb.GNMI_Subscribe_FullMethodName,
+		rpc.Mount(pb.GNMI_Subscribe_FullMethodName, cuttable(connect.NewBidiStreamHandler(
+			pb.GNMI_Subscribe_FullMethodName,
 			func(ctx context.Context, stream *connect.BidiStream[pb.SubscribeRequest, pb.SubscribeResponse]) error {
 				recv := func() (*pb.SubscribeRequest, error) {
 					r, err := stream.Receive()
 					return r, fromConnect(err)
 				}
-				return toConnect(s.subscribe(ctx, recv, stream.Send))
-			}, Methods.Options())),
+				cut, _ := ctx.Value(cutKey{}).(func())
+				return toConnect(s.subscribe(ctx, recv, stream.Send, cut))
+			}, Methods.Options()))),
 	}
+}
+
+type cutKey struct{}
+
+// cuttable gives calls of a handler what makes writes fail that wait for the client: a handler must not end while it
+// writes.
+func cuttable(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cut := func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now()) } // HTTP/2 has it
+		handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), cutKey{}, cut)))
+	})
 }
 
 func unary[Req, Res any](procedure string, method func(context.Context, *Req) (*Res, error)) rpc.Service {

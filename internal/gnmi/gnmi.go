@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicelb/sluice/internal/rpc"
 	"github.com/sluicelb/sluice/internal/text"
 )
 
@@ -48,7 +49,7 @@ type Config struct {
 	Schema *Schema
 	Source Source
 	// Lowest is the shortest sample and heartbeat interval, and what a sample interval of 0 means. Nobody sees a sample
-	// that is older than a tenth of it.
+	// that is older than a tenth of it, but for trees of more than 40,000 values for each second of it.
 	Lowest time.Duration
 	// ReadOnly ends the refusal of Set: how the target is told what to do.
 	ReadOnly string
@@ -65,9 +66,11 @@ type Server struct {
 	watch watch
 	// Who subscribes and stays keeps nobody from a Get.
 	gets, streams places
+	standstill    time.Duration // for tests
 }
 
-// places hold a token for each call of a kind that is under way: in a room for everybody, and in one for Owner.
+// places hold a token for each call of a kind that is under way: in a room for everybody, and in one for those who rule
+// the target (rpc.IsOwner), so that others cannot keep them out.
 type places struct {
 	kind         string
 	others, ours chan struct{}
@@ -77,12 +80,6 @@ func newPlaces(kind string) places {
 	return places{kind, make(chan struct{}, mostCalls), make(chan struct{}, mostCalls)}
 }
 
-type ownerKey struct{}
-
-// Owner makes ctx that of a call of who may control the target: such callers have places of their own, so that those
-// who may only look cannot keep them out.
-func Owner(ctx context.Context) context.Context { return context.WithValue(ctx, ownerKey{}, true) }
-
 // mostCalls is how many Gets of each kind of caller may be under way, and as many subscriptions.
 const mostCalls = 64
 
@@ -90,7 +87,7 @@ const mostCalls = 64
 func New(cfg Config) *Server {
 	fresh := cfg.Lowest / 10
 	return &Server{
-		cfg: cfg, gets: newPlaces("Gets"), streams: newPlaces("subscriptions"),
+		cfg: cfg, gets: newPlaces("Gets"), streams: newPlaces("subscriptions"), standstill: standstill,
 		trees: [classes]*cache{
 			event:   newCache(cfg.Schema, event, fresh, cfg.Source.Events),
 			sampled: newCache(cfg.Schema, sampled, fresh, cfg.Source.Samples),
@@ -121,7 +118,7 @@ func (s *Server) Set(context.Context, *pb.SetRequest) (*pb.SetResponse, error) {
 // enter takes a place for a call, until leave is called.
 func (p places) enter(ctx context.Context) (leave func(), err error) {
 	room := p.others
-	if ctx.Value(ownerKey{}) != nil {
+	if rpc.IsOwner(ctx) {
 		room = p.ours
 	}
 	select {
@@ -181,8 +178,19 @@ func (c *cache) current() (*state, <-chan struct{}) {
 	return c.latest, c.next
 }
 
-// get returns a state that is not old. Those who ask at the same time share one.
-func (c *cache) get(ctx context.Context) (*state, error) { return c.state(ctx, c.fresh) }
+// perValue is about what it takes of a processor to read a value and to compare it (BenchmarkRead of controller/tree).
+const perValue = 500 * time.Nanosecond
+
+// get returns a state that is not old. Those who ask at the same time share one. Samples of a large tree stay fresh for
+// five times as long as reading them takes: that leaves most of a processor to others.
+func (c *cache) get(ctx context.Context) (*state, error) {
+	age := c.fresh
+	if c.class == sampled {
+		latest, _ := c.current()
+		age = max(age, 5*time.Duration(latest.values)*perValue)
+	}
+	return c.state(ctx, age)
+}
 
 // state returns one that is younger than that; with 0, one whose reading began after the call.
 func (c *cache) state(ctx context.Context, age time.Duration) (*state, error) {

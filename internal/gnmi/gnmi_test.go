@@ -433,7 +433,7 @@ func open(t *testing.T, s *Server) *stream {
 			}
 			c.lines = append(c.lines, show(m.GetUpdate())...)
 			return nil
-		})
+		}, leave)
 	}()
 	t.Cleanup(func() { leave(); <-c.done })
 	return c
@@ -919,6 +919,62 @@ func TestSlowReader(t *testing.T) {
 		samples.want("the first was under way", 0, `/lamps/lamp[name=a]/state/used = "1152921504606846976"`,
 			`/lamps/lamp[name=a]/state/used = "1152921504606846976" (8 missed)`)
 		samples.want("and goes on", time.Second, `/lamps/lamp[name=a]/state/used = "1152921504606846976"`)
+	})
+}
+
+// Samples of a large tree are read less often: a fifth of a processor is what that may take.
+func TestLargeTree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		for i := range 100_000 {
+			h.lamps[fmt.Sprint(i)] = true
+		}
+		s := serve(h)
+		get := &pb.GetRequest{Path: []*pb.Path{at("/lamps/lamp[name=1]/state/used")}}
+		pause := 0 * time.Second
+		for _, step := range []struct {
+			name  string
+			after func() time.Duration
+			read  int
+		}{
+			{"at first", func() time.Duration { return 0 }, 1},
+			{"just before it is old", func() time.Duration { return pause - time.Millisecond }, 1},
+			{"it is old", func() time.Duration { return time.Millisecond }, 2},
+			{"again", func() time.Duration { return pause / 2 }, 2},
+		} {
+			time.Sleep(step.after())
+			if _, err := s.Get(t.Context(), get); err != nil || h.read != step.read {
+				t.Errorf("%s: read %d times, %v, want %d", step.name, h.read, err, step.read)
+			}
+			latest, _ := s.trees[sampled].current()
+			pause = 5 * time.Duration(latest.values) * perValue
+		}
+		if pause < 2*s.cfg.Lowest/10 {
+			t.Errorf("the tree is small: it stays fresh for %v", pause)
+		}
+	})
+}
+
+// Who takes nothing for a minute is let go, with the reason; who has nothing to take is not.
+func TestStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse("a")
+		s := serve(h)
+		stands := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_SAMPLE},
+			"/lamps/lamp[name=a]/state/used")
+		quiet := subscribe(t, s, pb.SubscriptionList_STREAM, &pb.Subscription{Mode: pb.SubscriptionMode_ON_CHANGE},
+			"/lamps/lamp/state/lit")
+		synctest.Wait()
+		stands.stop()
+		time.Sleep(standstill - time.Second)
+		stands.read()
+		synctest.Wait()
+		stands.stop()
+		time.Sleep(standstill + standstill/2)
+		stands.ends("it stands", "rpc error: code = DeadlineExceeded desc = the client has taken nothing for 1m0s")
+		quiet.want("it has nothing to take", 0, "/lamps/lamp[name=a]/state/lit = true", "synced")
+		h.change(func() { h.lamps["a"] = false })
+		quiet.want("and then it has", calm, "/lamps/lamp[name=a]/state/lit = false")
 	})
 }
 

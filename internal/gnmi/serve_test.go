@@ -2,6 +2,7 @@ package gnmi
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -204,6 +205,57 @@ func TestStandingReader(t *testing.T) {
 						return
 					}
 				}
+			}
+		})
+	}
+}
+
+// A client that reads nothing at all loses its place, so that it holds on neither to that nor to what it was to be
+// told; one that has nothing to read does not.
+func TestReaderThatStands(t *testing.T) {
+	for name, by := range map[string]func(*testing.T, *Server) string{"gRPC": byGRPC, "Connect": byConnect} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse()
+			for i := range 1000 {
+				h.lamps[fmt.Sprintf("%04000d", i)] = true // more than a stream and a connection hold
+			}
+			s := serve(h)
+			s.standstill = 200 * time.Millisecond
+			client := dial(t, by(t, s))
+			open := func(path string) pb.GNMI_SubscribeClient {
+				stream, err := client.Subscribe(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = stream.Send(list(&pb.SubscriptionList{Subscription: []*pb.Subscription{
+					{Path: at(path), Mode: pb.SubscriptionMode_ON_CHANGE},
+				}}))
+				return stream
+			}
+			quiet := open("/none")
+			if _, err := quiet.Recv(); err != nil { // sync_response
+				t.Fatal(err)
+			}
+			stands := open("/lamps")
+			if _, err := stands.Header(); err != nil { // it is being sent
+				t.Fatal(err)
+			}
+			deadline := time.Now().Add(20 * time.Second)
+			for len(s.streams.others) > 1 {
+				if time.Now().After(deadline) {
+					t.Fatalf("%d subscriptions are under way, want that of who has nothing to read",
+						len(s.streams.others))
+				}
+				time.Sleep(time.Millisecond)
+			}
+			for {
+				if _, err := stands.Recv(); err != nil {
+					break // what came before
+				}
+			}
+			if len(s.streams.others) != 1 {
+				t.Error("who has nothing to read has lost its place")
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/openconfig/gnmi/proto/gnmi"
@@ -20,6 +21,9 @@ import (
 const (
 	// firstWord is how long a caller may take to say what it subscribes to.
 	firstWord = 30 * time.Second
+	// standstill is how long a client may take for a message. One that reads none holds on to a place, and to the
+	// states of the tree that it is told of.
+	standstill = time.Minute
 	// calm is the time between two looks for changes, where they come without end.
 	calm = 10 * time.Millisecond
 	// lookInterval is how often the events are looked at of a Source that does not say when they change.
@@ -28,23 +32,70 @@ const (
 
 // Subscribe implements gnmi.GNMIServer.
 func (s *Server) Subscribe(stream pb.GNMI_SubscribeServer) error {
-	return s.subscribe(stream.Context(), stream.Recv, stream.Send)
+	return s.subscribe(stream.Context(), stream.Recv, stream.Send, nil)
 }
 
 // subscribe serves a stream (section 3.5), however it came here.
 //
 // It ends with InvalidArgument for what no subscription can be, a second subscription, or a poll of one that is not to
-// be polled; with Unimplemented for other encodings; with ResourceExhausted where there is no room. A path of something
-// that is not there, in the schema or now, is no error: the client hears sync_response, and of the path when it is
-// there.
+// be polled; with Unimplemented for other encodings; with ResourceExhausted where there is no room; with
+// DeadlineExceeded where the client takes nothing for standstill. A path of something that is not there, in the schema
+// or now, is no error: the client hears sync_response, and of the path when it is there.
+//
+// cut makes a send fail that waits for the client, and all that come after it. Where it is nil the end of the call does
+// so.
 func (s *Server) subscribe(
-	ctx context.Context, recv func() (*pb.SubscribeRequest, error), send func(*pb.SubscribeResponse) error,
+	ctx context.Context, recv func() (*pb.SubscribeRequest, error), send func(*pb.SubscribeResponse) error, cut func(),
 ) error {
 	leave, err := s.streams.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	var pace pace
+	done := make(chan error, 1)
+	go func() { done <- s.serve(ctx, recv, pace.timed(send)) }() // ends with the stream
+	look := time.NewTicker(s.standstill / 4)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-look.C:
+		}
+		if !pace.stands(s.standstill) {
+			continue
+		}
+		if cut != nil {
+			cut()
+			<-done
+		}
+		return status.Errorf(codes.DeadlineExceeded, "the client has taken nothing for %v", s.standstill)
+	}
+}
+
+// pace is since when a send waits for the client.
+type pace struct{ since atomic.Pointer[time.Time] }
+
+// timed is send, whose time is taken.
+func (p *pace) timed(send func(*pb.SubscribeResponse) error) func(*pb.SubscribeResponse) error {
+	return func(m *pb.SubscribeResponse) error {
+		now := time.Now()
+		p.since.Store(&now)
+		defer p.since.Store(nil)
+		return send(m)
+	}
+}
+
+// stands says whether the client has taken nothing for so long.
+func (p *pace) stands(long time.Duration) bool {
+	since := p.since.Load()
+	return since != nil && time.Since(*since) >= long
+}
+
+func (s *Server) serve(
+	ctx context.Context, recv func() (*pb.SubscribeRequest, error), send func(*pb.SubscribeResponse) error,
+) (err error) {
 	done := make(chan struct{})
 	defer close(done)
 	requests := receive(recv, done)
@@ -226,9 +277,9 @@ func (u *subscription) sync(ctx context.Context) error {
 		if err != nil {
 			return unavailable(err)
 		}
-		p.sent = now
+		p.sent = p.narrow(now)
 		if !u.list.GetUpdatesOnly() {
-			if err := u.update(now.at, p.all(now, p.class)); err != nil {
+			if err := u.update(p.sent.at, p.all(p.sent, p.class)); err != nil {
 				return err
 			}
 		}
@@ -341,7 +392,8 @@ func (u *subscription) advance(ctx context.Context, p *part, now time.Time) erro
 		}
 	}
 	before := p.sent
-	if p.sent = is; before == is && !looks && !beats {
+	is = p.narrow(is)
+	if p.sent = is; before.revision == is.revision && !looks && !beats {
 		return nil
 	}
 	changed, gone := p.since(before, is, p.class)

@@ -21,6 +21,7 @@ type Entry struct {
 	class  class
 	keys   []string
 	values []any // by Leaf.index; nil: there is no such leaf
+	count  int   // of values
 	// changed says of each value when it appeared, and how often it has changed since.
 	changed []version
 }
@@ -60,6 +61,9 @@ func (e *Entry) Set(l *Leaf, value any) {
 		}
 		value = list
 	}
+	if e.values[l.index] == nil {
+		e.count++
+	}
 	e.values[l.index] = value
 }
 
@@ -71,6 +75,7 @@ type state struct {
 	at       time.Time
 	revision uint64     // counts the states that differ from those before
 	lists    [][]*Entry // by List.index, sorted by keys
+	values   int        // how many there are
 }
 
 // follow makes t the state after before. It is before.revision when nothing has changed.
@@ -95,6 +100,9 @@ func (t *Tree) follow(before *state, at time.Time) *state {
 			}
 		}
 		next.lists[i] = entries
+		for _, e := range entries {
+			next.values += e.count
+		}
 	}
 	if !changed {
 		next.revision = before.revision
@@ -113,9 +121,13 @@ func last(sorted []*Entry) []*Entry {
 	return kept
 }
 
-// follow returns was where e says the same, else e with its versions. was may be nil.
+// follow returns was where e says the same, else e with its versions, which shares with was what is the same. was may
+// be nil.
 func (e *Entry) follow(was *Entry, revision uint64) *Entry {
 	same := was != nil
+	if same {
+		e.keys = was.keys
+	}
 	e.changed = make([]version, len(e.values))
 	for i, v := range e.values {
 		switch {
@@ -123,7 +135,7 @@ func (e *Entry) follow(was *Entry, revision uint64) *Entry {
 			e.changed[i].born = revision
 			same = same && v == nil
 		case equal(was.values[i], v):
-			e.changed[i] = was.changed[i]
+			e.values[i], e.changed[i] = was.values[i], was.changed[i]
 		default:
 			e.changed[i] = version{was.changed[i].born, was.changed[i].changes + 1}
 			same = false
@@ -151,6 +163,17 @@ func (s *state) list(i int) []*Entry {
 		return nil
 	}
 	return s.lists[i]
+}
+
+// narrow is the part of a state that a query may ask for: who remembers that holds on to no more.
+func (q *query) narrow(s *state) *state {
+	part := &state{at: s.at, revision: s.revision, lists: make([][]*Entry, len(q.lists))}
+	for list, picks := range q.lists {
+		if len(picks) > 0 {
+			part.lists[list] = s.list(list)
+		}
+	}
+	return part
 }
 
 // item is a leaf of an entry, which has a value for it.

@@ -28,6 +28,9 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil && known {
 		who, _ := r.Context().Value(callerKey{}).(Caller)
 		err = d.access.Permit(who, method.Role)
+		if method.Owner != "" && d.access.Permit(who, method.Owner) == nil {
+			r = r.WithContext(Owner(r.Context()))
+		}
 	}
 	if err != nil {
 		refuse(w, r, err)

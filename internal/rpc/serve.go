@@ -18,6 +18,9 @@ type Method struct {
 	// Talks says that the caller of a stream may go on to send: Bytes and Items are of each message. Who serves it
 	// bounds how long the first one may take.
 	Talks bool
+	// Owner is the role whose holders rule what is asked, so that those who may only look must not keep them out:
+	// IsOwner tells who serves it. Empty: nobody is told apart.
+	Owner Role
 	Bytes int // of the longest request; 0: 64 KiB
 	Items int // messages and list items in it, which cost more than their bytes; 0: 1024
 }
@@ -121,4 +124,13 @@ func serve(ctx context.Context, l *Listener, methods Methods, within time.Durati
 	return fmt.Errorf("serving %s: %w", l.Address(), err)
 }
 
-type callerKey struct{}
+type (
+	callerKey struct{}
+	ownerKey  struct{}
+)
+
+// Owner makes ctx that of a call of who rules what is asked.
+func Owner(ctx context.Context) context.Context { return context.WithValue(ctx, ownerKey{}, true) }
+
+// IsOwner says whether ctx is that of a call of who rules what is asked.
+func IsOwner(ctx context.Context) bool { return ctx.Value(ownerKey{}) != nil }

@@ -3,14 +3,12 @@ package softswitch
 import (
 	"strconv"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sluicelb/sluice/internal/metrics"
 	"github.com/sluicelb/sluice/p4/softswitch/port"
 )
 
-func figure(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("sluice_switch_"+name, help, labels, nil)
+func figure(name, help string, labels ...string) *metrics.Desc {
+	return metrics.NewDesc("sluice_switch_"+name, help, labels...)
 }
 
 var (
@@ -28,37 +26,33 @@ var (
 	undeliveredFigure = figure("undelivered_messages_total", "Stream messages that clients were too slow for.", "kind")
 )
 
-// Describe implements prometheus.Collector: what there is depends on the ports and the program.
-func (s *Switch) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (s *Switch) Collect(ch chan<- prometheus.Metric) {
-	w := metrics.Writer{To: ch}
+// Show implements metrics.Source.
+func (s *Switch) Show(page *metrics.Page) {
 	status, program := s.Status(), s.program.Load()
-	w.Truth(programFigure, program != nil)
+	page.Truth(programFigure, program != nil)
 	if program != nil {
 		for _, t := range program.Tables() {
 			if len(t.Keys()) == 0 {
 				continue // the compiler's, for a statement
 			}
-			w.Gauge(entriesFigure, float64(t.Len()), t.Name())
-			w.Gauge(sizeFigure, float64(t.Size()), t.Name())
+			page.Gauge(entriesFigure, float64(t.Len()), t.Name())
+			page.Gauge(sizeFigure, float64(t.Size()), t.Name())
 		}
 	}
 	for id, p := range status.Ports {
 		of := []string{strconv.Itoa(int(id)), p.Name}
-		w.Truth(upFigure, p.Status == port.Up, of...)
-		w.Counter(receivedFigure, p.Received, of...)
-		w.Counter(lostFigure, p.ReceiveDropped, of...)
-		w.Counter(sentFigure, p.Sent, of...)
-		w.Counter(unsentFigure, p.SendDropped, of...)
+		page.Truth(upFigure, p.Status == port.Up, of...)
+		page.Counter(receivedFigure, p.Received, of...)
+		page.Counter(lostFigure, p.ReceiveDropped, of...)
+		page.Counter(sentFigure, p.Sent, of...)
+		page.Counter(unsentFigure, p.SendDropped, of...)
 	}
-	w.Counter(unprogrammed, status.Unprogrammed)
-	w.Counter(unconnected, status.Unconnected)
+	page.Counter(unprogrammed, status.Unprogrammed)
+	page.Counter(unconnected, status.Unconnected)
 	for kind, n := range map[string]uint64{
 		"idle_timeout": status.Undelivered.IdleTimeouts, "digest": status.Undelivered.Digests,
 		"error": status.Undelivered.Errors, "packet_in": status.Undelivered.PacketIns,
 	} {
-		w.Counter(undeliveredFigure, n, kind)
+		page.Counter(undeliveredFigure, n, kind)
 	}
 }

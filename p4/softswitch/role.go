@@ -80,7 +80,7 @@ func (r *Role) open() error {
 	r.tasks = r.Switch.tasks(listeners...)
 	if r.cfg.Metrics != nil {
 		r.tasks = append(r.tasks, task.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return metrics.Serve(ctx, r.cfg.Metrics, RoleName, r.Switch)
+			return metrics.Serve(ctx, r.cfg.Metrics, RoleName, r.Switch, nil)
 		}})
 	}
 	return nil

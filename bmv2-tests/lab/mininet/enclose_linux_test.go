@@ -52,8 +52,10 @@ func TestNothingIsLeft(t *testing.T) {
 	for _, r := range []row{
 		{name: "finished", does: "true", says: `All 1 steps are as the page has them:\n`},
 		{
-			name: "left", does: "true", typed: "berlin-web1 curl -s http://198.51.100.100/",
-			says: "(?s)to begin with, try\n  client1 true\nand `exit` to end it all\\.\n.*mininet> web1\\.berlin",
+			name: "left", does: "true", typed: "berlin-web1 curl -s http://198.51.100.100/\n" +
+				"operator sluice gslb status --socket https://gslb:9683",
+			says: "(?s)to begin with, try\n  client1 true\nand `exit` to end it all\\.\n.*mininet> web1\\.berlin" +
+				".*mininet> .*DATA CENTER.*https://berlin-ctl:9680",
 		},
 		{
 			name: "failed", does: "sh -c 'echo here; exit 3'", code: 1, logs: 1,

@@ -279,15 +279,22 @@ def intent(dc):
     """The configuration of the controllers of a data center."""
     scheme = "" if BMV2 else "https://"
     servers = range(3, 3 + len(dc.servers))
+
+    def at(port):
+        """Where all others have what is behind a port of the first switch: they are cabled to that one by port 1."""
+        if len(dc.switches) == 1:
+            return port
+        ports = [port] + [1] * (len(dc.switches) - 1)
+        return "{" + ", ".join(f"{dc.host(s)}: {p}" for s, p in zip(dc.switches, ports)) + "}"
+
     text = "switches:\n"
     for i, s in enumerate(dc.switches):
-        # A second switch is said to have the first one's ports: switch_port is one number for all of them.
-        ports = [1, 2, *servers, *([] if i else range(20, 19 + len(dc.switches)))]
+        ports = [1] if i else [1, 2, *servers, *range(20, 19 + len(dc.switches))]
         text += f"  - {{name: {dc.host(s)}, address: \"{scheme}{dc.host(s)}:9559\", device_id: 1, ports: {ports}}}\n"
     text += f"""vip_mac: 02:53:4c:00:00:0{dc.number}
 stations:
-  - {{name: router, mac: "{mac(dc.address(1))}", switch_port: 1, addresses: [{dc.address(1)}]}}
-  - {{name: {dc.host("healthd")}, mac: "{mac(dc.address(2))}", switch_port: 2, addresses: [{dc.address(2)}]}}
+  - {{name: router, mac: "{mac(dc.address(1))}", switch_port: {at(1)}, addresses: [{dc.address(1)}]}}
+  - {{name: {dc.host("healthd")}, mac: "{mac(dc.address(2))}", switch_port: {at(2)}, addresses: [{dc.address(2)}]}}
 pools:
   - name: web
     drain_idle: 6s
@@ -296,7 +303,7 @@ pools:
 """
     for port, name in zip(servers, dc.servers):
         address = dc.address(8 + port)
-        text += f"      - {{name: {name}, address: {address}, mac: \"{mac(address)}\", switch_port: {port}}}\n"
+        text += f"      - {{name: {name}, address: {address}, mac: \"{mac(address)}\", switch_port: {at(port)}}}\n"
     return text + f"vips:\n  - {{name: www, address: {dc.vip}, port: 80, pool: web}}\n"
 
 
@@ -371,9 +378,18 @@ def sluice(*args):
 
 
 class Prompt(CLI):
-    """Mininet's prompt. A dash may be in the name of a host."""
+    """Mininet's prompt, as the page has it: a dash may be in the name of a host, and a host gets its command as it was
+    typed. Mininet itself puts an address in place of each word that is a host's name, as in `sluice gslb status`."""
 
     identchars = CLI.identchars + "-"
+
+    def default(self, line):
+        host, command, line = self.parseline(line)
+        if host in self.mn and command:
+            self.mn[host].sendCmd(command)
+            self.waitForNode(self.mn[host])
+        else:
+            super().default(line)
 
 
 def main():
@@ -391,7 +407,8 @@ def main():
     Prompt(lab.net)
 
 
-try:
-    main()
-except KeyboardInterrupt:
-    sys.exit(130)  # as a shell says it
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -223,5 +225,42 @@ func TestPage(t *testing.T) {
 	}
 	if len(steps) < 10 {
 		t.Errorf("only %d steps were understood", len(steps))
+	}
+}
+
+// Where a data center has a second switch, its controllers are told where each station is on it.
+func TestIntentOfTwoSwitches(t *testing.T) {
+	if !has("mininet") {
+		t.Skip("mininet is not installed (Debian's package has it), and lab.py needs it")
+	}
+	out, err := exec.Command(python, "-B", "-c", `import lab
+for switches in ["leaf"], ["leaf", "spine"]:
+    dc = lab.DataCenter("berlin", 1, "198.51.100.0/24", switches, ["ctl"], ["web1", "web2"])
+    print(lab.intent(dc))`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	where := regexp.MustCompile(`name: ([\w-]+),.* ((?:switch_port|ports): .*)`)
+	for line := range strings.Lines(string(out)) {
+		if found := where.FindStringSubmatch(line); found != nil {
+			got = append(got, found[1]+": "+found[2])
+		}
+	}
+	if diff := cmp.Diff([]string{
+		"berlin-leaf: ports: [1, 2, 3, 4]}",
+		"router: switch_port: 1, addresses: [198.51.100.1]}",
+		"berlin-healthd: switch_port: 2, addresses: [198.51.100.2]}",
+		"web1: switch_port: 3}",
+		"web2: switch_port: 4}",
+
+		"berlin-leaf: ports: [1, 2, 3, 4, 20]}",
+		"berlin-spine: ports: [1]}",
+		"router: switch_port: {berlin-leaf: 1, berlin-spine: 1}, addresses: [198.51.100.1]}",
+		"berlin-healthd: switch_port: {berlin-leaf: 2, berlin-spine: 1}, addresses: [198.51.100.2]}",
+		"web1: switch_port: {berlin-leaf: 3, berlin-spine: 1}}",
+		"web2: switch_port: {berlin-leaf: 4, berlin-spine: 1}}",
+	}, got); diff != "" {
+		t.Errorf("where stations are (-want +got):\n%s", diff)
 	}
 }

@@ -51,7 +51,7 @@ func Guard(access *rpc.Access) grpc.ServerOption {
 			return nil, status.Error(codes.PermissionDenied, err.Error())
 		}
 		if access.Permit(rpc.CallerAt(p.Addr), rpc.Controller) == nil {
-			ctx = gnmi.Owner(ctx)
+			ctx = rpc.Owner(ctx)
 		}
 		return ctx, nil
 	})

@@ -2,14 +2,17 @@ package bmv2tests
 
 import (
 	"bytes"
+	order "cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,11 +37,12 @@ const (
 
 // TestDifferential holds the embedded switch against real bmv2: the same pipeline, the same P4Runtime
 // writes, the same frames in the same order; on every port the same bytes must come out, the same
-// packet-ins, and at the end the same counters.
+// packet-ins, the same flows must be reported, and at the end there must be the same counters. In the middle
+// every second flow that was reported is pinned, and some moves are taken back.
 //
 //	burst, fence ──▶ port p ┌────────┐ ──▶ ports 1-5, until the fence is out of each
 //	                        │ switch │
-//	                        └────────┘ ──▶ packet-in
+//	                        └────────┘ ──▶ packet-in, digest
 func TestDifferential(t *testing.T) {
 	needNamespaces(t)
 	if _, err := exec.LookPath("simple_switch_grpc"); err != nil {
@@ -71,20 +75,31 @@ func TestDifferential(t *testing.T) {
 	results := make([]result, 2)
 	for i, d := range []*device{bmv2, soft} {
 		d.run(t, func(ctx context.Context, p *p4rt.Primary) error {
-			packetIns := make(chan []string, 1)
-			last := lastClaim()
-			go func() { packetIns <- takePacketIns(ctx, p, last) }()
-			for n, in := range bursts {
-				out, err := d.exchange(in.port, in.frames)
-				if err != nil {
-					return fmt.Errorf("burst %d: %w", n, err)
+			for half := range 2 {
+				sent := make(chan messages, 1)
+				go func() { sent <- takeMessages(ctx, p) }()
+				for n, in := range bursts[half*len(bursts)/2:][:len(bursts)/2] {
+					out, err := d.exchange(in.port, in.frames)
+					if err != nil {
+						return fmt.Errorf("burst %d of half %d: %w", n, half, err)
+					}
+					results[i].frames = append(results[i].frames, out)
 				}
-				results[i].frames = append(results[i].frames, out)
+				for _, last := range [][]byte{lastFlow(), lastClaim()} {
+					if err := d.inject(1, last); err != nil {
+						return err
+					}
+				}
+				got := <-sent
+				results[i].packetIns = append(results[i].packetIns, got.packetIns...)
+				flows := slices.SortedFunc(maps.Keys(got.flows), reported.compare)
+				results[i].flows = append(results[i].flows, flows)
+				if half == 0 {
+					if err := change(ctx, p, flows); err != nil {
+						return err
+					}
+				}
 			}
-			if err := d.inject(1, last); err != nil {
-				return err
-			}
-			results[i].packetIns = <-packetIns
 			var err error
 			results[i].counters, err = readCounters(ctx, p)
 			return err
@@ -107,6 +122,9 @@ func TestDifferential(t *testing.T) {
 	if diff := cmp.Diff(results[0].packetIns, results[1].packetIns); diff != "" {
 		t.Errorf("packet-ins differ (-bmv2 +softswitch):\n%s", diff)
 	}
+	if diff := cmp.Diff(results[0].flows, results[1].flows, cmp.AllowUnexported(reported{})); diff != "" {
+		t.Errorf("flows that were reported differ, by half (-bmv2 +softswitch):\n%s", diff)
+	}
 	if diff := cmp.Diff(results[0].counters, results[1].counters); diff != "" {
 		t.Errorf("counters differ (-bmv2 +softswitch):\n%s", diff)
 	}
@@ -116,8 +134,21 @@ func TestDifferential(t *testing.T) {
 			out += len(frames)
 		}
 	}
-	t.Logf("%d frames in; %d out and %d packet-ins on bmv2", in, out, len(results[0].packetIns))
-	if out < in/2 || len(results[0].packetIns) == 0 {
+	flows := results[0].flows
+	moves := make(map[string]int) // packets of moving slots and of pins
+	for _, line := range results[0].counters {
+		var n int
+		array, _, _ := strings.Cut(line, "[")
+		if at := strings.LastIndexAny(line, "]"); at >= 0 {
+			fmt.Sscanf(line[at+1:], "%d", &n)
+		}
+		moves[array] += n
+	}
+	t.Logf("%d frames in; %d out and %d packet-ins on bmv2; %d, then %d flows reported and %d reports held back; %d "+
+		"packets of pinned flows, %d openings", in, out, len(results[0].packetIns), len(flows[0]), len(flows[1]),
+		moves["pin_unsent"], moves["pin "], moves["openings"])
+	if out < in/2 || len(results[0].packetIns) == 0 || len(flows[0]) < 20 || len(flows[1]) < 20 ||
+		min(moves["pin_unsent"], moves["pin "], moves["openings"]) < 100 {
 		t.Error("the frames exercise too little of the pipeline")
 	}
 }
@@ -125,7 +156,21 @@ func TestDifferential(t *testing.T) {
 type result struct {
 	frames    []map[uint16][]string // per burst and port, what came out, in order
 	packetIns []string
+	flows     [][]reported // before flows were pinned, and after
 	counters  []string
+}
+
+// messages are what a switch sends up.
+type messages struct {
+	packetIns []string
+	flows     map[reported]bool // how often is the learning engine's affair
+}
+
+// reported is an open flow that a move leaves with its old backend.
+type reported struct{ flow, backend uint64 }
+
+func (r reported) compare(s reported) int {
+	return order.Or(order.Compare(r.flow, s.flow), order.Compare(r.backend, s.backend))
 }
 
 // device is one of the two switches under comparison.
@@ -226,7 +271,11 @@ func (d *device) run(t *testing.T, f func(context.Context, *p4rt.Primary) error)
 	})
 	err := session.Run(ctx, func(ctx context.Context, p *p4rt.Primary) error {
 		defer cancel()
-		for _, batch := range differentialRows(p.Info()) {
+		flows, err := p.Info().DigestEntity("flow_t", p4rt.DigestConfig{MaxListSize: 1})
+		if err != nil {
+			return err
+		}
+		for _, batch := range append(differentialRows(p.Info()), []*v1.Update{p4rt.Insert(flows)}) {
 			if err := p.Write(ctx, batch); err != nil {
 				t.Errorf("%s: %v", d.name, err)
 				return err
@@ -247,34 +296,88 @@ func lastClaim() []byte {
 	return packet.NewARPReply(packet.MAC{2, 0xee, 0, 0, 0, 0xee}, vip, hostMAC(1), netip.MustParseAddr("10.0.0.1"))
 }
 
-// takePacketIns returns what comes to the CPU, up to the last claim.
-func takePacketIns(ctx context.Context, p *p4rt.Primary, last []byte) (got []string) {
-	for {
+// lastFlow is reported after all others, and with a backend of its own.
+func lastFlow() []byte {
+	return packet.NewTCP(packet.Segment{DstMAC: vipMAC(0), SrcMAC: hostMAC(1), Flags: packet.ACK,
+		Src: netip.MustParseAddrPort("192.0.2.1:1024"), Dst: netip.MustParseAddrPort("10.0.0.103:80")})
+}
+
+const lastBackend = 77
+
+// takeMessages returns what comes up, to the last claim and the last flow.
+func takeMessages(ctx context.Context, p *p4rt.Primary) messages {
+	got := messages{flows: make(map[reported]bool)}
+	for flowsDone, packetsDone := false, false; !flowsDone || !packetsDone; {
 		select {
 		case <-p.Waiting():
-			m := p.Next()
-			if m.GetPacket() == nil {
-				continue
-			}
+		case <-ctx.Done():
+			got.packetIns = append(got.packetIns, "the last ones did not come")
+			return got
+		}
+		switch m := p.Next(); {
+		case m.GetPacket() != nil:
 			in, err := p.Info().DecodePacketIn(m.GetPacket())
 			if err != nil {
-				return append(got, err.Error())
-			}
-			got = append(got, fmt.Sprintf("port %v reason %v: %x", in.Field("ingress_port"), in.Field("reason"),
-				in.Payload))
-			if bytes.Equal(in.Payload, last) {
+				got.packetIns = append(got.packetIns, err.Error())
 				return got
 			}
-		case <-ctx.Done():
-			return append(got, "the last one did not come")
+			got.packetIns = append(got.packetIns, fmt.Sprintf("port %v reason %v: %x", in.Field("ingress_port"),
+				in.Field("reason"), in.Payload))
+			packetsDone = packetsDone || bytes.Equal(in.Payload, lastClaim())
+		case m.GetDigest() != nil:
+			list, err := p.Info().DecodeDigests(m.GetDigest())
+			if err == nil {
+				err = p.AckDigest(m.GetDigest())
+			}
+			if err != nil {
+				got.packetIns = append(got.packetIns, err.Error())
+				return got
+			}
+			for _, fields := range list.Messages {
+				r := reported{fields[0].Value.Uint(), fields[1].Value.Uint()}
+				if flowsDone = flowsDone || r.backend == lastBackend; r.backend != lastBackend {
+					got.flows[r] = true
+				}
+			}
 		}
 	}
+	return got
+}
+
+// change pins every second flow to a backend, mostly another than it has, and takes some moves back.
+func change(ctx context.Context, p *p4rt.Primary, flows []reported) error {
+	var batch []*v1.Update
+	entry := func(update func(*v1.Entity) *v1.Update, e p4rt.Entry) error {
+		encoded, err := p.Info().EncodeEntry(e)
+		batch = append(batch, update(p4rt.TableEntity(encoded)))
+		return err
+	}
+	number := func(name string, n uint64) p4rt.Field { return p4rt.Field{Name: name, Value: p4rt.UintValue(n)} }
+	for i, f := range flows {
+		if i%2 != 0 {
+			continue
+		}
+		if err := entry(p4rt.Insert, p4rt.Entry{Table: "pin", Match: []p4rt.Field{number("flow", f.flow)},
+			Action: "pin_to", Params: []p4rt.Field{number("backend_id", uint64(1+i/2%4))},
+			IdleTimeout: time.Hour}); err != nil {
+			return err
+		}
+	}
+	for _, slot := range []uint64{2, 3, 14} {
+		if err := entry(p4rt.Modify, p4rt.Entry{Table: "slot", Action: "back",
+			Match: []p4rt.Field{number("pool_id", 1), number("generation", 0), number("slot", slot)},
+			Params: []p4rt.Field{number("backend_id", 1+slot%3), number("old_id", 1+(slot+1)%3), number("bank", slot%4),
+				number("epoch", 70000+slot)}}); err != nil {
+			return err
+		}
+	}
+	return p.Write(ctx, batch)
 }
 
 // readCounters reads every counter and the rates of what goes up, by name.
 func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 	var got []string
-	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot_old", "backend"} {
+	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "pin", "backend"} {
 		table, err := p.Info().Table(name)
 		if err != nil {
 			return nil, err
@@ -290,7 +393,7 @@ func readCounters(ctx context.Context, p *p4rt.Primary) ([]string, error) {
 				entry.Counter.Bytes))
 		}
 	}
-	for _, name := range []string{"tally", "openings", "learn_unsent", "alarm_unsent"} {
+	for _, name := range []string{"tally", "openings", "pin_unsent", "learn_unsent", "alarm_unsent"} {
 		array, err := p.Info().Counter(name)
 		if err != nil {
 			return nil, err
@@ -393,8 +496,13 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	if err != nil {
 		panic(err)
 	}
+	flows, err := info.Meter("pin_meter")
+	if err != nil {
+		panic(err)
+	}
 	for _, port := range []int64{2, 3, 4} {
-		batch = append(batch, p4rt.Modify(meter.Cell(port, &v1.MeterConfig{Cburst: 10 * port, Pburst: 20 * port})))
+		batch = append(batch, p4rt.Modify(meter.Cell(port, &v1.MeterConfig{Cburst: 10 * port, Pburst: 20 * port})),
+			p4rt.Modify(flows.Cell(port, &v1.MeterConfig{Cburst: 20 * port, Pburst: 30 * port})))
 	}
 	for id := 1; id <= 3; id++ {
 		row("backend", "forward_to_backend", fields(number("backend_id", id)),
@@ -407,11 +515,9 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	key := func(pool, slot int) []p4rt.Field {
 		return fields(number("pool_id", pool), number("generation", 0), number("slot", slot))
 	}
-	for slot := range 16 {
-		if slot%4 != 3 && slot != 9 {
-			continue
-		}
-		row("slot_old", "stay", key(1, slot), fields(number("backend_id", 1+slot%3)), time.Hour)
+	moving := func(slot, backend, old int) []p4rt.Field {
+		return fields(number("backend_id", backend), number("old_id", old), number("bank", slot%4),
+			number("epoch", 70000+slot))
 	}
 	flush()
 	for slot := range 16 {
@@ -419,19 +525,17 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 		case slot == 7: // nobody
 		case slot == 8: // somebody who is not there
 			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 99)), 0)
-		case slot == 11: // its backend is down, and another takes new flows
-			row("slot", "leave", key(1, slot), fields(number("backend_id", 2), number("old_id", 1), number("bank", 1),
-				number("epoch", 70000+slot)), 0)
-		case slot == 12: // its backend is down, and nobody does
-			row("slot", "leave", key(1, slot), fields(number("backend_id", 0), number("old_id", 3), number("bank", 1),
-				number("epoch", 70000+slot)), 0)
-		case slot%4 == 3 || slot == 10: // moving; 10 has no old path
-			row("slot", "move", key(1, slot), fields(number("backend_id", 1+(slot+1)%3), number("bank", slot%4),
-				number("epoch", 70000+slot)), 0)
+		case slot == 12: // its backend is down, and nobody takes new flows
+			row("slot", "move", key(1, slot), moving(slot, 0, 3), 0)
+		case slot == 13: // and the old one is not there
+			row("slot", "move", key(1, slot), moving(slot, 2, 99), 0)
+		case slot%4 >= 2:
+			row("slot", "move", key(1, slot), moving(slot, 1+(slot+1)%3, 1+slot%3), 0)
 		default:
 			row("slot", "to_backend", key(1, slot), fields(number("backend_id", 1+slot%3)), 0)
 		}
 	}
+	row("slot", "move", key(3, 0), moving(0, 1, lastBackend), 0)
 	for slot := range 4 {
 		row("slot", "to_backend", key(2, slot), fields(number("backend_id", 1+slot)), 0)
 	}
@@ -444,6 +548,7 @@ func differentialRows(info *p4rt.Info) [][]*v1.Update {
 	}
 	vip("10.0.0.100", 80, 1, 15)
 	vip("10.0.0.101", 443, 2, 3)
+	vip("10.0.0.103", 80, 3, 0)
 	for i, a := range []string{"10.0.0.100", "10.0.0.101", "10.0.0.102"} {
 		row("vip_address", "refuse", fields(address("address", a)), nil, 0)
 		row("arp_guard", "claim", fields(address("sender_address", a)), nil, 0)
@@ -495,7 +600,15 @@ func (g *frames) src() packet.MAC {
 
 func (g *frames) frame() []byte {
 	var frame []byte
-	switch g.IntN(10) {
+	switch g.IntN(14) {
+	case 10, 11, 12, 13: // of a hundred flows, most of which open some time
+		flags := uint8(packet.ACK)
+		if g.IntN(7) == 0 {
+			flags = packet.SYN
+		}
+		frame = packet.NewTCP(packet.Segment{DstMAC: vipMAC(0), SrcMAC: hostMAC(uint16(1 + g.IntN(3))), Flags: flags,
+			Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), uint16(1024+g.IntN(100))),
+			Dst: netip.MustParseAddrPort("10.0.0.100:80")})
 	case 0, 1:
 		frame = packet.NewARP(packet.ARPFrame{
 			Dst: g.mac(), Src: g.src(), Operation: uint16(g.IntN(4)),

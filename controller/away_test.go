@@ -98,7 +98,7 @@ func TestBlipWhileTheSwitchIsAway(t *testing.T) {
 // A move under way does not end while the switch is away, be it due or not.
 func TestNoMoveEndsWhileTheSwitchIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, limitIntent, core.Stored{})
+		l := newLimited(t, testIntent, core.Stored{})
 		l.connect("leaf1")
 		l.admin("web1", plan.Drain)
 		l.connect("leaf1")
@@ -118,8 +118,14 @@ func TestNoMoveEndsWhileTheSwitchIsAway(t *testing.T) {
 			t.Errorf("while the switch is away %d slots move, want 32", n)
 		}
 		l.connect("leaf1")
-		if n := oldPaths(l.slots()); n != 0 || len(l.forced()) != 1 {
-			t.Errorf("when it is back %d slots move, want 0: %q", n, l.forced())
+		time.Sleep(2999 * time.Millisecond)
+		if n := oldPaths(l.slots()); n != 32 {
+			t.Errorf("when it is back, and may have reports, %d slots move, want 32", n)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if n := oldPaths(l.slots()); n != 0 || l.forced() != nil {
+			t.Errorf("later %d slots move, want 0: %q", n, l.forced())
 		}
 	})
 }

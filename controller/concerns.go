@@ -28,6 +28,7 @@ type concerned struct {
 	keys    map[string]rows.VIPKey     // of VIPs by name
 	// ports that the intent names and that nobody knows
 	unnumbered []string
+	crowded    string   // says that no more connections can be pinned, or nothing
 	forgot     []string // which switches have lost the marks of moving slots
 	unwritten  []string // which switches wait for a word on what they hold
 	spoofs     []core.Spoof
@@ -40,6 +41,7 @@ func (at *moment) concerned() concerned {
 		shared: at.core.Shared(at.at), keys: make(map[string]rows.VIPKey), forgot: at.core.Forgot(at.at),
 		unwritten: at.core.Meetings(),
 	}
+	c.crowded = at.core.Crowded()
 	c.unnumbered, c.banks = at.unnumbered(), at.core.Stored().Plan.Banks()
 	for _, v := range at.core.Intent().VIPs {
 		c.keys[v.Name] = vipKey(v)
@@ -158,6 +160,9 @@ func concerns(m *api.GetStatusResponse, in concerned) []*api.Concern {
 	}
 	add(warning, "switches", in.unwritten)
 	add(warning, "switches", in.forgot)
+	if in.crowded != "" {
+		add(warning, "", []string{in.crowded})
+	}
 	if in.older != "" {
 		add(warning, "", []string{in.older})
 	}

@@ -55,7 +55,7 @@ func TestRestartWritesNothing(t *testing.T) {
 	d.verdict("web2", api.Health_HEALTH_DOWN)
 	d.wait("web2's slots have moved", reprogrammed("web/web2"))
 	d.atRest()
-	before := tg.dump("vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old")
+	before := tg.dump("vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "pin")
 	shares := d.shares()
 	d.kill()
 
@@ -76,7 +76,7 @@ func TestRestartWritesNothing(t *testing.T) {
 		d.kill()
 	}
 	if diff := cmp.Diff(before, tg.dump("vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot",
-		"slot_old")); diff != "" {
+		"pin")); diff != "" {
 		t.Errorf("tables (-before +after):\n%s", diff)
 	}
 }
@@ -131,13 +131,13 @@ func TestDeathAndReturn(t *testing.T) {
 	}
 }
 
-// settled waits until the switch has no old paths any more.
+// settled waits until no slot of the switch moves any more.
 func (d *daemon) settled(tg *target) {
 	d.t.Helper()
 	deadline := time.Now().Add(patience)
-	for tg.dump("slot_old") != "" {
+	for strings.Contains(tg.dump("slot"), "old_id=") {
 		if time.Now().After(deadline) {
-			d.t.Fatalf("slot_old still holds:\n%s", tg.dump("slot_old"))
+			d.t.Fatalf("slots still move:\n%s", tg.dump("slot"))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -153,7 +153,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("unexpected move %v", m)
 		}
 	}
-	if n := strings.Count(tg.dump("slot_old"), "stay(backend_id=3)"); n != 85 {
+	if n := strings.Count(tg.dump("slot"), "old_id=3"); n != 85 {
 		t.Errorf("%d slots keep old flows at web3, want 85", n)
 	}
 	if got, want := d.shares(), "web1 128 in 42 out 0, web2 128 in 43 out 0, web3 0 in 0 out 85"; got != want {
@@ -168,8 +168,8 @@ func TestDrain(t *testing.T) {
 		t.Errorf("the restart wrote %d entries, want 0", n)
 	}
 	d.wait("web3 is drained", func(e *api.Event) bool { return e.GetDrainDone().GetBackend() == "web3" })
-	if old := tg.dump("slot_old"); old != "" {
-		t.Errorf("drained, but slot_old holds:\n%s", old)
+	if slots := tg.dump("slot"); strings.Contains(slots, "old_id=3") {
+		t.Errorf("drained, but slots still move:\n%s", slots)
 	}
 	b, err := d.ListBackends(t.Context(), &api.ListBackendsRequest{Pool: "web"})
 	if err != nil {
@@ -184,7 +184,7 @@ func TestDrain(t *testing.T) {
 
 func TestTargetRestartsEmpty(t *testing.T) {
 	tg, d, _ := setup(t)
-	tables := []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old"}
+	tables := []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "pin"}
 	before := tg.dump(tables...)
 	first := d.synced()
 	tg.StopSwitch()

@@ -315,7 +315,7 @@ func TestTreeOfASwitch(t *testing.T) {
 		at := fmt.Sprintf("banks/bank[id=%d]/", b.Id)
 		want[at+"id"], want[at+"epoch"] = fmt.Sprint(b.Id), fmt.Sprint(b.Epoch)
 		want[at+"openings"] = fmt.Sprint(b.Openings)
-		predicted := float64(b.Openings) / 65536 * float64(b.Openings) / 65536
+		predicted := math.Pow(1-math.Exp(-float64(b.Openings)/65536), 4)
 		want[at+"false-positives"] = fmt.Sprint(math.Round(predicted*1e12) / 1e12)
 	}
 	if opened < 300 || opened > 700 {

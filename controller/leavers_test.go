@@ -46,8 +46,8 @@ func TestRemovedBackendDies(t *testing.T) {
 		})
 		l.connect("leaf1")
 		b := l.web().Backends
-		if len(b) != 6 || b[5].Name != "web6" || b[5].Slots == 0 || b[5].Reason != fmt.Sprintf("removed, %d slots left",
-			b[5].Slots) || b[5].Waiting != b[5].Slots {
+		if len(b) != 6 || b[5].Name != "web6" || b[5].Slots == 0 || b[5].Reason != fmt.Sprintf(
+			"removed, %d slots and 0 pinned connections left", b[5].Slots) || b[5].Waiting != b[5].Slots {
 			t.Fatalf("backends: %v", b)
 		}
 		if !slices.Contains(watched(), "web6 10.0.0.16") {

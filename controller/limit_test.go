@@ -9,15 +9,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/sluicelb/sluice/controller/api"
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/device"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
-// limitIntent lets the slots of web move for 10 minutes.
+// limitIntent lets connections stay with a backend of web for 10 minutes after it was taken out.
 var limitIntent = strings.Replace(testIntent, "drain_idle: 1s", "drain_idle: 1s\n    drain_limit: 10m", 1)
 
 // limited is a loop at work whose only switch does nothing by itself: keepUp makes it hold what is decided.
@@ -79,95 +79,70 @@ func (l limited) forced() (texts []string) {
 	return texts
 }
 
-// Connections that never end hold up nothing for ever: when a move has lasted for drain_limit it is
-// ended, and what waited for it begins.
+// Connections outlive the moves of their slots, pinned to the backend that they have; what drain_limit ends of them is
+// told.
 func TestDrainLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimited(t, limitIntent, core.Stored{})
 		l.keepUp()
-		l.admin("web1", plan.Drain) // epoch 1: 32 slots
+		l.admin("web1", plan.Drain)
 		l.keepUp()
+		l.in(func() {
+			l.put(core.Reported{Switch: "leaf1", Flows: map[rows.Flow]rows.BackendID{7: 1, 8: 1}})
+		})
+		time.Sleep(9 * time.Minute)
+		l.keepUp()
+		m := l.web()
+		if b := m.Backends[0]; m.Moving != 0 || b.Pinned != 2 || b.Drained || l.forced() != nil {
+			t.Errorf("before the limit: %v, %q", m, l.forced())
+		}
 		time.Sleep(time.Minute)
-		l.admin("web1", plan.Active) // they go back, in the epoch in which they left, and have all the time for it
 		l.keepUp()
-		time.Sleep(time.Minute)
-		l.admin("web2", plan.Drain) // epoch 2: the 32 slots that were web2's always
-		l.keepUp()
-
-		if m := l.web(); m.Epochs != 2 || m.Moving != 64 || m.Waiting != 0 {
-			t.Errorf("%d epochs, %d slots move, %d wait: %q", m.Epochs, m.Moving, m.Waiting, m.WaitingReason)
-		}
-		time.Sleep(9*time.Minute - time.Second)
-		if got := l.forced(); got != nil {
-			t.Errorf("before the limit: %q", got)
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		want := []string{"web: 32 slots are settled by force, they moved for longer than drain_limit, 10m0s: " +
-			"connections that were still open " +
-			"there go to the new backend and break; 32 slots still have old connections"}
-		if diff := cmp.Diff(want, l.forced()); diff != "" {
-			t.Errorf("events (-want +got):\n%s", diff)
-		}
-		// Nothing more moves before the switch has settled them too.
-		l.admin("web2", plan.Active)
-		if m := l.web(); m.Moving != 32 || m.Waiting != 0 || m.Backends[1].Slots != 32 {
-			t.Errorf("after the limit, and undrained: %v", m)
-		}
-		l.admin("web2", plan.Drain)
-		l.keepUp()
-		if m := l.web(); m.Moving != 32 || m.Waiting != 0 || m.Backends[1].Slots != 0 {
-			t.Errorf("in the end: %v", m)
-		}
-		// A drain that begins again has all the time, too.
-		time.Sleep(10*time.Minute - time.Second)
-		synctest.Wait()
-		if got := l.forced(); len(got) != 1 {
-			t.Errorf("before the limit of the second: %q", got)
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		l.keepUp()
-		if m := l.web(); m.Moving != 0 || !m.Backends[1].Drained || len(l.forced()) != 2 {
-			t.Errorf("when all is over: %v", m)
+		if b := l.web().Backends[0]; b.Pinned != 0 || !b.Drained || b.DrainForced != 0 || b.DrainForcedPinned != 2 {
+			t.Errorf("after the limit: %v", b)
 		}
 	})
 }
 
-// The time counts from when the switches have the moves, and anew after a restart.
-func TestDrainLimitBegins(t *testing.T) {
+// Where more connections are open than can be pinned, slots go on moving, as status says, until there is room.
+func TestNoRoomForPins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t, limitIntent, core.Stored{})
+		l := newLimited(t, testIntent, core.Stored{})
 		l.keepUp()
 		l.admin("web1", plan.Drain)
-		time.Sleep(time.Hour)
-		if m := l.web(); m.Moving != 32 {
-			t.Errorf("the switch lacks the moves, and %d slots move, want 32", m.Moving)
-		}
 		l.keepUp()
-		time.Sleep(9 * time.Minute)
-		var st core.Stored
-		l.in(func() { st = l.core.Stored() })
-
-		l = newLimited(t, limitIntent, st)
-		time.Sleep(time.Hour)
-		if m := l.web(); m.Moving != 32 {
-			t.Errorf("no switch is connected, and %d slots move, want 32", m.Moving)
+		flows := make(map[rows.Flow]rows.BackendID)
+		for flow := range rows.Flow(limits.PinSize + 1) {
+			flows[flow] = 1
 		}
-		l.keepUp()
-		time.Sleep(9 * time.Minute)
-		if m := l.web(); m.Moving != 32 {
-			t.Errorf("9 minutes after the restart %d slots move, want 32", m.Moving)
+		said := func() (said bool) {
+			l.in(func() {
+				at := l.moment()
+				for _, c := range concerns(at.statusMessage(), at.concerned()) {
+					said = said || strings.HasPrefix(c.Text, "no more than 65536 connections can be pinned: ")
+				}
+			})
+			return said
 		}
-		time.Sleep(time.Minute)
+		for range 60 { // the one that is left sends a packet now and then
+			l.in(func() { l.put(core.Reported{Switch: "leaf1", Flows: flows}) })
+			time.Sleep(time.Second)
+		}
+		if m := l.web(); m.Moving != 32 || m.Backends[0].Pinned != limits.PinSize || !said() {
+			t.Errorf("with one too many: %v, status says so: %v", m, said())
+		}
+		l.in(func() { l.put(core.Silent{Switch: "leaf1", Flows: []rows.Flow{0, 1}}) })
+		l.in(func() { l.put(core.Reported{Switch: "leaf1", Flows: map[rows.Flow]rows.BackendID{7: 1, 1: 1}}) })
+		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if m := l.web(); m.Moving != 0 || len(l.forced()) != 1 {
-			t.Errorf("10 minutes after the restart: %v, %q", m, l.forced())
+		l.keepUp()
+		if m := l.web(); m.Moving != 0 || said() {
+			t.Errorf("with room: %v, status says so: %v", m, said())
 		}
 	})
 }
 
-// With every epoch in use a drain says so.
+// With every epoch in use a drain says so, and goes on when the first moves have settled.
 func TestWaitingForAnEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var more strings.Builder
@@ -185,16 +160,17 @@ func TestWaitingForAnEpoch(t *testing.T) {
 		l.keepUp()
 		m := l.web()
 		b := m.Backends[5]
-		const why = "their old connections are still open (8), all 4 epochs are in use or kept for backends that go " +
-			"down (10)"
+		const why = "they have moved lately, and their old connections are not pinned yet (8), all 4 epochs are " +
+			"in use or " +
+			"kept for backends that go down (10)"
 		if m.Epochs != 3 || b.Slots == 0 || b.Waiting != b.Slots || b.WaitingReason != why {
 			t.Errorf("%d epochs, web6: %v", m.Epochs, b)
 		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait() // the switch is told first what the limit ends
+		time.Sleep(3 * time.Second) // drain_idle, and the time of a report
+		synctest.Wait()             // the switch is told first what has settled
 		l.keepUp()
 		if b := l.web().Backends[5]; b.Waiting != 0 || b.Slots != 0 {
-			t.Errorf("after the limit: %v", b)
+			t.Errorf("when slots have settled: %v", b)
 		}
 	})
 }

@@ -42,15 +42,11 @@ func TestLog(t *testing.T) {
 	say("web2", "timeout", api.Health_HEALTH_DOWN)
 	say("web2", "", api.Health_HEALTH_UP)
 	say("web1", "", api.Health_HEALTH_UP)
-	web := l.core.Stored().Plan.Pools["web"]
 	keepUp := func() {
 		l.status(l.views["leaf1"], "leaf1", &device.Status{State: device.Synced, Connects: 1, ReadBack: 9,
 			Applied: l.core.Sequence()})
 	}
 	keepUp()
-	for _, epoch := range web.Epochs() {
-		l.put(core.Idle{Switch: "leaf1", Slots: web.Moving(epoch)})
-	}
 	keepUp()
 	key := plan.BackendKey{Pool: "web", Backend: "web2"}
 	for _, admin := range []plan.Admin{plan.Drain, plan.Active} {
@@ -90,7 +86,7 @@ level=INFO msg=undrain backend=web/web2
 level=INFO msg="switches reprogrammed" cause="end of the drain of web/web2" switches=leaf1 writes=0 ms=0
 level=ERROR msg="the store takes no changes: the configuration is frozen, verdicts go on" err="no space left on device"
 level=INFO msg="the store answers again"
-level=INFO msg="drain done" backend=web/web2 forced=0
+level=INFO msg="drain done" backend=web/web2 forced_connections=0 forced_slots=0
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)

@@ -420,8 +420,10 @@ func (l *loop) observe(v *view, r device.Observation) {
 		l.status(v, r.Switch, r.Status)
 	case r.Noise != nil:
 		l.put(core.Noise{Switch: r.Switch, Noise: *r.Noise})
+	case r.Left != nil:
+		l.put(core.Reported{Switch: r.Switch, Flows: r.Left.Flows, Lost: r.Left.Lost})
 	default:
-		l.put(core.Idle{Switch: r.Switch, Slots: r.Idle})
+		l.put(core.Silent{Switch: r.Switch, Flows: r.Silent})
 	}
 }
 
@@ -434,6 +436,6 @@ func (l *loop) status(v *view, name string, s *device.Status) {
 	l.put(core.Switch{
 		Name: name, Connected: v.connected(), Connects: s.Connects, ReadBack: s.ReadBack,
 		Applied: s.Applied, AppliedAt: s.AppliedAt, Writes: s.Writes, Refuses: s.State == device.Degraded,
-		Lacks: s.Lacks,
+		Lacks: s.Lacks, Unpinned: s.Unpinned,
 	})
 }

@@ -34,7 +34,7 @@ func (l limited) have(backend rows.BackendID) (t rows.Tables) {
 	l.in(func() {
 		t = wantedOf(l.core)
 		for key := range t.Slots {
-			t.Slots[key] = rows.Slots{Rows: slices.Repeat([]rows.Slot{{Backend: backend}}, 64)}
+			t.Slots[key] = slices.Repeat([]rows.Slot{{Backend: backend}}, 64)
 		}
 	})
 	return t

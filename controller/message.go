@@ -45,7 +45,8 @@ func message(e core.Event) *api.Event {
 		}}
 	case core.DrainDone:
 		m.Detail = &api.Event_DrainDone{DrainDone: &api.DrainDone{
-			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Forced: uint32(e.Forced), Without: e.Without,
+			Pool: e.Backend.Pool, Backend: e.Backend.Backend, Forced: uint32(e.Forced.Slots),
+			ForcedPinned: uint32(e.Forced.Pinned), Without: e.Without,
 		}}
 	case core.StoreChanged:
 		changed := new(api.StoreChanged)

@@ -80,7 +80,8 @@ var (
 		"Packets that opened a flow on a moving slot and were marked, by bank of cells.", "switch", "bank")
 	falseFigure = figure("predicted_false_positive_ratio",
 		"Of the flows that were open when the moves of a bank began, the share that is taken for new: "+
-			"(openings/65536)^2, by what was opened since the moves were first seen by a status, gNMI or a scrape.",
+			"(1-e^(-openings/65536))^4, by what was opened since the moves were first seen by a status, gNMI or "+
+			"a scrape.",
 		"switch", "bank")
 
 	tableRowsFigure = figure("switch_table_rows", "Rows of the plan and of stations that the table holds.", "switch",
@@ -131,6 +132,8 @@ var (
 		"The backend's part of the weights of all that may get new flows.", "pool", "backend")
 	movingOutFigure = figure("backend_moving_out_slots",
 		"Slots that have moved away and whose old flows the backend serves yet.", "pool", "backend")
+	pinnedFigure = figure("backend_pinned_connections",
+		"Connections that stay with the backend whatever their slots say.", "pool", "backend")
 	drainFigure = figure("backend_draining", "1 while the backend is drained by an operator.", "pool",
 		"backend")
 	backendPacketsFigure = figure("backend_packets_total",
@@ -292,6 +295,7 @@ func (e exposition) pool(p *api.PoolStatus) {
 		}
 		e.Gauge(wantedShareFigure, share, of...)
 		e.Gauge(movingOutFigure, float64(b.MovingOut), of...)
+		e.Gauge(pinnedFigure, float64(b.Pinned), of...)
 		e.Truth(drainFigure, b.Admin == api.Admin_ADMIN_DRAIN, of...)
 	}
 }

@@ -146,7 +146,7 @@ func TestMetrics(t *testing.T) {
 		n, share := opened()
 		packets, _ := strconv.ParseFloat(n, 64)
 		predicted, _ := strconv.ParseFloat(share, 64)
-		want := packets / 65536 * packets / 65536
+		want := math.Pow(1-math.Exp(-packets/65536), 4)
 		if packets > 300 && packets < 700 && math.Abs(predicted-want) < want/1000 { // of about half of the slots
 			break
 		}

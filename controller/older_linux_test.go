@@ -18,7 +18,7 @@ import (
 	"github.com/sluicelb/sluice/controller/api"
 )
 
-// slotWrites are the writes to slot and slot_old, as a switch gets them.
+// slotWrites are the writes to slot, as a switch gets them.
 type slotWrites struct {
 	t     testing.TB
 	mu    sync.Mutex // guards what follows
@@ -35,7 +35,7 @@ func (tg *target) recordSlots() *slotWrites {
 			if entry, err := info.DecodeEntry(e); err == nil {
 				line += " " + entry.String()
 			}
-			if strings.Contains(line, " slot{") || strings.Contains(line, " slot_old{") {
+			if strings.Contains(line, " slot{") {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.lines = append(w.lines, line)
@@ -54,11 +54,11 @@ func (w *slotWrites) all() []string {
 
 var (
 	settledRow = regexp.MustCompile(`slot{(.*)} -> to_backend\(backend_id=(\d+)\)`)
-	writtenRow = regexp.MustCompile(`^(\w+) (slot|slot_old){(.*?)} -> (\w+)\((?:backend_id=(\d+))?`)
+	writtenRow = regexp.MustCompile(`^(\w+) slot{(.*?)} -> (\w+)\(backend_id=(\d+)(?:, old_id=(\d+))?`)
 )
 
 // gradual makes sure that the first thing written to every slot of rows, all settled, keeps its flows where they are: a
-// row of slot_old with the backend of before, then a move. It returns how many slots move.
+// move from the backend of before. It returns how many slots move.
 func (w *slotWrites) gradual(rows string) int {
 	w.t.Helper()
 	where := make(map[string]string)
@@ -68,18 +68,16 @@ func (w *slotWrites) gradual(rows string) int {
 	if len(where) != 256 {
 		w.t.Fatalf("%d settled slots, want 256", len(where))
 	}
-	stays, moved := make(map[string]bool), make(map[string]bool)
+	moved := make(map[string]bool)
 	for _, line := range w.all() {
 		m := writtenRow.FindStringSubmatch(line)
 		switch {
 		case m == nil: // a row that is deleted
-		case m[2] == "slot_old" && m[5] == where[m[3]]:
-			stays[m[3]] = true
-		case m[2] == "slot" && moved[m[3]]:
-		case m[2] == "slot" && m[4] == "move" && stays[m[3]]:
-			moved[m[3]] = true
+		case moved[m[2]]:
+		case m[3] == "move" && m[5] == where[m[2]]:
+			moved[m[2]] = true
 		default:
-			w.t.Fatalf("open connections of backend %s are moved: %s", where[m[3]], line)
+			w.t.Fatalf("open connections of backend %s are moved: %s", where[m[2]], line)
 		}
 	}
 	return len(moved)
@@ -195,7 +193,7 @@ func TestKilledWhileTheStoreWasFull(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	rows := tg.dump("slot", "slot_old")
+	rows := tg.dump("slot", "pin")
 
 	var log buffer
 	o.log = slog.New(slog.NewTextHandler(&log, nil))
@@ -203,7 +201,7 @@ func TestKilledWhileTheStoreWasFull(t *testing.T) {
 	d = startController(t, o)
 	d.synced()
 	d.atRest()
-	if diff := cmp.Diff(rows, tg.dump("slot", "slot_old")); diff != "" {
+	if diff := cmp.Diff(rows, tg.dump("slot", "pin")); diff != "" {
 		t.Errorf("slots (-want +got):\n%s", diff)
 	}
 	if lines := writes.all(); len(lines) > 0 {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"maps"
+	"math"
 	"sync"
 
 	"github.com/sluicelb/sluice/controller/api"
@@ -40,8 +41,8 @@ func (o *openings) banks(name string, counted [limits.Banks]uint64, epochs [limi
 		}
 		is := &api.BankStatus{Id: uint32(id), Epoch: b.epoch, Openings: n}
 		if b.epoch != 0 {
-			share := min(float64(n-b.count)/65536, 1)
-			is.FalsePositives = share * share
+			cell := -math.Expm1(-float64(n-b.count) / limits.BankCells) // that one of its cells is marked
+			is.FalsePositives = math.Pow(cell, limits.MarkArrays)
 		}
 		all = append(all, is)
 	}

@@ -43,5 +43,5 @@ func (s *saves) ended(err error) core.Saved {
 	case errors.Is(err, store.ErrRefused):
 		return core.Saved{Outcome: core.Refused, Err: err}
 	}
-	return core.Saved{Outcome: core.Silent, Err: err}
+	return core.Saved{Outcome: core.Unknown, Err: err}
 }

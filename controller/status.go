@@ -253,6 +253,7 @@ func (at *moment) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Heal
 			Admin: adminMessage(at.core.Stored().Admin[key]), Health: healthMessage(verdict.Health),
 			Reason: verdict.Reason,
 			Slots:  uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+			Pinned: uint32(share.Pinned),
 		}
 		bm.Waiting, bm.WaitingReason = waits(waiting[b.Name], m.Awaited)
 		if verdict.Health != plan.Unknown {
@@ -264,10 +265,13 @@ func (at *moment) poolStatus(p config.Pool, health map[plan.BackendKey]plan.Heal
 			at.authorship(bm, key, verdict)
 			bm.UncheckedReason = at.core.Unchecked(key, at.watched, at.at)
 		}
-		bm.GraceSlots, bm.GraceUntil = uint32(share.Grace), timestampOf(at.core.GraceUntil(key))
-		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && share.Slots == 0 && share.MovingOut == 0 && at.core.Held(p)
-		bm.Unwritten, bm.DrainForced = at.core.Unwritten(p, b.Name, share.ID), uint32(at.core.Forced(key))
-		bm.DrainIdle = durationpb.New(p.DrainIdle)
+		if bm.GraceUntil = timestampOf(at.core.GraceUntil(key)); at.core.Dead(p, key) {
+			bm.GraceSlots = uint32(share.MovingOut)
+		}
+		bm.Drained = bm.Admin == api.Admin_ADMIN_DRAIN && !share.Owns() && at.core.Held(p)
+		bm.Unwritten, bm.DrainIdle = at.core.Unwritten(p, b.Name, share.ID), durationpb.New(p.DrainIdle)
+		forced := at.core.Forced(key)
+		bm.DrainForced, bm.DrainForcedPinned = uint32(forced.Slots), uint32(forced.Pinned)
 		m.Backends = append(m.Backends, bm)
 	}
 	m.Backends = append(m.Backends, at.leaverStatus(p, waiting, m.Awaited)...)
@@ -312,8 +316,10 @@ func (at *moment) leaverStatus(
 			SwitchPort: uint32(b.Port), SwitchPorts: portsMessage(b.SwitchPort()),
 			Weight: uint32(b.Weight), Admin: adminMessage(plan.Active),
 			Health: healthMessage(verdict.Health),
-			Reason: fmt.Sprintf("removed, %d slots left", share.Slots+share.MovingOut),
-			Slots:  uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+			Reason: fmt.Sprintf("removed, %d slots and %d pinned connections left", share.Slots+share.MovingOut,
+				share.Pinned),
+			Slots: uint32(share.Slots), MovingIn: uint32(share.MovingIn), MovingOut: uint32(share.MovingOut),
+			Pinned: uint32(share.Pinned),
 		}
 		if verdict.Health != plan.Unknown {
 			bm.Since = timestamppb.New(verdict.Since)

@@ -24,7 +24,7 @@ import (
 )
 
 // allTables are those that the plan owns.
-var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "slot_old",
+var allTables = []string{"vip", "vip_address", "arp_guard", "arp_responder", "backend", "slot", "pin",
 	"pinned_station", "pinned_l2", "pinned_arp"}
 
 // write makes another primary write entries, and leave.

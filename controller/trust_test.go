@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluicelb/sluice/controller/api"
+	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/core"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -54,7 +55,7 @@ func TestGraceEnds(t *testing.T) {
 		time.Sleep(6*time.Second - time.Millisecond)
 		synctest.Wait()
 		for i, s := range l.slots() {
-			if was := before[i].Backend; s.Backend != was && s.Grace != was {
+			if was := before[i].Backend; s.Backend != was && s.Old != was {
 				t.Errorf("before the end slot %d is %+v, its open flows were with %d", i, s, was)
 			}
 		}
@@ -67,7 +68,7 @@ func TestGraceEnds(t *testing.T) {
 		past = past[len(past)-1:]
 		const text = "web: the grace of 16 slots is over, 6s: connections that were still open to backends that are " +
 			"down go to others " +
-			"and break; 0 slots still have old connections"
+			"and break; 0 slots still move"
 		if len(past) != 1 || past[0].Text != text {
 			t.Errorf("got %v, want %q", past, text)
 		}
@@ -84,7 +85,7 @@ func TestFloorHolds(t *testing.T) {
 		keeps := func(when string) {
 			t.Helper()
 			for i, s := range l.slots() {
-				if was := before[i].Backend; s.Backend != was && s.Grace != was && s.Old != was {
+				if was := before[i].Backend; s.Backend != was && s.Old != was {
 					t.Errorf("%s slot %d is %+v, its open flows were with %d", when, i, s, was)
 				}
 			}
@@ -193,7 +194,11 @@ func TestFloorOfWhoWasTakenOut(t *testing.T) {
 					}
 					if alive {
 						out()
+						l.in(func() { // connections of it live on
+							l.put(core.Reported{Switch: "leaf1", Flows: map[rows.Flow]rows.BackendID{7: id, 8: id}})
+						})
 						time.Sleep(time.Minute)
+						l.connect("leaf1")
 						fall("web2", "web1", "web3", "web4")
 					} else {
 						fall("web2", "web1", "web3", "web4")
@@ -205,19 +210,20 @@ func TestFloorOfWhoWasTakenOut(t *testing.T) {
 					if m := l.web(); m.Held == "" {
 						t.Fatalf("all are down: %v", m)
 					}
-					keeps := 0
 					for i, s := range l.slots() {
 						was := before[i].Backend
-						kept := s.Backend == was || s.Old == was || s.Grace == was
+						kept := s.Backend == was || s.Old == was
 						if was != id && !kept {
 							t.Errorf("slot %d is %+v, its open flows were with %d", i, s, was)
 						}
 						if was == id && kept {
-							keeps++
+							t.Errorf("slot %d is %+v, and web2 was taken out long ago", i, s)
 						}
 					}
-					if want := 16; alive && keeps != want || !alive && keeps != 0 {
-						t.Errorf("web2 keeps the open flows of %d slots of %d", keeps, want)
+					pinned := 0
+					l.in(func() { pinned = l.core.Stored().Plan.Pins.Of(id) })
+					if alive && pinned != 2 || !alive && pinned != 0 {
+						t.Errorf("%d connections are pinned to web2", pinned)
 					}
 				})
 			})
@@ -232,12 +238,16 @@ func TestFailingDrains(t *testing.T) {
 		l.connect("leaf1")
 		l.verdict("web2", api.Health_HEALTH_FAILING)
 		l.connect("leaf1")
-		time.Sleep(30 * time.Minute)
-		synctest.Wait()
 		b := l.web().Backends[1]
 		if b.Health != api.Health_HEALTH_FAILING || b.Slots != 0 || b.MovingOut != 21 || b.GraceSlots != 0 ||
 			oldPaths(l.slots()) != 21 {
 			t.Errorf("web2 fails: %v", b)
+		}
+		l.in(func() { l.put(core.Reported{Switch: "leaf1", Flows: map[rows.Flow]rows.BackendID{7: 2}}) })
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		if b := l.web().Backends[1]; b.Pinned != 1 || b.MovingOut != 0 {
+			t.Errorf("half an hour later: %v", b)
 		}
 	})
 }
@@ -485,22 +495,29 @@ func TestGraceOfSlotsThatWait(t *testing.T) {
 				time.Sleep(settled)
 			}},
 	}
+	// False verdicts, each taken back; one slot of each still moves, and will for long.
+	text := strings.Replace(wide(5), "drain_idle: 1s", "drain_idle: 1h", 1)
+	intent, err := config.Parse("test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st plan.State
+	for range 4 {
+		for _, h := range []plan.Health{plan.Up, plan.Down, plan.Up} {
+			st, _, err = plan.Step(st, plan.Input{Intent: intent,
+				Health: map[plan.BackendKey]plan.Health{{Pool: "web", Backend: "web1"}: h}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		st, _ = plan.Settle(st, st.Pools["web"].Moving(st.NextEpoch - 1)[1:])
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLimited(t, wide(5), core.Stored{})
+				l := newLimited(t, text, core.Stored{Plan: st})
 				l.connect("leaf1")
-				for range 4 { // false verdicts, each taken back; one slot of each has a flow that was opened meanwhile
-					l.verdict("web1", api.Health_HEALTH_DOWN)
-					l.connect("leaf1")
-					l.verdict("web1", api.Health_HEALTH_UP)
-					l.connect("leaf1")
-					l.in(func() {
-						l.put(core.Idle{Switch: "leaf1",
-							Slots: l.core.Stored().Plan.Pools["web"].Moving(l.core.Stored().Plan.NextEpoch - 1)[1:]})
-					})
-					l.connect("leaf1")
-				}
+				time.Sleep(settled) // it came empty
 				l.verdict("web1", api.Health_HEALTH_DOWN)
 				l.connect("leaf1")
 				waiting := func() (n int) {

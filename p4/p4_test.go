@@ -99,8 +99,9 @@ func TestConstants(t *testing.T) {
 		"METER_SIZE":       limits.MeterSize,
 		"VIP_SIZE":         limits.VIPSize,
 		"SLOT_SIZE":        limits.SlotSize,
-		"MOVING_SIZE":      limits.MovingSize,
+		"PIN_SIZE":         limits.PinSize,
 		"BANKS":            limits.Banks,
+		"MARKS":            limits.Banks * limits.BankCells,
 		"BACKEND_SIZE":     limits.BackendSize,
 		"STATION_SIZE":     limits.StationSize,
 		"DROP_NO_SERVICE":  int(limits.DropNoService),
@@ -136,7 +137,7 @@ func TestTableSizes(t *testing.T) {
 	want := map[string]int64{
 		"vip": limits.VIPSize, "vip_address": limits.VIPSize, "arp_guard": limits.VIPSize,
 		"arp_responder": limits.VIPSize,
-		"slot":          limits.SlotSize, "slot_old": limits.MovingSize, "backend": limits.BackendSize,
+		"slot":          limits.SlotSize, "pin": limits.PinSize, "backend": limits.BackendSize,
 		"station": limits.StationSize, "l2": limits.StationSize,
 		"pinned_station": limits.PinnedSize, "pinned_l2": limits.PinnedSize, "pinned_arp": limits.PinnedSize,
 	}
@@ -157,7 +158,7 @@ func TestEmbedded(t *testing.T) {
 	for _, table := range p4.P4Info().GetTables() {
 		tables[table.GetPreamble().GetName()] = true
 	}
-	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "slot", "slot_old", "backend",
+	for _, name := range []string{"arp_guard", "arp_responder", "vip", "vip_address", "pin", "slot", "backend",
 		"pinned_station", "station", "pinned_l2", "pinned_arp", "l2"} {
 		if !tables[name] {
 			t.Errorf("the P4Info has no table %s", name)

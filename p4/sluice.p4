@@ -12,7 +12,7 @@
 //   all        -> learning: where the source MAC lives
 //   all        -> destination: what the intent knows of the destination MAC
 //   ARP        -> responder: the VIP's MAC
-//   IPv4       -> VIP -> flow hash -> slot -> backend; not for a frame that is for a station of the intent: it is
+//   IPv4       -> VIP -> flow hash -> pin or slot -> backend; not for a frame that is for a station of the intent: it is
 //                 its own way already, or another switch of the cluster has balanced it
 //   the rest   -> L2 forwarding
 //   what the controller should know of -> CPU, metered by the port that it came in by

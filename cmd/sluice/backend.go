@@ -143,8 +143,9 @@ func drainAndWait(
 			return nil, fmt.Errorf("%s/%s was taken back before it was drained", b.Pool, b.Name)
 		}
 		if done := e.GetDrainDone(); done.GetPool() == b.Pool && done.GetBackend() == b.Name {
-			b.Slots, b.MovingOut, b.Waiting, b.WaitingReason, b.Drained, b.Unwritten = 0, 0, 0, "", true, nil
-			b.DrainForced = done.Forced
+			b.Slots, b.MovingOut, b.Pinned = 0, 0, 0
+			b.Waiting, b.WaitingReason, b.Drained, b.Unwritten = 0, "", true, nil
+			b.DrainForced, b.DrainForcedPinned = done.Forced, done.ForcedPinned
 			for _, name := range done.Without {
 				b.Unwritten = append(b.Unwritten, fmt.Sprintf("switch %s may still send connections there", name))
 			}
@@ -204,7 +205,8 @@ func adminText(b *api.BackendStatus) string {
 	case b.Drained:
 		return name + " is drained: " + drainedText(b) + unwrittenText(b)
 	case b.Admin == api.Admin_ADMIN_DRAIN:
-		is := fmt.Sprintf("%s drains: %d slots left, old connections in %d more", name, b.Slots, b.MovingOut)
+		is := fmt.Sprintf("%s drains: %d slots left, %d more still move, %d old connections are pinned", name, b.Slots,
+			b.MovingOut, b.Pinned)
 		if b.Waiting > 0 {
 			is += "; " + waitText(b.Waiting, b.WaitingReason)
 		}
@@ -216,9 +218,10 @@ func adminText(b *api.BackendStatus) string {
 // drainedText says what is known: a switch has no table of connections, and hears nothing of those that are silent.
 func drainedText(b *api.BackendStatus) string {
 	switch {
-	case b.DrainForced > 0:
-		return fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of "+
-			"drain_limit, which broke", b.DrainForced)
+	case b.DrainForced > 0 || b.DrainForcedPinned > 0:
+		return fmt.Sprintf("no slot leads there any more; at the end of drain_limit %d connections were pinned "+
+			"there, and "+
+			"%d slots still moved: what was open broke", b.DrainForcedPinned, b.DrainForced)
 	case b.Health == api.Health_HEALTH_DOWN || b.DrainIdle == nil:
 		return "no slot leads there any more"
 	}
@@ -285,15 +288,15 @@ func contradictions(list []*api.BackendStatus) (lines []string) {
 
 func backendTable(list []*api.BackendStatus, now time.Time) *textTable {
 	t := newTextTable("POOL", "BACKEND", "ADDRESS", "PORT", "WEIGHT", "ADMIN", "HEALTH", "SLOTS", "IN", "OUT",
-		"PACKETS",
-		"REASON")
+		"PINNED", "PACKETS", "REASON")
 	for _, b := range list {
 		packets := "-"
 		if b.Packets != nil {
 			packets = fmt.Sprint(b.Packets.Packets)
 		}
 		t.row(b.Pool, b.Name, b.Address, portText(b), fmt.Sprint(b.Weight), adminWord(b), healthWord(b.Health),
-			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), packets, reasonText(b, now))
+			fmt.Sprint(b.Slots), fmt.Sprint(b.MovingIn), fmt.Sprint(b.MovingOut), fmt.Sprint(b.Pinned), packets,
+			reasonText(b, now))
 	}
 	return t
 }

@@ -162,7 +162,7 @@ func TestJSONMessage(t *testing.T) {
 			jsonMessage{&api.Event{Sequence: 3, Time: timestamppb.New(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)),
 				Detail: &api.Event_DrainDone{DrainDone: &api.DrainDone{Pool: "<a\"b>", Backend: "b"}}}},
 			`{"sequence":3,"time":"2026-11-22T12:00:00Z","text":"",` +
-				`"drain_done":{"pool":"<a\"b>","backend":"b","forced":0,"without":[]}}`},
+				`"drain_done":{"pool":"<a\"b>","backend":"b","forced":0,"forced_pinned":0,"without":[]}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, err := tt.m.MarshalJSON()

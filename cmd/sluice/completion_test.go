@@ -65,8 +65,8 @@ func TestComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	const tables = "alarm_unsent arp_guard arp_responder backend l2 learn_unsent openings pinned_arp pinned_l2 " +
-		"pinned_station slot slot_old station tally vip vip_address"
+	const tables = "alarm_unsent arp_guard arp_responder backend l2 learn_unsent openings pin pin_unsent pinned_arp " +
+		"pinned_l2 pinned_station slot station tally vip vip_address"
 	t.Setenv("SLUICE_CONTROLLER", controller)
 	t.Setenv("SLUICE_TARGET", target)
 	t.Setenv("SLUICE_GSLB_SOCKET", "/no/socket")

@@ -110,9 +110,9 @@ func TestControllerCommands(t *testing.T) {
 		}
 	}
 	waitSynced(t, socket)
-	check(0, `POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN   HEALTH   SLOTS  IN  OUT  PACKETS  REASON
-web   web1     10.0.0.11     2     100  active  unknown     32   0    0        0  -
-web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0  -
+	check(0, `POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN   HEALTH   SLOTS  IN  OUT  PINNED  PACKETS  REASON
+web   web1     10.0.0.11     2     100  active  unknown     32   0    0       0        0  -
+web   web2     10.0.0.12     3     100  active  unknown     32   0    0       0        0  -
 `, "", "backend", "list")
 	code, stdout, stderr := sluice(t, "backend", "drain", "--wait", "web2", "--controller", socket)
 	const drained = "web/web2 is drained: no slot leads there any more, and no open connection sent a packet " +
@@ -121,8 +121,9 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	if want := drained; code != 0 || stdout != want {
 		t.Errorf("drain --wait: exit code %d, stdout %q", code, stdout)
 	}
-	if progress := "web/web2 drains: 0 slots left, old connections in 32 more\n"; !strings.HasPrefix(stderr, progress) {
-		t.Errorf("drain --wait: stderr %q, want it to begin with %q", stderr, progress)
+	const first = "web/web2 drains: 0 slots left, 32 more still move, 0 old connections are pinned\n"
+	if !strings.HasPrefix(stderr, first) {
+		t.Errorf("drain --wait: stderr %q, want it to begin with %q", stderr, first)
 	}
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	if slices.Sort(lines); len(slices.Compact(lines)) != strings.Count(stderr, "\n") {
@@ -138,7 +139,8 @@ web   web2     10.0.0.12     3     100  active  unknown     32   0    0        0
 	progress := &watcher{want: "no backend may take them", then: interrupt}
 	code = run(waiting, []string{"sluice", "backend", "drain", "--wait", "web2", "--controller", socket}, progress,
 		progress)
-	want := "web/web2 drains: 64 slots left, old connections in 0 more; 64 slots wait: no backend may take them\n" +
+	want := "web/web2 drains: 64 slots left, 0 more still move, 0 old connections are pinned; 64 slots wait: " +
+		"no backend may take them\n" +
 		"sluice: interrupted: the drain of web/web2 goes on, `sluice backend undrain web2` takes it back\n"
 	if got := progress.text.String(); code != exitFailure || got != want {
 		t.Errorf("an interrupted drain --wait: exit code %d, want %d\n got %q\nwant %q", code, exitFailure, got, want)
@@ -455,9 +457,9 @@ web    4096      10        0       1           0  www, alt
 web: HELD: half of it fell at once
 web: 31 slots wait: all 4 epochs are in use
 
-POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PACKETS  REASON
-web   web1     10.0.0.11     3     100  active    down        0   0   10        -  connect: refused; port 3 of leaf1 is down; last said by manager 1m0s ago; grace 6s, 1365 slots
-web   web2     10.0.0.12     4     100  draining  up       4096  10    0       77  all checks pass; said by spare 2s ago; 31 slots wait: all 4 epochs are in use
+POOL  BACKEND  ADDRESS    PORT  WEIGHT  ADMIN     HEALTH  SLOTS  IN  OUT  PINNED  PACKETS  REASON
+web   web1     10.0.0.11     3     100  active    down        0   0   10       0        -  connect: refused; port 3 of leaf1 is down; last said by manager 1m0s ago; grace 6s, 1365 slots
+web   web2     10.0.0.12     4     100  draining  up       4096  10    0       0       77  all checks pass; said by spare 2s ago; 31 slots wait: all 4 epochs are in use
 web/web1: its MAC is on port 2
 
 SWITCH  PORT  INTERFACE  STATE                      RECEIVED  DROPPED  SENT  DROPPED  REASON

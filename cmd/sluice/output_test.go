@@ -98,7 +98,7 @@ func TestColumnsAreExplained(t *testing.T) {
 	_, help, _ := sluice(t, "help", "status")
 	for _, column := range []string{
 		"ROWS", "STATIONS", "WRITTEN", "REFUSED", "NOT FORWARDED", "SLOTS", "MOVING", "UNOWNED", "EPOCHS", "GENERATION",
-		"IN", "OUT", "LOAD", "SURPLUS", "MS",
+		"IN", "OUT", "PINNED", "LOAD", "SURPLUS", "MS",
 	} {
 		if !regexp.MustCompile(`\b` + column + `\b`).MatchString(help) {
 			t.Errorf("%s is not explained:\n%s", column, help)

@@ -31,7 +31,8 @@ var statusCommand = &cli.Command{
 		"them. EPOCHS are sets of slots that move together, of which four can be under way, one of them\n" +
 		"kept for backends that go down. GENERATION counts how often the pool's slots were built anew.\n" +
 		"Of a backend: SLOTS are where new connections go, IN those of them that still have old connections\n" +
-		"elsewhere, OUT slots that went elsewhere with old connections still here.\n" +
+		"elsewhere, OUT slots that went elsewhere with old connections still here, PINNED connections that stay\n" +
+		"here whatever their slots say, as long as they live.\n" +
 		"Of what was reprogrammed last: SURPLUS are moves that no lost or regained share explains, and there\n" +
 		"should be none; MS is from the cause to the last switch.\n" +
 		"LOAD is what gslb is told, 0 idle to 254 full; 255 means that no traffic may come.\n" +

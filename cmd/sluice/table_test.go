@@ -127,11 +127,11 @@ arp_guard             0    8192  sender_address:exact                       pack
 arp_responder         0    8192  target_address:exact                       packets+bytes  -             NoAction()
 backend               1   32768  backend_id:exact                           packets+bytes  -             NoAction()
 l2                    1   16384  mac:exact                                  -              -             flood()
+pin                   0   65536  flow:exact                                 packets+bytes  yes           NoAction()
 pinned_arp            0   65536  sender_address:exact                       -              -             NoAction()
 pinned_l2             0   65536  mac:exact                                  -              -             NoAction()
 pinned_station        0   65536  mac:exact                                  packets+bytes  -             NoAction()
 slot                  0  524288  pool_id:exact generation:exact slot:exact  -              -             NoAction()
-slot_old              0   65536  pool_id:exact generation:exact slot:exact  packets+bytes  yes           NoAction()
 station               0   16384  mac:exact                                  -              yes           NoAction()
 vip                   3    8192  address:exact protocol:exact port:exact    packets+bytes  -             NoAction()
 vip_address           0    8192  address:exact                              packets+bytes  -             NoAction()
@@ -140,6 +140,7 @@ COUNTER       CELLS  COUNTS
 alarm_unsent    512  packets
 learn_unsent    512  packets
 openings          4  packets
+pin_unsent        4  packets
 tally            32  packets+bytes
 
 MULTICAST GROUP  PORTS
@@ -228,8 +229,8 @@ func TestTableErrors(t *testing.T) {
 		{"unknown table", []string{"dump", "vips", "--target", address}, exitUsage,
 			`no table or counter "vips" at the target; did you mean vip? there is: arp_guard, arp_responder, ` +
 				`backend, l2, ` +
-				`pinned_arp, pinned_l2, pinned_station, slot, slot_old, station, vip, vip_address, alarm_unsent ` +
-				`(counter), learn_unsent (counter), openings (counter), tally (counter)`},
+				`pin, pinned_arp, pinned_l2, pinned_station, slot, station, vip, vip_address, alarm_unsent ` +
+				`(counter), learn_unsent (counter), openings (counter), pin_unsent (counter), tally (counter)`},
 		{"no pipeline", []string{"list", "--target", empty}, exitFailure,
 			"device 1 at " + empty + " runs no P4 program yet: a controller pushes one when it connects. " +
 				"If the switch has another id, --device-id names it (bmv2's own default is 0)"},

@@ -844,7 +844,7 @@ type BankStatus struct {
 	Id       uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Epoch    uint32                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`       // of the moves that have the bank; 0: none
 	Openings uint64                 `protobuf:"varint,3,opt,name=openings,proto3" json:"openings,omitempty"` // packets that opened a flow and were marked there
-	// Of the flows that were open when those moves began, the share that is taken for new: (n/65536)^2 for n openings
+	// Of the flows that were open when those moves began, the share that is taken for new: (1-e^(-n/65536))^4 for n openings
 	// since the controller has first seen the epoch there. 0 while no moves have the bank.
 	FalsePositives float64 `protobuf:"fixed64,4,opt,name=false_positives,json=falsePositives,proto3" json:"false_positives,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -1825,10 +1825,12 @@ type BackendStatus struct {
 	// What the switches see that cannot be if this backend's mac and switch_port are right: a line each.
 	Contradictions []string `protobuf:"bytes,40,rep,name=contradictions,proto3" json:"contradictions,omitempty"`
 	// Why what was decided on this backend is not in the switches yet: a line for each switch.
-	Unwritten   []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
-	DrainIdle   *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`        // of its pool: a connection that is silent for so long counts as gone
-	Ports       []string             `protobuf:"bytes,80,rep,name=ports,proto3" json:"ports,omitempty"`                                 // the ports that it is behind and that are not up: a line each
-	DrainForced uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"` // slots of its drain that drain_limit ended: connections that were open there broke
+	Unwritten         []string             `protobuf:"bytes,41,rep,name=unwritten,proto3" json:"unwritten,omitempty"`
+	DrainIdle         *durationpb.Duration `protobuf:"bytes,42,opt,name=drain_idle,json=drainIdle,proto3" json:"drain_idle,omitempty"`                            // of its pool: a connection that is silent for so long counts as gone
+	Ports             []string             `protobuf:"bytes,80,rep,name=ports,proto3" json:"ports,omitempty"`                                                     // the ports that it is behind and that are not up: a line each
+	DrainForced       uint32               `protobuf:"varint,43,opt,name=drain_forced,json=drainForced,proto3" json:"drain_forced,omitempty"`                     // slots of its drain that still moved when drain_limit ended it: what was open there broke
+	DrainForcedPinned uint32               `protobuf:"varint,46,opt,name=drain_forced_pinned,json=drainForcedPinned,proto3" json:"drain_forced_pinned,omitempty"` // connections that were pinned there then
+	Pinned            uint32               `protobuf:"varint,45,opt,name=pinned,proto3" json:"pinned,omitempty"`                                                  // connections that stay here whatever their slots say, as long as they live
 	// Where switch_port is 0: its port by switch. A switch that is not named learns where it is.
 	SwitchPorts   map[string]uint32 `protobuf:"bytes,44,rep,name=switch_ports,json=switchPorts,proto3" json:"switch_ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -2071,6 +2073,20 @@ func (x *BackendStatus) GetPorts() []string {
 func (x *BackendStatus) GetDrainForced() uint32 {
 	if x != nil {
 		return x.DrainForced
+	}
+	return 0
+}
+
+func (x *BackendStatus) GetDrainForcedPinned() uint32 {
+	if x != nil {
+		return x.DrainForcedPinned
+	}
+	return 0
+}
+
+func (x *BackendStatus) GetPinned() uint32 {
+	if x != nil {
+		return x.Pinned
 	}
 	return 0
 }
@@ -3994,8 +4010,9 @@ type DrainDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
-	Forced        uint32                 `protobuf:"varint,40,opt,name=forced,proto3" json:"forced,omitempty"`  // slots that drain_limit ended
-	Without       []string               `protobuf:"bytes,41,rep,name=without,proto3" json:"without,omitempty"` // switches that were not waited for: they may still send connections there
+	Forced        uint32                 `protobuf:"varint,40,opt,name=forced,proto3" json:"forced,omitempty"`                                 // slots that still moved at the end of drain_limit
+	ForcedPinned  uint32                 `protobuf:"varint,42,opt,name=forced_pinned,json=forcedPinned,proto3" json:"forced_pinned,omitempty"` // connections that were pinned there then: they broke
+	Without       []string               `protobuf:"bytes,41,rep,name=without,proto3" json:"without,omitempty"`                                // switches that were not waited for: they may still send connections there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4047,6 +4064,13 @@ func (x *DrainDone) GetBackend() string {
 func (x *DrainDone) GetForced() uint32 {
 	if x != nil {
 		return x.Forced
+	}
+	return 0
+}
+
+func (x *DrainDone) GetForcedPinned() uint32 {
+	if x != nil {
+		return x.ForcedPinned
 	}
 	return 0
 }
@@ -5182,7 +5206,7 @@ const file_sluice_proto_rawDesc = "" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x12\n" +
 	"\x04away\x18\x02 \x01(\bR\x04away\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
-	"\x04over\x18\x04 \x01(\bR\x04over\"\x87\t\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\"\xcf\t\n" +
 	"\rBackendStatus\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -5219,7 +5243,9 @@ const file_sluice_proto_rawDesc = "" +
 	"\n" +
 	"drain_idle\x18* \x01(\v2\x19.google.protobuf.DurationR\tdrainIdle\x12\x14\n" +
 	"\x05ports\x18P \x03(\tR\x05ports\x12!\n" +
-	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\x12L\n" +
+	"\fdrain_forced\x18+ \x01(\rR\vdrainForced\x12.\n" +
+	"\x13drain_forced_pinned\x18. \x01(\rR\x11drainForcedPinned\x12\x16\n" +
+	"\x06pinned\x18- \x01(\rR\x06pinned\x12L\n" +
 	"\fswitch_ports\x18, \x03(\v2).sluice.v1.BackendStatus.SwitchPortsEntryR\vswitchPorts\x1a>\n" +
 	"\x10SwitchPortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -5376,11 +5402,12 @@ const file_sluice_proto_rawDesc = "" +
 	"\fAdminChanged\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12&\n" +
-	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"k\n" +
+	"\x05admin\x18\x03 \x01(\x0e2\x10.sluice.v1.AdminR\x05admin\"\x90\x01\n" +
 	"\tDrainDone\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x16\n" +
-	"\x06forced\x18( \x01(\rR\x06forced\x12\x18\n" +
+	"\x06forced\x18( \x01(\rR\x06forced\x12#\n" +
+	"\rforced_pinned\x18* \x01(\rR\fforcedPinned\x12\x18\n" +
 	"\awithout\x18) \x03(\tR\awithout\"k\n" +
 	"\rSwitchAwaited\x12\x16\n" +
 	"\x06switch\x18\x01 \x01(\tR\x06switch\x12\x18\n" +

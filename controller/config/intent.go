@@ -141,9 +141,9 @@ const (
 type Pool struct {
 	Name      string
 	Slots     int           // a power of two, 64..65536
-	DrainIdle time.Duration // a moving slot whose old path is silent for so long is done
-	// DrainLimit is how long a slot may move, at least DrainIdle; connections that are still open on
-	// the old path then are handed to the new backend, and break.
+	DrainIdle time.Duration // a connection that is silent for so long counts as over
+	// DrainLimit is how long open connections may stay with a backend that is drained, disabled or removed, at least
+	// DrainIdle: they break then. 0: as long as they live.
 	DrainLimit time.Duration
 	AllDown    AllDown
 	// Grace is how long open flows stay with a backend that is called down; its new ones go elsewhere at once.

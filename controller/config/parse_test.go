@@ -52,7 +52,7 @@ func TestParse(t *testing.T) {
 		VIPMAC: vipMAC,
 		Floor:  Floor{50, 30 * time.Second},
 		Pools: []Pool{{
-			Name: "web", Slots: 4096, DrainIdle: time.Minute, DrainLimit: time.Hour, AllDown: Drop,
+			Name: "web", Slots: 4096, DrainIdle: time.Minute, AllDown: Drop,
 			Grace: 6 * time.Second, Floor: Floor{50, 30 * time.Second}, Failing: FailingDrain,
 			Checks: []Check{{
 				Type: CheckHTTP, Port: 80, Path: "/healthz", Interval: 2 * time.Second,
@@ -233,7 +233,7 @@ func TestParseProblems(t *testing.T) {
 			[]string{`f:6: pools[0].drain_limit: must be 1s..168h, is 169h`}},
 		{"limit below drain", "    checks:", "    drain_limit: 59s\n    checks:",
 			[]string{`f:6: pools[0].drain_limit: must be at least drain_idle, 1m, is 59s`}},
-		{"limit follows drain", "    checks:", "    drain_idle: 2h\n    checks:", nil},
+		{"no limit", "    checks:", "    drain_limit: 0s\n    checks:", nil},
 		{"all_down", "    checks:", "    all_down: panic\n    checks:",
 			[]string{`f:6: pools[0].all_down: must be drop or forward, is "panic"`}},
 		{"grace", "    checks:", "    grace: 2h\n    checks:", []string{`f:6: pools[0].grace: must be 0s..1h, is 2h`}},
@@ -671,7 +671,7 @@ func TestReferenceDefaults(t *testing.T) {
 	text := string(reference(t))
 	for key, want := range map[string]string{
 		"slots": fmt.Sprint(defaultSlots), "drain_idle": "60s",
-		"drain_limit": strict.Short(defaultDrainLimit) + ", or drain_idle", "all_down": string(Drop),
+		"drain_limit": "0s: none", "all_down": string(Drop),
 		"grace": "3 intervals of the checks, 5s at least", "floor_percent": fmt.Sprint(defaultFloorPercent),
 		"floor_within": strict.Short(defaultFloorWithin), "failing": string(FailingDrain),
 		"interval":      strict.Short(defaultInterval),

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	minSlots, maxPoolSlots, defaultSlots = 64, limits.MovingSize, 4096 // all slots of a pool can move
+	minSlots, maxPoolSlots, defaultSlots = 64, limits.PoolSlots, 4096
 	minWeight, maxWeight, defaultWeight  = 1, 1000, 100
 
 	// Targets count idleness no finer than half a second.
@@ -26,7 +26,10 @@ const (
 
 	minFloorWithin, maxFloorWithin, defaultFloorWithin = time.Second, time.Hour, 30 * time.Second
 
-	minDrainLimit, maxDrainLimit, defaultDrainLimit = time.Second, 168 * time.Hour, time.Hour
+	minDrainLimit, maxDrainLimit = time.Second, 168 * time.Hour
+
+	// DefaultPatience is how long a pool without a drain_limit waits for a switch that lacks what was decided.
+	DefaultPatience = time.Hour
 )
 
 type rawPool struct {
@@ -116,10 +119,13 @@ func (p *parser) slots(path string, x *int) int {
 	return *x
 }
 
-// drainLimit reads the longest time of a move, which leaves every move the time to end by itself.
+// drainLimit reads the longest time of a drain, 0: there is none. It leaves every move the time to end by itself.
 func (p *parser) drainLimit(pool string, x *time.Duration, idle time.Duration) time.Duration {
+	if x == nil || *x == 0 {
+		return 0
+	}
 	at := pool + ".drain_limit"
-	d := p.Duration(at, x, max(defaultDrainLimit, idle), minDrainLimit, maxDrainLimit)
+	d := p.Duration(at, x, 0, minDrainLimit, maxDrainLimit)
 	if d < idle && !p.Bad(at) && !p.Bad(pool+".drain_idle") {
 		p.Add(at, "must be at least drain_idle, %s, is %s", strict.Short(idle), strict.Short(d))
 	}

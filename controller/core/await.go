@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -75,7 +76,7 @@ func (c *Core) awaitedUntil(v *view, pool config.Pool) time.Time {
 	if c.served.After(from) {
 		from = c.served
 	}
-	until := from.Add(max(pool.DrainLimit, upToDate))
+	until := from.Add(max(cmp.Or(pool.DrainLimit, config.DefaultPatience), upToDate))
 	if back := v.met.Add(upToDate); v.connected() && back.After(until) {
 		return back
 	}
@@ -204,7 +205,6 @@ func (c *Core) await() {
 	if !reached {
 		return
 	}
-	c.settle(c.settleable(c.silent()), Silence)
 	if c.mayGoOn() {
 		c.goOn()
 	}

@@ -50,6 +50,7 @@ type Core struct {
 	urgent   urgency
 	places   places
 	noise    noise
+	reports  reports
 	served   time.Time // since when some switch keeps up, zero: none does
 
 	frozen    error      // why the store does not have what is decided, or does not take changes
@@ -84,14 +85,14 @@ type decided struct {
 	sequence uint64                   // of the last decision
 	steps    uint64                   // counts the times that the plan was asked
 
-	views   map[string]*view // the switches
-	waiting []plan.Wait      // as of the last decision
-	limits  limits
-	graces  graces
-	ended   map[plan.BackendKey]bool // whose grace has just ended
-	givenUp map[plan.BackendKey]bool // backends that the operator took out while they were down
-	floors  map[string]string        // why the graces of a pool do not end, by pool
-	falls   map[string]*fall         // since when, of the same pools
+	views    map[string]*view // the switches
+	waiting  []plan.Wait      // as of the last decision
+	underWay underWay
+	graces   graces
+	ended    map[plan.BackendKey]bool // whose grace has just ended
+	givenUp  map[plan.BackendKey]bool // backends that the operator took out while they were down
+	floors   map[string]string        // why the graces of a pool do not end, by pool
+	falls    map[string]*fall         // since when, of the same pools
 	// doubtful are the backends whose verdict another healthd may overrule, and whether one did when the plan was asked
 	// last; never modified.
 	doubtful map[plan.BackendKey]bool
@@ -100,8 +101,8 @@ type decided struct {
 	patience  patience
 	outlook   outlook
 	pending   []*change
-	drained   map[plan.BackendKey]bool // told to be
-	forced    map[plan.BackendKey]int  // slots of their drains that were ended by force
+	drained   map[plan.BackendKey]bool   // told to be
+	forced    map[plan.BackendKey]Forced // what drain_limit ended of their drains
 	// rechecked is when a pool's checks last changed, by pool.
 	rechecked map[string]time.Time
 }
@@ -121,6 +122,7 @@ type candidate struct {
 	must     bool    // if the store does not take it, it has not happened
 	before   decided // what was decided before it: all that others see meanwhile
 	deadline time.Time
+	queued   bool  // it is saved when the save of pins is over that is under way
 	refused  error // why the store did not take a change; what it is tried with is as it was before that
 
 	out, last []Effect
@@ -142,7 +144,7 @@ func New(stored Stored, now time.Time) *Core {
 			views:     make(map[string]*view),
 			givenUp:   make(map[plan.BackendKey]bool),
 			drained:   make(map[plan.BackendKey]bool),
-			forced:    make(map[plan.BackendKey]int),
+			forced:    make(map[plan.BackendKey]Forced),
 			rechecked: make(map[string]time.Time),
 		},
 		meetings: meetings{stored: stored.Plan},
@@ -166,6 +168,11 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 		switch in := in.(type) {
 		case Saved:
 			c.saving = false
+			if c.candidate.queued {
+				c.candidate.queued = false
+				c.aside(in)
+				break
+			}
 			c.outcome(in.Outcome, in.Err)
 		case Passed:
 			if now.Before(c.candidate.deadline) {
@@ -175,9 +182,10 @@ func (c *Core) Step(now time.Time, in Input) []Effect {
 			if c.candidate.must {
 				patience = changePatience
 			}
-			// The change is refused, so what was being saved must not be what stays in the store.
-			c.newer = c.candidate.must
-			c.outcome(Silent, fmt.Errorf("writing the store: the store does not answer for %v", patience))
+			// The change is refused, so what was being saved must not be what stays in the store; nor may it be what
+			// was saved before a verdict that goes on.
+			c.newer = c.candidate.must || c.candidate.queued
+			c.outcome(Unknown, fmt.Errorf("writing the store: the store does not answer for %v", patience))
 		default:
 			panic(fmt.Sprintf("core: %T while a decision waits for the store", in))
 		}
@@ -243,8 +251,10 @@ func (c *Core) input(in Input) {
 		}
 	case Switch:
 		c.status(in)
-	case Idle:
-		c.idle(in)
+	case Reported:
+		c.reported(in)
+	case Silent:
+		c.silent(in)
 	case Noise:
 		c.hear(in)
 	case Met:
@@ -291,7 +301,9 @@ func (c *Core) commit(must bool, before decided) {
 			out: c.out, last: c.last, tell: c.tell, take: c.take,
 		}
 		c.out, c.last, c.tell, c.take, c.save = nil, nil, false, nil, false
-		c.begin()
+		if c.candidate.queued = c.saving; !c.saving {
+			c.begin()
+		}
 		return
 	}
 	c.save = false
@@ -301,6 +313,7 @@ func (c *Core) commit(must bool, before decided) {
 // begin saves what is decided.
 func (c *Core) begin() {
 	c.saving, c.newer = true, false
+	c.reports.unsaved, c.reports.saved = false, c.now
 	c.free = append(c.free, Save{c.stored})
 }
 
@@ -324,7 +337,7 @@ func (c *Core) outcome(o Outcome, err error) {
 	case o != Done && one.must:
 		c.decided = one.before
 		switch o {
-		case Silent:
+		case Unknown:
 			// It may be there all the same. The state as it was is stored again as soon as the store answers.
 			c.freeze(err)
 			c.unsure = true
@@ -342,6 +355,15 @@ func (c *Core) outcome(o Outcome, err error) {
 	c.freeze(err)
 	c.out, c.last, c.tell, c.take = append(c.out, one.out...), one.last, one.tell, one.take
 	c.release()
+}
+
+// aside is what became of a save of pins while a decision waits for its turn, which has them, too.
+func (c *Core) aside(in Saved) {
+	if in.Outcome == TakenOver {
+		c.outcome(in.Outcome, in.Err)
+		return
+	}
+	c.begin()
 }
 
 // late is what became of a save that nobody waits for.
@@ -398,6 +420,7 @@ func (c *Core) advance() {
 	c.await()
 	c.limit()
 	c.noteSuspicion()
+	c.savePins()
 	c.tellDrained()
 	if c.timed() {
 		c.wakeAt(c.now.Add(beat))

@@ -177,11 +177,11 @@ func TestNothingElseWhileWaiting(t *testing.T) {
 		t.Fatal("the drain does not wait for the store")
 	}
 	defer func() {
-		if got, want := recover(), "core: core.Idle while a decision waits for the store"; got != want {
+		if got, want := recover(), "core: core.Silent while a decision waits for the store"; got != want {
 			t.Errorf("panic: got %v, want %s", got, want)
 		}
 	}()
-	w.put(Idle{Switch: "leaf1"})
+	w.put(Silent{Switch: "leaf1"})
 }
 
 // What is refused leaves nothing behind: neither of what is decided, nor of what follows later.
@@ -193,7 +193,7 @@ func TestRefusedChangeLeavesNothing(t *testing.T) {
 		want  string
 	}{
 		{"refused", Saved{Refused, errors.New("no room")}, "no room"},
-		{"silent", Saved{Silent, errors.New("timeout")}, "the configuration is frozen: timeout"},
+		{"silent", Saved{Unknown, errors.New("timeout")}, "the configuration is frozen: timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)

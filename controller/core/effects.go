@@ -8,6 +8,7 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // Input is one thing that a Core hears of.
@@ -57,16 +58,24 @@ type Switch struct {
 	AppliedAt time.Time // when the last row of it was written
 	Writes    int       // how many that took
 
-	Refuses bool // some updates are refused
+	Refuses  bool // some updates are refused
+	Unpinned int  // flows whose pins it refuses
 	// Lacks says of every wanted VIP which of its rows the switch does not hold: it refuses them, or else they are not
 	// written yet. Nil until it was read back. Nobody changes it.
 	Lacks map[rows.VIPKey]rows.Lack
 }
 
-// Idle are moving slots whose old path is silent on a switch.
-type Idle struct {
+// Reported are flows of former backends of moving slots, as a switch has seen them.
+type Reported struct {
 	Switch string
-	Slots  []plan.SlotRef
+	Flows  map[rows.Flow]rows.BackendID
+	Lost   [limits.Banks]bool // reports of moves in that bank may have been lost since the last Reported
+}
+
+// Silent are pinned flows from which a switch has heard nothing for the time of their row.
+type Silent struct {
+	Switch string
+	Flows  []rows.Flow
 }
 
 // Noise is what hosts behind a switch made happen since its last Noise. A switch sends one a second at most.
@@ -97,7 +106,8 @@ func (Apply) input()    {}
 func (SetAdmin) input() {}
 func (Report) input()   {}
 func (Switch) input()   {}
-func (Idle) input()     {}
+func (Reported) input() {}
+func (Silent) input()   {}
 func (Noise) input()    {}
 func (Met) input()      {}
 func (Saved) input()    {}
@@ -126,7 +136,7 @@ type Outcome uint8
 const (
 	Done      Outcome = iota
 	Refused           // what was to be saved is not stored
-	Silent            // it may be stored or not
+	Unknown           // it may be stored or not
 	TakenOver         // another controller has the store
 )
 

@@ -164,21 +164,22 @@ func (e SlotsSettled) Text() string {
 	case AfterGrace:
 		return fmt.Sprintf(
 			"%s: the grace of %d slots is over, %v: connections that were still open to backends that are "+
-				"down go to others and break; %d slots still have old connections", e.Pool.Name, e.Slots, e.Pool.Grace,
+				"down go to others and break; %d slots still move", e.Pool.Name, e.Slots, e.Pool.Grace,
 			e.Moving)
 	case AfterLimit:
 		return fmt.Sprintf(
-			"%s: %d slots are settled by force, they moved for longer than drain_limit, %v: connections "+
-				"that were still open there go to the new backend and break; %d slots still have old connections",
+			"%s: %d slots are settled by force, their backend was taken out longer ago than drain_limit, %v: "+
+				"connections "+
+				"that were still open there go to the new backend and break; %d slots still move",
 			e.Pool.Name, e.Slots, e.Pool.DrainLimit, e.Moving)
 	}
-	return fmt.Sprintf("%s: the old connections of %d slots are gone, %d slots still have some",
+	return fmt.Sprintf("%s: %d slots have settled, their old connections are pinned or gone; %d slots still move",
 		e.Pool.Name, e.Slots, e.Moving)
 }
 
 func (e SlotsSettled) Lines() []Log {
 	if e.Why == AfterLimit {
-		return warn("open connections were handed to another backend: slots moved for longer than drain_limit",
+		return warn("open connections were handed to another backend: theirs was taken out longer ago than drain_limit",
 			"pool", e.Pool.Name, "slots", e.Slots, "drain_limit", e.Pool.DrainLimit)
 	}
 	return []Log{{slog.LevelDebug, "slots settled", []any{"pool", e.Pool.Name, "slots", e.Slots, "moving", e.Moving}}}
@@ -230,15 +231,16 @@ func (e AdminChanged) Lines() []Log {
 // DrainDone says what is known: a switch has no table of connections, and hears nothing of those that are silent.
 type DrainDone struct {
 	Backend plan.BackendKey
-	Forced  int      // slots whose moves drain_limit ended
+	Forced  Forced
 	Without []string // switches that were not waited for: they may still send connections there
 }
 
 func (e DrainDone) Text() string {
 	is := "no slot leads there any more, and no open connection sent a packet for drain_idle"
-	if e.Forced > 0 {
-		is = fmt.Sprintf("no slot leads there any more; %d slots had open connections at the end of drain_limit, "+
-			"which broke", e.Forced)
+	if e.Forced != (Forced{}) {
+		is = fmt.Sprintf("no slot leads there any more; at the end of drain_limit %d connections were pinned "+
+			"there, and %d "+
+			"slots still moved: what was open broke", e.Forced.Pinned, e.Forced.Slots)
 	}
 	if len(e.Without) > 0 {
 		is += fmt.Sprintf("; but %s may still send connections there, as what was decided is not written to it",
@@ -248,7 +250,8 @@ func (e DrainDone) Text() string {
 }
 
 func (e DrainDone) Lines() []Log {
-	return info("drain done", "backend", e.Backend.String(), "forced", e.Forced)
+	return info("drain done", "backend", e.Backend.String(), "forced_connections", e.Forced.Pinned, "forced_slots",
+		e.Forced.Slots)
 }
 
 // StoreChanged: the store does not take what is decided, for a reason; or, with nil, it does again.

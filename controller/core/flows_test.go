@@ -22,7 +22,6 @@ pools:
   - name: web
     slots: 64
     drain_idle: 2s
-    drain_limit: 100h
     checks: [{type: tcp, port: 80}]
     backends:
       - {name: web1, address: 10.0.0.11, mac: "02:00:00:00:00:11", switch_port: 1}
@@ -50,7 +49,9 @@ var flowChanges = []*strings.Replacer{
 // switch has forgotten, controllers that die before a switch was written to, floors that last.
 type flowStorm struct {
 	*storm
-	flows map[string][]*testFlow // by address of the switch
+	flows    map[string][]*testFlow                  // by address of the switch
+	reported map[string]map[rows.Flow]rows.BackendID // by the same: what it has seen go to former backends
+	opened   rows.Flow                               // the key of the last one
 
 	downUntil    map[plan.BackendKey]time.Time // until when healthd h1 calls them down
 	failing      map[plan.BackendKey]bool      // or failing instead
@@ -79,7 +80,7 @@ type held struct {
 // slotOf is the row of a flow's slot.
 func slotOf(have rows.Tables, hash int) (row rows.Slot, ok bool) {
 	for _, vip := range have.VIP {
-		slots := have.Slots[vip.Table()].Rows
+		slots := have.Slots[vip.Table()]
 		if at := hash & int(vip.SlotMask); at < len(slots) {
 			return slots[at], true
 		}
@@ -106,17 +107,21 @@ func (s *flowStorm) tell(address string, hash int) {
 
 // testFlow is an open connection.
 type testFlow struct {
+	key    rows.Flow
 	hash   int
 	to     rows.Forward
 	marks  [bounds.Banks]uint32
 	opened time.Time
 }
 
-// forward is p4/include/balance.p4.
-func forward(have rows.Tables, f *testFlow, syn bool) (to rows.Forward) {
+// forward is p4/include/balance.p4: where a packet goes, and the backend that the switch reports it of, 0: it does not.
+func forward(have rows.Tables, f *testFlow, syn bool) (to rows.Forward, reported rows.BackendID) {
+	if pin, ok := have.Pins[f.key]; ok {
+		return have.Backend[pin.Backend], 0
+	}
 	row, ok := slotOf(have, f.hash)
 	if !ok {
-		return to
+		return to, 0
 	}
 	id := row.Backend
 	if row.Epoch != 0 {
@@ -129,13 +134,11 @@ func forward(have rows.Tables, f *testFlow, syn bool) (to rows.Forward) {
 			if row.Backend != 0 {
 				f.marks[row.Bank] = row.Epoch
 			}
-		case marked == row.Back && row.Grace != 0:
-			id = row.Grace
-		case marked == row.Back && row.Old != 0:
-			id = row.Old
+		case marked == row.Back:
+			id, reported = row.Old, row.Old
 		}
 	}
-	return have.Backend[id]
+	return have.Backend[id], reported
 }
 
 // note is a line of what happened.
@@ -147,7 +150,10 @@ func (s *flowStorm) note(format string, args ...any) {
 func (s *flowStorm) look() {
 	for _, address := range slices.Sorted(maps.Keys(s.flows)) {
 		for _, f := range s.flows[address] {
-			to := forward(s.held[address], f, false)
+			to, reported := forward(s.held[address], f, false)
+			if reported != 0 {
+				s.reported[address][f.key] = reported
+			}
 			if to.MAC != f.to.MAC && to != (rows.Forward{}) && s.broken == "" {
 				row, _ := slotOf(s.held[address], f.hash)
 				s.broken = fmt.Sprintf("a flow of slot %d to %v, opened at %v with marks %v, goes to %v: %+v", f.hash,
@@ -159,7 +165,7 @@ func (s *flowStorm) look() {
 	if s.broken == "" {
 		return
 	}
-	for _, line := range s.events[max(0, len(s.events)-200):] {
+	for _, line := range s.events[max(0, len(s.events)-2000):] {
 		s.t.Log(line)
 	}
 	s.fatalf("%s", s.broken)
@@ -240,6 +246,12 @@ func (s *flowStorm) serve(name string) {
 	if sw == nil || s.over || s.now.Before(s.cut[name]) {
 		return
 	}
+	if flows := s.reported[sw.address]; sw.is.Connected && len(flows) > 0 {
+		s.reported[sw.address] = make(map[rows.Flow]rows.BackendID)
+		if s.put(Reported{Switch: name, Flows: flows}); s.over || s.switches[name] != sw {
+			return
+		}
+	}
 	switch {
 	case sw.meeting:
 	case !sw.is.Connected:
@@ -257,9 +269,10 @@ func (s *flowStorm) serve(name string) {
 			s.put(sw.is)
 		}
 	case s.now.Before(s.hung[name]):
-	case sw.is.Applied < sw.tell.Sequence:
+	case sw.is.Applied < sw.tell.Sequence || sw.fresh:
 		if s.r.IntN(3) > 0 {
 			s.hold(sw.address, sw.tell.Tables)
+			sw.fresh = false
 			sw.is.Applied, sw.is.AppliedAt, sw.is.Writes = sw.tell.Sequence, s.now, 1
 			sw.is.Lacks = rows.Lacks(sw.tell.Tables, sw.tell.Tables)
 			s.note("%s holds #%d", name, sw.tell.Sequence)
@@ -267,24 +280,19 @@ func (s *flowStorm) serve(name string) {
 			s.put(sw.is)
 		}
 	default:
-		var silent []plan.SlotRef
-		for _, p := range s.core.Stored().Plan.Pools {
-			for _, epoch := range p.Epochs() {
-				for _, ref := range p.Moving(epoch) {
-					used := false
-					for _, f := range s.flows[sw.address] {
-						row := p.Slots[f.hash&(len(p.Slots)-1)]
-						marked := f.marks[row.Bank] == row.Epoch
-						used = used || f.hash&(len(p.Slots)-1) == int(ref.Slot) && marked == row.Back
-					}
-					if !used {
-						silent = append(silent, ref)
-					}
-				}
+		open := make(map[rows.Flow]bool)
+		for _, f := range s.flows[sw.address] {
+			open[f.key] = true
+		}
+		var silent []rows.Flow
+		for flow := range s.held[sw.address].Pins {
+			if !open[flow] {
+				silent = append(silent, flow)
 			}
 		}
+		slices.Sort(silent)
 		if len(silent) > 0 && s.r.IntN(8) == 0 {
-			s.put(Idle{name, silent})
+			s.put(Silent{name, silent})
 		}
 	}
 }
@@ -292,6 +300,7 @@ func (s *flowStorm) serve(name string) {
 func (s *flowStorm) lose(name string, d time.Duration) {
 	s.cut[name] = s.now.Add(d)
 	if sw := s.switches[name]; sw != nil && sw.is.Connected {
+		s.reported[sw.address] = make(map[rows.Flow]rows.BackendID)
 		sw.is.Connected = false
 		s.put(sw.is)
 	}
@@ -303,7 +312,7 @@ func (s *flowStorm) forget(address string) {
 	for _, v := range s.held[address].VIP {
 		vip = v
 	}
-	slots := s.held[address].Slots[vip.Table()].Rows
+	slots := s.held[address].Slots[vip.Table()]
 	s.flows[address] = slices.DeleteFunc(s.flows[address], func(f *testFlow) bool {
 		for _, e := range f.marks {
 			if e != 0 {
@@ -473,7 +482,9 @@ func TestFlowStorm(t *testing.T) {
 			downUntil: make(map[plan.BackendKey]time.Time), found: make(map[plan.BackendKey]Said),
 			failing: make(map[plan.BackendKey]bool), hung: make(map[string]time.Time),
 			other: make(map[plan.BackendKey]Said),
-			flows: make(map[string][]*testFlow), cut: make(map[string]time.Time),
+			flows: make(map[string][]*testFlow), reported: map[string]map[rows.Flow]rows.BackendID{
+				"127.0.0.1:9559": {}, "127.0.0.1:9560": {},
+			}, cut: make(map[string]time.Time),
 		}
 		s.calm = seed%2 == 0
 		for i := range 4 {
@@ -501,6 +512,9 @@ func TestFlowStorm(t *testing.T) {
 					continue
 				}
 				s.dead = time.Time{}
+				for address := range s.reported {
+					s.reported[address] = make(map[rows.Flow]rows.BackendID)
+				}
 				s.note("the controller starts")
 				s.start()
 			}
@@ -522,8 +536,9 @@ func TestFlowStorm(t *testing.T) {
 			}
 			for _, name := range slices.Sorted(maps.Keys(s.switches)) {
 				sw := s.switches[name]
-				f := &testFlow{hash: s.r.IntN(64), opened: s.now}
-				if f.to = forward(s.held[sw.address], f, true); f.to != (rows.Forward{}) {
+				s.opened++
+				f := &testFlow{key: s.opened, hash: s.r.IntN(64), opened: s.now}
+				if f.to, _ = forward(s.held[sw.address], f, true); f.to != (rows.Forward{}) {
 					s.flows[sw.address] = append(s.flows[sw.address], f)
 				}
 				if n := len(s.flows[sw.address]); n > 40 {

@@ -36,7 +36,7 @@ func effectiveHealth(intent *config.Intent, st Stored) map[plan.BackendKey]plan.
 		census, _ := st.Plan.Census(pool.Name)
 		serving := make(map[string]bool)
 		for _, s := range census.Backends {
-			serving[s.Name] = !s.Removed && s.Slots+s.MovingOut > 0
+			serving[s.Name] = !s.Removed && s.Owns()
 		}
 		for _, key := range unjudged {
 			if !serving[key.Backend] {

@@ -56,7 +56,7 @@ func (c *Core) adoptFor(text string, intent *config.Intent, next Stored) error {
 	c.recheck(before)
 	c.giveUp(before)
 	maps.DeleteFunc(c.drained, func(key plan.BackendKey, _ bool) bool { return c.stored.Admin[key] != plan.Drain })
-	maps.DeleteFunc(c.forced, func(key plan.BackendKey, _ int) bool { return c.stored.Admin[key] != plan.Drain })
+	maps.DeleteFunc(c.forced, func(key plan.BackendKey, _ Forced) bool { return c.stored.Admin[key] != plan.Drain })
 	c.syncSwitches(served, before == nil && served)
 	if c.mayGoOn() {
 		c.goOn() // a switch that others waited for is gone

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // What follows tells how things are, at any time between two Steps; a Look tells it at any time after it was taken. A
@@ -22,7 +23,7 @@ func (c *Core) Look() *Core {
 	copies := make(map[*view]*view)
 	for name, v := range is.views {
 		one := *v
-		one.idle, one.overdue = nil, nil
+		one.silent, one.overdue = nil, nil
 		is.views[name], copies[v] = &one, &one
 	}
 	is.meetings.met, is.meetings.wait = maps.Clone(is.meetings.met), slices.Clone(is.meetings.wait)
@@ -41,7 +42,7 @@ func (c *Core) Look() *Core {
 		one := *f
 		is.falls[pool] = &one
 	}
-	is.limits, is.pending, is.drained = limits{}, nil, nil
+	is.underWay, is.pending, is.drained = underWay{}, nil, nil
 	is.authors = maps.Clone(is.authors)
 	for name, a := range is.authors {
 		one := *a
@@ -95,8 +96,25 @@ func (c *Core) Health() map[plan.BackendKey]plan.Health {
 // Held says whether some switch is connected, and each that a pool of the intent waits for holds what was decided.
 func (c *Core) Held(pool config.Pool) bool { return c.seen().held(pool) }
 
-// Forced counts the slots of a backend's drain that drain_limit ended.
-func (c *Core) Forced(key plan.BackendKey) int { return c.seen().forced[key] }
+// Dead says whether a backend is called dead, so that its old flows have a grace.
+func (c *Core) Dead(pool config.Pool, key plan.BackendKey) bool {
+	c = c.seen()
+	return isDown(pool, c.outlook.health[key])
+}
+
+// Crowded says that no more connections can be pinned; empty when they can.
+func (c *Core) Crowded() string {
+	c = c.seen()
+	if !c.reports.full {
+		return ""
+	}
+	return fmt.Sprintf("no more than %d connections can be pinned: slots go on moving until there is room, for "+
+		"their old "+
+		"connections would break", limits.PinSize)
+}
+
+// Forced is what drain_limit ended of a backend's drain.
+func (c *Core) Forced(key plan.BackendKey) Forced { return c.seen().forced[key] }
 
 // Older says that the store was found older than a switch; empty when that was not lately.
 func (c *Core) Older(now time.Time) string {

@@ -67,8 +67,8 @@ func (c *Core) meet(in Met) {
 	}
 	m.met[in.Switch] = v
 	next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, in.Switch, in.Have)
-	if found.Slots == 0 || found.Astray > 0 {
-		m.wait = append(m.wait, meeting{v, in.Have, found.Slots == 0, in.ID})
+	if found.None() || found.Astray > 0 {
+		m.wait = append(m.wait, meeting{v, in.Have, found.None(), in.ID})
 	} else {
 		c.takeUp(in.Switch, next, found)
 		c.last = append(c.last, Release{in.ID})
@@ -92,7 +92,7 @@ func (c *Core) decideMeetings() {
 	}
 	for _, one := range m.wait {
 		if name := one.view.config.Name; !m.over && c.views[name] == one.view {
-			if next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, name, one.have); found.Slots > 0 {
+			if next, found := plan.Adopt(c.stored.Plan, m.stored, c.intent, name, one.have); !found.None() {
 				c.takeUp(name, next, found)
 			}
 		}

@@ -2,12 +2,9 @@ package core
 
 import (
 	"fmt"
+	"github.com/sluicelb/sluice/controller/plan"
 	"log/slog"
 	"maps"
-	"time"
-
-	"github.com/sluicelb/sluice/controller/plan"
-	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // step lets the plan decide on next, makes that the state and has the switches told. always tells them even if no slot
@@ -27,9 +24,6 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 		return fmt.Errorf("planning: %w", err)
 	}
 	same := samePools(c.stored.Plan, decided)
-	if !same {
-		c.forgetSilence(c.stored.Plan, decided)
-	}
 	c.save = c.save || always || !same || !sameNumbers(c.stored.Plan, decided)
 	c.doubtful = judgement.doubtful
 	next.Plan = decided
@@ -55,9 +49,9 @@ func (c *Core) step(next Stored, why cause, always bool) error {
 	return nil
 }
 
-// samePools says whether two states have the same slots: states share what did not change.
+// samePools says whether two states have the same slots and pins: states share what did not change.
 func samePools(a, b plan.State) bool {
-	if len(a.Pools) != len(b.Pools) {
+	if len(a.Pools) != len(b.Pools) || a.Pins != b.Pins {
 		return false
 	}
 	for name, pool := range a.Pools {
@@ -71,26 +65,6 @@ func samePools(a, b plan.State) bool {
 // sameNumbers says whether two states have given the same numbers.
 func sameNumbers(a, b plan.State) bool {
 	return a.NextPool == b.NextPool && a.NextBackend == b.NextBackend && a.NextEpoch == b.NextEpoch
-}
-
-// forgetSilence forgets what switches said of slots that have changed: it was said of an earlier move, and the same
-// backend may have got new flows since. If the change is refused after all, the switches say it again.
-func (c *Core) forgetSilence(before, after plan.State) {
-	type pair struct{ was, is *plan.Pool }
-	pools := make(map[rows.PoolID]pair, len(after.Pools))
-	for name, p := range after.Pools {
-		pools[p.ID] = pair{before.Pools[name], p}
-	}
-	for _, v := range c.views {
-		maps.DeleteFunc(v.idle, func(ref plan.SlotRef, _ time.Time) bool {
-			p := pools[ref.Pool]
-			if p.is == nil || p.was == nil || p.is.Generation != ref.Generation || p.was.Generation != ref.Generation {
-				return true
-			}
-			i := int(ref.Slot)
-			return i >= len(p.is.Slots) || i >= len(p.was.Slots) || p.is.Slots[i] != p.was.Slots[i]
-		})
-	}
 }
 
 // goOn lets slots move that had to wait.
@@ -110,30 +84,22 @@ type Ending uint8
 
 // The ends of a move.
 const (
-	Silence    Ending = iota // the old flows are gone
-	AfterLimit               // it has lasted for drain_limit
+	Pinned     Ending = iota // the old flows are pinned, or gone
+	AfterLimit               // the old backend was taken out, and drain_limit is over
 	AfterGrace               // the old backend is down, and its grace is over
 )
 
-// settle ends the moves of slots: their old flows are gone everywhere, or break.
+// settle ends the moves of slots: their old flows are pinned everywhere, or break.
 func (c *Core) settle(ended []plan.SlotRef, why Ending) {
 	if len(ended) == 0 {
 		return
 	}
 	before := c.stored.Plan
 	after, n := plan.Settle(before, ended)
-	for _, v := range c.views {
-		for _, ref := range ended {
-			delete(v.idle, ref)
-		}
-	}
 	if n == 0 {
 		return
 	}
 	c.stored.Plan, c.save = after, true
-	if why == AfterLimit {
-		c.countForced(ended)
-	}
 	for _, pool := range c.intent.Pools {
 		if before.Pools[pool.Name] == after.Pools[pool.Name] {
 			continue
@@ -148,14 +114,20 @@ func (c *Core) settle(ended []plan.SlotRef, why Ending) {
 	c.goOn()
 }
 
-// countForced remembers of drains how many of their slots drain_limit ended.
-func (c *Core) countForced(ended []plan.SlotRef) {
-	c.forced = maps.Clone(c.forced) // as it was before, others see it until this is stored
-	for _, ref := range ended {
-		if key, ok := c.stored.Plan.Backend(ref.Old); ok && c.stored.Admin[key] == plan.Drain {
-			c.forced[key]++
-		}
+// Forced is what drain_limit ended of a drain.
+type Forced struct {
+	Slots  int // that still moved
+	Pinned int // connections
+}
+
+// countForced remembers what drain_limit ends of a drain.
+func (c *Core) countForced(key plan.BackendKey, slots, pinned int) {
+	if c.stored.Admin[key] != plan.Drain {
+		return
 	}
+	c.forced = maps.Clone(c.forced) // as it was before, others see it until this is stored
+	f := c.forced[key]
+	c.forced[key] = Forced{f.Slots + slots, f.Pinned + pinned}
 }
 
 // share counts a backend's slots.

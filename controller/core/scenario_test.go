@@ -20,6 +20,7 @@ import (
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
+	bounds "github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/packet"
 )
 
@@ -41,7 +42,9 @@ var update = flag.Bool("update", false, "write what the core does into the scena
 //	reach SWITCH N            it holds what was decided N decisions ago
 //	refuse SWITCH [vip]       it refuses what is new to it, or the rows of table vip
 //	lose SWITCH ...           the connection is lost
-//	idle SWITCH ... [n=N]     the old paths of all slots that move, or of the first N, are silent there
+//	flows SWITCH B N          it reports N flows of B in slots that move, others each time
+//	lost SWITCH               it may have lost reports of old flows
+//	silent SWITCH ... [B]     all pinned flows, or those of a backend, are silent there
 //	meet SWITCH stored|empty|BACKEND   it is read back for the first time: it holds what is stored, nothing,
 //	                          or all slots lead to one backend
 //	claim SWITCH PORT MAC ... hosts behind a port claim the first VIP by ARP
@@ -102,6 +105,7 @@ var outcomes = map[string]Saved{
 type scenario struct {
 	*world
 	files map[string]string
+	flow  rows.Flow // the last one
 	began time.Time
 	out   strings.Builder
 	shown map[string]string // the state as it was shown last
@@ -209,8 +213,21 @@ func (s *scenario) command(words []string) error {
 			was.Name, was.Connected = name, false
 			s.put(was)
 		}
-	case "idle":
-		return s.idle(args)
+	case "flows":
+		n, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		in := Reported{Switch: args[0], Flows: make(map[rows.Flow]rows.BackendID)}
+		for range n {
+			s.flow++
+			in.Flows[s.flow] = s.id(args[1])
+		}
+		s.put(in)
+	case "lost":
+		s.put(Reported{Switch: args[0], Lost: [bounds.Banks]bool{true, true, true, true}})
+	case "silent":
+		s.silent(args)
 	case "meet":
 		return s.meet(args[0], args[1])
 	case "claim", "spoof":
@@ -333,29 +350,31 @@ func (s *scenario) report(args []string) error {
 	return nil
 }
 
-func (s *scenario) idle(args []string) error {
-	most := -1
-	if last := args[len(args)-1]; strings.HasPrefix(last, "n=") {
-		var err error
-		if most, err = strconv.Atoi(last[2:]); err != nil {
-			return err
-		}
-		args = args[:len(args)-1]
-	}
-	var silent []plan.SlotRef
-	for _, pool := range s.core.Intent().Pools {
-		p := s.core.Stored().Plan.Pools[pool.Name]
-		for _, epoch := range p.Epochs() {
-			silent = append(silent, p.Moving(epoch)...)
+// id is the number of a backend of the first pool.
+func (s *scenario) id(name string) rows.BackendID {
+	key := s.backend(name)
+	for _, m := range s.core.Stored().Plan.Pools[key.Pool].Members {
+		if m.Name == key.Backend {
+			return m.ID
 		}
 	}
-	if most >= 0 {
-		silent = silent[:min(most, len(silent))]
+	return 0
+}
+
+func (s *scenario) silent(args []string) {
+	of := rows.BackendID(0)
+	if last := args[len(args)-1]; s.core.views[last] == nil {
+		of, args = s.id(last), args[:len(args)-1]
+	}
+	var flows []rows.Flow
+	for flow, id := range s.core.Stored().Plan.Pins.All() {
+		if of == 0 || id == of {
+			flows = append(flows, flow)
+		}
 	}
 	for _, name := range args {
-		s.put(Idle{name, silent})
+		s.put(Silent{name, flows})
 	}
-	return nil
 }
 
 func (s *scenario) meet(name, holds string) error {
@@ -378,7 +397,7 @@ func (s *scenario) meet(name, holds string) error {
 			if id == 0 {
 				return errors.New("there is no such backend")
 			}
-			have.Slots[key] = rows.Slots{Rows: slices.Repeat([]rows.Slot{{Backend: id}}, len(slots.Rows))}
+			have.Slots[key] = slices.Repeat([]rows.Slot{{Backend: id}}, len(slots))
 		}
 	}
 	s.read(name)
@@ -476,11 +495,10 @@ func (s *scenario) state() map[string]string {
 		counts := make(map[string]int)
 		for _, slot := range p.Slots {
 			what := name(slot.Backend)
-			if slot.Old != 0 {
-				what += " (open flows: " + name(slot.Old) + ")"
-			}
-			if slot.Grace != 0 {
-				what += " (grace: " + name(slot.Grace) + ")"
+			if key := (plan.BackendKey{Pool: pool.Name, Backend: name(slot.Old)}); slot.Old != 0 && c.Dead(pool, key) {
+				what += " (grace: " + key.Backend + ")"
+			} else if slot.Old != 0 {
+				what += " (open flows: " + key.Backend + ")"
 			}
 			counts[what]++
 		}
@@ -492,6 +510,11 @@ func (s *scenario) state() map[string]string {
 		census, _ := c.Stored().Plan.Census(pool.Name)
 		if held := c.HeldReason(pool, census); held != "" {
 			is[pool.Name+" held"] = held
+		}
+		for _, share := range census.Backends {
+			if share.Pinned > 0 {
+				is[pool.Name+" pinned to "+share.Name] = fmt.Sprint(share.Pinned)
+			}
 		}
 		for _, b := range pool.Backends {
 			key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}

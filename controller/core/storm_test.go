@@ -17,6 +17,7 @@ import (
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
+	bounds "github.com/sluicelb/sluice/p4/limits"
 )
 
 const stormIntent = `switches:
@@ -151,6 +152,7 @@ type stormSwitch struct {
 	tell    Tell
 	is      Switch
 	meeting bool // it waits
+	fresh   bool // it was told of other pins, and nothing else
 }
 
 func (s *storm) fatalf(format string, args ...any) {
@@ -199,25 +201,18 @@ func (s *storm) put(in Input) (a Answer) {
 		}
 		next := s.core.Next()
 		if s.ends.After(next) {
-			s.now, in = later(s.now, next), Passed{}
+			s.now, in = latest(s.now, next), Passed{}
 		} else {
-			s.now, in = later(s.now, s.ends), s.saved()
+			s.now, in = latest(s.now, s.ends), s.saved()
 		}
 	}
 	return a
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 func (s *storm) saved() Saved {
 	if s.how.Outcome == Done {
 		s.has = *s.saving
-	} else if s.how.Outcome == Silent && s.r.IntN(2) == 0 {
+	} else if s.how.Outcome == Unknown && s.r.IntN(2) == 0 {
 		s.has = *s.saving // it is there, and nobody knows
 	}
 	s.saving = nil
@@ -247,7 +242,7 @@ func (s *storm) step(in Input) (a Answer, answered bool) {
 			case n < 50:
 				s.how = Saved{Refused, errors.New("no room")}
 			default:
-				s.how = Saved{Silent, errors.New("timeout")}
+				s.how = Saved{Unknown, errors.New("timeout")}
 			}
 		case Answer:
 			a, answered = e, true
@@ -262,9 +257,11 @@ func (s *storm) step(in Input) (a Answer, answered bool) {
 			if sw == nil {
 				s.fatalf("%s is told, and was not taken on", e.Switch)
 			}
-			if e.Sequence <= sw.tell.Sequence {
+			if e.Sequence < sw.tell.Sequence || e.Sequence == sw.tell.Sequence &&
+				!samePlanned(e.Tables, sw.tell.Tables) {
 				s.fatalf("%s is told #%d after #%d", e.Switch, e.Sequence, sw.tell.Sequence)
 			}
+			sw.fresh = e.Sequence == sw.tell.Sequence
 			sw.tell = e
 			s.told(e)
 		case Release:
@@ -294,10 +291,16 @@ func (s *storm) told(e Tell) {
 		places.Retire(m)
 	}
 	places.Put(&want)
-	want.Flood = e.Tables.Flood
+	want.Flood, want.Dead, want.Pins = e.Tables.Flood, e.Tables.Dead, e.Tables.Pins
 	if !reflect.DeepEqual(want, e.Tables) {
 		s.fatalf("#%d is told to %s, and the store has something else", e.Sequence, e.Switch)
 	}
+}
+
+// samePlanned says whether two wishes are the same but for pins, which are no decision.
+func samePlanned(a, b rows.Tables) bool {
+	a.Pins, a.Dead, b.Pins, b.Dead = nil, nil, nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 // wait lets time pass.
@@ -312,13 +315,13 @@ func (s *storm) wait(d time.Duration) {
 		saves := s.saving != nil && (next.IsZero() || !s.ends.After(next))
 		switch {
 		case saves && !s.ends.After(end):
-			s.now = later(s.now, s.ends)
+			s.now = latest(s.now, s.ends)
 			s.put(s.saved())
 		case !saves && !next.IsZero() && !next.After(end):
-			s.now = later(s.now, next)
+			s.now = latest(s.now, next)
 			s.put(Passed{})
 		default:
-			s.now = later(s.now, end)
+			s.now = latest(s.now, end)
 			return
 		}
 	}
@@ -330,7 +333,7 @@ func snapshot(c *Core) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(d.views)) {
 		v := *d.views[name]
-		v.idle = nil
+		v.silent = nil
 		fmt.Fprintf(&b, "view %s: %+v\n", name, v)
 	}
 	for _, p := range d.pending {
@@ -471,13 +474,29 @@ func (s *storm) act() {
 			sw.is.Lacks = rows.Lacks(held, sw.tell.Tables)
 			s.put(sw.is)
 		default:
-			var silent []plan.SlotRef
-			for _, p := range s.core.Stored().Plan.Pools {
-				for _, epoch := range p.Epochs() {
-					silent = append(silent, p.Moving(epoch)...)
+			p := s.core.Stored().Plan
+			flows := make(map[rows.Flow]rows.BackendID)
+			for _, pool := range p.Pools {
+				for _, slot := range pool.Slots {
+					if slot.Old != 0 && s.r.IntN(8) == 0 {
+						flows[rows.Flow(s.r.IntN(200))] = slot.Old
+					}
 				}
 			}
-			s.put(Idle{name, silent})
+			switch s.r.IntN(3) {
+			case 0:
+				var silent []rows.Flow
+				for flow := range rows.Flow(200) {
+					if p.Pins.Get(flow) != 0 && s.r.IntN(2) == 0 {
+						silent = append(silent, flow)
+					}
+				}
+				s.put(Silent{name, silent})
+			case 1:
+				s.put(Reported{Switch: name, Flows: flows})
+			default:
+				s.put(Reported{Switch: name, Flows: flows, Lost: [bounds.Banks]bool{s.r.IntN(2) == 0, true}})
+			}
 		}
 	}
 }

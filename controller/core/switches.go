@@ -16,8 +16,8 @@ import (
 type view struct {
 	config config.Switch
 	status Switch
-	served uint64                     // counts the changes of what the switch holds of the VIPs
-	idle   map[plan.SlotRef]time.Time // moving slots reported silent, and when
+	served uint64                  // counts the changes of what the switch holds of the VIPs
+	silent map[rows.Flow]time.Time // pinned flows that it has heard nothing of, and when it said so
 
 	// lost is when it was lost last, zero: never. One that is not met yet may have been lost before anybody was there
 	// to see it: it counts as lost when it was taken on, unless it is connected atOnce, and with rows, or nobody was
@@ -28,6 +28,7 @@ type view struct {
 	had    bool      // it may have rows, though nobody has met it yet: somebody before may have written them
 	met    time.Time // when it was connected last
 	back   time.Time // when it held what was decided again
+	holds  time.Time // from when on it has held what was decided at some time since it was connected; zero: it has not
 	empty  bool      // it held nothing when it was connected last
 	behind bool      // it was lost, and has not held what was decided since
 
@@ -70,47 +71,6 @@ func (v *view) came() string {
 // away says whether the switch goes on by what it was told before it was lost, or may do so.
 func (v *view) away() bool { return !v.connected() && (v.status.Connects > 0 || v.had) }
 
-// settleable returns those of the slots that every switch has reported silent lately, but for those that are new to the
-// intent and were never connected, and those that are overdue: an older report may have been overtaken by traffic, as
-// switches repeat themselves after a drain time while a slot stays silent, and of one that is away nothing is known.
-func (c *Core) settleable(refs []plan.SlotRef) []plan.SlotRef {
-	pools := make(map[rows.PoolID]config.Pool)
-	for _, pool := range c.intent.Pools {
-		if p := c.stored.Plan.Pools[pool.Name]; p != nil {
-			pools[p.ID] = pool
-		}
-	}
-	asked := make(map[rows.PoolID][]*view)
-	for id, pool := range pools {
-		for _, v := range c.views {
-			if (v.connected() || v.away()) && !c.overdue(v, pool) {
-				asked[id] = append(asked[id], v)
-			}
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(refs), func(ref plan.SlotRef) bool {
-		maxAge := 2*pools[ref.Pool].DrainIdle + 5*time.Second
-		return len(asked[ref.Pool]) == 0 || slices.ContainsFunc(asked[ref.Pool], func(v *view) bool {
-			at, ok := v.idle[ref]
-			return !ok || c.now.Sub(at) > maxAge
-		})
-	})
-}
-
-// silent are the slots that any switch has reported silent, in order.
-func (c *Core) silent() []plan.SlotRef {
-	all := make(map[plan.SlotRef]bool)
-	for _, v := range c.views {
-		for ref := range v.idle {
-			all[ref] = true
-		}
-	}
-	return slices.SortedFunc(maps.Keys(all), func(a, b plan.SlotRef) int {
-		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Old, b.Old),
-			cmp.Compare(a.Generation, b.Generation))
-	})
-}
-
 // status takes what a switch says of itself. One that is not of the intent has nothing to say.
 func (c *Core) status(s Switch) {
 	v := c.views[s.Name]
@@ -139,8 +99,12 @@ func (c *Core) status(s Switch) {
 	if v.behind && s.Connected && s.Applied >= c.sequence {
 		v.back, v.behind = c.now, false
 	}
-	if !s.Connected {
-		clear(v.idle)
+	switch {
+	case !s.Connected:
+		clear(v.silent)
+		v.holds = time.Time{}
+	case v.holds.IsZero() && s.Applied >= c.sequence:
+		v.holds = c.now
 	}
 	c.pace()
 	c.pass(s)
@@ -169,6 +133,11 @@ func (c *Core) forgotten(v *view) {
 // tellSwitches tells the switches what is wanted of them, those that are to be taken on first of all.
 func (c *Core) tellSwitches() {
 	alike := plan.Build(c.intent, c.stored.Plan)
+	health := c.outlook.health
+	if !c.outlook.of(c.steps, c.suspicion) {
+		health = c.judgeAll(c.stored).health
+	}
+	alike.Dead = c.dead(health)
 	for _, s := range c.intent.Switches {
 		tell := Tell{s.Name, c.sequence, c.own(alike, s), c.stored.VIPAge}
 		if slices.Contains(c.take, s.Name) {
@@ -211,7 +180,7 @@ func (c *Core) syncSwitches(served, began bool) {
 	}
 	for _, s := range c.intent.Switches {
 		if c.views[s.Name] == nil {
-			v := &view{config: s, taken: c.now, had: began, idle: make(map[plan.SlotRef]time.Time)}
+			v := &view{config: s, taken: c.now, had: began, silent: make(map[rows.Flow]time.Time)}
 			if served {
 				v.lost, v.behind = c.now, true
 			}
@@ -233,18 +202,6 @@ func (c *Core) syncSwitches(served, began bool) {
 	}
 }
 
-// idle takes a switch's word that old paths are silent.
-func (c *Core) idle(in Idle) {
-	v := c.views[in.Switch]
-	if v == nil {
-		return
-	}
-	for _, ref := range in.Slots {
-		v.idle[ref] = c.now
-	}
-	c.settle(c.settleable(in.Slots), Silence)
-}
-
 // tellDrained announces drains that are complete, in the switches too.
 func (c *Core) tellDrained() {
 	held := make(map[string]bool)
@@ -255,7 +212,7 @@ func (c *Core) tellDrained() {
 		if c.stored.Admin[key] != plan.Drain || c.drained[key] || !held[key.Pool] {
 			continue
 		}
-		if share, ok := c.share(key); !ok || share.Slots > 0 || share.MovingOut > 0 {
+		if share, ok := c.share(key); !ok || share.Owns() {
 			continue
 		}
 		c.drained[key] = true

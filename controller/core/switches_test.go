@@ -7,15 +7,17 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
-func TestSettleable(t *testing.T) {
+// A pinned flow is let go when every switch that is asked has heard nothing of it, at the same time.
+func TestLetGo(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	ref := plan.SlotRef{Pool: 1, Slot: 4, Old: 2}
+	const flow = rows.Flow(7)
 	connected := func(ages ...time.Duration) *view {
-		v := &view{status: Switch{Connected: true}, idle: map[plan.SlotRef]time.Time{}}
+		v := &view{status: Switch{Connected: true}, silent: make(map[rows.Flow]time.Time)}
 		for _, age := range ages {
-			v.idle[ref] = now.Add(-age)
+			v.silent[flow] = now.Add(-age)
 		}
 		return v
 	}
@@ -31,9 +33,9 @@ func TestSettleable(t *testing.T) {
 	}{
 		{"no switch", nil, false},
 		{"the only switch", []*view{connected(0)}, true},
-		{"both", []*view{connected(0), connected(7 * time.Second)}, true},
+		{"both", []*view{connected(0), connected(time.Second)}, true},
 		{"one has not reported", []*view{connected(0), connected()}, false},
-		{"one report is old", []*view{connected(0), connected(8 * time.Second)}, false},
+		{"one said so before", []*view{connected(0), connected(time.Second + 1)}, false},
 		{"one was never connected", []*view{connected(0), {}}, true},
 		{"one is away", []*view{connected(0), behind(time.Minute, away())}, false},
 		{"one is away for longer than drain_limit", []*view{connected(0), behind(time.Hour, away())}, true},
@@ -46,7 +48,10 @@ func TestSettleable(t *testing.T) {
 		{"none is connected", []*view{{}, {}}, false},
 	}
 	for _, test := range tests {
-		c := New(Stored{Plan: plan.State{Pools: map[string]*plan.Pool{"web": {ID: 1}}}}, now)
+		c := New(Stored{Plan: plan.State{
+			Pools: map[string]*plan.Pool{"web": {ID: 1, Members: []plan.Member{{ID: 2, Name: "web1"}}}},
+			Pins:  plan.NewPins(map[rows.Flow]rows.BackendID{flow: 2}),
+		}}, now)
 		c.now, c.sequence = now, 2
 		c.intent = &config.Intent{Pools: []config.Pool{{Name: "web", DrainIdle: time.Second, DrainLimit: time.Hour}}}
 		for i, v := range test.views {
@@ -61,7 +66,8 @@ func TestSettleable(t *testing.T) {
 		if !c.anyKeepsUp() {
 			c.served = time.Time{}
 		}
-		if got := len(c.settleable([]plan.SlotRef{ref})) == 1; got != test.want {
+		c.letGo([]rows.Flow{flow})
+		if got := c.stored.Plan.Pins.Len() == 0; got != test.want {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}

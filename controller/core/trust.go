@@ -220,7 +220,7 @@ func (c *Core) takenOut(st plan.State) map[string][]string {
 		census, _ := st.Census(pool.Name)
 		for _, s := range census.Backends {
 			key := plan.BackendKey{Pool: pool.Name, Backend: s.Name}
-			if s.Slots+s.MovingOut > 0 && !wanted(pool, s.Name) && !c.givenUp[key] {
+			if s.Owns() && !wanted(pool, s.Name) && !c.givenUp[key] {
 				out[pool.Name] = append(out[pool.Name], s.Name)
 			}
 		}
@@ -337,7 +337,7 @@ func (c *Core) unsuspected(st Stored) map[plan.BackendKey]plan.Health {
 			key := plan.BackendKey{Pool: pool.Name, Backend: s.Name}
 			v, h := st.Verdicts[key], health[key]
 			bad := h == plan.Down || h == plan.Failing
-			if bad && h == v.Health && c.suspicion.covers(v.Fell) && s.Slots+s.MovingOut > 0 {
+			if bad && h == v.Health && c.suspicion.covers(v.Fell) && s.Owns() {
 				health[key] = plan.Up
 			}
 		}
@@ -348,12 +348,17 @@ func (c *Core) unsuspected(st Stored) map[plan.BackendKey]plan.Health {
 // graces knows the backends that are down and keep open flows, in slots that are others' by now or that wait to be. The
 // plan knows no time, and what is not stored counts anew after a restart of the controller.
 type graces struct {
-	// former are, by pool, the backends that keep open flows of slots that are others' by now; pools are never
-	// modified.
-	former map[*plan.Pool][]plan.Member
+	// former are, by pool, the backends that keep open flows of slots that are others' by now, or that are pinned.
+	former map[pinned][]plan.Member
 	// ends says when the grace of each is over, counted from when the connected switches held that it is down; zero:
 	// it does not end. When the pool is above its floor again, what is left of the fall has the floor's time to return.
 	ends map[plan.BackendKey]time.Time
+}
+
+// pinned is what members with old flows follow from; neither is ever modified.
+type pinned struct {
+	*plan.Pool
+	*plan.Pins
 }
 
 // look brings g in line with st and the slots that wait. held says of which pools the connected switches hold it,
@@ -363,13 +368,13 @@ func (g *graces) look(intent *config.Intent, st plan.State, waiting []plan.Wait,
 	floors map[string]string, disputed func(plan.BackendKey) bool, givenUp map[plan.BackendKey]bool,
 	held map[string]bool, now time.Time,
 ) {
-	former := make(map[*plan.Pool][]plan.Member, len(st.Pools))
+	former := make(map[pinned][]plan.Member, len(st.Pools))
 	ends := make(map[plan.BackendKey]time.Time)
 	for _, pool := range intent.Pools {
-		p := st.Pools[pool.Name]
+		p := pinned{st.Pools[pool.Name], st.Pins}
 		members, ok := g.former[p]
 		if !ok {
-			members = p.Former()
+			members = st.Former(pool.Name)
 		}
 		former[p] = members
 		var names []string
@@ -541,6 +546,12 @@ func (c *Core) catchUp() {
 	if !c.served.IsZero() {
 		c.served = c.served.Add(d)
 	}
+	for bank := range c.reports.lost {
+		c.reports.lost[bank] = c.now
+	}
+	for key, at := range c.underWay.left {
+		c.underWay.left[key] = at.Add(d)
+	}
 	if !c.meetings.first.IsZero() {
 		c.meetings.first = c.meetings.first.Add(d)
 	}
@@ -562,14 +573,15 @@ func (c *Core) timed() bool {
 			return true
 		}
 	}
+	if len(c.underWay.since) > 0 || len(c.underWay.left) > 0 {
+		return true
+	}
 	return c.suspicion != nil && !c.suspicion.until.IsZero() || c.meetings.open(c.now) || c.awaits() ||
 		len(c.present) > 0
 }
 
 // grace ends those graces that are over.
 func (c *Core) grace() {
-	c.suspectSwitches()
-	c.doubt()
 	health := c.healthNow()
 	c.stale()
 	held := c.caughtUpPools()
@@ -599,15 +611,17 @@ func (c *Core) grace() {
 		}
 	}
 	var due []plan.SlotRef
+	pins := false // to go
 	for _, pool := range c.intent.Pools {
 		p := c.stored.Plan.Pools[pool.Name]
-		for _, m := range c.graces.former[p] {
+		for _, m := range c.graces.former[pinned{p, c.stored.Plan.Pins}] {
 			if over[plan.BackendKey{Pool: pool.Name, Backend: m.Name}] {
 				due = append(due, p.Kept(m.ID)...)
+				pins = pins || c.stored.Plan.Pins.Of(m.ID) > 0 && c.anyActive(pool, health)
 			}
 		}
 	}
-	waits := slices.ContainsFunc(c.waiting, func(w plan.Wait) bool {
+	waits := pins || slices.ContainsFunc(c.waiting, func(w plan.Wait) bool {
 		return w.Why.Lifted() && over[plan.BackendKey{Pool: w.Pool, Backend: w.Backend}]
 	})
 	c.ended = over
@@ -619,6 +633,15 @@ func (c *Core) grace() {
 		c.replan(cause{text: "slots whose open connections have had their grace"})
 	}
 	c.ended = nil
+}
+
+// anyActive says whether a backend of the pool may get new flows.
+func (c *Core) anyActive(pool config.Pool, health map[plan.BackendKey]plan.Health) bool {
+	return slices.ContainsFunc(pool.Backends, func(b config.Backend) bool {
+		key := plan.BackendKey{Pool: pool.Name, Backend: b.Name}
+		h := health[key]
+		return b.Enabled && c.stored.Admin[key] != plan.Drain && h != plan.Down && h != plan.Failing
+	})
 }
 
 // outlook is what health says, and what it was made of.

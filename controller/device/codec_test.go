@@ -41,10 +41,11 @@ var oneOfEach = []rows.Row{
 	rows.BackendRow{ID: 1, Forward: rows.Forward{MAC: mac1, Port: 3}},
 	rows.BackendRow{ID: 1<<32 - 1, Forward: rows.Forward{MAC: packet.MAC{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff},
 		Port: 509}},
-	rows.SlotRow{SlotTable: slots1, Slot: 0, Backend: 1},
-	rows.SlotRow{SlotTable: rows.SlotTable{Pool: 256, Generation: 255}, Slot: 65535, Backend: 1 << 31, Bank: 3,
-		Epoch: 1<<32 - 1},
-	rows.SlotOldRow{SlotTable: slots1, Slot: 7, Backend: 2, Idle: time.Minute},
+	rows.SlotRow{SlotTable: slots1, Slot: rows.Slot{Backend: 1}},
+	rows.SlotRow{SlotTable: rows.SlotTable{Pool: 256, Generation: 255}, Number: 65535,
+		Slot: rows.Slot{Backend: 1 << 31, Old: 1, Bank: 3, Epoch: 1<<32 - 1}},
+	rows.SlotRow{SlotTable: slots1, Number: 7, Slot: rows.Slot{Backend: 1, Old: 2, Epoch: 1, Back: true}},
+	rows.PinRow{Flow: 1<<64 - 1, Pin: rows.Pin{Backend: 2, Idle: time.Minute}},
 	rows.VIPRow{VIPKey: rows.VIPKey{Address: vip1, Protocol: 6, Port: 80},
 		ToPool: rows.ToPool{Pool: 1, Generation: 2, SlotMask: 0xfff, Secret: rows.Secret{7, 1<<64 - 1}}},
 	rows.VIPAddressRow{Address: vip1},
@@ -104,28 +105,28 @@ func TestForeignEntries(t *testing.T) {
 	param := func(i int, value byte) func(*v1.TableEntry) {
 		return func(e *v1.TableEntry) { e.Action.GetAction().Params[i].Value = []byte{value} }
 	}
-	slot := rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1}
+	slot := rows.SlotRow{SlotTable: slots1, Number: 1, Slot: rows.Slot{Backend: 1}}
 	another := c.row(rows.VIPAddressRow{Address: vip1}).GetTableEntry().Action
 	for name, e := range map[string]*v1.TableEntry{
 		"station pinned to port 0":            entry(rows.PinnedStationRow{MAC: mac1, Port: 1}, param(0, 0)),
 		"a pinned station's frames to port 0": entry(rows.PinnedL2Row{MAC: mac1, Port: 1}, param(0, 0)),
 		"slot to backend 0":                   entry(slot, param(0, 0)),
-		"move of epoch 0": entry(rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 1, Epoch: 1},
-			param(2, 0)),
+		"move of epoch 0": entry(rows.SlotRow{SlotTable: slots1, Number: 1,
+			Slot: rows.Slot{Backend: 1, Old: 2, Epoch: 1}},
+			param(3, 0)),
 		"an action of another":  entry(slot, func(e *v1.TableEntry) { e.Action = another }),
 		"no action":             entry(slot, func(e *v1.TableEntry) { e.Action = nil }),
-		"stay at backend 0":     c.row(rows.SlotOldRow{SlotTable: slots1, Slot: 1, Idle: 1}).GetTableEntry(),
+		"pin to backend 0":      c.row(rows.PinRow{Flow: 1, Pin: rows.Pin{Idle: 1}}).GetTableEntry(),
 		"a table of no concern": {TableId: 1},
 	} {
 		h, l := newHeld(), learn.New(100)
-		h.add(c, l, e, time.Now())
+		h.add(c, l, e)
 		if h.rows != 0 || len(h.Slots) != 0 || len(h.foreign) != 1 || h.foreign[0].GetTableEntry().Action != nil {
 			t.Errorf("%s: rows %d, foreign %v", name, h.rows, h.foreign)
 		}
 	}
 	h := newHeld()
-	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.byTable[slot.Kind().Table].id, IsDefaultAction: true},
-		time.Now())
+	h.add(c, learn.New(100), &v1.TableEntry{TableId: c.byTable[slot.Kind().Table].id, IsDefaultAction: true})
 	if len(h.foreign) != 0 {
 		t.Error("a default entry is foreign")
 	}
@@ -145,9 +146,10 @@ func TestCodecNeedsEveryName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newCodec(info)
-	want := "action move has 4 parameters, must have 3\n" +
-		"no table \"l2\"; there is: arp_guard, arp_responder, backend, pinned_arp, pinned_l2, pinned_station, slot, " +
-		"slot_old, station, vip, vip_address"
+	want := "action move has 5 parameters, must have 4\n" +
+		"no table \"l2\"; there is: arp_guard, arp_responder, backend, pin, pinned_arp, pinned_l2, " +
+		"pinned_station, slot, " +
+		"station, vip, vip_address"
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %q, want %q", err, want)
 	}

@@ -16,7 +16,6 @@ import (
 
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 
-	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/internal/rpc"
@@ -75,6 +74,7 @@ type Status struct {
 	Applied   uint64    // the sequence of what it holds, apart from failures
 	AppliedAt time.Time // when the last row of it was written
 	Writes    int       // how many that took
+	Unpinned  int       // flows whose pins it refuses
 }
 
 // Occupancy says how full a table is.
@@ -87,8 +87,9 @@ type Occupancy struct {
 type Observation struct {
 	Switch string
 	Status *Status
-	Idle   []plan.SlotRef // moving slots whose old path is silent
-	Noise  *tally.Noise   // at most once an interval; who is in Wanted.Named is a known sender
+	Silent []rows.Flow  // pinned flows that nothing was heard of for the time of their row
+	Left   *Left        // flows of former backends of moving slots
+	Noise  *tally.Noise // at most once an interval; who is in Wanted.Named is a known sender
 }
 
 // Config is what a Device needs.

@@ -154,10 +154,17 @@ func (f *failures) blocks(ch rows.Change) bool {
 		part, ok := ref.(rows.Part)
 		return f.stays[ref] || ok && f.stays[part.Whole()]
 	}
-	if _, ok := ch.Row.(rows.SlotOldRow); ok && f.stays[ch.Row.Ref()] {
-		return true // open flows go by it
-	}
 	return slices.ContainsFunc(ch.Row.Needs(), func(need rows.Ref) bool { return f.refused[need] > 0 || f.waits[need] })
+}
+
+// unpinned counts the pinned flows that were refused or wait.
+func (f *failures) unpinned() (n int) {
+	for ref := range f.rows {
+		if _, ok := ref.(rows.Flow); ok {
+			n++
+		}
+	}
+	return n
 }
 
 // some returns a few failures for people.

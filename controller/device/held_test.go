@@ -9,109 +9,45 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluicelb/sluice/controller/config"
-	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
 func TestHeldTakesEveryChange(t *testing.T) {
 	h := newHeld()
-	now := time.Now()
 	for _, row := range oneOfEach {
-		h.apply(rows.Change{Op: rows.Insert, Row: row}, now)
+		h.apply(rows.Change{Op: rows.Insert, Row: row})
 	}
-	h.apply(rows.Change{Op: rows.Insert, Row: rows.FloodRow{Ports: rows.Ports([]uint16{1, 2})}}, now)
+	h.apply(rows.Change{Op: rows.Insert, Row: rows.FloodRow{Ports: rows.Ports([]uint16{1, 2})}})
 	if h.rows != len(oneOfEach)+1 {
 		t.Errorf("%d rows, want %d", h.rows, len(oneOfEach)+1)
 	}
-	if s := h.Slots[slots1]; s.OldIdle != time.Minute || s.Rows[7].Old != 2 || s.Rows[0].Backend != 1 {
+	if s := h.Slots[slots1]; s[7].Old != 2 || s[0].Backend != 1 {
 		t.Errorf("slots of pool 1: %+v", s)
 	}
-	if s := h.Slots[rows.SlotTable{Pool: 256, Generation: 255}]; s.Rows[65535] != (rows.Slot{Backend: 1 << 31, Bank: 3,
-		Epoch: 1<<32 - 1}) {
-		t.Errorf("the last slot: %+v", s.Rows[65535])
+	last := rows.Slot{Backend: 1 << 31, Old: 1, Bank: 3, Epoch: 1<<32 - 1}
+	if s := h.Slots[rows.SlotTable{Pool: 256, Generation: 255}]; s[65535] != last {
+		t.Errorf("the last slot: %+v", s[65535])
+	}
+	if want := (rows.Pin{Backend: 2, Idle: time.Minute}); h.Pins[1<<64-1] != want || h.moving != 2 {
+		t.Errorf("pins %v, %d slots move", h.Pins, h.moving)
+	}
+	settled := rows.SlotRow{SlotTable: slots1, Number: 7, Slot: rows.Slot{Backend: 1}}
+	if h.apply(rows.Change{Op: rows.Modify, Row: settled}); h.moving != 1 {
+		t.Errorf("%d slots move after one has settled, want 1", h.moving)
 	}
 	for _, row := range append(oneOfEach, rows.FloodRow{}) {
-		h.apply(rows.Change{Op: rows.Delete, Row: row}, now)
+		h.apply(rows.Change{Op: rows.Delete, Row: row})
 	}
 	if diff := cmp.Diff(newHeld(), h, cmp.AllowUnexported(held{}), cmpopts.EquateComparable()); diff != "" {
 		t.Errorf("after deleting all (-want +got):\n%s", diff)
 	}
 }
 
-func TestHeldKnowsIdleTimeouts(t *testing.T) {
-	h := newHeld()
-	row := func(slot uint16, idle time.Duration) rows.SlotOldRow {
-		return rows.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 1, Idle: idle}
-	}
-	steps := []struct {
-		ch   rows.Change
-		want time.Duration
-	}{
-		{rows.Change{Op: rows.Insert, Row: row(1, time.Second)}, time.Second},
-		{rows.Change{Op: rows.Insert, Row: row(2, time.Second)}, time.Second},
-		{rows.Change{Op: rows.Modify, Row: row(2, time.Minute)}, 0},
-		{rows.Change{Op: rows.Modify, Row: row(1, time.Minute)}, time.Minute},
-		{rows.Change{Op: rows.Delete, Row: row(1, 0)}, time.Minute},
-	}
-	for _, s := range steps {
-		h.apply(s.ch, time.Now())
-		if got := h.Slots[slots1].OldIdle; got != s.want {
-			t.Errorf("after %v: %v, want %v", s.ch, got, s.want)
-		}
-	}
-}
-
-// An idle notification counts when both rows of the move have been there for the whole timeout.
-func TestIdleRow(t *testing.T) {
-	h := newHeld()
-	key := oldKey{slots1, 4}
-	start := time.Now()
-	at := func(d time.Duration) bool { _, ok := h.idleRow(key, start.Add(d)); return ok }
-	if at(0) {
-		t.Error("a row that is not there is idle")
-	}
-	h.apply(rows.Change{Op: rows.Insert, Row: rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 9,
-		Idle: time.Second}}, start)
-	if at(time.Hour) {
-		t.Error("idle before the slot row is there")
-	}
-	h.apply(rows.Change{Op: rows.Modify, Row: rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1, Epoch: 5}},
-		start.Add(time.Second))
-	if at(1900 * time.Millisecond) {
-		t.Error("idle 900 ms after the slot row came")
-	}
-	ref, ok := h.idleRow(key, start.Add(2*time.Second))
-	if want := (plan.SlotRef{Pool: 1, Slot: 4, Old: 9}); !ok || ref != want {
-		t.Errorf("got %v %v, want %v", ref, ok, want)
-	}
-
-	// A VIP that comes to the slots late, or that still leads to another generation, sends its old
-	// flows elsewhere meanwhile.
-	vip := func(op rows.Op, port uint16, generation uint8) rows.Change {
-		return rows.Change{Op: op, Row: rows.VIPRow{VIPKey: rows.VIPKey{Port: port},
-			ToPool: rows.ToPool{Pool: slots1.Pool, Generation: generation}}}
-	}
-	h.apply(vip(rows.Insert, 80, slots1.Generation), start.Add(3*time.Second))
-	if at(3900*time.Millisecond) || !at(4*time.Second) {
-		t.Error("idle counts from 1 s after the VIP came, not before and not later")
-	}
-	h.apply(vip(rows.Insert, 81, slots1.Generation+1), start)
-	if at(time.Hour) {
-		t.Error("idle while a VIP leads to another generation")
-	}
-	h.apply(vip(rows.Modify, 81, slots1.Generation), start.Add(time.Hour))
-	if at(time.Hour) || !at(time.Hour+time.Second) {
-		t.Error("idle counts from 1 s after the last VIP came, not before and not later")
-	}
-}
-
 func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 	backend := rows.BackendRow{ID: 1}
-	slot := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 1}
-	moving := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1}
-	old := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 1}
-	older := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 3}
-	bridge := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1, Grace: 3}
+	slot := rows.SlotRow{SlotTable: slots1, Number: 4, Slot: rows.Slot{Backend: 1}}
+	moving := rows.SlotRow{SlotTable: slots1, Number: 4, Slot: rows.Slot{Backend: 2, Old: 1, Epoch: 1}}
+	pin := rows.PinRow{Flow: 9, Pin: rows.Pin{Backend: 1}}
 	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
 	other := rows.VIPRow{ToPool: rows.ToPool{Pool: 2}}
 	ins := func(r rows.Row) rows.Change { return rows.Change{Op: rows.Insert, Row: r} }
@@ -125,23 +61,19 @@ func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 		blocked bool
 	}{
 		{"slot to a backend that is not there", nil, ins(backend), ins(slot), true},
-		{"old path to a backend that is not there", nil, ins(backend), ins(old), true},
-		{"slot to another backend", nil, ins(backend), mod(moving), false},
-		{"move without its old path", nil, ins(old), mod(moving), true},
-		{"old path gone before the slot has settled", []rows.Row{moving, old}, mod(slot), del(old), true},
-		{"old path gone that no slot looks at", []rows.Row{slot, old}, mod(moving), del(old), false},
+		{"pin to a backend that is not there", nil, ins(backend), ins(pin), true},
+		{"move from a backend that is not there", nil, ins(backend), mod(moving), true},
 		{"vip before its slots", nil, ins(slot), ins(vip), true},
 		{"vip of slots that are there, one of them as it was", []rows.Row{slot}, mod(moving), ins(vip), false},
 		{"vip of another pool", nil, ins(slot), ins(other), false},
 		{"vip away", []rows.Row{slot}, del(slot), del(vip), false},
 		{"backend gone before a path to it", []rows.Row{slot}, mod(moving), del(backend), true},
-		{"backend gone that the path does not lead to", []rows.Row{moving}, mod(slot), del(backend), false},
+		{"backend gone before its old path", []rows.Row{moving}, mod(slot), del(backend), true},
+		{"backend gone before a flow that is pinned to it", []rows.Row{pin}, del(pin), del(backend), true},
 		{"backend changed", []rows.Row{slot}, mod(slot), mod(backend), false},
 		{"backend gone", nil, ins(vip), del(backend), false},
 		{"slot gone before a VIP that leads to it", []rows.Row{vip}, mod(other), del(slot), true},
 		{"slot of another pool gone", []rows.Row{other}, mod(vip), del(slot), false},
-		{"old path changed while the slot looks at it", []rows.Row{moving, old}, mod(bridge), mod(older), true},
-		{"old path changed when the slot does not", []rows.Row{bridge, old}, mod(moving), mod(older), false},
 	}
 	for _, test := range tests {
 		f, held := newFailures(), rows.NewTables()
@@ -168,9 +100,7 @@ func TestFailuresBlockWhatDependsOnThem(t *testing.T) {
 // What needs a refused row and waits for it lets others wait, and so on.
 func TestFailuresBlockWhatDependsOnWhatWaits(t *testing.T) {
 	backend := rows.BackendRow{ID: 3}
-	slot := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 3}
-	moving := rows.SlotRow{SlotTable: slots1, Slot: 4, Backend: 2, Epoch: 1}
-	old := rows.SlotOldRow{SlotTable: slots1, Slot: 4, Backend: 3}
+	slot := rows.SlotRow{SlotTable: slots1, Number: 4, Slot: rows.Slot{Backend: 3}}
 	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
 	for _, test := range []struct {
 		name        string
@@ -181,10 +111,6 @@ func TestFailuresBlockWhatDependsOnWhatWaits(t *testing.T) {
 			rows.Change{Op: rows.Modify, Row: vip}, true},
 		{"vip of slots that are there, one of them as it was", rows.Change{Op: rows.Modify, Row: slot},
 			rows.Change{Op: rows.Insert, Row: vip}, false},
-		{"move without its old path", rows.Change{Op: rows.Insert, Row: old}, rows.Change{Op: rows.Modify, Row: moving},
-			true},
-		{"move with another old path", rows.Change{Op: rows.Modify, Row: old},
-			rows.Change{Op: rows.Modify, Row: moving}, true},
 	} {
 		f, held := newFailures(), rows.NewTables()
 		refused := rows.Change{Op: rows.Insert, Row: backend}
@@ -210,12 +136,11 @@ func TestFailuresBlockWhatDependsOnWhatWaits(t *testing.T) {
 func TestFailuresKeepAllThatIsInUse(t *testing.T) {
 	vip := rows.VIPRow{ToPool: rows.ToPool{Pool: 1}}
 	next := rows.VIPRow{ToPool: rows.ToPool{Pool: 1, Generation: 1}}
-	slot, moving := rows.SlotRow{SlotTable: slots1, Backend: 1}, rows.SlotRow{SlotTable: slots1, Slot: 1, Backend: 2,
-		Epoch: 9}
-	old := rows.SlotOldRow{SlotTable: slots1, Slot: 1, Backend: 3}
+	slot := rows.SlotRow{SlotTable: slots1, Slot: rows.Slot{Backend: 1}}
+	moving := rows.SlotRow{SlotTable: slots1, Number: 1, Slot: rows.Slot{Backend: 2, Old: 3, Epoch: 9}}
 	held := rows.NewTables()
 	gone := make(map[string]rows.Batch)
-	for _, row := range []rows.Row{vip, slot, moving, old, rows.BackendRow{ID: 1}, rows.BackendRow{ID: 2},
+	for _, row := range []rows.Row{vip, slot, moving, rows.BackendRow{ID: 1}, rows.BackendRow{ID: 2},
 		rows.BackendRow{ID: 3}, rows.BackendRow{ID: 4}} {
 		held.Put(row)
 		gone[row.Kind().Table.Name] = append(gone[row.Kind().Table.Name], rows.Change{Op: rows.Delete, Row: row})
@@ -225,7 +150,7 @@ func TestFailuresKeepAllThatIsInUse(t *testing.T) {
 	f.begin([]rows.Batch{{change}})
 	f.add(change, &held, codes.ResourceExhausted, "full")
 	var got []string
-	for _, table := range []string{"slot", "slot_old", "backend"} {
+	for _, table := range []string{"slot", "backend"} {
 		for _, ch := range f.ready(gone[table], &held) {
 			got = append(got, ch.String())
 		}

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicelb/sluice/controller/learn"
-	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/internal/text"
@@ -28,22 +27,25 @@ var digests = p4rt.DigestConfig{MaxTimeout: 100 * time.Millisecond, MaxListSize:
 // complaintInterval is the least time between two lines about messages that make no sense.
 const complaintInterval = 10 * time.Second
 
-// The digests of the pipeline: stations, and ARP requests that used a VIP as their sender, which not every build of it
-// tells.
+// The digests of the pipeline: stations, flows that a moving slot leaves behind, and ARP requests that used a VIP as
+// their sender, which not every build of it tells.
 const (
 	learned  = "learn_t"
 	disowned = "disowned_t"
+	left     = "flow_t"
 )
 
 // configureDigests turns on what the pipeline has.
 func (r *reconciler) configureDigests(ctx context.Context) error {
-	if err := r.configureDigest(ctx, learned); err != nil {
-		return err
+	for _, name := range []string{learned, left, disowned} {
+		if _, err := r.codec.info.DigestEntity(name, digests); err != nil && name == disowned {
+			continue
+		}
+		if err := r.configureDigest(ctx, name); err != nil {
+			return err
+		}
 	}
-	if _, err := r.codec.info.DigestEntity(disowned, digests); err != nil {
-		return nil
-	}
-	return r.configureDigest(ctx, disowned)
+	return nil
 }
 
 // configureDigest turns a digest on, unless it is.
@@ -75,13 +77,12 @@ func (r *reconciler) configureDigest(ctx context.Context, name string) error {
 // take handles messages of the switch, some weight of them: whatever it sends at line rate, others get their
 // turn. It writes nothing.
 func (r *reconciler) take(ctx context.Context, weight int) {
-	var idle []plan.SlotRef
+	var silent []rows.Flow
 	for weight > 0 {
 		m := r.target.Next()
 		if m == nil {
 			break
 		}
-		var refs []plan.SlotRef
 		entries, err := 1, error(nil)
 		switch u := m.GetUpdate().(type) {
 		case *v1.StreamMessageResponse_Digest:
@@ -89,20 +90,19 @@ func (r *reconciler) take(ctx context.Context, weight int) {
 			err = r.digest(u.Digest)
 		case *v1.StreamMessageResponse_IdleTimeoutNotification:
 			entries = len(u.IdleTimeoutNotification.GetTableEntry())
-			refs = r.idle(u.IdleTimeoutNotification)
+			silent = append(silent, r.idle(u.IdleTimeoutNotification)...)
 		case *v1.StreamMessageResponse_Packet:
 			err = r.packetIn(u.Packet)
 		case *v1.StreamMessageResponse_Error:
 			err = fmt.Errorf("code %v: %s", codes.Code(u.Error.GetCanonicalCode()), text.Cut(u.Error.GetMessage()))
 		}
-		idle = append(idle, refs...)
 		weight -= max(1, entries)
 		if err != nil {
 			r.complain(err)
 		}
 	}
-	if len(idle) > 0 {
-		r.cfg.Observe(ctx, Observation{Switch: r.cfg.Name, Idle: idle})
+	if len(silent) > 0 {
+		r.cfg.Observe(ctx, Observation{Switch: r.cfg.Name, Silent: silent})
 	}
 }
 
@@ -125,6 +125,13 @@ func (r *reconciler) digest(list *v1.DigestList) error {
 		return err
 	}
 	now, all := time.Now(), true
+	if decoded.Digest == left {
+		for _, fields := range decoded.Messages {
+			r.leavers.add(rows.Flow(fields[0].Value.Uint()), rows.BackendID(fields[1].Value.Uint()))
+		}
+		r.acks = append(r.acks, ack{list, now})
+		return nil
+	}
 	named := r.get().Named
 	for _, fields := range decoded.Messages {
 		mac, port := fields[0].Value.MAC(), uint16(fields[1].Value.Uint())
@@ -150,9 +157,8 @@ func (r *reconciler) digest(list *v1.DigestList) error {
 	return nil
 }
 
-// idle returns the moving slots whose old path is silent.
-func (r *reconciler) idle(n *v1.IdleTimeoutNotification) (idle []plan.SlotRef) {
-	now := time.Now()
+// idle returns the pinned flows that are silent.
+func (r *reconciler) idle(n *v1.IdleTimeoutNotification) (silent []rows.Flow) {
 	for _, e := range n.GetTableEntry() {
 		t := r.codec.byID[e.GetTableId()]
 		if t == nil {
@@ -163,14 +169,11 @@ func (r *reconciler) idle(n *v1.IdleTimeoutNotification) (idle []plan.SlotRef) {
 		case !ok:
 		case t.Table == rows.Station:
 			r.learner.Aged(rows.ReadLearned(entry).MAC)
-		case t.Table == rows.SlotOldRow{}.Kind().Table:
-			of, slot := rows.OldPath(entry)
-			if ref, ok := r.held.idleRow(oldKey{of, slot}, now); ok {
-				idle = append(idle, ref)
-			}
+		case t.Table == rows.PinRow{}.Kind().Table:
+			silent = append(silent, rows.Pinned(entry))
 		}
 	}
-	return idle
+	return silent
 }
 
 func (r *reconciler) packetIn(p *v1.PacketIn) error {

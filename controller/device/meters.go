@@ -21,6 +21,7 @@ var meterRates = []struct {
 }{
 	{"learn_meter", 512, 1024},
 	{"alarm_meter", 64, 64},
+	{"pin_meter", 1024, 4096},
 }
 
 // configureMeters sets the rates of every port, where the switch has others. A target that cannot meter

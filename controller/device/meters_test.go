@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/limits"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
@@ -60,6 +61,7 @@ func (m *meterTarget) Write(_ context.Context, updates []*v1.Update) error {
 func (*meterTarget) Waiting() <-chan struct{}        { return nil }
 func (*meterTarget) Next() *v1.StreamMessageResponse { return nil }
 func (*meterTarget) AckDigest(*v1.DigestList) error  { return nil }
+func (*meterTarget) Dropped(backlog.Kind) uint64     { return 0 }
 
 func meterReconciler(t *testing.T, m *meterTarget, log *strings.Builder) *reconciler {
 	t.Helper()

@@ -17,7 +17,6 @@ import (
 	v1 "github.com/p4lang/p4runtime/go/p4/v1"
 	"google.golang.org/grpc/codes"
 
-	"github.com/sluicelb/sluice/controller/plan"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/controller/tally"
 	"github.com/sluicelb/sluice/p4"
@@ -337,8 +336,8 @@ func TestClaimsAreAddedUp(t *testing.T) {
 	})
 }
 
-// Idle notices of moving slots are taken before whatever came earlier, and reported together.
-func TestIdleSlotsAreReportedTogether(t *testing.T) {
+// Notices of flows that are silent are taken before whatever came earlier, and reported together.
+func TestSilentFlowsAreReportedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := &fakeTarget{Backlog: backlog.New(backlog.DefaultRooms, nil)}
 		var reports []Observation
@@ -353,24 +352,20 @@ func TestIdleSlotsAreReportedTogether(t *testing.T) {
 		if err := r.readBack(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		var want []plan.SlotRef
+		var want []rows.Flow
 		for range 5000 {
 			target.say(claimOf(1, station(1)))
 		}
-		for slot := range uint16(5) {
-			old := rows.SlotOldRow{SlotTable: slots1, Slot: slot, Backend: 2, Idle: time.Second}
-			r.held.apply(rows.Change{Op: rows.Insert, Row: old}, time.Now())
-			r.held.apply(rows.Change{Op: rows.Insert, Row: rows.SlotRow{SlotTable: slots1, Slot: slot, Backend: 1,
-				Epoch: 9}}, time.Now())
-			want = append(want, plan.SlotRef{Pool: 1, Slot: slot, Old: 2})
+		for flow := range rows.Flow(5) {
+			pin := rows.PinRow{Flow: flow, Pin: rows.Pin{Backend: 2, Idle: time.Second}}
+			want = append(want, flow)
 			target.say(&v1.StreamMessageResponse{Update: &v1.StreamMessageResponse_IdleTimeoutNotification{
 				IdleTimeoutNotification: &v1.IdleTimeoutNotification{
-					TableEntry: []*v1.TableEntry{r.codec.row(old).GetTableEntry()}},
+					TableEntry: []*v1.TableEntry{r.codec.row(pin).GetTableEntry()}},
 			}})
 		}
-		pause(2 * time.Second)
 		r.take(t.Context(), 5)
-		if diff := cmp.Diff([]Observation{{Switch: "leaf1", Idle: want}}, reports); diff != "" {
+		if diff := cmp.Diff([]Observation{{Switch: "leaf1", Silent: want}}, reports); diff != "" {
 			t.Errorf("reports (-want +got):\n%s", diff)
 		}
 	})

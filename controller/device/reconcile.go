@@ -15,6 +15,7 @@ import (
 	"github.com/sluicelb/sluice/controller/learn"
 	"github.com/sluicelb/sluice/controller/rows"
 	"github.com/sluicelb/sluice/internal/text"
+	"github.com/sluicelb/sluice/p4/backlog"
 	"github.com/sluicelb/sluice/p4/p4rt"
 )
 
@@ -37,6 +38,7 @@ type target interface {
 	Waiting() <-chan struct{}
 	Next() *v1.StreamMessageResponse
 	AckDigest(*v1.DigestList) error
+	Dropped(backlog.Kind) uint64
 }
 
 // reconciler is one session's time with the switch. For one goroutine.
@@ -49,6 +51,7 @@ type reconciler struct {
 	failures *failures
 	acks     []ack // to be sent once their stations are written
 	noise    *noise
+	leavers  leavers
 	retries  int  // passes in a row with failures
 	stale    bool // the switch holds something else than held says
 	first    bool // the first pass after a read-back
@@ -170,7 +173,11 @@ func (r *reconciler) chores(ctx context.Context) (next time.Time, err error) {
 	if due := r.noise.due(); !due.IsZero() && !due.After(now) {
 		r.tellNoise(ctx)
 	}
-	for _, due := range []time.Time{r.stationsDue(now), r.noise.due()} {
+	moving := r.held.moving > 0
+	if due := r.leavers.due(moving); !due.IsZero() && !due.After(now) {
+		r.reportLeft(ctx)
+	}
+	for _, due := range []time.Time{r.stationsDue(now), r.noise.due(), r.leavers.due(moving)} {
 		if next.IsZero() || !due.IsZero() && due.Before(next) {
 			next = due
 		}
@@ -196,7 +203,7 @@ func (r *reconciler) readBack(ctx context.Context) error {
 				return fmt.Errorf("reading the switch back: %w", err)
 			}
 			if t := e.GetTableEntry(); t != nil {
-				h.add(r.codec, l, t, now)
+				h.add(r.codec, l, t)
 			} else if g := e.GetPacketReplicationEngineEntry().GetMulticastGroupEntry(); g != nil {
 				if err := h.addGroup(g); err != nil {
 					return fmt.Errorf("reading the switch back: %w", err)
@@ -253,6 +260,7 @@ func (r *reconciler) converge(ctx context.Context) error {
 		r.first = false
 		r.status.Applied, r.status.AppliedAt, r.status.Writes = want.Sequence, last, writes
 		r.status.Lacks = rows.Lacks(r.held.Tables, want.Tables)
+		r.status.Unpinned = r.failures.unpinned()
 		if writes > 0 {
 			r.times.reconcile.Observe(time.Since(began).Seconds())
 		}
@@ -303,11 +311,10 @@ func (r *reconciler) write(ctx context.Context, changes rows.Batch) (done int, e
 	if err != nil {
 		return 0, fmt.Errorf("writing %d updates: %w", len(updates), err)
 	}
-	now := time.Now()
 	for i, ch := range changes {
 		e, bad := refused[i]
 		if !bad {
-			r.held.apply(ch, now)
+			r.held.apply(ch)
 			r.failures.done(ch.Row)
 			done++
 			continue
@@ -316,7 +323,7 @@ func (r *reconciler) write(ctx context.Context, changes rows.Batch) (done int, e
 			r.stale = true // somebody else was here
 		}
 		if e.Code == codes.NotFound && ch.Op == rows.Delete {
-			r.held.apply(ch, now)
+			r.held.apply(ch)
 			continue
 		}
 		r.failures.add(ch, &r.held.Tables, e.Code, e.Message)

@@ -58,12 +58,7 @@ func writePass(rnd *rand.Rand, f *failures, h *held, want rows.Tables, refuse bo
 				f.add(ch, &h.Tables, codes.ResourceExhausted, "full")
 				continue
 			}
-			if old, ok := ch.Row.(rows.SlotOldRow); ok && ch.Op == rows.Modify {
-				if s := h.Slots[old.SlotTable].Rows[old.Slot]; s.Old != old.Backend && s.Epoch != 0 && s.Grace == 0 {
-					return fmt.Errorf("%v while open flows go by it: %+v", ch, s)
-				}
-			}
-			h.apply(ch, time.Now())
+			h.apply(ch)
 			f.done(ch.Row)
 			if err := dangling(h); err != nil {
 				return fmt.Errorf("after %v: %w", ch, err)
@@ -77,22 +72,24 @@ func writePass(rnd *rand.Rand, f *failures, h *held, want rows.Tables, refuse bo
 func dangling(h *held) error {
 	exists := func(id rows.BackendID) bool { _, ok := h.Backend[id]; return ok || id == 0 }
 	for table, slots := range h.Slots {
-		for i, s := range slots.Rows {
-			switch {
-			case !exists(s.Backend) || !exists(s.Old) || !exists(s.Grace):
+		for i, s := range slots {
+			if !exists(s.Backend) || !exists(s.Old) {
 				return fmt.Errorf("%v slot %d leads to a backend that is not there: %+v", table, i, s)
-			case s.Epoch != 0 && s.Grace == 0 && s.Old == 0:
-				return fmt.Errorf("%v slot %d has no old path: %+v", table, i, s)
 			}
+		}
+	}
+	for flow, pin := range h.Pins {
+		if !exists(pin.Backend) {
+			return fmt.Errorf("flow %v is pinned to a backend that is not there: %+v", flow, pin)
 		}
 	}
 	for key, to := range h.VIP {
 		for i := range int(to.SlotMask) + 1 {
 			s := rows.Slot{}
-			if all := h.Slots[to.Table()].Rows; i < len(all) {
+			if all := h.Slots[to.Table()]; i < len(all) {
 				s = all[i]
 			}
-			if s.Backend == 0 && s.Grace == 0 {
+			if s == (rows.Slot{}) {
 				return fmt.Errorf("vip %v leads to %v, which lacks slot %d", key, to.Table(), i)
 			}
 		}
@@ -113,19 +110,16 @@ func randomTables(rnd *rand.Rand) rows.Tables {
 	}
 	for pool := range rows.PoolID(2) {
 		table := rows.SlotTable{Pool: pool + 1, Generation: uint8(rnd.IntN(2))}
-		slots := rows.Slots{Rows: make([]rows.Slot, 2<<rnd.IntN(2))}
-		for i := range slots.Rows {
+		slots := make([]rows.Slot, 2<<rnd.IntN(2))
+		for i := range slots {
 			s := rows.Slot{Backend: backend(0)}
-			switch rnd.IntN(4) {
-			case 0:
+			if rnd.IntN(2) == 0 {
 				s.Epoch, s.Old = uint32(1+rnd.IntN(3)), backend(s.Backend)
-			case 1:
-				s.Epoch, s.Grace = uint32(1+rnd.IntN(3)), backend(s.Backend)
 			}
-			if s.Old != 0 {
-				slots.OldIdle = time.Minute
-			}
-			slots.Rows[i] = s
+			slots[i] = s
+		}
+		for range rnd.IntN(4) {
+			t.Pins[rows.Flow(rnd.IntN(6))] = rows.Pin{Backend: backend(0), Idle: time.Minute}
 		}
 		t.Slots[table] = slots
 		if rnd.IntN(4) > 0 {
@@ -133,7 +127,7 @@ func randomTables(rnd *rand.Rand) rows.Tables {
 			t.VIPAddress[address], t.ARPGuard[address] = struct{}{}, struct{}{}
 			t.VIP[rows.VIPKey{Address: address, Protocol: 6, Port: 80}] = rows.ToPool{Pool: table.Pool,
 				Generation: table.Generation,
-				SlotMask:   uint16(len(slots.Rows) - 1)}
+				SlotMask:   uint16(len(slots) - 1)}
 		}
 	}
 	return t

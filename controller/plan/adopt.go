@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // What is read back may have been written by anybody. Numbers above these would leave none to give.
@@ -20,7 +21,8 @@ const (
 
 // Adoption says what Adopt has found.
 type Adoption struct {
-	Slots   int // of the pools that the switch has rows of; 0: it has none
+	Slots   int // of the pools that the switch has rows of
+	Pins    int // flows that are pinned there
 	Astray  int // of these, slots that the switch treats in another way than was stored
 	Unknown int // backends that the switch names and the state does not: removed members by now
 	// Serving are the backends, sorted, of pools with slots that are astray, that the switch treats as alive, or keeps
@@ -28,6 +30,9 @@ type Adoption struct {
 	// pool count together, or none: where one alone is down, its flows may be given to the others.
 	Serving []BackendKey
 }
+
+// None says whether the switch knows of no flow.
+func (a Adoption) None() bool { return a.Slots == 0 && a.Pins == 0 }
 
 // Adopt brings st in line with a switch that forwards already: flows are where its rows say, whatever an older state
 // meant. What has to change from there is for Step, which moves slots and breaks no flow.
@@ -40,20 +45,22 @@ type Adoption struct {
 // about to be another server's; who had such an id in st gets a new one. A server that the state does not know becomes
 // a removed member: its flows are drained.
 //
-// A slot without rows, or whose rows name no row of `backend`, has no flows: it stays as in st. What a State cannot
-// have is settled on the backend of the new flows, as a move that ends by force: a move without the old path's row, and
-// one of two epochs in one bank, where the younger keeps it. Diff never leaves such rows behind.
+// A slot without a row, or whose row names no row of `backend`, has no flows: it stays as in st. What a State cannot
+// have is settled on the backend of the new flows, as a move that ends by force: one of two epochs in one bank, where
+// the younger keeps it. Diff never leaves such rows behind. Pinned flows are those that are pinned there: what was
+// stored may have ended since.
 //
 // on is the name of the switch. The state that is returned passes Check if st does.
 func Adopt(st, stored State, intent *config.Intent, on string, have rows.Tables) (State, Adoption) {
 	a := adopter{st: st, stored: stored, on: on, have: have}
 	a.find(intent)
-	if a.found.Slots == 0 {
+	if a.found.None() {
 		return st, a.found
 	}
 	a.numberBackends()
 	a.numberPools()
 	a.compare()
+	a.pin()
 	if a.found.Astray > 0 || a.renumbered {
 		a.takeOver()
 		a.finish()
@@ -105,11 +112,14 @@ func (a *adopter) find(intent *config.Intent) {
 			table := to.Table()
 			taken[table] = true
 			p.rows = make([]rows.Slot, int(to.SlotMask)+1)
-			copy(p.rows, a.have.Slots[table].Rows)
+			copy(p.rows, a.have.Slots[table])
 			p.resize(to)
 			a.found.Slots += len(p.rows)
 		}
 		a.meet(p)
+	}
+	if a.found.Pins = len(a.have.Pins); len(a.pools) > 0 {
+		a.meetPinned()
 	}
 }
 
@@ -121,8 +131,8 @@ func (a *adopter) leads(intent *config.Intent, p *adopted, mine func(rows.ToPool
 		held, there := a.have.VIP[rows.VIPKey{Address: v.Address, Protocol: v.Protocol, Port: v.Port}]
 		t := held.Table()
 		n := int(held.SlotMask) + 1
-		if v.Pool != p.name || !there || len(a.have.Slots[t].Rows) == 0 || !mine(held) ||
-			bits.OnesCount(uint(n)) != 1 || n > maxMoving {
+		if v.Pool != p.name || !there || len(a.have.Slots[t]) == 0 || !mine(held) ||
+			bits.OnesCount(uint(n)) != 1 || n > maxSlots {
 			continue
 		}
 		if !ok || stored.is(held) {
@@ -153,34 +163,95 @@ func (p *adopted) resize(to rows.ToPool) {
 func (a *adopter) meet(p *adopted) {
 	named := make(map[rows.BackendID]bool)
 	for _, row := range p.rows {
-		named[row.Backend], named[row.Grace], named[row.Old] = true, true, true
+		named[row.Backend], named[row.Old] = true, true
 	}
 	p.whose = make(map[rows.BackendID]int)
 	p.keeps = make([]rows.BackendID, len(p.pool.Members))
 	for _, id := range slices.Sorted(maps.Keys(named)) {
-		to, there := a.have.Backend[id]
-		if id == 0 || id > lastBackend || !there {
+		a.name(p, id)
+	}
+}
+
+// name finds out who a backend is that is a pool's on the switch.
+func (a *adopter) name(p *adopted, id rows.BackendID) {
+	to, there := a.have.Backend[id]
+	if id == 0 || id > lastBackend || !there {
+		return
+	}
+	was, known := a.knew(p.name, id, to)
+	i := p.member(was.Name, to)
+	if i < 0 {
+		if !known {
+			was = Member{Name: to.MAC.String(), MAC: to.MAC, Weight: 1} // names of the intent have no colon in them
+			if to.Port != rows.Anywhere {
+				was.Ports = map[string]uint16{a.on: to.Port}
+			}
+			a.found.Unknown++
+		}
+		was.ID, was.Removed = 0, true
+		i = len(p.pool.Members)
+		p.pool.Members, p.keeps = append(p.pool.Members, was), append(p.keeps, 0)
+	}
+	p.whose[id] = i
+	if p.keeps[i] == 0 || p.pool.Members[i].ID == id {
+		p.keeps[i] = id
+	}
+}
+
+// meetPinned finds out who the backends are that pins name and no slot does: they are those of the pool that had them
+// by that id, or has them by that MAC, or of any that is taken over.
+func (a *adopter) meetPinned() {
+	named := make(map[rows.BackendID]bool)
+	for _, pin := range a.have.Pins {
+		named[pin.Backend] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(named)) {
+		to := a.have.Backend[id]
+		rank := func(p *adopted) int {
+			_, met := p.whose[id]
+			_, knew := a.knew(p.name, id, to)
+			switch {
+			case met:
+				return 0
+			case knew:
+				return 1
+			case p.member("", to) >= 0:
+				return 2
+			case p.rows != nil:
+				return 3
+			}
+			return 4
+		}
+		best := a.pools[0]
+		for _, p := range a.pools {
+			if rank(p) < rank(best) {
+				best = p
+			}
+		}
+		if rank(best) == 0 {
 			continue
 		}
-		was, known := a.knew(p.name, id, to)
-		i := p.member(was.Name, to)
-		if i < 0 {
-			if !known {
-				was = Member{Name: to.MAC.String(), MAC: to.MAC, Weight: 1} // names of the intent have no colon in them
-				if to.Port != rows.Anywhere {
-					was.Ports = map[string]uint16{a.on: to.Port}
-				}
-				a.found.Unknown++
-			}
-			was.ID, was.Removed = 0, true
-			i = len(p.pool.Members)
-			p.pool.Members, p.keeps = append(p.pool.Members, was), append(p.keeps, 0)
-		}
-		p.whose[id] = i
-		if p.keeps[i] == 0 || p.pool.Members[i].ID == id {
-			p.keeps[i] = id
+		if a.name(best, id); len(best.pool.Members) > len(a.st.Pools[best.name].Members) {
+			a.renumbered = true // the state has to have it
 		}
 	}
+}
+
+// pin takes over which flows are pinned, while the members are where whose has them.
+func (a *adopter) pin() {
+	ids := make(map[rows.BackendID]rows.BackendID)
+	for _, p := range a.pools {
+		for id, i := range p.whose {
+			ids[id] = p.pool.Members[i].ID
+		}
+	}
+	flows := make(map[rows.Flow]rows.BackendID, len(a.have.Pins))
+	for flow, pin := range a.have.Pins {
+		if id := ids[pin.Backend]; id != 0 && len(flows) < limits.PinSize {
+			flows[flow] = id
+		}
+	}
+	a.st.Pins = NewPins(flows)
 }
 
 // member returns the index of the member that a row of `backend` forwards to, below 0: there is none. stored is the
@@ -302,8 +373,8 @@ func (a *adopter) compare() {
 			continue
 		}
 		for _, slot := range p.rows {
-			serving[BackendKey{p.name, names[cmp.Or(slot.Backend, slot.Grace)]}] = true
-			serving[BackendKey{p.name, names[slot.Old]}] = true
+			serving[BackendKey{p.name, names[slot.Backend]}] = true
+			serving[BackendKey{p.name, names[slot.Old]}] = true // the switch does not know whether it is alive
 		}
 	}
 	maps.DeleteFunc(serving, func(k BackendKey, _ bool) bool { return k.Backend == "" })
@@ -335,7 +406,7 @@ func (a *adopter) storedSlots(p *adopted) []rows.Slot {
 
 // rename replaces ids.
 func rename(s *rows.Slot, ids map[rows.BackendID]rows.BackendID) {
-	s.Backend, s.Old, s.Grace = ids[s.Backend], ids[s.Old], ids[s.Grace]
+	s.Backend, s.Old = ids[s.Backend], ids[s.Old]
 }
 
 // takeOver makes the rows the pools' slots. It finds the slots of before with the ids of before.
@@ -350,7 +421,7 @@ func (a *adopter) takeOver() {
 				*slot = p.rows[i]
 			}
 			if e := a.epochs[slot.Bank]; slot.Epoch != 0 && e != 0 && e != slot.Epoch {
-				*slot = rows.Slot{Backend: cmp.Or(slot.Backend, slot.Former())}
+				*slot = rows.Slot{Backend: cmp.Or(slot.Backend, slot.Old)}
 			}
 		}
 	}
@@ -364,20 +435,12 @@ func (p *adopted) held(row rows.Slot) rows.Slot {
 		}
 		return 0
 	}
-	slot := rows.Slot{Backend: id(row.Backend), Epoch: row.Epoch, Bank: row.Bank, Back: row.Back}
-	if row.Grace != 0 { // it stands in the slot's own row: nobody looks at slot_old
-		slot.Grace = id(row.Grace)
-	} else {
-		slot.Old = id(row.Old)
-	}
-	if row.Epoch == 0 {
-		slot.Old, slot.Grace = 0, 0 // nobody looks there
-	}
-	switch former := slot.Former(); {
+	slot := rows.Slot{Backend: id(row.Backend), Old: id(row.Old), Epoch: row.Epoch, Bank: row.Bank, Back: row.Back}
+	switch {
 	case slot.Backend == 0 && row.Backend != 0: // its row in `backend` is gone
-		slot = rows.Slot{Backend: former}
-	case former == 0, former == slot.Backend, slot.Epoch > lastEpoch, slot.Bank >= banks:
-		slot = rows.Slot{Backend: cmp.Or(slot.Backend, former)}
+		slot = rows.Slot{Backend: slot.Old}
+	case slot.Old == 0, slot.Old == slot.Backend, slot.Epoch > lastEpoch, slot.Bank >= banks:
+		slot = rows.Slot{Backend: cmp.Or(slot.Backend, slot.Old)}
 	}
 	return slot
 }

@@ -28,13 +28,10 @@ type way struct {
 func ways(have rows.Tables) map[string]way {
 	m := make(map[string]way)
 	for key, to := range have.VIP {
-		slots := have.Slots[to.Table()].Rows
+		slots := have.Slots[to.Table()]
 		for i, row := range slots[:min(len(slots), int(to.SlotMask)+1)] {
 			w := way{New: have.Backend[row.Backend].MAC}
-			if old := have.Backend[row.Former()].MAC; row.Epoch != 0 && !old.IsZero() {
-				if row.Grace != 0 {
-					old = have.Backend[row.Grace].MAC
-				}
+			if old := have.Backend[row.Old].MAC; row.Epoch != 0 && !old.IsZero() {
 				w = way{w.New, old, row.Epoch, row.Bank, row.Back}
 			}
 			m[fmt.Sprintf("%v slot %d", key.Address, i)] = w
@@ -127,7 +124,7 @@ func TestAdopt(t *testing.T) {
 			Adoption{Slots: 16, Astray: 6, Serving: key("b2", "b3")},
 			map[string]int{"b1": 0, "b2": 8, "b3": 8}},
 		{"a dead one in its grace", func(*world) {}, func(w *world) { w.health("b1", Down).step() }, nil,
-			Adoption{Slots: 16, Astray: 6, Serving: key("b2", "b3")},
+			Adoption{Slots: 16, Astray: 6, Serving: key("b1", "b2", "b3")},
 			map[string]int{"b1": 0, "-b1": 6, "b2": 8, "b3": 8}},
 		{"all dead in their grace", func(*world) {},
 			func(w *world) { w.health("b1", Down).health("b2", Down).health("b3", Down).step() },
@@ -199,17 +196,13 @@ func TestAdoptWhatCannotBe(t *testing.T) {
 		want rows.Slot
 	}{
 		{"no row", rows.Slot{}, rows.Slot{Backend: 1}},
-		{"settled, with a row in slot_old", rows.Slot{Backend: 2, Old: 3}, rows.Slot{Backend: 2}},
-		{"a move without a row in slot_old", rows.Slot{Backend: 2, Epoch: 7}, rows.Slot{Backend: 2}},
 		{"a move from a backend without a row", rows.Slot{Backend: 2, Old: 99, Epoch: 7}, rows.Slot{Backend: 2}},
 		{"a move to a backend without a row", rows.Slot{Backend: 99, Old: 2, Epoch: 7}, rows.Slot{Backend: 2}},
 		{"a move to itself", rows.Slot{Backend: 2, Old: 2, Epoch: 7}, rows.Slot{Backend: 2}},
-		{"leave, with a row in slot_old", rows.Slot{Backend: 2, Old: 1, Grace: 3, Epoch: 7, Bank: 1},
-			rows.Slot{Backend: 2, Grace: 3, Epoch: 7, Bank: 1}},
-		{"leave to nobody", rows.Slot{Grace: 3, Epoch: 7, Bank: 1}, rows.Slot{Grace: 3, Epoch: 7, Bank: 1}},
-		{"back, by slot_old", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true},
+		{"a move to nobody", rows.Slot{Old: 3, Epoch: 7, Bank: 1}, rows.Slot{Old: 3, Epoch: 7, Bank: 1}},
+		{"back", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true},
 			rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1, Back: true}},
-		{"all backends without a row", rows.Slot{Backend: 98, Grace: 99, Epoch: 7}, rows.Slot{Backend: 1}},
+		{"all backends without a row", rows.Slot{Backend: 98, Old: 99, Epoch: 7}, rows.Slot{Backend: 1}},
 		{"an epoch that leaves none", rows.Slot{Backend: 2, Old: 3, Epoch: math.MaxUint32}, rows.Slot{Backend: 2}},
 		{"a bank that does not exist", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: banks}, rows.Slot{Backend: 2}},
 		{"an older epoch in the bank of another", rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 2},
@@ -227,7 +220,7 @@ func TestAdoptWhatCannotBe(t *testing.T) {
 			have := build(w.in.Intent, w.st)
 			slots := slices.Clone(p.Slots)
 			slots[1], slots[2] = tt.row, rows.Slot{Backend: 1, Old: 2, Epoch: 8, Bank: 2}
-			have.Slots[rows.SlotTable{Pool: 1, Generation: 0}] = rows.Slots{Rows: slots}
+			have.Slots[rows.SlotTable{Pool: 1, Generation: 0}] = slots
 			st, _ := Adopt(w.st, w.st, w.in.Intent, "leaf1", have)
 			if err := st.Check(); err != nil {
 				t.Fatal(err)

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"net/netip"
+	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/rows"
@@ -16,9 +17,9 @@ func Build(intent *config.Intent, st State) rows.Tables {
 	addresses(&t, intent, st)
 	for _, cfg := range intent.Pools {
 		p := st.Pools[cfg.Name]
-		t.Slots[rows.SlotTable{Pool: p.ID, Generation: p.Generation}] = rows.Slots{Rows: p.Slots,
-			OldIdle: cfg.DrainIdle}
+		t.Slots[rows.SlotTable{Pool: p.ID, Generation: p.Generation}] = p.Slots
 	}
+	t.Pins = st.pins(intent)
 	for _, v := range intent.VIPs {
 		// The address is nobody else's, be the VIP enabled or not.
 		t.VIPAddress[v.Address] = struct{}{}
@@ -130,4 +131,22 @@ func (p Places) Retire(m packet.MAC) {
 	if _, ok := p.L2[m]; !ok {
 		p.L2[m] = rows.Nowhere
 	}
+}
+
+// pins are the rows of pinned flows. One that is silent for twice the drain time of its pool on a switch has been so
+// for the drain time on all of them when they say it within that time of each other (core).
+func (st State) pins(intent *config.Intent) map[rows.Flow]rows.Pin {
+	idle := make(map[rows.BackendID]time.Duration)
+	for _, cfg := range intent.Pools {
+		for _, m := range st.Pools[cfg.Name].Members {
+			idle[m.ID] = 2 * cfg.DrainIdle
+		}
+	}
+	pins := make(map[rows.Flow]rows.Pin, st.Pins.Len())
+	for flow, id := range st.Pins.All() {
+		if d, ok := idle[id]; ok {
+			pins[flow] = rows.Pin{Backend: id, Idle: d}
+		}
+	}
+	return pins
 }

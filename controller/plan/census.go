@@ -25,9 +25,12 @@ type Share struct {
 	Slots     int  // new flows come here
 	MovingIn  int  // of these: with old flows elsewhere
 	MovingOut int  // slots that moved away, with old flows still here
-	Grace     int  // of MovingOut: because the backend is down
+	Pinned    int  // flows that stay here whatever their slots say
 	Removed   bool // from the intent
 }
+
+// Owns says whether flows go to the backend, or may be opened there.
+func (s Share) Owns() bool { return s.Slots+s.MovingOut+s.Pinned > 0 }
 
 // Census counts the slots of a pool; false when there is no such pool. The backends are in the order
 // of their ids.
@@ -38,12 +41,12 @@ func (st State) Census(pool string) (Census, bool) {
 	}
 	c := Census{Pool: p.ID, Generation: p.Generation, Slots: len(p.Slots)}
 	for _, m := range p.Members {
-		c.Backends = append(c.Backends, Share{ID: m.ID, Name: m.Name, Removed: m.Removed})
+		c.Backends = append(c.Backends, Share{ID: m.ID, Name: m.Name, Pinned: st.Pins.Of(m.ID), Removed: m.Removed})
 	}
 	roster := newRoster(p.Members)
 	epochs := make(map[uint32]struct{})
 	for _, slot := range p.Slots {
-		b, old := roster.at(slot.Backend), roster.at(slot.Former())
+		b, old := roster.at(slot.Backend), roster.at(slot.Old)
 		if b < 0 {
 			c.Unowned++
 		} else {
@@ -57,9 +60,6 @@ func (st State) Census(pool string) (Census, bool) {
 			c.Backends[b].MovingIn++
 		}
 		c.Backends[old].MovingOut++
-		if slot.Grace != 0 {
-			c.Backends[old].Grace++
-		}
 		epochs[slot.Epoch] = struct{}{}
 	}
 	c.Epochs = len(epochs)
@@ -75,24 +75,29 @@ func (st State) Leavers(pool string) (members []Member, shares []Share) {
 	}
 	c, _ := st.Census(pool)
 	for i, m := range p.Members { // the census has them in the same order
-		if s := c.Backends[i]; m.Removed && s.Slots+s.MovingOut > 0 {
+		if s := c.Backends[i]; m.Removed && s.Owns() {
 			members, shares = append(members, m), append(shares, s)
 		}
 	}
 	return members, shares
 }
 
-// Former returns the members that still serve old flows of slots that have gone to others, in the order of their ids.
-func (p *Pool) Former() []Member {
+// Former returns the members of a pool that serve old flows: those of slots that have gone to others, and those that
+// are pinned. They are in the order of their ids.
+func (st State) Former(pool string) []Member {
+	p := st.Pools[pool]
+	if p == nil {
+		return nil
+	}
 	keeps := make(map[rows.BackendID]bool)
 	for _, slot := range p.Slots {
-		if former := slot.Former(); former != 0 {
-			keeps[former] = true
+		if slot.Old != 0 {
+			keeps[slot.Old] = true
 		}
 	}
 	var members []Member
 	for _, m := range p.Members {
-		if keeps[m.ID] {
+		if keeps[m.ID] || st.Pins.Of(m.ID) > 0 {
 			members = append(members, m)
 		}
 	}
@@ -103,14 +108,14 @@ func (p *Pool) Former() []Member {
 func (p *Pool) Kept(old rows.BackendID) []SlotRef {
 	var refs []SlotRef
 	for i, slot := range p.Slots {
-		if slot.Former() == old && old != 0 && slot.Backend != 0 {
+		if slot.Old == old && old != 0 && slot.Backend != 0 {
 			refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), old})
 		}
 	}
 	return refs
 }
 
-// Epochs returns the epochs of the slots that move gradually, ascending.
+// Epochs returns the epochs of the slots that move, ascending.
 func (p *Pool) Epochs() []uint32 {
 	var epochs []uint32
 	for _, slot := range p.Slots {
@@ -134,7 +139,7 @@ func (st State) Banks() (banks [limits.Banks]uint32) {
 	return banks
 }
 
-// Moving returns the slots that move gradually in the epoch.
+// Moving returns the slots that move in the epoch.
 func (p *Pool) Moving(epoch uint32) []SlotRef {
 	var refs []SlotRef
 	for i, slot := range p.Slots {

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"github.com/sluicelb/sluice/controller/rows"
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // Check returns what is in st that Step and Settle never make. Whoever reads a State from somewhere calls it first:
@@ -27,8 +28,8 @@ func (st State) Check() error {
 			bad("id %d: must be 1..%d and nobody else's, is that of %q", p.ID, st.NextPool-1, other)
 		}
 		pools[p.ID] = name
-		if n := len(p.Slots); bits.OnesCount(uint(n)) != 1 || n > maxMoving || len(p.Home) != n {
-			bad("slots: must be a power of two up to %d, with as many homes, are %d and %d", maxMoving, n, len(p.Home))
+		if n := len(p.Slots); bits.OnesCount(uint(n)) != 1 || n > maxSlots || len(p.Home) != n {
+			bad("slots: must be a power of two up to %d, with as many homes, are %d and %d", maxSlots, n, len(p.Home))
 			continue
 		}
 		members := make(map[rows.BackendID]Member)
@@ -51,6 +52,14 @@ func (st State) Check() error {
 			bad("%w", err)
 		}
 	}
+	if n := st.Pins.Len(); n > limits.PinSize {
+		problems = append(problems, fmt.Errorf("%d pinned flows: at most %d fit", n, limits.PinSize))
+	}
+	for id := range st.Pins.counts() {
+		if _, ok := backends[id]; !ok {
+			problems = append(problems, fmt.Errorf("flows are pinned to backend %d, which is no pool's", id))
+		}
+	}
 	return errors.Join(problems...)
 }
 
@@ -62,11 +71,10 @@ func (p *Pool) check(members map[rows.BackendID]Member, nextEpoch uint32, epochs
 	}
 	for i, slot := range p.Slots {
 		switch {
-		case !known(slot.Backend) || !known(slot.Old) || !known(slot.Grace) || !known(p.Home[i]):
+		case !known(slot.Backend) || !known(slot.Old) || !known(p.Home[i]):
 			return fmt.Errorf("slot %d names a backend that is not the pool's: %+v, home %d", i, slot, p.Home[i])
-		case (slot.Former() != 0) != (slot.Epoch != 0) || slot.Old != 0 && (slot.Backend == 0 || slot.Grace != 0),
-			slot.Back && slot.Backend == 0,
-			slot.Former() != 0 && slot.Backend == slot.Former():
+		case (slot.Old != 0) != (slot.Epoch != 0), slot.Back && slot.Backend == 0,
+			slot.Old != 0 && slot.Backend == slot.Old:
 			return fmt.Errorf("slot %d is neither settled nor moving: %+v", i, slot)
 		case slot.Epoch == 0:
 			if slot.Bank != 0 || slot.Back {

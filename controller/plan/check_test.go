@@ -38,26 +38,26 @@ func TestCheckRefusesWhatStepNeverMakes(t *testing.T) {
 		{"weight", func(_ *State, p *Pool) { p.Members[1].Weight = 0 },
 			`pool web: backend b2: weight: must be 1 or more, is 0`},
 		{"unknown backend", func(_ *State, p *Pool) { p.Slots[settled].Backend = 9 },
-			fmt.Sprintf("pool web: slot %d names a backend that is not the pool's: {Backend:9 Old:0 Grace:0 Epoch:0 "+
+			fmt.Sprintf("pool web: slot %d names a backend that is not the pool's: {Backend:9 Old:0 Epoch:0 "+
 				"Bank:0 Back:false}, home 2", settled)},
 		{"no epoch", func(_ *State, p *Pool) { p.Slots[moving].Epoch = 0 },
-			fmt.Sprintf("pool web: slot %d is neither settled nor moving: {Backend:2 Old:1 Grace:0 Epoch:0 Bank:0 "+
+			fmt.Sprintf("pool web: slot %d is neither settled nor moving: {Backend:2 Old:1 Epoch:0 Bank:0 "+
 				"Back:false}", moving)},
 		{"from itself", func(_ *State, p *Pool) { p.Slots[moving].Old = 2 },
-			fmt.Sprintf("pool web: slot %d is neither settled nor moving: {Backend:2 Old:2 Grace:0 Epoch:1 Bank:0 "+
+			fmt.Sprintf("pool web: slot %d is neither settled nor moving: {Backend:2 Old:2 Epoch:1 Bank:0 "+
 				"Back:false}", moving)},
 		{"epoch to come", func(_ *State, p *Pool) { p.Slots[moving].Epoch = 2 },
-			fmt.Sprintf("pool web: slot %d moves in an epoch or a bank that does not exist: {Backend:2 Old:1 Grace:0 "+
+			fmt.Sprintf("pool web: slot %d moves in an epoch or a bank that does not exist: {Backend:2 Old:1 "+
 				"Epoch:2 Bank:0 Back:false}", moving)},
 		{"bank that is not", func(_ *State, p *Pool) { p.Slots[moving].Bank = 4 },
-			fmt.Sprintf("pool web: slot %d moves in an epoch or a bank that does not exist: {Backend:2 Old:1 Grace:0 "+
+			fmt.Sprintf("pool web: slot %d moves in an epoch or a bank that does not exist: {Backend:2 Old:1 "+
 				"Epoch:1 Bank:4 Back:false}", moving)},
 		{"bank of a settled slot", func(_ *State, p *Pool) { p.Slots[settled].Bank = 1 },
-			fmt.Sprintf("pool web: slot %d has a bank and does not move: {Backend:2 Old:0 Grace:0 Epoch:0 Bank:1 "+
+			fmt.Sprintf("pool web: slot %d has a bank and does not move: {Backend:2 Old:0 Epoch:0 Bank:1 "+
 				"Back:false}", settled)},
-		{"grace and old", func(_ *State, p *Pool) { p.Slots[moving].Grace = 1 },
-			fmt.Sprintf("pool web: slot %d is neither settled nor moving: {Backend:2 Old:1 Grace:1 Epoch:1 Bank:0 "+
-				"Back:false}", moving)},
+		{"pins of nobody", func(s *State, _ *Pool) {
+			s.Pins = NewPins(map[rows.Flow]rows.BackendID{1: 1, 2: 9})
+		}, "flows are pinned to backend 9, which is no pool's"},
 		{"epoch not entered", func(_ *State, p *Pool) { p.Entered = make([]uint32, len(p.Slots)) },
 			fmt.Sprintf("pool web: slot %d: its last epoch must be 1..1, is 0", moving)},
 		{"last epochs of some", func(_ *State, p *Pool) { p.Entered = p.Entered[:1] },

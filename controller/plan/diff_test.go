@@ -65,17 +65,18 @@ insert arp_responder 192.0.2.1: answer(02:53:4c:00:00:01)
 `},
 		{"nothing new", func() { w.step() }, "\n"},
 		{"drain", func() { w.admin("b1", Drain).step() }, `
-insert slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
---
-modify slot pool 1 generation 0 slot 0: move(2, bank 0, epoch 1)
+modify slot pool 1 generation 0 slot 0: move(2, old 1, bank 0, epoch 1)
+`},
+		{"a flow is pinned", func() { w.pin(7, 1) }, `
+insert pin flow 0000000000000007: pin_to(1), idle after 2m0s
 `},
 		{"another drain time", func() { w.in.Intent.Pools[0].DrainIdle = time.Second }, `
-modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
+modify pin flow 0000000000000007: pin_to(1), idle after 2s
 `},
-		{"settled", func() { w.settle() }, `
-modify slot pool 1 generation 0 slot 0: to_backend(2)
+		{"another flow is pinned, and the slot settles", func() { w.pin(8, 1); w.settle() }, `
+insert pin flow 0000000000000008: pin_to(1), idle after 2s
 --
-delete slot_old pool 1 generation 0 slot 0: stay(1), idle after 1s
+modify slot pool 1 generation 0 slot 0: to_backend(2)
 `},
 		{"undrain and another MAC", func() {
 			w.in.Intent.Pools[0].Backends[1].MAC = packet.MAC{2, 9}
@@ -86,9 +87,7 @@ insert pinned_station 02:09:00:00:00:00: pinned(port 3)
 insert pinned_l2 02:09:00:00:00:00: at(port 3)
 modify pinned_arp 10.0.0.2: owned(02:09:00:00:00:00)
 --
-insert slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
---
-modify slot pool 1 generation 0 slot 0: move(1, bank 0, epoch 2)
+modify slot pool 1 generation 0 slot 0: move(1, old 2, bank 0, epoch 2)
 --
 delete pinned_station 02:00:00:00:00:02: pinned(port 3)
 delete pinned_l2 02:00:00:00:00:02: at(port 3)
@@ -105,16 +104,14 @@ insert slot pool 1 generation 1 slot 3: to_backend(2)
 --
 modify vip 192.0.2.1 tcp port 80: to_pool(1, generation 1, mask 0x3)
 --
-delete slot pool 1 generation 0 slot 0: move(1, bank 0, epoch 2)
+delete slot pool 1 generation 0 slot 0: move(1, old 2, bank 0, epoch 2)
 delete slot pool 1 generation 0 slot 1: to_backend(2)
---
-delete slot_old pool 1 generation 0 slot 0: stay(2), idle after 1s
 `},
 		{"all down", func() { w.health("b1", Down).health("b2", Down).step() }, `
-modify slot pool 1 generation 1 slot 0: leave(0, old 1, bank 0, epoch 3)
-modify slot pool 1 generation 1 slot 1: leave(0, old 2, bank 0, epoch 3)
-modify slot pool 1 generation 1 slot 2: leave(0, old 1, bank 0, epoch 3)
-modify slot pool 1 generation 1 slot 3: leave(0, old 2, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 0: move(0, old 1, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 1: move(0, old 2, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 2: move(0, old 1, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 3: move(0, old 2, bank 0, epoch 3)
 `},
 		{"one up, with a grace now, VIP disabled", func() {
 			w.in.Intent.VIPs[0].Enabled = false
@@ -124,32 +121,26 @@ modify slot pool 1 generation 1 slot 3: leave(0, old 2, bank 0, epoch 3)
 modify slot pool 1 generation 1 slot 0: to_backend(1)
 modify slot pool 1 generation 1 slot 2: to_backend(1)
 --
-modify slot pool 1 generation 1 slot 1: leave(1, old 2, bank 0, epoch 3)
-modify slot pool 1 generation 1 slot 3: leave(1, old 2, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 1: move(1, old 2, bank 0, epoch 3)
+modify slot pool 1 generation 1 slot 3: move(1, old 2, bank 0, epoch 3)
 --
 delete arp_responder 192.0.2.1: answer(02:53:4c:00:00:01)
 --
 delete vip 192.0.2.1 tcp port 80: to_pool(1, generation 1, mask 0x3)
 `},
-		{"the other lives too", func() { w.health("b2", Failing).step() }, `
-insert slot_old pool 1 generation 1 slot 1: stay(2), idle after 1s
-insert slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
---
-modify slot pool 1 generation 1 slot 1: move(1, bank 0, epoch 3)
-modify slot pool 1 generation 1 slot 3: move(1, bank 0, epoch 3)
-`},
+		{"the other lives too", func() { w.health("b2", Failing).step() }, "\n"},
 		{"nothing left but a MAC for VIPs",
 			func() { w.in.Intent = &config.Intent{VIPMAC: w.in.Intent.VIPMAC}; w.step() }, `
 delete vip_address 192.0.2.1: refuse()
 delete arp_guard 192.0.2.1: claim()
 --
 delete slot pool 1 generation 1 slot 0: to_backend(1)
-delete slot pool 1 generation 1 slot 1: move(1, bank 0, epoch 3)
+delete slot pool 1 generation 1 slot 1: move(1, old 2, bank 0, epoch 3)
 delete slot pool 1 generation 1 slot 2: to_backend(1)
-delete slot pool 1 generation 1 slot 3: move(1, bank 0, epoch 3)
+delete slot pool 1 generation 1 slot 3: move(1, old 2, bank 0, epoch 3)
 --
-delete slot_old pool 1 generation 1 slot 1: stay(2), idle after 1s
-delete slot_old pool 1 generation 1 slot 3: stay(2), idle after 1s
+delete pin flow 0000000000000007: pin_to(1), idle after 2s
+delete pin flow 0000000000000008: pin_to(1), idle after 2s
 --
 delete backend 1: forward_to_backend(02:00:00:00:00:01, port 2)
 delete backend 2: forward_to_backend(02:09:00:00:00:00, port 3)
@@ -175,6 +166,33 @@ delete multicast_group: ports [1 2 3]
 	}
 }
 
+// New flows of a dead backend wait for nothing; but a bank that slots which settle have yet is theirs until then.
+func TestDiffOfADeath(t *testing.T) {
+	key := rows.SlotTable{Pool: 1}
+	tables := func(slots ...rows.Slot) rows.Tables {
+		return rows.Tables{Slots: map[rows.SlotTable][]rows.Slot{key: slots}}
+	}
+	have := tables(rows.Slot{Backend: 1}, rows.Slot{Backend: 2}, rows.Slot{Backend: 2, Old: 3, Epoch: 7, Bank: 1},
+		rows.Slot{Backend: 1})
+	want := tables(rows.Slot{Backend: 2, Old: 1, Epoch: 8, Bank: 2}, rows.Slot{Backend: 3, Old: 2, Epoch: 9, Bank: 3},
+		rows.Slot{Backend: 2}, rows.Slot{Backend: 3, Old: 1, Epoch: 10, Bank: 1})
+	want.Dead = map[rows.BackendID]bool{1: true}
+	want.Pins = map[rows.Flow]rows.Pin{5: {Backend: 3}}
+	const changes = `modify slot pool 1 generation 0 slot 0: move(2, old 1, bank 2, epoch 8)
+--
+insert pin flow 0000000000000005: pin_to(3), idle after 0s
+--
+modify slot pool 1 generation 0 slot 2: to_backend(2)
+--
+modify slot pool 1 generation 0 slot 3: move(3, old 1, bank 1, epoch 10)
+--
+modify slot pool 1 generation 0 slot 1: move(3, old 2, bank 3, epoch 9)
+`
+	if diff := cmp.Diff(changes, text(rows.Diff(have, want))); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
 // What is read back from a switch may be anything.
 func TestDiffFromForeignTables(t *testing.T) {
 	w := newWorld(t, pool(2, equal(2)...))
@@ -183,24 +201,22 @@ func TestDiffFromForeignTables(t *testing.T) {
 	want := build(w.in.Intent, w.st)
 	key := rows.SlotTable{Pool: 1, Generation: 0}
 	have := build(w.in.Intent, w.st)
-	have.Slots = map[rows.SlotTable]rows.Slots{
-		key: {Rows: []rows.Slot{{Old: 1}, {Backend: 2, Epoch: 9, Bank: 3}, {},
-			{Backend: 7, Old: 8}}},
-		{Pool: 9, Generation: 4}: {Rows: []rows.Slot{{Old: 3}}},
+	have.Slots = map[rows.SlotTable][]rows.Slot{
+		key:                      {{}, {Backend: 2, Old: 7, Epoch: 9, Bank: 3}, {}, {Backend: 7}},
+		{Pool: 9, Generation: 4}: {{Backend: 3}},
 	}
+	have.Pins = map[rows.Flow]rows.Pin{5: {Backend: 77}}
 	have.Flood = []uint16{4}
 	have.Backend[77] = rows.Forward{}
 	got := text(rows.Diff(have, want))
 	const wanted = `modify slot pool 1 generation 0 slot 1: to_backend(2)
 --
-modify slot_old pool 1 generation 0 slot 0: stay(1), idle after 1m0s
---
-insert slot pool 1 generation 0 slot 0: move(2, bank 0, epoch 1)
+insert slot pool 1 generation 0 slot 0: move(2, old 1, bank 0, epoch 1)
 --
 delete slot pool 1 generation 0 slot 3: to_backend(7)
+delete slot pool 9 generation 4 slot 0: to_backend(3)
 --
-delete slot_old pool 1 generation 0 slot 3: stay(8), idle after 0s
-delete slot_old pool 9 generation 4 slot 0: stay(3), idle after 0s
+delete pin flow 0000000000000005: pin_to(77), idle after 0s
 --
 delete backend 77: forward_to_backend(00:00:00:00:00:00, port 0)
 delete multicast_group: ports [4]
@@ -210,19 +226,16 @@ delete multicast_group: ports [4]
 	}
 }
 
-// clean drops what makes no difference: empty slots at the end and the timeout of no slots.
+// clean drops what makes no difference: empty slots at the end.
 func clean(t rows.Tables) rows.Tables {
-	slots := make(map[rows.SlotTable]rows.Slots)
+	slots := make(map[rows.SlotTable][]rows.Slot)
 	for key, s := range t.Slots {
-		list := slices.Clone(s.Rows)
+		list := slices.Clone(s)
 		for len(list) > 0 && list[len(list)-1] == (rows.Slot{}) {
 			list = list[:len(list)-1]
 		}
-		if !slices.ContainsFunc(list, func(s rows.Slot) bool { return s.Old != 0 }) {
-			s.OldIdle = 0
-		}
 		if len(list) > 0 {
-			slots[key] = rows.Slots{Rows: list, OldIdle: s.OldIdle}
+			slots[key] = list
 		}
 	}
 	t.Slots = slots
@@ -232,29 +245,35 @@ func clean(t rows.Tables) rows.Tables {
 // dangling says what points at a row that is missing, though it is there before or after the change.
 func dangling(now, have, want rows.Tables) string {
 	for key, t := range now.Slots {
-		for i, row := range t.Rows {
-			for _, id := range [...]rows.BackendID{row.Backend, row.Old, row.Grace} {
+		for i, row := range t {
+			for _, id := range [...]rows.BackendID{row.Backend, row.Old} {
 				if _, ok := now.Backend[id]; !ok && id != 0 {
 					return fmt.Sprintf("%v slot %d names backend %d", key, i, id)
 				}
 			}
-			if w := want.Slots[key].Rows; row.Epoch != 0 && row.Old == 0 && row.Grace == 0 && i < len(w) &&
-				w[i].Old != 0 {
-				return fmt.Sprintf("%v slot %d moves and has no old backend", key, i)
+			if w := want.Slots[key]; i < len(w) && row == w[i] && i < len(have.Slots[key]) &&
+				have.Slots[key][i].Old != 0 &&
+				row.Epoch == 0 && !maps.Equal(now.Pins, want.Pins) && len(now.Pins) < len(want.Pins) {
+				return fmt.Sprintf("%v slot %d settles before flows are pinned", key, i)
 			}
+		}
+	}
+	for flow, pin := range now.Pins {
+		if _, ok := now.Backend[pin.Backend]; !ok {
+			return fmt.Sprintf("flow %s is pinned to backend %d", flow, pin.Backend)
 		}
 	}
 	for key, to := range now.VIP {
 		table := to.Table()
 		for i := range int(to.SlotMask) + 1 {
 			at := func(t rows.Tables) rows.Slot {
-				if slots := t.Slots[table].Rows; i < len(slots) {
+				if slots := t.Slots[table]; i < len(slots) {
 					return slots[i]
 				}
 				return rows.Slot{}
 			}
 			inUse := want.VIP[key] == to // else the table is on its way out
-			isRow := func(t rows.Tables) bool { return at(t).Backend != 0 || at(t).Grace != 0 }
+			isRow := func(t rows.Tables) bool { return at(t).Backend != 0 || at(t).Old != 0 }
 			if !isRow(now) && (inUse && isRow(want) && have.VIP[key] != to || isRow(have) && (isRow(want) || !inUse)) {
 				return fmt.Sprintf("%v leads to %v slot %d", key, table, i)
 			}
@@ -297,6 +316,9 @@ func TestDiffPrefixes(t *testing.T) {
 				case 5:
 					cfg.Slots = 1 << r.IntN(5)
 				case 6:
+					if members := w.st.Pools["web"].Members; len(members) > 0 {
+						w.pin(rows.Flow(r.IntN(8)), members[r.IntN(len(members))].ID)
+					}
 					w.settle()
 				case 7:
 					w.in.Intent.VIPs[0].Enabled = r.IntN(2) == 0

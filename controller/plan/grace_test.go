@@ -38,7 +38,7 @@ func TestGrace(t *testing.T) {
 		{Pool: "web", From: "b2", To: "b3", Slots: 11, Grace: true}}}, w.health("b2", Down).step())
 	w.want(map[string]int{"b1": 21, "b2": 0, "-b2": 16, "b3": 43})
 	for i, slot := range w.st.Pools["web"].Slots {
-		if was := before[i]; was.Backend != 2 && slot != was || was.Backend == 2 && slot.Grace != 2 {
+		if was := before[i]; was.Backend != 2 && slot != was || was.Backend == 2 && slot.Old != 2 {
 			t.Errorf("slot %d went from %+v to %+v", i, was, slot)
 		}
 	}
@@ -82,7 +82,7 @@ func TestGraceOfACascade(t *testing.T) {
 			keeps := func(after string) {
 				t.Helper()
 				for i, slot := range w.st.Pools["web"].Slots {
-					if home := before[i].Backend; slot.Backend != home && slot.Former() != home {
+					if home := before[i].Backend; slot.Backend != home && slot.Old != home {
 						t.Errorf("after %s: slot %d is %+v, its open flows were with %d", after, i, slot, home)
 					}
 				}
@@ -280,8 +280,8 @@ func TestCascadeInADrain(t *testing.T) {
 		w.health(name, Down).step()
 		for i, slot := range w.st.Pools["web"].Slots {
 			was := before[i]
-			for _, id := range []rows.BackendID{was.Backend, was.Former()} {
-				if id != 0 && slot.Backend != id && slot.Former() != id {
+			for _, id := range []rows.BackendID{was.Backend, was.Old} {
+				if id != 0 && slot.Backend != id && slot.Old != id {
 					t.Fatalf("after the fall of %s: slot %d is %+v, was %+v: the flows of %d break", name, i, slot, was,
 						id)
 				}

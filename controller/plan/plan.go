@@ -55,15 +55,9 @@ type Input struct {
 }
 
 // flip lets new flows go to the former backend, and leaves everybody's flows where they are: a mark means the same as
-// before. alive says whether the backend that had the new flows is.
-func flip(s rows.Slot, alive bool) rows.Slot {
-	to := rows.Slot{Backend: s.Former(), Epoch: s.Epoch, Bank: s.Bank, Back: !s.Back}
-	if alive {
-		to.Old = s.Backend
-	} else {
-		to.Grace = s.Backend
-	}
-	return to
+// before.
+func flip(s rows.Slot) rows.Slot {
+	return rows.Slot{Backend: s.Old, Old: s.Backend, Epoch: s.Epoch, Bank: s.Bank, Back: !s.Back}
 }
 
 // Progress says what a Step did.
@@ -83,7 +77,7 @@ type Move struct {
 	Pool     string
 	From, To string // empty: nobody
 	Slots    int
-	Gradual  bool // open flows stay with From until they end
+	Gradual  bool // open flows stay with From until they end: they will be pinned
 	Grace    bool // From is down: open flows stay with it for the pool's grace
 }
 

@@ -115,8 +115,8 @@ func (w *world) flowsStay(was State) {
 			continue
 		}
 		for i, slot := range before.Slots {
-			for _, id := range []rows.BackendID{slot.Backend, slot.Former()} {
-				if is := after.Slots[i]; id != 0 && id != is.Backend && id != is.Former() {
+			for _, id := range []rows.BackendID{slot.Backend, slot.Old} {
+				if is := after.Slots[i]; id != 0 && id != is.Backend && id != is.Old {
 					if key, _ := was.Backend(id); !w.in.Over[key] || w.in.Health[key] == Up {
 						w.t.Fatalf("slot %d went from %+v to %+v: the flows of %s break", i, slot, is, key)
 					}
@@ -134,6 +134,11 @@ func (w *world) health(backend string, h Health) *world {
 func (w *world) admin(backend string, a Admin) *world {
 	w.in.Admin[BackendKey{"web", backend}] = a
 	return w
+}
+
+// pin pins a flow.
+func (w *world) pin(flow rows.Flow, to rows.BackendID) {
+	w.st, _ = Pin(w.st, map[rows.Flow]rows.BackendID{flow: to})
 }
 
 // settle ends all moves.
@@ -528,29 +533,6 @@ func TestPoolsComeAndGo(t *testing.T) {
 	}
 }
 
-func TestMovingSlotsAreLimited(t *testing.T) {
-	var pools []config.Pool
-	for i := range 3 {
-		p := pool(65536, equal(2)...)
-		p.Name = fmt.Sprintf("p%d", i)
-		pools = append(pools, p)
-	}
-	w := newWorld(t, pools...)
-	w.step()
-	for _, p := range pools {
-		w.in.Admin[BackendKey{p.Name, "b1"}] = Drain
-	}
-	if r := w.step(); !slices.Equal(r.Waiting, []Wait{{"p2", "b1", 32768, TableFull}}) {
-		t.Errorf("%+v wait, want 32768", r.Waiting)
-	}
-	// No room to have a second table with as many again.
-	w.in.Intent.Pools[0].Slots = 32768
-	want := []Wait{{"p0", "", 65536, TableFull}, {"p2", "b1", 32768, TableFull}}
-	if r := w.step(); !slices.Equal(r.Waiting, want) || len(w.st.Pools["p0"].Slots) != 65536 {
-		t.Errorf("%+v wait, want the resize to wait too", r.Waiting)
-	}
-}
-
 // drive takes a world through random steps. Weights, drains, verdicts, backends and the number of
 // slots change; what must always hold is checked after each.
 func drive(t *testing.T, next func(n int) int, steps int) {
@@ -601,8 +583,8 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				continue
 			}
 			for i, s := range p.Slots {
-				if s.Former() != 0 && s.Backend != 0 && next(2) == 0 {
-					refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.Former()})
+				if s.Old != 0 && s.Backend != 0 && next(2) == 0 {
+					refs = append(refs, SlotRef{p.ID, p.Generation, uint16(i), s.Old})
 				}
 			}
 			w.st, _ = Settle(w.st, refs)
@@ -644,12 +626,12 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				if slot.Epoch <= lastEpoch[i] {
 					t.Fatalf("%s: slot %d enters epoch %d and was in %d", event, i, slot.Epoch, lastEpoch[i])
 				}
-				former, _ := was.Backend(before.Former())
-				if slot.Former() == before.Backend && (before.Epoch == 0 || w.in.Over[former]) && dead(before.Backend) {
+				former, _ := was.Backend(before.Old)
+				if slot.Old == before.Backend && (before.Epoch == 0 || w.in.Over[former]) && dead(before.Backend) {
 					lastEpoch[i] = slot.Epoch
 					continue
 				}
-				if dead(before.Backend) && slot.Old == before.Former() && slot.Old != 0 && !held {
+				if dead(before.Backend) && slot.Old == before.Old && slot.Old != 0 && !held {
 					lastEpoch[i] = slot.Epoch // it settled where its living flows are, and moves on
 					continue
 				}
@@ -659,16 +641,14 @@ func drive(t *testing.T, next func(n int) int, steps int) {
 				lastEpoch[i] = slot.Epoch
 				continue
 			}
-			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.Former() &&
-				slot.Former() == before.Backend {
+			if before.Epoch == slot.Epoch && before.Back != slot.Back && slot.Backend == before.Old &&
+				slot.Old == before.Backend {
 				continue // it turns, and everybody keeps the flows that he has
 			}
-			if before.Grace != 0 && (slot == rows.Slot{Backend: before.Backend, Old: before.Grace, Epoch: before.Epoch,
-				Bank: before.Bank, Back: before.Back} ||
-				slot == rows.Slot{Backend: before.Grace} && before.Backend == 0) {
+			if before.Backend == 0 && slot == (rows.Slot{Backend: before.Old}) {
 				continue // it lives after all
 			}
-			if key, _ := was.Backend(before.Grace); w.in.Over[key] && slot == (rows.Slot{Backend: before.Backend}) {
+			if key, _ := was.Backend(before.Old); w.in.Over[key] && slot == (rows.Slot{Backend: before.Backend}) {
 				continue // its grace is over
 			}
 			// Everything else is because somebody is dead.

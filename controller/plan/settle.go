@@ -7,12 +7,9 @@ import (
 	"github.com/sluicelb/sluice/controller/rows"
 )
 
-// Settle ends the moves of slots. Their old path has been silent for the pool's drain time, on every switch; or the
-// drain limit or a grace is over, and the flows that are left on the old path break. It returns the number of moves
+// Settle ends the moves of slots. Every flow of their former backends is pinned, or has been silent for the pool's
+// drain time; or the drain limit or a grace is over, and the flows that are left break. It returns the number of moves
 // ended; references to moves that have ended are ignored.
-//
-// An idle notification counts only when slot_old could have been hit for the whole drain time: when its
-// slot row said move, and every VIP of the pool led to this generation. Before, silence says nothing.
 func Settle(st State, ended []SlotRef) (State, int) {
 	names := make(map[rows.PoolID]string, len(st.Pools))
 	for name, p := range st.Pools {
@@ -27,7 +24,7 @@ func Settle(st State, ended []SlotRef) (State, int) {
 			p = st.Pools[name]
 		}
 		if p == nil || p.Generation != ref.Generation || int(ref.Slot) >= len(p.Slots) || ref.Old == 0 ||
-			p.Slots[ref.Slot].Former() != ref.Old {
+			p.Slots[ref.Slot].Old != ref.Old {
 			continue
 		}
 		if !ours {

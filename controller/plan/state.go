@@ -18,6 +18,7 @@ type State struct {
 	// Secret is that of pools to come. It is the cluster's, and drawn at random when its store is new.
 	Secret rows.Secret
 	Pools  map[string]*Pool
+	Pins   *Pins // nil: there are none
 }
 
 // Pool is the memory of one pool.

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	banks     = limits.Banks // sets of moves that can be under way at once
-	maxMoving = limits.MovingSize
+	banks    = limits.Banks // sets of moves that can be under way at once
+	maxSlots = limits.PoolSlots
 
 	// spare is how many banks gradual moves leave to the dead of pools with a grace: what leaves a dead backend needs
 	// an epoch that its slot has not been in, and cannot wait for one without losing new flows.
@@ -31,6 +31,7 @@ const (
 //   - slots of a draining, failing, disabled or removed backend, and slots above a backend's share, begin a
 //     move: new flows go to the new backend, open ones stay. A moving slot cannot move again before it has
 //     settled, for the switch remembers two backends of a slot and no third.
+//   - a pinned flow stays where it is, until its backend is dead and has no grace, or is nobody's.
 //   - while nobody may take slots they stay where they are: the pool's all_down says whether new flows do.
 //   - the open flows of a backend that is called dead no longer have as much time as those of a drain.
 //
@@ -59,6 +60,7 @@ func Step(st State, in Input) (State, Progress, error) {
 	for _, w := range works {
 		s.rescue(w)
 	}
+	s.unpin()
 	if err := s.move(works); err != nil {
 		return st, Progress{}, err
 	}
@@ -77,9 +79,8 @@ type stepper struct {
 	progress Progress
 
 	works []*work
-	stock bool   // whether banks and room have been counted
+	stock bool   // whether banks have been counted
 	banks []bank // those that are in use
-	room  int    // rows that slot_old has yet
 
 	stopped Why // what kept slots from moving that could have; 0: nothing
 }
@@ -90,21 +91,18 @@ type bank struct {
 	grace bool   // slots of a dead backend are in it
 }
 
-// takeStock finds the banks and rows that moves have taken, when they are needed first.
+// takeStock finds the banks that moves have taken, when they are needed first.
 func (s *stepper) takeStock() {
 	if s.stock {
 		return
 	}
-	s.stock, s.room = true, maxMoving
+	s.stock = true
 	s.banks = make([]bank, cmp.Or(s.in.banks, banks))
 	for _, w := range s.works {
 		for _, slot := range w.pool.Slots {
-			if slot.Old != 0 {
-				s.room--
-			}
 			if slot.Epoch != 0 {
 				b := &s.banks[slot.Bank]
-				b.epoch, b.grace = slot.Epoch, b.grace || slot.Grace != 0
+				b.epoch, b.grace = slot.Epoch, b.grace || !w.lives(slot.Old)
 			}
 		}
 	}
@@ -147,25 +145,6 @@ func (s *stepper) leaving(entered uint32) int {
 		s.banks[best].grace = true
 	}
 	return best
-}
-
-// moving counts the moving slots of all pools as they were.
-func (s *stepper) moving() int {
-	n := 0
-	for _, p := range s.next.Pools {
-		n += p.moving()
-	}
-	return n
-}
-
-func (p *Pool) moving() int {
-	n := 0
-	for _, slot := range p.Slots {
-		if slot.Old != 0 {
-			n++
-		}
-	}
-	return n
 }
 
 // begin takes over what the intent says of the pool.
@@ -233,11 +212,6 @@ func (s *stepper) members(w *work) error {
 func (s *stepper) resize(w *work) {
 	have, want := len(w.pool.Slots), w.cfg.Slots
 	if have == want {
-		return
-	}
-	if more := w.pool.moving() * max(want/have, 1); more > 0 && s.moving()+more > maxMoving {
-		// Both tables at once are more than slot_old holds.
-		s.progress.Waiting = append(s.progress.Waiting, Wait{Pool: w.cfg.Name, Slots: have, Why: TableFull})
 		return
 	}
 	slots, home := make([]rows.Slot, want), make([]rows.BackendID, want)
@@ -313,17 +287,14 @@ func (s *stepper) move(works []*work) error {
 	if s.next.NextEpoch == math.MaxUint32 {
 		return errors.New("every epoch has been used")
 	}
-	room := s.room
+	moved := false
 	for _, w := range works {
-		if !s.in.Hold[w.cfg.Name] {
-			room = w.move(room, uint8(bank), s.next.NextEpoch)
+		if !s.in.Hold[w.cfg.Name] && w.move(uint8(bank), s.next.NextEpoch) {
+			moved = true
 		}
 	}
-	if room < s.room {
+	if moved {
 		s.next.NextEpoch++
-	}
-	if room <= 0 {
-		s.stopped = TableFull
 	}
 	return nil
 }
@@ -338,7 +309,7 @@ func (s *stepper) finish(w *work) *Pool {
 	if w.cloned {
 		s.moves(w)
 	}
-	w.forget()
+	w.forget(s.next.Pins)
 	if w.was != nil && w.unchanged() {
 		return w.was
 	}
@@ -356,8 +327,9 @@ func (s *stepper) moves(w *work) {
 	for i, slot := range w.pool.Slots {
 		before := w.before[i]
 		if before.Backend != slot.Backend {
-			stays := slot.Former() == before.Backend && before.Backend != 0
-			counts[key{before.Backend, slot.Backend, stays && slot.Old != 0, stays && slot.Grace != 0}]++
+			stays := slot.Old == before.Backend && before.Backend != 0
+			lives := w.lives(before.Backend)
+			counts[key{before.Backend, slot.Backend, stays && lives, stays && !lives}]++
 		}
 	}
 	from := w.before

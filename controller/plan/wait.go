@@ -18,9 +18,8 @@ type Wait struct {
 type Why uint8
 
 const (
-	OldFlows   Why = iota + 1 // the slot still moves: the flows of its former backend are not gone
+	OldFlows   Why = iota + 1 // the slot still moves: the flows of its former backend are not pinned yet
 	EpochsUsed                // every bank is taken, or left to the dead
-	TableFull                 // no room in slot_old
 	Behind                    // Input.Hold
 	NobodyUp                  // no backend may take them
 	NoEpoch                   // the backend is dead, and there is no epoch in which its open flows could stay
@@ -33,11 +32,9 @@ func (w Why) Lifted() bool { return w == NoEpoch || w == BothDown }
 func (w Why) String() string {
 	switch w {
 	case OldFlows:
-		return "their old connections are still open"
+		return "they have moved lately, and their old connections are not pinned yet"
 	case EpochsUsed:
 		return fmt.Sprintf("all %d epochs are in use or kept for backends that go down", banks)
-	case TableFull:
-		return "as many slots are moving as a switch can remember"
 	case Behind:
 		return "a switch does not hold the last decision yet"
 	case NobodyUp:

@@ -174,13 +174,13 @@ func (s *stepper) rescue(w *work) {
 			continue
 		}
 		moving = true
-		if former := slot.Former(); former != 0 && !w.lives(former) && !w.keeps(former) && w.anybody {
+		if slot.Old != 0 && !w.lives(slot.Old) && !w.keeps(slot.Old) && w.anybody {
 			slot = rows.Slot{Backend: slot.Backend}
 			w.set(i, slot)
 		}
-		if own := w.roster.at(slot.Grace); slot.Backend == 0 && own >= 0 && (w.status[own] == active || w.forward ||
+		if own := w.roster.at(slot.Old); slot.Backend == 0 && own >= 0 && (w.status[own] == active || w.forward ||
 			!w.anybody && w.status[own] == leaving) {
-			slot = rows.Slot{Backend: slot.Grace} // nobody has opened a flow elsewhere
+			slot = rows.Slot{Backend: slot.Old} // nobody has opened a flow elsewhere
 			w.back(i, slot)
 		}
 		if b := w.roster.at(slot.Backend); b >= 0 && w.status[b] != dead {
@@ -198,11 +198,7 @@ func (s *stepper) rescue(w *work) {
 		s.close(w)
 	}
 	if moving && w.anybody {
-		s.takeStock()
-		s.turn(w)
-	}
-	if moving {
-		s.regain(w)
+		w.turn()
 	}
 }
 
@@ -227,7 +223,7 @@ func (s *stepper) close(w *work) {
 
 // leave lets a slot's new flows go to another backend, 0: nobody, and its open ones stay.
 func (w *work) leave(slot int, to rows.BackendID, bank uint8, epoch uint32) {
-	w.set(slot, rows.Slot{Backend: to, Grace: w.pool.Slots[slot].Backend, Bank: bank, Epoch: epoch})
+	w.set(slot, rows.Slot{Backend: to, Old: w.pool.Slots[slot].Backend, Bank: bank, Epoch: epoch})
 	w.enter(slot, epoch)
 }
 
@@ -242,7 +238,7 @@ func (s *stepper) adopt(w *work, orphans []int) {
 		id, was := w.pool.Members[member].ID, w.pool.Slots[slot]
 		w.held[member]++
 		lacks[member]--
-		switch former, keeps := was.Former(), w.keeps(was.Backend); {
+		switch former, keeps := was.Old, w.keeps(was.Backend); {
 		case former == id || former == 0 && !keeps:
 			w.set(slot, rows.Slot{Backend: id})
 		case !keeps:
@@ -267,12 +263,12 @@ func (s *stepper) adopt(w *work, orphans []int) {
 	for _, i := range orphans {
 		slot := w.pool.Slots[i]
 		keeps := w.keeps(slot.Backend)
-		if !keeps && !slot.Back || slot.Backend == 0 || !w.lives(slot.Former()) {
+		if !keeps && !slot.Back || slot.Backend == 0 || !w.lives(slot.Old) {
 			rest = append(rest, i)
 			continue
 		}
-		old := w.roster.at(slot.Former())
-		if to := flip(slot, false); keeps {
+		old := w.roster.at(slot.Old)
+		if to := flip(slot); keeps {
 			w.back(i, to)
 		} else {
 			w.back(i, rows.Slot{Backend: to.Backend})
@@ -282,7 +278,7 @@ func (s *stepper) adopt(w *work, orphans []int) {
 	}
 	free, left := make([]bool, len(w.pool.Slots)), 0
 	for _, i := range rest {
-		if old := w.roster.at(w.pool.Slots[i].Former()); old >= 0 && lacks[old] > 0 {
+		if old := w.roster.at(w.pool.Slots[i].Old); old >= 0 && lacks[old] > 0 {
 			place(i, old)
 		} else if home := w.roster.at(w.pool.Home[i]); home >= 0 && lacks[home] > 0 {
 			place(i, home)
@@ -311,65 +307,33 @@ func (w *work) wait(backend rows.BackendID, why Why) {
 
 // turn lets slots go back at once to those who had them, as far as the shares want it: that needs no epoch, and
 // nobody waits for anybody's flows.
-func (s *stepper) turn(w *work) {
+func (w *work) turn() {
 	lacks := w.lacks()
 	for i, slot := range w.pool.Slots {
 		if slot.Epoch == 0 || slot.Backend == 0 {
 			continue
 		}
-		from, to := w.roster.at(slot.Backend), w.roster.at(slot.Former())
+		from, to := w.roster.at(slot.Backend), w.roster.at(slot.Old)
 		if from < 0 || to < 0 || lacks[from] >= 0 || lacks[to] <= 0 || w.status[from] == dead || w.status[to] == dead {
 			continue
 		}
-		w.set(i, flip(slot, true))
-		if slot.Old == 0 {
-			s.room-- // below 0: what cannot be in slot_old stands in the slot's row
-		}
+		w.set(i, flip(slot))
 		w.held[from]--
 		lacks[from]++
 		w.held[to]++
 		lacks[to]--
-		if s.room < 0 {
-			slot = w.pool.Slots[i]
-			slot.Old, slot.Grace = 0, slot.Old
-			w.set(i, slot)
-			s.room = 0
-		}
 	}
 }
 
-// regain turns the grace of backends that live after all into moves as any other.
-func (s *stepper) regain(w *work) {
-	s.takeStock()
-	full := make(map[rows.BackendID]int)
-	for i, slot := range w.pool.Slots {
-		if slot.Grace == 0 || slot.Backend == 0 || !w.lives(slot.Grace) {
-			continue
-		}
-		if s.room == 0 {
-			full[slot.Grace]++ // no timeout tells when its flows are gone, but they are served
-			continue
-		}
-		s.room--
-		slot.Old, slot.Grace = slot.Grace, 0
-		w.set(i, slot)
-	}
-	for _, m := range w.pool.Members {
-		if n := full[m.ID]; n > 0 {
-			s.progress.Waiting = append(s.progress.Waiting, Wait{w.cfg.Name, m.Name, n, TableFull})
-		}
-	}
-}
-
-// move begins at most room moves and returns the room that is left.
-func (w *work) move(room int, bank uint8, epoch uint32) int {
+// move begins moves, and says whether there were any.
+func (w *work) move(bank uint8, epoch uint32) (moved bool) {
 	lacks := w.lacks()
-	if room <= 0 || len(w.takers(lacks)) == 0 {
-		return room
+	if len(w.takers(lacks)) == 0 {
+		return false
 	}
 	take := func(slot, member int) bool {
 		from := w.roster.at(w.pool.Slots[slot].Backend)
-		if room <= 0 || lacks[member] <= 0 || w.pool.Slots[slot].Epoch != 0 || lacks[from] >= 0 {
+		if lacks[member] <= 0 || w.pool.Slots[slot].Epoch != 0 || lacks[from] >= 0 {
 			return false
 		}
 		w.set(slot, rows.Slot{Backend: w.pool.Members[member].ID, Old: w.pool.Members[from].ID, Bank: bank,
@@ -379,7 +343,7 @@ func (w *work) move(room int, bank uint8, epoch uint32) int {
 		lacks[from]++
 		w.held[member]++
 		lacks[member]--
-		room--
+		moved = true
 		return true
 	}
 	home := func(slot int) int { return w.roster.at(w.pool.Home[slot]) }
@@ -389,25 +353,26 @@ func (w *work) move(room int, bank uint8, epoch uint32) int {
 			take(slot, to)
 		}
 	}
-	deal(len(w.pool.Slots), room, w.takers(lacks), func(slot, member int) bool {
+	n := len(w.pool.Slots)
+	deal(n, n, w.takers(lacks), func(slot, member int) bool {
 		return home(slot) != w.roster.at(w.pool.Slots[slot].Backend) && take(slot, member)
 	})
-	deal(len(w.pool.Slots), room, w.takers(lacks), take)
-	return room
+	deal(n, n, w.takers(lacks), take)
+	return moved
 }
 
-// forget drops the removed backends that no slot names any more.
-func (w *work) forget() {
+// forget drops the removed backends that no slot names any more, and no pin.
+func (w *work) forget(pins *Pins) {
 	removed := func(m Member) bool { return m.Removed }
 	if !slices.ContainsFunc(w.pool.Members, removed) {
 		return
 	}
 	named := make(map[rows.BackendID]bool)
 	for _, slot := range w.pool.Slots {
-		named[slot.Backend], named[slot.Former()] = true, true
+		named[slot.Backend], named[slot.Old] = true, true
 	}
 	w.pool.Members = slices.DeleteFunc(slices.Clone(w.pool.Members),
-		func(m Member) bool { return m.Removed && !named[m.ID] })
+		func(m Member) bool { return m.Removed && !named[m.ID] && pins.Of(m.ID) == 0 })
 }
 
 // distance is the least number of slot moves that lead from these numbers of slots to the shares.

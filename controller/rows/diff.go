@@ -3,6 +3,8 @@ package rows
 import (
 	"fmt"
 	"slices"
+
+	"github.com/sluicelb/sluice/p4/limits"
 )
 
 // Op is what a Change does to its row. Delete looks at the row's match alone.
@@ -42,7 +44,10 @@ type Batch []Change
 // off anywhere, they leave nothing pointing at a row that is missing and was there, and every flow
 // with a backend it may have. The same two tables give the same changes in the same order.
 func Diff(have, want Tables) []Batch {
-	d := differ{make([]Batch, 2*stages)}
+	d := differ{stages: make([]Batch, 2*stages), dead: want.Dead}
+	if len(d.dead) > 0 {
+		d.taken = have.taken()
+	}
 	for _, t := range Planned {
 		t.diff(&have, &want, d)
 	}
@@ -50,10 +55,16 @@ func Diff(have, want Tables) []Batch {
 }
 
 // differ collects changes by stage: those that write rows, and then those that take rows away, the other way round.
-type differ struct{ stages []Batch }
+type differ struct {
+	stages []Batch
+	dead   map[BackendID]bool
+	taken  [limits.Banks]uint32 // where backends are dead: who has each bank before the changes
+}
 
-func (d differ) put(op Op, row Row) {
-	at := &d.stages[row.Kind().stage]
+func (d differ) put(op Op, row Row) { d.putAs(row.Kind(), op, row) }
+
+func (d differ) putAs(k *Kind, op Op, row Row) {
+	at := &d.stages[k.stage]
 	*at = append(*at, Change{op, row})
 }
 

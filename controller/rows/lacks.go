@@ -74,7 +74,7 @@ func Lacks(have, want Tables) map[VIPKey]Lack {
 			table := to.Table()
 			a, seen := pools[table]
 			if !seen {
-				a = astray(have.Slots[table].Rows, want.Slots[table].Rows, wrong)
+				a = astray(have.Slots[table], want.Slots[table], wrong)
 				pools[table] = a
 			}
 			l.Slots = a
@@ -84,8 +84,8 @@ func Lacks(have, want Tables) map[VIPKey]Lack {
 	return out
 }
 
-func anySlot(s Slots) bool {
-	return slices.ContainsFunc(s.Rows, func(r Slot) bool { return r.Backend != 0 })
+func anySlot(slots []Slot) bool {
+	return slices.ContainsFunc(slots, func(r Slot) bool { return r.Backend != 0 })
 }
 
 // astray compares the rows of one SlotTable; nil when all lead where they should.
@@ -95,7 +95,7 @@ func astray(have, want []Slot, wrong map[BackendID]bool) *Astray {
 	}
 	a := Astray{Slots: len(want), New: make(map[BackendID]int)}
 	for i, w := range want {
-		if w.Backend == 0 && w.Grace == 0 {
+		if w.Backend == 0 && w.Old == 0 {
 			continue // all flows are meant to go nowhere
 		}
 		var h Slot
@@ -107,7 +107,7 @@ func astray(have, want []Slot, wrong map[BackendID]bool) *Astray {
 			a.New[h.Backend]++
 		case wrong[w.Backend]:
 			a.New[0]++
-		case h != w || wrong[w.Old] || wrong[w.Grace]:
+		case h != w || wrong[w.Old]:
 			a.Old++
 		}
 	}

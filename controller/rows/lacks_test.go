@@ -16,8 +16,8 @@ func servedTables() Tables {
 	to := ToPool{Pool: 1, Generation: 3, SlotMask: 3}
 	return Tables{
 		Backend: map[BackendID]Forward{1: {MAC: packet.MAC{2, 1}, Port: 1}, 2: {MAC: packet.MAC{2, 2}, Port: 2}},
-		Slots: map[SlotTable]Slots{{Pool: 1, Generation: 3}: {
-			Rows: []Slot{{Backend: 1}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}},
+		Slots: map[SlotTable][]Slot{{Pool: 1, Generation: 3}: {
+			{Backend: 1}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2},
 		}},
 		VIP: map[VIPKey]ToPool{{Address: a, Protocol: 6, Port: 80}: to,
 			{Address: a, Protocol: 6, Port: 443}: to},
@@ -36,9 +36,9 @@ func TestLacks(t *testing.T) {
 	type to = map[BackendID]int
 	both := func(l Lack) map[VIPKey]Lack { return map[VIPKey]Lack{www: l, tls: l} }
 	set := func(h *Tables, i int, s Slot) {
-		list := slices.Clone(h.Slots[slots].Rows)
+		list := slices.Clone(h.Slots[slots])
 		list[i] = s
-		h.Slots[slots] = Slots{Rows: list}
+		h.Slots[slots] = list
 	}
 	for _, tt := range []struct {
 		name string
@@ -49,7 +49,7 @@ func TestLacks(t *testing.T) {
 		{"vip", func(h *Tables) { delete(h.VIP, tls) }, map[VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
 		{"vip, to slots of before", func(h *Tables) {
 			h.VIP[tls] = ToPool{Pool: 1, Generation: 2, SlotMask: 1}
-			h.Slots[SlotTable{Pool: 1, Generation: 2}] = Slots{Rows: []Slot{{Backend: 1}, {Backend: 1}}}
+			h.Slots[SlotTable{Pool: 1, Generation: 2}] = []Slot{{Backend: 1}, {Backend: 1}}
 		}, map[VIPKey]Lack{www: {}, tls: {Row: "vip"}}},
 		{"vip, to slots that are no more", func(h *Tables) { h.VIP[tls] = ToPool{Pool: 1, Generation: 2, SlotMask: 1} },
 			map[VIPKey]Lack{www: {}, tls: {Row: "vip", Dead: true}}},
@@ -64,7 +64,7 @@ func TestLacks(t *testing.T) {
 		{"a slot", func(h *Tables) { set(h, 2, Slot{}) }, both(Lack{Slots: &Astray{Slots: 4, New: to{0: 1}}})},
 		{"a slot of another backend", func(h *Tables) { set(h, 2, Slot{Backend: 2}) },
 			both(Lack{Slots: &Astray{Slots: 4, New: to{2: 1}}})},
-		{"slot_old", func(h *Tables) { set(h, 1, Slot{Backend: 1, Epoch: 7}) },
+		{"the old path", func(h *Tables) { set(h, 1, Slot{Backend: 1, Epoch: 7}) },
 			both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
 		{"the epoch of a move", func(h *Tables) { set(h, 1, Slot{Backend: 1, Old: 2}) },
 			both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}})},
@@ -81,13 +81,12 @@ func TestLacks(t *testing.T) {
 	}
 	// Slots that are meant to have nobody are no lack.
 	want := servedTables()
-	want.Slots[slots] = Slots{Rows: []Slot{{}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}}
+	want.Slots[slots] = []Slot{{}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}
 	if diff := cmp.Diff(both(Lack{}), Lacks(servedTables(), want)); diff != "" {
 		t.Errorf("a slot that nobody may have (-want +got):\n%s", diff)
 	}
 	// But for the open flows of one that is down.
-	want.Slots[slots] = Slots{Rows: []Slot{{Grace: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1},
-		{Backend: 2}}}
+	want.Slots[slots] = []Slot{{Old: 1, Epoch: 8}, {Backend: 1, Old: 2, Epoch: 7}, {Backend: 1}, {Backend: 2}}
 	if diff := cmp.Diff(both(Lack{Slots: &Astray{Slots: 4, New: to{}, Old: 1}}),
 		Lacks(servedTables(), want)); diff != "" {
 		t.Errorf("a slot in its grace (-want +got):\n%s", diff)

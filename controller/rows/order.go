@@ -22,7 +22,7 @@ func kind(t *Table, after ...*Kind) *Kind {
 
 // Kinds are all that a plan has.
 var Kinds = []*Kind{
-	backend, pinnedStation, pinnedL2, pinnedARP, flood, slotSettled, slotLeaving, slotOld, slotMoving,
+	backend, pinnedStation, pinnedL2, pinnedARP, flood, pin, slotSettled, slotMoving,
 	vipAddress, arpGuard, vip, arpResponder,
 }
 

@@ -1,10 +1,8 @@
 package rows
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/p4/limits"
@@ -23,7 +21,8 @@ type (
 // slot slices in it: they are shared.
 type Tables struct {
 	Backend      map[BackendID]Forward
-	Slots        map[SlotTable]Slots
+	Pins         map[Flow]Pin
+	Slots        map[SlotTable][]Slot // by slot number
 	VIP          map[VIPKey]ToPool
 	VIPAddress   map[netip.Addr]struct{}
 	ARPGuard     map[netip.Addr]struct{}
@@ -37,12 +36,16 @@ type Tables struct {
 	// PinnedARP has the one MAC by which ARP may answer for each address of a station that the intent gives.
 	PinnedARP map[netip.Addr]packet.MAC
 	Flood     []uint16 // ports of the flood group, ascending; nil: no group
+
+	// Dead are no rows: they are the backends whose new flows others must get before anything else is moved.
+	Dead map[BackendID]bool
 }
 
 // NewTables returns Tables without rows.
 func NewTables() Tables {
 	return Tables{
-		Backend: make(map[BackendID]Forward), Slots: make(map[SlotTable]Slots), VIP: make(map[VIPKey]ToPool),
+		Backend: make(map[BackendID]Forward), Pins: make(map[Flow]Pin), Slots: make(map[SlotTable][]Slot),
+		VIP:        make(map[VIPKey]ToPool),
 		VIPAddress: make(map[netip.Addr]struct{}), ARPGuard: make(map[netip.Addr]struct{}),
 		ARPResponder:  make(map[netip.Addr]packet.MAC),
 		PinnedStation: make(map[packet.MAC]uint16), PinnedL2: make(map[packet.MAC]uint16),
@@ -66,12 +69,6 @@ type Forward struct {
 type SlotTable struct {
 	Pool       PoolID
 	Generation uint8
-}
-
-// Slots holds the slot and slot_old rows of one SlotTable, by slot number.
-type Slots struct {
-	Rows    []Slot
-	OldIdle time.Duration // idle timeout of the slot_old rows; 0 in what is read back: they differ
 }
 
 // VIPKey is the match of a vip row.
@@ -101,32 +98,25 @@ func (p ToPool) Table() SlotTable { return SlotTable{p.Pool, p.Generation} }
 
 func (t SlotTable) String() string { return fmt.Sprintf("pool %d generation %d", t.Pool, t.Generation) }
 
-// Slot is one bucket of a pool, and at the same time its rows in the switch.
+// Slot is one bucket of a pool, and at the same time its row in the switch.
 //
-//	Backend == 0, Grace == 0: no row in slot; packets are dropped
-//	Epoch == 0:               settled: slot says to_backend(Backend)
-//	Epoch != 0, Grace == 0:   moving: slot says move(Backend, Bank, Epoch)
-//	Old != 0:                 slot_old says stay(Old)
-//	Grace != 0:               slot says leave(Backend, Grace, Bank, Epoch): Grace is down, and keeps its open
-//	                          flows for now. New ones go to Backend, and are dropped while that is 0.
-//	Back:                     slot says back(Backend, Grace, Bank, Epoch): it has gone back to Backend in the
-//	                          epoch in which it had left it. Marked flows are those of Old or Grace.
+//	Epoch == 0: settled: slot says to_backend(Backend). There is no row while Backend is 0: packets are dropped
+//	Epoch != 0: moving: slot says move(Backend, Old, Bank, Epoch). New flows go to Backend, and are dropped while that
+//	            is 0; the others stay with Old, and the switch reports them, to be pinned
+//	Back:       slot says back(Backend, Old, Bank, Epoch): it has gone back to Backend in the epoch in which it had
+//	            left it. Marked flows are those of Old.
 //
-// In a plan a slot has Old or Grace, and never both, exactly when it has an Epoch, and Old never without
-// Backend; what is read back from a switch may be any mixture.
+// A slot has an Old exactly when it has an Epoch.
 type Slot struct {
-	Backend, Old, Grace BackendID
-	Epoch               uint32
-	Bank                uint8
-	Back                bool
+	Backend, Old BackendID
+	Epoch        uint32
+	Bank         uint8
+	Back         bool
 }
-
-// Former is the backend that keeps the slot's other flows; 0: nobody.
-func (s Slot) Former() BackendID { return cmp.Or(s.Old, s.Grace) }
 
 // slot returns a slot; false when the SlotTable has none of that number.
 func (t *Tables) slot(of SlotTable, i uint16) (Slot, bool) {
-	if rows := t.Slots[of].Rows; int(i) < len(rows) {
+	if rows := t.Slots[of]; int(i) < len(rows) {
 		return rows[i], true
 	}
 	return Slot{}, false
@@ -135,12 +125,12 @@ func (t *Tables) slot(of SlotTable, i uint16) (Slot, bool) {
 // makeSlot returns the place of a slot, which is there afterwards.
 func (t *Tables) makeSlot(of SlotTable, i uint16) *Slot {
 	slots := t.Slots[of]
-	if n := int(i) + 1; n > len(slots.Rows) {
-		slots.Rows = append(slots.Rows, make([]Slot, n-len(slots.Rows))...)
+	if n := int(i) + 1; n > len(slots) {
+		slots = append(slots, make([]Slot, n-len(slots))...)
 		if t.Slots == nil {
-			t.Slots = make(map[SlotTable]Slots)
+			t.Slots = make(map[SlotTable][]Slot)
 		}
 		t.Slots[of] = slots
 	}
-	return &slots.Rows[i]
+	return &slots[i]
 }

@@ -81,7 +81,8 @@ func TestDefaultLimits(t *testing.T) {
 					documents++
 				}
 			}
-			if want := 7; documents != want { // intent, its text, plan, admin, verdicts/web, pool/web, pool/empty
+			// Intent, its text, plan, admin, verdicts/web, pool/web, pool/empty, and three of pins.
+			if want := 10; documents != want {
 				t.Errorf("%d keys of documents are left, want %d: %v", documents, want, dump(t, s))
 			}
 		})

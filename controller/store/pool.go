@@ -17,7 +17,7 @@ import (
 )
 
 // maxSlots bounds what a document can make the decoder allocate.
-const maxSlots = limits.MovingSize
+const maxSlots = limits.PoolSlots
 
 // writers are kept because a new one costs more than packing a pool.
 var writers = sync.Pool{New: func() any {
@@ -84,8 +84,12 @@ var slotColumns = []slotColumn{
 
 // laterColumns are absent from what programs wrote that knew no graces.
 var laterColumns = []slotColumn{
-	{func(s *rows.Slot) uint64 { return uint64(s.Grace) },
-		func(s *rows.Slot, x uint64) { s.Grace = rows.BackendID(x) }},
+	// The old backend of a slot, where that was dead: for a while it had a column of its own.
+	{func(*rows.Slot) uint64 { return 0 }, func(s *rows.Slot, x uint64) {
+		if x != 0 {
+			s.Old = rows.BackendID(x)
+		}
+	}},
 	{func(s *rows.Slot) uint64 {
 		if s.Back {
 			return 1

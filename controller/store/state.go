@@ -25,6 +25,7 @@ const (
 	docAdmin    = "admin"
 	docVerdicts = "verdicts/" // and the pool's name
 	docPool     = "pool/"     // and its name
+	docPins     = "pins/"     // and the number of the part
 )
 
 type planDoc struct {
@@ -102,6 +103,10 @@ func (s *Store) encode(st core.Stored) (map[string][]byte, error) {
 		docs[docPool+name] = b
 	}
 	s.encoded = encoded
+	if s.pins.docs == nil || s.pins.of != st.Plan.Pins {
+		s.pins.of, s.pins.docs = st.Plan.Pins, encodePins(st.Plan.Pins)
+	}
+	maps.Copy(docs, s.pins.docs)
 	return docs, nil
 }
 
@@ -157,6 +162,7 @@ func decode(docs map[string][]byte) (core.Stored, error) {
 	var doc planDoc
 	var admin []adminDoc
 	var text string
+	flows := make(map[rows.Flow]rows.BackendID)
 	for name, b := range docs {
 		var err error
 		switch {
@@ -179,6 +185,8 @@ func decode(docs map[string][]byte) (core.Stored, error) {
 				st.Plan.Pools = make(map[string]*plan.Pool)
 			}
 			st.Plan.Pools[strings.TrimPrefix(name, docPool)], err = decodePool(b)
+		case strings.HasPrefix(name, docPins):
+			err = decodePins(b, flows)
 		default:
 			err = fmt.Errorf("unknown document")
 		}
@@ -191,7 +199,7 @@ func decode(docs map[string][]byte) (core.Stored, error) {
 	if _, ok := docs[docText]; !ok && st.Intent.Revision > 0 {
 		return core.Stored{}, fmt.Errorf("%w: %s is missing", ErrCorrupt, docText)
 	}
-	st.Intent.YAML = text
+	st.Intent.YAML, st.Plan.Pins = text, plan.NewPins(flows)
 	for _, a := range doc.VIPAge {
 		st.VIPAge[rows.VIPKey{Address: a.Address, Protocol: a.Protocol, Port: a.Port}] = a.Revision
 	}

@@ -69,7 +69,11 @@ type Store struct {
 	leader   *leader   // nil when embedded: there the directory's lock says who leads
 	kv       kv
 	log      *slog.Logger
-	encoded  map[*plan.Pool][]byte      // what the last encode made; pools are never modified
+	encoded  map[*plan.Pool][]byte // what the last encode made; pools are never modified
+	pins     struct {              // the documents of those that were encoded last
+		of   *plan.Pins
+		docs map[string][]byte
+	}
 	verdicts map[string]encodedVerdicts // the same, by pool
 }
 

@@ -38,13 +38,14 @@ func sample() core.Stored {
 		},
 		Home: []rows.BackendID{7, 300, 7, 0},
 		Slots: []rows.Slot{{Backend: 7}, {Backend: 300, Old: 7, Epoch: 1 << 31, Bank: 3},
-			{Backend: 7, Grace: 300, Back: true}, {}},
+			{Backend: 7, Old: 300, Epoch: 5, Back: true}, {}},
 		Entered: []uint32{0, 1 << 31, 5, 0},
 	}
 	return core.Stored{
 		Intent: core.Intent{YAML: "pools: []\n", File: "sluice.yaml", Revision: 12, AppliedAt: when, Loaded: "x"},
 		Plan: plan.State{NextPool: 4, NextBackend: 301, NextEpoch: 1<<31 + 1, Secret: rows.Secret{2, 1<<64 - 1},
-			Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}}},
+			Pools: map[string]*plan.Pool{"web": p, "empty": {ID: 2}},
+			Pins:  plan.NewPins(map[rows.Flow]rows.BackendID{0: 7, 1: 300, 1<<58 - 1: 7, 1 << 58: 7, 1<<64 - 1: 7})},
 		Admin: map[plan.BackendKey]plan.Admin{web2: plan.Drain},
 		Verdicts: map[plan.BackendKey]core.Verdict{web1: {
 			Health: plan.Down, Reason: "refused", Since: when, DetectedAt: when,

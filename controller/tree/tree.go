@@ -403,11 +403,14 @@ func init() {
 	backends.event("slots", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Slots) })
 	backends.event("moving-in", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.MovingIn) })
 	backends.event("moving-out", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.MovingOut) })
+	backends.event("pinned", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Pinned) })
 	backends.event("grace-slots", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.GraceSlots) })
 	backends.event("waiting", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.Waiting) })
 	backends.event("waiting-reason", gnmi.String, func(m *api.BackendStatus) any { return said(m.WaitingReason) })
 	backends.event("drained", gnmi.Bool, func(m *api.BackendStatus) any { return m.Drained })
 	backends.event("drain-forced", gnmi.Uint32, func(m *api.BackendStatus) any { return uint64(m.DrainForced) })
+	backends.event("drain-forced-pinned", gnmi.Uint32,
+		func(m *api.BackendStatus) any { return uint64(m.DrainForcedPinned) })
 	backends.event("ports-not-up", gnmi.Strings, func(m *api.BackendStatus) any { return lines(m.Ports) })
 	backends.event("unwritten", gnmi.Strings, func(m *api.BackendStatus) any { return lines(m.Unwritten) })
 

@@ -19,13 +19,13 @@ const bit<16> ARP_REPLY = 2;
 
 // Table sizes are what one switch must hold: 4,000 VIPs; 100 pools of 4,096 slots, and room to
 // write a second generation of the largest pool.
-const bit<32> VIP_SIZE = 8192;
-const bit<32> SLOT_SIZE = 524288;
-const bit<32> MOVING_SIZE = 65536;
+const bit<32> VIP_SIZE = 8192;      // VIPs, and their addresses
+const bit<32> SLOT_SIZE = 524288;   // slots of all pools
+const bit<32> PIN_SIZE = 65536;     // open flows that a move left with their old backend
 const bit<32> BACKEND_SIZE = 32768; // twice what a configuration may have: those that left it serve on for a while
-const bit<32> STATION_SIZE = 16384;
-const bit<32> PINNED_SIZE = 65536; // every backend, every MAC of a VIP, and the stations that are named
-const bit<32> METER_SIZE = 512;    // a cell for every port
+const bit<32> STATION_SIZE = 16384; // stations that are learned
+const bit<32> PINNED_SIZE = 65536;  // every backend, every MAC of a VIP, and the stations that are named
+const bit<32> METER_SIZE = 512;     // a cell for every port
 
 // Cells of the `tally` counter: why a packet that this pipeline owns went nowhere, or was mended.
 const bit<32> TALLY_NONE = 0;
@@ -45,9 +45,10 @@ const bit<32> DROP_SOURCE = 13;    // source MAC that is zero or a group's
 const bit<32> DROP_RESERVED = 14;  // for a group address that no bridge passes on
 const bit<32> DROP_LAND = 15;      // for a VIP, and from it
 const bit<32> DROP_ARP_SPOOF = 16; // ARP that gives the address of a pinned station to another MAC
-const bit<32> TALLY_SIZE = 32;
+const bit<32> TALLY_SIZE = 32;     // reasons why a packet went nowhere, or was mended
 
-const bit<32> BANKS = 4; // of mark cells: as many moves may be told apart at a time
+const bit<32> BANKS = 4;       // of mark cells: as many moves may be told apart at a time
+const bit<32> MARKS = 262144;  // cells of each array: BANKS times 65536
 
 // packet_in.reason
 const bit<16> REASON_NONE = 0;
@@ -201,12 +202,13 @@ struct metadata_t {
     bit<9>  destination_port; // and where; NO_PORT: l2 knows
     bit<32> pool_id;
     bit<32> backend_id;
-    bit<32> old_id;         // the backend of the old flows of a slot that leaves it; 0: slot_old knows
+    bit<32> old_id;         // the backend of the other flows of a moving slot
     bit<64> secret_1;       // for the packet's source, and for its ports
-    bit<64> secret_2;       // for the CRC of these: towards the slot and the first mark, and towards the second
-    bit<32> flow_hash;
-    bit<16> flow_hash_2;
+    bit<64> secret_2;       // for the two CRCs of these
+    bit<64> flow;           // the flow's key: these hashed once more. The slot is of its upper half
     bit<32> epoch;
     bit<32> mark_1;
     bit<32> mark_2;
+    bit<32> mark_3;
+    bit<32> mark_4;
 }

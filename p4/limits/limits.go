@@ -5,21 +5,24 @@ package limits
 
 // What the pipeline and the controller must agree on; p4/include/headers.p4 has the same.
 const (
-	MaxPort        = 509 // of hosts and networks
-	CPUPort        = 510 // the port that packet-ins leave by and packet-outs enter by
-	FloodGroup     = 1   // the multicast group that carries unknown and broadcast destinations
-	NoPort         = 511 // no packet comes by it, and what is sent there is dropped
-	ReasonARPClaim = 1   // packet_in.reason: an ARP reply or gratuitous ARP that claims a VIP
-	ReasonSpoof    = 2   // the source MAC is that of a pinned station, on a port that is not its own
-	ReasonARPSpoof = 3   // ARP that gives the address of a pinned station to another MAC
-	Banks          = 4   // mark banks, hence the number of epochs that can live at once
+	MaxPort        = 509     // of hosts and networks
+	CPUPort        = 510     // the port that packet-ins leave by and packet-outs enter by
+	FloodGroup     = 1       // the multicast group that carries unknown and broadcast destinations
+	NoPort         = 511     // no packet comes by it, and what is sent there is dropped
+	ReasonARPClaim = 1       // packet_in.reason: an ARP reply or gratuitous ARP that claims a VIP
+	ReasonSpoof    = 2       // the source MAC is that of a pinned station, on a port that is not its own
+	ReasonARPSpoof = 3       // ARP that gives the address of a pinned station to another MAC
+	Banks          = 4       // mark banks, hence the number of epochs that can live at once
+	MarkArrays     = 4       // arrays of marks: a flow is taken for a new one when it is marked in all
+	BankCells      = 1 << 16 // of one bank, in each array
+	PoolSlots      = 1 << 16 // of a pool, at most: its mask has 16 bits
 )
 
 // Table sizes, in entries; p4/include/headers.p4 has the same.
 const (
 	VIPSize     = 8192
 	SlotSize    = 524288
-	MovingSize  = 65536
+	PinSize     = 65536
 	BackendSize = 32768
 	StationSize = 16384
 	PinnedSize  = 65536

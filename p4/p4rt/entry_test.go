@@ -330,9 +330,8 @@ func TestDecodeEntry(t *testing.T) {
 
 func TestDecodeResources(t *testing.T) {
 	got, err := sluiceInfo(t).DecodeEntry(&v1.TableEntry{
-		TableId: 46156364,
-		Match: message(t, new(v1.TableEntry), `match { field_id: 1 exact { value: "\x01" } } match { field_id: `+
-			`2 exact { value: "\x02" } } match { field_id: 3 exact { value: "\x03" } }`).Match,
+		TableId:          38320832,
+		Match:            message(t, new(v1.TableEntry), `match { field_id: 1 exact { value: "\x03" } }`).Match,
 		IdleTimeoutNs:    int64(time.Minute),
 		TimeSinceLastHit: &v1.TableEntry_IdleTimeout{ElapsedNs: int64(time.Second)},
 		CounterData:      &v1.CounterData{PacketCount: 3, ByteCount: 180},
@@ -341,13 +340,13 @@ func TestDecodeResources(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := time.Second
-	want := p4rt.Entry{Table: "slot_old", Match: []p4rt.Field{u("pool_id", 1), u("generation", 2), u("slot", 3)},
+	want := p4rt.Entry{Table: "pin", Match: []p4rt.Field{u("flow", 3)},
 		IdleTimeout: time.Minute, SinceHit: &second, Counter: &p4rt.Counter{Packets: 3, Bytes: 180}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
-	if got := got.Field("slot").Uint(); got != 3 {
-		t.Errorf("slot is %d", got)
+	if got := got.Field("flow").Uint(); got != 3 {
+		t.Errorf("flow is %d", got)
 	}
 	if !got.Param("backend_id").IsZero() {
 		t.Error("an entry without an action has a parameter")
@@ -469,13 +468,13 @@ func TestUnknownNames(t *testing.T) {
 		err  error
 		want string
 	}{
-		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pinned_arp, pinned_l2, ` +
-			`pinned_station, slot, slot_old, station, vip, vip_address`},
+		{tableErr, `no table "vips"; there is: arp_guard, arp_responder, backend, l2, pin, pinned_arp, pinned_l2, ` +
+			`pinned_station, slot, station, vip, vip_address`},
 		{actionErr, `no action "to_pol"; there is: NoAction, answer, anywhere, at, back, claim, discard, flood, ` +
 			`forward, ` +
-			`forward_to_backend, known, leave, move, owned, pinned, refuse, stay, to_backend, to_pool`},
-		{counterErr, `no counter "x"; there is: alarm_unsent, learn_unsent, openings, tally`},
-		{digestErr, `no digest "learn"; there is: disowned_t, learn_t`},
+			`forward_to_backend, known, move, owned, pin_to, pinned, refuse, to_backend, to_pool`},
+		{counterErr, `no counter "x"; there is: alarm_unsent, learn_unsent, openings, pin_unsent, tally`},
+		{digestErr, `no digest "learn"; there is: disowned_t, flow_t, learn_t`},
 		{packetErr, `packet-out: no metadata "x"; there is: egress_port`},
 		{missingErr, `packet-out: metadata egress_port: missing`},
 	} {

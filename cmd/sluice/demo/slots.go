@@ -64,13 +64,14 @@ func readSlotRows(ctx context.Context, c *p4rt.Client, size int, names map[packe
 	}
 	backends := make(map[uint64]string)
 	t := slotTable{to: make([]string, size), old: make([]string, size)}
-	owner := func(e p4rt.Entry, owners []string) error {
+	owner := func(e p4rt.Entry, param string, owners []string) error {
 		slot := e.Field("slot").Uint()
 		if slot >= uint64(size) {
 			return fmt.Errorf("%v: the pool has %d slots", e, size)
 		}
-		name, ok := backends[e.Param("backend_id").Uint()]
-		if !ok {
+		id := e.Param(param).Uint()
+		name, ok := backends[id]
+		if !ok && id != 0 {
 			return fmt.Errorf("%v: no such backend", e)
 		}
 		owners[slot] = name
@@ -88,8 +89,12 @@ func readSlotRows(ctx context.Context, c *p4rt.Client, size int, names map[packe
 			backends[e.Field("backend_id").Uint()] = name
 			return nil
 		}},
-		{"slot", func(e p4rt.Entry) error { return owner(e, t.to) }},
-		{"slot_old", func(e p4rt.Entry) error { return owner(e, t.old) }},
+		{"slot", func(e p4rt.Entry) error {
+			if err := owner(e, "backend_id", t.to); err != nil || e.Action == "to_backend" {
+				return err
+			}
+			return owner(e, "old_id", t.old)
+		}},
 	} {
 		table, err := info.Table(step.table)
 		if err != nil {

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -102,10 +104,16 @@ func (c *compiler) compileActions() error {
 			a.params = append(a.params, q)
 		}
 		c.params = a.params
+		var again repeats
+		isJump := func(p primitiveJSON) bool { return strings.HasPrefix(p.Op, "_jump") }
+		jumps := slices.ContainsFunc(j.Primitives, isJump)
 		for k, p := range j.Primitives {
 			s, err := c.primitive(where.member("primitives").index(k), p, k, len(j.Primitives))
 			if err != nil {
 				return err
+			}
+			if !jumps { // what stands before a step is done before it
+				s = again.instead(c, p, s)
 			}
 			a.steps = append(a.steps, s)
 		}
@@ -119,6 +127,97 @@ func (c *compiler) compileActions() error {
 		c.actions[a.id] = a
 	}
 	return nil
+}
+
+// repeats knows what an action has computed so far. p4c writes out what is used twice as often as it is used.
+type repeats []computed
+
+// What looking for repeats may cost: so many expressions are kept in mind, of so many fields.
+const (
+	repeatLimit = 32
+	readLimit   = 16
+)
+
+// computed is a field that holds the value of an expression.
+type computed struct {
+	expression string
+	to         *field
+	reads      []*field
+}
+
+// instead returns what does the same as a step: where it computes what a field holds already, a copy of that field.
+func (a *repeats) instead(c *compiler, p primitiveJSON, s step) step {
+	if s.effect == nil {
+		*a = nil // nothing is known of what it does
+		return s
+	}
+	var to *field
+	if i, ok := resultParameter[p.Op]; p.Op == "assign" || p.Op == "modify_field" {
+		to, _ = c.fieldParameter("", p.Parameters[0])
+	} else if ok && i >= 0 {
+		to, _ = c.fieldParameter("", p.Parameters[i])
+	}
+	if to == nil {
+		return s
+	}
+	var text bytes.Buffer
+	now := computed{to: to}
+	if p.Op == "assign" && to.word >= 0 && s.kind == runStep && json.Compact(&text, p.Parameters[1].Value) == nil {
+		var fields bool
+		if now.reads, fields = c.reads(p.Parameters[1]); fields {
+			now.expression = text.String()
+		}
+	}
+	for _, before := range *a {
+		if now.expression != "" && before.expression == now.expression && before.to.bits == to.bits && before.to != to {
+			s = step{kind: setSpot, to: int32(to.word), from: *before.to.spot(), effect: s.effect}
+			break
+		}
+	}
+	*a = slices.DeleteFunc(*a, func(x computed) bool { return x.to == to || slices.Contains(x.reads, to) })
+	if now.expression != "" && len(now.reads) <= readLimit && !slices.Contains(now.reads, to) {
+		if len(*a) == repeatLimit {
+			*a = slices.Delete(*a, 0, 1)
+		}
+		*a = append(*a, now)
+	}
+	return s
+}
+
+// reads returns the fields that an expression is made of; false when there is something else that may change.
+func (c *compiler) reads(v valueJSON) (fields []*field, ok bool) {
+	switch v.Type {
+	case "field":
+		f, err := c.field("", v.Value)
+		return []*field{f}, err == nil
+	case "hexstr", "bool", "local", "runtime_data":
+		return nil, true
+	case "expression":
+		var op operationJSON
+		if json.Unmarshal(v.Value, &op) != nil {
+			return nil, false
+		}
+		operands := []json.RawMessage{op.Left, op.Right, op.Cond}
+		if op.Op == "" {
+			operands = []json.RawMessage{v.Value}
+		}
+		for _, raw := range operands {
+			if isNull(raw) {
+				continue
+			}
+			var v valueJSON
+			if json.Unmarshal(raw, &v) != nil {
+				return nil, false
+			}
+			of, ok := c.reads(v)
+			if !ok {
+				return nil, false
+			}
+			fields = append(fields, of...)
+		}
+		return fields, true
+	}
+	return nil, false
 }
 
 // An action that reads and writes a register does both or neither for any other packet, as bmv2

@@ -15,7 +15,7 @@ import (
 )
 
 // Nobody outside can aim. An attacker has the program, the rows and all the time, and lacks the secret. He chooses
-// source addresses and ports so that his flows fall into one slot, or cover all cells of both arrays of marks.
+// source addresses and ports so that his flows fall into one slot, or cover all cells of the arrays of marks.
 //
 // Without a secret a hash is linear in what he chooses: from what single bits do he knows what any of them do together
 // (Gaussian elimination over GF(2)). It is shown first that he gets what he wants then.
@@ -38,7 +38,7 @@ func aimed(t *testing.T, slots int, secret1, secret2 uint64, moving bool) *Progr
 			Call: call("forward_to_backend", macBytes(m), bytesOf(web1Port, 2))})
 		do := call("to_backend", bytesOf(1+s, 4))
 		if moving {
-			do = call("move", bytesOf(1+s, 4), bytesOf(0, 1), bytesOf(9, 4))
+			do = call("move", bytesOf(1+s, 4), bytesOf(1+s, 4), bytesOf(0, 1), bytesOf(9, 4))
 		}
 		insert(t, p, "slot", Entry{Match: slotMatch(s), Call: do})
 	}
@@ -57,9 +57,9 @@ func (c choice) syn() []byte {
 
 var firstChoice = choice(40000)<<32 | choice(binary.BigEndian.Uint32(netip.MustParseAddr("192.0.2.0").AsSlice()))
 
-// arrays are the two arrays of marks, of bank 0.
+// arrays are those of marks, of bank 0.
 func arrays(p *Program, visit func(array int, cell uint32, epoch uint64)) {
-	for i, name := range []string{"mark_1", "mark_2"} {
+	for i, name := range markArrays {
 		r := p.Register(name)
 		for cell := range 1 << 16 {
 			visit(i, uint32(cell), toUint64(r.Read(cell)))
@@ -68,24 +68,40 @@ func arrays(p *Program, visit func(array int, cell uint32, epoch uint64)) {
 }
 
 // marksOf are the cells that the openings of flows mark, in a pool with one slot that moves.
-func marksOf(t *testing.T, p *Program, of []choice) [][2]uint32 {
+func marksOf(t *testing.T, p *Program, of []choice) [][marks]uint32 {
 	t.Helper()
-	for i, c := range of { // each in an epoch of its own
-		move := Entry{Match: slotMatch(0), Call: call("move", bytesOf(1, 4), bytesOf(0, 1), bytesOf(uint64(1+i), 4))}
-		if err := p.Table("slot").Modify(move); err != nil {
-			t.Fatal(err)
-		}
-		run(p, clientPort, c.syn())
+	cells := make([][marks]uint32, len(of))
+	open := make(map[int]bool) // those of which not all cells are known
+	for i := range of {
+		open[i] = true
 	}
-	cells, found := make([][2]uint32, len(of)), 0
-	arrays(p, func(array int, cell uint32, epoch uint64) {
-		if epoch != 0 {
-			cells[epoch-1][array] = cell
-			found++
+	for epoch := uint64(1); len(open) > 0; { // each in an epoch of its own, and again what another has overwritten
+		first, who := epoch, []int(nil)
+		for i := range open {
+			become := Entry{Match: slotMatch(0), Call: moving("move", 1, 1, 0, epoch)}
+			if err := p.Table("slot").Modify(become); err != nil {
+				t.Fatal(err)
+			}
+			run(p, clientPort, of[i].syn())
+			who = append(who, i)
+			epoch++
 		}
-	})
-	if found != 2*len(of) {
-		t.Fatalf("%d marks of %d flows", found, len(of))
+		found := make(map[int]int)
+		arrays(p, func(array int, cell uint32, epoch uint64) {
+			if epoch >= first {
+				cells[who[epoch-first]][array] = cell
+				found[who[epoch-first]]++
+			}
+		})
+		before := len(open)
+		for i, n := range found {
+			if n == marks {
+				delete(open, i)
+			}
+		}
+		if len(open) == before {
+			t.Fatalf("flows %v leave no marks", open)
+		}
 	}
 	return cells
 }
@@ -207,7 +223,7 @@ func TestNobodyAimsAtASlot(t *testing.T) {
 
 func TestNobodyAimsAtTheMarks(t *testing.T) {
 	const flows = 16 // 1 << 16 of these
-	covered := func(p *Program, of []choice) (cells [2]int) {
+	covered := func(p *Program, of []choice) (cells [marks]int) {
 		r := p.NewRunner(discard{})
 		for _, c := range of {
 			r.Process(clientPort, (firstChoice ^ c).syn(), time.Second)
@@ -224,33 +240,40 @@ func TestNobodyAimsAtTheMarks(t *testing.T) {
 	for _, c := range all {
 		asked = append(asked, firstChoice^c)
 	}
-	marks := marksOf(t, aimed(t, 1, 0, 0, true), asked)
-	effects := make([][2]uint32, len(all))
+	marked := marksOf(t, aimed(t, 1, 0, 0, true), asked)
+	effects := make([][marks]uint32, len(all))
 	for i := range all {
-		effects[i] = [2]uint32{marks[1+i][0] ^ marks[0][0], marks[1+i][1] ^ marks[0][1]}
+		for array := range marks {
+			effects[i][array] = marked[1+i][array] ^ marked[0][array]
+		}
 	}
-	// Of 16 choices at random it takes those that are independent for both arrays.
+	// Of 16 choices at random it takes those that are independent for all arrays.
 	random := rand.New(rand.NewPCG(3, 4))
 	var aim []choice
 	for aim == nil {
 		some := make([]choice, flows)
-		var first, second []uint32
+		var effect [marks][]uint32
 		for i := range some {
-			var one, two uint32
+			var changes [marks]uint32
 			for j, c := range all {
 				if random.IntN(2) == 1 {
 					some[i] ^= c
-					one, two = one^effects[j][0], two^effects[j][1]
+					for array := range marks {
+						changes[array] ^= effects[j][array]
+					}
 				}
 			}
-			first, second = append(first, one), append(second, two)
+			for array := range marks {
+				effect[array] = append(effect[array], changes[array])
+			}
 		}
-		if len(together(some, first)) == 0 && len(together(some, second)) == 0 {
+		dependent := func(of []uint32) bool { return len(together(some, of)) != 0 }
+		if !slices.ContainsFunc(effect[:], dependent) {
 			aim = span(some)
 		}
 	}
 	const cells = 1 << 16
-	if got := covered(aimed(t, 1, 0, 0, true), aim); got != [2]int{cells, cells} {
+	if got := covered(aimed(t, 1, 0, 0, true), aim); got != [marks]int{cells, cells, cells, cells} {
 		t.Fatalf("without a secret %v of %d cells are covered: the attack proves nothing", got, cells)
 	}
 	for range 2 {

@@ -44,6 +44,7 @@ func (n *node) apply(r *Runner) *node {
 	t := n.table
 	var e *Installed
 	switch {
+	case t.count.Load() == 0: // nothing to find, whatever the key
 	case t.spots != nil:
 		key := t.spots.first.get(r)
 		if len(t.spots.rest) > 0 {

@@ -24,7 +24,7 @@ type calculation struct {
 }
 
 // linearPart is a field in the input of a linear calculation. The tables have what each value of each of its bytes
-// changes in the result, the last byte first.
+// changes in the result, the last byte first. Calculations of one algorithm share them.
 type linearPart struct {
 	spot
 	tables [][256]uint32
@@ -109,7 +109,7 @@ func (c *compiler) compileCalculations() error {
 		}
 		k := &calculation{hash: hash}
 		if strings.HasPrefix(j.Algo, "crc") {
-			k.linear(c, j.Input)
+			k.linear(c, j.Algo, j.Input)
 		}
 		for n, v := range j.Input {
 			where := where.member("input").index(n)
@@ -135,8 +135,9 @@ func (c *compiler) compileCalculations() error {
 const linearBytes = 16
 
 // linear makes the tables of a CRC whose inputs are metadata of whole bytes, if they are few. For inputs of one length
-// it is linear: each byte changes the result by what its value and place say, whatever the others are.
-func (k *calculation) linear(c *compiler, inputs []valueJSON) {
+// it is linear: each byte changes the result by what its value and its distance from the end say, whatever the others
+// are, and however many are before it.
+func (k *calculation) linear(c *compiler, algorithm string, inputs []valueJSON) {
 	var fields []*field
 	length := 0
 	for _, v := range inputs {
@@ -153,20 +154,25 @@ func (k *calculation) linear(c *compiler, inputs []valueJSON) {
 	if length == 0 || length > linearBytes {
 		return
 	}
-	b := make([]byte, length)
-	k.zero = k.hash(b)
-	end := 0
-	for _, f := range fields {
-		end += f.bits / 8
-		p := linearPart{*f.spot(), make([][256]uint32, f.bits/8)}
-		for t := range p.tables {
+	tables := c.linear[algorithm]
+	if tables == nil {
+		tables = make([][256]uint32, linearBytes)
+		b := make([]byte, linearBytes)
+		zero := k.hash(b)
+		for t := range tables {
+			at := &b[linearBytes-1-t]
 			for v := range 256 {
-				b[end-1-t] = byte(v)
-				p.tables[t][v] = uint32(k.hash(b) ^ k.zero)
+				*at = byte(v)
+				tables[t][v] = uint32(k.hash(b) ^ zero)
 			}
-			b[end-1-t] = 0
+			*at = 0
 		}
-		k.parts = append(k.parts, p)
+		c.linear[algorithm] = tables
+	}
+	k.zero = k.hash(make([]byte, length))
+	for _, f := range fields {
+		k.parts = append(k.parts, linearPart{*f.spot(), tables[length-f.bits/8 : length]})
+		length -= f.bits / 8
 	}
 }
 

@@ -13,7 +13,7 @@ func TestLinearCalculations(t *testing.T) {
 	for _, name := range []string{"crc16", "crc16_custom", "crc32", "crc32_custom", "crcCCITT"} {
 		for _, widths := range [][]int{{8}, {16, 8}, {64, 48}, {32, 32, 8, 16, 16}, {24, 40, 56, 8}} {
 			t.Run(fmt.Sprint(name, widths), func(t *testing.T) {
-				c := &compiler{headers: make(map[string]*header)}
+				c := &compiler{headers: make(map[string]*header), linear: make(map[string][][256]uint32)}
 				kind := &headerType{name: "meta_t"}
 				var inputs []valueJSON
 				for i, bits := range widths {
@@ -29,7 +29,7 @@ func TestLinearCalculations(t *testing.T) {
 					t.Fatal(err)
 				}
 				k := &calculation{hash: algorithms[name]}
-				k.linear(c, inputs)
+				k.linear(c, name, inputs)
 				if len(k.parts) != len(widths) {
 					t.Fatalf("%d parts, want %d", len(k.parts), len(widths))
 				}

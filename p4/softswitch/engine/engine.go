@@ -70,6 +70,7 @@ type compiler struct {
 	headers      map[string]*header
 	aliases      map[string]*field
 	calculations map[string]*calculation
+	linear       map[string][][256]uint32 // tables of linear calculations, by algorithm
 	actions      map[int]*action
 	digests      map[int]*digest
 	digestList   []*digest
@@ -106,6 +107,7 @@ func loadCopying(deviceConfig []byte, copies int) (*Program, error) {
 		headers:      make(map[string]*header),
 		aliases:      make(map[string]*field),
 		calculations: make(map[string]*calculation),
+		linear:       make(map[string][][256]uint32),
 		actions:      make(map[int]*action),
 		digests:      make(map[int]*digest),
 		directMeters: make(map[string]*directMeter),

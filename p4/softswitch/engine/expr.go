@@ -472,6 +472,13 @@ func (c *compiler) arithmetic(op string, l, r *number) *number {
 			return r
 		}
 		n.low = func(r *Runner) uint64 { return a(r) + b(r) }
+		if l.spot != nil && r.spot != nil {
+			a, b := *l.spot, *r.spot
+			n.low = func(r *Runner) uint64 { return a.get(r) + b.get(r) }
+		} else if r.spot != nil {
+			b := *r.spot
+			n.low = func(r *Runner) uint64 { return a(r) + b.get(r) }
+		}
 		whole = (*big.Int).Add
 		if bounded {
 			n.min, n.max = new(big.Int).Add(l.min, r.min), new(big.Int).Add(l.max, r.max)
@@ -554,6 +561,10 @@ func (c *compiler) shiftLeft(l, r *number) *number {
 	if k := r.constant; k != nil && k.IsUint64() && k.Uint64() < 64 {
 		s := k.Uint64()
 		n.low = func(r *Runner) uint64 { return a(r) << s }
+		if l.spot != nil {
+			a := *l.spot
+			n.low = func(r *Runner) uint64 { return a.get(r) << (s & 63) }
+		}
 	} else {
 		n.low = func(r *Runner) uint64 { return a(r) << by(r) } // Go shifts by 64 or more to 0
 	}
@@ -674,6 +685,10 @@ func (c *compiler) bitwise(op string, l, r *number) *number {
 		}
 		whole = (*big.Int).Or
 		n.low = func(r *Runner) uint64 { return a(r) | b(r) }
+		if r.spot != nil {
+			b := *r.spot
+			n.low = func(r *Runner) uint64 { return a(r) | b.get(r) }
+		}
 	case "^":
 		whole = (*big.Int).Xor
 		n.low = func(r *Runner) uint64 { return a(r) ^ b(r) }

@@ -61,6 +61,9 @@ func (w *watcher) Digest(d *Digest) {
 		len(d.Members[2]) == 4 {
 		return
 	}
+	if d.Name == "flow_t" && len(d.Members) == 2 && len(d.Members[0]) == 8 && len(d.Members[1]) == 4 {
+		return
+	}
 	if d.Name != "learn_t" || len(d.Members) != 2 || len(d.Members[0]) != 6 || len(d.Members[1]) != 2 {
 		w.t.Errorf("digest %v", d)
 	}
@@ -100,11 +103,7 @@ func FuzzProcess(f *testing.F) {
 		f.Add(uint16(limits.CPUPort), seed)
 	}
 	p := newSluice(f)
-	h, _ := flowHashes(1000)
-	if err := p.Table("slot").Modify(Entry{Match: slotMatch(h & (slots - 1)),
-		Call: call("move", bytesOf(2, 4), bytesOf(3, 1), bytesOf(77, 4))}); err != nil {
-		f.Fatal(err)
-	}
+	become(f, p, flowOf(1000), moving("move", 2, 1, 3, 77))
 	f.Fuzz(func(t *testing.T, port uint16, frame []byte) {
 		port &= 0x1ff // ports have 9 bits
 		if port == 511 {

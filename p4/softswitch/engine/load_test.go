@@ -19,7 +19,7 @@ func TestLoadSluice(t *testing.T) {
 		}
 	}
 	if got, want := strings.Join(tables, " "), "arp_guard pinned_arp pinned_station station pinned_l2 arp_responder "+
-		"vip slot slot_old backend vip_address l2"; got != want {
+		"vip pin slot backend vip_address l2"; got != want {
 		t.Errorf("tables = %s, want %s", got, want)
 	}
 	if p.bigs != 0 {
@@ -28,8 +28,8 @@ func TestLoadSluice(t *testing.T) {
 	if p.Table("none") != nil || p.Counter("none") != nil || p.Register("none") != nil || p.DigestName(9) != "" {
 		t.Error("something is called none")
 	}
-	if got := p.DigestName(1) + " " + p.DigestName(2); got != "learn_t disowned_t" {
-		t.Errorf("digests = %s, want learn_t disowned_t", got)
+	if got := p.DigestName(1) + " " + p.DigestName(2) + " " + p.DigestName(3); got != "learn_t flow_t disowned_t" {
+		t.Errorf("digests = %s, want learn_t flow_t disowned_t", got)
 	}
 }
 

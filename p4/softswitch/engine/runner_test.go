@@ -175,18 +175,15 @@ func TestDrawsAreInRange(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	p := newSluice(t)
-	h, _ := flowHashes(1000)
-	insert(t, p, "slot_old", Entry{Match: slotMatch(h & (slots - 1)), Call: call("stay", bytesOf(1, 4))})
-	move := Entry{Match: slotMatch(h & (slots - 1)), Call: call("move", bytesOf(2, 4), bytesOf(1, 1), bytesOf(5, 4))}
-	if err := p.Table("slot").Modify(move); err != nil {
-		t.Fatal(err)
-	}
+	become(t, p, flowOf(1000), moving("move", 2, 1, 1, 5))
+	insert(t, p, "pin", Entry{Match: exact(bytesOf(flowOf(3000).key(), 8)), Call: call("pin_to", bytesOf(1, 4))})
 	claim := packet.NewARPReply(web1MAC, vip, clientMAC, client)
 	r := p.NewRunner(discard{})
 	for name, in := range map[string]framed{
 		"VIP":                {clientPort, toVIP(packet.ACK, 2000)},
 		"VIP, SYN to a move": {clientPort, toVIP(packet.SYN, 1000)},
 		"VIP, ACK to a move": {clientPort, toVIP(packet.ACK, 1000)},
+		"VIP, pinned":        {clientPort, toVIP(packet.ACK, 3000)},
 		"IP options":         {clientPort, withOptions(toVIP(packet.ACK, 2000), 40)},
 		"fragment":           {clientPort, change(toVIP(packet.ACK, 2000), 20, 0x20, 1)},
 		"ARP answered":       {clientPort, packet.NewARPRequest(clientMAC, client, vip)},
@@ -260,7 +257,7 @@ func TestWritesWhilePacketsRun(t *testing.T) {
 	slot, station := p.Table("slot"), p.Table("station")
 	write(func(i int) error { // every slot always exists, and moves
 		calls := []Call{call("to_backend", bytesOf(uint64(1+i%2), 4)),
-			call("move", bytesOf(2, 4), bytesOf(1, 1), bytesOf(uint64(i), 4))}
+			moving("move", 2, 1, 1, uint64(i))}
 		return slot.Modify(Entry{Match: slotMatch(uint64(i) % slots), Call: calls[i%2]})
 	})
 	write(func(i int) error { // grows, shrinks, leaves tombstones

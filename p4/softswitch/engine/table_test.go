@@ -716,3 +716,35 @@ func TestMissesOfSeveralRunners(t *testing.T) {
 		t.Errorf("%d packets, want 4000", n)
 	}
 }
+
+// A table that is empty, once more or still, misses.
+func TestEmptyTable(t *testing.T) {
+	five := []byte{5}
+	for kind, e := range map[string]Entry{
+		"exact":   {Match: []Match{{Value: five}}},
+		"lpm":     {Match: []Match{{Value: five, PrefixLen: 8}}},
+		"ternary": {Match: []Match{{Value: five, Mask: []byte{0xff}}}, Priority: 1},
+		"range":   {Match: []Match{{Value: five, Mask: five}}, Priority: 1},
+	} {
+		p := mustLoad(t, withTable(kind, "a:"+kind))
+		e.Call = call("answer", []byte{9})
+		becomes := func(what, want string) {
+			t.Helper()
+			frame := append(zeros(), 0)
+			frame[0] = 5
+			if got := through(t, p, frame)[:2]; got != want {
+				t.Errorf("%s table %s: first byte %s, want %s", kind, what, got, want)
+			}
+		}
+		becomes("still empty", "05")
+		insert(t, p, "t", e)
+		becomes("with an entry", "09")
+		if err := p.Table("t").Delete(e.Match, e.Priority); err != nil {
+			t.Fatal(err)
+		}
+		becomes("empty once more", "05")
+		if n, _ := p.Table("t").Miss().Counter(); n != 2 {
+			t.Errorf("%s table: %d misses counted, want 2", kind, n)
+		}
+	}
+}

@@ -314,7 +314,7 @@ var ids = []string{
 	"$NoAction", "21257015", "$cells", "306161202", "$words", "375451367",
 	"$station", "38098225", "$known", "24523086", "$l2", "48032186", "$learn_t", "398033514",
 	"$marked", "44970181", "$mark", "26869640", "$rates", "346186195",
-	"$slot_old", "46156364", "$slot", "44497391", "$to_backend", "17234410", "$stay", "23793591",
+	"$pin", "38320832", "$slot", "44497391", "$to_backend", "17234410", "$pin_to", "31264258",
 }
 
 var named, unnamed = strings.NewReplacer(ids...), strings.NewReplacer(reversed(ids)...)

@@ -58,7 +58,8 @@ func guarded(f func() error) (err error) {
 
 // checkDatabase reads every page that is in use, and returns the last change that the database has.
 func checkDatabase(file string) (applied uint64, err error) {
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 2 * time.Second})
+	// The lock may be held yet by who has just ended and is writing to a slow disk.
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 10 * time.Second})
 	if err != nil {
 		return 0, err
 	}

@@ -1,8 +1,6 @@
 package docs
 
 import (
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,19 +18,7 @@ func TestWords(t *testing.T) {
 	}
 	declared := regexp.MustCompile(`(?m)^type (\w+) `)
 	seen := make(map[string]bool)
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "..":
-			return filepath.SkipDir
-		case filepath.Ext(path) != ".go":
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil || generated.Match(text) {
-			return err
-		}
+	eachSource(t, func(path string, text []byte) {
 		at := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../"))
 		for _, found := range declared.FindAllSubmatch(text, -1) {
 			word := string(found[1])
@@ -45,11 +31,7 @@ func TestWords(t *testing.T) {
 				t.Errorf("%s: a type named %s, which is a word of %s", path, word, strings.Join(homes, " and "))
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for word, homes := range owners {
 		for _, home := range homes {
 			if !seen[word+" "+home] {

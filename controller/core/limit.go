@@ -95,7 +95,7 @@ func (u *underWay) look(st plan.State, held map[string]bool, dead map[rows.Backe
 func (c *Core) limit() {
 	c.suspectSwitches()
 	c.doubt()
-	c.underWay.look(c.stored.Plan, c.caughtUpPools(), c.dead(c.healthNow()), c.now)
+	c.underWay.look(c.stored.Plan, c.caughtUpPools(), c.deadNow(), c.now)
 	var due []plan.SlotRef
 	for _, pool := range c.intent.Pools {
 		// what is due waits: the switch's return leads here again, and so does the end of the wait
@@ -115,10 +115,16 @@ func (c *Core) limit() {
 	if len(due) > 0 {
 		c.settle(due, Pinned)
 		// What moves now is new, and what is left is due at the time that was found, at the earliest.
-		c.underWay.look(c.stored.Plan, c.caughtUpPools(), c.dead(c.healthNow()), c.now)
+		c.underWay.look(c.stored.Plan, c.caughtUpPools(), c.deadNow(), c.now)
 	}
 	c.rid()
 	c.grace()
+}
+
+// deadNow are the backends that are called dead, of the current state.
+func (c *Core) deadNow() map[rows.BackendID]bool {
+	c.healthNow()
+	return c.outlook.dead
 }
 
 // dead are the backends that are called dead.

@@ -105,7 +105,7 @@ func (c *Core) Dead(pool config.Pool, key plan.BackendKey) bool {
 // Crowded says that no more connections can be pinned; empty when they can.
 func (c *Core) Crowded() string {
 	c = c.seen()
-	if !c.reports.full {
+	if c.stored.Plan.Pins.Len() < limits.PinSize {
 		return ""
 	}
 	return fmt.Sprintf("no more than %d connections can be pinned: slots go on moving until there is room, for "+

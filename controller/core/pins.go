@@ -22,7 +22,6 @@ const pinsStored = 2 * time.Second
 // reports is what is known of the reports of old flows.
 type reports struct {
 	lost [limits.Banks]time.Time // when one may have been lost last, by bank
-	full bool                    // the last ones did not fit
 	// unsaved says that other flows are pinned than the store knows, saved when it was told last.
 	unsaved bool
 	saved   time.Time
@@ -63,12 +62,8 @@ func (c *Core) reported(in Reported) {
 			c.reports.lost[bank] = c.now
 		}
 	}
-	if full := left > 0; full != c.reports.full {
-		c.reports.full = full
-		if full {
-			c.log(slog.LevelWarn, "no more connections can be pinned: slots go on moving until there is room",
-				"pinned", next.Pins.Len())
-		}
+	if n := next.Pins.Len(); n >= limits.PinSize && c.stored.Plan.Pins.Len() < n {
+		c.log(slog.LevelWarn, "no more connections can be pinned: slots go on moving until there is room", "pinned", n)
 	}
 	if next.Pins == c.stored.Plan.Pins {
 		return

@@ -133,11 +133,9 @@ func (c *Core) forgotten(v *view) {
 // tellSwitches tells the switches what is wanted of them, those that are to be taken on first of all.
 func (c *Core) tellSwitches() {
 	alike := plan.Build(c.intent, c.stored.Plan)
-	health := c.outlook.health
-	if !c.outlook.of(c.steps, c.suspicion) {
-		health = c.judgeAll(c.stored).health
+	if alike.Dead = c.outlook.dead; !c.outlook.of(c.steps, c.suspicion) {
+		alike.Dead = c.dead(c.judgeAll(c.stored).health)
 	}
-	alike.Dead = c.dead(health)
 	for _, s := range c.intent.Switches {
 		tell := Tell{s.Name, c.sequence, c.own(alike, s), c.stored.VIPAge}
 		if slices.Contains(c.take, s.Name) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicelb/sluice/controller/config"
 	"github.com/sluicelb/sluice/controller/plan"
+	"github.com/sluicelb/sluice/controller/rows"
 )
 
 // A verdict may be wrong. These keep one that is taken back in time from breaking a connection:
@@ -649,6 +650,7 @@ type outlook struct {
 	steps     uint64
 	suspicion *suspicion
 	health    map[plan.BackendKey]plan.Health
+	dead      map[rows.BackendID]bool
 }
 
 func (o outlook) of(steps uint64, s *suspicion) bool {
@@ -662,7 +664,7 @@ func (c *Core) healthNow() map[plan.BackendKey]plan.Health {
 		return c.outlook.health
 	}
 	is := c.judgeAll(c.stored)
-	c.outlook = outlook{c.steps, c.suspicion, is.health}
+	c.outlook = outlook{c.steps, c.suspicion, is.health, c.dead(is.health)}
 	for _, pool := range c.intent.Pools {
 		if was, why := c.floors[pool.Name], is.floors[pool.Name]; (was == "") != (why == "") {
 			c.publish(PoolHeld{pool.Name, why})
